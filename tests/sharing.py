@@ -31,6 +31,7 @@ DEMOS = {
         "slurm/test_session_api.py",
         "slurm/test_walltime.py",
         "slurm/test_workshop_seats.py",
+        "timing/test_class_clusters.py",
         "timing/test_gateway.py",
         "timing/test_stopwatch.py",
     ),

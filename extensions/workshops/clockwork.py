@@ -91,10 +91,11 @@ class Clockwork:
                 await self._fill(one)
             members = await self._store.members([one.slug for one in live])
         rehearsals = {} if self._rehearsals is None else await self._rehearsals()
-        table = projects.table_of(live, members, rehearsals)
+        pools = self._pools.pools()
+        table = projects.table_of(live, members, pools, rehearsals)
         if await asyncio.to_thread(self._file.write, table):
             log.info("The table of projects has %d workshops", len(table.projects))
-        wrong = projects.problems(table, self._pools.pools())
+        wrong = projects.problems(table, pools)
         for one in live:
             problem = wrong.get(one.project, "")
             if problem != one.problem:

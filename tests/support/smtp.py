@@ -5,19 +5,37 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Sink:
     """A mail server that accepts every mail. ``letters``: (recipients of the SMTP dialogue, the mail); ``refuse``: the
-    answer to the next recipients, instead of 250."""
+    answer to the next recipients, instead of 250; ``held``: words in the subject of mails that it answers only after
+    ``free`` is set."""
 
     def __init__(self) -> None:
         self.refuse: list[bytes] = []
         self.letters: list[tuple[list[str], EmailMessage]] = []
         self.port = 0
+        self.held = ""
+        self.free = asyncio.Event()
+        self._arrived = asyncio.Condition()
+
+    def to(self, address: str, subject: str = "") -> list[EmailMessage]:
+        """Return the mails to an address whose subject has these words."""
+        return [one for recipients, one in self.letters if recipients == [address] and subject in one["Subject"]]
+
+    async def until(self, look: Callable[[], T]) -> T:
+        """Return the result of ``look`` as soon as it is truthy after a mail."""
+        async with self._arrived:
+            while not (seen := look()):
+                await self._arrived.wait()
+            return seen
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         recipients: list[str] = []
@@ -34,7 +52,11 @@ class Sink:
                 raw = (await reader.readuntil(b"\r\n.\r\n")).removesuffix(b".\r\n")
                 message = email.message_from_bytes(raw, policy=email.policy.default)
                 assert isinstance(message, EmailMessage)
+                if self.held and self.held in message["Subject"]:
+                    await self.free.wait()
                 self.letters.append((recipients, message))
+                async with self._arrived:
+                    self._arrived.notify_all()
             writer.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
             if verb == b"QUIT":
                 break

@@ -70,7 +70,30 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def change(world: WorkshopsWorld, slug: str) -> None:
+class Seats:
+    """Changes of seats that a page has not shown yet, by seat: the state, and since when. ``waits``: the seconds of
+    those that were shown."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, str] = {}
+        self.changed: dict[int, tuple[str, float]] = {}
+        self.waits: list[float] = []
+
+    def change(self, seat: int, state: str) -> None:
+        if self.states.get(seat) != state:
+            self.states[seat] = state
+            _, since = self.changed.get(seat, (state, time.monotonic()))
+            self.changed[seat] = (state, since)
+
+    def shown(self, change: RoomChange) -> None:
+        for one in change.seats:
+            state, since = self.changed.get(one.seat, ("", 0.0))
+            if one.state == state:
+                self.waits.append(time.monotonic() - since)
+                del self.changed[one.seat]
+
+
+async def change(world: WorkshopsWorld, slug: str, seats: Seats) -> None:
     """Change a quarter of the seats again and again, as a class in its first minutes does."""
     for step in range(10_000):
         some = []
@@ -80,16 +103,19 @@ async def change(world: WorkshopsWorld, slug: str) -> None:
             more = {"last_activity": active, "gpu_percent": step % 100} if runs else {"reason": WAITS, "position": seat}
             state = {"state": "running"} if runs else {"state": "pending", "ready": None, "open": False}
             some.append(session(seat, f"p{seat}", slug, **state, **more))
+            seats.change(seat + 1, some[-1].state)
         world.room.sessions.take(False, WorkshopSessions(sessions=tuple(some)))
         await asyncio.sleep(EVERY)
 
 
-async def follow(browser: httpx.AsyncClient, path: str, came: asyncio.Queue[RoomChange]) -> None:
+async def follow(browser: httpx.AsyncClient, path: str, came: asyncio.Queue[RoomChange], seats: Seats) -> None:
     async with browser.stream("GET", path) as response:
         assert response.status_code == 200
         async for event in read_events(response.aiter_bytes()):
             if event.name != "alive":
-                came.put_nowait(RoomChange.model_validate_json(event.data))
+                change = RoomChange.model_validate_json(event.data)
+                seats.shown(change)
+                came.put_nowait(change)
 
 
 async def test_a_full_room_is_shown_soon_and_costs_the_hub_little(world: WorkshopsWorld, hub: HubProcess) -> None:
@@ -100,11 +126,11 @@ async def test_a_full_room_is_shown_soon_and_costs_the_hub_little(world: Worksho
     await world.clockwork.look()
     for seat in range(SEATS):
         await world.workshops.put_member(ADA, slug, f"p{seat}", "participant")
-    browser, came = await hub.login("ada"), asyncio.Queue[RoomChange]()
-    following = asyncio.create_task(follow(browser, f"/hub/workshops/{slug}/room/events", came))
+    browser, came, seats = await hub.login("ada"), asyncio.Queue[RoomChange](), Seats()
+    following = asyncio.create_task(follow(browser, f"/hub/workshops/{slug}/room/events", came, seats))
     assert len((await asyncio.wait_for(came.get(), 10)).seats) == SEATS
 
-    changing = asyncio.create_task(change(world, slug))
+    changing = asyncio.create_task(change(world, slug, seats))
     assert hub.process is not None
     await came.get()
     begun, spent = time.monotonic(), cpu(hub.process.pid)
@@ -115,7 +141,10 @@ async def test_a_full_room_is_shown_soon_and_costs_the_hub_little(world: Worksho
         await changing
     events = came.qsize()
     print(f"room: {share:.1%} of a core of the hub, {events / MEASURED:.1f} events a second")
+    print(f"{len(seats.waits)} changes of states shown, the slowest after {max(seats.waits):.2f} s")
     assert share < MOST_CPU
+    assert len(seats.waits) >= SEATS
+    assert max(seats.waits) < SHOWN
     assert events <= 2 * MEASURED + 1
 
     async def shows(seat: int) -> None:

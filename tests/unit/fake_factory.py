@@ -160,7 +160,7 @@ class FakeScheduler:
     def count_earlier(self, ago: Iterable[float]) -> None:
         self.earlier = list(ago)
 
-    async def turn(self) -> None:
+    async def turn(self, _person: str) -> None:
         return
 
     def expect(self, soon: bool) -> None:

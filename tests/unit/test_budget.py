@@ -79,6 +79,18 @@ async def test_the_reported_rest_of_the_budget_can_be_used(ledger: Ledger) -> No
     await ledger.write(budget.reserve([claim(hours=2.00)], whole))
 
 
+@pytest.mark.parametrize(
+    ("granted", "hours"), [(2.05, 2.05), (2.4 / 3, 0.8), (4.8 / 12, 0.4), (16.4, 16.4), (4.0, 4.0)]
+)
+async def test_a_budget_or_an_equal_share_can_be_used_up_to_its_last_minute(
+    ledger: Ledger, granted: float, hours: float
+) -> None:
+    mine = project(gpu_hours=granted, person_gpu_hours=granted)
+    await ledger.write(budget.reserve([claim(hours=hours)], mine))
+    with pytest.raises(OverBudget):
+        await ledger.write(budget.reserve([claim("s2", hours=1 / 60)], mine))
+
+
 async def test_jobs_without_gpus_may_start_over_the_grant(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=3)], project(gpu_hours=5)))
     await ledger.write(budget.reserve([claim("cpu", hours=3, gpus=0)], project(gpu_hours=1)))

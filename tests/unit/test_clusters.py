@@ -89,6 +89,19 @@ async def test_the_same_twice_is_one_submission(world: World) -> None:
     assert (await refused(grow(world, "w-9"))).status == 409
 
 
+async def test_new_clusters_in_a_loop_are_limited_and_only_for_who_loops(world: World) -> None:
+    world.clusters._new = RateLimiter(3, 1)
+    for number in range(3):
+        await begin(world, id=f"{number:032x}")
+        await world.clusters.end(f"{number:032x}", "ada")
+    files = len(world.home.asked)
+    error = (await refused(begin(world, id=f"{3:032x}"))).problem
+    assert (error.kind, error.code) == ("too-many", "too-many-clusters")
+    assert len(world.home.asked) == files  # the factory notices nothing
+    await begin(world, id=f"{2:032x}")  # one that exists is no new one
+    await begin(world, "ben", id=f"{4:032x}")
+
+
 async def test_keys_are_left_for_the_workers_and_nowhere_else(world: World, tmp_path: Path) -> None:
     cluster = await begin(world)
     await grow(world, "w-0")
@@ -176,7 +189,7 @@ async def test_a_refusal_is_said_and_leaves_nothing(world: World) -> None:
 async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     await begin(world)
     turn = asyncio.Event()
-    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    world.scheduler.turn = lambda _person: turn.wait()  # type: ignore[method-assign,assignment]
     asked = asyncio.create_task(grow(world, "w-0"))
     await states(world, **{"w-0": "asked"})
     world.factories["one"].access_status.pause("Not now.")
@@ -188,7 +201,7 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
 async def test_a_batch_cancelled_before_its_turn_is_not_submitted(world: World) -> None:
     await begin(world)
     turn = asyncio.Event()
-    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    world.scheduler.turn = lambda _person: turn.wait()  # type: ignore[method-assign,assignment]
     asked = asyncio.create_task(grow(world, "w-0", "w-1"))
     await states(world, **{"w-0": "asked"})
     await world.clusters.cancel(CLUSTER, "ada", ("w-0", "w-1"))

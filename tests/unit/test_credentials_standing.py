@@ -169,7 +169,7 @@ async def test_a_pause_begins_nothing_and_leaves_what_is_there(world: World, clo
 
 async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     turn = asyncio.Event()
-    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    world.scheduler.turn = lambda _person: turn.wait()  # type: ignore[method-assign,assignment]
     asked = asyncio.create_task(world.put(size="gpu-1", hours=1))
     await world.comes(lambda: bool(world.live_sessions))
     world.factories["one"].access_status.pause("Not now.")

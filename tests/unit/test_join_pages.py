@@ -304,7 +304,7 @@ async def test_a_silent_service_keeps_guests_in_and_says_so_to_others(
 async def test_sixty_people_behind_one_address_join_while_a_thousand_codes_are_guessed(
     hub: HubProcess, world: JoiningWorld
 ) -> None:
-    """Some of each here; ``test_joining_service`` has the numbers."""
+    """Some of each here; ``tests/timing/test_class_joins.py`` has the numbers."""
     refused = []
     guesser = Visitor(hub)
     for number in range(40):

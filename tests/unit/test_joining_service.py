@@ -502,6 +502,28 @@ async def test_mails_go_to_a_real_server_and_are_tried_again(
         await world.close()
 
 
+async def test_a_one_time_code_does_not_wait_for_the_other_mails(tmp_path: Path) -> None:
+    """The mail server is slow with those that nobody waits for: a whole class has just joined."""
+    async with sink() as server:
+        world = JoiningWorld(tmp_path, smtp=SmtpServer(host="127.0.0.1", port=server.port))
+        await world.open()
+        await world.workshop(seats=9)
+        server.held = "You have joined"
+        for number in range(9):
+            mine = await ticket(world)
+            mail = f"p{number}@example.org"
+            await world.joining.send_digits(ProofBody(ticket=mine, mail=mail))
+            async with asyncio.timeout(30):
+                (letter,) = await server.until(lambda mail=mail: server.to(mail, "is your code"))  # type: ignore[misc]
+            digits = letter["Subject"][:8]
+            assert (await world.joining.join(JoinBody(ticket=mine, digits=digits, name="Ada"))).membership.seat
+        assert len(server.letters) == 9
+        server.free.set()
+        await world.joining.mails.settle()
+        assert len({(to, letter["Subject"]) for (to,), letter in server.letters}) == 18
+        await world.close()
+
+
 async def test_an_open_file_of_mails_is_private_and_whole(world: JoiningWorld) -> None:
     await world.workshop()
     await guest(world, "ada@example.org", "Ädä")

@@ -33,12 +33,12 @@ async def test_a_link_that_was_killed_goes_on_at_the_pace_of_its_last_minute(sit
     per_minute = site.access.submits_per_minute
     site.count_earlier([30.0] * per_minute + [70.0, -5.0])  # those of an hour ago, or of a wrong clock, do not count
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(site.turn(), 0.2)
+        await asyncio.wait_for(site.turn("alice"), 0.2)
 
 
 async def test_submissions_of_more_than_a_minute_ago_hold_up_nothing(site: Site) -> None:
     site.count_earlier([rate_limiter.MINUTE + 1] * site.access.submits_per_minute)
-    await asyncio.wait_for(site.turn(), 10)
+    await asyncio.wait_for(site.turn("alice"), 10)
 
 
 async def test_a_refusal_is_passed_on(site: Site, transport: FakeTransport) -> None:
@@ -244,13 +244,13 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
         with pytest.raises(Unreachable):
             await site.ask_jobs_now()
     asked = len(transport.asked)
-    for order in (site.cancel("alice", own("alice", "1")), site.submit("alice", request()), site.turn()):
+    for order in (site.cancel("alice", own("alice", "1")), site.submit("alice", request()), site.turn("alice")):
         with pytest.raises(NotAsked, match="no route"):
             await order
     assert transport.asked[asked:].count("cancel") == transport.asked[asked:].count("submit") == 0
     transport.answers["jobs"] = []
     await site.ask_jobs_now()
-    await site.turn()
+    await site.turn("alice")
     assert await site.submit("alice", request()) == "7"
 
 
@@ -260,7 +260,7 @@ async def test_a_refusal_counts_as_an_answer(site: Site, transport: FakeTranspor
     for _ in range(2 * CircuitBreaker.MOST):
         with pytest.raises(Refused):
             await site.submit("alice", request())
-    await site.turn()
+    await site.turn("alice")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ async def test_a_session_stopped_while_its_submission_waits_is_not_submitted(
 ) -> None:
     waits, go_on = asyncio.Event(), asyncio.Event()
 
-    async def turn() -> None:
+    async def turn(_person: str) -> None:
         waits.set()
         await go_on.wait()
 
@@ -92,7 +92,7 @@ async def test_a_session_stopped_while_its_submission_waits_is_not_submitted(
 async def test_a_job_takes_its_turn_when_all_else_is_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     notes: list[int] = []
 
-    async def turn() -> None:
+    async def turn(_person: str) -> None:
         notes.append(len(world.home.files))
 
     monkeypatch.setattr(world.scheduler, "turn", turn)

@@ -18,7 +18,7 @@ from factorycommon.models import MessageBody, SessionState, Words
 from factorycommon.models.workshops.sessions import WorkshopSession, WorkshopSessions
 from factorycommon.service.problems import ProblemError
 from factorygate.session.messages import read_message
-from tests.unit.room_world import NOW, RoomWorld, comes, room_world, session
+from tests.unit.room_world import NOW, PATIENCE, RoomWorld, comes, room_world, session
 from tests.unit.workshops_world import OPERATOR, OTTO, PAUL, TINA, WorkshopsWorld, workshops_world
 from workshops.link import LinkSocket
 from workshops.models.bodies import Role
@@ -314,6 +314,40 @@ async def test_a_door_that_does_not_answer_delays_nobody_else(both: Both, monkey
     stuck.set()
     service.room.broadcasts._pauses.clear()
     await service.room.broadcasts.look()
+    assert told(made)[2:] == [(1, "first"), (1, "second")]
+
+
+async def test_a_message_does_not_wait_for_a_session_that_is_told_again(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, service = both
+    slug = await made.workshop(service, ADA, BEN)
+    for number, person in enumerate((ADA, BEN), 1):
+        await made.runs(number, person)
+    await comes(lambda: [one.open for one in service.room.sessions.of(f"workshop-{slug}")] == [True, True])
+    plain, asked, answers = made.link.doors.tell, asyncio.Event(), asyncio.Event()
+
+    async def tell(session_id: str, message: MessageBody) -> None:
+        if session_id == f"{1:032x}":
+            asked.set()
+            await answers.wait()
+        await plain(session_id, message)
+
+    monkeypatch.setattr(made.link.doors, "tell", tell)
+    monkeypatch.setattr("factorylink.api.workshop_room.TELL_SECONDS", 0.2)
+    await service.room.broadcast(TINA, slug, BroadcastBody(text="first"))
+    monkeypatch.setattr("factorylink.api.workshop_room.TELL_SECONDS", PATIENCE)
+    monkeypatch.setattr(broadcasts, "_ANSWER_SECONDS", 2 * PATIENCE)
+    service.room.broadcasts._pauses[slug, ADA] = (0.0, 5.0)
+    asked.clear()
+    retry = asyncio.create_task(service.room.broadcasts.look())
+    await asked.wait()
+    sent = await asyncio.wait_for(service.room.broadcast(TINA, slug, BroadcastBody(text="second")), PATIENCE / 2)
+    assert (sent.received, retry.done()) == (1, False)
+    assert told(made) == [(2, "first"), (2, "second")]
+    answers.set()
+    await retry
+    await comes(lambda: len(told(made)) == 4)
     assert told(made)[2:] == [(1, "first"), (1, "second")]
 
 

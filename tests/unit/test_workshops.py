@@ -436,6 +436,31 @@ async def test_the_table_says_what_the_link_needs(tmp_path: Path) -> None:
         assert (world.config.table.stat().st_mtime_ns, world.config.table.stat().st_ino) == before
 
 
+@pytest.mark.parametrize(
+    ("fields", "hours", "each"),
+    [
+        ({}, None, 25.0),  # the trainer gave no limit, and the pool has one
+        ({"gpu_hours": 20}, 20, 5.0),
+        ({"person_gpu_hours": 30}, None, 30.0),
+        ({"places": [{"factory": "two", "size": "gpu-1"}]}, None, None),  # nothing limits the class
+        ({"places": [{"factory": "two", "size": "gpu-1"}, {"factory": "one", "size": "gpu-1"}]}, None, 25.0),
+    ],
+)
+async def test_whoever_limits_the_class_each_person_has_an_equal_share(
+    tmp_path: Path, fields: dict[str, Any], hours: float | None, each: float | None
+) -> None:
+    async with workshops_world(tmp_path) as world:
+        await world.scheduled(seats=4, **fields)
+        (project,) = world.table().projects
+        assert (project.gpu_hours, project.person_gpu_hours) == (hours, each)
+        # an operator who changes the pool changes the shares
+        pools = {"pools": [{**POOLS["pools"][0], "gpu_hours": 40}, POOLS["pools"][1]]}
+        world.config.pools.write_text(yaml.safe_dump(pools))
+        await world.clockwork.look()
+        (project,) = world.table().projects
+        assert project.person_gpu_hours == (10.0 if each == 25.0 else each)
+
+
 async def test_a_pool_that_is_gone_is_told_to_those_who_run_the_workshop(tmp_path: Path) -> None:
     async with workshops_world(tmp_path) as world:
         slug = (await world.scheduled()).slug

@@ -31,6 +31,7 @@ from workshops.models.ending import (
     PrivacyView,
     ReportView,
 )
+from workshops.projects import table as projects
 from workshops.projects.pools import PoolsFile
 from workshops.projects.table import LAST_MINUTES
 from workshops.states import WorkshopState
@@ -282,7 +283,7 @@ class WorkshopEnding:
         now = await self._present(workshop)
         if now is None:
             return
-        budget = self._budget(workshop)
+        budget = projects.budget(workshop, self._pools.pools())
         if budget is not None and now.spent >= budget:
             raise ProblemError(
                 Problem(
@@ -302,11 +303,6 @@ class WorkshopEnding:
                 )
                 when = f"{in_zone(one.end, workshop.zone):%Y-%m-%d %H:%M} ({workshop.zone})"
                 raise conflict(said.format(name=one.name, factory=one.factory, when=when))
-
-    def _budget(self, workshop: WorkshopRecord) -> float | None:
-        pools = self._pools.pools()
-        most = [pool.gpu_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
-        return min((one for one in (workshop.gpu_hours, *most) if one is not None), default=None)
 
     async def _present(self, workshop: WorkshopRecord) -> ProjectNow | None:
         try:

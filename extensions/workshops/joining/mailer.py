@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import smtplib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from email.message import EmailMessage
 
 from factorycommon import mail
@@ -13,24 +15,30 @@ from workshops.models.joining import JoiningSettings
 log = logging.getLogger("workshops")
 
 _AT_ONCE = 4  # connections to the mail server
+_AT_ONCE_LATER = 2  # of these, for mails that nobody waits for, such as the certificates of a class
 _MOST_WAITING = 2000
 _PAUSES = (5.0, 30.0, 120.0)  # seconds before each further try
 
 
 class MailSender:
-    """Hands mails to the configured server or folder, one after the other, with a few tries. Logs no address."""
+    """Hands mails to the configured server or folder, one after the other, with a few tries. Logs no address.
+
+    One-time codes, for which people wait on a page, do not wait for all other mails.
+    """
 
     def __init__(self, settings: JoiningSettings) -> None:
         self._settings = settings
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._later = asyncio.Semaphore(_AT_ONCE_LATER)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, letter: EmailMessage) -> None:
-        """Send the mail soon. If very many mails wait, this one is dropped, and the log says so."""
+    def send(self, letter: EmailMessage, *, awaited: bool = False) -> None:
+        """Send the mail soon. If very many mails wait, this one is dropped, and the log says so. ``awaited``: its
+        recipient waits for it now."""
         if len(self._tasks) >= _MOST_WAITING:
             log.error("A mail is dropped, since %d mails wait for the mail server", _MOST_WAITING)
             return
-        task = asyncio.get_running_loop().create_task(self._deliver(letter))
+        task = asyncio.get_running_loop().create_task(self._deliver(letter, awaited))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -45,10 +53,20 @@ class MailSender:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _deliver(self, letter: EmailMessage) -> None:
+    @asynccontextmanager
+    async def _slot(self, awaited: bool) -> AsyncIterator[None]:
+        """Wait for one of the connections, of which mails that are not ``awaited`` leave some to the others."""
+        if awaited:
+            async with self._slots:
+                yield
+        else:
+            async with self._later, self._slots:
+                yield
+
+    async def _deliver(self, letter: EmailMessage, awaited: bool) -> None:
         for pause in (*_PAUSES, None):
             try:
-                async with self._slots:
+                async with self._slot(awaited):
                     await asyncio.to_thread(self._hand_over, letter)
             except (OSError, ValueError) as error:
                 # The error's text would have the address, and what the server wrote.

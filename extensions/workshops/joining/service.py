@@ -202,7 +202,8 @@ class Joining:
             return allowed
 
         if await self._store.transact(work):
-            self.mails.send(self.letters.digits(mail, digits, None if workshop is None else workshop.title))
+            letter = self.letters.digits(mail, digits, None if workshop is None else workshop.title)
+            self.mails.send(letter, awaited=True)
 
     def _mail(self, typed: str) -> str:
         if not self._settings.sends:

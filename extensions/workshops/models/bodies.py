@@ -73,7 +73,7 @@ class CodeBody(Model):
 
 class WorkshopBody(Model):
     """A new workshop. ``hours``: the longest session of a seat; ``gpu_hours``: of all its people, None: what the pools
-    allow; ``person_gpu_hours``: of each person, None: an equal share of ``gpu_hours``; ``certificate_percent``: how
+    allow; ``person_gpu_hours``: of each person, None: an equal share of what all may use; ``certificate_percent``: how
     much of the class a person has to attend for a certificate; ``submit``: ask for approval at once; ``seat_on_join``:
     begin the seat of somebody who joins while it is open at once, instead of at their click."""
 

@@ -29,7 +29,10 @@ LAST_MINUTES = timedelta(minutes=5)
 
 
 def project_of(
-    workshop: WorkshopRecord, members: Iterable[MembershipRecord], rehearsal: RehearsalWindow | None = None
+    workshop: WorkshopRecord,
+    members: Iterable[MembershipRecord],
+    pools: WorkshopPools,
+    rehearsal: RehearsalWindow | None = None,
 ) -> WorkshopProject:
     """Return the project of a workshop. ``rehearsal``: one that goes on; it counts before the workshop warms up only.
 
@@ -47,7 +50,7 @@ def project_of(
         begins=begins,
         ends=max(begins, ends),
         gpu_hours=workshop.gpu_hours,
-        person_gpu_hours=share(workshop),
+        person_gpu_hours=share(workshop, pools),
         max_hours=workshop.hours,
         factories={
             place.factory: WorkshopProjectPlace(pool=place.pool, sizes=(place.size,), reservation=place.reservation)
@@ -57,16 +60,27 @@ def project_of(
     )
 
 
-def share(workshop: WorkshopRecord) -> float | None:
+def budget(workshop: WorkshopRecord, pools: WorkshopPools) -> float | None:
+    """Return the GPU-hours that all people of a workshop may use together; None: there is no limit.
+
+    The link computes the same: what its trainer wants, and never more than one of its pools allows.
+    """
+    allowed = [pool.gpu_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
+    return min((one for one in (workshop.gpu_hours, *allowed) if one is not None), default=None)
+
+
+def share(workshop: WorkshopRecord, pools: WorkshopPools) -> float | None:
     """Return the GPU-hours that each person may use; None: there is no budget to share."""
-    if workshop.person_gpu_hours is not None or workshop.gpu_hours is None:
+    if workshop.person_gpu_hours is not None:
         return workshop.person_gpu_hours
-    return workshop.gpu_hours / workshop.seats
+    hours = budget(workshop, pools)
+    return None if hours is None else hours / workshop.seats
 
 
 def table_of(
     workshops: Sequence[WorkshopRecord],
     members: Mapping[str, Iterable[MembershipRecord]],
+    pools: WorkshopPools,
     rehearsals: Mapping[str, RehearsalWindow] = MappingProxyType({}),
 ) -> WorkshopProjects:
     """Return the table: the projects of all workshops that are approved and not over, in a fixed order.
@@ -74,7 +88,7 @@ def table_of(
     ``rehearsals``: those that go on, by workshop."""
     there = [one for one in workshops if one.state in IN_TABLE or one.state == WorkshopState.APPROVED]
     made = (
-        project_of(one, members.get(one.slug, ()), rehearsals.get(one.slug))
+        project_of(one, members.get(one.slug, ()), pools, rehearsals.get(one.slug))
         for one in sorted(there, key=lambda one: one.slug)
     )
     return WorkshopProjects(projects=tuple(made))

@@ -2,6 +2,8 @@
 
 A message has an id, and a session shows each id once. So what was sent and could not be noted, since this service was
 killed in between, is sent again without being seen twice: nobody misses a message, and nobody reads one twice.
+
+A session that does not take a message is told again, apart from the others: they do not wait for it.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class Broadcasts:
         self._now = now
         self._messages: dict[str, list[MessageRecord]] = defaultdict(list)  # by workshop
         self._received: dict[str, rows.Receipts] = defaultdict(lambda: defaultdict(set))
-        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # by workshop; True: of those sessions that did not take a message
+        self._locks: dict[tuple[str, bool], asyncio.Lock] = defaultdict(asyncio.Lock)
         # by workshop and person whose session did not take a message: until when it is not tried again, and the pause
         self._pauses: dict[tuple[str, str], tuple[float, float]] = {}
         self._woken = asyncio.Event()
@@ -75,10 +78,11 @@ class Broadcasts:
     def forget_all_but(self, slugs: Iterable[str]) -> None:
         """Forget the messages of all other workshops."""
         kept = set(slugs)
-        for slug in {*self._messages, *self._received, *self._locks} - kept:
+        for slug in {*self._messages, *self._received, *(slug for slug, _ in self._locks)} - kept:
             self._messages.pop(slug, None)
             self._received.pop(slug, None)
-            self._locks.pop(slug, None)
+            for again in (False, True):
+                self._locks.pop((slug, again), None)
         now = asyncio.get_running_loop().time()
         self._pauses = {key: pause for key, pause in self._pauses.items() if pause[0] > now}
 
@@ -112,10 +116,11 @@ class Broadcasts:
             text=body.text,
             texts={body.language or workshop.languages[0]: body.text, **body.texts},
         )
-        async with self._locks[workshop.slug]:
+        async with self._locks[workshop.slug, False]:
             await self._keep(message)
         self._tell(workshop.project)
-        await self._deliver(workshop.slug, {one.person for one in receivers(people)})
+        await self._deliver(workshop.slug, {one.person for one in receivers(people)}, again=False)
+        self._woken.set()
         received = self._received[workshop.slug][message.id]
         return BroadcastView(id=message.id, received=len(received), people=len(receivers(people)))
 
@@ -134,7 +139,10 @@ class Broadcasts:
         """Send to all open sessions what they have not been told yet. Raises StoreError."""
         slugs = [slug for slug in self._messages if self._waiting(slug)]
         members = await self._store.members(slugs)
-        await asyncio.gather(*(self._deliver(slug, {one.person for one in receivers(members[slug])}) for slug in slugs))
+        entitled = {slug: {one.person for one in receivers(members[slug])} for slug in slugs}
+        await asyncio.gather(
+            *(self._deliver(slug, people, again=again) for slug, people in entitled.items() for again in (False, True))
+        )
 
     async def _keep(self, message: MessageRecord) -> None:
         """Store a message; one that is stored already is the same if its texts are. Raises ProblemError, StoreError."""
@@ -170,10 +178,15 @@ class Broadcasts:
         left = [(one, there - self._received[slug][one.id]) for one in recent]
         return [(one, people) for one, people in left if people]
 
-    async def _deliver(self, slug: str, entitled: set[str]) -> None:
-        """Send what open sessions of these people have not taken yet; what fails is tried again later."""
-        async with self._locks[slug]:
+    async def _deliver(self, slug: str, entitled: set[str], *, again: bool) -> None:
+        """Send what open sessions of these people have not taken yet; what fails is tried again later.
+
+        ``again``: to those whose session did not take a message before, else to all others.
+        """
+        async with self._locks[slug, again]:
             failed: set[str] = set()  # in this round: they delay the messages to the others only once
+            late = {person for of, person in self._pauses if of == slug}
+            entitled = entitled & late if again else entitled - late
             for message, there in self._waiting(slug):
                 if not (people := (there & entitled) - failed):
                     continue
@@ -189,6 +202,8 @@ class Broadcasts:
                 self._pause(slug, people - taken, taken)
                 if taken:
                     self._tell(PREFIX + slug)
+                if taken and again:
+                    self._woken.set()  # they get what was sent meanwhile
 
     def _pause(self, slug: str, failed: Iterable[str], taken: Iterable[str]) -> None:
         now = asyncio.get_running_loop().time()

@@ -158,7 +158,10 @@ def user_app(
         """List your Dask clusters."""
         return [cluster for cluster in clusters.of(caller.user, live) if caller.reaches(cluster.choice)]
 
-    @app.put(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404, 409) | {201: {"model": Cluster}})
+    @app.put(
+        f"{prefix}/api/clusters/{{cluster_id}}",
+        responses=own_only | says(404, 409, 429) | {201: {"model": Cluster}},
+    )
     async def put_cluster(
         cluster_id: ClusterId, request: ClusterRequest, response: Response, caller: Caller = asking
     ) -> Cluster:

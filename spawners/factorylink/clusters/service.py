@@ -60,6 +60,8 @@ ANSWER_SECONDS = 1.5  # seconds after which the request is answered, though the 
 # limit of one person's log requests: at once, and then per time; each runs a command at the factory
 LOGS, LOGS_PER_MINUTE = 20, 30
 BATCHES, BATCHES_PER_MINUTE = 100, 60  # limit of one person's batches: at once, and then per time; each is a submission
+# limit of one person's new clusters: at once, and then per time; each writes files at the factory
+CLUSTERS, CLUSTERS_PER_MINUTE = 100, 60
 LOOK_SECONDS = 15.0  # seconds between two checks of clusters' readers and sessions
 
 
@@ -106,6 +108,7 @@ class Clusters:
         self._tasks = tasks
         self._beginning: dict[str, asyncio.Lock] = {}  # a lock for each person, so that limits are counted correctly
         self._limiter = RateLimiter(BATCHES, BATCHES_PER_MINUTE)
+        self._new = RateLimiter(CLUSTERS, CLUSTERS_PER_MINUTE)
         self._logs = RateLimiter(LOGS, LOGS_PER_MINUTE)
         scheduler_jobs.on_change = self._head_changed
 
@@ -235,6 +238,10 @@ class Clusters:
                 )  # the scheduler may be a new one
             return known.show(), False
         grant, record = await self._admission.admit(cluster_id, user, request, options)
+        if self._new.wait(user, clock.ticks()):
+            raise too_many(
+                Message("too-many-clusters", "You asked for many clusters in a short time, so none was started.")
+            )
         connection = grant.connection
         await self._submitter.leave_asked(connection, record, request)
         if request.head is not None:

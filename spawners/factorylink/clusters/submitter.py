@@ -84,7 +84,7 @@ class ClusterSubmitter:
         """Submit the jobs of a batch; return the problem if the scheduler certainly did not accept them, else None."""
         record, submits = live_cluster.record, batch.submits
         try:
-            await connection.site.turn()
+            await connection.site.turn(record.user)
             if batch.submit_begun is None and all(worker.wish == "stop" for worker in batch.workers):
                 await self._ends.over(
                     live_cluster, batch.workers, EndReason.STOPPED, explain.job_ended(None, desired="stop")[1]

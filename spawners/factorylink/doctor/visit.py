@@ -137,7 +137,7 @@ class Visit:
         request = self._submitter.request(
             self._connection, self._choice, JobOptions(), self._id, self._folder, self._comment
         )
-        await self._site.turn()
+        await self._site.turn(_NAME)
         self._asked = True
         self._job = await self._site.submit(self._account, request)
         return f"job {self._job} was taken for {self._choice.size} in {request.partition}"

@@ -475,7 +475,8 @@ def _check(db: Connection, project: Project, needs: Fraction, until: datetime, p
     for granted, mine, of_person in shares:
         if granted is None:
             continue
-        left = max(Fraction(0), math.floor(granted * HOUR) - _taken(db, mine))
+        # rounded first: 2.05 hours, or an equal share of a budget, may be a little below the seconds that they are
+        left = max(Fraction(0), math.floor(round(granted * HOUR, 3)) - _taken(db, mine))
         if needs and needs > left and (least is None or least.left_seconds > left):
             least = OverBudget(project, left, needs, of_person)
     if least is not None:

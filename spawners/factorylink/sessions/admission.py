@@ -88,7 +88,7 @@ class Admission:
         for granted, person, used in read:  # nothing is awaited from here on, so no two checks count the same hours
             promised = self._promised.get(project.id, Fraction(0)) if person is None else Fraction(0)
             left = max(Fraction(0), granted - Fraction(used.spent) - Fraction(used.reserved) - promised)
-            if left < needs:
+            if round(left * HOUR, 3) < round(needs * HOUR, 3):
                 raise OverBudget(project, left * HOUR, needs * HOUR, of_person=person is not None).problem()
         self._promised[project.id] += needs
         try:

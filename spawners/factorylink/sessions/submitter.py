@@ -51,7 +51,7 @@ class Submitter:
         _check_not_paused(connection)  # the factory may have changed since the session was admitted
         folder = await self.leave(connection, record.account, record.id, NOTE, self._identity.seal(_note(record)))
         # The turn comes last: what was waited for in between would bring the jobs of several turns together.
-        await connection.site.turn()
+        await connection.site.turn(record.user)
         _check_not_paused(connection)
         comment = self._identity.comment(record.id, record.account, record.factory)
         choice = _opened_in_time(record)

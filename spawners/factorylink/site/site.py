@@ -39,6 +39,7 @@ from factorylink.site.job_orders import JobOrders, of_its_form
 from factorylink.site.job_poller import JobPoller
 from factorylink.site.load_poller import LoadPoller
 from factorylink.site.scheduler_client import SchedulerClient
+from factorylink.site.submission_turns import SubmissionTurns
 from factorylink.site.unix_groups import Groups
 from factorylink.transports.base import CommandRunner
 from factorylink.transports.command_slots import CommandSlots
@@ -98,7 +99,7 @@ class Site:
         self._left: dict[JobId, float] = {}
         # with limits per account, so that no account blocks the submissions of others
         self._submits = CommandSlots(SUBMITS, SUBMITS // 2, 1)
-        self._turns = rate_limiter.TurnRateLimiter(access.submits_per_minute)
+        self._turns = SubmissionTurns(access.submits_per_minute)
         self._estimates: SingleFlight[Estimate] = SingleFlight(ESTIMATES)
         self._ended: SingleFlight[list[End]] = SingleFlight(2)
 
@@ -116,6 +117,7 @@ class Site:
         for work in (self._scheduler_client.alive, self._estimates, self._ended, self._orders):
             await work.close()
         self._watch.close()
+        self._turns.close()
 
     async def _answered(self, jobs: list[Job], account: str | None) -> None:
         self._positions = None
@@ -272,16 +274,17 @@ class Site:
 
     def count_earlier(self, ago: Iterable[float]) -> None:
         """Count submissions of an earlier process, each so many seconds ago, in the rate limit."""
-        now = time.monotonic()
-        for seconds in sorted((one for one in ago if 0 <= one < rate_limiter.MINUTE), reverse=True):
-            self._turns.take(now - seconds)
+        self._turns.count_earlier(ago)
 
-    async def turn(self) -> None:
-        """Wait until the rate limit allows a submission. Raises NotAsked if the factory does not answer anyway."""
+    async def turn(self, person: str) -> None:
+        """Wait until the rate limit allows a submission for this person. Raises NotAsked if the factory does not answer
+        anyway.
+
+        While several people wait, they get their turns one after the other, however many jobs each of them has.
+        """
         self.check()
-        if wait := self._turns.take(time.monotonic()):
-            await asyncio.sleep(wait)
-            self.check()
+        await self._turns.take(person)
+        self.check()
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
         """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.
