@@ -104,7 +104,8 @@ class Gateway:
     def make_user(self) -> str:
         """Create a new person with a unique name."""
         name = f"t{uuid.uuid4().hex[:10]}"
-        assert self.api("POST", f"/users/{name}").status_code == 201
+        answer = self.api("POST", f"/users/{name}")
+        assert answer.status_code == 201, answer.text
         return name
 
     # --- servers

@@ -676,6 +676,8 @@ describe("the room of a workshop", () => {
     assert.equal(room.line(works, NOW), "computing · GPU 37%");
     assert.match(room.line(seat(1, { last_activity: inMinutes(-20) }), NOW), /^idle for 20 mins?$/);
     assert.equal(room.line(free, NOW), "");
+    const refused = seat(2, { state: null, ready: false, session: null, words: { what: "No account is clean.", do: "Ask." } });
+    assert.equal(room.line(refused, NOW), "No account is clean. Ask."); // why it could not be begun
   });
 
   test("raised hands come in order of time, and those that nobody comes to come first", () => {

@@ -218,6 +218,33 @@ async def test_an_account_is_kept_while_its_wipe_after_the_class_fails(
     assert pool.seen(FIRST).held == 0
 
 
+async def test_the_next_workshop_takes_over_what_is_not_wiped_yet_and_says_what_cannot_be_wiped(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pool.hold(FIRST, 4)
+    used = [await pool.put(1, "ada"), await pool.put(2, "ben")]
+    pool.home.broken.add(used[0])
+    seen = await pool.hold(SECOND, 4)
+    assert (seen.held, seen.wiping) == (0, 0)  # while the first class goes on, it has its accounts
+    pool.over.add(FIRST)
+    pool.refresh()
+    seen = await pool.hold(SECOND, 4)  # the first class is over, and its sessions end
+    assert (seen.held, seen.ready, seen.wiping, pool.home.wiped) == (4, 2, 2, [])
+    for number in (1, 2):
+        await pool.end(number)
+    assert pool.seen(SECOND).wiping == 2
+    await pool.look()
+    assert (pool.seen(FIRST).held, pool.seen(SECOND).held, pool.seen(SECOND).ready) == (0, 4, 3)
+    failed = [one.account for one in pool.seen(SECOND).failed]
+    assert failed == [one.account for one in pool.seen(FIRST).failed] == used[:1]  # a rehearsal sees it, too
+    lent = {await pool.put(number, who) for number, who in ((3, "cleo"), (4, "dan"), (5, "eve"))}
+    assert lent == set(POOL) - {used[0]}
+    monkeypatch.setattr(account_holds, "AGAIN_SECONDS", 0)
+    pool.home.broken.clear()
+    await pool.look()
+    assert (pool.seen(SECOND).ready, pool.seen(SECOND).failed) == (4, ())
+
+
 async def test_another_account_is_held_in_place_of_one_that_cannot_be_wiped(pool: Pool) -> None:
     await pool.put(1, "cleo")
     for number in (1,):

@@ -56,7 +56,7 @@ async def test_a_lent_account_changes_hands_after_a_wipe(tmp_path: Path, monkeyp
     assert ("wipe", "all") not in world.home.asked
     await over(world, OTHER)
     world.home.fails = Refused("No space left")
-    assert (await refusal(world, session_id="d" * 32, user="dan"))[0] == "pool-wiping"
+    assert (await refusal(world, session_id="d" * 32, user="dan"))[0] == "pool-not-wiped"
     world.home.fails = None
     monkeypatch.setattr(account_leases, "_WAIT_SECONDS", 30)
     assert (await world.put("d" * 32, "dan")).account == "u2"

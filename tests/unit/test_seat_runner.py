@@ -231,6 +231,20 @@ async def test_who_leaves_is_not_asked_for_any_more(taught: Class) -> None:
     assert [seat.person for seat in taught.link.bodies[-1].seats] == ["p1", "p3", "p4"]
 
 
+async def test_why_a_seat_could_not_be_begun_is_known_to_the_room_until_it_begins(taught: Class) -> None:
+    unwiped = Problem(kind="limit", code="pool-not-wiped", message="No account is clean.", do="Ask the operators.")
+    taught.link.refuses["p3"] = unwiped
+    await taught.look(**WARM)
+    taught.restart()
+    seats = {one.person: one for one in (await taught.world.room.view(OPERATOR, taught.slug)).seats}
+    assert (seats["p3"].state, seats["p3"].reason) == (None, "No account is clean. Ask the operators.")
+    assert seats["p1"].reason is None
+    del taught.link.refuses["p3"]
+    assert (await taught.look(minutes=1))["p3"] == P.BEGUN
+    seats = {one.person: one for one in (await taught.world.room.view(OPERATOR, taught.slug)).seats}
+    assert seats["p3"].reason is None
+
+
 async def test_accounts_are_held_and_waited_for(taught: Class) -> None:
     held = HeldAccounts(pool=10, held=0, ready=0, free=0, wiping=0)
     taught.link.place = taught.link.place.model_copy(update={"accounts": held})
@@ -238,7 +252,7 @@ async def test_accounts_are_held_and_waited_for(taught: Class) -> None:
     assert taught.link.held[0].accounts == {"one": 7}  # six seats, and a spare one
     taught.link.bodies.clear()
     await taught.world.workshops.put_member(TINA, taught.slug, "p5", "participant")
-    wiping = held.model_copy(update={"held": 7, "wiping": 3})
+    wiping = held.model_copy(update={"held": 7, "ready": 4, "wiping": 3})
     taught.link.place = taught.link.place.model_copy(update={"accounts": wiping})
     await taught.look(seconds=5)
     assert (await taught.states())["p5"] is None

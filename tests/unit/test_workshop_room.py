@@ -66,6 +66,17 @@ def test_each_seat_shows_its_person_s_session_with_the_reason_in_words() -> None
     assert told["hand"] is None
 
 
+def test_a_seat_that_could_not_be_begun_shows_why() -> None:
+    why = Words(code="pool-not-wiped", what="No account is clean.", do="Ask the operators.")
+    people, refused = [member(ADA, 1), member(BEN, 2)], {ADA: why, BEN: why}
+    first, second, *free = room_of(workshop(), people, [session(1, ADA)], not_begun=refused).seats
+    assert (first.state, first.words) == (SessionState.RUNNING, None)  # what runs counts
+    assert (second.state, second.reason, second.words) == (None, "No account is clean. Ask the operators.", why)
+    assert [one.words for one in free] == [None, None]
+    dark = room_of(workshop(), people, [], not_begun=refused, names=False)
+    assert [one.words for one in dark.seats] == [None] * 4  # words may name the person
+
+
 def test_each_seat_shows_how_many_steps_were_done_and_a_projector_only_counts() -> None:
     steps = [KnownStep(notebook="a.ipynb", name=name) for name in ("load", "", "train")]
     people = [member(ADA, 1), member(BEN, 2), member("eve", 3)]

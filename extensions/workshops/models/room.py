@@ -43,8 +43,8 @@ class SeatView(Model):
     """One seat. ``person`` None: nobody has it yet, or the caller sees no names; ``taken``: somebody has it.
 
     ``state``: of the session on it, None: there is none; ``before``: while it is unreachable, the last known state.
-    ``ready``: its notebook answers. ``reason``: what the session waits for or why it has ended, in words, which are in
-    ``words`` with their code. ``act``: what is being done to the seat, None: nothing.
+    ``ready``: its notebook answers. ``reason``: what the session waits for, why it has ended, or why it could not be
+    begun, in words, which are in ``words`` with their code. ``act``: what is being done to the seat, None: nothing.
     ``step``: how many steps the person has done, None: not known, or the caller sees no names; ``step_last``: number,
     from 0, of the furthest one. ``hand``: the person's raised hand, None: it is not up; ``look``: a notebook that
     the caller may see."""

@@ -33,6 +33,7 @@ class _Known:
     sessions: Mapping[str, WorkshopSession]
     acts: Mapping[str, SeatActView]
     helped: Mapping[str, SeatHelp]
+    not_begun: Mapping[str, Words]
 
 
 def room_of(
@@ -48,17 +49,18 @@ def room_of(
     helped: Mapping[str, SeatHelp] | None = None,
     acts: Mapping[str, SeatActView] | None = None,
     steps: Sequence[KnownStep] = (),
+    not_begun: Mapping[str, Words] | None = None,
 ) -> RoomView:
     """Return the room of a workshop.
 
     ``people``: of the workshop; ``sessions``: of its project; ``may``: what the caller may do; ``names``: whether the
     caller sees who sits where; ``trouble``: why the sessions may be old; ``halted``: why no further
     seats begin; ``helped``: by person, what the caller sees of help; ``acts``: by person, what is being done to seats;
-    ``steps``: of the material.
+    ``steps``: of the material; ``not_begun``: by person, why a seat could not be begun for them.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}
-    known = _Known(mine, acts or {}, helped or {})
+    known = _Known(mine, acts or {}, helped or {}, not_begun or {})
     seats = tuple(
         with_steps(_seat(number, holders.get(number), known, names), holders.get(number), mine, len(steps), names)
         for number in range(1, workshop.seats + 1)
@@ -141,7 +143,18 @@ def _seat(number: int, holder: MembershipRecord | None, known: _Known, names: bo
     helps = known.helped.get(holder.person, SeatHelp())
     act = known.acts.get(holder.person)
     if session is None:
-        return SeatView(seat=number, taken=True, person=person, name=name, act=act, hand=helps.hand, look=helps.look)
+        why = known.not_begun.get(holder.person) if names else None  # its words may name the person
+        return SeatView(
+            seat=number,
+            taken=True,
+            person=person,
+            name=name,
+            reason=in_words(why),
+            words=why,
+            act=act,
+            hand=helps.hand,
+            look=helps.look,
+        )
     return SeatView(
         seat=number,
         taken=True,

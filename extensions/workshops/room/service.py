@@ -22,7 +22,7 @@ from workshops.models.room import BroadcastBody, BroadcastView, RoomView, SeatAc
 from workshops.room.broadcasts import Broadcasts
 from workshops.room.seats import changes, room_of
 from workshops.room.sessions import SessionCopy
-from workshops.seats.runner import halt_of
+from workshops.seats.runner import halt_of, not_begun
 from workshops.service import Workshops
 from workshops.states import IN_TABLE
 from workshops.store.schema import EventRecord, MembershipRecord
@@ -106,6 +106,7 @@ class Room:
             helped=helped,
             acts=self.acts_of(slug),
             steps=self.steps_of(slug),
+            not_begun=await not_begun(self._store, workshop),
         )
 
     async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:

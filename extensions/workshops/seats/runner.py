@@ -71,6 +71,7 @@ _FAULTS = frozenset(
     }
 )
 _PLACES, _SEATS = TypeAdapter(SeatPlaces), TypeAdapter(SeatsView)
+_NOT_BEGUN = (SeatProgress.FAILED, SeatProgress.REFUSED)
 WARM_STATES = (WorkshopState.WARMING, WorkshopState.OPEN)
 
 
@@ -287,7 +288,7 @@ class SeatRunner:
         factory = share.place.factory
         accounts = _of(self._places[workshop.slug], factory).accounts
         wanted = share.wanted + math.ceil(SPARE_ACCOUNTS * share.wanted)
-        if accounts is not None and accounts.held - len(accounts.failed) < min(wanted, accounts.pool):
+        if accounts is not None and accounts.ready + accounts.wiping < min(wanted, accounts.pool):
             body = HoldBody(accounts={factory: wanted})
             self._places[workshop.slug] = (await self._link.put(_PLACES, workshop.project, "/hold", body)).places
 
@@ -390,6 +391,14 @@ async def halt_of(store: Store, workshop: WorkshopRecord) -> HaltView | None:
     if workshop.state not in WARM_STATES:
         return None
     return halt_view(await store.transact(lambda db: rows.warm_up(db, workshop.slug)))
+
+
+async def not_begun(store: Store, workshop: WorkshopRecord) -> dict[str, Words]:
+    """Return why seats could not be begun, by person. Raises StoreError."""
+    if workshop.state not in WARM_STATES:
+        return {}
+    found = await store.transact(lambda db: rows.of_workshop(db, workshop.slug))
+    return {row.person: row.why for row in found if row.why is not None and row.state in _NOT_BEGUN}
 
 
 def halt_view(warm_up: WarmUpRow) -> HaltView | None:

@@ -200,6 +200,11 @@ _ANSWERS = (
         Move("wait", N_("Try again in a minute.")),
     ),
     Answer(
+        "pool-not-wiped",
+        N_("The last account for you there could not be cleared of earlier files, so nobody gets it."),
+        _ASK,
+    ),
+    Answer(
         "access-ends",
         N_("Your access to this project ends soon, and its sessions stop then."),
         Move("you", N_("Save your work. Ask whoever leads the project if this is a mistake.")),

@@ -103,8 +103,10 @@ class AccountHolds:
             free=sum(
                 self._is_ready((factory, account)) and self._leases.holder(factory, account) is None for account in mine
             ),
-            wiping=sum(self._leases.is_wiping(factory, account) for account in mine),
-            failed=tuple(self._leases.failed[factory, a] for a in mine if (factory, a) in self._leases.failed),
+            wiping=sum(self._is_awaited((factory, account)) for account in mine),
+            failed=tuple(
+                self._leases.failed[factory, a] for a in at.site_accounts.pool if (factory, a) in self._leases.failed
+            ),
         )
 
     def ready(self, project: Project, factory: Slug) -> tuple[str, ...]:
@@ -116,12 +118,12 @@ class AccountHolds:
     async def _hold(self, project: Project, factory: Slug, pool: Sequence[str], count: int) -> None:
         people = self._people(project.id)
         mine = [a for a in pool if self._holds(project.id, (factory, a)) and (factory, a) not in self._leases.failed]
-        others = [a for a in pool if (factory, a) not in self._leases.holds and self._is_free(factory, a, people)]
+        others = [a for a in pool if self._is_left((factory, a)) or self._is_free(factory, a, people)]
 
-        def order(account: str) -> tuple[bool, bool]:
-            """First those of its own people, then clean ones."""
+        def order(account: str) -> tuple[bool, bool, bool]:
+            """First those of its own people, then clean ones, and last those whose wipe failed."""
             holder = self._leases.holder(factory, account)
-            return holder not in people, holder is not None
+            return holder not in people, holder is not None, (factory, account) in self._leases.failed
 
         for account in sorted(others, key=order)[: max(0, count - len(mine))]:
             hold = Hold(project.id, people)
@@ -161,10 +163,25 @@ class AccountHolds:
             return False
         return holder is None or holder in hold.people
 
+    def _is_awaited(self, key: _Key) -> bool:
+        """Return whether a held account is being wiped, or will be as soon as nothing runs under it."""
+        if self._leases.is_wiping(*key):
+            return True
+        connection = self._factories.get(key[0])
+        wipes = connection is not None and bool(connection.access.account_wipe)
+        return wipes and key not in self._leases.failed and not self._is_ready(key)
+
     def _is_free(self, factory: Slug, account: str, people: frozenset[str]) -> bool:
-        """Return whether an account that nobody holds may be held for these people."""
+        """Return whether nobody holds an account, and it may be held for these people."""
         holder = self._leases.holder(factory, account)
-        return holder in people or self._leases.is_idle(factory, account)
+        free = (factory, account) not in self._leases.holds
+        return free and (holder in people or self._leases.is_idle(factory, account))
+
+    def _is_left(self, key: _Key) -> bool:
+        """Return whether an account is held for a workshop that is over. What runs there ends, and another workshop may
+        then wait for the wipe."""
+        hold = self._leases.holds.get(key)
+        return hold is not None and self._projects.tells("", hold.project) and self._over(hold.project)
 
     def _holds(self, project: ProjectId, key: _Key) -> bool:
         """Return whether an account is held for the class of a project."""

@@ -148,12 +148,12 @@ class AccountLeases:
         async with self._lock:
             if (account := await self._take(grant, user)) is not None:
                 return account
-            wipe = self._begin_wipe(grant, user)
-        await asyncio.wait([wipe], timeout=_WAIT_SECONDS)
+            dirty = self._begin_wipe(grant, user)
+        await asyncio.wait([self._wiping[dirty]], timeout=_WAIT_SECONDS)
         async with self._lock:
             if (account := await self._take(grant, user)) is not None:
                 return account
-        raise of_words("limit", explain.own("pool-wiping"))
+        raise of_words("limit", explain.own("pool-not-wiped" if dirty in self.failed else "pool-wiping"))
 
     async def _take(self, grant: Grant, user: str) -> str | None:
         """Return the account that is lent to the person already, or lend a free one.
@@ -257,8 +257,9 @@ class AccountLeases:
 
     # --- wipes
 
-    def _begin_wipe(self, grant: Grant, user: str) -> asyncio.Task[None]:
-        """Start to wipe an account that another person has left. Raises ProblemError if there is no such account."""
+    def _begin_wipe(self, grant: Grant, user: str) -> tuple[Slug, str]:
+        """Start to wipe an account that another person has left; return its factory and name. Raises ProblemError if
+        there is no such account."""
         connection = grant.connection
         factory = connection.factory.id
         left = [
@@ -271,7 +272,7 @@ class AccountLeases:
         # those whose last wipe failed come last
         account = min(left, key=lambda name: ((factory, name) in self._wiping, (factory, name) in self.failed))
         self.wipe(connection, account)
-        return self._wiping[factory, account]
+        return factory, account
 
     async def _wipe(self, connection: FactoryConnection, account: str) -> None:
         key = (connection.factory.id, account)

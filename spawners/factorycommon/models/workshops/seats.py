@@ -87,8 +87,8 @@ class FailedWipe(Model):
 
 class HeldAccounts(Model):
     """The accounts of a workshop at one factory. ``pool``: all that may be lent; ``held``: those held for this
-    workshop; ``ready``: held, and clean or with one of its people; ``free``: held and clean; ``wiping``: being wiped
-    now."""
+    workshop; ``ready``: held, and clean or with one of its people; ``free``: held and clean; ``wiping``: held and
+    being wiped, or waiting for that; ``failed``: of all, those whose last wipe failed."""
 
     pool: int = Field(ge=0, le=MOST_ACCOUNTS)
     held: int = Field(ge=0, le=MOST_ACCOUNTS)

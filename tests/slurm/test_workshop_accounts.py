@@ -1,0 +1,319 @@
+"""Two classes, one after the other, on the same pool of accounts: what the first leaves, the second does not find.
+
+The accounts are of this test. The first class leaves what a person can leave in an account; one account cannot be
+emptied, as the site's program reports, and is lent to nobody until it can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import sqlite3
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from factorycommon.models.workshops.seats import HeldAccounts, SeatPlaces
+from testbed import accounts
+from tests.faults.test_kill import kill
+from tests.slurm.test_workshop_seats import READY_SECONDS, Service, at, body
+from tests.support.gateway import Gateway, eventually
+from tests.support.trial import CHECKOUT
+from workshops.client import WorkshopsProblem
+from workshops.models.room import SeatView
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.timeout(600),
+]
+FACTORY, SIZE, POOL = "it4lia", "gpu-1", "lent"
+ACCOUNTS = 4
+CONTAINER = 100_123  # an owner of files that the account cannot act for, as a container's user without root leaves them
+WIPED_SECONDS = 150.0  # for a wipe that failed to be done again, and its proof
+
+LEAVE = """
+import os, pathlib, struct, subprocess
+mark, home = {mark!r}, pathlib.Path.home()
+(home / "notes.txt").write_text(mark)
+closed = home / "closed"
+closed.mkdir()
+(closed / "deep").write_text(mark)
+closed.chmod(0)
+(home / ".ssh").mkdir(mode=0o700, exist_ok=True)
+(home / ".ssh/authorized_keys").write_text("ssh-ed25519 AAAA " + mark)
+(home / ".bashrc").write_text("echo " + mark)
+for folder in ("/tmp", "/dev/shm"):
+    pathlib.Path(folder, mark + home.name).write_text(mark)
+subprocess.Popen(["nohup", "sh", "-c", "sleep 86399; echo " + mark], start_new_session=True, stdin=subprocess.DEVNULL,
+                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+later = ["sbatch", "--begin=now+1hour", "--job-name=" + mark, "--wrap=cat notes.txt", "--output=/dev/null"]
+subprocess.run(later, env={{**os.environ, **{scheduler!r}}}, capture_output=True, check=True)
+nobody = 0xffffffff
+entries = ((1, 7, nobody), (2, 5, {stranger}), (4, 0, nobody), (16, 5, nobody), (32, 0, nobody))
+access = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+for name in ("access", "default"):
+    os.setxattr(home, "system.posix_acl_" + name, access)
+get_ipython().run_cell("history = '" + mark + "'", store_history=True)
+get_ipython().history_manager.writeout_cache()
+print(0)
+"""
+
+FIND = """
+import json, os, pathlib, pwd, subprocess
+mark, home, me = {mark!r}.encode(), pathlib.Path.home(), os.getuid()
+found = []
+for top, folders, files in os.walk(home):
+    for name in folders + files:
+        path = os.path.join(top, name)
+        if mark in os.fsencode(path) or (os.path.isfile(path) and mark in open(path, "rb").read()):
+            found.append(path)
+for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+    found += [os.path.join(folder, name) for name in os.listdir(folder) if mark in os.fsencode(name)]
+for one in pathlib.Path("/proc").glob("[0-9]*"):
+    try:
+        if one.stat().st_uid == me and mark in (one / "cmdline").read_bytes():
+            found.append("process " + one.name)
+    except OSError:
+        pass
+jobs = ["squeue", "--noheader", "--user", pwd.getpwuid(me).pw_name, "--format", "%i %j"]
+listed = subprocess.run(jobs, env={{**os.environ, **{scheduler!r}}}, capture_output=True, text=True, check=True).stdout
+found += ["job " + line for line in listed.splitlines() if mark.decode() in line]
+found += [name for name in os.listxattr(home) if "acl" in name]
+print(json.dumps({{"account": pwd.getpwuid(me).pw_name, "found": found, "keys": (home / ".ssh").exists(),
+                  "mode": home.stat().st_mode & 0o777, "notes": sorted(path.name for path in home.glob("[!.]*"))}}))
+"""
+
+
+@dataclass
+class Pool:
+    """A pool of accounts for workshops. ``wipe``: the command that empties one of them."""
+
+    gateway: Gateway
+    names: tuple[str, ...]
+    wipe: list[str]
+
+    @property
+    def scheduler(self) -> dict[str, str]:
+        return self.gateway.factories[FACTORY].env
+
+    def left(self, name: str) -> str:
+        """Return what is left of an account, as the site's program says it."""
+        me = pwd.getpwnam(name)
+        argv = [*self.wipe, "--proof"]
+        done = subprocess.run(
+            argv, user=me.pw_uid, group=me.pw_gid, extra_groups=[], cwd="/", env=self.scheduler,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def pool(gateway: Gateway) -> Iterator[Pool]:
+    """Make accounts, a pool of them and the site's program that empties them; take all of it back afterwards."""
+    folder, port = gateway.path.parent, gateway.root.rpartition(":")[2].partition("/")[0]
+    names = accounts.ensure(tuple(f"fg-{port}-{number}" for number in range(1, ACCOUNTS + 1)))
+    site = folder / "site"
+    site.mkdir(mode=0o755, exist_ok=True)
+    program = shutil.copy(CHECKOUT / "site/factorygate-wipe", site)
+    (site / "wipe.conf").write_text(f"accounts = fg-{port}-*\nscheduler = slurm\n")
+    wipe = [str(program), "--conf", str(site / "wipe.conf")]
+    link, pools = folder / "link.yaml", folder / "workshop-pools.yaml"
+    before = {file: file.read_text() for file in (link, pools)}
+    settings, offered = yaml.safe_load(before[link]), yaml.safe_load(before[pools])
+    settings["factories"][FACTORY] |= {"account_wipe": wipe, "account_wipe_proof": [*wipe, "--proof"]}
+    (like,) = [one for one in offered["pools"] if one["id"] == FACTORY]
+    offered["pools"].append({**like, "id": POOL, "site_accounts": list(names)})
+    link.write_text(yaml.safe_dump(settings))
+    pools.write_text(yaml.safe_dump(offered))
+    try:
+        kill(gateway, "link")  # the next one reads the new settings
+        yield Pool(gateway, names, wipe)
+    finally:
+        for file, text in before.items():
+            file.write_text(text)
+        kill(gateway, "link")
+        for name in names:
+            for process in processes(name):
+                os.kill(process, 9)
+            subprocess.run(["/usr/sbin/userdel", "--force", "--remove", name], capture_output=True, check=False)
+        shutil.rmtree(site)
+
+
+def processes(account: str) -> list[int]:
+    """Return the processes of an account."""
+    uid = pwd.getpwnam(account).pw_uid
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        try:
+            if one.stat().st_uid == uid and (one / "cmdline").read_bytes():
+                found.append(int(one.name))
+        except OSError:
+            continue
+    return found
+
+
+class Taught:
+    """A class on the pool, which is open. ``people``: those who have a seat, in the order of seats."""
+
+    def __init__(self, pool: Pool, seats: int) -> None:
+        self.pool, self.gateway, self.service = pool, pool.gateway, Service(pool.gateway)
+        self.people = [self.gateway.make_user() for _ in range(seats)]
+        now = datetime.now(UTC)
+        made = body(
+            title="On lent accounts",
+            opens=now.isoformat(),
+            starts=(now + timedelta(seconds=1)).isoformat(),
+            seats=seats,
+            places=[{"factory": FACTORY, "size": SIZE, "pool": POOL}],
+        )
+        self.slug: str = self.service.ask("create", made).slug
+        self.service.ask("take", self.slug, "approve")
+        eventually(lambda: self.state in ("scheduled", "warming", "open"), what="the workshop is scheduled")
+        for person in self.people:
+            self.service.ask("put_member", self.slug, person, "participant")
+
+    @property
+    def state(self) -> str:
+        return str(self.service.ask("one", self.slug).state)
+
+    def ready(self) -> list[str]:
+        """Return the people whose seat is ready."""
+        return [person for person in self.people if at(self.gateway, person) == FACTORY]
+
+    def seat(self, person: str) -> SeatView:
+        """Return the seat of a person, as the room shows it."""
+        seats: Sequence[SeatView] = self.service.ask("room", self.slug).seats
+        (found,) = [one for one in seats if one.person == person]
+        return found
+
+    def accounts(self) -> HeldAccounts:
+        """Return what the link says of the class's accounts."""
+        transport = httpx.HTTPTransport(uds=str(self.gateway.path.parent / "link" / "workshops.sock"))
+        with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
+            answer = link.get(f"/projects/workshop-{self.slug}/seats")
+        (place,) = SeatPlaces.model_validate_json(answer.content).places
+        assert place.accounts is not None
+        return place.accounts
+
+    def run(self, person: str, code: str, **values: Any) -> str:
+        """Run a cell on a seat."""
+        return self.gateway.notebook(person).run(code.format(scheduler=self.pool.scheduler, **values))
+
+    def over(self) -> None:
+        """Stop all seats, and let the class end now.
+
+        Nobody may change the times of a class that has begun, and one that is closed early ends in five minutes only:
+        so its end is set where the service keeps it.
+        """
+        for person in self.people:
+            self.gateway.stopped(person)
+        now = time.time()
+        with (
+            closing(sqlite3.connect(self.gateway.path.parent / "workshops" / "workshops.sqlite", timeout=30)) as db,
+            db,
+        ):
+            db.execute("UPDATE workshops SET ends = ?, closes = ? WHERE slug = ?", (now, now, self.slug))
+        eventually(lambda: self.state == "closing", what="the class is over")
+
+
+def test_a_second_class_on_the_same_accounts_finds_nothing_of_the_first(pool: Pool) -> None:
+    mark = f"left-{uuid.uuid4().hex}"
+    first = Taught(pool, ACCOUNTS - 1)
+    try:
+        eventually(lambda: first.ready() == first.people, READY_SECONDS, what="the seats of the first class")
+        used = {person: leave(first, person, mark) for person in first.people}
+        assert len(set(used.values())) == len(first.people)
+        assert set(used.values()) <= set(pool.names)
+        dirty = used[first.people[0]]
+        stuck = accounts.home(dirty) / "container"  # what the account itself cannot remove
+        stuck.mkdir()
+        (stuck / "layer").write_text(mark)
+        for path in (stuck, stuck / "layer"):
+            os.chown(path, CONTAINER, CONTAINER)
+    finally:
+        first.over()
+    second = Taught(pool, ACCOUNTS)  # at once, so that it finds accounts that are being wiped
+    try:
+        eventually(lambda: len(second.ready()) == ACCOUNTS - 1, 2 * READY_SECONDS, what="all seats but one")
+        (without,) = set(second.people) - set(second.ready())
+        seat = eventually(lambda: is_not_wiped(second.seat(without)), WIPED_SECONDS, 1, "the room says why")
+        assert seat is not None
+        assert seat.session is None
+        assert "could not be cleared of earlier files" in str(seat.reason)
+        failed = eventually(lambda: second.accounts().failed, what="the operators see which account")
+        assert [one.account for one in failed] == [dirty]
+        assert "container" in failed[0].why  # the site's own words
+        lent = {see(second, person, mark) for person in second.ready()}
+        assert lent == set(pool.names) - {dirty}
+
+        shutil.rmtree(stuck)  # the site removes it, and the trainer asks for the seat in the room
+
+        def asked() -> bool:
+            if without not in second.ready():
+                with contextlib.suppress(WorkshopsProblem):  # it is on its way
+                    second.service.ask("act_on_seat", second.slug, seat.seat, "start")
+                return False
+            return True
+
+        eventually(asked, WIPED_SECONDS, 3, "the last seat")
+        assert see(second, without, mark) == dirty
+        assert second.accounts().failed == ()
+        assert second.seat(without).words is None
+    finally:
+        second.over()
+    for name in pool.names:
+        eventually(lambda n=name: pool.left(n) == "", WIPED_SECONDS, 1, f"{name} is empty after the class")  # type: ignore[misc]
+
+
+def leave(taught: Taught, person: str, mark: str) -> str:
+    """Leave what a person can leave in an account, with this mark; return the account."""
+    assert taught.run(person, LEAVE, mark=mark, stranger=CONTAINER).strip() == "0"
+    workspace = {"data": {"left": {"mark": mark}}, "metadata": {"id": "default"}}
+    saved = taught.gateway.notebook(person).request("PUT", "/lab/api/workspaces/default", json=workspace)
+    assert saved.status_code == 204, saved.text
+    seen = json.loads(taught.run(person, FIND, mark=mark))
+    found = "\n".join(seen["found"])
+    everything = (
+        "notes.txt",
+        ".bashrc",
+        "authorized_keys",
+        "history.sqlite",
+        "workspaces",
+        "/tmp/",
+        "/dev/shm/",
+        "acl",
+    )
+    assert all(word in found for word in (*everything, "process ", "job ")), found  # or what follows would show nothing
+    return str(seen["account"])
+
+
+def is_not_wiped(seat: SeatView) -> SeatView | None:
+    return seat if seat.words is not None and seat.words.code == "pool-not-wiped" else None
+
+
+def see(taught: Taught, person: str, mark: str) -> str:
+    """Return the account of a person, after checking that nothing with the mark is there."""
+    seen = json.loads(taught.run(person, FIND, mark=mark))
+    assert (seen["found"], seen["keys"], seen["mode"], seen["notes"]) == ([], False, 0o700, []), seen
+    notebook = taught.gateway.notebook(person)
+    for path in ("/lab/api/workspaces", "/api/contents"):
+        answer = notebook.request("GET", path)
+        assert answer.status_code == 200
+        assert mark not in answer.text
+    assert len(notebook.request("GET", "/api/kernels").json()) == 1  # the one of this question
+    return str(seen["account"])
