@@ -178,10 +178,12 @@ class AccountHolds:
         return free and (holder in people or self._leases.is_idle(factory, account))
 
     def _is_left(self, key: _Key) -> bool:
-        """Return whether an account is held for a workshop that is over. What runs there ends, and another workshop may
-        then wait for the wipe."""
+        """Return whether an account is held for a class that is over. What runs there ends, and another workshop may
+        then wait for the wipe. An account of a rehearsal is wiped first, since its trainer also belongs to the class."""
         hold = self._leases.holds.get(key)
-        return hold is not None and self._projects.tells("", hold.project) and self._over(hold.project)
+        if hold is None or hold.rehearsal:
+            return False
+        return self._projects.tells("", hold.project) and self._over(key, hold)
 
     def _holds(self, project: ProjectId, key: _Key) -> bool:
         """Return whether an account is held for the class of a project."""
