@@ -21,7 +21,7 @@ from tests.slurm.test_workshop_seats import READY_SECONDS, Service, body
 from tests.support.gateway import TRUST, Gateway, eventually
 from tests.timing.test_gateway import ANSWERED
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.long, pytest.mark.slurm]
 FACTORY, SIZE = "it4lia", "gpu-1"
 CLASS = 3
 SEAT, SHARE = 0.5, 0.8  # GPU-hours that a seat reserves, and that each person may use

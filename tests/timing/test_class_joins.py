@@ -41,7 +41,7 @@ from workshops.models.views import CreatedView
 
 __all__ = ["browser"]
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 T = TypeVar("T")
 CLASS = 60

@@ -35,7 +35,7 @@ from workshops.models.room import RoomChange
 
 __all__ = ["browser"]
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.long, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 CLASS = 60
 LATE = 5  # of them start after the message
