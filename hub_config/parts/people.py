@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from factoryspawner.config import hub_config
-from factoryspawner.login import passwords, people
+from factoryspawner.login import password_file, people
 
 config = hub_config.loaded()
 factories = "access:services!service=factories"
@@ -20,7 +20,7 @@ elif config.passwords_file is not None:
     c.JupyterHub.authenticator_class = "factoryspawner.login.passwords.PasswordAuthenticator"
     c.PasswordAuthenticator.passwords_file = str(config.passwords_file)
     # The hub must know these users before they first log in, so that its API can start servers for them.
-    c.Authenticator.allowed_users = set(passwords.read_passwords(config.passwords_file))
+    c.Authenticator.allowed_users = set(password_file.read_passwords(config.passwords_file))
 c.Authenticator.admin_users = set(config.admins)
 if config.guests_at is not None and (config.login is not None or config.passwords_file is not None):
     from factoryspawner.login import guests

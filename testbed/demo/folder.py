@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from factorycommon.models import Environment, Factory
-from factoryspawner.login.passwords import write_passwords
+from factoryspawner.login.password_file import write_passwords
 from testbed import clock
 from testbed.demo import login as demo_login
 from testbed.demo.options import Ports

@@ -17,7 +17,7 @@ from factorylink.catalogue.loading import load_link_config
 from factorylink.projects import workshop_table
 from factoryoperator import check_workshops, gateway
 from factoryspawner.config import hub_config
-from factoryspawner.login import passwords
+from factoryspawner.login import password_file
 
 CHECKOUT = Path(__file__).parents[2]
 TOKENS = dict.fromkeys(files.TOKENS, "0" * 64)
@@ -107,8 +107,8 @@ def test_secrets_are_for_the_gateway_only(options: Options) -> None:
 
 def test_a_password_is_one_that_the_hub_knows() -> None:
     line = files.password_line("correct horse")
-    assert passwords.check_password("correct horse", line)
-    assert not passwords.check_password("correct horsf", line)
+    assert password_file.check_password("correct horse", line)
+    assert not password_file.check_password("correct horsf", line)
 
 
 def test_the_web_server_closes_what_is_not_for_the_outside(options: Options) -> None:

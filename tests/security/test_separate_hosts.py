@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from factoryoperator import certificates
-from factoryspawner.login.passwords import write_passwords
+from factoryspawner.login.password_file import write_passwords
 from testbed import factories
 from testbed.demo.folder import environment
 from testbed.install import environments as install

@@ -16,7 +16,7 @@ import uvicorn
 import yaml
 from fastapi import FastAPI, Request, Response
 
-from factoryspawner.login.passwords import write_passwords
+from factoryspawner.login.password_file import write_passwords
 from testbed import ports
 
 ROOT = Path(__file__).parents[2]

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from factoryoperator import check_network, check_secrets
 from factoryoperator.cli import main
 from factoryspawner.config.hub_config import HubConfigError
-from factoryspawner.login.passwords import write_passwords
+from factoryspawner.login.password_file import write_passwords
 from tests.unit.test_catalogue import GOOD
 
 HUB = """\

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from factoryoperator.cli import main
-from factoryspawner.login.passwords import check_password, read_passwords
+from factoryspawner.login.password_file import check_password, read_passwords
 
 HUB = """\
 public_url: http://127.0.0.1:8000
@@ -28,6 +30,15 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "hub.yaml").write_text(HUB.format(login="passwords_file: passwords.json"))
     monkeypatch.setenv("FACTORYGATE_HUB_CONFIG", str(tmp_path / "hub.yaml"))
     return tmp_path / "passwords.json"
+
+
+def test_the_command_starts_where_the_packages_of_the_hub_are_missing() -> None:
+    hub = ("jupyterhub", "traitlets", "batchspawner", "oauthenticator", "fpdf")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({hub})); from factoryoperator.cli import main; main(['--help'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "passwords" in done.stdout) == (0, True), done.stderr
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:

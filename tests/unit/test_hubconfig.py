@@ -20,14 +20,14 @@ from factoryspawner.callback import BatchSpawnerBase, remove_callback
 from factoryspawner.config.batch_settings import SettingsError, check_all, job_options
 from factoryspawner.config.hub_config import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
 from factoryspawner.login.guests import check_names
-from factoryspawner.login.passwords import (
-    PasswordAuthenticator,
+from factoryspawner.login.password_file import (
     PasswordFileError,
     check_password,
     hash_password,
     read_passwords,
     write_passwords,
 )
+from factoryspawner.login.passwords import PasswordAuthenticator
 
 HUB_CONFIG = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
 WORKSHOPS = {"socket": "w.sock", "token_file": "w"}

@@ -179,7 +179,7 @@ class AccountHolds:
 
     def _is_left(self, key: _Key) -> bool:
         """Return whether an account is held for a class that is over. What runs there ends, and another workshop may
-        then wait for the wipe. An account of a rehearsal is wiped first, since its trainer also belongs to the class."""
+        then wait for the wipe. An account of a rehearsal is wiped first: its trainer belongs to the class, too."""
         hold = self._leases.holds.get(key)
         if hold is None or hold.rehearsal:
             return False

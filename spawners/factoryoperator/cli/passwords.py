@@ -14,7 +14,7 @@ from factorycommon.models import is_guest
 from factorycommon.service.yaml_file import CatalogueError
 from factoryoperator.gateway import add_files, read
 from factoryspawner.config.hub_config import HubConfig
-from factoryspawner.login.passwords import PasswordFileError, hash_password, read_passwords, write_lines
+from factoryspawner.login.password_file import PasswordFileError, hash_password, read_passwords, write_lines
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")  # as of factorygate-install's --admin
 _BYTES = 12  # random bytes of a new password

@@ -104,7 +104,7 @@ class HubConfig(Model):
 
     Login:
     ``login``: the OpenID Connect providers, see ``factoryspawner.config.login_settings``; or
-    ``passwords_file``: names and passwords of a demo, see ``factoryspawner.login.passwords``; without both, set
+    ``passwords_file``: names and passwords of a demo, see ``factoryspawner.login.password_file``; without both, set
     ``c.JupyterHub.authenticator_class`` in ``extra_config``;
     ``admins``: names of people who may see and stop everything;
     ``admin_token_file``: if set, the token in this file may manage users and servers through the hub's API.

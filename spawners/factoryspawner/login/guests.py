@@ -28,7 +28,8 @@ from factoryspawner.config.hub_config import HubConfig, HubConfigError
 from factoryspawner.gateway import gateway
 from factoryspawner.login.authenticator import FederatedAuthenticator
 from factoryspawner.login.guest_sweep import GuestSweep
-from factoryspawner.login.passwords import PasswordAuthenticator, read_passwords
+from factoryspawner.login.password_file import read_passwords
+from factoryspawner.login.passwords import PasswordAuthenticator
 from factoryspawner.login.words import words
 from factoryspawner.pages.workshops.joining_client import joining
 
