@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from factorylink.util.rate_limiter import (
     DENSE,
+    EVEN,
     FAR,
     IDLE,
     LONG,
@@ -56,6 +57,12 @@ def test_one_session_is_asked_for_every_half_second_at_first() -> None:
     asked = [at for at in questions(1, 30, [0.0]) if at <= DENSE]
     gaps = [b - a for a, b in pairwise(asked)]
     assert max(gaps) <= QUICK + 0.11
+
+
+@pytest.mark.parametrize("seconds", [5, 20])
+def test_each_start_of_a_class_is_noticed_within_two_seconds_while_it_is_submitted(seconds: int) -> None:
+    asked = questions(200, seconds + DENSE, [i / 10 for i in range(10 * seconds)])
+    assert max(after - before for before, after in pairwise(asked)) <= EVEN + 0.11
 
 
 def test_a_late_start_is_noticed_within_a_third_of_its_wait() -> None:

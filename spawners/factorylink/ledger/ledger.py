@@ -260,7 +260,7 @@ class Ledger:
 
     async def choose(self, user: str, choice: Choice) -> None:
         """Store the person's last choice."""
-        await self.write(_put(schema.choices, "user", user=user, choice=choice, at=clock.now()))
+        await self.write(choosing(user, choice))
 
     async def last_choice(self, user: str) -> Choice | None:
         """Return the person's last choice."""
@@ -442,6 +442,11 @@ class Ledger:
 def upsert(db: Connection, table: Table) -> Any:
     """Return an INSERT with ``on_conflict_do_update`` and ``on_conflict_do_nothing``, for either kind of database."""
     return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def choosing(user: str, choice: Choice) -> Write:
+    """Return a write that stores the person's last choice."""
+    return _put(schema.choices, "user", user=user, choice=choice, at=clock.now())
 
 
 def _put(table: Table, key: str, **values: Any) -> Write:

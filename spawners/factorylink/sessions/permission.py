@@ -145,11 +145,7 @@ class Permission:
 
     def one_more_session(self, user: str, leaves: int = 0) -> None:
         """Check that this person may have one more session. ``leaves``: how many of theirs end before it begins."""
-        mine = [
-            live_session.record
-            for live_session in self._sessions.values()
-            if live_session.record.user == user and not live_session.record.head
-        ]
+        mine = [record for record in self._sessions.records() if record.user == user and not record.head]
         rows = [record for record in mine if record.wish == "run"]
         limits = self._limits
         if len(rows) - leaves >= limits.sessions_per_person or len(mine) >= WITH_STOPPING * limits.sessions_per_person:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,7 @@ from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
 from factorylink.ledger.charges import Charges, OverBudget
 from factorylink.ledger.charges import found as found_charges
-from factorylink.ledger.ledger import Ledger, LedgerConflict, LedgerError
+from factorylink.ledger.ledger import Ledger, LedgerConflict, LedgerError, Write, choosing
 from factorylink.ledger.schema import SessionRecord
 from factorylink.problems import (
     conflict,
@@ -105,7 +105,7 @@ class Sessions:
         self._termination = termination
         self._charges = charges
         self._tasks = tasks
-        self._intending: dict[str, asyncio.Lock] = {}  # a lock for each person, so that limits are counted correctly
+        self._admitting: dict[str, asyncio.Lock] = {}  # a lock for each person
         self._never = StoppedBeforeBegun()
 
     async def load(self) -> None:
@@ -151,15 +151,14 @@ class Sessions:
         Returns within 2 s. Raises ProblemError.
         """
         begun = clock.ticks()
-        async with self._intending.setdefault(request.user, asyncio.Lock()):
-            live_session = self._table.get(session_id)
-            created = False
-            if live_session is None:
-                record = await self._ledger.record(session_id)
-                if record is not None:
-                    return self._again(record, request), False
-                with self._account_leases.beginning(request.user):
-                    live_session, created = await self._intend(session_id, request, seat), True
+        try:
+            live_session, created = await self._found_or_begun(session_id, request, seat)
+        except ProblemError:
+            # The ledger is asked only now: it knows the id only if a PUT is repeated after its session has ended.
+            record = await self._ledger.record(session_id)
+            if record is None:
+                raise
+            return self._again(record, request), False
         self._same(live_session.record, request)
         await self._submission.known(live_session, begun)
         if live_session.record.id not in self._table:
@@ -177,7 +176,32 @@ class Sessions:
         if (record.user, record.server) != (request.user, request.server):
             raise conflict(f"The session {record.id} is of another server.")
 
-    async def _intend(self, session_id: SessionId, request: SessionRequest, seat: SeatTerms | None) -> LiveSession:
+    async def _found_or_begun(
+        self, session_id: SessionId, request: SessionRequest, seat: SeatTerms | None
+    ) -> tuple[LiveSession, bool]:
+        """Return the live session with this id, which is begun if there is none, and whether it is new.
+
+        A person's sessions are admitted one after the other, so that limits are counted correctly, and written into the
+        ledger together. Raises ProblemError, LedgerError.
+        """
+        with ExitStack() as until_written, self._account_leases.beginning(request.user):
+            async with self._admitting.setdefault(request.user, asyncio.Lock()):
+                await self._table.written(session_id)
+                live_session = self._table.get(session_id)
+                if live_session is not None:
+                    return live_session, False
+                record, connection = await self._admit(session_id, request, seat)
+                until_written.enter_context(self._table.announced(record))
+            chosen = () if seat is not None else (choosing(request.user, Choice(**record.choice.model_dump())),)
+            try:
+                return await self.begin(record, connection, *chosen), True
+            except LedgerConflict as error:
+                raise conflict(self._who_lives(request)) from error
+
+    async def _admit(
+        self, session_id: SessionId, request: SessionRequest, seat: SeatTerms | None
+    ) -> tuple[SessionRecord, FactoryConnection]:
+        """Return the record of a new session, and its factory. Raises ProblemError, LedgerError."""
         connection, choice, account = await self._admission.admit(request, seat)
         now = clock.now()
         try:
@@ -204,16 +228,10 @@ class Sessions:
                 )
             ],
         )
-        try:
-            live_session = await self.begin(record, connection)
-        except LedgerConflict as error:
-            raise conflict(self._who_lives(request)) from error
-        if seat is None:
-            self._tasks.begin(self._ledger.choose(request.user, Choice(**choice.model_dump())), "last choice")
-        return live_session
+        return record, connection
 
-    async def begin(self, record: SessionRecord, connection: FactoryConnection) -> LiveSession:
-        """Write a new session into the ledger, and submit its job in the background.
+    async def begin(self, record: SessionRecord, connection: FactoryConnection, *also: Write) -> LiveSession:
+        """Write a new session into the ledger, with ``also`` in the same commit, and submit its job in the background.
 
         Raises LedgerConflict, LedgerError, ProblemError.
         """
@@ -222,7 +240,7 @@ class Sessions:
         held = self._permission.hold([self._reservations.of_session(record)], record.choice.project)
         try:
             live_session = await self._table.add(
-                record, self._audit.of_session(record, "ask", record.choice.size), held
+                record, self._audit.of_session(record, "ask", record.choice.size), held, *also
             )
         except OverBudget as error:
             raise error.problem() from error

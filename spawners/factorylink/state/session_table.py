@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -47,6 +48,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         self._audit = audit
         self._tasks = tasks
         self._live: dict[SessionId, LiveSession] = {}
+        self._announced: dict[SessionId, tuple[SessionRecord, asyncio.Event]] = {}  # with what is set in the end
         self._ended: dict[SessionId, Session] = {}  # sessions that ended recently, for streams that began just before
         self.on_change: list[Callable[[LiveSession], None]] = []
 
@@ -67,9 +69,30 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         """Return the live sessions of a factory."""
         return [live_session for live_session in self._live.values() if live_session.record.factory == factory_id]
 
+    def records(self) -> list[SessionRecord]:
+        """Return the records of live sessions, and of those that are being written into the ledger."""
+        coming = [record for record, _ in self._announced.values() if record.id not in self._live]
+        return [live_session.record for live_session in self._live.values()] + coming
+
     def ports(self) -> set[int]:
-        """Return the ports of live sessions."""
-        return {live_session.record.port for live_session in self._live.values()}
+        """Return the ports of live sessions, and of those that are being written into the ledger."""
+        return {record.port for record in self.records()}
+
+    @contextmanager
+    def announced(self, record: SessionRecord) -> Iterator[None]:
+        """Count a session among ``records`` during the block, in which it is written into the ledger."""
+        over = asyncio.Event()
+        self._announced[record.id] = record, over
+        try:
+            yield
+        finally:
+            del self._announced[record.id]
+            over.set()
+
+    async def written(self, session_id: SessionId) -> None:
+        """Return when no session with this id is being written into the ledger."""
+        while (announced := self._announced.get(session_id)) is not None:
+            await announced[1].wait()
 
     # --- changes
 
@@ -82,13 +105,13 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         live_session = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
         return live_session
 
-    async def add(self, record: SessionRecord, entry: AuditEntry, charge: Write) -> LiveSession:
-        """Write a new session into the ledger with its charge, and listen on its port from now on.
+    async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> LiveSession:
+        """Write a new session into the ledger with ``also`` in the same commit, and listen on its port from now on.
 
         Raises LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table contains the
         session.
         """
-        await self._ledger.add(record, entry, charge)
+        await self._ledger.add(record, entry, *also)
         live_session = self.hold(record)
         metrics.SESSIONS_BEGUN.labels(record.factory).inc()
         await self._doors.bind(record.id, record.port)

@@ -6,7 +6,7 @@ seconds after something happened (a submission, a cancellation, an expected star
 proportion to the time since. A budget limits the frequent questions, however often something happens; it is larger
 while few sessions wait, since each of them would cost a spawner of the other kind 180 RPCs in 30 s.
 
-With more than ``QuestionRateLimiter.FEW`` waiting sessions, at two RPCs a question, 30 s cost at most 8 + 30/4.5
+With more than ``FEW`` waiting sessions, at two RPCs a question, 30 s cost at most 8 + 30/4.5
 questions for jobs, two for nodes and two for the waiting jobs of other users, or three if one is asked early for a new
 job: 40 RPCs. Counted with sdiag on Slurm 24.11, before there were early questions: 22 in the 30 s after 60 jobs began
 to wait, 32 after 600, and 18 to 20 in each 30 s later, for both. Submissions, cancellations and estimates are not
@@ -19,6 +19,10 @@ from collections import deque
 from dataclasses import dataclass
 
 QUICK = 0.5  # seconds: the shortest interval
+# Seconds: the shortest interval while many sessions wait. With ``QUICK`` a class that starts at once would use up the
+# budget in its first four seconds, and the last of its jobs would be noticed up to 4.5 s late.
+EVEN = 2.0
+FEW = 8  # sessions; more are many
 DENSE = 4.0  # seconds after an event in which the shortest interval is used
 SLOPE = 0.3  # later: the interval as a share of the time since the event, and of the time until the next expected event
 AWAITED = 2.0  # longest interval while somebody waits for the next answer
@@ -66,7 +70,8 @@ def interval(awaited: Awaited) -> float:
             wait = min(wait, max(1.0, SLOPE * awaited.until_start))
     if awaited.awaited:
         wait = min(wait, AWAITED)
-    wait = min(wait, max(QUICK, SLOPE * (awaited.since_event - DENSE)))
+    shortest = QUICK if awaited.pending <= FEW else EVEN
+    wait = min(wait, max(shortest, SLOPE * (awaited.since_event - DENSE)))
     wait = max(QUICK, wait / max(1, awaited.questions))
     return min(IDLE, max(wait, awaited.answer_seconds * (1 / SHARE - 1)))
 
@@ -75,7 +80,6 @@ class QuestionRateLimiter:
     """A token bucket for questions: at most ``SIZE`` at once, refilled more slowly while many sessions wait."""
 
     SIZE = 8
-    FEW = 8  # sessions
     SECONDS_FEW = 1.0
     SECONDS_MANY = 4.5
 
@@ -85,7 +89,7 @@ class QuestionRateLimiter:
 
     def wait(self, now: float, pending: int) -> float:
         """Return the seconds until a question may be asked; 0: now. ``pending``: the number of waiting sessions."""
-        seconds = self.SECONDS_FEW if pending <= self.FEW else self.SECONDS_MANY
+        seconds = self.SECONDS_FEW if pending <= FEW else self.SECONDS_MANY
         self._left = min(self.SIZE, self._left + max(0.0, now - self._at) / seconds)
         self._at = now
         return max(0.0, (1 - self._left) * seconds)
