@@ -33,6 +33,7 @@ from factorylink.ledger.charges import found as found_charges
 from factorylink.ledger.ledger import Ledger, LedgerConflict, LedgerError, Write, choosing
 from factorylink.ledger.schema import SessionRecord
 from factorylink.problems import (
+    ProblemError,
     conflict,
     from_link_error,
     gone,

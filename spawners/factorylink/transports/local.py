@@ -28,11 +28,10 @@ from factorylink.transports.base import (
     SocketStream,
     StreamLog,
     answer,
-    first_bytes,
-    head,
     most_bytes,
 )
 from factorylink.transports.command_slots import CommandSlots
+from factorylink.transports.gathered_reads import GatheredReads
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -40,7 +39,6 @@ log = logging.getLogger(__name__)
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 CONNECT_TIMEOUT = 10  # seconds
 RESOLVE_TIMEOUT = 5
-READ_TIMEOUT = 10
 FOR_THE_WATCHER = 4  # commands at once
 KILL_WAIT = 2  # seconds; a process that survives SIGKILL hangs in the kernel, and the link must not wait for it
 # The program that becomes another user before it runs the command. Python could do that itself between fork and exec,
@@ -83,6 +81,7 @@ class LocalTransport:
         self._prefix = settings.prefix
         self._env = dict(settings.env)
         self._slots = CommandSlots(parallel, share, min(parallel, FOR_THE_WATCHER))
+        self._reads = GatheredReads(self._read)
         self._running: set[asyncio.subprocess.Process] = set()
         self._listening: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -101,11 +100,15 @@ class LocalTransport:
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """Return the first ``limit`` bytes of a file, opened as the account."""
+        full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
+        return await self._reads.read(account, full, limit)
+
+    async def _read(
+        self, account: str | None, argv: tuple[str, ...], most: int, seconds: float
+    ) -> tuple[bytes, bytes, int]:
         identity = await self._identity(account)
-        full = identity.home + path[1:] if path == "~" or path.startswith("~/") else path
-        env = _plain_environment(identity)
         async with self._slots.of(account):
-            return first_bytes(*await self._bytes(head(full, limit), identity, env, b"", READ_TIMEOUT, limit))
+            return await self._bytes(argv, identity, _plain_environment(identity), b"", seconds, most)
 
     async def home(self, account: str | None) -> str:
         """Return the account's home from the account database of this machine."""
@@ -173,6 +176,7 @@ class LocalTransport:
     async def close(self) -> None:
         """Kill all commands that still run; pending calls raise Unreachable or Misread."""
         self._closed = True
+        self._reads.close()
         for process in tuple(self._running):
             _kill(process)
 

@@ -22,6 +22,7 @@ from factorylink.errors import Misread, NotDone, Refused, Unreachable
 from factorylink.schedulers.command import Command
 from factorylink.transports.base import ByteStream, CommandOutput, answer, first_bytes, head, most_bytes
 from factorylink.transports.command_slots import CommandSlots
+from factorylink.transports.gathered_reads import GatheredReads
 from factorylink.transports.host_keys import HostKeys
 from factorylink.transports.ssh.channels import ExecChannel, Lost, NoPlace
 from factorylink.transports.ssh.login import SshConnector
@@ -65,6 +66,7 @@ class SshTransport:
         self._pools: dict[str, Pool] = {}  # by login name: all people share a service account's connections
         self._routes: dict[str | None, _Route] = {}
         self._homes: dict[str | None, str] = {}
+        self._reads = GatheredReads(self._read)
         self._running: set[ExecChannel] = set()
         places = settings.max_sessions * settings.max_connections
         # an account that logs in by itself has its own connections
@@ -87,14 +89,20 @@ class SshTransport:
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """Return the first ``limit`` bytes of a file, opened as the account."""
         full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
-        argv = head(full, limit)
-        try:
-            return first_bytes(*await self._bytes(account, argv, {}, b"", READ_TIMEOUT, limit))
-        except Refused:
-            if (await self._route(account)).act:  # the messages of programs that the wrapper runs must be in English
-                raise
-        # The account's own locale may translate the message "no such file".
-        return first_bytes(*await self._bytes(account, argv, {"LC_ALL": "C"}, b"", READ_TIMEOUT, limit))
+        route = await self._route(account)
+        if not route.act:
+            return await self._reads.read(account, full, limit)
+        # The wrapper reads one file at a time.
+        return first_bytes(*await self._bytes(account, head(full, limit), {}, b"", READ_TIMEOUT, limit))
+
+    async def _read(
+        self, account: str | None, argv: tuple[str, ...], most: int, seconds: float
+    ) -> tuple[bytes, bytes, int]:
+        found = await self._bytes(account, argv, {}, b"", seconds, most)
+        if found[2] == 0 or b"No such file" in found[1]:
+            return found
+        # The account's own locale may translate this message.
+        return await self._bytes(account, argv, {"LC_ALL": "C"}, b"", seconds, most)
 
     async def home(self, account: str | None) -> str:
         """Return the account's home; the site is asked only once."""
@@ -133,6 +141,7 @@ class SshTransport:
 
     async def close(self) -> None:
         """Kill running commands and close all connections; pending calls raise Unreachable."""
+        self._reads.close()
         for command in tuple(self._running):
             command.give_up()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))

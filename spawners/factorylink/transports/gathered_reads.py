@@ -1,0 +1,175 @@
+"""Reads files of an account that are requested at about the same time with one command, since a command is a process.
+
+Hundreds of sessions that start at once wait for their doors' files, most of which are not there yet. The output of a
+command for several files is used only as far as it is clear which bytes belong to which file; what is not clear is read
+again, each file by a command of its own. All files of a command belong to the account as which it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+from factorycommon import request_id
+from factorylink.errors import FactoryError, Gone, Unreachable
+from factorylink.transports.base import first_bytes, head
+
+GATHER_SECONDS = 0.1  # from the start of a command until the next one of the account starts
+MOST_FILES = 50  # files of one command; a path has some hundred bytes
+# Seconds. A file may block a command for as long as its account likes. Then the account's files are read alone for a
+# while, so that it blocks no other.
+PATIENCE, ALONE_SECONDS = 3.0, 60.0
+ALONE_PATIENCE = 10.0  # seconds for a command that reads one file
+_MISSING = ": No such file or directory"
+
+# Runs an argv as an account: reads so many bytes of stdout at most, and takes so many seconds at most.
+Run = Callable[[str | None, tuple[str, ...], int, float], Awaitable[tuple[bytes, bytes, int]]]
+
+
+class _Request(NamedTuple):
+    path: str
+    limit: int
+    found: asyncio.Future[bytes]
+
+
+class GatheredReads:
+    """Reads files as site accounts. ``run``: runs a command; its messages are in English."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._waiting: defaultdict[str | None, list[_Request]] = defaultdict(list)
+        self._rounds: dict[str | None, asyncio.Task[None]] = {}
+        self._commands: set[asyncio.Task[None]] = set()
+        self._alone_until: dict[str | None, float] = {}
+        self._closed = False
+
+    async def read(self, account: str | None, path: str, limit: int) -> bytes:
+        """Return the first ``limit`` bytes of a file. The first request starts a command at once; those that follow
+        within ``GATHER_SECONDS`` share the next one. Raises FactoryError."""
+        if self._closed:
+            raise Unreachable("The connection to the site is closed.")
+        request = _Request(path, limit, asyncio.get_running_loop().create_future())
+        request.found.add_done_callback(_looked_at)
+        self._waiting[account].append(request)
+        if account not in self._rounds:
+            self._rounds[account] = asyncio.create_task(self._go_rounds(account), context=request_id.of_nobody())
+        return await request.found
+
+    def close(self) -> None:
+        """Start no more commands; pending requests raise Unreachable."""
+        self._closed = True
+        for task in (*self._rounds.values(), *self._commands):
+            task.cancel()
+        for request in [one for waiting in self._waiting.values() for one in waiting]:
+            _set(request, Unreachable("The connection to the site is closed."))
+
+    async def _go_rounds(self, account: str | None) -> None:
+        try:
+            while waiting := [one for one in self._waiting.pop(account, ()) if not one.found.done()]:
+                limit = waiting[0].limit
+                alike = [one for one in waiting if one.limit == limit]
+                if left := [*alike[MOST_FILES:], *(one for one in waiting if one.limit != limit)]:
+                    self._waiting[account] += left
+                self._begin(self._one_round(account, alike[:MOST_FILES]))
+                await asyncio.sleep(GATHER_SECONDS)
+        finally:
+            del self._rounds[account]
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a command without waiting for it, so that a file that blocks delays only the requests of its round."""
+        task = asyncio.create_task(work)
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+
+    async def _one_round(self, account: str | None, requests: Sequence[_Request]) -> None:
+        try:
+            paths = tuple(dict.fromkeys(request.path for request in requests))
+            told: dict[str, bytes | Gone] = {}
+            if len(paths) > 1 and time.monotonic() >= self._alone_until.get(account, 0):
+                told = await self._together(account, paths, requests[0].limit)
+            alone = [path for path in paths if path not in told]
+            for request in requests:
+                if request.path in told:
+                    _set(request, told[request.path])
+            for path in alone:
+                self._begin(self._alone(account, [request for request in requests if request.path == path]))
+        except asyncio.CancelledError:
+            for request in requests:
+                _set(request, Unreachable("The connection to the site is closed."))
+            raise
+
+    async def _together(self, account: str | None, paths: Sequence[str], limit: int) -> dict[str, bytes | Gone]:
+        """Return what one command says of these files, as far as that is clear."""
+        most = sum(limit + len(_heading(path)) + 1 for path in paths)
+        argv = ("head", "-v", "-c", str(limit), "--", *paths)
+        try:
+            return split(paths, *await self._run(account, argv, most, PATIENCE))
+        except FactoryError:
+            self._alone_until[account] = time.monotonic() + ALONE_SECONDS
+            return {}
+
+    async def _alone(self, account: str | None, requests: Sequence[_Request]) -> None:
+        """Read the file that these requests name with a command of its own."""
+        path, limit, _ = requests[0]
+        outcome: bytes | Exception
+        try:
+            outcome = first_bytes(*await self._run(account, head(path, limit), limit, ALONE_PATIENCE))
+        except asyncio.CancelledError:
+            for request in requests:
+                _set(request, Unreachable("The connection to the site is closed."))
+            raise
+        except Exception as error:  # noqa: BLE001  (raised to all callers)
+            outcome = error
+        for request in requests:
+            _set(request, outcome)
+
+
+def split(paths: Sequence[str], stdout: bytes, stderr: bytes, code: int) -> dict[str, bytes | Gone]:
+    """Return the contents of these files, or that a file is missing, from the output of ``head -v``.
+
+    A file may contain any bytes, also a heading of another file. So nothing is returned unless each heading is where it
+    must be and occurs once, and each line of stderr says that a file is missing.
+    """
+    lines = stderr.decode(errors="replace").splitlines()
+    told: dict[str, bytes | Gone] = {
+        path: Gone(line) for line in lines if line.endswith(_MISSING) for path in paths if f"'{path}'" in line
+    }
+    there = [path for path in paths if path not in told]
+    begins = [stdout.find(_heading(path)) for path in there]
+    ends = [*begins[1:], len(stdout) + 1]
+    clear = (
+        code == (1 if told else 0)
+        and len(lines) == len(told)
+        and not any(_heading(path) in stdout for path in told)
+        and all(stdout.count(_heading(path)) == 1 for path in there)
+        and begins == sorted(begins)
+        and begins[:1] == ([0] if stdout else [])
+        and all(stdout[end - 1 : end] == b"\n" for end in ends[:-1])
+    )
+    if not clear:
+        return {}
+    for path, begin, end in zip(there, begins, ends, strict=False):
+        told[path] = stdout[begin + len(_heading(path)) : end - 1]
+    return told
+
+
+def _heading(path: str) -> bytes:
+    return f"==> {path} <==\n".encode()
+
+
+def _set(request: _Request, outcome: bytes | Exception) -> None:
+    if request.found.done():
+        return
+    if isinstance(outcome, bytes):
+        request.found.set_result(outcome)
+    else:
+        request.found.set_exception(outcome)
+
+
+def _looked_at(found: asyncio.Future[bytes]) -> None:
+    """Retrieve the error of a request, so that asyncio does not report it if its caller was cancelled meanwhile."""
+    if not found.cancelled():
+        found.exception()
