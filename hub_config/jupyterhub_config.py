@@ -4,7 +4,7 @@ file."""
 from pathlib import Path
 
 from factoryspawner import gateway, link_rules
-from factoryspawner.config import batch_settings, errors, hub_config
+from factoryspawner.config import batch_settings, errors, hub_config, token_hashes
 
 with errors.told_in_words():
     config = hub_config.loaded()
@@ -14,4 +14,5 @@ with errors.told_in_words():
         load_subconfig(str(config.extra_config))
     batch_settings.check_all(c)
     link_rules.check_tokens(c)
+    token_hashes.trust_random_tokens(c)
     gateway.subscribe(config.link_at, config.database, link_rules.of(c, config.login))

@@ -1,9 +1,10 @@
 # ruff: noqa: F821, D100
 # A server is a session at a factory; the time in the queue has no limit.
 from factoryspawner import refused_names
-from factoryspawner.config import hub_config
+from factoryspawner.config import hub_config, token_hashes
 
 config = hub_config.loaded()
+token_hashes.hash_random_secrets_once()
 
 c.JupyterHub.spawner_class = "factoryspawner.spawner.FactorySpawner"
 c.FactorySpawner.link_at = config.link_at

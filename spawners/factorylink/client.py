@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, TypeVar
@@ -109,6 +110,42 @@ class TableChange:
 LinkAddress = ServiceAddress
 
 
+class AcknowledgedPeople:
+    """The data about people that the link certainly holds: acknowledged during the present subscription to its table,
+    which ends with the link's process, and not sent at the same time as other data about the person."""
+
+    def __init__(self) -> None:
+        self._subscribed = False
+        self._acknowledged: dict[str, PersonBody] = {}
+        self._open: Counter[str] = Counter()  # by person, how many requests are under way
+        self._begun: Counter[str] = Counter()  # by person, how many have begun since the last time that none was open
+
+    def forget(self, *, subscribed: bool) -> None:
+        """Forget everybody, since a subscription has begun or ended."""
+        self._subscribed = subscribed
+        self._acknowledged = {}
+
+    def has(self, user: str, person: PersonBody) -> bool:
+        """Return whether the link certainly holds exactly these data."""
+        return self._acknowledged.get(user) == person
+
+    @contextmanager
+    def sending(self, user: str, person: PersonBody | None) -> Iterator[None]:
+        """Record that data are sent during the block. ``person``: None if they are not all data about the person."""
+        of_subscription = self._acknowledged
+        of_subscription.pop(user, None)
+        self._open[user] += 1
+        self._begun[user] += 1
+        try:
+            yield
+            if person is not None and self._begun[user] == 1 and self._subscribed:
+                of_subscription[user] = person
+        finally:
+            self._open[user] -= 1
+            if not self._open[user]:
+                del self._open[user], self._begun[user]
+
+
 class LinkClient:
     """The hub's client of the link. Use one for each process, and close it at the end. ``at``: where the link listens
     for the hub."""
@@ -118,6 +155,7 @@ class LinkClient:
         self._base = at.url.rstrip("/") if isinstance(at, NetworkAddress) else "http://link"
         self._opened: aiohttp.ClientSession | None = None
         self._closed = False
+        self._people = AcknowledgedPeople()
 
     async def close(self) -> None:
         """Close all connections. Later requests raise LinkSilent."""
@@ -211,17 +249,15 @@ class LinkClient:
 
         Raises LinkSilent when the connection is lost.
         """
-        async for event, data in self._events("/table"):
-            if event == "snapshot":
-                yield _snapshot(data)
-            elif event == "session" and (session := _event(_SESSION, data)) is not None:
-                yield TableChange(session=session)
-            elif event == "cluster" and (cluster := _event(_CLUSTER, data)) is not None:
-                yield TableChange(cluster=cluster)
-            elif event == "banner" and (banner := _event(_BANNER, data)) is not None:
-                yield TableChange(banner=banner)
-            elif event == "factory" and (factory := _event(_FACTORY, data)) is not None:
-                yield TableChange(health={factory.id: factory.health})
+        self._people.forget(subscribed=False)
+        try:
+            async for event, data in self._events("/table"):
+                if event == "snapshot":
+                    self._people.forget(subscribed=True)
+                if (change := _table_change(event, data)) is not None:
+                    yield change
+        finally:
+            self._people.forget(subscribed=False)
 
     # --- factories and people
 
@@ -304,12 +340,20 @@ class LinkClient:
         await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
 
     async def put_person(self, user: str, person: PersonBody) -> None:
-        """Send the link the person's groups and data, and whether the person may start anything."""
-        await self._request("PUT", f"/people/{quote(user, safe='')}", json=person.model_dump(mode="json"))
+        """Send the link the person's groups and data, and whether the person may start anything.
+
+        Data that the link has acknowledged already since this client subscribed to the table are not sent again, as
+        each start of a server would do.
+        """
+        if self._people.has(user, person):
+            return
+        with self._people.sending(user, person):
+            await self._request("PUT", f"/people/{quote(user, safe='')}", json=person.model_dump(mode="json"))
 
     async def put_access(self, user: str, access: AccessStatus) -> None:
         """Send the link only whether the person may start anything."""
-        await self._request("PUT", f"/people/{quote(user, safe='')}/access", json=access.model_dump(mode="json"))
+        with self._people.sending(user, None):
+            await self._request("PUT", f"/people/{quote(user, safe='')}/access", json=access.model_dump(mode="json"))
 
     async def put_rules(self, rules: HubRules) -> None:
         """Send the link the hub's rules for everybody."""
@@ -452,6 +496,22 @@ def _given(params: Mapping[str, str | float | None]) -> dict[str, str]:
 
 def _text(value: str | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _table_change(event: str, data: str) -> TableChange | None:
+    """Parse an event of the table; return None if it is unknown or cannot be parsed. Raises LinkSilent for a snapshot
+    that is no table."""
+    if event == "snapshot":
+        return _snapshot(data)
+    if event == "session" and (session := _event(_SESSION, data)) is not None:
+        return TableChange(session=session)
+    if event == "cluster" and (cluster := _event(_CLUSTER, data)) is not None:
+        return TableChange(cluster=cluster)
+    if event == "banner" and (banner := _event(_BANNER, data)) is not None:
+        return TableChange(banner=banner)
+    if event == "factory" and (factory := _event(_FACTORY, data)) is not None:
+        return TableChange(health={factory.id: factory.health})
+    return None
 
 
 def _snapshot(data: str) -> TableChange:

@@ -1,0 +1,45 @@
+"""Makes it cheap for the hub to hash and to check tokens that are random.
+
+JupyterHub hashes a secret that somebody may have chosen in 16,384 rounds, which takes its event loop some milliseconds:
+at each start of a server, whose token is the secret of an OAuth client, and at each request with a service's token. It
+hashes tokens that it has generated itself in one round, since more rounds protect no random token. Here, all tokens of
+the form of a random one are hashed in one round.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jupyterhub.oauth import provider
+from jupyterhub.utils import hash_token
+
+_RANDOM = re.compile(r"[0-9a-f]{32,64}")  # as JupyterHub's new_token() and ``openssl rand -hex 32`` make them
+
+
+def hash_secret(secret: str) -> str:
+    """Return the hash of an OAuth client's secret, in JupyterHub's format."""
+    return str(hash_token(secret, rounds=1) if _RANDOM.fullmatch(secret) else hash_token(secret))
+
+
+def hash_random_secrets_once() -> None:
+    """Make JupyterHub hash the secrets of OAuth clients by ``hash_secret``."""
+    provider.hash_token = hash_secret
+
+
+def trust_random_tokens(config: Any) -> None:
+    """Set JupyterHub's ``trust_user_provided_tokens`` if all tokens in its configuration are random ones.
+
+    ``config``: JupyterHub's configuration. A token that is in the hub's database already keeps its hash.
+    """
+    section = config.get("JupyterHub", {})
+    if "trust_user_provided_tokens" not in section and all(_RANDOM.fullmatch(token) for token in _tokens(section)):
+        config.JupyterHub.trust_user_provided_tokens = True
+
+
+def _tokens(section: Mapping[str, Any]) -> Iterator[str]:
+    for service in section.get("services", []):
+        yield from (str(token) for token in (service.get("api_token"),) if token)
+    for setting in ("service_tokens", "api_tokens"):
+        yield from section.get(setting, {})
