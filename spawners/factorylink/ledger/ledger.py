@@ -25,6 +25,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     Table,
+    bindparam,
     delete,
     func,
     insert,
@@ -52,6 +53,9 @@ T = TypeVar("T")
 Write = Callable[[Connection], None]
 WRITES_AT_ONCE = 200  # writes in one commit: each commit costs one write to the disk
 TRIES = 6  # tries of a commit that collided with a commit of another link
+# Values are passed beside a statement, not in it: a statement with values in it is compiled each time.
+_KEY = "key_of_session"
+_CHANGE = update(schema.sessions).where(schema.sessions.c.id == bindparam(_KEY))
 
 
 class LedgerError(Exception):
@@ -123,9 +127,9 @@ class Ledger:
         """
 
         def write(db: Connection) -> None:
-            db.execute(insert(schema.sessions).values(record.columns()))
+            db.execute(insert(schema.sessions), record.columns())
             _say(db, record)
-            db.execute(insert(schema.audit).values(audit_values(entry)))
+            db.execute(insert(schema.audit), audit_values(entry))
             for more in also:
                 more(db)
 
@@ -146,11 +150,11 @@ class Ledger:
 
         def write(db: Connection) -> None:
             if values:
-                db.execute(update(schema.sessions).where(schema.sessions.c.id == record.id).values(values))
+                db.execute(_CHANGE, {_KEY: record.id, **values})
             if line is not None:
-                db.execute(insert(schema.log_lines).values(_line_values(record.id, line)))
+                db.execute(insert(schema.log_lines), _line_values(record.id, line))
             if entry is not None:
-                db.execute(insert(schema.audit).values(audit_values(entry)))
+                db.execute(insert(schema.audit), audit_values(entry))
             for more in also:
                 more(db)
 
@@ -165,7 +169,7 @@ class Ledger:
 
     async def note(self, entry: AuditEntry) -> None:
         """Write an audit line about an action that changes no row."""
-        await self.write(lambda db: _done(db, insert(schema.audit).values(audit_values(entry))))
+        await self.write(lambda db: _done(db, insert(schema.audit), audit_values(entry)))
 
     async def record(self, session_id: SessionId) -> SessionRecord | None:
         """Return one session with its log."""
@@ -290,7 +294,7 @@ class Ledger:
                     _put(schema.drains, "factory", factory=key, message=message, at=now)(db)
                 else:
                     db.execute(delete(schema.drains).where(schema.drains.c.factory == key))
-            db.execute(insert(schema.audit).values(audit_values(entry)))
+            db.execute(insert(schema.audit), audit_values(entry))
 
         await self.write(write)
 
@@ -348,14 +352,14 @@ class Ledger:
 
         def write(db: Connection) -> None:
             put(db)
-            db.execute(insert(schema.audit).values(audit_values(entry)))
+            db.execute(insert(schema.audit), audit_values(entry))
 
         await self.write(write)
 
     async def _drop_message(self, table: Table, factory: str, entry: AuditEntry) -> None:
         def write(db: Connection) -> None:
             db.execute(delete(table).where(table.c.factory == factory))
-            db.execute(insert(schema.audit).values(audit_values(entry)))
+            db.execute(insert(schema.audit), audit_values(entry))
 
         await self.write(write)
 
@@ -451,13 +455,17 @@ def choosing(user: str, choice: Choice) -> Write:
 
 def _put(table: Table, key: str, **values: Any) -> Write:
     """Return a write that inserts the row with this key, or replaces it."""
-    return lambda db: _done(
-        db, upsert(db, table).values(values).on_conflict_do_update(index_elements=[key], set_=values)
-    )
+
+    def write(db: Connection) -> None:
+        new = upsert(db, table)
+        replaced = {name: new.excluded[name] for name in values}
+        db.execute(new.on_conflict_do_update(index_elements=[key], set_=replaced), values)
+
+    return write
 
 
-def _done(db: Connection, query: Any) -> None:
-    db.execute(query)
+def _done(db: Connection, query: Any, values: dict[str, Any]) -> None:
+    db.execute(query, values)
 
 
 def _say(db: Connection, record: SessionRecord) -> None:
