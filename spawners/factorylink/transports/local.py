@@ -32,6 +32,7 @@ from factorylink.transports.base import (
 )
 from factorylink.transports.command_slots import CommandSlots
 from factorylink.transports.gathered_reads import GatheredReads
+from factorylink.util.single_flight import SingleFlight
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 CONNECT_TIMEOUT = 10  # seconds
 RESOLVE_TIMEOUT = 5
+IDENTITY_SECONDS = 5.0  # seconds for which an account's user, groups and home are kept: a start needs them six times
 FOR_THE_WATCHER = 4  # commands at once
 KILL_WAIT = 2  # seconds; a process that survives SIGKILL hangs in the kernel, and the link must not wait for it
 # The program that becomes another user before it runs the command. Python could do that itself between fork and exec,
@@ -82,6 +84,7 @@ class LocalTransport:
         self._env = dict(settings.env)
         self._slots = CommandSlots(parallel, share, min(parallel, FOR_THE_WATCHER))
         self._reads = GatheredReads(self._read)
+        self._identities: SingleFlight[_Identity] = SingleFlight(IDENTITY_SECONDS)
         self._running: set[asyncio.subprocess.Process] = set()
         self._listening: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -183,7 +186,7 @@ class LocalTransport:
     async def _identity(self, account: str | None) -> _Identity:
         # The account database may be a network service, so it is never queried in the event loop.
         try:
-            return await asyncio.to_thread(_look_up, account)
+            return await self._identities.get(account, lambda: asyncio.to_thread(_look_up, account))
         except KeyError as error:
             raise Gone(f"There is no account {account!r} on this machine.") from error
 
