@@ -18,6 +18,7 @@ from factorylink.config import Access
 from factorylink.config import LocalTransportSettings as Settings
 from factorylink.errors import FactoryError, Unreachable
 from factorylink.problems import ProblemError
+from factorylink.schedulers.command import Command, done
 from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.site.site import Site
 from factorylink.transports.command_slots import CommandSlots
@@ -43,10 +44,11 @@ def public() -> Iterator[Path]:
 
 @as_root
 async def test_fifos_of_one_account_keep_no_other_account_waiting(public: Path) -> None:
-    fifo = public / "cluster.json"
-    os.mkfifo(fifo, 0o644)
+    fifos = [public / f"cluster-{number}.json" for number in range(100)]
+    for fifo in fifos:
+        os.mkfifo(fifo, 0o644)
     transport = LocalTransport(Settings())
-    reading = [asyncio.create_task(transport.read("nobody", str(fifo))) for _ in range(100)]
+    reading = [asyncio.create_task(transport.read("nobody", str(fifo))) for fifo in fifos]
     await asyncio.sleep(0)
     assert await transport.run(shell("echo mine"), "daemon") == "mine\n"
     assert await transport.run(shell("echo watcher")) == "watcher\n"
@@ -90,7 +92,8 @@ async def test_an_account_whose_commands_hang_keeps_no_other_from_submitting(pub
         program.chmod(0o755)
     transport = LocalTransport(Settings(env={"PATH": f"{public}:/usr/bin:/bin"}))
     site = Site(factory(), Access(), transport, slurm, "hub")
-    hanging = [asyncio.create_task(transport.read("nobody", str(fifo))) for _ in range(50)]
+    hangs = Command(("cat", str(fifo)), parse=done, timeout=60)
+    hanging = [asyncio.create_task(transport.run(hangs, "nobody")) for _ in range(50)]
     await asyncio.sleep(0)
     hanging += [asyncio.create_task(site.submit("nobody", request())) for _ in range(20)]
     await asyncio.sleep(0)

@@ -14,7 +14,7 @@ import pytest_asyncio
 from factorylink.config import LocalTransportSettings as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.command import LISTING, Command, Output
-from factorylink.transports import local
+from factorylink.transports import gathered_reads, local
 from factorylink.transports.base import Transport
 from factorylink.transports.local import LocalTransport
 from tests.support.door import alive, until
@@ -141,7 +141,7 @@ async def test_reading_files(transport: LocalTransport, tmp_path: Path, monkeypa
     with pytest.raises(Refused):
         await transport.read(None, str(tmp_path))
     os.mkfifo(tmp_path / "fifo")
-    monkeypatch.setattr(local, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(gathered_reads, "ALONE_PATIENCE", 0.3)
     with pytest.raises(Unreachable):
         await transport.read(None, str(tmp_path / "fifo"))
 

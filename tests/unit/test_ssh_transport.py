@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from factorylink.errors import Gone, Misread, NotDone, Refused, Unreachable
 from factorylink.schedulers.command import Command, Output
+from factorylink.transports import gathered_reads
 from factorylink.transports.base import Transport
 from factorylink.transports.ssh import streams
-from factorylink.transports.ssh import transport as ssh
 from factorylink.transports.ssh.transport import SshTransport
 from tests.support.door import alive
 from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd, open_folder, shell, transport_to, until
@@ -208,7 +208,7 @@ async def test_reading_files(transport: SshTransport, folder: Path, monkeypatch:
         await transport.read(None, str(folder))
     os.mkfifo(folder / "fifo")
     (folder / "fifo").chmod(0o666)
-    monkeypatch.setattr(ssh, "READ_TIMEOUT", 1.0)
+    monkeypatch.setattr(gathered_reads, "ALONE_PATIENCE", 1.0)
     with pytest.raises(Unreachable):
         await transport.read(None, str(folder / "fifo"))
 
