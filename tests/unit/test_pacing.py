@@ -61,8 +61,13 @@ def test_one_session_is_asked_for_every_half_second_at_first() -> None:
 
 @pytest.mark.parametrize("seconds", [5, 20])
 def test_each_start_of_a_class_is_noticed_within_two_seconds_while_it_is_submitted(seconds: int) -> None:
-    asked = questions(200, seconds + DENSE, [i / 10 for i in range(10 * seconds)])
+    asked = questions(200, seconds + 2, [i / 10 for i in range(10 * seconds)])
     assert max(after - before for before, after in pairwise(asked)) <= EVEN + 0.11
+
+
+def test_the_last_starts_of_a_class_are_noticed_at_once() -> None:
+    asked = [at for at in questions(60, 10, [i / 10 for i in range(60)]) if 7 <= at <= 9]
+    assert max(after - before for before, after in pairwise(asked)) <= QUICK + 0.11
 
 
 def test_a_late_start_is_noticed_within_a_third_of_its_wait() -> None:

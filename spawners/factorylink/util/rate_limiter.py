@@ -19,9 +19,10 @@ from collections import deque
 from dataclasses import dataclass
 
 QUICK = 0.5  # seconds: the shortest interval
-# Seconds: the shortest interval while many sessions wait. With ``QUICK`` a class that starts at once would use up the
-# budget in its first four seconds, and the last of its jobs would be noticed up to 4.5 s late.
+# Seconds: the shortest interval while many sessions wait and things happen all the time, as while a class is submitted.
+# With ``QUICK`` this would use up the budget in four seconds, and the last starts would be noticed up to 4.5 s late.
 EVEN = 2.0
+LULL = 1.0  # seconds without an event, after which ``QUICK`` is used again
 FEW = 8  # sessions; more are many
 DENSE = 4.0  # seconds after an event in which the shortest interval is used
 SLOPE = 0.3  # later: the interval as a share of the time since the event, and of the time until the next expected event
@@ -70,7 +71,7 @@ def interval(awaited: Awaited) -> float:
             wait = min(wait, max(1.0, SLOPE * awaited.until_start))
     if awaited.awaited:
         wait = min(wait, AWAITED)
-    shortest = QUICK if awaited.pending <= FEW else EVEN
+    shortest = QUICK if awaited.pending <= FEW or awaited.since_event >= LULL else EVEN
     wait = min(wait, max(shortest, SLOPE * (awaited.since_event - DENSE)))
     wait = max(QUICK, wait / max(1, awaited.questions))
     return min(IDLE, max(wait, awaited.answer_seconds * (1 / SHARE - 1)))
