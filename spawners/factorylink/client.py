@@ -10,8 +10,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, TypeVar
@@ -110,40 +110,66 @@ class TableChange:
 LinkAddress = ServiceAddress
 
 
-class AcknowledgedPeople:
-    """The data about people that the link certainly holds: acknowledged during the present subscription to its table,
-    which ends with the link's process, and not sent at the same time as other data about the person."""
+class ToldPeople:
+    """Sends data about people, but not what the link certainly holds: what it acknowledged during the present
+    subscription to its table, which ends with the link's process. The same data for several callers are sent once.
+
+    Nothing is certain of a person about whom different data are sent at the same time.
+    """
 
     def __init__(self) -> None:
         self._subscribed = False
         self._acknowledged: dict[str, PersonBody] = {}
         self._open: Counter[str] = Counter()  # by person, how many requests are under way
         self._begun: Counter[str] = Counter()  # by person, how many have begun since the last time that none was open
+        self._sent: dict[str, tuple[PersonBody, asyncio.Task[None]]] = {}  # the first of these
 
     def forget(self, *, subscribed: bool) -> None:
         """Forget everybody, since a subscription has begun or ended."""
         self._subscribed = subscribed
         self._acknowledged = {}
 
-    def has(self, user: str, person: PersonBody) -> bool:
-        """Return whether the link certainly holds exactly these data."""
-        return self._acknowledged.get(user) == person
+    async def put(self, user: str, person: PersonBody, send: Callable[[], Awaitable[object]]) -> None:
+        """Return when the link holds these data, for which ``send`` sends them if that is necessary. Raises the errors
+        of ``send``."""
+        if self._acknowledged.get(user) == person:
+            return
+        sent = self._sent.get(user)
+        if sent is None or sent[0] != person or self._begun[user] != 1:
+            self._begin(user)
+            sent = person, asyncio.get_running_loop().create_task(self._send(user, person, send))
+            sent[1].add_done_callback(_looked_at)
+            self._sent.setdefault(user, sent)
+        await asyncio.shield(sent[1])
 
-    @contextmanager
-    def sending(self, user: str, person: PersonBody | None) -> Iterator[None]:
-        """Record that data are sent during the block. ``person``: None if they are not all data about the person."""
-        of_subscription = self._acknowledged
-        of_subscription.pop(user, None)
+    async def put_other(self, user: str, send: Callable[[], Awaitable[object]]) -> None:
+        """Send data that change only a part of what the link holds about the person."""
+        self._begin(user)
+        await self._send(user, None, send)
+
+    def _begin(self, user: str) -> None:
+        self._acknowledged.pop(user, None)
         self._open[user] += 1
         self._begun[user] += 1
+
+    async def _send(self, user: str, person: PersonBody | None, send: Callable[[], Awaitable[object]]) -> None:
+        of_subscription = self._acknowledged
         try:
-            yield
+            await send()
             if person is not None and self._begun[user] == 1 and self._subscribed:
                 of_subscription[user] = person
         finally:
             self._open[user] -= 1
             if not self._open[user]:
                 del self._open[user], self._begun[user]
+            if person is not None and user in self._sent and self._sent[user][1] is asyncio.current_task():
+                del self._sent[user]
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """Retrieve a task's error, so that asyncio does not report it if its callers were cancelled."""
+    if not task.cancelled():
+        task.exception()
 
 
 class LinkClient:
@@ -155,7 +181,7 @@ class LinkClient:
         self._base = at.url.rstrip("/") if isinstance(at, NetworkAddress) else "http://link"
         self._opened: aiohttp.ClientSession | None = None
         self._closed = False
-        self._people = AcknowledgedPeople()
+        self._people = ToldPeople()
 
     async def close(self) -> None:
         """Close all connections. Later requests raise LinkSilent."""
@@ -345,15 +371,13 @@ class LinkClient:
         Data that the link has acknowledged already since this client subscribed to the table are not sent again, as
         each start of a server would do.
         """
-        if self._people.has(user, person):
-            return
-        with self._people.sending(user, person):
-            await self._request("PUT", f"/people/{quote(user, safe='')}", json=person.model_dump(mode="json"))
+        path, body = f"/people/{quote(user, safe='')}", person.model_dump(mode="json")
+        await self._people.put(user, person, lambda: self._request("PUT", path, json=body))
 
     async def put_access(self, user: str, access: AccessStatus) -> None:
         """Send the link only whether the person may start anything."""
-        with self._people.sending(user, None):
-            await self._request("PUT", f"/people/{quote(user, safe='')}/access", json=access.model_dump(mode="json"))
+        path, body = f"/people/{quote(user, safe='')}/access", access.model_dump(mode="json")
+        await self._people.put_other(user, lambda: self._request("PUT", path, json=body))
 
     async def put_rules(self, rules: HubRules) -> None:
         """Send the link the hub's rules for everybody."""
