@@ -23,6 +23,7 @@ c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.db_url = config.database
 c.JupyterHub.db_kwargs = hub_sqlite.engine_options(config.database)
+hub_sqlite.ping_no_files()
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
 # By default the hub wakes twenty times a second to measure its event loop's delay.

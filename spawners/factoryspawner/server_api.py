@@ -40,6 +40,7 @@ class StartsServers:
     """
 
     _adopts = False
+    _starts: Any = None  # the person whose server this request has started
 
     async def refresh_auth(self, user: Any, force: bool = False) -> Any:
         """Check a person's login again, unless the request adopts a session."""
@@ -54,7 +55,7 @@ class StartsServers:
 
         Raises HTTPError 400 if the server is pending, or was stopped meanwhile.
         """
-        self._adopts = isinstance(options, dict) and ADOPT in options
+        self._adopts, self._starts = isinstance(options, dict) and ADOPT in options, user
         spawner = user.spawners.get(server_name)
         if spawner is not None and spawner.pending:
             raise web.HTTPError(400, f"{spawner._log_name} is pending {spawner.pending}")
@@ -138,7 +139,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
         The body of the 201 or 202, which is empty in JupyterHub, describes the session.
         """
         await super().post(user_name, server_name)
-        user = self.find_user(user_name)
+        user = self._starts or self.find_user(user_name)
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.write(started(user.spawners[server_name], self.base_url))

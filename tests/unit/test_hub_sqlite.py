@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from jupyterhub import orm
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from factoryspawner.config import hub_sqlite
 from factoryspawner.config.hub_sqlite import HubConnection, engine_options
@@ -112,3 +112,20 @@ def test_a_folder_without_a_write_ahead_log_keeps_safe_commits(tmp_path: Path) -
     assert database.execute("PRAGMA synchronous").fetchone() == (2,)
     for each in (database, other):
         each.close()
+
+
+@pytest.mark.parametrize(
+    ("database", "asked"), [("sqlite:///:memory:", 0), ("postgresql+psycopg://nobody@localhost/x", 1)]
+)
+def test_only_a_database_server_is_asked_whether_its_connection_works(
+    database: str, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered: list[object] = []
+    monkeypatch.setattr(orm, "register_ping_connection", orm.register_ping_connection)  # restored after the test
+    hub_sqlite.ping_no_files()
+    assert "register_ping_connection" in orm.new_session_factory.__code__.co_names
+    engine = create_engine(database)
+    hub_sqlite._ping_server(engine, registered.append)
+    orm.register_ping_connection(engine)
+    assert len(registered) == asked
+    assert bool(engine.dispatch.engine_connect) is bool(asked)

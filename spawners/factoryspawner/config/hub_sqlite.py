@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy.engine import make_url
+from jupyterhub import orm
+from sqlalchemy.engine import Engine, make_url
 
 log = logging.getLogger("factoryspawner")
 
@@ -31,6 +33,17 @@ def engine_options(url: str) -> dict[str, Any]:
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return {}
     return {"connect_args": {"check_same_thread": False, "factory": HubConnection}}
+
+
+def ping_no_files() -> None:
+    """Make JupyterHub ask only database servers, before each transaction, whether the connection still works. A
+    connection to a file always does."""
+    orm.register_ping_connection = _ping_server
+
+
+def _ping_server(engine: Engine, ping: Callable[[Engine], None] = orm.register_ping_connection) -> None:
+    if engine.dialect.name != "sqlite":
+        ping(engine)
 
 
 class HubConnection(sqlite3.Connection):
