@@ -35,7 +35,7 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r
 # batchspawner-singleuser.
 _JOB = """\
 #!/bin/bash
-start=$EPOCHREALTIME kind=plain
+start=$EPOCHREALTIME kind=plain end=${FACTORYGATE_JOB_END:--}
 while [ $# -gt 0 ]; do
   case $1 in
     factorygate.session) kind=door ;;
@@ -46,7 +46,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 exec 3<>/dev/tcp/127.0.0.1/{port}
-echo "$kind $start $SLURM_JOB_ID ${id:--} ${key:--} ${JUPYTERHUB_API_URL:--} ${JUPYTERHUB_API_TOKEN:--}" >&3
+echo "$kind $start $SLURM_JOB_ID ${id:--} ${key:--} ${JUPYTERHUB_API_URL:--} ${JUPYTERHUB_API_TOKEN:--} $end" >&3
 if [ $kind = door ]; then
   umask 077
   read -r found <&3
@@ -122,23 +122,31 @@ class Server:
 
     async def _job(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = (await reader.readline()).decode().split()
-        if len(line) != 7:
+        if len(line) != 8:
             writer.close()  # the client only checks whether anybody listens
             return
-        kind, start, job, session, key, api, token = line
+        kind, start, job, session, key, api, token, end = line
         with self._starts.open("a") as file:
             file.write(f"{session} {start}\n")
         if kind == "door":
-            await self._door(reader, writer, job, session, key)
+            await self._door(reader, writer, job, session, key, moment(float(end)) if end != "-" else None)
         else:
             await self._plain(reader, api, token)
         writer.close()
 
     async def _door(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, job: str, session_id: str, key: str
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        job: str,
+        session_id: str,
+        key: str,
+        ends: str | None,
     ) -> None:
         sockets = {"notebook_sock": str(self._folder / "notebook.sock"), "hub_sock": str(self._folder / f"{job}.hub")}
-        session = _Session(DoorStatusLine(session=session_id, job=job, phase="waiting", release="0", **sockets))
+        session = _Session(
+            DoorStatusLine(session=session_id, job=job, phase="waiting", release="0", ends=ends, **sockets)
+        )
         opened = door.Door(session, key)  # type: ignore[arg-type]  # that is the stand-in
         bound = door.bind("127.0.0.1", None)
         await opened.open(bound)

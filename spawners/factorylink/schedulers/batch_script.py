@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from factorycommon.models import JobRequest
@@ -35,6 +36,11 @@ export USER="${USER:-$(id -un)}" LOGNAME="${LOGNAME:-$(id -un)}" LANG="${LANG:-C
 export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin}"
 if [ -r /etc/profile ]; then . /etc/profile; fi
 export PYTHONNOUSERSITE=1"""
+
+# no escaping: this is shell text, not HTML
+_JINJA = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+)
 
 INDEX = "%INDEX%"  # placeholder in the name of a job's log for the job's index in its array
 
@@ -119,11 +125,8 @@ def written(
         "teardown": "\n".join(request.teardown),
         "job": request.model_dump(mode="json", exclude={"command", "setup", "teardown"}),
     }
-    jinja = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    )  # no escaping: this is shell text, not HTML
     try:
-        made = jinja.from_string(template or TEMPLATE)
+        made = _compiled(template or TEMPLATE)
         text = made.render(values)
         if exports not in text.splitlines():
             text = made.render(values | {"command": f"{exports}\n{values['command']}"})
@@ -137,6 +140,12 @@ def written(
     if len(own) != sum(any(word.startswith(owned) for word in line.split()[1:]) for line in identity):
         raise Refused("The batch script's template sets a job name or comment of its own.")
     return text
+
+
+@lru_cache(maxsize=64)
+def _compiled(template: str) -> Template:
+    """Return the compiled template, since to compile it takes longer than all else. Raises TemplateError."""
+    return _JINJA.from_string(template)
 
 
 def _command(request: JobRequest) -> str:
