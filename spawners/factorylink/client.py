@@ -110,7 +110,7 @@ class TableChange:
 LinkAddress = ServiceAddress
 
 
-class ToldPeople:
+class PeopleSender:
     """Sends data about people, but not what the link certainly holds: what it acknowledged during the present
     subscription to its table, which ends with the link's process. The same data for several callers are sent once.
 
@@ -181,7 +181,7 @@ class LinkClient:
         self._base = at.url.rstrip("/") if isinstance(at, NetworkAddress) else "http://link"
         self._opened: aiohttp.ClientSession | None = None
         self._closed = False
-        self._people = ToldPeople()
+        self._people = PeopleSender()
 
     async def close(self) -> None:
         """Close all connections. Later requests raise LinkSilent."""

@@ -87,13 +87,13 @@ class GatheredReads:
     async def _one_round(self, account: str | None, requests: Sequence[_Request]) -> None:
         try:
             paths = tuple(dict.fromkeys(request.path for request in requests))
-            told: dict[str, bytes | Gone] = {}
+            outcomes: dict[str, bytes | Gone] = {}
             if len(paths) > 1 and time.monotonic() >= self._alone_until.get(account, 0):
-                told = await self._together(account, paths, requests[0].limit)
-            alone = [path for path in paths if path not in told]
+                outcomes = await self._together(account, paths, requests[0].limit)
+            alone = [path for path in paths if path not in outcomes]
             for request in requests:
-                if request.path in told:
-                    _set(request, told[request.path])
+                if request.path in outcomes:
+                    _set(request, outcomes[request.path])
             for path in alone:
                 self._begin(self._alone(account, [request for request in requests if request.path == path]))
         except asyncio.CancelledError:
@@ -134,16 +134,16 @@ def split(paths: Sequence[str], stdout: bytes, stderr: bytes, code: int) -> dict
     must be and occurs once, and each line of stderr says that a file is missing.
     """
     lines = stderr.decode(errors="replace").splitlines()
-    told: dict[str, bytes | Gone] = {
+    outcomes: dict[str, bytes | Gone] = {
         path: Gone(line) for line in lines if line.endswith(_MISSING) for path in paths if f"'{path}'" in line
     }
-    there = [path for path in paths if path not in told]
+    there = [path for path in paths if path not in outcomes]
     begins = [stdout.find(_heading(path)) for path in there]
     ends = [*begins[1:], len(stdout) + 1]
     clear = (
-        code == (1 if told else 0)
-        and len(lines) == len(told)
-        and not any(_heading(path) in stdout for path in told)
+        code == (1 if outcomes else 0)
+        and len(lines) == len(outcomes)
+        and not any(_heading(path) in stdout for path in outcomes)
         and all(stdout.count(_heading(path)) == 1 for path in there)
         and begins == sorted(begins)
         and begins[:1] == ([0] if stdout else [])
@@ -152,8 +152,8 @@ def split(paths: Sequence[str], stdout: bytes, stderr: bytes, code: int) -> dict
     if not clear:
         return {}
     for path, begin, end in zip(there, begins, ends, strict=False):
-        told[path] = stdout[begin + len(_heading(path)) : end - 1]
-    return told
+        outcomes[path] = stdout[begin + len(_heading(path)) : end - 1]
+    return outcomes
 
 
 def _heading(path: str) -> bytes:

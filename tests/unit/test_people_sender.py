@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from factorycommon.models import AccessStatus, PersonBody
-from factorylink.client import LinkClient, LinkSilent, ToldPeople
+from factorylink.client import LinkClient, LinkSilent, PeopleSender
 from tests.unit.fake_link import FakeLink
 
 GROUPS = PersonBody(groups=frozenset({"g"}), access=AccessStatus())
@@ -62,7 +62,7 @@ class Requests:
     """Requests to a link that answers when it is told to."""
 
     def __init__(self) -> None:
-        self.people = ToldPeople()
+        self.people = PeopleSender()
         self.people.forget(subscribed=True)
         self.sent: list[asyncio.Future[None]] = []
 
