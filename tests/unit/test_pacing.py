@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factorylink.util.rate_limiter import (
+    AT_A_TIME,
     DENSE,
     EVEN,
     FAR,
     IDLE,
     LONG,
+    MANY_EVENTS,
     MINUTE,
     PENDING,
     QUICK,
@@ -33,7 +35,8 @@ def questions(pending: int, seconds: float, events: list[float], until_start: fl
         while True:  # computed again ten times a second, as if events woke it
             now += 0.1
             since = min((now - event for event in events if event <= now), default=LONG)
-            awaited = Awaited(pending=pending, awaited=True, since_event=since, until_start=until_start)
+            burst = sum(now - AT_A_TIME < event <= now for event in events) >= MANY_EVENTS
+            awaited = Awaited(pending=pending, awaited=True, since_event=since, burst=burst, until_start=until_start)
             if now >= last + interval(awaited) and budget.wait(now, pending) == 0:
                 break
     return asked
@@ -59,10 +62,13 @@ def test_one_session_is_asked_for_every_half_second_at_first() -> None:
     assert max(gaps) <= QUICK + 0.11
 
 
+@pytest.mark.parametrize("pending", [0, 200])
 @pytest.mark.parametrize("seconds", [5, 20])
-def test_each_start_of_a_class_is_noticed_within_two_seconds_while_it_is_submitted(seconds: int) -> None:
-    asked = questions(200, seconds + 2, [i / 10 for i in range(10 * seconds)])
-    assert max(after - before for before, after in pairwise(asked)) <= EVEN + 0.11
+def test_questions_are_even_while_a_class_is_submitted(seconds: int, pending: int) -> None:
+    asked = questions(pending, seconds, [i / 10 for i in range(10 * seconds)])
+    gaps = [after - before for before, after in pairwise(asked)]
+    assert max(gaps) <= EVEN + 0.11  # a start is noticed within two seconds
+    assert min(gaps[1:]) >= EVEN - 0.11
 
 
 def test_the_last_starts_of_a_class_are_noticed_at_once() -> None:
@@ -106,6 +112,7 @@ def test_intervals_depend_on_what_is_awaited(awaited: Awaited, seconds: float) -
         running=st.integers(0, 1000),
         awaited=st.booleans(),
         since_event=st.floats(0, 1e6),
+        burst=st.booleans(),
         until_start=st.none() | st.floats(-1e6, 1e6),
         watched=st.booleans(),
         answer_seconds=st.floats(0, 60),

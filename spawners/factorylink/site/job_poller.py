@@ -14,7 +14,7 @@ import contextlib
 import logging
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
@@ -69,7 +69,8 @@ class JobPoller:
         self._waiters: list[asyncio.Future[list[Job]]] = []  # callers that wait for the next question
         self._in_flight: list[asyncio.Future[list[Job]]] = []  # callers that wait for the question that is being asked
         self._budget = rate_limiter.QuestionRateLimiter()
-        self._event = float("-inf")  # when something last happened, in ticks
+        # when something last happened, in ticks, the latest last
+        self._events: deque[float] = deque([float("-inf")], maxlen=rate_limiter.MANY_EVENTS)
         self._looked = float("-inf")
         self._awaited = False
         self._failures = 0
@@ -83,7 +84,7 @@ class JobPoller:
         """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
-            self._event = time.monotonic()
+            self._events.append(time.monotonic())
             self._wake.set()
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
@@ -104,7 +105,7 @@ class JobPoller:
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
         self._failures = 0
-        self._event = time.monotonic()
+        self._events.append(time.monotonic())
         self._wake.set()
 
     def look(self) -> None:
@@ -223,7 +224,8 @@ class JobPoller:
             pending=len(waiting),
             running=sum(job.state in (JobState.RUNNING, JobState.ENDING) for job in self.jobs.values()),
             awaited=self._awaited,
-            since_event=now - self._event,
+            since_event=now - self._events[-1],
+            burst=len(self._events) == rate_limiter.MANY_EVENTS and now - self._events[0] < rate_limiter.AT_A_TIME,
             until_start=min(starts, default=None),
             watched=now - self._looked < rate_limiter.LOOKED,
             answer_seconds=self.health.answer_seconds or 0,

@@ -19,10 +19,10 @@ from collections import deque
 from dataclasses import dataclass
 
 QUICK = 0.5  # seconds: the shortest interval
-# Seconds: the shortest interval while many sessions wait and things happen all the time, as while a class is submitted.
-# With ``QUICK`` this would use up the budget in four seconds, and the last starts would be noticed up to 4.5 s late.
+# Seconds: the shortest interval while so many things happen at a time, as while a class is submitted. With ``QUICK``
+# this would cost more than the submissions do, and use up the budget before the last jobs start.
 EVEN = 2.0
-LULL = 1.0  # seconds without an event, after which ``QUICK`` is used again
+MANY_EVENTS, AT_A_TIME = 8, 1.0  # number of events, seconds
 FEW = 8  # sessions; more are many
 DENSE = 4.0  # seconds after an event in which the shortest interval is used
 SLOPE = 0.3  # later: the interval as a share of the time since the event, and of the time until the next expected event
@@ -48,6 +48,7 @@ class Awaited:
     running: int = 0
     awaited: bool = False  # True if somebody waits for the next answer
     since_event: float = LONG  # time since a submission, a cancellation or another event
+    burst: bool = False  # True if there were ``MANY_EVENTS`` in the last ``AT_A_TIME`` seconds
     until_start: float | None = None  # time until the nearest expected start of a waiting job
     watched: bool = False  # True if someone looks at this factory's page
     answer_seconds: float = 0  # duration of the last answer
@@ -71,8 +72,7 @@ def interval(awaited: Awaited) -> float:
             wait = min(wait, max(1.0, SLOPE * awaited.until_start))
     if awaited.awaited:
         wait = min(wait, AWAITED)
-    shortest = QUICK if awaited.pending <= FEW or awaited.since_event >= LULL else EVEN
-    wait = min(wait, max(shortest, SLOPE * (awaited.since_event - DENSE)))
+    wait = min(wait, max(EVEN if awaited.burst else QUICK, SLOPE * (awaited.since_event - DENSE)))
     wait = max(QUICK, wait / max(1, awaited.questions))
     return min(IDLE, max(wait, awaited.answer_seconds * (1 / SHARE - 1)))
 
