@@ -143,10 +143,16 @@ class Server:
         key: str,
         ends: str | None,
     ) -> None:
-        sockets = {"notebook_sock": str(self._folder / "notebook.sock"), "hub_sock": str(self._folder / f"{job}.hub")}
-        session = _Session(
-            DoorStatusLine(session=session_id, job=job, phase="waiting", release="0", ends=ends, **sockets)
+        status = DoorStatusLine(
+            session=session_id,
+            job=job,
+            phase="waiting",
+            release="0",
+            ends=ends,
+            notebook_sock=str(self._folder / "notebook.sock"),
+            hub_sock=str(self._folder / f"{job}.hub"),
         )
+        session = _Session(status)
         opened = door.Door(session, key)  # type: ignore[arg-type]  # that is the stand-in
         bound = door.bind("127.0.0.1", None)
         await opened.open(bound)
