@@ -81,13 +81,13 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     @contextmanager
     def announced(self, record: SessionRecord) -> Iterator[None]:
         """Count a session among ``records`` during the block, in which it is written into the ledger."""
-        over = asyncio.Event()
-        self._announced[record.id] = record, over
+        mine = self._announced[record.id] = record, asyncio.Event()
         try:
             yield
         finally:
-            del self._announced[record.id]
-            over.set()
+            if self._announced.get(record.id) is mine:  # else another person asked for the same id; one is refused
+                del self._announced[record.id]
+            mine[1].set()
 
     async def written(self, session_id: SessionId) -> None:
         """Return when no session with this id is being written into the ledger."""
