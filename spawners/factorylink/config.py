@@ -158,6 +158,9 @@ def _kind(value: object) -> str:
     return str(kind)
 
 
+ACCOUNT = "ACCOUNT"  # stands for the account's name in the commands that wipe it
+
+
 class DoorAccess(Model):
     """How the link reaches the doors in a factory's jobs.
 
@@ -193,6 +196,9 @@ class Access(Model):
     account_wipe: tuple[str, ...] = ()
     # A command that runs as the account after its wipe, and proves it: it must print nothing and end with 0.
     account_wipe_proof: tuple[str, ...] = ()
+    # Who runs these two commands: the account itself, or the watcher, with the account's name in place of ACCOUNT. A
+    # person who had the account may have changed the startup files of its shell, so that its own commands do nothing.
+    account_wipe_by: Literal["account", "watcher"] = "account"
     job_account: Word | None = None  # the scheduler's account that is charged
     job_qos: Word | None = None
     session_folder: Annotated[str, StringConstraints(pattern=r"^(~|/)[A-Za-z0-9_./-]*$")] = "~/.factorygate"
@@ -209,6 +215,22 @@ class Access(Model):
     submits_per_minute: int = Field(default=600, ge=1)
     # True for a factory of this machine's testbed, which may be used though its catalogue entry is not live
     testbed: bool = False
+
+    @model_validator(mode="after")
+    def _the_watcher_wipes_one_account(self) -> Access:
+        for key in ("account_wipe", "account_wipe_proof"):
+            argv = getattr(self, key)
+            if argv and (ACCOUNT in argv) != (self.account_wipe_by == "watcher"):
+                raise ValueError(f"{key}: needs the word {ACCOUNT} if account_wipe_by is watcher, and only then")
+        return self
+
+    def wipe_commands(self, account: str) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+        """Return the wipe of an account, its proof, and the account that runs them; None: the watcher."""
+        wipe, proof = (
+            tuple(account if word == ACCOUNT else word for word in argv)
+            for argv in (self.account_wipe, self.account_wipe_proof)
+        )
+        return wipe, proof, None if self.account_wipe_by == "watcher" else account
 
 
 PublicUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")]

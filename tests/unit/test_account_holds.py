@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import ValidationError
 
 from factorycommon.models import ProjectAt, SiteAccounts
 from factorycommon.models.workshops import RehearsedProject
+from factorylink.config import Access
 from factorylink.errors import Refused
-from factorylink.projects import account_holds
+from factorylink.projects import account_holds, account_leases
 from factorylink.projects.account_leases import nothing_left
 from factorylink.schedulers.command import Command, Output
 from factorylink.util import clock
@@ -155,6 +157,39 @@ async def test_two_workshops_share_a_pool_without_meeting(pool: Pool) -> None:
     # a seat of the class keeps its account until the class is over
     assert (await refusal(pool.world, session_id="e" * 32, user="eve", project=SECOND, hours=1))[0] == "pool-empty"
     assert await pool.put(6, "cleo", server="b") in second
+
+
+async def test_the_watcher_wipes_where_an_account_may_not_be_trusted_to_do_it(pool: Pool) -> None:
+    place = pool.world.factories["one"]
+    by_watcher = {
+        "account_wipe": ("sudo", "-u", "ACCOUNT", "empty"),
+        "account_wipe_proof": ("sudo", "-u", "ACCOUNT", "list"),
+        "account_wipe_by": "watcher",
+    }
+    access = place.access.model_copy(update=by_watcher)
+    pool.world.factories.offered = {"one": replace(place, access=access)}
+    asked: list[tuple[tuple[str, ...], str | None]] = []
+
+    async def run(ask: Command[Any], account: str | None = None) -> Any:
+        asked.append((tuple(ask.argv), account))
+        return ask.parse(Output("", "", 0))
+
+    pool.home.run = run  # type: ignore[method-assign]
+    await account_leases._run_wipe(pool.world.factories["one"], "u2")
+    assert asked == [(("sudo", "-u", "u2", "empty"), None), (("sudo", "-u", "u2", "list"), None)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"account_wipe": ["empty"], "account_wipe_by": "watcher"},  # it would empty the watcher's own home
+        {"account_wipe": ["sudo", "-u", "ACCOUNT", "empty"]},
+        {"account_wipe": ["empty", "ACCOUNT"], "account_wipe_proof": ["list"], "account_wipe_by": "watcher"},
+    ],
+)
+def test_a_watcher_is_told_which_account_it_wipes(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="needs the word ACCOUNT"):
+        Access.model_validate({"accounts": {"ada": "u-ada"}, **wrong})
 
 
 async def test_after_the_workshop_everything_is_wiped_and_given_back(pool: Pool) -> None:

@@ -330,12 +330,10 @@ def _hold_of(grant: Grant) -> Hold | None:
 
 async def _run_wipe(connection: FactoryConnection, account: str) -> None:
     """Wipe an account, and check that it is empty. Raises FactoryError."""
-    access = connection.access
-    wipe = Command(argv=access.account_wipe, parse=done, timeout=WIPE_SECONDS)
-    await connection.commands.run(wipe, account)
-    if access.account_wipe_proof:
-        proof = Command(argv=access.account_wipe_proof, parse=nothing_left, timeout=PROOF_SECONDS)
-        await connection.commands.run(proof, account)
+    wipe, proof, by = connection.access.wipe_commands(account)
+    await connection.commands.run(Command(argv=wipe, parse=done, timeout=WIPE_SECONDS), by)
+    if proof:
+        await connection.commands.run(Command(argv=proof, parse=nothing_left, timeout=PROOF_SECONDS), by)
 
 
 def nothing_left(output: Output) -> None:
