@@ -109,7 +109,7 @@ class Machine:
     def _end_the_demos_own(self) -> None:
         folder = self.gateway.path.parent
         supervisor = json.loads((folder / "supervisor.json").read_text())["supervisor"]["pid"]
-        for pid in (supervisor, *(self.gateway.pid(part) for part in ("hub", "proxy", "link"))):
+        for pid in (supervisor, *(self.gateway.pid(part) for part in ("hub", "proxy", "link", "workshops"))):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not back(self.gateway), what="nobody answers any more")
         for file in [*(folder / "hub").glob("jupyterhub.sqlite*"), *(folder / "link").glob("ledger.sqlite*")]:
@@ -125,9 +125,11 @@ class Machine:
         """Make new sessions use a release's package, like an environment that a site has updated, or has not."""
         python = install.program_folder() / "notebook" / "bin" / "python"
         wrapper = recorded_release.python_of(release, self.gateway.path.parent / "environment" / "python", str(python))
-        file = self.gateway.path.parent / "link.yaml"
+        file, hub = (self.gateway.path.with_name(name) for name in ("link.yaml", "hub.yaml"))
         config = yaml.safe_load(file.read_text())
-        config.pop("metrics", None)  # which the release before does not know
+        for section in ("metrics", "workshops"):
+            config.pop(section, None)  # which the release before does not know
+        hub.write_text(yaml.safe_dump({k: v for k, v in yaml.safe_load(hub.read_text()).items() if k != "workshops"}))
         config["catalogue"] = str(self.layout.root / "releases" / OLD / "hub_config" / "factories")
         config["factories"][FACTORY]["environments"][0]["python"] = str(wrapper)
         file.write_text(yaml.safe_dump(config))

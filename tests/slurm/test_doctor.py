@@ -106,11 +106,12 @@ class Doctor:
 
 @pytest.fixture
 def visit(here: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Doctor]:
+    folder = Path(pwd.getpwnam(here.accounts[0]).pw_dir) / ".factorygate-doctor"
+    shutil.rmtree(folder, ignore_errors=True)  # of a run of the tests that was killed
     yield Doctor(tmp_path, here, capsys)
     jobs = here.run("squeue", "-h", "-o", "%i %j %T").stdout
     assert "factorygate-hub-doctor" not in jobs, jobs
-    home = Path(pwd.getpwnam(here.accounts[0]).pw_dir)
-    assert not (home / ".factorygate-doctor").exists()
+    assert not folder.exists()
     assert not (tmp_path / "state").exists()
 
 
