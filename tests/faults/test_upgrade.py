@@ -109,7 +109,8 @@ class Machine:
     def _end_the_demos_own(self) -> None:
         folder = self.gateway.path.parent
         supervisor = json.loads((folder / "supervisor.json").read_text())["supervisor"]["pid"]
-        for pid in (supervisor, *(self.gateway.pid(part) for part in ("hub", "proxy", "link", "workshops"))):
+        processes = json.loads((folder / "processes.json").read_text())
+        for pid in (supervisor, *(processes[part]["pid"] for part in ("hub", "proxy", "link", "workshops"))):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not back(self.gateway), what="nobody answers any more")
         for file in [*(folder / "hub").glob("jupyterhub.sqlite*"), *(folder / "link").glob("ledger.sqlite*")]:
