@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from websockets.exceptions import WebSocketException
 
 from factorygate import __version__
 from factoryinstaller.releases import Layout
@@ -197,14 +198,14 @@ def computes(session: Session) -> bool:
     code = "print(kept, client.submit(lambda: 6 * 7).result(timeout=60), len(client.scheduler_info()['workers']))"
     try:
         return session.notebook.run(code, session.kernel, 90).strip() == "42 42 1"
-    except (OSError, TimeoutError, httpx.HTTPError):
+    except (OSError, TimeoutError, httpx.HTTPError, WebSocketException):  # a hub that has just started says 424
         return False
 
 
 def answers(session: Session) -> bool:
     try:
         return session.notebook.run("print(kept)", session.kernel).strip() == "42"
-    except (OSError, TimeoutError, httpx.HTTPError):
+    except (OSError, TimeoutError, httpx.HTTPError, WebSocketException):  # a hub that has just started says 424
         return False
 
 
