@@ -32,7 +32,7 @@ from factorylink.client import LinkClient, LinkSilent
 from factorylink.config import LocalTransportSettings as Settings
 from factorylink.doors.protocol import DoorEnd, DoorFile, DoorStatus, read_message
 from factorylink.errors import EXCERPT, Misread, Refused, Unreachable
-from factorylink.ledger.ledger import AuditEntry, Ledger
+from factorylink.ledger.ledger import AuditEntry, Ledger, choosing
 from factorylink.schedulers.command import Command, Output
 from factorylink.schedulers.pbs import dialect as pbs
 from factorylink.schedulers.pbs import json as pbs_json
@@ -180,7 +180,7 @@ async def test_an_unreadable_optional_value_counts_as_missing(tmp_path: Path) ->
 async def test_a_spoilt_choice_of_a_person_is_none(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     async with _open(path) as ledger:
-        await ledger.choose("ada", Choice(factory="one"))
+        await ledger.write(choosing("ada", Choice(factory="one")))
     _spoil(path, "update choices set choice = '[]' where user = ?", "ada")
     async with _open(path) as ledger:
         assert await ledger.last_choice("ada") is None

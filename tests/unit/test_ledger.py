@@ -16,7 +16,7 @@ from factorycommon.messages import Message
 from factorycommon.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
 from factorycommon.service.database import Database
 from factorylink.explain import explain
-from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, LedgerError
+from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, LedgerError, choosing
 from factorylink.ledger.schema import SessionRecord
 from tests.support.postgres import Postgres
 from tests.unit.fake_factory import ID, OTHER
@@ -94,7 +94,7 @@ async def test_one_session_of_a_job(ledger: Ledger) -> None:
 async def test_choices_and_drains(ledger: Ledger) -> None:
     assert await ledger.last_choice("ada") is None
     for size in ("gpu-1", "gpu-2"):
-        await ledger.choose("ada", Choice(size=size))
+        await ledger.write(choosing("ada", Choice(size=size)))
     assert await ledger.last_choice("ada") == Choice(size="gpu-2")
     await ledger.drain("one", "first", ENTRY)
     await ledger.drain("one", "second", ENTRY)

@@ -18,6 +18,7 @@ from factorycommon.models import (
     SessionRequest,
     SiteAccounts,
 )
+from factorylink.ledger.ledger import choosing
 from factorylink.problems import ProblemError
 from factorylink.util import clock
 from tests.unit.fake_factory import ID, OTHER, World
@@ -67,9 +68,9 @@ async def test_with_several_projects_one_is_named_or_the_last_is_used(tmp_path: 
     await world.people.put("ada", PersonBody(groups=frozenset({"g"})))
     # the only project with this size
     assert (await world.put("1" * 32, server="big", size="gpu-4")).choice.project == "q"
-    await world.ledger.choose("ada", Choice(project="p"))
+    await world.ledger.write(choosing("ada", Choice(project="p")))
     assert (await world.put("2" * 32, server="again", hours=1)).choice.project == "p"
-    await world.ledger.choose("ada", Choice(project="gone"))
+    await world.ledger.write(choosing("ada", Choice(project="gone")))
     code, field, message = await refusal(world, session_id="3" * 32, server="which", hours=1)
     assert (code, field) == ("project-which", "project")
     assert message.endswith("p, q.")

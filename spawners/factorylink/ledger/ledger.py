@@ -262,10 +262,6 @@ class Ledger:
 
     # --- people and factories
 
-    async def choose(self, user: str, choice: Choice) -> None:
-        """Store the person's last choice."""
-        await self.write(choosing(user, choice))
-
     async def last_choice(self, user: str) -> Choice | None:
         """Return the person's last choice."""
         found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
