@@ -133,20 +133,25 @@ def as_user(account: str) -> tuple[str, ...]:
 
 @contextmanager
 def bed(
-    name: str, many: int = 0, isolation: Isolation | None = None, names: tuple[str, ...] = accounts.NAMES
+    name: str,
+    many: int = 0,
+    isolation: Isolation | None = None,
+    names: tuple[str, ...] = accounts.NAMES,
+    factory_id: str = FACTORY,
 ) -> Iterator[Bed]:
     """Start a cluster, and stop it at the end of the block. Logs stay in ``bench/NAME`` beside the programs.
 
     ``many``: use a factory made for that number of sessions at a time, one core each, instead of one of the catalogue.
     ``isolation``: run the factory behind sshd, in its own network (needs root). ``names``: the site accounts, which
-    are made if they are missing (as root). The programs must be installed, which ``bin/bench`` does.
+    are made if they are missing (as root). ``factory_id``: a factory of the catalogue that has the size ``gpu-1``. The
+    programs must be installed, which ``bin/bench`` does.
     """
     programs = install.program_folder()
     folder = programs / "bench" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     where = ROOT / "hub_config" / "factories"
-    factory = catalogue.load(where)[FACTORY]
+    factory = catalogue.load(where)[factory_id]
     if many:
         factory, where = _crowded(factory, many), folder / "factories"
         where.mkdir()

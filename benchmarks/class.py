@@ -1,10 +1,10 @@
 """A class of sixty: their seats run before it begins, and a click leads to a cell's answer.
 
 This gateway: the people are members of a workshop, whose service begins their seats in waves; the hub adopts them.
-Beside it, in the same run and on the same Slurm, ``start-all``: a stand-in, written by us, for the button "start all"
-of jupyter-classroom. It requests the servers of all people of a group at the same moment with an administrator's token,
-through batchspawner with its default settings. Both sides have an account for each person, real JupyterLab servers and
-kernels, and their own hub and proxy; they run one after the other. Measured are:
+Beside it, in the same run and on the same Slurm, jupyter-classroom: a service of a hub with batchspawner and its
+default settings. Its teacher clicks on "Start all", which requests the servers of all people of a group, ten at a time,
+with an administrator's token. Both sides have an account for each person, real JupyterLab servers and kernels, and
+their own hub and proxy; they run one after the other. Measured are:
 
 - seats-at-t0: the servers that the hub reports as ready when the class begins, ``--lead`` seconds after the first order
 - all-run: the time until all are ready; if they are not ready at T-0, the lead
@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,7 +33,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks import gateways, measure
+from benchmarks import classroom, gateways, measure
 from benchmarks.bed import Bed, bed
 from benchmarks.class_clients import clicks, shares
 from testbed import accounts
@@ -42,8 +43,7 @@ from workshops.models.bodies import WorkshopBody
 from workshops.models.callers import WorkshopCaller
 
 NAME = "class"
-PEER = "start-all"
-SERVER = "class"  # the name of the peer's servers; a seat is the person's unnamed server
+PEER = classroom.NAME
 LOGINS = 60  # a minute
 OPERATOR = WorkshopCaller("bench", operator=True)
 READ_SECONDS = 7.0  # until the link has read the table of projects, at which it looks every 5 s
@@ -108,12 +108,10 @@ def people(seats: int) -> Iterator[tuple[str, ...]]:
                 measure.note(f"{name} is left: {deleted.stderr.strip()}")
 
 
-async def lesson(
-    gateway: gateways.Gateway, begin: Callable[[], Awaitable[None]], server: str, wanted: Options
-) -> Lesson:
+async def lesson(gateway: gateways.Gateway, begin: Callable[[], Awaitable[None]], wanted: Options) -> Lesson:
     """Begin the seats, count them at T-0, and let all people click."""
     names = gateway.bed.people
-    tokens = {f"/user/{name}/{server}/".replace("//", "/"): await gateway.token(name) for name in names}
+    tokens = {f"/user/{name}/": await gateway.token(name) for name in names}
     before, over = measure.cpu_seconds(gateway.counted), asyncio.Event()
     latencies = asyncio.create_task(measure.sample(gateway.info, 2 * wanted.lead, stop=over))
     began = time.monotonic()
@@ -179,14 +177,14 @@ async def ours(on: Bed, wanted: Options) -> Lesson:
         transport = known["transport"]
         assert isinstance(transport, dict)
         access["transport"] = {**transport, "logins_per_minute": LOGINS}
-    async with gateways.ours(on, wanted.seats, **access) as gateway:
+    async with gateways.ours(on, wanted.seats, (), **access) as gateway:
         client, slug = await workshop(gateway)
 
         async def begin() -> None:
             await client.take(OPERATOR, slug, "warm")
 
         try:
-            found = await lesson(gateway, begin, "", wanted)
+            found = await lesson(gateway, begin, wanted)
             seating = await client.seating(OPERATOR, slug)
             states = [str(seat.state) for seat in seating.seats]
             said = ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
@@ -200,17 +198,15 @@ async def ours(on: Bed, wanted: Options) -> Lesson:
 
 
 async def peer(on: Bed, wanted: Options) -> Lesson:
-    """Measure the stand-in for "start all"; then end all that runs."""
-    async with gateways.peer(on) as gateway:
+    """Measure jupyter-classroom; then end all that runs."""
+    password = secrets.token_urlsafe()
+    file = on.folder / "teacher-password"
+    file.touch(0o600)
+    file.write_text(password)
+    async with gateways.peer(on, classroom.configuration(file)) as gateway:
         gateway.name = PEER
-
-        async def begin() -> None:
-            posts = (gateway.start_server(person, SERVER) for person in on.people)
-            for refused in await asyncio.gather(*posts, return_exceptions=True):
-                if refused is not None:
-                    measure.note(f"{PEER}: {refused}")
-
-        found = await lesson(gateway, begin, SERVER, wanted)
+        async with classroom.teacher(gateway, password) as client:
+            found = await lesson(gateway, lambda: classroom.start_all(client), wanted)
     await cleared(on)
     return found
 

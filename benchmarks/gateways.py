@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,9 +90,10 @@ class Gateway:
 
 
 @asynccontextmanager
-async def ours(bed: Bed, seats: int = 0, **access: object) -> AsyncIterator[Gateway]:
+async def ours(bed: Bed, seats: int = 0, others: Sequence[Bed] = (), **access: object) -> AsyncIterator[Gateway]:
     """Start this gateway with proxy, link and hub, as an operator would. ``seats``: start the workshops service, too,
-    whose workshops may have so many seats; ``access``: replaces the cluster's own access settings."""
+    whose workshops may have so many seats; ``others``: more factories; ``access``: replaces the first cluster's own
+    access settings."""
     folder = _folder(bed, "ours")
     ports = Ports()
     secret_files = {name: _secret(folder / name) for name in ("proxy-token", "service-token", "admin-token")}
@@ -115,7 +116,7 @@ async def ours(bed: Bed, seats: int = 0, **access: object) -> AsyncIterator[Gate
     if seats:
         hub["workshops"] = _configure_workshops(bed, folder, hub, seats)
     (folder / "hub.yaml").write_text(yaml.safe_dump(hub))
-    _configure_link(bed, folder, ports, str(hub["hub_url"]), "bench", **access)
+    _configure_link((bed, *others), folder, ports, str(hub["hub_url"]), "bench", **access)
     options = {"factory": bed.factory.id, "size": bed.size.id, "environment": "bench", "hours": 1}
     env = _python_env()
     python = str(bed.hub_python)
@@ -155,7 +156,7 @@ async def link_alone(bed: Bed, hub_url: str, name: str = "bench", **access: obje
     folder = _folder(bed, "link")
     ports = Ports()
     _secret(folder / "service-token")
-    _configure_link(bed, folder, ports, hub_url, name, **access)
+    _configure_link((bed,), folder, ports, hub_url, name, **access)
     async with running(folder) as run:
         pid = await _link(bed, run)
         socket_path = folder / "link.sock"
@@ -166,29 +167,32 @@ async def link_alone(bed: Bed, hub_url: str, name: str = "bench", **access: obje
         yield Link(pid, socket_path)
 
 
-def _configure_link(bed: Bed, folder: Path, ports: Ports, hub_url: str, name: str = "bench", **changed: object) -> None:
-    environment = {"id": "bench", "title": "Bench", "kind": "venv", "python": str(bed.notebook_python)}
-    access = {
-        **bed.cluster.access_fields(),
-        "accounts": {person: person for person in bed.people},
-        "environments": [environment],
-        **changed,
-    }
+def _configure_link(
+    beds: Sequence[Bed], folder: Path, ports: Ports, hub_url: str, name: str, **changed: object
+) -> None:
+    accesses = {bed.factory.id: _access(bed) for bed in beds}
+    accesses[beds[0].factory.id] |= changed
     link = {
-        "catalogue": str(bed.catalogue),
+        "catalogue": str(beds[0].catalogue),
         "state_dir": "link",
         "socket": "link.sock",
         "listen_port": ports.link,
         "session_ports": [12000, 13999],  # not the ports of a demo that may run at the same time
         "hub": {"url": hub_url, "token_file": "service-token", "name": name},
         "limits": {"pending_per_person": 10000, "sessions_per_person": 10000},
-        "factories": {bed.factory.id: access},
+        "factories": accesses,
     }
     if (folder / "workshops.yaml").exists():
         files = {"table": "workshops-projects.json", "pools": "pools.yaml", "socket": "link-workshops.sock"}
         link["workshops"] = files
     (folder / "link.yaml").write_text(yaml.safe_dump(link))
     (folder / "link").mkdir(mode=0o700)
+
+
+def _access(bed: Bed) -> dict[str, object]:
+    environment = {"id": "bench", "title": "Bench", "kind": "venv", "python": str(bed.notebook_python)}
+    accounts = {person: person for person in bed.people}
+    return {**bed.cluster.access_fields(), "accounts": accounts, "environments": [environment]}
 
 
 async def _link(bed: Bed, run: Run) -> int:
@@ -218,9 +222,9 @@ def _configure_workshops(bed: Bed, folder: Path, hub: Mapping[str, Any], seats: 
 
 
 @asynccontextmanager
-async def peer(bed: Bed) -> AsyncIterator[Gateway]:
-    """Start JupyterHub with batchspawner and its default settings; comments in the configuration
-    explain each change."""
+async def peer(bed: Bed, more: Sequence[str] = ()) -> AsyncIterator[Gateway]:
+    """Start JupyterHub with batchspawner and its default settings; comments in the configuration explain each change.
+    ``more``: lines that follow in the configuration."""
     folder = _folder(bed, "peer")
     ports = Ports()
     tokens = {name: _secret(folder / name) for name in ("proxy-token", "admin-token")}
@@ -268,7 +272,8 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
         "c.Spawner.env_keep = ['PATH', 'LANG', 'SLURM_CONF', 'LD_LIBRARY_PATH']",
         f"c.JupyterHub.services = [{{'name': 'admin', 'api_token': open({str(folder / 'admin-token')!r}).read()}}]",
         "c.JupyterHub.load_roles = [{'name': 'bench', 'services': ['admin'],"
-        " 'scopes': ['admin:users', 'servers', 'access:servers', 'tokens', 'proxy', 'read:hub']}]",
+        " 'scopes': ['admin:users', 'admin:groups', 'servers', 'access:servers', 'tokens', 'proxy', 'read:hub']}]",
+        *more,
     ]
     (folder / "jupyterhub_config.py").write_text("\n".join(lines) + "\n")
     env = {**_plain_env(), **bed.cluster.env}

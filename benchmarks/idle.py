@@ -1,21 +1,24 @@
 """The cost of a gateway that nobody uses: CPU time in 30 s, beside a JupyterHub with batchspawner.
 
-There is one Slurm without jobs. This gateway has a hub, a link and the workshops service, and no workshop; batchspawner
-has a hub. Each has waited for a minute before, so that what follows a start is over. The proxies, which are the same
-program, are left out. A line with ``aim`` instead of a peer shows the required value.
+There is one Slurm without jobs; for a second window of this gateway there are three. This gateway has a hub, a link and
+the workshops service, and no workshop; batchspawner has a hub, and one Slurm. Each has waited for a minute before, so
+that what follows a start is over. The proxies, which are the same program, are left out. A line with ``aim`` instead of
+a peer shows the required value.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 
 from benchmarks import gateways, measure
 from benchmarks.bed import Bed, bed
 
 WINDOW, SETTLES = 30.0, 65.0  # seconds; for a minute, the link asks more often
 NAMES = ("hub", "link", "workshops")
+AIM = 0.5  # seconds of CPU for three factories
+OTHERS = ("mimer", "gaia")  # factories of the catalogue
 
 
 async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> float:
@@ -35,7 +38,11 @@ async def main() -> None:
     with bed("idle") as on:
         ours = await window(lambda on: gateways.ours(on, seats=1), on)
         theirs = await window(gateways.peer, on)
-    measure.report("idle", "cpu", ours, {"batchspawner": theirs, "aim": 0.5}, "s")
+        with ExitStack() as stack:
+            others = [stack.enter_context(bed(f"idle-{name}", factory_id=name)) for name in OTHERS]
+            three = await window(lambda on: gateways.ours(on, seats=1, others=others), on)
+    measure.report("idle", "cpu", ours, {"batchspawner": theirs, "aim": AIM}, "s")
+    measure.report("idle", "cpu-three-factories", three, {"batchspawner": theirs, "aim": AIM}, "s")
 
 
 if __name__ == "__main__":

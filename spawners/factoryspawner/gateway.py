@@ -15,6 +15,7 @@ from factoryspawner.event_stream import PageStreams
 from factoryspawner.link_table import LinkTable
 from factoryspawner.retry_pauses import pauses
 from factoryspawner.stop_requests import StopRequests, StopStore
+from factoryspawner.time_slice import TimeSlice
 
 _NETWORK_KEPT = 5.0  # seconds
 _STOPS_KEPT = 600.0  # seconds
@@ -46,22 +47,6 @@ class StopTimes:
         return self._at.get((user, server), -math.inf) > asked
 
 
-class OneByOne:
-    """Lets tasks that became ready at the same moment go on one after the other, such as the starts of a class.
-
-    Each keeps the event loop busy for some milliseconds. The loop runs all tasks that are ready before it looks for
-    new requests, which would wait for all of them.
-    """
-
-    def __init__(self) -> None:
-        self._next = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Return when it is the caller's turn; meanwhile, new requests were answered."""
-        async with self._next:
-            await asyncio.sleep(0)
-
-
 class HubGateway:
     """The objects that one hub process has for one link. Made by ``gateway()``; subscribes to the table at once."""
 
@@ -71,7 +56,7 @@ class HubGateway:
         self.stop_requests = StopRequests(self.link)
         self.stop_times = StopTimes()
         self.streams = PageStreams()
-        self.started = OneByOne()
+        self.starts = TimeSlice()
         # time of the answer, in the loop's time; None: no answer
         self._network: tuple[float, NetworkView | None] | None = None
         self._asking = asyncio.Lock()

@@ -25,10 +25,10 @@ from tornado import web
 from factorycommon.models import ADOPT, SessionState, notebook_base
 from factorylink.client import By
 from factoryspawner.errors import NOT_WRITTEN, STOPPED
-from factoryspawner.gateway import OneByOne
 from factoryspawner.retry_pauses import pauses
 from factoryspawner.spawner import FactorySpawner
 from factoryspawner.stop_requests import NotKept
+from factoryspawner.time_slice import TimeSlice
 
 _LOOK_SECONDS = 0.05  # seconds between two checks of a server for which JupyterHub has no future to wait for
 
@@ -139,7 +139,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
         The body of the 201 or 202, which is empty in JupyterHub, describes the session.
         """
-        await self.settings.setdefault("factorygate_starts", OneByOne()).turn()  # a class may start at once
+        await self.settings.setdefault("factorygate_starts", TimeSlice()).wait()  # a class may start at once
         await super().post(user_name, server_name)
         user = self._starts or self.find_user(user_name)
         self.set_header("Content-Type", "application/json")

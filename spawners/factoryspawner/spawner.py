@@ -173,7 +173,7 @@ class FactorySpawner(BatchspawnerFace):
                 self._remember(await self._claim_session(request))
                 url = await self._reachable(spare)
             self.api_token = self.handle.token or spare
-            await self.gateway.started.turn()  # JupyterHub works some milliseconds on each server that has started
+            await self.gateway.starts.wait()  # JupyterHub works some milliseconds on each server that has started
         finally:
             self._starting = False
         return url
