@@ -26,7 +26,7 @@ from factorycommon.models import (
     Words,
 )
 from factorylink.background.hub_recovery import AT_ONCE, HubRecovery
-from factorylink.config import Access, SshTransportSettings, WrapperCredentials
+from factorylink.config import Access, DoorAccess, SshTransportSettings, WrapperCredentials
 from factorylink.projects import reservations
 from factorylink.sessions import workshop_seats
 from factorylink.util import clock
@@ -262,8 +262,8 @@ def test_the_pace_is_that_of_submissions_and_of_logins() -> None:
 
 
 async def test_the_doors_of_a_factory_limit_its_seats(seats: Seats) -> None:
-    connection = seats.world.factories["one"]
-    connection.access.door.__dict__.update(carrier="stdio", stdio_most=3)
+    access = seats.world.factories["one"].access
+    access.__dict__["door"] = DoorAccess(carrier="stdio", stdio_most=3)  # the default is the same object for all tests
     await seats.begun("ada")
     (place,) = (await seats.http.get(f"/projects/{W}/seats")).json()["places"]
     assert (place["room"], place["accounts"], place["problem"]) == (2, None, None)
