@@ -96,13 +96,13 @@ class Bed:
         """Return True if the filling job runs."""
         return self.ask("squeue", "-h", f"--name={FILLER}", "-o", "%T").strip() == "RUNNING"
 
-    async def idle(self) -> None:
-        """Wait until no job is left except the filling job."""
+    async def idle(self, limit: float = 60.0) -> None:
+        """Wait until no job is left except the filling job. Raises TimeoutError after ``limit`` seconds."""
 
         async def empty() -> bool:
             return await asyncio.to_thread(self.jobs) == 0
 
-        await measure.until(empty, 60, "the queue is empty", every=0.3)
+        await measure.until(empty, limit, "the queue is empty", every=0.3)
 
     def clear(self) -> None:
         """Cancel all jobs except the filling job."""

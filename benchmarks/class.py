@@ -46,6 +46,7 @@ NAME = "class"
 PEER = classroom.NAME
 LOGINS = 60  # a minute
 OPERATOR = WorkshopCaller("bench", operator=True)
+ENDING_SECONDS = 180.0  # until all JupyterLab servers have ended
 READ_SECONDS = 7.0  # until the link has read the table of projects, at which it looks every 5 s
 AIMS = {"click-p95": 15.0, "click-max": 60.0}  # seconds
 
@@ -214,7 +215,7 @@ async def peer(on: Bed, wanted: Options) -> Lesson:
 async def cleared(on: Bed) -> None:
     """Cancel all jobs, and wait until they are gone."""
     await asyncio.to_thread(on.clear)
-    await on.idle()
+    await on.idle(ENDING_SECONDS)
 
 
 def clicked(share: float) -> Callable[[Lesson], float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-SLICE = 0.05  # seconds
+SLICE = 0.005  # seconds
 
 
 class TimeSlice:
