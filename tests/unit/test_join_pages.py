@@ -195,6 +195,25 @@ async def test_the_language_of_the_page_is_told_to_the_service(hub: HubProcess, 
     await visitor.send("join", digits=await world.digits("pola@example.org"), name="Pola", **box)
     (mine,) = [one for one in (await world.store.members(["gpu-day"]))["gpu-day"] if one.name == "Pola"]
     assert mine.language == "pl"
+    mails = [one for one in await world.mails() if one["To"] == "pola@example.org"]
+    assert [one["Content-Language"] for one in mails] == ["pl", "pl"]
+    assert "to Państwa kod" in mails[0]["Subject"] and mails[1]["Subject"].startswith("Dołączyli Państwo: ")
+
+
+async def test_the_mail_of_a_guest_who_comes_back_is_in_the_language_of_the_page(
+    hub: HubProcess, world: JoiningWorld
+) -> None:
+    visitor = Visitor(hub)
+    await visitor.open("/hub/join/gpu-day")
+    await visitor.send("code", code=CODE, mail="rene@example.org")
+    box = {"accept": "tick"} if 'id="accept"' in visitor.page.text else {}
+    await visitor.send("join", digits=await world.digits("rene@example.org"), name="René", **box)
+    back = Visitor(hub)
+    back.http.headers["Accept-Language"] = "fr"
+    await back.open("/hub/join")
+    await back.send("mail", mail="rene@example.org")
+    last = [one for one in await world.mails() if one["To"] == "rene@example.org"][-1]
+    assert last["Subject"].endswith("est votre code") and "revenir dans votre atelier" in last.get_content()
 
 
 async def test_who_has_an_account_signs_in_in_the_middle(hub: HubProcess) -> None:
