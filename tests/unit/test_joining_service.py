@@ -34,8 +34,7 @@ from factorycommon.models.joining import (
 from factorycommon.service.problems import ProblemError
 from tests.support.smtp import sink
 from tests.unit.joining_world import BROWSER, CODE, JoiningWorld
-from workshops import languages
-from workshops.joining import mailer, one_time, people_list, views
+from workshops.joining import languages, mailer, one_time, people_list, views
 from workshops.states import WorkshopState
 from workshops.store import joining_tables as tables
 from workshops.store import schema

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from factorycommon import language
 from factorycommon.language import Language
-from workshops import languages
 from workshops.ending import certificate_pdf, certificates
 from workshops.ending.certificate_pdf import CertificateText, drawn, file_name, printable
+from workshops.joining import languages
 
 SECRET, SLUG = b"k" * 32, "first-steps-2345"
 PO = "{}/LC_MESSAGES/factorygate.po"

@@ -18,8 +18,8 @@ from factorycommon.service.problems import ProblemError, conflict, forbidden, go
 from workshops.config import WorkshopsConfig
 from workshops.ending import certificates
 from workshops.ending.report import WorkshopHistory, class_period, earns, report, without_people
+from workshops.joining.languages import DAYS, language_of, minute
 from workshops.joining.service import Joining
-from workshops.languages import DAYS, language_of, minute
 from workshops.link import LinkSocket
 from workshops.models.ending import (
     AttendanceRow,

@@ -11,7 +11,7 @@ from factorycommon.messages import Message
 from factorycommon.models.joining import MembershipView, WorkshopFace
 from factorycommon.models.plain import plain_text
 from workshops.joining import one_time
-from workshops.languages import minute
+from workshops.joining.languages import minute
 
 _MOST_TITLE = 80  # characters of a title in a subject
 

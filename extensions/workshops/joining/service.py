@@ -42,12 +42,12 @@ from factorycommon.models.plain import plain_text
 from factorycommon.service.problems import ProblemError, conflict, gone, invalid
 from workshops.joining import codes, one_time, people_list, rows, seats, views
 from workshops.joining.guess_limits import GuessLimits
+from workshops.joining.languages import language_of
 from workshops.joining.letters import Letters
 from workshops.joining.mailer import MailSender
 from workshops.joining.one_time import OneTimeCode
 from workshops.joining.people_list import Invited, Listed, same_mail
 from workshops.joining.rows import GuestRow, InvitationRow, TicketRow
-from workshops.languages import language_of
 from workshops.models.joining import JoiningSettings
 from workshops.models.views import SeatState
 from workshops.states import FINAL, JOINABLE, WorkshopState
