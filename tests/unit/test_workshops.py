@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from factorycommon.language import Language
 from factorycommon.models.workshops import WorkshopPools
 from factorycommon.service.problems import ProblemError
 from factorycommon.service.yaml_file import CatalogueError
@@ -29,7 +30,9 @@ from tests.unit.workshops_world import (
 )
 from workshops import permissions
 from workshops.config import load
+from workshops.ending.service import days
 from workshops.joining import codes
+from workshops.joining.languages import language_of
 from workshops.models.bodies import CodeBody, Role, WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import Action
@@ -503,6 +506,34 @@ async def test_summer_time_that_ends_between_opening_and_start_is_right(tmp_path
         assert (await world.look(slug)).state == "open"
         world.clock.forward(minutes=1)
         assert (await world.look(slug)).state == "closing"
+
+
+async def test_summer_time_that_begins_between_opening_and_start_is_right_everywhere(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        world.clock.at = datetime(2027, 3, 20, tzinfo=UTC)
+        at = {"opens": "2027-03-27T18:00", "starts": "2027-03-28T09:00", "ends": "2027-03-28T12:00"}
+        slug = (await world.scheduled(zone="Europe/Berlin", closes="2027-03-28T13:00", **at)).slug
+        opens, closes = datetime(2027, 3, 27, 17, tzinfo=UTC), datetime(2027, 3, 28, 11, tzinfo=UTC)
+        view = await world.workshops.one(TINA, slug)
+        assert (view.opens, view.starts) == (opens, datetime(2027, 3, 28, 7, tzinfo=UTC))
+        assert (view.ends, view.closes) == (datetime(2027, 3, 28, 10, tzinfo=UTC), closes)
+        stored = await world.store.get(slug)
+        assert stored is not None
+        warm = timedelta(minutes=stored.warm_minutes)
+        (project,) = world.table().projects  # of the link
+        assert (project.begins, project.ends) == (opens, closes)
+        for then, state in (
+            (opens - warm - timedelta(minutes=1), "scheduled"),
+            (opens - warm, "warming"),
+            (opens, "open"),
+            (closes - timedelta(minutes=1), "open"),
+            (closes, "closing"),
+        ):
+            world.clock.at = then
+            assert (await world.look(slug)).state == state, then
+        assert (await world.ending.privacy(slug)).deleted == closes + timedelta(days=30, hours=1)
+        assert days(stored, Language("en")) == "28 March 2027, 09:00 to 12:00 (Europe/Berlin)"
+        assert days(stored, language_of("fr")) == "28 mars 2027, 09:00 à 12:00 (Europe/Berlin)"
 
 
 # --- the configuration
