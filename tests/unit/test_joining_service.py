@@ -149,7 +149,7 @@ async def test_every_mail_is_in_the_language_of_its_person(world: JoiningWorld, 
 def _text(letter: EmailMessage) -> str:
     body = letter.get_body()
     assert body is not None
-    return str(body.get_content())  # type: ignore[attr-defined]
+    return str(body.get_content())
 
 
 async def test_a_mail_is_in_the_language_of_the_page_then_in_that_in_which_the_person_joined(
