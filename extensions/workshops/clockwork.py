@@ -92,7 +92,7 @@ class Clockwork:
             members = await self._store.members([one.slug for one in live])
         rehearsals = {} if self._rehearsals is None else await self._rehearsals()
         pools = self._pools.pools()
-        table = projects.table_of(live, members, pools, rehearsals)
+        table = projects.table_of(live, members, rehearsals)
         if await asyncio.to_thread(self._file.write, table):
             log.info("The table of projects has %d workshops", len(table.projects))
         wrong = projects.problems(table, pools)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -45,6 +47,12 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
     await made.http.aclose()
 
 
+def shares(hub: HubProcess) -> int:
+    """Return how many shares the hub's database has: no token of this hub may list them."""
+    with closing(sqlite3.connect(f"file:{hub.folder / 'hub.sqlite'}?mode=ro", uri=True)) as db:
+        return int(db.execute("SELECT count(*) FROM shares").fetchone()[0])
+
+
 async def test_the_service_s_own_token_looks_and_does_nothing(hub: HubProcess, link: FakeLink) -> None:
     link.auto = True
     assert (await hub.api("POST", "/users/bob/server", json={"factory": "one"})).status_code in (201, 202)
@@ -73,6 +81,22 @@ async def test_the_service_s_own_token_looks_and_does_nothing(hub: HubProcess, l
     ):
         assert await may(method, path, json=body) in (403, 404), path
     assert (await hub.http.get("/user/bob/api/contents", headers=headers)).status_code not in (200, 201)
+
+    # and nothing of it has happened
+    assert (await hub.api("GET", "/groups/class")).json()["users"] == []
+    assert shares(hub) == 0
+    assert (await hub.api("GET", "/users/eve")).status_code == 404
+    bob = (await hub.api("GET", "/users/bob")).json()
+    assert (bob["admin"], list(bob["servers"])) == (False, [""])
+    assert (await hub.api("GET", "/users/ada")).json()["servers"] == {}
+
+
+async def test_what_the_service_s_token_may_not_do_is_possible_for_an_operator(hub: HubProcess) -> None:
+    """So the refusals above are those of the token's scopes, and not of requests that nobody can make."""
+    assert (await hub.api("POST", "/groups/another")).status_code == 201
+    added = await hub.api("POST", "/groups/another/users", json={"users": ["bob"]})
+    assert (added.status_code, added.json()["users"]) == (200, ["bob"])
+    assert (await hub.api("POST", "/users/bob/tokens", json={})).status_code == 201
 
 
 async def test_tokens_of_people_are_theirs_and_those_of_servers_nobody_s(hub: HubProcess, link: FakeLink) -> None:

@@ -109,7 +109,7 @@ def people(gateway: Gateway) -> Iterator[list[Person]]:
     now = datetime.now(UTC)
     times = {"opens": now, "starts": now, "ends": now + timedelta(hours=1), "closes": now + timedelta(hours=2)}
     plan = body(
-        title="Clusters in a loop", seats=CLASS, hours=SEAT, gpu_hours=CLASS * SHARE,
+        title="Clusters in a loop", seats=CLASS, hours=SEAT, gpu_hours=CLASS * SHARE, person_gpu_hours=SHARE,
         **{name: at.isoformat() for name, at in times.items()},
     )  # fmt: skip
     slug = service.ask("create", plan).slug

@@ -128,7 +128,6 @@ class JoiningWorld:
 
     async def digits(self, to: str) -> str:
         """Return the last one-time code that was sent to an address."""
-        mine = [one for one in await self.mails() if one["To"] == to.lower() and "is your code" in one["Subject"]]
-        found = re.search(r"\d{8}", mine[-1]["Subject"])
-        assert found is not None
-        return found[0]
+        mine = [one for one in await self.mails() if one["To"] == to.lower()]
+        found = [digits[0] for one in mine if (digits := re.match(r"\d{8}\b", one["Subject"]))]
+        return found[-1]

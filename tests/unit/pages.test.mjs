@@ -10,6 +10,7 @@ import * as cost from "../../extensions/frontend/common/cost.js";
 import * as format from "../../extensions/frontend/common/format.js";
 import { codeIn } from "../../extensions/frontend/pages/join_code.js";
 import { loginState } from "../../extensions/frontend/pages/logins.js";
+import { AGAIN_MS, sendOnce } from "../../extensions/frontend/pages/once.js";
 import * as hands from "../../extensions/frontend/pages/workshops/hands_view.js";
 import * as room from "../../extensions/frontend/pages/workshops/room_view.js";
 import * as session from "../../extensions/frontend/pages/session.js";
@@ -736,6 +737,60 @@ describe("the room of a workshop", () => {
     assert.equal(told({ ...head, taken: 3, ready: 2 }, 60_000), null);
     assert.equal(told({ ...head, taken: 3, ready: 3 }, 60_500), "Everybody who has a seat is ready.");
   });
+});
+
+/** A form on a page with the Navigation API, or without. `press` returns whether the form was sent. */
+function formThatSendsOnce({ tellsOfStop }) {
+  const form = new EventTarget();
+  const page = Object.assign(new EventTarget(), tellsOfStop ? { navigation: new EventTarget() } : {});
+  const clock = { now: 1000 };
+  let answer = null; // the navigation to the answer
+  sendOnce(form, page, () => clock.now);
+  return {
+    page, clock,
+    press() {
+      const sent = form.dispatchEvent(new Event("submit", { cancelable: true }));
+      if (sent) {
+        answer = new AbortController();
+        page.navigation?.dispatchEvent(Object.assign(new Event("navigate"), { signal: answer.signal }));
+      }
+      return sent;
+    },
+    stop: () => answer.abort(),
+  };
+}
+
+for (const tellsOfStop of [true, false])
+  test(`a form is sent once, however often its button is pressed (tells of Stop: ${tellsOfStop})`, () => {
+    const form = formThatSendsOnce({ tellsOfStop });
+    assert.equal(form.press(), true);
+    assert.equal(form.press(), false);
+    form.clock.now += AGAIN_MS - 1;
+    assert.equal(form.press(), false);
+  });
+
+test("a form can be sent again at once after Stop", () => {
+  const form = formThatSendsOnce({ tellsOfStop: true });
+  for (let round = 0; round < 3; round++) {
+    assert.equal(form.press(), true);
+    assert.equal(form.press(), false);
+    form.stop();
+  }
+});
+
+test("a form can be sent again after Stop, also in a browser that does not tell of it", () => {
+  const form = formThatSendsOnce({ tellsOfStop: false });
+  assert.equal(form.press(), true);
+  form.clock.now += AGAIN_MS;
+  assert.equal(form.press(), true);
+  assert.equal(form.press(), false);
+});
+
+test("a form of a page to which one comes back can be sent again", () => {
+  const form = formThatSendsOnce({ tellsOfStop: true });
+  form.press();
+  form.page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  assert.equal(form.press(), true);
 });
 
 test("a join code is taken from a link's fragment, and nothing else is", () => {

@@ -61,6 +61,7 @@ class Pool:
         self.over: set[str] = set()
         self.rehearses = False
         self.begun = True
+        self.both: tuple[str, ...] = ()  # people of the first who are in the second, too
         self.refresh()
 
     def refresh(self) -> None:
@@ -70,7 +71,7 @@ class Pool:
         if self.rehearses:
             given = {"members": ("ada",), "begins": clock.now() - timedelta(minutes=1)}
             first = RehearsedProject(**dict(first) | given)
-        self.table.set(first, project(SECOND, AT, members=("cleo", "dan", "eve"), ends=ends[SECOND]))
+        self.table.set(first, project(SECOND, AT, members=("cleo", "dan", "eve", *self.both), ends=ends[SECOND]))
 
     def rehearse(self, on: bool) -> None:
         """Let a rehearsal of the first workshop by ada begin or end, before its class."""
@@ -157,6 +158,32 @@ async def test_two_workshops_share_a_pool_without_meeting(pool: Pool) -> None:
     # a seat of the class keeps its account until the class is over
     assert (await refusal(pool.world, session_id="e" * 32, user="eve", project=SECOND, hours=1))[0] == "pool-empty"
     assert await pool.put(6, "cleo", server="b") in second
+
+
+async def test_a_person_in_both_workshops_has_an_account_in_each_and_loses_one_at_the_end_of_one(pool: Pool) -> None:
+    pool.both = ("ada",)
+    pool.refresh()
+    assert (await pool.hold(FIRST, 2)).held == (await pool.hold(SECOND, 2)).held == 2
+
+    async def account(number: int, user: str, project_id: str, server: str) -> str:
+        session = await pool.world.put(f"{number:032x}", user, server=server, project=project_id, hours=1)
+        return session.account
+
+    first, second = await account(1, "ada", FIRST, "a"), await account(2, "ada", SECOND, "b")
+    assert first != second
+    assert await account(3, "ada", FIRST, "c") == first
+    others = {await account(4, "ben", FIRST, "a"), await account(5, "cleo", SECOND, "a")}
+    assert {first, second} | others == set(POOL)
+    pool.over.add(FIRST)
+    pool.refresh()
+    for number in (1, 3, 4):
+        await pool.end(number)
+    await pool.look()
+    await pool.look()
+    assert second not in pool.home.wiped and first in pool.home.wiped
+    assert (pool.seen(FIRST).held, pool.seen(SECOND).held) == (0, 2)
+    assert (await pool.world.session(f"{2:032x}")).account == second
+    assert await account(6, "ada", SECOND, "d") == second  # with her files
 
 
 async def test_the_watcher_wipes_where_an_account_may_not_be_trusted_to_do_it(pool: Pool) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import subprocess
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -89,3 +91,58 @@ async def test_a_cancelled_download_is_known_as_cut_and_leaves_nothing(
             await asyncio.sleep(0.05)
     assert sorted(server.root.rglob("*")) == before
     assert (await browser.get(API, params={"path": "cancelled"})).json()["bytes"] == 64 << 20
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LabServer]:
+    """Start a server whose files, and all that it writes, are on a file system of 16 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    try:
+        monkeypatch.setenv("TMPDIR", str(disk))
+        async with lab_server(disk / "server", "jupyterlab") as made:
+            yield made
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("size", [64 << 20, pytest.param((5 << 30) - (2 << 20), marks=pytest.mark.long)])
+async def test_on_a_full_disk_an_export_is_whole_or_refused_and_the_session_goes_on(
+    small_disk: LabServer, size: int
+) -> None:
+    headers, root = {"Authorization": f"token {TOKEN}"}, small_disk.root
+    note = {"type": "file", "format": "text", "content": "x" * 500_000}
+    mine = folder(small_disk, "mine")
+    (mine / "work").write_bytes(work := os.urandom(1 << 20))
+    for path, length in ((mine / "large", size), (folder(small_disk, "more") / "large", 6 << 30)):
+        with path.open("wb") as file:
+            file.truncate(length)  # takes no room
+    async with httpx.AsyncClient(base_url=f"{small_disk.url}/", headers=headers, timeout=600) as browser:
+        assert (await browser.put("api/contents/before.txt", json=note)).status_code == 201
+        with (root / "rest").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        assert os.statvfs(root).f_bavail == 0
+        assert (await browser.put("api/contents/after.txt", json=note)).status_code == 500
+
+        before = {path: path.lstat().st_size for path in root.rglob("*")}
+        refused = await browser.get(f"{API}/zip", params={"path": "more", "id": ID})
+        assert (refused.status_code, "more than 5 GiB" in refused.json()["message"]) == (413, True)
+        got = await browser.get(f"{API}/zip", params={"path": "mine", "id": ID})
+        assert (await browser.get(f"{API}/progress", params={"id": ID})).json()["state"] == "done"
+        assert {path: path.lstat().st_size for path in root.rglob("*")} == before
+        with zipfile.ZipFile(io.BytesIO(got.content)) as zipped:
+            assert zipped.testzip() is None
+            assert zipped.read("mine/work") == work
+            assert {one.filename: one.file_size for one in zipped.infolist() if not one.is_dir()} == {
+                "mine/work": len(work),
+                "mine/large": size,
+            }
+
+        assert (await browser.get("api/status")).status_code == 200
+        (root / "rest").unlink()
+        assert (await browser.put("api/contents/after.txt", json=note)).is_success
+        assert (root / "after.txt").stat().st_size == 500_000

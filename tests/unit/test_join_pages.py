@@ -6,6 +6,7 @@ import html
 import re
 import secrets
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -195,6 +196,48 @@ async def test_the_language_of_the_page_is_told_to_the_service(hub: HubProcess, 
     await visitor.send("join", digits=await world.digits("pola@example.org"), name="Pola", **box)
     (mine,) = [one for one in (await world.store.members(["gpu-day"]))["gpu-day"] if one.name == "Pola"]
     assert mine.language == "pl"
+    mails = [one for one in await world.mails() if one["To"] == "pola@example.org"]
+    assert [one["Content-Language"] for one in mails] == ["pl", "pl"]
+    assert "to Państwa kod" in mails[0]["Subject"] and mails[1]["Subject"].startswith("Dołączyli Państwo: ")
+
+
+async def test_pages_and_mails_show_the_times_of_the_workshop_s_zone(hub: HubProcess, world: JoiningWorld) -> None:
+    """Clocks there are set forward between the opening and the start."""
+    opens, starts = datetime(2027, 3, 13, 21, 30, tzinfo=UTC), datetime(2027, 3, 14, 11, 30, tzinfo=UTC)
+    times = {
+        "opens": opens,
+        "starts": starts,
+        "ends": starts + timedelta(hours=3),
+        "closes": starts + timedelta(hours=4),
+    }
+    await world.workshop("clocks", "DDDD-DDDD-DDDD", zone="America/St_Johns", state=WorkshopState.SCHEDULED, **times)
+    visitor = await Visitor(hub).open("/hub/join/clocks")
+    await visitor.send("code", code="DDDD-DDDD-DDDD", mail="zoe@example.org")
+    box = {"accept": "tick"} if 'id="accept"' in visitor.page.text else {}
+    for at, shown in ((opens, "Sat 13 Mar 2027 18:00"), (starts, "Sun 14 Mar 2027 09:00")):
+        assert f'<time datetime="{at.isoformat()}">{shown} (America/St_Johns)</time>' in visitor.page.text
+    await visitor.send("join", digits=await world.digits("zoe@example.org"), name="Zoe", **box)
+    text = [one for one in await world.mails() if one["To"] == "zoe@example.org"][-1].get_content()
+    assert "It begins: 14 March 2027, 09:00 (America/St_Johns)" in text
+    assert "It ends: 14 March 2027, 12:00 (America/St_Johns)" in text
+    work = "You can work from 13 March 2027, 18:00 (America/St_Johns) to 14 March 2027, 13:00 (America/St_Johns)."
+    assert work in text
+
+
+async def test_the_mail_of_a_guest_who_comes_back_is_in_the_language_of_the_page(
+    hub: HubProcess, world: JoiningWorld
+) -> None:
+    visitor = Visitor(hub)
+    await visitor.open("/hub/join/gpu-day")
+    await visitor.send("code", code=CODE, mail="rene@example.org")
+    box = {"accept": "tick"} if 'id="accept"' in visitor.page.text else {}
+    await visitor.send("join", digits=await world.digits("rene@example.org"), name="René", **box)
+    back = Visitor(hub)
+    back.http.headers["Accept-Language"] = "fr"
+    await back.open("/hub/join")
+    await back.send("mail", mail="rene@example.org")
+    last = [one for one in await world.mails() if one["To"] == "rene@example.org"][-1]
+    assert last["Subject"].endswith("est votre code") and "revenir dans votre atelier" in last.get_content()
 
 
 async def test_who_has_an_account_signs_in_in_the_middle(hub: HubProcess) -> None:

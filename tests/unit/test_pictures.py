@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import product
 from pathlib import Path
 
 from factorylink.catalogue import catalogue as federation
-from tests.support import pictures
+from tests.support import pictures, workshop_pictures
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 
@@ -37,3 +39,13 @@ def test_no_picture_names_a_scripted_factory(tmp_path: Path) -> None:
     for one in told:
         text = json.dumps(one.model_dump(mode="json"))
         assert not [name for name in ("One", "ONE", "TWO", "THREE", "FOUR") if f'"{name}' in text or f" {name}" in text]
+
+
+def test_the_page_of_pictures_shows_files_that_are_there_and_all_of_the_workshops_pages() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    shown = re.findall(r'src="pictures/([^"]+)"', (docs / "pages.md").read_text(encoding="utf-8"))
+    assert len(shown) == len(set(shown))
+    for name in shown:
+        assert (docs / "pictures" / name).read_bytes().startswith(b"\x89PNG\r\n"), name
+    wanted = {"-".join(one) + ".png" for one in product(workshop_pictures.NAMES, ("light", "dark"), ("wide", "narrow"))}
+    assert wanted <= set(shown)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import html
 import re
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from unittest.mock import AsyncMock
 
 import httpx
@@ -293,6 +294,77 @@ async def test_a_participant_sends_a_connection_check_and_the_trainer_sees_who_h
     assert "1 of 2 people have sent a connection check." in page
     assert "For 1 of them something does not work." in page
     assert re.search(r"<li>ada, .*<ul><li>WebSocket, the connection to a notebook: Does not work</li></ul>", page, re.S)
+
+
+async def test_names_of_factories_and_people_are_text_on_all_pages(
+    link: FakeLink, world: WorkshopsWorld, bob: httpx.AsyncClient
+) -> None:
+    world.clock.at = BEGIN
+    (one,) = link.network.factories
+    sizes = (NetworkSize(id="gpu-1", parts=(Phrase(text=HOSTILE),)),)
+    hostile = one.model_copy(update={"name": HOSTILE, "machine": HOSTILE, "host": HOSTILE, "sizes": sizes})
+    before, link.network = link.network, NetworkView(factories=(hostile,), antennas=())
+    slug = (await world.scheduled(BOB, title=f"{HOSTILE}T", terms=f"{HOSTILE}U")).slug
+    await world.workshops.put_member(BOB, slug, "carl", "participant")
+    carl = await world.store.member(slug, "carl")
+    assert carl is not None
+    named = dataclasses.replace(carl, name=HOSTILE, mail="carl@example.org")
+    await world.store.put_member(named, EventRecord(slug, BEGIN, HOSTILE[:40], HOSTILE, HOSTILE))
+    world.clock.at = BEGIN + timedelta(days=2, hours=2)
+    await world.clockwork.look()
+    path = f"/hub/workshops/{slug}"
+    shows = {  # how often each page shows such a text at least
+        "/hub/workshops": 1, "/hub/workshops/new": 2, path: 5, f"{path}/change": 2, f"{path}/rehearsal": 2,
+        f"{path}/report": 2, f"{path}/room": 1, f"/hub/join/{slug}": 0, f"{path}/privacy": 0,
+    }  # fmt: skip
+    try:
+        await told(bob, "/hub/workshops/new", "&lt;img src=x")
+        for page, times in shows.items():
+            text = (await bob.get(page)).text
+            assert "<img src=x" not in text, page
+            assert len(re.findall(r"&lt;img src=x onerror=|\\u003cimg src=x onerror=", text)) >= times, page
+    finally:
+        link.network = before
+        await told(bob, "/hub/workshops/new", "Factory One")
+
+
+async def told(browser: httpx.AsyncClient, path: str, text: str) -> None:
+    """Return once a page shows a text: the hub asks the link for the names of factories every five seconds."""
+    async with asyncio.timeout(60):
+        while text not in (await browser.get(path)).text:
+            await asyncio.sleep(0.2)
+
+
+async def test_all_times_of_a_workshop_are_those_of_its_zone(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
+    """Clocks there are three and a half hours behind, and are set forward between the opening and the start."""
+    world.clock.at = datetime(2027, 3, 12, 15, tzinfo=UTC)
+    times = {
+        "opens": "2027-03-13T18:00", "starts": "2027-03-14T09:00", "ends": "2027-03-14T12:00",
+        "closes": "2027-03-14T13:00",
+    }  # fmt: skip
+    path = (await created(bob, zone="America/St_Johns", **times)).split("?")[0]
+    slug = path.split("/")[-1]
+    await world.workshops.approve(ADA, slug)
+    await world.clockwork.look()
+    stored = await world.store.get(slug)
+    assert stored is not None
+    assert [stored.opens, stored.starts] == [
+        datetime(2027, 3, 13, 21, 30, tzinfo=UTC),
+        datetime(2027, 3, 14, 11, 30, tzinfo=UTC),
+    ]
+    page = (await bob.get(f"{path}?lang=en")).text
+    for at, shown in (
+        ("2027-03-13T21:30", "13 Mar 2027 18:00"), ("2027-03-14T11:30", "14 Mar 2027 09:00"),
+        ("2027-03-14T14:30", "14 Mar 2027 12:00"), ("2027-03-14T15:30", "14 Mar 2027 13:00"),
+    ):  # fmt: skip
+        assert re.search(rf'datetime="{at}:00\+00:00">[^<]*{shown}[^<]*\(America/St_Johns\)', page), shown
+    assert "A code of Fri 12 Mar 2027 11:30 (America/St_Johns) is valid." in page
+    assert "UTC" not in html.unescape(re.sub(r"<script.*?</script>", "", page, flags=re.S))
+    form = (await bob.get(f"{path}/change")).text
+    assert 'value="2027-03-14T09:00"' in form and 'value="America/St_Johns"' in form
+    german = (await bob.get(f"{path}?lang=de")).text
+    assert "So. 14 März 2027 09:00 (America/St_Johns)" in german or "So. 14 Mär" in german
+    await bob.get(f"{path}?lang=en")
 
 
 async def test_node_sizes_have_the_names_of_the_start_page(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:

@@ -69,6 +69,9 @@ def at(factory: str = "one", **fields: Any) -> RehearsalPlace:
     return RehearsalPlace.model_validate(given)
 
 
+NO_GPU = RehearsedSize(id="gpu-1", gpus=0, max_hours=8, per_node=4, digest="1" * 64)
+
+
 def record(**fields: Any) -> WorkshopRecord:
     """Return a workshop of eight seats, with a reservation and material."""
     given = {
@@ -79,6 +82,12 @@ def record(**fields: Any) -> WorkshopRecord:
         "places": (PlaceRecord(1, "one", "gpu-1", None, "class", "r1"),), **fields,
     }  # fmt: skip
     return WorkshopRecord(**given)
+
+
+def budget(**fields: Any) -> RehearsalFacts:
+    """Return what the link tells of a budget that is enough for eight seats and one person more."""
+    given = {"spent": 0, "reserved": 0, "gpu_hours": 40, "person_gpu_hours": 4.4, "staff_gpu_hours": 4.4}
+    return RehearsalFacts.model_validate({"release": "1", "places": (), **given, **fields})
 
 
 def facts(here: RehearsalPlace | None = None, **fields: Any) -> DryFacts:
@@ -94,7 +103,7 @@ def facts(here: RehearsalPlace | None = None, **fields: Any) -> DryFacts:
         "checks": ChecksView(people=4, checked=4, problems=0, limited=0, each=()),
         "material": status,
         "pool": WorkshopPool(id="class", factory="one", sizes=("gpu-1",), seats=20),
-        "facts": RehearsalFacts(release="1", spent=0, reserved=0, gpu_hours=40, places=()),
+        "facts": budget(),
         "here": here or at(),
         "release": "1",
     }
@@ -116,6 +125,16 @@ def colours(given: DryFacts) -> dict[str, str]:
 def test_a_class_that_has_all_it_needs_is_green() -> None:
     assert set(colours(facts()).values()) == {"green"}
     assert all(line.text and not line.do for line in judged(facts()))
+
+
+def test_the_trainer_sees_the_shares_of_seats_and_of_those_who_run_the_class() -> None:
+    said = [str(one.text) for one in judged(facts(facts=budget(staff_gpu_hours=0.5)))]
+    assert "Each participant may use 4.4 GPU-hours, and each person who runs the class 0.5." in said
+
+
+def test_a_class_without_gpus_is_not_told_that_a_budget_limits_it() -> None:
+    said = [str(one.text) for one in judged(facts(at(size=NO_GPU))) if one.check == "budget"]
+    assert said == ["A seat has no GPU. Budgets count GPU-hours, so none limits this class."]
 
 
 RULES = PersonTrouble(person="p1", why=Words(code="rules-open", what="Accept the rules."))
@@ -181,9 +200,12 @@ def test_what_is_wrong_at_a_place_is_said(here: dict[str, Any], check: str, colo
         ({"invited": ("x@example.org",)}, "participants", "yellow"),
         ({"invited": tuple(f"x{n}@example.org" for n in range(5))}, "participants", "yellow"),
         ({"workshop": record(seats=3)}, "participants", "red"),
-        ({"facts": RehearsalFacts(release="1", spent=9, reserved=0, gpu_hours=40, places=())}, "budget", "red"),
-        ({"facts": RehearsalFacts(release="1", spent=0, reserved=0, places=())}, "budget", "green"),
-        ({"workshop": record(person_gpu_hours=2.0)}, "budget", "yellow"),
+        ({"facts": budget(spent=9)}, "budget", "red"),
+        ({"facts": budget(gpu_hours=None, person_gpu_hours=None, staff_gpu_hours=None)}, "budget", "green"),
+        ({"facts": budget(person_gpu_hours=2, staff_gpu_hours=2)}, "budget", "yellow"),
+        ({"facts": budget(staff_gpu_hours=0)}, "budget", "green"),
+        ({"here": at(size=NO_GPU)}, "budget", "yellow"),
+        ({"here": at(size=NO_GPU), "workshop": record(gpu_hours=None)}, "budget", "green"),
         ({"pool": None}, "place", "red"),
         ({"workshop": record(places=(PlaceRecord(1, "one", "gpu-1", None, "class"),))}, "reservation", "yellow"),
         ({"workshop": record(warm_minutes=0)}, "pace", "yellow"),

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from factorycommon.models import GUEST, BatchRequest, Project, ProjectAt
+from factorycommon.models.workshops import shares
 from factorycommon.service.yaml_file import CatalogueError
 from factorylink.config import Access, WorkshopFiles
 from factorylink.ledger.ledger import Ledger
@@ -55,6 +58,7 @@ def workshop(slug: str = "w-1", **fields: Any) -> dict[str, Any]:
         "members": [NAME, "ada"],
         "begins": (now - timedelta(hours=1)).isoformat(),
         "ends": (now + timedelta(hours=10)).isoformat(),
+        "seats": 5,
         "factories": {"one": {"pool": "class", "sizes": ["gpu-1"]}},
         **fields,
     }
@@ -139,11 +143,11 @@ async def test_a_rehearsal_is_its_people_s_for_its_minutes_only(
     pool = {"id": "class", "factory": "one", "sizes": ["gpu-1"], "seats": 20, "reservations": ["r1"]}
     files.pools(pool | {"gpu_hours": 50})
     place = {"pool": "class", "sizes": ["gpu-1"], "reservation": "r1"}
-    given = {"begins": (now + 60 * minute).isoformat(), "managers": [NAME], "factories": {"one": place}}
-    given["ends"] = (now + 600 * minute).isoformat()
-    files.write(workshop(**given, gpu_hours=30, person_gpu_hours=1))
+    coming = {"begins": (now + 60 * minute).isoformat(), "managers": [NAME], "factories": {"one": place}}
+    coming["ends"] = (now + 600 * minute).isoformat()
+    files.write(workshop(**coming, gpu_hours=30, person_gpu_hours=1))
     before = await files.read()
-    files.write(workshop(**given, gpu_hours=30, person_gpu_hours=1, rehearsal=window))
+    files.write(workshop(**coming, gpu_hours=30, person_gpu_hours=1, rehearsal=window))
     during = (await files.read() or {})["workshop-w-1"]
     assert (during.members, during.managers) == (("ada",), ())  # nobody who is not in the workshop
     assert (during.begins, during.ends) == (now - minute, now + 9 * minute)
@@ -154,7 +158,7 @@ async def test_a_rehearsal_is_its_people_s_for_its_minutes_only(
     monkeypatch.setattr(clock, "now", lambda: now + 9 * minute)
     assert await files.read() == before
     late = window | {"ends": (now + 99 * minute).isoformat()}
-    files.write(workshop(**given, rehearsal=late))
+    files.write(workshop(**coming, rehearsal=late))
     assert (await files.read() or {})["workshop-w-1"].members == ("ada",)
     monkeypatch.setattr(clock, "now", lambda: now + 60 * minute)  # when the class opens, it is the class's
     assert (await files.read() or {})["workshop-w-1"].members == (NAME, "ada")
@@ -248,6 +252,63 @@ async def test_the_start_page_offers_workshops_beside_sessions_without_a_project
     assert of_ada.sizes[0].offer.project is None
     (of_ben,) = world.offers.views("ben")
     assert of_ben.projects == ()
+
+
+@given(
+    hours=st.floats(0, 1e6), seats=st.integers(1, 1000), staff=st.integers(0, 50),
+    wanted=st.none() | st.floats(0, 1e4), least=st.floats(0, 100),
+)  # fmt: skip
+def test_all_shares_together_are_no_more_than_the_class_has(
+    hours: float, seats: int, staff: int, wanted: float | None, least: float
+) -> None:
+    each, of_staff = shares(hours, seats, staff, wanted, least)
+    assert each is not None and of_staff is not None
+    assert 0 <= of_staff <= each
+    assert seats * each + staff * of_staff <= hours * (1 + 1e-9)
+    if wanted is None:
+        assert each >= min(least, hours / seats)  # nobody who runs the class takes the hours of a seat
+    else:
+        assert each == min(wanted, hours / seats)
+    assert shares(None, seats, staff, wanted, least) == (wanted, wanted)
+
+
+@pytest.mark.parametrize(
+    ("fields", "each", "of_staff"),
+    [
+        ({"gpu_hours": 70}, 10, 10),  # enough for everybody: the same for all
+        ({"gpu_hours": 22}, 4, 1),  # a seat of one GPU for four hours comes first
+        ({"gpu_hours": 20}, 4, 0),
+        ({"gpu_hours": 10}, 2, 0),
+        ({"gpu_hours": 22, "person_gpu_hours": 3}, 3, 3),  # its trainer keeps something
+        ({"gpu_hours": 22, "person_gpu_hours": 4}, 4, 1),
+        ({"gpu_hours": 22, "person_gpu_hours": 9}, 4.4, 0),
+        ({"person_gpu_hours": 9}, 9, 9),  # nothing limits the class
+        ({}, None, None),
+    ],
+)
+async def test_seats_come_first_and_who_runs_the_class_gets_what_they_leave(
+    files: Files, fields: dict[str, Any], each: float | None, of_staff: float | None
+) -> None:
+    files.write(workshop(managers=["tina"], staff=["tina", "hugo"], max_hours=4, **fields))
+    made = (await files.read() or {})["workshop-w-1"]
+    for person, share in ((NAME, each), ("ada", each), ("tina", of_staff), ("hugo", of_staff)):
+        assert made.share(person) == (None if share is None else pytest.approx(share))
+
+
+async def test_who_runs_a_class_cannot_use_the_hours_of_its_seats(tmp_path: Path) -> None:
+    made, files = World(tmp_path), Files(tmp_path)
+    files.write(workshop(members=[NAME, "ada", "ben"], staff=["ada", "ben"], gpu_hours=22, max_hours=4))
+    made.workshops = files.table
+    await made.up()
+    try:
+        await made.put(user="ada", hours=1, project="workshop-w-1")
+        found = await refusal(made, session_id=OTHER, user="ben", hours=1.5, project="workshop-w-1")
+        assert found[0] == "budget-share"
+        views = {person: (await made.projects.views(person, made.charges))[0].left for person in (NAME, "ada", "ben")}
+        assert views == {NAME: 4, "ada": 0, "ben": 1}
+        assert (await made.put(OTHER, NAME, hours=4)).choice.project == "workshop-w-1"
+    finally:
+        await made.down()
 
 
 async def test_one_person_cannot_use_up_the_class_s_hours(world: World) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from factorycommon.language import Language
 from factorycommon.models.workshops import WorkshopPools
 from factorycommon.service.problems import ProblemError
 from factorycommon.service.yaml_file import CatalogueError
@@ -29,8 +30,10 @@ from tests.unit.workshops_world import (
 )
 from workshops import permissions
 from workshops.config import load
+from workshops.ending.service import days
 from workshops.joining import codes
-from workshops.models.bodies import CodeBody, WorkshopChange
+from workshops.joining.languages import language_of
+from workshops.models.bodies import CodeBody, Role, WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import Action
 from workshops.states import STEPS, WorkshopEvent
@@ -426,7 +429,8 @@ async def test_the_table_says_what_the_link_needs(tmp_path: Path) -> None:
         slug = (await world.scheduled(places=two, gpu_hours=60)).slug
         (project,) = world.table().projects
         assert project.id == f"workshop-{slug}"
-        assert (project.gpu_hours, project.person_gpu_hours, project.max_hours) == (60, 10, 4)
+        assert (project.gpu_hours, project.person_gpu_hours, project.max_hours) == (60, None, 4)
+        assert (project.seats, project.staff, project.managers) == (6, ("tina",), ("tina",))
         made, wrong = project.project(WorkshopPools.model_validate(POOLS))
         assert (wrong, made is not None) == ((), True)
         assert stat.S_IMODE(world.config.table.stat().st_mode) == 0o640
@@ -437,28 +441,42 @@ async def test_the_table_says_what_the_link_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "hours", "each"),
+    ("fields", "hours", "each", "of_staff"),
     [
-        ({}, None, 25.0),  # the trainer gave no limit, and the pool has one
-        ({"gpu_hours": 20}, 20, 5.0),
-        ({"person_gpu_hours": 30}, None, 30.0),
-        ({"places": [{"factory": "two", "size": "gpu-1"}]}, None, None),  # nothing limits the class
-        ({"places": [{"factory": "two", "size": "gpu-1"}, {"factory": "one", "size": "gpu-1"}]}, None, 25.0),
+        ({}, 100, 20, 20),  # the trainer gave no limit, and the pool has one: four seats and the trainer
+        ({"gpu_hours": 20}, 20, 4, 4),
+        ({"person_gpu_hours": 12}, 100, 12, 12),
+        ({"person_gpu_hours": 30}, 100, 25, 0),  # no seat has more than an equal part
+        ({"places": [{"factory": "two", "size": "gpu-1"}]}, None, None, None),  # nothing limits the class
+        ({"places": [{"factory": "two", "size": "gpu-1"}, {"factory": "one", "size": "gpu-1"}]}, 100, 20, 20),
     ],
 )
-async def test_whoever_limits_the_class_each_person_has_an_equal_share(
-    tmp_path: Path, fields: dict[str, Any], hours: float | None, each: float | None
+async def test_whoever_limits_the_class_each_person_has_a_share(
+    tmp_path: Path, fields: dict[str, Any], hours: float | None, each: float | None, of_staff: float | None
 ) -> None:
     async with workshops_world(tmp_path) as world:
         await world.scheduled(seats=4, **fields)
-        (project,) = world.table().projects
-        assert (project.gpu_hours, project.person_gpu_hours) == (hours, each)
+
+        def share(pools: dict[str, Any]) -> tuple[float | None, float | None, float | None]:
+            made, _ = world.table().projects[0].project(WorkshopPools.model_validate(pools))
+            assert made is not None
+            return made.gpu_hours, made.share("paul"), made.share("tina")
+
+        assert share(POOLS) == (hours, each, of_staff)
         # an operator who changes the pool changes the shares
-        pools = {"pools": [{**POOLS["pools"][0], "gpu_hours": 40}, POOLS["pools"][1]]}
-        world.config.pools.write_text(yaml.safe_dump(pools))
+        fewer = {"pools": [{**POOLS["pools"][0], "gpu_hours": 40}, POOLS["pools"][1]]}
+        assert share(fewer)[1] == (None if each is None else min(each, 10 if "person_gpu_hours" in fields else 8))
+
+
+async def test_who_runs_the_class_is_told_apart_from_its_seats(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled(seats=4)).slug
+        roles: dict[str, Role] = {"hugo": "helper", "otto": "observer", "paul": "participant"}
+        for person, role in roles.items():
+            await world.workshops.put_member(TINA, slug, person, role)
         await world.clockwork.look()
-        (project,) = world.table().projects
-        assert project.person_gpu_hours == (10.0 if each == 25.0 else each)
+        (made,) = world.table().projects
+        assert (made.members, made.staff, made.managers) == (("hugo", "paul", "tina"), ("hugo", "tina"), ("tina",))
 
 
 async def test_a_pool_that_is_gone_is_told_to_those_who_run_the_workshop(tmp_path: Path) -> None:
@@ -488,6 +506,34 @@ async def test_summer_time_that_ends_between_opening_and_start_is_right(tmp_path
         assert (await world.look(slug)).state == "open"
         world.clock.forward(minutes=1)
         assert (await world.look(slug)).state == "closing"
+
+
+async def test_summer_time_that_begins_between_opening_and_start_is_right_everywhere(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        world.clock.at = datetime(2027, 3, 20, tzinfo=UTC)
+        at = {"opens": "2027-03-27T18:00", "starts": "2027-03-28T09:00", "ends": "2027-03-28T12:00"}
+        slug = (await world.scheduled(zone="Europe/Berlin", closes="2027-03-28T13:00", **at)).slug
+        opens, closes = datetime(2027, 3, 27, 17, tzinfo=UTC), datetime(2027, 3, 28, 11, tzinfo=UTC)
+        view = await world.workshops.one(TINA, slug)
+        assert (view.opens, view.starts) == (opens, datetime(2027, 3, 28, 7, tzinfo=UTC))
+        assert (view.ends, view.closes) == (datetime(2027, 3, 28, 10, tzinfo=UTC), closes)
+        stored = await world.store.get(slug)
+        assert stored is not None
+        warm = timedelta(minutes=stored.warm_minutes)
+        (project,) = world.table().projects  # of the link
+        assert (project.begins, project.ends) == (opens, closes)
+        for then, state in (
+            (opens - warm - timedelta(minutes=1), "scheduled"),
+            (opens - warm, "warming"),
+            (opens, "open"),
+            (closes - timedelta(minutes=1), "open"),
+            (closes, "closing"),
+        ):
+            world.clock.at = then
+            assert (await world.look(slug)).state == state, then
+        assert (await world.ending.privacy(slug)).deleted == closes + timedelta(days=30, hours=1)
+        assert days(stored, Language("en")) == "28 March 2027, 09:00 to 12:00 (Europe/Berlin)"
+        assert days(stored, language_of("fr")) == "28 mars 2027, 09:00 à 12:00 (Europe/Berlin)"
 
 
 # --- the configuration

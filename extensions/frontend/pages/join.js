@@ -6,6 +6,7 @@
 import "./catalogue.js";
 
 import { codeIn } from "./join_code.js";
+import { sendOnce } from "./once.js";
 import { byId, h } from "../common/dom.js";
 import { dayAndTime } from "../common/format.js";
 import { W } from "../common/words.js";
@@ -22,17 +23,6 @@ function takeCode() {
   if (next instanceof HTMLElement) next.focus();
 }
 
-function sendOnce(form) {
-  let sent = false;
-  form.addEventListener("submit", (event) => {
-    if (sent) event.preventDefault();
-    sent = true;
-  });
-  window.addEventListener("pageshow", (event) => {
-    if (event.persisted) sent = false;
-  });
-}
-
 /** Adds the browser's own time to a time in the workshop's zone. */
 function showHere(time) {
   time.after(" ", h("span", { class: "fg-quiet" }, W.yourTime(dayAndTime(time.dateTime))));
@@ -40,7 +30,7 @@ function showHere(time) {
 
 function begin() {
   takeCode();
-  for (const form of document.querySelectorAll("form[data-once]")) sendOnce(form);
+  for (const form of document.querySelectorAll("form[data-once]")) sendOnce(form, window);
   const zone = byId("fg-join")?.dataset.zone;
   if (!zone || zone === Intl.DateTimeFormat().resolvedOptions().timeZone) return;
   for (const time of document.querySelectorAll("#fg-join time")) showHere(time);

@@ -21,7 +21,7 @@ from fontTools.ttLib import TTFont
 from fpdf import FPDF
 
 from factorycommon.language import SOURCE, Language
-from workshops.ending.languages import HEADING, NUMBER, TOOK_PART, VALID
+from workshops.joining.languages import HEADING, NUMBER, TOOK_PART, VALID
 
 _FONT = "SourceSansPro"
 _UNKNOWN = "?"  # in place of a letter that the font does not have

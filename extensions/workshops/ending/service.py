@@ -8,19 +8,17 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from babel import Locale
-from babel.dates import format_date
 from pydantic import TypeAdapter
 
-from factorycommon.language import N_, SOURCE, Language
+from factorycommon.language import N_, Language
 from factorycommon.messages import Message
 from factorycommon.models import Problem
 from factorycommon.models.history import HistoryPage, PastRun, ProjectNow
 from factorycommon.service.problems import ProblemError, conflict, forbidden, gone, unreachable
 from workshops.config import WorkshopsConfig
 from workshops.ending import certificates
-from workshops.ending.languages import DAYS, language_of
 from workshops.ending.report import WorkshopHistory, class_period, earns, report, without_people
+from workshops.joining.languages import DAYS, language_of, minute
 from workshops.joining.service import Joining
 from workshops.link import LinkSocket
 from workshops.models.ending import (
@@ -191,7 +189,8 @@ class WorkshopEnding:
         for row in rows:
             if (guest := guests.get(row.person)) is not None and guest.mail:
                 pdf = await asyncio.to_thread(self._drawn, workshop, row, (guest.language,))
-                self._joining.mails.send(self._joining.letters.certificate(guest.mail, workshop.title, pdf))
+                language = language_of(guest.language, *workshop.languages)
+                self._joining.mails.send(self._joining.letters.certificate(guest.mail, workshop.title, pdf, language))
                 sent += 1
         return MailedView(sent=sent, without_mail=len(rows) - sent)
 
@@ -236,7 +235,7 @@ class WorkshopEnding:
         """Return what a certificate says, in the first known one of these languages, else in the workshop's first."""
         from workshops.ending import certificate_pdf
 
-        language = language_of(*(one for one in wanted if one is not None), *workshop.languages)
+        language = language_of(*wanted, *workshop.languages)
         name = certificate_pdf.printable(row.name or row.person)
         number = certificates.certificate_id(self._secret, workshop.slug, name)
         return certificate_pdf.CertificateText(
@@ -315,7 +314,5 @@ class WorkshopEnding:
 def days(workshop: WorkshopRecord, language: Language) -> str:
     """Return when a class took place, as clocks in its zone showed it, in a language."""
     begin, end = (in_zone(at, workshop.zone) for at in class_period(workshop, workshop.ends))
-    locale = Locale("en", "GB") if language.code == SOURCE else Locale.parse(language.code, sep="-")
-    first, last = (f"{format_date(at, 'long', locale)}, {at:%H:%M}" for at in (begin, end))
-    until = f"{end:%H:%M}" if begin.date() == end.date() else last
-    return language.said(DAYS.format(begin=first, end=until, zone=workshop.zone))
+    until = f"{end:%H:%M}" if begin.date() == end.date() else minute(end, workshop.zone, language)
+    return language.said(DAYS.format(begin=minute(begin, workshop.zone, language), end=until, zone=workshop.zone))

@@ -1,16 +1,17 @@
-"""The texts of the mails to people who join a workshop. They have no link with a secret in it."""
+"""The texts of the mails to people who join a workshop, in their languages. They have no link with a secret in it."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from zoneinfo import ZoneInfo
 
 from factorycommon import mail
-from factorycommon.models.joining import WorkshopFace
+from factorycommon.language import Language
+from factorycommon.messages import Message
+from factorycommon.models.joining import MembershipView, WorkshopFace
 from factorycommon.models.plain import plain_text
 from workshops.joining import one_time
+from workshops.joining.languages import minute
 
 _MOST_TITLE = 80  # characters of a title in a subject
 
@@ -29,65 +30,95 @@ class Letters:
         self._domain = sender.rpartition("@")[2]
         self._root = root
 
-    def digits(self, to: str, digits: str, title: str | None) -> EmailMessage:
+    def digits(self, to: str, digits: str, title: str | None, language: Language) -> EmailMessage:
         """Return the mail with a one-time code. ``title``: of the workshop; None: a guest logs in again."""
-        reason = "to come back to your workshop" if title is None else f"to join “{_short(title)}”"
+        if title is None:
+            first = Message("letter-code-return", "Your code to come back to your workshop is:")
+        else:
+            first = Message("letter-code-join", "Your code to join “{title}” is:").format(title=_short(title))
+        valid = Message("letter-code-valid", "It is valid for {minutes} minutes, on the page where you asked for it.")
         lines = [
-            f"Your code {reason} is:",
+            first,
             "",
             f"    {digits}",
             "",
-            f"It is valid for {one_time.LIFE.seconds // 60} minutes, on the page where you asked for it.",
-            "Give it to nobody. If you did not ask for it, you need not do anything.",
+            valid.format(minutes=one_time.LIFE.seconds // 60),
+            Message("letter-code-secret", "Give it to nobody. If you did not ask for it, you need not do anything."),
         ]
-        return self._letter(to, f"{digits} is your code", lines)
+        subject = Message("letter-code-subject", "{digits} is your code").format(digits=digits)
+        return self._letter(to, subject, lines, language)
 
-    def joined(self, to: str, workshop: WorkshopFace, seat: int | None) -> EmailMessage:
-        """Return the mail to a person who has joined. ``seat`` None: they wait."""
-        if seat is None:
-            lines = ["All seats are taken. You are in the waiting list, and get a mail when you get a seat."]
-            subject = f"You are in the waiting list: {_short(workshop.title)}"
+    def joined(self, to: str, workshop: WorkshopFace, mine: MembershipView, language: Language) -> EmailMessage:
+        """Return the mail to a person who has joined: with their seat, as somebody who waits, or to run the
+        workshop."""
+        title = _short(workshop.title)
+        subject = Message("letter-joined-subject", "You have joined: {title}")
+        if mine.state == "waiting":
+            subject = Message("letter-waits-subject", "You are in the waiting list: {title}")
+            said = Message(
+                "letter-waits", "All seats are taken. You are in the waiting list, and get a mail when you get a seat."
+            )
+        elif mine.seat is None:
+            said = Message("letter-joined-staff", "You have joined “{title}” as one of the people who run it.")
         else:
-            lines = [f"You have joined “{_short(workshop.title)}”. Your seat is number {seat}."]
-            subject = f"You have joined: {_short(workshop.title)}"
-        return self._letter(to, subject, [*lines, *self._when(workshop)])
+            said = Message("letter-joined", "You have joined “{title}”. Your seat is number {seat}.")
+        line = said if mine.state == "waiting" else said.format(title=title, seat=mine.seat)
+        lines = [line, *self._when(workshop, language)]
+        return self._letter(to, subject.format(title=title), lines, language)
 
-    def promoted(self, to: str, workshop: WorkshopFace, seat: int) -> EmailMessage:
+    def promoted(self, to: str, workshop: WorkshopFace, seat: int, language: Language) -> EmailMessage:
         """Return the mail to a person of the waiting list who gets a seat."""
-        lines = [f"A seat became free: you take part in “{_short(workshop.title)}”. Your seat is number {seat}."]
-        lines.append("If you cannot come, please leave the workshop on its page, so that somebody else gets the seat.")
-        return self._letter(to, f"You have a seat: {_short(workshop.title)}", [*lines, *self._when(workshop)])
+        title = _short(workshop.title)
+        got = Message(
+            "letter-seat", "A seat became free: you take part in “{title}”. Your seat is number {seat}."
+        ).format(title=title, seat=seat)
+        leave = Message(
+            "letter-seat-leave",
+            "If you cannot come, please leave the workshop on its page, so that somebody else gets the seat.",
+        )
+        subject = Message("letter-seat-subject", "You have a seat: {title}").format(title=title)
+        return self._letter(to, subject, [got, leave, *self._when(workshop, language)], language)
 
-    def certificate(self, to: str, title: str, pdf: bytes) -> EmailMessage:
+    def certificate(self, to: str, title: str, pdf: bytes, language: Language) -> EmailMessage:
         """Return the mail with a certificate of attendance."""
+        thanks = Message(
+            "letter-certificate",
+            "Thank you for taking part in “{title}”. Your certificate of attendance is attached.",
+        )
         lines = [
-            f"Thank you for taking part in “{_short(title)}”. Your certificate of attendance is attached.",
+            thanks.format(title=_short(title)),
             "",
-            "Whether it is valid can be checked at the address that is printed on it.",
+            Message(
+                "letter-certificate-check", "Whether it is valid can be checked at the address that is printed on it."
+            ),
         ]
-        made = self._letter(to, f"Your certificate: {_short(title)}", lines)
+        subject = Message("letter-certificate-subject", "Your certificate: {title}").format(title=_short(title))
+        made = self._letter(to, subject, lines, language)
         made.add_attachment(pdf, maintype="application", subtype="pdf", filename="certificate.pdf")
         return made
 
-    def _when(self, workshop: WorkshopFace) -> list[str]:
-        zone = workshop.zone
+    def _when(self, workshop: WorkshopFace, language: Language) -> list[str]:
+        starts, ends, opens, closes = (
+            f"{minute(at, workshop.zone, language)} ({workshop.zone})"
+            for at in (workshop.starts, workshop.ends, workshop.opens, workshop.closes)
+        )
+        check = Message("letter-check", "Check your browser and network some days before: {url}")
         return [
             "",
-            f"It begins: {_in_zone(workshop.starts, zone)}",
-            f"It ends: {_in_zone(workshop.ends, zone)}",
-            f"You can work from {_in_zone(workshop.opens, zone)} to {_in_zone(workshop.closes, zone)}.",
+            Message("letter-begins", "It begins: {when}").format(when=starts),
+            Message("letter-ends", "It ends: {when}").format(when=ends),
+            Message("letter-work", "You can work from {begin} to {end}.").format(begin=opens, end=closes),
             "",
-            f"Its page: {self._root}hub/join/{workshop.slug}",
-            f"Check your browser and network some days before: {self._root}hub/check",
+            Message("letter-page", "Its page: {url}").format(url=f"{self._root}hub/join/{workshop.slug}"),
+            check.format(url=f"{self._root}hub/check"),
         ]
 
-    def _letter(self, to: str, subject: str, lines: list[str]) -> EmailMessage:
-        return mail.letter(self._sender, address(to), subject, "\n".join(lines) + "\n", self._domain)
+    def _letter(self, to: str, subject: Message, lines: list[str], language: Language) -> EmailMessage:
+        text = "\n".join(language.said(line) for line in lines) + "\n"
+        made = mail.letter(self._sender, address(to), language.said(subject), text, self._domain)
+        made["Content-Language"] = language.code
+        return made
 
 
 def _short(title: str) -> str:
     return plain_text(title, _MOST_TITLE)
-
-
-def _in_zone(at: datetime, zone: str) -> str:
-    return f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M} ({zone})"

@@ -42,6 +42,7 @@ from factorycommon.models.plain import plain_text
 from factorycommon.service.problems import ProblemError, conflict, gone, invalid
 from workshops.joining import codes, one_time, people_list, rows, seats, views
 from workshops.joining.guess_limits import GuessLimits
+from workshops.joining.languages import language_of
 from workshops.joining.letters import Letters
 from workshops.joining.mailer import MailSender
 from workshops.joining.one_time import OneTimeCode
@@ -168,13 +169,13 @@ class Joining:
             member = None if guest is None else _of(rows.members(db, workshop.slug), guest.name)
             return member is None or member.state != "banned"
 
-        await self._send(row.digest, mail, body.mail, workshop, may)
+        await self._send(row.digest, mail, body, workshop, may)
 
     async def _send(
         self,
         ticket: str,
         mail: str,
-        typed: str,
+        body: ProofBody | ReturnBody,
         workshop: WorkshopRecord | None,
         may: Callable[[Connection], bool],
     ) -> None:
@@ -198,12 +199,13 @@ class Joining:
             if allowed:
                 rows.void_digits(db, mail)
             rows.note_sent(db, address, slug, now)
-            rows.set_digits(db, ticket, mail, typed.strip(), hashed, now)
+            rows.set_digits(db, ticket, mail, body.mail.strip(), hashed, now)
             return allowed
 
         if await self._store.transact(work):
-            letter = self.letters.digits(mail, digits, None if workshop is None else workshop.title)
-            self.mails.send(letter, awaited=True)
+            language = language_of(body.language, *(() if workshop is None else workshop.languages))
+            title = None if workshop is None else workshop.title
+            self.mails.send(self.letters.digits(mail, digits, title, language), awaited=True)
 
     def _mail(self, typed: str) -> str:
         if not self._settings.sends:
@@ -258,7 +260,8 @@ class Joining:
             raise answer
         self._changed()
         if not answer.known and row.mail is not None and body.person is None:
-            self.mails.send(self.letters.joined(row.mail, answer.workshop, answer.membership.seat))
+            language = language_of(body.language, *workshop.languages)
+            self.mails.send(self.letters.joined(row.mail, answer.workshop, answer.membership, language))
         return answer
 
     def _joined(
@@ -391,7 +394,8 @@ class Joining:
             return
         for one in promoted:
             if one.mail is not None and one.seat is not None and self._settings.sends:
-                self.mails.send(self.letters.promoted(one.mail, views.face(workshop), one.seat))
+                language = language_of(one.language, *workshop.languages)
+                self.mails.send(self.letters.promoted(one.mail, views.face(workshop), one.seat, language))
 
     # --- lists of people
 
@@ -427,7 +431,7 @@ class Joining:
         ticket = secrets.token_urlsafe(32)
         row = TicketRow(_digest(ticket), None, None, self._now())
         await self._store.transact(lambda db: rows.add_ticket(db, row, self._oldest))
-        await self._send(row.digest, mail, body.mail, None, lambda db: rows.guest_of_mail(db, mail) is not None)
+        await self._send(row.digest, mail, body, None, lambda db: rows.guest_of_mail(db, mail) is not None)
         return TicketOnly(ticket=ticket)
 
     async def finish_return(self, body: ReturnedBody) -> GuestView:

@@ -31,7 +31,6 @@ LAST_MINUTES = timedelta(minutes=5)
 def project_of(
     workshop: WorkshopRecord,
     members: Iterable[MembershipRecord],
-    pools: WorkshopPools,
     rehearsal: RehearsalWindow | None = None,
 ) -> WorkshopProject:
     """Return the project of a workshop. ``rehearsal``: one that goes on; it counts before the workshop warms up only.
@@ -47,10 +46,12 @@ def project_of(
         title=workshop.title,
         members=tuple(sorted(one.person for one in people)),
         managers=tuple(sorted(one.person for one in people if one.role == "lead")),
+        staff=tuple(sorted(one.person for one in people if one.state == "staff")),
         begins=begins,
         ends=max(begins, ends),
+        seats=workshop.seats,
         gpu_hours=workshop.gpu_hours,
-        person_gpu_hours=share(workshop, pools),
+        person_gpu_hours=workshop.person_gpu_hours,
         max_hours=workshop.hours,
         factories={
             place.factory: WorkshopProjectPlace(pool=place.pool, sizes=(place.size,), reservation=place.reservation)
@@ -69,18 +70,9 @@ def budget(workshop: WorkshopRecord, pools: WorkshopPools) -> float | None:
     return min((one for one in (workshop.gpu_hours, *allowed) if one is not None), default=None)
 
 
-def share(workshop: WorkshopRecord, pools: WorkshopPools) -> float | None:
-    """Return the GPU-hours that each person may use; None: there is no budget to share."""
-    if workshop.person_gpu_hours is not None:
-        return workshop.person_gpu_hours
-    hours = budget(workshop, pools)
-    return None if hours is None else hours / workshop.seats
-
-
 def table_of(
     workshops: Sequence[WorkshopRecord],
     members: Mapping[str, Iterable[MembershipRecord]],
-    pools: WorkshopPools,
     rehearsals: Mapping[str, RehearsalWindow] = MappingProxyType({}),
 ) -> WorkshopProjects:
     """Return the table: the projects of all workshops that are approved and not over, in a fixed order.
@@ -88,7 +80,7 @@ def table_of(
     ``rehearsals``: those that go on, by workshop."""
     there = [one for one in workshops if one.state in IN_TABLE or one.state == WorkshopState.APPROVED]
     made = (
-        project_of(one, members.get(one.slug, ()), pools, rehearsals.get(one.slug))
+        project_of(one, members.get(one.slug, ()), rehearsals.get(one.slug))
         for one in sorted(there, key=lambda one: one.slug)
     )
     return WorkshopProjects(projects=tuple(made))

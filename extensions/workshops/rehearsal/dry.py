@@ -128,6 +128,9 @@ def _budget(given: DryFacts) -> Iterator[RehearsalLine]:
     hours = min(workshop.hours, (workshop.closes - workshop.opens) / HOUR)
     needed = workshop.seats * hours * size.gpus
     granted = given.facts.gpu_hours
+    if not size.gpus:
+        yield _without_gpus(workshop)
+        return
     if granted is None:
         said = Message("rehearsal-budget-none", "No budget limits the class; it may use {needed} GPU-hours.")
         yield _line("budget", "green", said.format(needed=_number(needed)))
@@ -143,13 +146,29 @@ def _budget(given: DryFacts) -> Iterator[RehearsalLine]:
     else:
         said = Message("rehearsal-budget", "{left} GPU-hours are left; {seats} seats for {hours} hours need {needed}.")
         yield _line("budget", "green", said.format(**parts))
-    share = workshop.person_gpu_hours
-    if share is not None and share < hours * size.gpus:
+    share, of_staff = given.facts.person_gpu_hours, given.facts.staff_gpu_hours
+    if share is None or of_staff is None:
+        return
+    if share < hours * size.gpus:
         said = Message(
             "rehearsal-share-short", "One person may use {share} GPU-hours, and a seat for {hours} hours needs {each}."
         )
         each = {"share": _number(share), "each": _number(hours * size.gpus), "hours": _number(hours)}
         yield _line("budget", "yellow", said.format(**each), N_("Raise the GPU-hours of each person."))
+    said = Message(
+        "rehearsal-shares",
+        "Each participant may use {share} GPU-hours, and each person who runs the class {staff}.",
+    )
+    yield _line("budget", "green", said.format(share=_number(share), staff=_number(of_staff)))
+
+
+def _without_gpus(workshop: WorkshopRecord) -> RehearsalLine:
+    """Return what limits a class whose seats have no GPU: its trainer may have thought that a budget does."""
+    said = Message("rehearsal-no-gpus", "A seat has no GPU. Budgets count GPU-hours, so none limits this class.")
+    if workshop.gpu_hours is None and workshop.person_gpu_hours is None:
+        return _line("budget", "green", said)
+    do = N_("Ask this gateway’s operators what one person may run at once.")
+    return _line("budget", "yellow", said, do)
 
 
 # --- the place

@@ -35,7 +35,7 @@ from factorycommon.models.workshops.seats import (
     SeatsView,
 )
 from factorycommon.service.problems import ProblemError, conflict
-from workshops.ending import languages
+from workshops.joining import languages
 from workshops.link import LinkSocket
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
 from workshops.seats import placement, rows, waves

@@ -49,9 +49,11 @@ class TicketBody(Secretive):
 
 
 class ProofBody(TicketBody):
-    """Body of ``POST /joining/mail``: asks for a one-time code by mail."""
+    """Body of ``POST /joining/mail``: asks for a one-time code by mail. ``language``: of the page, and so of the
+    mail."""
 
     mail: Typed
+    language: LanguageCode | None = None
 
 
 class JoinBody(TicketBody):
@@ -67,9 +69,11 @@ class JoinBody(TicketBody):
 
 
 class ReturnBody(Secretive):
-    """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again."""
+    """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again.
+    ``language``: of the page, and so of the mail."""
 
     mail: Typed
+    language: LanguageCode | None = None
     browser: BrowserId
     address: NetworkAddress
 

@@ -82,6 +82,10 @@ class Project(Model):
         """Return True if the person, who is in these ``groups``, is in the project."""
         return person in self.members or person in self.managers or not groups.isdisjoint(self.groups)
 
+    def share(self, person: Person) -> float | None:  # noqa: ARG002  (subclasses may not give all people the same)
+        """Return the most GPU-hours that this person may use; None: as much as there is."""
+        return self.person_gpu_hours
+
 
 class Projects(Model):
     """The contents of ``projects.yaml``."""

@@ -10,6 +10,7 @@ from fastapi import APIRouter
 
 from factorycommon.models import Factory, NodeSize, Project, ProjectAt, Reservation
 from factorycommon.models.plain import plain_text
+from factorycommon.models.workshops import ClassProject
 from factorycommon.models.workshops.rehearsal import (
     BookedNodes,
     ClosedNodes,
@@ -54,6 +55,8 @@ def router(
             spent=balance.spent,
             reserved=balance.reserved,
             gpu_hours=found.gpu_hours,
+            person_gpu_hours=found.person_gpu_hours,
+            staff_gpu_hours=found.staff_gpu_hours if isinstance(found, ClassProject) else found.person_gpu_hours,
             places=tuple(
                 _place(found, connection, seat, permission)
                 for seat in seats.places(found).places

@@ -469,7 +469,7 @@ def _check(db: Connection, project: Project, needs: Fraction, until: datetime, p
     of_project = charges.c.project == project.id
     shares = [
         (project.gpu_hours, of_project, False),
-        (project.person_gpu_hours, of_project & (charges.c.person == person), True),
+        (project.share(person), of_project & (charges.c.person == person), True),
     ]
     least: OverBudget | None = None
     for granted, mine, of_person in shares:

@@ -224,9 +224,9 @@ class ProjectBook:
     async def _view(self, project: Project, user: str, budget: Charges) -> ProjectView:
         figures = await budget.balance(project.id)
         rest = [] if project.gpu_hours is None else [project.gpu_hours - figures.spent - figures.reserved]
-        if project.person_gpu_hours is not None:
+        if (share := project.share(user)) is not None:
             mine = await budget.balance(project.id, user)
-            rest.append(project.person_gpu_hours - mine.spent - mine.reserved)
+            rest.append(share - mine.spent - mine.reserved)
         left = max(0.0, min(rest)) if rest else None
         return ProjectView(
             id=project.id,

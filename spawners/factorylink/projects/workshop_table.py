@@ -17,8 +17,9 @@ from pydantic import ValidationError
 
 from factorycommon.models import Factory, Project, ProjectId, Slug
 from factorycommon.models.rules import TeachingAct
-from factorycommon.models.workshops import PREFIX, WorkshopPool, WorkshopPools, WorkshopProjects
+from factorycommon.models.workshops import PREFIX, WorkshopPool, WorkshopPools, WorkshopProject, WorkshopProjects
 from factorycommon.service.yaml_file import CatalogueError, Places, read_model
+from factorylink.catalogue.prices import gpus_of
 from factorylink.config import Access, WorkshopFiles
 from factorylink.util import clock
 
@@ -53,7 +54,7 @@ class WorkshopTable:
         read = looks != self._read and await self._read_files(looks)
         if self._good is None:
             return False
-        projects, wrong, self._next = projects_of(*self._good, now)
+        projects, wrong, self._next = projects_of(*self._good, now, self._factories)
         for line in wrong if read else ():
             log.error("A workshop does not get all that it asks for: %s", line)
         changed = projects != self.projects
@@ -84,18 +85,27 @@ def load(
 
 
 def projects_of(
-    table: WorkshopProjects, pools: WorkshopPools, now: datetime
+    table: WorkshopProjects, pools: WorkshopPools, now: datetime, factories: Mapping[Slug, Factory]
 ) -> tuple[dict[ProjectId, Project], tuple[str, ...], datetime | None]:
     """Return the projects by id; what their pools do not allow, one text each; and when, if ever, the same table says
     something else, since a rehearsal begins or ends then."""
     projects, wrong, changes = dict[ProjectId, Project](), list[str](), list[datetime]()
     for one in table.projects:
-        project, refused = one.project(pools, now)
+        project, refused = one.project(pools, now, _seat_gpus(one, factories))
         wrong += refused
         changes += one.changes()
         if project is not None:
             projects[project.id] = project
     return projects, tuple(wrong), min((at for at in changes if at > now), default=None)
+
+
+def _seat_gpus(project: WorkshopProject, factories: Mapping[Slug, Factory]) -> dict[Slug, float]:
+    """Return how many GPUs a seat of a workshop is billed for, by factory."""
+    return {
+        name: max(float(gpus_of(factories[name], size)) for size in place.sizes)
+        for name, place in project.factories.items()
+        if name in factories
+    }
 
 
 def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]) -> WorkshopPools:

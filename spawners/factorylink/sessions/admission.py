@@ -79,7 +79,7 @@ class Admission:
             yield
             return
         needs = gpus * Fraction(choice.hours)
-        shares = ((project.gpu_hours, None), (project.person_gpu_hours, request.user))
+        shares = ((project.gpu_hours, None), (project.share(request.user), request.user))
         read = [
             (Fraction(granted), person, await self._charges.balance(project.id, person))
             for granted, person in shares
@@ -142,7 +142,7 @@ class Admission:
             limits.append((project.ends - clock.now()) / timedelta(hours=1))
         gpus = gpus_of(grant.connection.factory, choice.size)
         if project is not None and gpus:
-            for granted, person in ((project.gpu_hours, None), (project.person_gpu_hours, user)):
+            for granted, person in ((project.gpu_hours, None), (project.share(user), user)):
                 if granted is None:
                     continue
                 used = await self._charges.balance(project.id, person)

@@ -42,6 +42,25 @@ function codeIn(hash) {
   return /^[A-Za-z0-9-]{12,20}$/.test(found) ? found.toUpperCase() : "";
 }
 
+// pages/once.js
+var AGAIN_MS = 1e4;
+function sendOnce(form, page, now = () => performance.now()) {
+  let sent = -Infinity;
+  const again = () => {
+    sent = -Infinity;
+  };
+  form.addEventListener("submit", (event) => {
+    if (now() - sent < AGAIN_MS) event.preventDefault();
+    else sent = now();
+  });
+  page.navigation?.addEventListener("navigate", (event) => {
+    if ("signal" in event && event.signal instanceof AbortSignal) event.signal.addEventListener("abort", again);
+  });
+  page.addEventListener("pageshow", (event) => {
+    if ("persisted" in event && event.persisted) again();
+  });
+}
+
 // common/dom.js
 var shown = (children) => (
   /** @type {(Node | string)[]} */
@@ -424,22 +443,12 @@ function takeCode() {
   const next = byId("mail") ?? field.form?.querySelector("button");
   if (next instanceof HTMLElement) next.focus();
 }
-function sendOnce(form) {
-  let sent = false;
-  form.addEventListener("submit", (event) => {
-    if (sent) event.preventDefault();
-    sent = true;
-  });
-  window.addEventListener("pageshow", (event) => {
-    if (event.persisted) sent = false;
-  });
-}
 function showHere(time) {
   time.after(" ", h("span", { class: "fg-quiet" }, W.yourTime(dayAndTime(time.dateTime))));
 }
 function begin() {
   takeCode();
-  for (const form of document.querySelectorAll("form[data-once]")) sendOnce(form);
+  for (const form of document.querySelectorAll("form[data-once]")) sendOnce(form, window);
   const zone = byId("fg-join")?.dataset.zone;
   if (!zone || zone === Intl.DateTimeFormat().resolvedOptions().timeZone) return;
   for (const time of document.querySelectorAll("#fg-join time")) showHere(time);

@@ -6,7 +6,9 @@ reservations that may cost. The link reads both, so a service in foreign hands c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -92,33 +94,70 @@ class RehearsalWindow(Model):
     ends: Time
 
 
-class RehearsedProject(Project):
+class ClassProject(Project):
+    """The project of a workshop. ``staff``: those of its people who run it and have no seat; each of them may use
+    ``staff_gpu_hours`` of its GPU-hours, None: as much as there is."""
+
+    staff: frozenset[Person] = frozenset()
+    staff_gpu_hours: GpuHourLimit | None = None
+
+    def share(self, person: Person) -> float | None:
+        """Return the most GPU-hours that this person may use; None: as much as there is."""
+        return self.staff_gpu_hours if person in self.staff else self.person_gpu_hours
+
+
+class RehearsedProject(ClassProject):
     """The project of a workshop while a rehearsal goes on: what its people may use for that. An account that is lent to
     one of them now is emptied after the rehearsal."""
 
 
+def shares(
+    hours: float | None, seats: int, staff: int, wanted: float | None, least: float
+) -> tuple[float | None, float | None]:
+    """Return the GPU-hours of each participant, and those of each person who runs the class; None: no limit.
+
+    All shares together are never more than ``hours``, those of the class. Everybody gets the same, or what the trainer
+    ``wanted`` for each person; but first each of the ``seats`` gets ``least``, what a session of the longest time
+    needs, and those who run the class get what the seats leave.
+    """
+    if hours is None:
+        return wanted, wanted
+    most = hours / seats
+    each = max(hours / (seats + staff), min(least, most)) if wanted is None else min(wanted, most)
+    return each, min(each, max(0.0, hours - seats * each) / max(1, staff))
+
+
 class WorkshopProject(Model):
-    """The project of one workshop, as the service writes it for the link. ``begins`` and ``ends``: when its people may
-    run anything; ``person_gpu_hours``: the most that each of them may use, None: no limit; ``rehearsal``: in which
-    some of them may do so earlier."""
+    """The project of one workshop, as the service writes it for the link. ``staff``: those of its people who have no
+    seat; ``begins`` and ``ends``: when its people may run anything; ``seats``: of the class; ``person_gpu_hours``: what
+    its trainer wants each person to use at most, None: an equal share (``shares``); ``rehearsal``: in which some of its
+    people may run something earlier."""
 
     id: WorkshopProjectId
     title: str = Field(default="", max_length=200)
     members: tuple[Person, ...] = Field(default=(), max_length=2 * MOST_SEATS)
     managers: tuple[Person, ...] = Field(default=(), max_length=MOST_SEATS)
+    staff: tuple[Person, ...] = Field(default=(), max_length=MOST_SEATS)
     begins: Time
     ends: Time
+    seats: int = Field(ge=1, le=MOST_SEATS)
     gpu_hours: GpuHourLimit | None = None
     person_gpu_hours: GpuHourLimit | None = None
     max_hours: Hours | None = None
     factories: dict[Slug, WorkshopProjectPlace] = Field(min_length=1, max_length=20)
     rehearsal: RehearsalWindow | None = None
 
-    def project(self, pools: WorkshopPools, now: datetime | None = None) -> tuple[Project | None, tuple[str, ...]]:
+    def project(
+        self,
+        pools: WorkshopPools,
+        now: datetime | None = None,
+        seat_gpus: Mapping[Slug, float] = MappingProxyType({}),
+    ) -> tuple[ClassProject | None, tuple[str, ...]]:
         """Return the project with what its pools allow, and what they do not allow, one text each.
 
         A place that no pool allows is left out; a project without any place is None. ``now``: during a rehearsal, the
-        project is what its people may use; None: no rehearsal counts.
+        project is what its people may use; None: no rehearsal counts. ``seat_gpus``: the GPUs that a seat is billed
+        for, by factory.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours
@@ -136,7 +175,9 @@ class WorkshopProject(Model):
                 longest = _least(longest, pool.max_hours)
         if not found:
             return None, tuple(wrong)
-        made = Project(
+        least = (longest or 0.0) * max((seat_gpus.get(factory, 0.0) for factory in found), default=0.0)
+        each, of_staff = shares(hours, self.seats, len(self.staff), self.person_gpu_hours, least)
+        made = ClassProject(
             id=self.id,
             title=self.title,
             members=self.members,
@@ -144,9 +185,11 @@ class WorkshopProject(Model):
             begins=self.begins,
             ends=self.ends,
             gpu_hours=hours,
-            person_gpu_hours=self.person_gpu_hours,
+            person_gpu_hours=each,
             max_hours=longest,
             factories=found,
+            staff=frozenset(self.staff),
+            staff_gpu_hours=of_staff,
         )
         return self._rehearsed(made, now), tuple(wrong)
 
@@ -155,7 +198,7 @@ class WorkshopProject(Model):
         rehearsal = self.rehearsal
         return () if rehearsal is None else (rehearsal.begins, rehearsal.ends, self.begins)
 
-    def _rehearsed(self, made: Project, now: datetime | None) -> Project:
+    def _rehearsed(self, made: ClassProject, now: datetime | None) -> ClassProject:
         """Return the project as it is during a rehearsal, if there is one now."""
         rehearsal = self.rehearsal
         if rehearsal is None or now is None or not rehearsal.begins <= now < min(rehearsal.ends, self.begins):
@@ -170,6 +213,7 @@ class WorkshopProject(Model):
             "begins": rehearsal.begins,
             "ends": rehearsal.ends,
             "person_gpu_hours": None,  # one person has all seats of the rehearsal
+            "staff_gpu_hours": None,
             "factories": {rehearsal.factory: at.model_copy(update={"reservation": None})},
         }
         return RehearsedProject(**dict(made) | changed)

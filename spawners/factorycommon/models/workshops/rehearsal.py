@@ -100,12 +100,15 @@ class RehearsalPlace(Model):
 
 class RehearsalFacts(Model):
     """Answer to ``GET /projects/{project}/rehearsal``. ``release``: of the link; ``spent`` and ``reserved``: GPU-hours
-    of the project; ``gpu_hours``: all that it may use, None: no limit."""
+    of the project; ``gpu_hours``: all that it may use, ``person_gpu_hours``: each participant of these, and
+    ``staff_gpu_hours``: each person who runs it; None: no limit."""
 
     release: str = Field(max_length=100)
     spent: Amount
     reserved: Amount
     gpu_hours: Amount | None = None
+    person_gpu_hours: Amount | None = None
+    staff_gpu_hours: Amount | None = None
     places: tuple[RehearsalPlace, ...] = Field(max_length=20)
 
 

@@ -88,6 +88,11 @@ class _JoiningHandler(PublicHandler):
     def _link(self) -> LinkClient:
         return gateway(self._link_at).link
 
+    @property
+    def _spoken(self) -> str:
+        """Return the code of the page's language, in which the person gets mails."""
+        return self.language.code[:2]
+
     def _browser(self) -> str:
         """Return this browser's id, from its signed cookie or a new one."""
         kept = self.get_secure_cookie(BROWSER, max_age_days=_BROWSER_DAYS)
@@ -185,7 +190,7 @@ class JoinPage(_JoiningHandler):
         self._keep(TICKET, view.ticket)
         if self.current_user is not None:
             if not await self._documents(view, self.current_user.name):
-                joins = JoinBody(ticket=view.ticket, person=self.current_user.name, language=self.language.code[:2])
+                joins = JoinBody(ticket=view.ticket, person=self.current_user.name, language=self._spoken)
                 await self._join(slug, view, joins, [])
                 return
         elif other:
@@ -209,7 +214,8 @@ class JoinPage(_JoiningHandler):
         if not self._guests:
             raise web.HTTPError(403)
         try:
-            await self._service.send_digits(ProofBody(ticket=view.ticket, mail=self._typed("mail")))
+            body = ProofBody(ticket=view.ticket, mail=self._typed("mail"), language=self._spoken)
+            await self._service.send_digits(body)
         except LinkError as error:
             await self._show(slug, {"mail": self._words(error)}, self._status(error), view)
             return False
@@ -239,7 +245,7 @@ class JoinPage(_JoiningHandler):
             digits="" if person else self._typed("digits"),
             name="" if person else self._typed("name")[:MOST_NAME],
             terms=None if terms is None else terms.version,
-            language=self.language.code[:2],
+            language=self._spoken,
         )
         await self._join(slug, view, body, documents)
 
@@ -410,7 +416,9 @@ class ReturnPage(_JoiningHandler):
         if not self._typed("mail"):
             await self._show({"mail": _NO_MAIL}, 400)
             return
-        body = ReturnBody(mail=self._typed("mail"), browser=self._browser(), address=self._address())
+        body = ReturnBody(
+            mail=self._typed("mail"), browser=self._browser(), address=self._address(), language=self._spoken
+        )
         try:
             self._keep(RETURN, await self._service.begin_return(body))
         except LinkError as error:

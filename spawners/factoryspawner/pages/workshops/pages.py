@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import available_timezones
 
-from babel.dates import format_datetime
 from pydantic import ValidationError
 from tornado import web
 from tornado.httputil import url_concat
@@ -30,7 +29,6 @@ from workshops.models.moving import MovingView
 from workshops.models.rehearsal import RehearsalsView
 from workshops.models.seats import SeatingView
 from workshops.models.views import Action, WorkshopView
-from workshops.times import zone_info
 
 SLUG = r"([a-z0-9][a-z0-9-]{0,47})"
 STATES = {
@@ -497,9 +495,7 @@ def countdown(workshop: WorkshopView, now: datetime) -> Countdown | None:
 
 
 def _when(handler: WorkshopHandler, workshop: WorkshopView, field: str) -> str:
-    zone, at = zone_info(workshop.zone), getattr(workshop, field)
-    locale = handler.language.code.replace("-", "_")
-    return str(format_datetime(at, "EEE d MMM yyyy HH:mm (zzz)", tzinfo=zone, locale=locale))
+    return handler.language.moment_in(getattr(workshop, field), workshop.zone)
 
 
 def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:

@@ -1,7 +1,7 @@
-"""The texts that this service itself writes in a person's language: certificates, and messages into sessions.
+"""The texts that this service itself writes in a person's language: mails, certificates, and messages into sessions.
 
 Its other texts leave it as messages, which are translated where a person reads them. Of the translation catalogues only
-these texts are kept in memory.
+these texts are kept in memory: those of messages whose codes begin with one of ``OWN``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from babel import Locale
+from babel.dates import format_date
+
 from factorycommon.language import DOMAIN, SOURCE, Language, first
 from factorycommon.messages import Message
+from workshops.times import in_zone
 
 log = logging.getLogger("workshops")
 
@@ -26,8 +31,8 @@ TOOK_PART = Message("certificate-part", "took part in the workshop")
 NUMBER = Message("certificate-number", "Number {number}")
 VALID = Message("certificate-valid", "Whether it is valid: {url}")
 DAYS = Message("certificate-days", "{begin} to {end} ({zone})")
-OWN = (FAREWELL, HEADING, TOOK_PART, NUMBER, VALID, DAYS)
-_CONTEXTS = frozenset(f'msgctxt "{one.code}"' for one in OWN)
+OWN = ("certificate-", "letter-", "move-farewell")
+_CONTEXTS = tuple(f'msgctxt "{one}' for one in OWN)
 
 
 @cache
@@ -49,9 +54,16 @@ def folder() -> Path:
     return Path() if found is None or found.origin is None else Path(found.origin).parent / "locale"
 
 
-def language_of(*wanted: str) -> Language:
-    """Return the first of these languages that there is; English if there is none."""
-    return first(known(), wanted)
+def language_of(*wanted: str | None) -> Language:
+    """Return the first of these languages that there is; English if there is none. None: one that is not known."""
+    return first(known(), (one for one in wanted if one is not None))
+
+
+def minute(at: datetime, zone: str, language: Language) -> str:
+    """Return a day and a time of day, as clocks of a time zone show them, in a language."""
+    there = in_zone(at, zone)
+    locale = Locale("en", "GB") if language.code == SOURCE else Locale.parse(language.code, sep="-")
+    return f"{format_date(there, 'long', locale)}, {there:%H:%M}"
 
 
 def in_all(text: Message) -> dict[str, str]:
@@ -60,9 +72,13 @@ def in_all(text: Message) -> dict[str, str]:
 
 
 def _read(path: Path, code: str) -> Language:
-    """Return one language with the texts of this module only. Raises OSError, ValueError."""
+    """Return one language with the service's own texts only. Raises OSError, ValueError."""
     from babel.messages.pofile import read_po
 
     entries = path.read_text(encoding="utf-8").split("\n\n")
-    kept = [entries[0], *(one for one in entries[1:] if not _CONTEXTS.isdisjoint(one.splitlines()))]
+    kept = [entries[0], *(one for one in entries[1:] if _is_own(one))]
     return Language(code, read_po(io.BytesIO("\n\n".join(kept).encode()), locale=code.replace("-", "_")))
+
+
+def _is_own(entry: str) -> bool:
+    return any(line.startswith(_CONTEXTS) for line in entry.splitlines())
