@@ -199,7 +199,22 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
 
 
 class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's start page; if a start was stopped meanwhile, its request is answered with 400."""
+    """JupyterHub's start page; if a start was stopped meanwhile, its request is answered with 400.
+
+    JupyterHub refuses the form if the server starts or runs already. Here the answer leads to the server, as for a GET:
+    the seat of a class may have begun while its person looked at the form.
+    """
+
+    @needs_scope("servers")  # type: ignore[untyped-decorator]
+    async def _post(self, user_name: str, server_name: str, display_name: str) -> None:
+        user = self.find_user(user_name)
+        spawner = user.spawners.get(server_name) if user is not None else None
+        if spawner is not None and spawner.ready:
+            self.redirect(self.get_next_url(user, default=user.server_url(server_name)))
+        elif spawner is not None and spawner.active:
+            self.redirect(self._get_pending_url(user, server_name))
+        else:
+            await super()._post(user_name, server_name, display_name)
 
 
 def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:

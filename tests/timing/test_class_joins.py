@@ -133,7 +133,9 @@ async def processes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[P
         stack.push_async_callback(client.close)
         now = datetime.now(UTC).replace(microsecond=0)
         times = {"opens": now, "starts": now, "ends": now + timedelta(hours=3), "closes": now + timedelta(hours=4)}
-        plan = body(seats=CLASS, terms="Be kind.", **{name: at.isoformat() for name, at in times.items()})
+        plan = body(
+            seats=CLASS, terms="Be kind.", seat_on_join=False, **{name: at.isoformat() for name, at in times.items()}
+        )
         created = await client.create(OPERATOR, plan)
         async with asyncio.timeout(60):
             while (await client.one(OPERATOR, created.slug)).state != "open":

@@ -103,7 +103,8 @@ class JoiningWorld:
             "title": "GPU day", "zone": "Europe/Helsinki", "opens": now - timedelta(hours=1), "starts": now,
             "ends": now + timedelta(hours=6), "closes": now + timedelta(hours=8), "hours": 2.0, "gpu_hours": None,
             "person_gpu_hours": None, "terms": "", "languages": ("en",), "material": None, "retention_days": 30,
-            "warm_minutes": 30, "state": WorkshopState.OPEN, "version": 1, "made": now, "made_by": "teach",
+            "warm_minutes": 30, "seat_on_join": False, "state": WorkshopState.OPEN, "version": 1, "made": now,
+            "made_by": "teach",
             "places": (PlaceRecord(1, "one", "small", None, "pool"),),
         } | values  # fmt: skip
         record = WorkshopRecord(slug=slug, seats=seats, **given)

@@ -272,6 +272,26 @@ async def test_a_link_with_options_starts_nothing(ada: httpx.AsyncClient, hub: H
     assert is_stopped(await hub.server("ada", "linked"))
 
 
+async def test_the_form_of_a_server_that_has_begun_meanwhile_leads_to_it(
+    ada: httpx.AsyncClient, hub: HubProcess, link: FakeLink
+) -> None:
+    link.auto = False
+    form = {"factory": "one", "_xsrf": ada.cookies["_xsrf"]}
+    assert (await hub.api("POST", "/users/ada/servers/seat", json={"factory": "one"})).status_code == 202
+    session = await link.until(None, lambda one: one.server == "seat")
+    answer = await ada.post("/hub/spawn/ada/seat", data=form, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (302, "/hub/spawn-pending/ada/seat")
+    link.auto = True
+    await link.open_door(session.id)
+    await hub.until("ada", is_ready, "seat")
+    answer = await ada.post("/hub/spawn/ada/seat", data=form, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (302, "/user/ada/seat/")
+    assert len(link.live("ada", "seat")) == 1
+    forbidden = await ada.post("/hub/spawn/bob/seat", data=form, follow_redirects=False)
+    assert forbidden.status_code == 404
+    assert (await hub.api("DELETE", "/users/ada/servers/seat")).status_code in (202, 204)
+
+
 @pytest.mark.parametrize(
     "field", [{"factory": "one\n#SBATCH --uid=0"}, {"size": "'"}, {"hours": '1"'}, {"partition": "gpu"}]
 )

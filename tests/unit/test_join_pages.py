@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Page, expect
 from factorycommon.models import (
     AccountThere,
     ChecklistView,
+    Problem,
     ProjectView,
     SiteCheck,
     SiteRules,
@@ -34,9 +35,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOSTILE = "<img src=x onerror=alert(1)>"
 RULES = SiteRules(version="2026-11", text="No <b>mining</b>.")
 ONE = SiteCheck(factory="one", name="One", machine="ONE", accounts=(AccountThere(kind="shared"),), rules=RULES)
-PROJECT = ProjectView(
-    id="workshop-gpu-day", title="GPU day", mode="other", role="member", usable=True, factories=("one",)
-)
+PROJECTS = [
+    ProjectView(id=f"workshop-{slug}", title=slug, mode="other", role="member", usable=True, factories=("one",))
+    for slug in ("gpu-day", "at-once")
+]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -46,6 +48,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Joini
     await made.workshop(seats=40, title=f"GPU day {HOSTILE}", terms="Be <i>kind</i>.")
     await made.workshop("full", "FFFF-FFFF-FFFF", seats=0)
     await made.workshop("later", "CCCC-CCCC-CCCC", state=WorkshopState.SCHEDULED)
+    await made.workshop("at-once", "EEEE-EEEE-EEEE", seat_on_join=True)
     await made.up()
     yield made
     await made.down()
@@ -57,7 +60,7 @@ async def hub(
     tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside, world: JoiningWorld
 ) -> AsyncIterator[HubProcess]:
     link.checklist = ChecklistView(sites=(ONE,))
-    link.projects = [PROJECT]
+    link.projects = PROJECTS
     made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, workshops=world.socket)
     await made.up()
     yield made
@@ -133,6 +136,30 @@ async def test_a_stranger_gets_from_the_link_to_the_start_page(
 
     page = (await visitor.http.get("/hub/join/gpu-day")).text  # the way back in
     assert "Your seat is number" in page and "To my session" in page
+
+
+async def test_where_seats_run_at_once_joining_starts_the_session(
+    hub: HubProcess, link: FakeLink, world: JoiningWorld
+) -> None:
+    link.auto = False  # so that the session waits
+    at_once = {"path": "/hub/join/at-once", "code": "EEEE-EEEE-EEEE"}
+    visitor = await joins(hub, world, "quick@example.org", **at_once)
+    name = visitor.page.url.path.rpartition("/")[2]
+    assert visitor.page.url.path == f"/hub/spawn-pending/{name}" and name.startswith("guest.ada.")
+    (session,) = link.live(name)
+    choice = link.requests[session.id].choice
+    assert (choice.factory, choice.size, choice.hours, choice.project) == ("one", "small", 2, "workshop-at-once")
+    link.auto = True
+
+    link.refuse = Problem(kind="limit", message="No more sessions here.")
+    try:
+        visitor = await joins(hub, world, "refused@example.org", **at_once)
+    finally:
+        link.refuse = None
+    assert visitor.page.url.path == "/hub/spawn"  # they have joined, and may try it there
+    assert parse_qs(visitor.page.url.query.decode())["opt-project"] == ["workshop-at-once"]
+    refused = await visitor.name()
+    assert refused is not None and not link.live(refused)
 
 
 async def test_wrong_codes_and_digits_are_said_at_their_fields(hub: HubProcess, world: JoiningWorld) -> None:

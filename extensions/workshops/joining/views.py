@@ -47,6 +47,7 @@ def face(workshop: WorkshopRecord) -> WorkshopFace:
             StartAt(factory=one.factory, size=one.size, environment=one.environment) for one in workshop.places
         ),
         terms=WorkshopTerms(version=terms_version(terms), text=terms) if terms else None,
+        seat_on_join=workshop.seat_on_join,
     )
 
 

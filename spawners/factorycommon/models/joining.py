@@ -115,7 +115,8 @@ class StartAt(Model):
 
 class WorkshopFace(Model):
     """What a person sees of a workshop while they join. ``begun``: its people may start sessions now; ``over``: nobody
-    joins any more, since it is closed, cancelled or archived."""
+    joins any more, since it is closed, cancelled or archived; ``seat_on_join``: who joins after it has begun gets a
+    running seat at once."""
 
     slug: Slug
     title: PlainText
@@ -130,6 +131,7 @@ class WorkshopFace(Model):
     hours: Hours
     places: tuple[StartAt, ...]
     terms: WorkshopTerms | None = None
+    seat_on_join: bool = False
 
 
 class MembershipView(Model):

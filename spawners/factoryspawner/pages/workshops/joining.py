@@ -1,8 +1,9 @@
 """The pages for joining a workshop: ``/hub/join/SLUG``, and ``/hub/join`` for guests who log in again.
 
 A person enters the join code, then proves a mail address with a one-time code, or logs in as usual; gives a name,
-accepts terms and rules, and gets to the start page. The pages work without JavaScript. Each form answers with a
-redirect, so that a reload sends nothing twice; a cookie has the ticket of the walk.
+accepts terms and rules, and gets to their session, or to the start page if they start it themselves. The pages work
+without JavaScript. Each form answers with a redirect, so that a reload sends nothing twice; a cookie has the ticket of
+the walk.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from factoryspawner.access import KeepsTerms
 from factoryspawner.gateway import gateway
 from factoryspawner.pages.public import PublicHandler
 from factoryspawner.pages.workshops.joining_client import JoiningClient, joining
+from factoryspawner.server_api import StartsServers
 
 TICKET = "fg-join-ticket"
 RETURN = "fg-join-return"
@@ -148,7 +150,7 @@ class _JoiningHandler(PublicHandler):
             gateway(self._link_at).background(access.tell_surely(self._link, user.name, update))
 
 
-class JoinPage(_JoiningHandler):
+class JoinPage(StartsServers, _JoiningHandler):
     """The page on which a person joins a workshop, and where they return to."""
 
     async def get(self, slug: str) -> None:
@@ -312,7 +314,11 @@ class JoinPage(_JoiningHandler):
     # --- pages
 
     async def _onward(self, slug: str, joined: JoinedView) -> str:
-        """Return where the person goes next: the start page, if they can start now, else this page."""
+        """Return where the person goes next: to their session or the start page, if they can start now, else this page.
+
+        Where people get a running seat when they join, their session starts here, so that they need not wait until the
+        workshops service begins their seat; the service then finds it.
+        """
         if not _may_start(joined):
             return self._here(slug)
         ticks = asyncio.get_running_loop().time
@@ -325,15 +331,27 @@ class JoinPage(_JoiningHandler):
             if any(one.id == joined.workshop.project and one.usable for one in found):
                 break
             await asyncio.sleep(_LOOK_SECONDS)
+        if joined.workshop.seat_on_join and joined.membership.state == "seated" and await self._started(joined):
+            return f"{self.hub.base_url}spawn-pending/{self.current_user.escaped_name}"
         return self._start_page(joined)
 
+    async def _started(self, joined: JoinedView) -> bool:
+        """Start the person's session, unless one starts or runs already; return False if it cannot be started now."""
+        user = self.current_user
+        if user.spawner.active:
+            return True
+        try:
+            await self.spawn_single_user(user, options=_choice(joined))
+        except web.HTTPError as error:  # the start page says why, if the person starts it there
+            self.log.warning("The session of %s in %s does not start: %s", user.name, joined.workshop.slug, error)
+            return False
+        except Exception:  # any error: the person has joined
+            self.log.exception("The session of %s in %s does not start", user.name, joined.workshop.slug)
+            return False
+        return True
+
     def _start_page(self, joined: JoinedView) -> str:
-        workshop = joined.workshop
-        options = {"opt-project": workshop.project, "opt-hours": f"{workshop.hours:g}"}
-        if workshop.places:
-            first = workshop.places[0]
-            options |= {"opt-factory": first.factory, "opt-size": first.size}
-            options |= {} if first.environment is None else {"opt-environment": first.environment}
+        options = {f"opt-{name}": value for name, value in _choice(joined).items()}
         return str(url_concat(f"{self.hub.base_url}spawn", options))
 
     def _here(self, slug: str) -> str:
@@ -477,6 +495,17 @@ def _versions(documents: list[Document]) -> str:
     """Return the value of the box that accepts these documents: another one as soon as one of them changes."""
     named = " ".join(f"{one.key}={one.version}" for one in documents)
     return hashlib.sha256(named.encode()).hexdigest()[:32] if named else ""
+
+
+def _choice(joined: JoinedView) -> dict[str, str]:
+    """Return the options of a person's session in a workshop, as the form of the start page has them."""
+    workshop = joined.workshop
+    options = {"project": workshop.project, "hours": f"{workshop.hours:g}"}
+    if workshop.places:
+        first = workshop.places[0]
+        options |= {"factory": first.factory, "size": first.size}
+        options |= {} if first.environment is None else {"environment": first.environment}
+    return options
 
 
 def _may_start(joined: JoinedView) -> bool:
