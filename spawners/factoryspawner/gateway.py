@@ -10,12 +10,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from factorycommon.models import HubRules, NetworkView
+from factorycommon.time_slice import TimeSlice
 from factorylink.client import LinkAddress, LinkClient, LinkProblem, LinkSilent
 from factoryspawner.event_stream import PageStreams
 from factoryspawner.link_table import LinkTable
 from factoryspawner.retry_pauses import pauses
 from factoryspawner.stop_requests import StopRequests, StopStore
-from factoryspawner.time_slice import TimeSlice
 
 _NETWORK_KEPT = 5.0  # seconds
 _STOPS_KEPT = 600.0  # seconds

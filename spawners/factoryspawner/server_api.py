@@ -23,12 +23,12 @@ from jupyterhub.utils import maybe_future
 from tornado import web
 
 from factorycommon.models import ADOPT, SessionState, notebook_base
+from factorycommon.time_slice import TimeSlice
 from factorylink.client import By
 from factoryspawner.errors import NOT_WRITTEN, STOPPED
 from factoryspawner.retry_pauses import pauses
 from factoryspawner.spawner import FactorySpawner
 from factoryspawner.stop_requests import NotKept
-from factoryspawner.time_slice import TimeSlice
 
 _LOOK_SECONDS = 0.05  # seconds between two checks of a server for which JupyterHub has no future to wait for
 

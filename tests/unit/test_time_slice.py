@@ -4,7 +4,7 @@ import asyncio
 import time
 from itertools import groupby
 
-from factoryspawner.time_slice import TimeSlice
+from factorycommon.time_slice import TimeSlice
 
 NAMES = [f"start {number}" for number in range(5)]
 
