@@ -18,7 +18,7 @@ from benchmarks.bed import Bed, bed
 WINDOW, SETTLES = 30.0, 65.0  # seconds; for a minute, the link asks more often
 NAMES = ("hub", "link", "workshops")
 AIM = 0.5  # seconds of CPU for three factories
-OTHERS = ("mimer", "gaia")  # factories of the catalogue
+OTHERS = ("bsc-aif", "brainpp")  # factories of the catalogue
 
 
 async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> float:
