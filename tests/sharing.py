@@ -49,7 +49,7 @@ DEMOS = {
     ),
     "suites": ("slurm/test_distributed_suite.py", "slurm/test_jobqueue_suite.py"),
     "oidc": ("browser/test_oidc.py",),
-    "base_url": ("faults/test_base_url.py",),
+    "base_url": ("faults/test_base_url.py", "slurm/test_demo_workshop.py"),  # one demo after the other
     "backup": ("faults/test_backup_drill.py",),
     "upgrade": ("faults/test_upgrade.py",),
     "isolated": ("faults/test_matrix.py",),

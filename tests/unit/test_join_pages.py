@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import secrets
@@ -13,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from factorycommon.models import (
     AccountThere,
@@ -433,6 +434,37 @@ async def test_on_a_phone_by_keyboard_and_without_faults_of_axe(
     await page.goto("/hub/join")
     await check()
     await page.context.close()
+
+
+async def test_a_form_is_sent_once_and_again_after_stop(hub: HubProcess, browser: Browser) -> None:
+    """The hub does not answer meanwhile, so that the browser shows its Stop button."""
+    context = await browser.new_context(base_url=hub.url, locale="en-GB")
+    page = await context.new_page()
+    await page.goto("/hub/join/gpu-day")
+    await page.get_by_label("Code of the workshop").fill("9999-9999-9999")
+    sent: list[Route] = []
+    asked = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            sent.append(route)
+            asked.set()
+        else:
+            await route.continue_()
+
+    await page.route("**/hub/join/gpu-day", hold)
+    button = page.get_by_role("button", name="Continue")
+    browser_itself = await context.new_cdp_session(page)
+    for times in (1, 2, 3):
+        asked.clear()
+        await button.evaluate("(it) => { it.click(); it.click(); }")
+        await asyncio.wait_for(asked.wait(), 60)
+        assert len(sent) == times
+        await browser_itself.send("Page.stopLoading")
+    await page.unroute("**/hub/join/gpu-day", hold)
+    await button.click()
+    await expect(page.locator("#fg-wrong")).to_contain_text("This code is wrong")
+    await context.close()
 
 
 async def test_mistakes_are_announced_and_lead_to_their_field(hub: HubProcess, browser: Browser) -> None:
