@@ -10,7 +10,7 @@ from tests.support import class_move
 from tests.support.gateway import Gateway
 
 pytestmark = [pytest.mark.long, pytest.mark.slurm, pytest.mark.root, pytest.mark.timeout(1500)]
-AHEAD = timedelta(minutes=9)  # so that all seats are ready five minutes before the class
+AHEAD = timedelta(minutes=7)  # so that all seats are ready five minutes before the class
 MOVED = 180.0  # seconds from the order until the last seat is ready at plan B
 
 
