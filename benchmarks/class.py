@@ -25,13 +25,10 @@ import argparse
 import asyncio
 import os
 import secrets
-import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from benchmarks import classroom, gateways, measure
 from benchmarks.bed import Bed, bed
@@ -92,21 +89,9 @@ def options() -> Options:
     return Options(given.seats, given.carrier, given.certificates, lead, given.within, peer)
 
 
-@contextmanager
-def people(seats: int) -> Iterator[tuple[str, ...]]:
-    """Provide a Unix account for each seat; those that had to be made are deleted at the end."""
-    names = tuple(f"fg-class{number:02}" for number in range(1, seats + 1))
-    known = {line.partition(":")[0] for line in Path("/etc/passwd").read_text(encoding="utf-8").splitlines()}
-    made = [name for name in names if name not in known]
-    try:
-        yield accounts.ensure(names)
-    finally:
-        for name in made:
-            deleted = subprocess.run(
-                ["/usr/sbin/userdel", "--remove", "--force", name], capture_output=True, text=True, check=False
-            )
-            if deleted.returncode not in (0, 6):  # 6: there is no such account
-                measure.note(f"{name} is left: {deleted.stderr.strip()}")
+def people(seats: int) -> tuple[str, ...]:
+    """Return a name for the Unix account of each seat."""
+    return tuple(f"fg-class{number:02}" for number in range(1, seats + 1))
 
 
 async def lesson(gateway: gateways.Gateway, begin: Callable[[], Awaitable[None]], wanted: Options) -> Lesson:
@@ -251,7 +236,7 @@ async def main(wanted: Options) -> None:
     if wanted.certificates == "ssh":
         tcp = wanted.carrier == "tcp"
         isolation = Isolation(forwarding=tcp, carrier="tcp" if tcp else "stdio")
-    with people(wanted.seats) as names, bed(NAME, wanted.seats, isolation, names) as on:
+    with accounts.lent(people(wanted.seats), measure.note) as names, bed(NAME, wanted.seats, isolation, names) as on:
         mine = await ours(on, wanted)
         theirs = await peer(on, wanted) if wanted.peer else None
     tell(mine, theirs, wanted)

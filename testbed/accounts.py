@@ -10,7 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ NAMES = ("fg-ada", "fg-grace", "fg-emmy")
 HOMES = Path("/home")
 # a password hash that no password has; with an empty one the account would be locked, and sshd would refuse it
 NOTHING_MATCHES = "*"
+_NO_SUCH_USER = 6  # an exit code of userdel
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:
@@ -38,6 +39,24 @@ def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ..
                 subprocess.run(["/usr/sbin/usermod", "--password", NOTHING_MATCHES, name], check=True, timeout=60)
             home(name).chmod(0o700)
     return names
+
+
+@contextmanager
+def lent(names: tuple[str, ...], note: Callable[[str], None] = print) -> Iterator[tuple[str, ...]]:
+    """Provide site accounts during the block, and delete those that were missing before. Needs root.
+
+    ``note``: called with a message if an account could not be deleted.
+    """
+    missing = [name for name in names if not _exists(name)]
+    try:
+        yield ensure(names)
+    finally:
+        for name in missing:
+            done = subprocess.run(
+                ["/usr/sbin/userdel", "--remove", "--force", name], capture_output=True, text=True, check=False
+            )
+            if done.returncode not in (0, _NO_SUCH_USER):
+                note(f"{name} is left: {done.stderr.strip()}")
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:

@@ -38,6 +38,7 @@ def demo_ports(slot: int) -> range:
 
 PORTS = {name: demo_ports(slot) for slot, name in enumerate(DEMO_SLOTS)}
 PORTS["gateway"] = demo_ports(len(DEMO_SLOTS) + int(WORKER or 0))
+PORTS["class_gateway"] = demo_ports(len(DEMO_SLOTS) + 3)  # of the fourth process: tests/timing has one
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -99,6 +100,18 @@ def demo_folder() -> Path:
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
     """Return the demo with three factories, or the one whose demo.json ``FACTORYGATE_TEST_DEMO`` names."""
     yield from started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder, PORTS["gateway"])
+
+
+@pytest.fixture(scope="session")
+def class_gateway(demo_folder: Path) -> Iterator[Gateway]:
+    """Return the demo with two factories that have nodes enough for sixty seats and their clusters, or the one of
+    ``FACTORYGATE_TEST_CLASS``."""
+    yield from started(
+        os.environ.get("FACTORYGATE_TEST_CLASS"),
+        demo_folder.with_name("tested-class"),
+        PORTS["class_gateway"],
+        *("--factories", "it4lia,lumi-aif", "--gpu-nodes", "23"),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,9 @@ import json
 import os
 import pwd
 import shutil
-import sqlite3
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,9 +26,9 @@ import yaml
 from factorycommon.models.workshops.seats import HeldAccounts, SeatPlaces
 from testbed import accounts
 from tests.faults.test_kill import kill
-from tests.slurm.test_workshop_seats import READY_SECONDS, Service, at, body
 from tests.support.gateway import Gateway, eventually
 from tests.support.trial import CHECKOUT
+from tests.support.workshop_class import READY_SECONDS, Service, at, body, stop
 from workshops.client import WorkshopsProblem
 from workshops.models.room import SeatView
 
@@ -181,15 +178,9 @@ class Taught:
             seats=seats,
             places=[{"factory": FACTORY, "size": SIZE, "pool": POOL}],
         )
-        self.slug: str = self.service.ask("create", made).slug
-        self.service.ask("take", self.slug, "approve")
-        eventually(lambda: self.state in ("scheduled", "warming", "open"), what="the workshop is scheduled")
+        self.slug = self.service.scheduled(made)
         for person in self.people:
             self.service.ask("put_member", self.slug, person, "participant")
-
-    @property
-    def state(self) -> str:
-        return str(self.service.ask("one", self.slug).state)
 
     def ready(self) -> list[str]:
         """Return the people whose seat is ready."""
@@ -215,20 +206,9 @@ class Taught:
         return self.gateway.notebook(person).run(code.format(scheduler=self.pool.scheduler, **values))
 
     def over(self) -> None:
-        """Stop all seats, and let the class end now.
-
-        Nobody may change the times of a class that has begun, and one that is closed early ends in five minutes only:
-        so its end is set where the service keeps it.
-        """
-        for person in self.people:
-            self.gateway.stopped(person)
-        now = time.time()
-        with (
-            closing(sqlite3.connect(self.gateway.path.parent / "workshops" / "workshops.sqlite", timeout=30)) as db,
-            db,
-        ):
-            db.execute("UPDATE workshops SET ends = ?, closes = ? WHERE slug = ?", (now, now, self.slug))
-        eventually(lambda: self.state == "closing", what="the class is over")
+        """Stop all seats, and let the class end now."""
+        stop(self.gateway, self.people)
+        self.service.over(self.slug)
 
 
 def test_a_second_class_on_the_same_accounts_finds_nothing_of_the_first(pool: Pool) -> None:

@@ -189,9 +189,18 @@ class Gateway:
 
     def everybody(self) -> list[dict[str, Any]]:
         """Return all live sessions, as the link reports them to the hub."""
+        return self._link("/sessions", live="true")
+
+    def project(self, user: str, project: str) -> dict[str, Any]:
+        """Return a project with its GPU-hours, as the link reports it to the hub for a person."""
+        (found,) = [one for one in self._link("/projects", user=user) if one["id"] == project]
+        return found
+
+    def _link(self, path: str, **params: str) -> list[dict[str, Any]]:
+        """Return the answer of the link's API for the hub."""
         transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"), verify=TRUST)
         with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
-            answer = link.get("/sessions", params={"live": "true"})
+            answer = link.get(path, params=params)
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()
         return found

@@ -143,14 +143,15 @@ class Termination:
             return  # there may still be a job; the next answers show it
         if self._doors.is_open(record.id):
             await self._ask_politely(live_session)
-        pause = 0.5
+        pause, level = 0.5, logging.WARNING
         while record.ended is None:
             connection.site.expect(True)
             own = session_job(record, self._identity)
             try:
                 what = of_one(await connection.site.cancel(record.account, [own]), own.id)
             except FactoryError as error:
-                log.warning("Job %s of session %s is not cancelled yet: %s", record.job, record.id, error.message)
+                log.log(level, "Job %s of session %s is not cancelled yet: %s", record.job, record.id, error.message)
+                level = logging.DEBUG  # once is enough: a whole class may wait until its factory answers
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue

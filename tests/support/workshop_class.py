@@ -1,0 +1,157 @@
+"""A class on a running gateway: the workshops service, asked as the hub asks it, and the seats as link and hub have
+them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from testbed import processes
+from tests.support.gateway import Factory, Gateway, eventually
+from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
+from workshops.models.bodies import WorkshopBody
+from workshops.models.callers import WorkshopCaller
+
+SEATS = 4
+OPERATOR = WorkshopCaller("admin", operator=True)
+READY_SECONDS = 60.0  # from "warm up now" to the last of a few seats, with the reading of files every few seconds
+SEAT_SECONDS = 3.0  # more for each seat of a whole class: all of them run on this machine
+
+
+class Service:
+    """The workshops service of the demo, asked as the hub asks it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.folder = gateway.path.parent
+
+    def ask(self, order: str, *arguments: Any) -> Any:
+        """Return the service's answer, which comes a moment later if the service is being started."""
+
+        async def asked() -> Any:
+            client = WorkshopsClient(self.folder / "workshops" / "hub.sock")
+            try:
+                for left in range(100, 0, -1):
+                    try:
+                        return await getattr(client, order)(OPERATOR, *arguments)
+                    except WorkshopsSilent:
+                        if left == 1:
+                            raise
+                        await asyncio.sleep(0.2)
+            finally:
+                await client.close()
+
+        return asyncio.run(asked())
+
+    def state(self, slug: str) -> str:
+        """Return the state of a workshop."""
+        return str(self.ask("one", slug).state)
+
+    def scheduled(self, plan: WorkshopBody) -> str:
+        """Make a workshop that takes place; return its slug."""
+        slug = str(self.ask("create", plan).slug)
+        self.ask("take", slug, "approve")
+        eventually(lambda: self.state(slug) in ("scheduled", "warming", "open"), what="the workshop is scheduled")
+        return slug
+
+    def warm(self, slug: str) -> None:
+        """Begin the seats now, unless their time has come already."""
+        with contextlib.suppress(WorkshopsProblem):
+            self.ask("take", slug, "warm")
+        assert self.state(slug) in ("warming", "open")
+
+    def kill(self) -> None:
+        """End the service without warning; the demo's supervisor starts it again."""
+        programs = json.loads((self.folder / "processes.json").read_text())
+        os.kill(int(programs["workshops"]["pid"]), signal.SIGKILL)
+
+    def over(self, slug: str) -> None:
+        """Let a class end now.
+
+        Nobody may change the times of a class that has begun, and one that is closed early ends in five minutes only:
+        so its end is set where the service keeps it.
+        """
+        now = time.time()
+        with closing(sqlite3.connect(self.folder / "workshops" / "workshops.sqlite", timeout=30)) as db, db:
+            db.execute("UPDATE workshops SET ends = ?, closes = ? WHERE slug = ?", (now, now, slug))
+        eventually(lambda: self.state(slug) == "closing", what="the class is over")
+
+
+def body(**fields: Any) -> WorkshopBody:
+    """Return a workshop with a few seats at one factory, an hour before it opens, with these other fields."""
+    now = datetime.now(UTC)
+    times = {"opens": now + timedelta(minutes=60), "starts": now + timedelta(minutes=70)}
+    times |= {"ends": now + timedelta(hours=2), "closes": now + timedelta(hours=3)}
+    return WorkshopBody.model_validate(
+        {
+            "title": "Seats before the class",
+            **{name: at.isoformat() for name, at in times.items()},
+            "seats": SEATS,
+            "hours": 0.5,
+            "gpu_hours": 10,
+            "places": [{"factory": "it4lia", "size": "gpu-1"}],
+            **fields,
+        }
+    )
+
+
+@contextmanager
+def cut(factory: Factory) -> Iterator[None]:
+    """Let a factory answer nothing: neither its scheduler, nor its nodes with the doors of their jobs."""
+    found = processes.of_cluster(Path(factory.slurm_conf).resolve().parents[1])
+    assert found
+    for one in found:
+        os.kill(one.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for one in found:
+            if processes.alive(one):
+                os.kill(one.pid, signal.SIGCONT)
+
+
+def sessions(gateway: Gateway, people: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return the live sessions on people's seats, as the link has them, by person. A second one of a person fails."""
+    live = [one for one in gateway.everybody() if one["user"] in people and one["server"] == ""]
+    found = {one["user"]: one for one in live}
+    assert len(found) == len(live), "a person has two live sessions on one seat"
+    return found
+
+
+def ready(gateway: Gateway, people: Collection[str]) -> dict[str, str]:
+    """Return the factories at which seats are ready, for link and hub, by person."""
+    answer = gateway.api("GET", "/users", params={"state": "ready", "limit": 200})
+    assert answer.status_code == 200, answer.text
+    servers = {user["name"] for user in answer.json() if user["servers"].get("", {}).get("ready")}
+    live = sessions(gateway, people)
+    return {name: one["choice"]["factory"] for name, one in live.items() if one["reachable"] and name in servers}
+
+
+def at(gateway: Gateway, person: str) -> str | None:
+    """Return the factory at which the seat of a person is ready."""
+    return ready(gateway, [person]).get(person)
+
+
+def wait_ready(gateway: Gateway, people: Collection[str], factory: str) -> None:
+    """Wait until the seats of all these people are ready at a factory."""
+    wanted = dict.fromkeys(people, factory)
+    seconds = READY_SECONDS + SEAT_SECONDS * len(people)
+    eventually(lambda: ready(gateway, people) == wanted, seconds, 0.5, f"{len(people)} seats are ready at {factory}")
+
+
+def stop(gateway: Gateway, people: Collection[str]) -> None:
+    """Stop the seats of these people, and wait until neither the hub nor the link has them."""
+    for person in people:
+        answer = gateway.stop(person)
+        assert answer.status_code in (202, 204), answer.text
+    seconds = READY_SECONDS + len(people)
+    eventually(lambda: not sessions(gateway, people), seconds, 0.5, f"{len(people)} seats have ended")

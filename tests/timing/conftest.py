@@ -1,0 +1,40 @@
+"""The people of a class of sixty."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from testbed import accounts
+from tests.faults.test_kill import kill
+from tests.support.gateway import Gateway
+
+CLASS = 60
+CLASSES = 10  # that may have their seats at the same time, since each test has one
+FACTORIES = ("it4lia", "lumi-aif")
+
+
+@pytest.fixture(scope="session")
+def class_people(class_gateway: Gateway) -> Iterator[list[str]]:
+    """Return sixty people of the hub, each with a site account of their own, and let the pools have seats for them."""
+    assert os.geteuid() == 0
+    people = [class_gateway.make_user() for _ in range(CLASS)]
+    names = tuple(f"fg-seat{number:02}" for number in range(1, CLASS + 1))
+    folder = class_gateway.path.parent
+    link, pools = folder / "link.yaml", folder / "workshop-pools.yaml"
+    before = {file: file.read_text() for file in (link, pools)}
+    settings, offered = yaml.safe_load(before[link]), yaml.safe_load(before[pools])
+    for factory in settings["factories"].values():
+        factory["accounts"] |= dict(zip(people, names, strict=True))
+    for pool in offered["pools"]:
+        pool["seats"] = CLASSES * CLASS
+    with accounts.lent(names):
+        link.write_text(yaml.safe_dump(settings))
+        pools.write_text(yaml.safe_dump(offered))
+        kill(class_gateway, "link")  # the next one reads the new settings
+        yield people
+        for file, text in before.items():
+            file.write_text(text)
