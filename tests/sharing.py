@@ -15,6 +15,7 @@ DEMOS = {
         "browser/test_lab.py",
         "browser/test_transfers.py",
         "browser/test_widgets.py",
+        "browser/test_workshop.py",
         "faults/test_alerts.py",
         "faults/test_altered_jobs.py",
         "faults/test_class.py",

@@ -16,18 +16,14 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import yaml
 
-from factorycommon.models.workshops.seats import HeldAccounts, SeatPlaces
+from factorycommon.models.workshops.seats import HeldAccounts
 from testbed import accounts
-from tests.faults.test_kill import kill
 from tests.support.gateway import Gateway, eventually
-from tests.support.trial import CHECKOUT
+from tests.support.lent_accounts import held, lent_accounts
 from tests.support.workshop_class import READY_SECONDS, Service, at, body, stop
 from workshops.client import WorkshopsProblem
 from workshops.models.room import SeatView
@@ -122,46 +118,8 @@ class Pool:
 @pytest.fixture(scope="module")
 def pool(gateway: Gateway) -> Iterator[Pool]:
     """Make accounts, a pool of them and the site's program that empties them; take all of it back afterwards."""
-    folder, port = gateway.path.parent, gateway.root.rpartition(":")[2].partition("/")[0]
-    names = accounts.ensure(tuple(f"fg-{port}-{number}" for number in range(1, ACCOUNTS + 1)))
-    site = folder / "site"
-    site.mkdir(mode=0o755, exist_ok=True)
-    program = shutil.copy(CHECKOUT / "site/factorygate-wipe", site)
-    (site / "wipe.conf").write_text(f"accounts = fg-{port}-*\nscheduler = slurm\n")
-    wipe = [str(program), "--conf", str(site / "wipe.conf")]
-    link, pools = folder / "link.yaml", folder / "workshop-pools.yaml"
-    before = {file: file.read_text() for file in (link, pools)}
-    settings, offered = yaml.safe_load(before[link]), yaml.safe_load(before[pools])
-    settings["factories"][FACTORY] |= {"account_wipe": wipe, "account_wipe_proof": [*wipe, "--proof"]}
-    (like,) = [one for one in offered["pools"] if one["id"] == FACTORY]
-    offered["pools"].append({**like, "id": POOL, "site_accounts": list(names)})
-    link.write_text(yaml.safe_dump(settings))
-    pools.write_text(yaml.safe_dump(offered))
-    try:
-        kill(gateway, "link")  # the next one reads the new settings
-        yield Pool(gateway, names, wipe)
-    finally:
-        for file, text in before.items():
-            file.write_text(text)
-        kill(gateway, "link")
-        for name in names:
-            for process in processes(name):
-                os.kill(process, 9)
-            subprocess.run(["/usr/sbin/userdel", "--force", "--remove", name], capture_output=True, check=False)
-        shutil.rmtree(site)
-
-
-def processes(account: str) -> list[int]:
-    """Return the processes of an account."""
-    uid = pwd.getpwnam(account).pw_uid
-    found = []
-    for one in Path("/proc").glob("[0-9]*"):
-        try:
-            if one.stat().st_uid == uid and (one / "cmdline").read_bytes():
-                found.append(int(one.name))
-        except OSError:
-            continue
-    return found
+    with lent_accounts(gateway, {POOL: FACTORY}, ACCOUNTS) as lent:
+        yield Pool(gateway, lent.names[POOL], lent.wipe)
 
 
 class Taught:
@@ -194,12 +152,9 @@ class Taught:
 
     def accounts(self) -> HeldAccounts:
         """Return what the link says of the class's accounts."""
-        transport = httpx.HTTPTransport(uds=str(self.gateway.path.parent / "link" / "workshops.sock"))
-        with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
-            answer = link.get(f"/projects/workshop-{self.slug}/seats")
-        (place,) = SeatPlaces.model_validate_json(answer.content).places
-        assert place.accounts is not None
-        return place.accounts
+        found = held(self.gateway, self.slug, FACTORY)
+        assert found is not None
+        return found
 
     def run(self, person: str, code: str, **values: Any) -> str:
         """Run a cell on a seat."""

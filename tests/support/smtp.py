@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from email.message import EmailMessage
 from typing import TypeVar
 
@@ -61,6 +62,39 @@ class Sink:
             if verb == b"QUIT":
                 break
         writer.close()
+
+
+class MailServer:
+    """A sink in a thread of its own, for tests without an event loop."""
+
+    def __init__(self, made: Sink, loop: asyncio.AbstractEventLoop) -> None:
+        self.port = made.port
+        self._sink = made
+        self._loop = loop
+
+    def wait(self, to: str, subject: str, seconds: float) -> EmailMessage:
+        """Return the first mail to an address whose subject has these words, as soon as it has come."""
+        coming = self._sink.until(lambda: self._sink.to(to, subject))
+        return asyncio.run_coroutine_threadsafe(coming, self._loop).result(seconds)[0]
+
+
+@contextmanager
+def mail_server() -> Iterator[MailServer]:
+    """Serve a sink in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    serving = sink()
+    try:
+        made = asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop).result(10)
+        try:
+            yield MailServer(made, loop)
+        finally:
+            asyncio.run_coroutine_threadsafe(serving.__aexit__(None, None, None), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @asynccontextmanager

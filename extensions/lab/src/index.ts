@@ -1,6 +1,6 @@
 /** The extension of a factorygate session for JupyterLab and Notebook. Each part is a plugin that can be disabled. */
 
-import { type JupyterFrontEnd, type JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { ILabShell, type JupyterFrontEnd, type JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ICommandPalette } from "@jupyterlab/apputils";
 import { IDocumentManager } from "@jupyterlab/docmanager";
 import { ILauncher } from "@jupyterlab/launcher";
@@ -24,6 +24,7 @@ const OPEN = "factorygate:show-sessions";
 const EXAMPLES = "factorygate:examples";
 const BEFORE_WIDGETS = -20; // rank; Jupyter's own widgets have -10
 const RIGHT_OF_ALL = 900; // rank
+const NARROW = "(max-width: 600px)"; // the side bar would leave too little for a notebook
 
 const watching: JupyterFrontEndPlugin<Watch> = {
   id: "factorygate-lab:watch",
@@ -191,4 +192,16 @@ const steps: JupyterFrontEndPlugin<void> = {
   },
 };
 
-export default [watching, acting, panel, status, toasts, examples, widgets, steps];
+const narrow: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:narrow",
+  description: "Closes the left side bar of a narrow window once, when JupyterLab has loaded.",
+  autoStart: true,
+  optional: [ILabShell],
+  activate: (app: JupyterFrontEnd, shell: ILabShell | null) => {
+    if (!shell || !window.matchMedia(NARROW).matches) return;
+    // in the next frame, since JupyterLab opens its file browser at the same moment
+    void app.restored.then(() => requestAnimationFrame(() => { shell.collapseLeft(); }));
+  },
+};
+
+export default [watching, acting, panel, status, toasts, examples, widgets, steps, narrow];
