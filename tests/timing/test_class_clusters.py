@@ -1,10 +1,16 @@
 """A participant of a class starts Dask clusters in a loop, on a real Slurm: their share of the GPU-hours ends it, and
-each of the others gets a cluster with the workers that their share allows.
+each of the others gets a cluster with a worker, as their share allows.
+
+One Dask scheduler stands for those in the notebooks of the class.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -12,24 +18,28 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from distributed import Client
 
 from tests.support.gateway import TRUST, Gateway, eventually
+from tests.support.open_class import PARTS
 from tests.support.workshop_class import READY_SECONDS, SEAT_SECONDS, Service, body, sessions, stop, wait_ready
 from tests.timing.test_gateway import ANSWERED
 
 pytestmark = [pytest.mark.long, pytest.mark.slurm, pytest.mark.root, pytest.mark.timeout(1500)]
 FACTORY, SIZE = "lumi-aif", "gcd-1"
-SEAT, SHARE = 0.5, 0.9  # GPU-hours that a seat reserves, and that each person may use
-JOB = 0.2  # hours, of each job of a cluster
-FITS = 2  # jobs of clusters that fit beside the seat into the share: one of a Dask scheduler and one of a worker
+SEAT, SHARE = 0.5, 0.7  # GPU-hours that a seat reserves, and that each person may use
+JOB = 0.2  # hours of each job of a cluster: one fits beside the seat into the share
 MANY, OFTEN = "limit-clusters", ("too-many-clusters", "too-many-batches")
 LOOPS = 40  # at least
 AT_ONCE = 8
-OVER = "budget-share"  # why more is refused
+PRIORITY = -15  # of this gateway's processes, as bin/test has it for its own
+# why more is refused: the person's share is used up, or that of everybody
+OVER = ("budget-share", "budget-over-until")
 
 
 class Person:
@@ -43,15 +53,17 @@ class Person:
         self._url = f"{gateway.root}/services/factories/api/clusters"
         self._headers = {"Authorization": f"Bearer {gateway.token(name)}"}
 
-    def cluster(self, name: str, **more: Any) -> tuple[str, httpx.Response]:
-        """Ask for a cluster whose Dask scheduler is a job of its own; return its id and the answer."""
+    def cluster(self, name: str, scheduler: str | None = None) -> tuple[str, httpx.Response]:
+        """Ask for a cluster; return its id and the answer. ``scheduler``: the address of its Dask scheduler, None: a
+        job of its own."""
         cluster = uuid.uuid4().hex
+        runs = {"head": {"size": SIZE, "hours": JOB}} if scheduler is None else {"scheduler": {"address": scheduler}}
         asked = {"name": name, "factory": FACTORY, "size": SIZE, "hours": JOB, "project": self.project}
-        return cluster, self._ask("PUT", f"/{cluster}", asked | {"head": {"size": SIZE, "hours": JOB}} | more)
+        return cluster, self._ask("PUT", f"/{cluster}", asked | runs)
 
-    def worker(self, cluster: str) -> httpx.Response:
-        """Ask for one more job of workers."""
-        names = [f"w-{uuid.uuid4().hex[:8]}"]
+    def worker(self, cluster: str, name: str = "") -> httpx.Response:
+        """Ask for one more job, with a worker of this name."""
+        names = [name or f"w-{uuid.uuid4().hex[:8]}"]
         return self._ask("PUT", f"/{cluster}/batches/{uuid.uuid4().hex}", {"names": names, "hours": JOB})
 
     def end(self) -> None:
@@ -62,10 +74,6 @@ class Person:
     def clusters(self) -> list[dict[str, Any]]:
         """Return the live clusters."""
         return self._gateway.clusters(self.name)
-
-    def runs(self, cluster: str) -> bool:
-        """Return whether a worker of a cluster runs."""
-        return any(one["counts"].get("running") for one in self.clusters() if one["id"] == cluster)
 
     def used(self) -> float:
         """Return the GPU-hours that the clusters have used or may still use."""
@@ -109,6 +117,20 @@ def used_meanwhile(asks: dict[str, Callable[[], int]]) -> Iterator[dict[str, flo
     assert wrong == []
 
 
+def put_first(gateway: Gateway) -> None:
+    """Let the gateway's processes and this one have the processors before the jobs, as if these ran elsewhere.
+
+    Else the answers would show how many programs start on this machine at the same moment, as the jobs of sixty people
+    do here.
+    """
+    record = json.loads((gateway.path.parent / "processes.json").read_text())
+    for pid in (os.getpid(), *(record[part]["pid"] for part in PARTS)):
+        os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
+        group = Path(f"/proc/{pid}/autogroup")  # processes of different sessions compete by this priority, if it exists
+        if group.exists():
+            group.write_text(str(PRIORITY))
+
+
 @pytest.fixture(params=(3, 60), ids="{}-seats".format)
 def people(class_gateway: Gateway, class_people: list[str], request: pytest.FixtureRequest) -> Iterator[list[Person]]:
     """Return a class whose seats run, each person of it with a share of the budget that is larger than their seat."""
@@ -127,6 +149,7 @@ def people(class_gateway: Gateway, class_people: list[str], request: pytest.Fixt
             service.ask("put_member", slug, name, "participant")
         wait_ready(class_gateway, names, FACTORY)
         assert {one["choice"]["hours"] for one in sessions(class_gateway, names).values()} == {SEAT}
+        put_first(class_gateway)
         yield made
     finally:
         for one in made:
@@ -148,75 +171,90 @@ def sees(gateway: Gateway, person: Person) -> dict[str, Callable[[], int]]:
     }
 
 
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a Dask scheduler."""
+    file = tmp_path_factory.mktemp("dask") / "scheduler.json"
+    argv = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen([*argv, "--no-dashboard", "--scheduler-file", str(file)]) as process:
+        try:
+            eventually(file.exists, what="the Dask scheduler runs")
+            yield str(json.loads(file.read_text())["address"])
+        finally:
+            process.terminate()
+
+
 class Loop:
     """A person who asks for clusters again and again. ``rounds``: how often they have."""
 
-    def __init__(self, person: Person) -> None:
+    def __init__(self, person: Person, scheduler: str) -> None:
         self.rounds = 0
         self._person = person
+        self._scheduler = scheduler
         self._over = threading.Event()
 
     def begin(self) -> None:
         """Ask for many jobs at the same moment: no two of them get the same hours."""
-        cluster, answer = self._person.cluster("loop")
+        cluster, answer = self._person.cluster("loop", self._scheduler)
         assert answer.status_code == 201, answer.text
         with ThreadPoolExecutor(AT_ONCE) as threads:
             answers = list(threads.map(lambda _: self._person.worker(cluster), range(2 * AT_ONCE)))
-        assert [refused(one) for one in answers].count("") == FITS - 1
-        assert {refused(one) for one in answers} == {"", OVER}
+        assert sorted(refused(one) for one in answers) == ["", *["budget-share"] * (2 * AT_ONCE - 1)]
 
     def run(self) -> None:
         """Ask for clusters until ``end``, with a scheduler's job and without one, and workers for each."""
         while not self._over.is_set():
-            assert refused(self._person.cluster(f"loop-{self.rounds}")[1]) in (OVER, MANY, *OFTEN)
-            more = {"head": None, "scheduler": {"address": "tcp://127.0.0.1:9"}}
-            idle, answer = self._person.cluster(f"idle-{self.rounds}", **more)
+            assert refused(self._person.cluster(f"loop-{self.rounds}")[1]) in (*OVER, MANY, *OFTEN)
+            idle, answer = self._person.cluster(f"idle-{self.rounds}", self._scheduler)
             assert refused(answer) in ("", MANY, *OFTEN), answer.text
             if answer.is_success:
-                assert refused(self._person.worker(idle)) in (OVER, *OFTEN)
+                assert refused(self._person.worker(idle)) in (*OVER, *OFTEN)
             self.rounds += 1
 
     def end(self) -> None:
         self._over.set()
 
 
-def takes_share(person: Person) -> str:
-    """Ask for as many jobs of a cluster as the share of a person allows, and one more; return the cluster's id."""
-    cluster, answer = person.cluster("mine")
-    assert answer.status_code == 201, answer.text
-    assert [refused(person.worker(cluster)) for _ in range(FITS)] == [*[""] * (FITS - 1), OVER]
-    return cluster
-
-
 def test_a_loop_of_clusters_ends_at_one_share_and_the_others_keep_theirs(
-    class_gateway: Gateway, people: list[Person]
+    class_gateway: Gateway, people: list[Person], scheduler: str
 ) -> None:
     greedy, *others = people
-    loop = Loop(greedy)
-    began = time.monotonic()
-    with used_meanwhile(sees(class_gateway, others[0])) as longest, ThreadPoolExecutor(1) as alone:
+    loop, began = Loop(greedy, scheduler), time.monotonic()
+
+    def takes_share(person: Person) -> None:
+        cluster, answer = person.cluster("mine", scheduler)
+        assert answer.status_code == 201, answer.text
+        assert refused(person.worker(cluster, person.name)) == ""
+        assert refused(person.worker(cluster)) in OVER
+
+    with (
+        used_meanwhile(sees(class_gateway, others[0])) as longest,
+        ThreadPoolExecutor(1) as alone,
+        Client(scheduler, set_as_default=False) as client,
+    ):
         loop.begin()
         looping = alone.submit(loop.run)
         try:
             with ThreadPoolExecutor(AT_ONCE) as threads:
-                clusters = dict(zip(others, threads.map(takes_share, others), strict=True))
+                list(threads.map(takes_share, others))
             asked = time.monotonic() - began
+            wanted = {person.name for person in others}
 
-            running = set[str]()
+            def are_there() -> bool:
+                workers = client.scheduler_info(n_workers=-1)["workers"].values()
+                return wanted <= {one["name"] for one in workers}
 
-            def run() -> bool:
-                running.update(person.name for person, cluster in clusters.items() if person.runs(cluster))
-                return len(running) == len(others) and loop.rounds >= LOOPS
-
-            seconds = READY_SECONDS + SEAT_SECONDS * FITS * len(others)
-            eventually(run, seconds, 1, f"the workers of the {len(others)} others run beside the loop")
+            seconds = READY_SECONDS + SEAT_SECONDS * len(others)
+            eventually(are_there, seconds, 1, f"Dask has the workers of the {len(others)} others")
+            took = time.monotonic() - began
+            eventually(lambda: loop.rounds >= LOOPS, what="the loop goes on")
         finally:
             loop.end()
         looping.result()
     told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in longest.items())
     print(
         f"beside a loop of {loop.rounds} rounds, {len(others)} others had asked for their clusters after {asked:.1f} "
-        f"s, and all had a worker after {time.monotonic() - began:.1f} s; longest answers to one of them: {told}; "
+        f"s, and all had a worker after {took:.1f} s; longest answers to one of them: {told}; "
         f"to their clusters {max(one.longest for one in others):.2f} s; to the loop {greedy.longest:.2f} s"
     )
     assert max(longest.values()) < ANSWERED

@@ -70,6 +70,27 @@ def test_the_options_are_read_from_beside_the_schedulers_file(tmp_path: Path) ->
     assert worker.wanted(tmp_path / "cluster.json") == WorkerOptions(threads=2)
 
 
+async def test_a_worker_waits_for_a_scheduler_that_starts_later(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.json"
+    waiting = asyncio.create_task(worker.scheduler_of(file, 60))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    (tmp_path / "new").write_text('{"address": "tcp://127.0.0.1:8786"}')
+    (tmp_path / "new").rename(file)
+    assert (await waiting).address == "tcp://127.0.0.1:8786"
+
+
+async def test_a_worker_without_a_scheduler_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker, "PATIENCE", 0.01)
+    options = worker.parse(
+        ["--file", str(tmp_path / "cluster.json"), "--names", "a", "--memory", "1", "--seconds", "9"]
+    )
+    assert await worker.run(options) == 1
+    assert "has not started within 0.01 s" in caplog.text
+
+
 def test_the_spill_folder_is_found_on_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert worker.scratch_folder(None, tmp_path) == tmp_path
     monkeypatch.setenv("SCRATCH", str(tmp_path / "of this job"))

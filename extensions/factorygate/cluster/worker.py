@@ -31,6 +31,7 @@ ASKED = "worker.json"  # a file beside the scheduler's file
 # the same moment: some are left to take the results, and replacements of the first jobs can start on their nodes.
 SPREAD, SPREAD_SHARE = 300.0, 0.1
 PATIENCE = 60.0  # seconds without a scheduler after which a worker ends
+LOOK = 0.5  # seconds between two looks for the scheduler's file
 CLOSE = 5.0  # seconds for a worker to end when its job ends
 UNREGISTER = 2.0  # seconds, before that, to unregister at the scheduler
 VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",), "Intel": ("ZE_AFFINITY_MASK",)}
@@ -102,6 +103,25 @@ def wanted(file: Path) -> WorkerOptions:
         return WorkerOptions()
 
 
+async def scheduler_of(file: Path, patience: float) -> Scheduler:
+    """Return the address and keys of the Dask scheduler, as soon as its file is there.
+
+    A scheduler with a job of its own may start later than its workers. Raises TimeoutError after ``patience`` seconds.
+    """
+    async with asyncio.timeout(patience):
+        while (found := _scheduler(file)) is None:  # noqa: ASYNC110  # a file's birth can only be asked for
+            await asyncio.sleep(LOOK)
+    return found
+
+
+def _scheduler(file: Path) -> Scheduler | None:
+    """Return the content of the scheduler's file; None if it does not exist."""
+    try:
+        return Scheduler.model_validate_json(file.read_bytes(), extra="ignore")
+    except FileNotFoundError:
+        return None
+
+
 def scratch_folder(asked: str | None, otherwise: Path) -> Path:
     """Return this node's folder for data that workers spill.
 
@@ -118,7 +138,8 @@ def scratch_folder(asked: str | None, otherwise: Path) -> Path:
 async def run(options: argparse.Namespace) -> int:
     """Run the workers until all have ended; return the exit code.
 
-    It is 0, 4 if the versions differ, or 5 if the job has another slice of a GPU than it requested.
+    It is 0, 1 if there is no scheduler, 4 if the versions differ, or 5 if the job has another slice of a GPU than it
+    requested.
     """
     from distributed import Nanny
 
@@ -131,14 +152,19 @@ async def run(options: argparse.Namespace) -> int:
     except gpu_slices.GpuSliceError as error:
         gpu_slices.report(error)
         return 5
-    described = Scheduler.model_validate_json(options.file.read_bytes(), extra="ignore")
+    asked = wanted(options.file)
+    patience = asked.death_timeout or PATIENCE
+    try:
+        described = await scheduler_of(options.file, patience)
+    except TimeoutError:
+        log.critical("The cluster's scheduler has not started within %g s", patience)
+        return 1
     try:
         versions.check(described.versions, "where the cluster's scheduler runs")
     except versions.VersionsDifferError as error:
         log.critical("%s", error)
         return 4
     security = Keys.of(described) if described.ca else None  # an owner's scheduler may run without TLS
-    asked = wanted(options.file)
     name = own_name(options.names, dict(os.environ))
     ends = job_ends(options.seconds, dict(os.environ), time.time())
     leaves = ends - margin(options.seconds, options.names.index(name) / len(options.names))
@@ -154,7 +180,7 @@ async def run(options: argparse.Namespace) -> int:
                 local_directory=scratch,
                 env=shown,
                 config={"temporary-directory": scratch},  # also for files that tasks write there
-                death_timeout=asked.death_timeout or PATIENCE,
+                death_timeout=patience,
                 interface=asked.interface,
                 preload=list(asked.preload) or None,
                 resources=asked.resources or None,
