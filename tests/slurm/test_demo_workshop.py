@@ -104,5 +104,10 @@ def test_a_stranger_joins_with_the_code_and_their_seat_comes_up(gateway: Gateway
     mine = eventually(seat, 120, what="the seat runs")
     assert (mine["state"], mine["factory"], mine["name"]) == ("running", PLACES[0], "Zoe")
     assert mine["person"].startswith("guest.zoe.")
+
+    def noticed() -> bool:
+        return [one["state"] for one in TrainersApi(gateway).get("/seats")["seats"]] == ["running"]
+
+    eventually(noticed, what="the service has noticed that the seat runs; it would begin one that ended before")
     gateway.stop(mine["person"])
     gateway.stopped(mine["person"])
