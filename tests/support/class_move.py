@@ -54,7 +54,7 @@ def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(m
     service, a = Service(gateway), gateway.factories[PLAN_A["factory"]]
     opens = datetime.now(UTC) + ahead
     plan = body(
-        places=[PLAN_A, PLAN_B], seats=len(people), gpu_hours=SHARE * len(people),
+        places=[PLAN_A, PLAN_B], seats=len(people), gpu_hours=SHARE * len(people), person_gpu_hours=SHARE,
         opens=opens.isoformat(), starts=opens.isoformat(),
     )  # fmt: skip
     slug = service.scheduled(plan)
