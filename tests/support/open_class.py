@@ -25,6 +25,7 @@ PARTS = ("hub", "link", "proxy", "workshops")
 AT_ONCE = 4  # kernels that start
 HOURS, SHARE = 1.0, 3.0  # of each seat; GPU-hours of each person, who may come back to their seat
 LOOKS = 0.5  # seconds between two questions to a seat
+UNTOUCHED_SECONDS = 30.0  # for all seats to answer while hub, link and proxy run
 SHOWN_SECONDS = 30.0
 
 
@@ -111,9 +112,10 @@ class OpenClass:
 
     def goes_on(self, since: float | None = None) -> float:
         """Check that each seat answers in time, and that no seat is lost or doubled; return the seconds until each has
-        answered. ``since``: when a part was killed, None: now."""
+        answered. ``since``: when a part was killed, None: all that seats need runs."""
+        limit = UNTOUCHED_SECONDS if since is None else self.answer_seconds
         since = time.monotonic() if since is None else since
-        end = since + self.answer_seconds
+        end = since + limit
 
         def wait(seat: Seat) -> None:
             eventually(lambda: self.answers(seat), end - time.monotonic(), LOOKS, f"seat {seat.number} answers")
