@@ -14,7 +14,15 @@ from pydantic import TypeAdapter
 
 from factorycommon.models import Problem
 from factorycommon.models.sessions import EndReason, SessionState, Words
-from factorycommon.models.workshops.seats import HeldAccounts, HoldBody, SeatAnswer, SeatPlace, SeatPlaces, SeatsBody
+from factorycommon.models.workshops.seats import (
+    HeldAccounts,
+    HoldBody,
+    SeatAnswer,
+    SeatBody,
+    SeatPlace,
+    SeatPlaces,
+    SeatsBody,
+)
 from factorycommon.service.problems import ProblemError
 from tests.unit.workshops_world import OPERATOR, PAUL, SECRET, TINA, WorkshopsWorld, workshops_world
 from workshops.clockwork import Clockwork
@@ -46,6 +54,7 @@ class SeatLink:
         self.loses = 0  # answers that get lost after the link has done its work
         self.looks = 0  # questions for the places
         self.meanwhile: Callable[[], Awaitable[object]] | None = None  # what happens while the link answers
+        self.had: dict[str, tuple[str, EndReason]] = {}  # an ended session of a person that the service has not noticed
         self.place = SeatPlace(factory="one", per_minute=600)
         self.other = SeatPlace(factory="two", per_minute=600)
 
@@ -68,11 +77,20 @@ class SeatLink:
         if self.meanwhile is not None:
             happens, self.meanwhile = self.meanwhile, None
             await happens()
-        answers = [self._answer(seat.session, seat.person) for seat in body.seats]
+        answers = [self._had(seat) or self._answer(seat.session, seat.person) for seat in body.seats]
         if self.loses:
             self.loses -= 1
             raise LinkAway
         return shape.validate_python({"seats": answers})
+
+    def _had(self, seat: SeatBody) -> SeatAnswer | None:
+        live, reason = self.had.get(seat.person, ("", EndReason.STOPPED))
+        if not live or seat.since is None or live == seat.over or seat.session in self.begun:
+            return None
+        return SeatAnswer(
+            session=seat.session, answer="there", live=live, state=SessionState.ENDED, end_reason=reason,
+            words=Words(code="x", what="It ended."),
+        )  # fmt: skip
 
     def _answer(self, session: str, person: str) -> SeatAnswer:
         if (problem := self.refuses.get(person)) is not None:
@@ -222,6 +240,54 @@ async def test_late_joiners_get_their_seat_as_the_workshop_says(tmp_path: Path, 
         assert await taught.look(minutes=1) == {"early": P.BEGUN, "late": P.BEGUN if at_once else None}
         assert taught.link.bodies[-1].early_hours == 0
         await taught.runner.close()
+
+
+@pytest_asyncio.fixture
+async def late(tmp_path: Path) -> AsyncIterator[Class]:
+    """A workshop that is open, with the person ``late``, who has joined just now and started their session."""
+    async with workshops_world(tmp_path) as world:
+        created = await world.scheduled()
+        made = Class(world, created.slug)
+        await made.look(days=2, hours=1)
+        await world.workshops.put_member(TINA, created.slug, "late", "participant")
+        yield made
+        await made.runner.close()
+
+
+async def test_who_joins_and_stops_at_once_gets_no_second_session(late: Class) -> None:
+    late.link.had["late"] = ("a" * 32, EndReason.STOPPED)
+    joined = late.world.clock()
+    late.link.loses = 1  # the service is killed before it reads the answer
+    assert await late.look(seconds=5) == {"late": P.ASKED}
+    late.restart()
+    assert await late.look(seconds=5) == {"late": P.OVER}
+    late.restart()
+    assert await late.look(minutes=2) == {"late": P.OVER}
+    assert ([body.seats[0].since for body in late.link.bodies], late.link.begun) == ([joined] * 2, {})
+
+
+async def test_a_session_that_breaks_before_the_service_notices_it_is_one_attempt(late: Class) -> None:
+    late.link.had["late"] = ("a" * 32, EndReason.NODE_FAILED)
+    assert await late.look(seconds=5) == {"late": P.FAILED}
+    assert not late.link.begun
+    late.restart()
+    assert await late.look(minutes=1) == {"late": P.BEGUN}
+    assert late.link.bodies[-1].seats[0].over == "a" * 32
+    late.link.had["late"] = ("b" * 32, EndReason.STOPPED)  # what they do later is no matter of the service
+    assert (await late.look(minutes=2), len(late.link.begun)) == ({"late": P.BEGUN}, 1)
+
+
+async def test_a_trainer_starts_the_seat_of_a_person_who_stopped_theirs(late: Class) -> None:
+    late.link.had["late"] = ("a" * 32, EndReason.STOPPED)
+    assert await late.look(seconds=5) == {"late": P.OVER}
+    workshop = await late.world.store.get(late.slug)
+    assert workshop is not None
+    late.link.loses = 1
+    with pytest.raises(LinkAway):
+        await late.runner.begin_one(workshop, "late")
+    late.restart()
+    assert await late.look(seconds=5) == {"late": P.BEGUN}
+    assert list(late.link.begun.values()) == ["late"]
 
 
 async def test_who_leaves_is_not_asked_for_any_more(taught: Class) -> None:

@@ -111,6 +111,53 @@ async def test_an_ended_seat_is_not_begun_again_under_its_id(seats: Seats) -> No
     assert len(seats.world.scheduler.submitted) == 1
 
 
+async def ended(seats: Seats, session: str) -> None:
+    """Let the job of a session whose end was requested end."""
+    await seats.world.answered_until(session, state="ended")
+
+
+async def test_who_stops_their_session_before_the_service_noticed_it_gets_no_second_one(seats: Seats) -> None:
+    joined = clock.now().isoformat()
+    await seats.world.put(ID, "ada", project=W)
+    await seats.world.sessions.stop(ID, "person")
+    (stops,) = await seats.begun("ada", session=50, since=joined)
+    assert (stops["answer"], stops["live"], stops["problem"]) == ("there", ID, None)
+    await ended(seats, ID)
+    await seats.world.down()
+    await seats.world.up()  # a restart of the link forgets no session that has ended
+    transport = httpx.ASGITransport(app=seats.world.parts.workshops_app())
+    seats.http = httpx.AsyncClient(transport=transport, base_url="http://link")
+    for _ in range(2):
+        (over,) = await seats.begun("ada", session=50, since=joined)
+        assert (over["answer"], over["live"], over["state"], over["end_reason"]) == ("there", ID, "ended", "stopped")
+    assert not [one for one in seats.world.live_sessions.values() if one.record.user == "ada"]
+
+
+async def test_a_seat_begins_after_sessions_that_are_no_seat(seats: Seats) -> None:
+    await seats.world.put(ID, "ada", project=W)
+    await seats.world.sessions.stop(ID, "person")
+    await ended(seats, ID)
+    joined = clock.now().isoformat()  # anew
+    assert (await seats.begun("ada", session=50, since=joined))[0]["answer"] == "begun"
+    before = (clock.now() - HOUR).isoformat()
+    await seats.world.put("e" * 32, "ben", project=W)
+    await seats.world.sessions.stop("e" * 32, "person")
+    await ended(seats, "e" * 32)
+    (known,) = await seats.begun("ben", session=60, since=before, over="e" * 32)
+    assert known["answer"] == "begun"  # the service knows that this one has ended
+
+
+@pytest.mark.parametrize("given", [{}, {"project": OTHERS}, {"server": "other"}])
+async def test_without_a_session_that_was_the_seat_one_begins(seats: Seats, given: dict[str, Any]) -> None:
+    joined = clock.now().isoformat()
+    if given:
+        await seats.world.put(ID, "ada", **{"project": W, **given})
+        await seats.world.sessions.stop(ID, "person")
+        await ended(seats, ID)
+    (one,) = await seats.begun("ada", session=50, since=joined)
+    assert (one["answer"], one["state"]) == ("begun", "pending")
+
+
 async def test_only_people_of_the_workshop_get_its_seats(seats: Seats) -> None:
     mine, stranger = await seats.begun("ada", "cleo")
     assert (mine["answer"], stranger["answer"]) == ("begun", "refused")  # who has just joined holds up nobody

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -262,7 +263,8 @@ class SeatRunner:
         if decided.halt is not None:
             await self._halt(workshop, decided.halt, rows_here, warm_up)
         elif decided.ask:
-            intended = await self._intend(workshop, place, decided, known)
+            since = {one.person: max(one.at, share.moved.get(one.person, one.at)) for one in share.mine}
+            intended = await self._intend(workshop, place, decided, known, since)
             await self._ask(workshop, place, intended, share.moved)
         elif waves.is_settled(facts) and (slug, place.factory) not in self._rated:
             # late joiners say nothing of how fast a class comes up
@@ -293,12 +295,19 @@ class SeatRunner:
             self._places[workshop.slug] = (await self._link.put(_PLACES, workshop.project, "/hold", body)).places
 
     async def _intend(
-        self, workshop: WorkshopRecord, place: PlaceRecord, decided: NextWave, known: Mapping[str, SeatRow]
+        self,
+        workshop: WorkshopRecord,
+        place: PlaceRecord,
+        decided: NextWave,
+        known: Mapping[str, SeatRow],
+        since: Mapping[str, datetime] = MappingProxyType({}),
     ) -> list[SeatRow]:
-        """Store the seats of a wave before they are asked for."""
+        """Store the seats of a wave before they are asked for. ``since``: by person, since when they may have had a
+        session that is their seat; who is not in it gets a new one in any case."""
         now, made = self._now(), list[SeatRow]()
         for person in decided.ask:
-            before = _at(known.get(person), place)
+            last = known.get(person)
+            before = _at(last, place)
             made.append(
                 SeatRow(
                     workshop=workshop.slug,
@@ -310,6 +319,8 @@ class SeatRunner:
                     wave=decided.number,
                     attempts=1 if before is None else before.attempts + (before.state == SeatProgress.FAILED),
                     asked=now,
+                    since=_since(before, since.get(person)),
+                    over=None if last is None else last.over,
                 )
             )
         await self._store.transact(lambda db: rows.put(db, made))
@@ -430,6 +441,14 @@ def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
     return row if placement.is_there(row, place) else None
 
 
+def _since(before: SeatRow | None, since: datetime | None) -> datetime | None:
+    """Return since when a session of a person is their seat, also if it has ended: not before the last time at which a
+    trainer wanted a new one."""
+    if since is None or before is None:
+        return since
+    return max(since, before.asked if before.since is None else before.since)
+
+
 def _is_silent(here: SeatPlace) -> bool:
     """Return whether a factory does not answer the link."""
     return here.problem is not None and here.problem.kind == "unreachable"
@@ -465,6 +484,8 @@ def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: dat
         environment=place.environment,
         hours=workshop.hours,
         moved=None if moved is None else since,
+        since=row.since,
+        over=row.over,
     )
 
 
@@ -480,7 +501,8 @@ def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
     row = replace(row, session=answer.live or row.session, why=None)
     if answer.state == SessionState.ENDED:
         fault = answer.end_reason in _FAULTS
-        return replace(row, state=SeatProgress.FAILED if fault else SeatProgress.OVER, why=answer.words)
+        state = SeatProgress.FAILED if fault else SeatProgress.OVER
+        return replace(row, state=state, why=answer.words, over=row.session)
     if answer.reachable:
         return replace(row, state=SeatProgress.RUNNING, ran=now)
     return replace(row, state=SeatProgress.BEGUN)

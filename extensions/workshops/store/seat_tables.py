@@ -13,7 +13,9 @@ from workshops.models.seats import SeatProgress
 from workshops.store.schema import metadata
 
 # A row is written before the link is asked. ``session``: the id that the link is asked for, later that of the person's
-# session; ``attempts``: since a trainer last said to go on; ``ran``: when it could first be opened.
+# session; ``attempts``: since a trainer last said to go on; ``ran``: when it could first be opened; ``since``: a
+# session that its person has had since then is the seat, also if it has ended, None: a trainer wants a new one in any
+# case; ``over``: the last session of the person of which it is known that it has ended.
 seats = Table(
     "seats",
     metadata,
@@ -28,6 +30,8 @@ seats = Table(
     Column("asked", MomentColumn, nullable=False),
     Column("ran", MomentColumn),
     Column("why", ParsedColumn(Words)),
+    Column("since", MomentColumn),
+    Column("over", String),
 )
 # ``halted``: since when nothing more is asked for, with the wave and its failures; ``go_on``: when a trainer last said
 # to go on.
@@ -83,6 +87,8 @@ class SeatRow:
     asked: datetime
     ran: datetime | None = None
     why: Words | None = None
+    since: datetime | None = None
+    over: str | None = None
 
 
 @dataclass(frozen=True)

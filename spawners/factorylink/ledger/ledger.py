@@ -52,6 +52,7 @@ log = logging.getLogger("factorylink")
 T = TypeVar("T")
 Write = Callable[[Connection], None]
 WRITES_AT_ONCE = 200  # writes in one commit: each commit costs one write to the disk
+MOST_ENDED = 20  # ended sessions of one server that are read
 TRIES = 6  # tries of a commit that collided with a commit of another link
 # Values are passed beside a statement, not in it: a statement with values in it is compiled each time.
 _KEY = "key_of_session"
@@ -193,6 +194,12 @@ class Ledger:
             if value is not None
         ]
         return await self.transact(lambda db: self._rows(db, *where, limit=limit))
+
+    async def ended_of(self, user: str, server: str, since: datetime) -> list[SessionRecord]:
+        """Return the sessions of a person's server that were made since then and have ended, newest first."""
+        table = schema.sessions.c
+        mine = (table.user == user, table.server == server, table.created >= since, table.ended.is_not(None))
+        return await self.transact(lambda db: self._rows(db, *mine, limit=MOST_ENDED))
 
     async def last_ended(self, project_id: ProjectId) -> list[SessionRecord]:
         """Return the last session of each person that was charged to a project and has ended."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +62,7 @@ from factorylink.util.background_tasks import BackgroundTasks
 log = logging.getLogger("factorylink")
 
 UNMAKE_SECONDS = 2.0  # seconds until a ledger that did not answer is asked again
+_NO_SEAT = frozenset({EndReason.REFUSED, EndReason.MOVED})  # ends of sessions that do not stand for a person's seat
 _ASKED = Message("asked", "Asked for {size} at {factory}.")
 _BY: dict[str, str] = {
     "person": Message("stop-asked", "You asked to stop it."),
@@ -323,6 +325,15 @@ class Sessions:
     async def last_ended(self, project_id: ProjectId) -> list[Session]:
         """Return the last session of each person that was charged to a project and has ended. Raises LedgerError."""
         return [from_record(record) for record in await self._ledger.last_ended(project_id) if not record.head]
+
+    async def last_of_seat(self, project_id: ProjectId, user: str, server: str, since: datetime) -> Session | None:
+        """Return the last session of a person's server for a project, of those that were made since then and have
+        ended. Sessions that the scheduler refused, and those that ended since the class moved, do not count. Raises
+        LedgerError."""
+        for record in await self._ledger.ended_of(user, server, since):
+            if record.choice.project == project_id and record.end_reason not in _NO_SEAT:
+                return from_record(record)
+        return None
 
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator", "trainer"]) -> None:
         """Request the end of a session; return when the ledger holds the request.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from factorycommon.language import N_
@@ -79,6 +79,8 @@ class WorkshopSeats:
                 return _answer(seat, others[0], begun=False)
             said = Message("seat-server-taken", "{person} has another session on this server: end it first.")
             return _refused(seat, conflict(said.format(person=seat.person)).problem)
+        if (had := await self._had(project, seat, known)) is not None:
+            return _answer(seat, had, begun=False)
         choice = Choice(
             factory=seat.factory,
             size=seat.size,
@@ -101,6 +103,21 @@ class WorkshopSeats:
         if session.choice.project != project.id:  # the id of a session of something else tells nothing about it
             return _refused(seat, conflict(Message("seat-id-taken", "This id is of another session.")).problem)
         return _answer(seat, session, begun)
+
+    async def _had(self, project: Project, seat: SeatBody, known: Iterable[Session]) -> Session | None:
+        """Return a session that was the seat of a person, and ends or has ended before the service knew of it.
+
+        ``known``: the person's sessions that have not ended. None: there was none, or it does not count. Raises
+        LedgerError.
+        """
+        if seat.since is None or seat.session in self._table:
+            return None
+        for one in known:
+            stops = one.wish != "run" and one.id != seat.over
+            if stops and one.choice.project == project.id and one.created >= seat.since:
+                return one
+        last = await self._sessions.last_of_seat(project.id, seat.person, seat.server, seat.since)
+        return None if last is None or last.id in (seat.session, seat.over) else last
 
     async def _leave(self, session: Session, body: SeatsBody) -> None:
         """End a session at the place before, after its person was told if that is possible. Raises LedgerError."""

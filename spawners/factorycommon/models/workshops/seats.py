@@ -23,7 +23,10 @@ class SeatBody(Model):
     """One seat to begin. ``session``: the id of its session, which the service has chosen and stored before it asks, so
     that the same seat asked for twice is one job; ``hours``: the longest session; ``environment`` None: the default;
     ``moved``: when the trainer moved the seat to this factory: the person's sessions of this workshop at other places
-    that are older end, as soon as it is known that the seat may begin here; None: it was not moved."""
+    that are older end, as soon as it is known that the seat may begin here; None: it was not moved; ``since``: a
+    session that the person has had for this workshop since then is their seat, also if it has ended, and no second one
+    begins; None: one begins, whatever became of earlier ones; ``over``: the last session of which the service knows
+    that it has ended: it does not count."""
 
     session: SessionId
     person: Person
@@ -33,6 +36,8 @@ class SeatBody(Model):
     environment: Slug | None = None
     hours: Hours
     moved: Until | None = None
+    since: Until | None = None
+    over: SessionId | None = None
 
 
 class SeatsBody(Model):
@@ -52,8 +57,8 @@ class SeatAnswer(Model):
     """What became of one seat.
 
     ``live``: the id of the person's session: the one asked for, or another one of the same project that they had
-    already (``there``); ``reachable``: the notebook can be opened now; ``words``: why it has ended; ``problem``: why it
-    was refused."""
+    already (``there``), which may have ended; ``reachable``: the notebook can be opened now; ``words``: why it has
+    ended; ``problem``: why it was refused."""
 
     session: SessionId
     answer: Literal["begun", "there", "refused"]
