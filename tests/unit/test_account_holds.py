@@ -14,7 +14,7 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from factorycommon.models import ProjectAt, SiteAccounts
-from factorycommon.models.workshops import RehearsedProject
+from factorycommon.models.workshops import ClassProject, RehearsedProject
 from factorylink.config import Access
 from factorylink.errors import Refused
 from factorylink.projects import account_holds, account_leases
@@ -69,7 +69,7 @@ class Pool:
         begins = clock.now() + timedelta(hours=-1 if self.begun else 1)
         first = project(FIRST, AT, members=("ada", "ben"), begins=begins, ends=ends[FIRST])
         if self.rehearses:
-            given = {"members": ("ada",), "begins": clock.now() - timedelta(minutes=1)}
+            given = {"members": ("ada",), "begins": clock.now() - timedelta(minutes=1), "seats": 2}
             first = RehearsedProject(**dict(first) | given)
         self.table.set(first, project(SECOND, AT, members=("cleo", "dan", "eve", *self.both), ends=ends[SECOND]))
 
@@ -158,6 +158,42 @@ async def test_two_workshops_share_a_pool_without_meeting(pool: Pool) -> None:
     # a seat of the class keeps its account until the class is over
     assert (await refusal(pool.world, session_id="e" * 32, user="eve", project=SECOND, hours=1))[0] == "pool-empty"
     assert await pool.put(6, "cleo", server="b") in second
+
+
+def classes(pool: Pool, **first: Any) -> None:
+    """Let both workshops be classes of two seats, the first one with these fields."""
+    first = {"members": ("ada", "ben", "tina"), "staff": frozenset({"tina"}), **first}
+    given = {FIRST: first, SECOND: {"members": ("cleo", "dan")}}
+    pool.table.set(
+        *(ClassProject(**{**dict(project(name, AT)), "seats": 2, **fields}) for name, fields in given.items())
+    )
+
+
+async def test_seats_come_before_spare_accounts_of_another_workshop(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    classes(pool)
+    assert (await pool.hold(FIRST, 3)).held == 3
+    seen = await pool.hold(SECOND, 3)
+    assert (seen.held, seen.free) == (2, 2)
+    for name in (FIRST, SECOND, FIRST):  # none of them takes it back
+        await pool.hold(name, 3)
+        assert (pool.seen(FIRST).held, pool.seen(SECOND).held) == (2, 2)
+    assert caplog.text.count(f"Of 3 accounts at one, 2 can be held for {SECOND}") == 1
+    first = {await pool.put(1, "ada"), await pool.put(2, "ben")}
+    await pool.world.down()
+    await pool.world.up()  # the link knows after a restart who holds which account
+    assert first | {await pool.put(3, "cleo"), await pool.put(4, "dan")} == set(POOL)
+
+
+async def test_an_account_that_somebody_of_the_other_workshop_has_is_no_spare_one(pool: Pool) -> None:
+    classes(pool)
+    await pool.hold(FIRST, 4)
+    tinas = await pool.put(1, "tina")  # she runs the class, so all of its seats are still to come
+    assert (await pool.hold(SECOND, 2)).held == 1
+    first = {await pool.put(2, "ada"), await pool.put(3, "ben")}
+    assert first | {tinas, await pool.put(4, "cleo")} == set(POOL)
+    assert ((await pool.hold(SECOND, 2)).held, pool.seen(FIRST).held) == (1, 3)
 
 
 async def test_a_person_in_both_workshops_has_an_account_in_each_and_loses_one_at_the_end_of_one(pool: Pool) -> None:

@@ -327,6 +327,33 @@ async def test_accounts_are_held_and_waited_for(taught: Class) -> None:
     assert len(taught.link.held) == 1
 
 
+async def test_accounts_for_all_seats_are_held_before_anybody_has_joined(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        taught = Class(world, (await world.scheduled()).slug)
+        none = HeldAccounts(pool=10, held=0, ready=0, free=0, wiping=0)
+        link = taught.link
+        link.place = link.place.model_copy(update={"accounts": none})
+        await taught.look()
+        assert link.held == []  # it does not warm up yet
+        await taught.look(**WARM)
+        assert [body.accounts for body in link.held] == [{"one": 7}]  # six seats, and a spare one
+        few = none.model_copy(update={"held": 4, "ready": 4, "free": 4})  # another workshop has the rest
+        link.place = link.place.model_copy(update={"accounts": few})
+        await taught.look(seconds=25)
+        assert len(link.held) == 2
+        taught.restart()
+        await taught.look(seconds=5)
+        assert len(link.held) == 3
+        all_of_them = none.model_copy(update={"held": 7, "ready": 7, "free": 7})
+        link.place = link.place.model_copy(update={"accounts": all_of_them})
+        await taught.look(seconds=25)
+        looks = link.looks
+        for _ in range(3):
+            await taught.look(seconds=25)
+        assert (len(link.held), link.looks, link.bodies) == (3, looks, [])  # the link is left alone
+        await taught.runner.close()
+
+
 async def test_the_next_workshop_there_warms_up_when_it_has_to(taught: Class) -> None:
     world = taught.world
     await taught.look(**WARM)

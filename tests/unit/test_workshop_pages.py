@@ -19,6 +19,7 @@ from factorycommon.models import NetworkFactory, NetworkSize, NetworkView
 from factorycommon.models.messages import Phrase
 from factorycommon.models.sessions import Words
 from factorycommon.models.workshops.help import HandBody, LookBody
+from factorycommon.models.workshops.seats import HeldAccounts, SeatPlace
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.serving import serving
@@ -443,6 +444,22 @@ async def test_a_halted_warm_up_is_explained_and_goes_on(
     assert (await bob.get(f"{path}/room/seats")).json()["halted"] is None
     assert "Halted" not in (await bob.get(f"{path}?done=go-on")).text
     assert (await send(bob, path, order="go-on")).status_code == 409
+
+
+@pytest.mark.parametrize(("ready", "wiping", "few"), [(6, 1, False), (3, 3, False), (4, 0, True)])
+async def test_the_page_says_how_many_accounts_are_held_and_whether_they_are_enough(
+    world: WorkshopsWorld, bob: httpx.AsyncClient, ready: int, wiping: int, few: bool
+) -> None:
+    world.clock.at = BEGIN
+    slug = (await world.scheduled(BOB)).slug
+    path = f"/hub/workshops/{slug}"
+    assert (await send(bob, path, order="warm")).status_code == 302
+    assert "Accounts held" not in (await bob.get(path)).text  # none are lent there, as far as anybody knows
+    held = HeldAccounts(pool=10, held=ready + wiping, ready=ready, free=ready, wiping=wiping)
+    world.seats._places[slug] = (SeatPlace(factory="one", per_minute=60, accounts=held),)
+    page = (await bob.get(path)).text
+    assert f"Accounts held for this workshop: {ready + wiping}. Clean, or used by its people: {ready}." in page
+    assert ("not enough accounts for all 6 seats" in page) is few
 
 
 async def test_a_class_is_moved_from_its_page(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:

@@ -232,14 +232,17 @@ class SeatRunner:
             wanted = workshop.seats if place == moves.place_of(workshop, orders, None).place else len(here)
             work.append(_Share(place, mine, unanswered, due, wanted, moved=_were_moved(workshop, orders, here)))
         busy = [one for one in work if one.unanswered or one.due]
-        if busy or slug not in self._places or self._is_look_due(workshop):  # else link and factory are left alone
+        # else link and factory are left alone
+        looks = bool(busy) or slug not in self._places or self._is_look_due(workshop, work)
+        if looks:
             await self._look_at_places(workshop)
         troubles: list[ProblemError] = []
         for one in work:
-            if not one.mine and not one.unanswered:
-                continue
             try:
-                await self._look_at(workshop, one, dict(known), warm_up)
+                if looks and one.wanted:
+                    await self._hold(workshop, one)
+                if one.mine or one.unanswered:
+                    await self._look_at(workshop, one, dict(known), warm_up)
             except ProblemError as error:  # the other places of a class must not wait for this one
                 troubles.append(error)
         if troubles:
@@ -251,7 +254,6 @@ class SeatRunner:
         """Do what is due at one place of a workshop. Raises ProblemError, StoreError."""
         slug, place = workshop.slug, share.place
         if share.unanswered or share.due:
-            await self._hold(workshop, share)
             known |= await self._ask(workshop, place, share.unanswered, share.moved)
         if warm_up.halted is not None:
             return
@@ -272,10 +274,14 @@ class SeatRunner:
             if await self._rate(place, early):
                 self._rated.add((slug, place.factory))
 
-    def _is_look_due(self, workshop: WorkshopRecord) -> bool:
-        """Return whether to ask for the places of a workshop that has a plan B, although nothing is due."""
+    def _is_look_due(self, workshop: WorkshopRecord, work: Sequence[_Share]) -> bool:
+        """Return whether to ask for the places of a workshop although nothing is due: it has a plan B, or its accounts
+        are not all held and clean."""
         last = self._looked.get(workshop.slug)
-        return len(workshop.places) > 1 and (last is None or self._now() - last >= LOOK)
+        if last is not None and self._now() - last < LOOK:
+            return False
+        seen = self.seen(workshop)
+        return len(workshop.places) > 1 or any(one.wanted and not _has_accounts(seen, one) for one in work)
 
     async def _look_at_places(self, workshop: WorkshopRecord) -> None:
         """Ask the link what the places of a workshop allow, and count where a factory does not answer it."""
@@ -286,12 +292,12 @@ class SeatRunner:
             self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if _is_silent(one) else 0
 
     async def _hold(self, workshop: WorkshopRecord, share: _Share) -> None:
-        """Hold accounts at a place, if they are lent there. Raises ProblemError."""
+        """Hold accounts at a place for all its seats, also those that nobody has taken yet, and for spare ones, if
+        accounts are lent there. Raises ProblemError."""
         factory = share.place.factory
         accounts = _of(self._places[workshop.slug], factory).accounts
-        wanted = share.wanted + math.ceil(SPARE_ACCOUNTS * share.wanted)
-        if accounts is not None and accounts.ready + accounts.wiping < min(wanted, accounts.pool):
-            body = HoldBody(accounts={factory: wanted})
+        if accounts is not None and accounts.ready + accounts.wiping < min(share.accounts, accounts.pool):
+            body = HoldBody(accounts={factory: share.accounts})
             self._places[workshop.slug] = (await self._link.put(_PLACES, workshop.project, "/hold", body)).places
 
     async def _intend(
@@ -396,6 +402,11 @@ class _Share:
     wanted: int
     moved: Mapping[str, datetime]
 
+    @property
+    def accounts(self) -> int:
+        """Return how many accounts are held: for the seats, and spare ones."""
+        return self.wanted + math.ceil(SPARE_ACCOUNTS * self.wanted)
+
 
 async def halt_of(store: Store, workshop: WorkshopRecord) -> HaltView | None:
     """Return why no further seats of a workshop begin now; None: they do. Raises StoreError."""
@@ -452,6 +463,14 @@ def _since(before: SeatRow | None, since: datetime | None) -> datetime | None:
 def _is_silent(here: SeatPlace) -> bool:
     """Return whether a factory does not answer the link."""
     return here.problem is not None and here.problem.kind == "unreachable"
+
+
+def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
+    """Return whether all accounts that a place is to have are held and clean, as far as the link has said so."""
+    here = seen.get(share.place.factory)
+    if here is None:
+        return False
+    return here.accounts is None or here.accounts.ready >= min(share.accounts, here.accounts.pool)
 
 
 def _room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:

@@ -4,6 +4,9 @@ A held account is lent to the people of that workshop only. It is wiped before i
 and after the workshop's project has ended and nothing runs under it any more. An account whose wipe fails is lent to
 nobody, and is wiped again later. An account that was lent for a rehearsal of the workshop is wiped and given back as
 soon as that is over, whether or not the class has begun.
+
+Seats come before spare accounts: a workshop that cannot hold an account for each of its seats gets those that another
+one holds beyond its own seats, if nobody has them.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from functools import partial
 from sqlalchemy import select
 
 from factorycommon.models import Project, ProjectId, Slug
-from factorycommon.models.workshops import RehearsedProject
+from factorycommon.models.workshops import ClassProject, RehearsedProject
 from factorycommon.models.workshops.seats import HeldAccounts
 from factorylink.ledger import schema
 from factorylink.ledger.ledger import Ledger
@@ -45,6 +48,7 @@ class AccountHolds:
         self._projects = projects
         self._factories = factories
         self._lock = asyncio.Lock()
+        self._short: dict[tuple[ProjectId, Slug], int] = {}  # how many could be held, if too few: it is logged once
 
     async def load(self) -> None:
         """Load the holds from the ledger. Raises LedgerError."""
@@ -117,7 +121,7 @@ class AccountHolds:
 
     async def _hold(self, project: Project, factory: Slug, pool: Sequence[str], count: int) -> None:
         people = self._people(project.id)
-        mine = [a for a in pool if self._holds(project.id, (factory, a)) and (factory, a) not in self._leases.failed]
+        mine = [a for a in pool if self._counts_as_held(project.id, (factory, a))]
         others = [a for a in pool if self._is_left((factory, a)) or self._is_free(factory, a, people)]
 
         def order(account: str) -> tuple[bool, bool, bool]:
@@ -129,9 +133,44 @@ class AccountHolds:
             hold = Hold(project.id, people)
             await self._ledger.write(partial(write_hold, factory=factory, account=account, hold=hold))
             self._leases.holds[factory, account] = hold
-        held = sum(self._holds(project.id, (factory, account)) for account in pool)
-        if held < count:
+        if isinstance(project, ClassProject):
+            held = sum(self._counts_as_held(project.id, (factory, account)) for account in pool)
+            for account in self._spares(project.id, factory, pool)[: max(0, min(count, project.seats) - held)]:
+                other = self._leases.holds[factory, account].project
+                if await self._leases.pass_on(factory, account, Hold(project.id, people)):
+                    log.info("The account %s at %s, spare for %s, is held for %s", account, factory, other, project.id)
+        held = sum(self._counts_as_held(project.id, (factory, account)) for account in pool)
+        if held < count and self._short.get((project.id, factory)) != held:
             log.warning("Of %d accounts at %s, %d can be held for %s", count, factory, held, project.id)
+        self._short[project.id, factory] = held
+
+    def _spares(self, project: ProjectId, factory: Slug, pool: Sequence[str]) -> list[str]:
+        """Return the accounts of a pool that other classes hold beyond what their seats need, and that none of their
+        people has: clean ones first."""
+        held: dict[ProjectId, list[str]] = {}
+        for (place, account), hold in self._leases.holds.items():
+            key = place, account
+            if place == factory and hold.project != project and self._counts_as_held(hold.project, key):
+                held.setdefault(hold.project, []).append(account)
+        found: list[str] = []
+        for other, accounts in held.items():
+            theirs = self._projects.get(other)
+            if not isinstance(theirs, ClassProject):
+                continue
+            of_staff = sum(self._leases.lent_to(factory, account) in theirs.staff for account in accounts)
+            idle = [account for account in accounts if account in pool and self._is_unused(factory, account)]
+            idle.sort(key=lambda account: self._leases.holder(factory, account) is not None)
+            found += idle[: max(0, len(accounts) - of_staff - theirs.seats)]
+        return sorted(found, key=lambda account: self._leases.holder(factory, account) is not None)
+
+    def _is_unused(self, factory: Slug, account: str) -> bool:
+        """Return whether none of the people for whom an account is held has it."""
+        hold = self._leases.holds[factory, account]
+        return self._leases.lent_to(factory, account) not in hold.people and self._leases.is_idle(factory, account)
+
+    def _counts_as_held(self, project: ProjectId, key: _Key) -> bool:
+        """Return whether an account is held for the class of a project, and can be used or will be after its wipe."""
+        return self._holds(project, key) and key not in self._leases.failed
 
     def _clean(self, key: _Key) -> None:
         """Wipe a held account in which somebody else's files may be."""

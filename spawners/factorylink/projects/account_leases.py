@@ -15,6 +15,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -216,6 +217,20 @@ class AccountLeases:
     def holder(self, factory: Slug, account: str) -> str | None:
         """Return the person whose files may be in the account; None if it is clean."""
         return None if (factory, account) in self._untouched else self._leases.get((factory, account))
+
+    def lent_to(self, factory: Slug, account: str) -> str | None:
+        """Return the person to whom the account was lent last, also if they have not used it; None: it is clean."""
+        return self._leases.get((factory, account))
+
+    async def pass_on(self, factory: Slug, account: str, hold: Hold) -> bool:
+        """Hold an account for another workshop, unless one of the first one's people has got it meanwhile; return
+        whether that was done. Raises LedgerError."""
+        async with self._lock:
+            if self._kept(factory, account) or not self.is_idle(factory, account):
+                return False
+            await self._ledger.write(partial(write_hold, factory=factory, account=account, hold=hold))
+            self.holds[factory, account] = hold
+            return True
 
     def is_idle(self, factory: Slug, account: str) -> bool:
         """Return whether nothing runs or begins under the account."""

@@ -95,9 +95,10 @@ class RehearsalWindow(Model):
 
 
 class ClassProject(Project):
-    """The project of a workshop. ``staff``: those of its people who run it and have no seat; each of them may use
-    ``staff_gpu_hours`` of its GPU-hours, None: as much as there is."""
+    """The project of a workshop. ``seats``: of the class; ``staff``: those of its people who run it and have no seat;
+    each of them may use ``staff_gpu_hours`` of its GPU-hours, None: as much as there is."""
 
+    seats: int = Field(ge=1, le=MOST_SEATS)
     staff: frozenset[Person] = frozenset()
     staff_gpu_hours: GpuHourLimit | None = None
 
@@ -188,6 +189,7 @@ class WorkshopProject(Model):
             person_gpu_hours=each,
             max_hours=longest,
             factories=found,
+            seats=self.seats,
             staff=frozenset(self.staff),
             staff_gpu_hours=of_staff,
         )
