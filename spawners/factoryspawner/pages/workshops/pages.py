@@ -316,7 +316,7 @@ class WorkshopPage(WorkshopHandler):
     @web.authenticated
     async def get(self, slug: str) -> None:
         """Answer HTML. Query: ``done``: what was just done; ``code``: the key of a code that is shown once."""
-        await self._show(slug, DONE.get(self.get_query_argument("done", ""), ""), {})
+        await self._show(slug, self.get_query_argument("done", ""), {})
 
     @web.authenticated
     async def post(self, slug: str) -> None:
@@ -381,7 +381,8 @@ class WorkshopPage(WorkshopHandler):
                 raise web.HTTPError(400, _NOT_UNDERSTOOD)
         return {"done": order}
 
-    async def _show(self, slug: str, done: str, wrong: dict[str, str]) -> None:
+    async def _show(self, slug: str, order: str, wrong: dict[str, str]) -> None:
+        """Show a workshop. ``order``: what was done right before; ``wrong``: by field, why nothing was done."""
         try:
             workshop = await self.client.one(self.caller, slug)
             staff = "see-people" in workshop.may
@@ -394,6 +395,8 @@ class WorkshopPage(WorkshopHandler):
         moving = await self._moving(slug) if "move" in workshop.may else None
         helped = await self._help(workshop)
         seating = await self._seating(slug) if staff and workshop.state in ("warming", "open") else None
+        submitted = workshop.staff is not None and workshop.staff.submitted is not None
+        waits = workshop.state == "draft" and submitted and "approve" not in workshop.may
         await self.show(
             "workshop.html",
             workshop=workshop,
@@ -409,7 +412,9 @@ class WorkshopPage(WorkshopHandler):
             helped=helped,
             most_question=MOST_QUESTION,
             tests=TESTS,
-            done=done,
+            waits=waits,
+            # the page says that it waits as long as it does, so it is not said twice
+            done="" if waits and order == "submit" else DONE.get(order, ""),
             wrong=wrong,
             closing=await self._closing(workshop),
             rehearsals=await self._rehearsals(workshop) if staff else None,
