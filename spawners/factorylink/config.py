@@ -358,6 +358,11 @@ class LinkConfig(Model):
     factories: dict[Slug, Access]
 
     @property
+    def kept_workshops(self) -> Path:
+        """Return the link's copy of the last good table of workshops' projects."""
+        return self.state_dir / "workshops.last-good.json"
+
+    @property
     def last_backup(self) -> Path:
         """Return the path of the empty file that each successful backup writes; its modification time is the backup's
         time."""

@@ -20,6 +20,11 @@ from factoryoperator.gateway import Gateway
 from workshops.config import WorkshopsConfig
 from workshops.store import migrations
 
+_UNREADABLE = (
+    "this release's link cannot read this, and uses the last table that it could read: classes go on, and nothing of "
+    "them changes. Install the same release for the link and for the workshops service"
+)
+
 
 def workshops_file(gateway: Gateway) -> Iterator[Finding]:
     """Check workshops.yaml, and that hub and link know the same service."""
@@ -39,7 +44,8 @@ def workshops_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 def pools(gateway: Gateway) -> Iterator[Finding]:
-    """Check the pools of workshops against the catalogue and link.yaml, and the ids of projects."""
+    """Check the pools of workshops against the catalogue and link.yaml, the ids of projects, and that this release's
+    link can read the table of workshops' projects."""
     config = gateway.link.config
     if config is None or config.workshops is None:
         return
@@ -51,6 +57,12 @@ def pools(gateway: Gateway) -> Iterator[Finding]:
         workshop_table.read_pools(config.workshops.pools, known, config.factories)
     except CatalogueError as error:
         yield from of_lines(error.problems)
+    try:
+        workshop_table.read_table(config.workshops.table)
+    except CatalogueError as error:
+        # no mistake in the configuration, which would prevent an upgrade: the service writes the table when it starts
+        for found in of_lines(error.problems):
+            yield note(found.where, f"{found.said}: {_UNREADABLE}")
     if config.projects is None:
         return
     try:

@@ -85,6 +85,16 @@ def test_a_mistake_is_named(
     assert (code, says in said) == (1, True), said
 
 
+def test_a_table_that_the_link_cannot_read_is_named_and_prevents_no_upgrade(
+    configured: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured.write("table.json", '{"projects": [], "colour": "red"}')
+    code = configured.check("--offline")
+    said = capsys.readouterr().out
+    assert (code, "table.json: colour: Extra inputs are not permitted" in said) == (0, True), said
+    assert "classes go on" in said
+
+
 def test_a_token_that_others_read_or_that_differs_is_named(
     configured: Configured, capsys: pytest.CaptureFixture[str]
 ) -> None:

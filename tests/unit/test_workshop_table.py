@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factorycommon.models import GUEST, BatchRequest, Project, ProjectAt
-from factorycommon.models.workshops import shares
+from factorycommon.models.workshops import ClassProject, shares
 from factorycommon.service.yaml_file import CatalogueError
 from factorylink.config import Access, WorkshopFiles
 from factorylink.ledger.ledger import Ledger
@@ -130,6 +130,64 @@ async def test_a_table_that_asks_for_more_is_refused_whole(
     assert "the last good ones are used" in caplog.text
     files.files.table.write_text("{")
     assert list(await files.read() or ()) == ["workshop-w-1"]
+
+
+async def test_a_table_of_the_release_before_is_read(files: Files) -> None:
+    def before(slug: str, **fields: Any) -> dict[str, Any]:
+        return {key: value for key, value in workshop(slug, gpu_hours=30, **fields).items() if key != "seats"}
+
+    people = [NAME, "ada", "ben", "tina"]
+    files.write(
+        before("led", members=people, managers=["tina"]),
+        before("run", members=people, managers=["tina"], staff=["tina", "ben"]),
+        before("empty", members=["tina"], managers=["tina"]),
+    )
+    found = await files.read()
+    assert found is not None
+    assert {name: one.seats for name, one in found.items() if isinstance(one, ClassProject)} == {
+        "workshop-led": 3, "workshop-run": 2, "workshop-empty": 1,
+    }  # fmt: skip
+    assert found["workshop-led"].share("ada") == 10
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        lambda text: text.replace('"seats"', '"colour": "red", "seats"'),  # of a newer service
+        lambda text: text[:40],  # of one that died while it wrote, if it wrote in place
+        lambda text: text.replace('"seats": 5', '"seats": "many"'),
+    ],
+)
+async def test_a_table_that_the_link_cannot_read_ends_no_class_also_after_a_restart(
+    tmp_path: Path, newer: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    made, files = World(tmp_path), Files(tmp_path)
+    files.write(workshop())
+    kept = tmp_path / "kept.json"
+
+    def read_anew() -> WorkshopTable:
+        return WorkshopTable(files.files, {"one": factory()}, {"one": Access()}, kept)
+
+    made.workshops = read_anew()
+    await made.up()
+    try:
+        await made.put(user=NAME, hours=1)
+        files.files.table.write_text(newer(files.files.table.read_text()))
+        await made.projects.refresh()
+        assert f"{files.files.table}: " in caplog.text
+        assert "the last good ones are used" in caplog.text
+        await made.down()
+        made.workshops = read_anew()  # a new process
+        await made.up()
+        await made.projects.refresh()
+        until = made.projects.until(NAME, "workshop-w-1", "one")
+        assert until is not None and until > clock.now() + timedelta(hours=9)  # the session goes on
+        assert (await made.put(OTHER, "ada", hours=1, project="workshop-w-1")).state == "pending"
+        files.write(workshop(members=[NAME]))  # by a service of this release
+        await made.projects.refresh()
+        assert (await refusal(made, session_id="e" * 32, user="ada", project="workshop-w-1"))[0] == "project-not-yours"
+    finally:
+        await made.down()
 
 
 async def test_a_rehearsal_is_its_people_s_for_its_minutes_only(

@@ -135,7 +135,9 @@ def _build(
     known, ours = federation.factories, config.factories
     refuse = workshop_table.reserved if config.workshops is not None else lambda _projects: ()
     table = None if config.projects is None else YamlTable(config.projects, known, ours, refuse)
-    workshops = None if config.workshops is None else WorkshopTable(config.workshops, known, ours)
+    workshops = (
+        None if config.workshops is None else WorkshopTable(config.workshops, known, ours, config.kept_workshops)
+    )
     public_key = ssh_key.export_public_key().decode().split()[1]
     factories_here = OfferedFactories(ledger, offered, federation)
     parts = assemble(config, ledger, identity, factories_here, doors, public_key, table, workshops)

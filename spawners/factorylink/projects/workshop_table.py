@@ -1,13 +1,15 @@
 """The second project table: the projects of workshops, from the file that the workshops service writes.
 
 The service says who is in a workshop and until when; the operator's file of pools says what that may cost. If the
-service is away, the file stays as it is, so the workshops go on.
+service is away, the file stays as it is, so the workshops go on. If a service of another release writes what this link
+cannot read, the last good table counts, of which the link keeps a copy for its next start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -33,14 +35,19 @@ TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 class WorkshopTable:
     """The projects of workshops. Both files are read again when they change, and when a rehearsal begins or ends;
     ``projects`` is None until they could be read for the first time. The pools are checked against ``factories``, the
-    catalogue."""
+    catalogue. ``kept``: the link's own copy of the last good table; None: it keeps none."""
 
     def __init__(
-        self, files: WorkshopFiles, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
+        self,
+        files: WorkshopFiles,
+        factories: Mapping[Slug, Factory],
+        accesses: Mapping[Slug, Access],
+        kept: Path | None = None,
     ) -> None:
         self._files = files
         self._factories = factories
         self._accesses = accesses
+        self._kept = kept
         self._read: tuple[Looks, Looks] | None = None
         self._good: tuple[WorkshopProjects, WorkshopPools] | None = None  # the last good contents of both
         self._next: datetime | None = None  # when these say something else
@@ -67,10 +74,40 @@ class WorkshopTable:
         try:
             self._good = await asyncio.to_thread(load, self._files, self._factories, self._accesses)
         except CatalogueError as error:
-            kept = "nothing starts for a workshop" if self.projects is None else "the last good ones are used"
+            if self._good is None and self._kept is not None:
+                self._good = await asyncio.to_thread(self._read_kept, self._kept)
+            kept = "nothing starts for a workshop" if self._good is None else "the last good ones are used"
             log.error("The projects of workshops cannot be used, and %s:\n%s", kept, error)  # noqa: TRY400
             return False
+        if self._kept is not None:
+            await asyncio.to_thread(_keep, self._kept, self._good[0])
         return True
+
+    def _read_kept(self, kept: Path) -> tuple[WorkshopProjects, WorkshopPools] | None:
+        """Return the contents of the link's copy, and the pools; None if one of them cannot be used."""
+        if not kept.exists():
+            return None
+        try:
+            return read_table(kept), read_pools(self._files.pools, self._factories, self._accesses)
+        except CatalogueError as error:
+            log.warning("The last good projects of workshops cannot be used either:\n%s", error)
+            return None
+
+
+def _keep(path: Path, table: WorkshopProjects) -> None:
+    """Store a copy of the table. Without one, the link works all the same."""
+    content = table.model_dump_json(exclude_none=True).encode()
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        log.warning("No copy of the projects of workshops is kept: %s", error)
 
 
 def load(
@@ -81,7 +118,7 @@ def load(
     A table that is not there yet has no projects: the service has not written it.
     """
     pools = read_pools(files.pools, factories, accesses)
-    return _table(files.table), pools
+    return read_table(files.table), pools
 
 
 def projects_of(
@@ -166,7 +203,8 @@ def _problems(pool: WorkshopPool, factories: Mapping[Slug, Factory], accesses: M
     return found
 
 
-def _table(path: Path) -> WorkshopProjects:
+def read_table(path: Path) -> WorkshopProjects:
+    """Return the contents of a table; none if it is not there. Raises CatalogueError."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -130,9 +130,10 @@ def shares(
 
 class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link. ``staff``: those of its people who have no
-    seat; ``begins`` and ``ends``: when its people may run anything; ``seats``: of the class; ``person_gpu_hours``: what
-    its trainer wants each person to use at most, None: an equal share (``shares``); ``rehearsal``: in which some of its
-    people may run something earlier."""
+    seat; ``begins`` and ``ends``: when its people may run anything; ``seats``: of the class, missing in tables of the
+    release before this one: as many as people who do not run it; ``person_gpu_hours``: what its trainer wants each
+    person to use at most, None: an equal share (``shares``); ``rehearsal``: in which some of its people may run
+    something earlier."""
 
     id: WorkshopProjectId
     title: str = Field(default="", max_length=200)
@@ -147,6 +148,19 @@ class WorkshopProject(Model):
     max_hours: Hours | None = None
     factories: dict[Slug, WorkshopProjectPlace] = Field(min_length=1, max_length=20)
     rehearsal: RehearsalWindow | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_seats(cls, given: Any) -> Any:
+        """Fill in the seats that a service of the release before did not write."""
+        if not isinstance(given, dict) or "seats" in given:
+            return given
+        members, managers, staff = (given.get(key, ()) for key in ("members", "managers", "staff"))
+        if not all(isinstance(one, list | tuple) for one in (members, managers, staff)):
+            return given  # refused by the fields
+        runs_it = {one for one in (*managers, *staff) if isinstance(one, str)}
+        seated = sum(isinstance(one, str) and one not in runs_it for one in members)
+        return {**given, "seats": min(max(1, seated), MOST_SEATS)}
 
     def project(
         self,
