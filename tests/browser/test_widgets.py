@@ -8,11 +8,12 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, TimeoutError, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, TimeoutError, WebSocket, expect
 
 from tests.browser.conftest import end_sessions
 from tests.browser.test_first_session import log_in
@@ -23,11 +24,26 @@ USER = "ada"
 AXE = Path(__file__).resolve().parents[2] / "extensions/lab/node_modules/axe-core/axe.min.js"
 
 
+def _say(message: ConsoleMessage) -> None:
+    if message.type in ("warning", "error"):
+        print(f"{datetime.now():%H:%M:%S} {message.type}: {message.text[:500]}")
+
+
+def _follow(connection: WebSocket) -> None:
+    """Print when a connection to a kernel begins and ends."""
+    if "/channels" in connection.url:
+        name = connection.url[-12:]
+        print(f"{datetime.now():%H:%M:%S} kernel connection {name} begins")
+        connection.on("close", lambda _: print(f"{datetime.now():%H:%M:%S} kernel connection {name} ends"))
+
+
 class Lab:
     """A notebook in JupyterLab; its cells run one after another."""
 
     def __init__(self, page: Page, gateway: Gateway, server: str) -> None:
         self.page = page
+        page.on("console", _say)  # pytest shows it if the test fails
+        page.on("websocket", _follow)
         page.goto(f"{gateway.root}/user/{USER}/{server}/lab/workspaces/{uuid.uuid4().hex}")
         page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
