@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from factorycommon.models.base import Hours, Model, Person, ServerName, SessionId, Slug, UnixAccount
+from factorycommon.models.base import Hours, Model, Occupant, ServerName, SessionId, Slug, UnixAccount
 from factorycommon.models.bodies import MessageText, MessageTexts, Problem, Until
 from factorycommon.models.sessions import EndReason, SessionState, Words
 from factorycommon.models.workshops import MOST_SEATS
@@ -20,13 +20,14 @@ MOST_ACCOUNTS = 10_000  # of one pool
 
 
 class SeatBody(Model):
-    """One seat to begin. ``session``: the id of its session, which the service has chosen and stored before it asks, so
-    that the same seat asked for twice is one job; ``hours``: the longest session; ``environment`` None: the default;
-    ``moved``: when the trainer moved the seat to this factory: the person's sessions of this workshop at other places
-    that are older end, as soon as it is known that the seat may begin here; None: it was not moved."""
+    """One seat to begin. ``person``: whose seat it is, in a rehearsal perhaps a robot; ``session``: the id of its
+    session, which the service has chosen and stored before it asks, so that the same seat asked for twice is one job;
+    ``hours``: the longest session; ``environment`` None: the default; ``moved``: when the trainer moved the seat to
+    this factory: the person's sessions of this workshop at other places that are older end, as soon as it is known that
+    the seat may begin here; None: it was not moved."""
 
     session: SessionId
-    person: Person
+    person: Occupant
     server: ServerName = ""
     factory: Slug
     size: Slug
