@@ -66,10 +66,10 @@ class AccountHolds:
     async def hold(self, project: Project, accounts: Mapping[Slug, int]) -> None:
         """Hold so many accounts of a project's pools at each factory, or all that others leave. Wipes begin at once.
 
-        In a rehearsal they are held until that is over, and never more than have a seat in it. Raises LedgerError.
+        In a rehearsal they are held until that is over, and for its robots only. Raises LedgerError.
         """
         if isinstance(project, RehearsedProject):
-            accounts = {factory: min(count, len(project.members)) for factory, count in accounts.items()}
+            accounts = {factory: min(count, project.robots) for factory, count in accounts.items()}
         async with self._lock:
             for factory, count in accounts.items():
                 at = project.factories.get(factory)
@@ -204,10 +204,10 @@ class AccountHolds:
         return (holder is None or wipes) and self._leases.is_idle(*key)
 
     def _holds(self, project: Project, key: _Key) -> bool:
-        """Return whether an account is held for the class of a project, or for its rehearsal while that goes on."""
+        """Return whether an account is held for the class of a project, or for its robots while they rehearse."""
         hold = self._leases.holds.get(key)
-        rehearses = isinstance(project, RehearsedProject)
-        return hold is not None and hold.project == project.id and hold.rehearsal == rehearses
+        of_robots = isinstance(project, RehearsedProject) and project.robots > 0
+        return hold is not None and hold.project == project.id and hold.rehearsal == of_robots
 
     def _people(self, project_id: ProjectId) -> frozenset[str]:
         project = self._projects.get(project_id)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import Choice, MessageBody, Problem, Project, SeatRequest, Session, is_robot
+from factorycommon.models.workshops import RehearsedProject
 from factorycommon.models.workshops.seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody, SeatsView
 from factorylink.config import Access, SshTransportSettings, WrapperCredentials
 from factorylink.problems import ProblemError, conflict, forbidden, limit
@@ -120,7 +121,7 @@ class WorkshopSeats:
             connection = self._factories.get(factory_id)
             if connection is not None:
                 found.append(self._place(project, connection))
-        return SeatPlaces(places=tuple(found))
+        return SeatPlaces(places=tuple(found), rehearses=isinstance(project, RehearsedProject))
 
     def _place(self, project: Project, connection: FactoryConnection) -> SeatPlace:
         connection.site.look()  # so that its reservations are known when seats begin

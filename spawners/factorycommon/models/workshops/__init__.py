@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from factorycommon.models.base import Hours, Model, Occupant, Person, Slug, UnixAccount, Word, robot_names
+from factorycommon.models.base import Hours, Model, Occupant, Person, Slug, UnixAccount, Word, is_robot, robot_names
 from factorycommon.models.projects import Project, ProjectAt, SiteAccounts, Time
 
 PREFIX = "workshop-"  # the ids of workshops' projects begin with it, and those of no other project do
@@ -123,6 +123,11 @@ class RehearsedProject(ClassProject):
     that is lent to one of them now is emptied after the rehearsal. No other project has robots among its members."""
 
     members: tuple[Occupant, ...] = ()
+
+    @property
+    def robots(self) -> int:
+        """Return how many robots may have a seat in it."""
+        return sum(is_robot(one) for one in self.members)
 
 
 def shares(

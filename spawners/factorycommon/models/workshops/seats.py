@@ -114,6 +114,8 @@ class SeatPlace(Model):
 
 
 class SeatPlaces(Model):
-    """Answer to ``GET /projects/{project}/seats``."""
+    """Answer to ``GET /projects/{project}/seats``. ``rehearses``: a rehearsal of the workshop goes on, so all
+    seats are those of the rehearsal."""
 
+    rehearses: bool = False
     places: tuple[SeatPlace, ...] = Field(max_length=20)
