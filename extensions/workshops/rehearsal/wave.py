@@ -47,7 +47,7 @@ _NOT_YET = "not-in-workshop"  # the refusal of a robot by a link that has not re
 _ENDED = (SeatProgress.FAILED, SeatProgress.REFUSED)
 _SETTLED = (SeatProgress.RUNNING, *_ENDED)
 _OPERATORS = N_("Ask this gateway's operators.")
-_LONGER = N_("Let the workshop warm up earlier, or warm it up by hand.")
+_LONGER = N_("Warm it up by hand earlier, or ask this gateway’s operators to let classes warm up for longer.")
 _AS_ON_THE_DAY = N_("On the day, they are asked for again.")
 
 
@@ -272,10 +272,10 @@ def _lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveE
     else:
         said = Message(
             "wave-up",
-            "{up} of {seats} seats could be opened: half of them within {p50} seconds, 95 % within {p95}, the slowest "
-            "after {slowest}. All of it took {all} seconds.",
+            "{up} of {seats} seats could be opened: half of them within {half} seconds, 95 % within {most}, the "
+            "slowest after {slowest}. All of it took {all} seconds.",
         )
-        times = {"p50": found.p50, "p95": found.p95, "slowest": found.slowest, "all": found.seconds}
+        times = {"half": found.p50, "most": found.p95, "slowest": found.slowest, "all": found.seconds}
         text = said.format(**parts, **{name: math.ceil(value) for name, value in times.items()})
         yield _line("wave", "green" if found.up == found.seats else "yellow" if is_early else colour, text)
     if found.halted:
