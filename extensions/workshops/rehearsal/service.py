@@ -311,11 +311,12 @@ class Rehearsals:
         now = self._now()
         here = (await self._places(workshop)).get(place.factory)
         found: WaveSummary | None = None
+        seats: tuple[RehearsedSeat, ...] = ()
         if row.kind == "wave":
             robots = wave.settled(row.seats, end)
             found = wave.summary(robots, halted=wave.is_halted(row.seats, now))
             minutes = math.floor(((row.until or now) - row.at - wave.SLACK - trial.STAY) / timedelta(minutes=1))
-            lines, seats = wave.lines(found, workshop.warm_minutes, minutes, end), ()
+            lines = wave.lines(found, workshop.warm_minutes, minutes, end)
             rate = None if found.halted or end != WaveEnd() else wave.rate(robots)
         elif end != WaveEnd():
             seats, rate = row.seats, None
