@@ -230,10 +230,11 @@ async def test_a_robot_whose_seat_ends_while_it_should_stay_has_failed(tmp_path:
         stage.link.runs = set(stage.robots)
         await stage.rehearsals.begin(TINA, stage.slug, WAVE)
         await stage.go(seconds=1)
-        stage.link.ended = {stage.robots[3]}
+        stage.link.ended = set(stage.robots[3:])
         done = await stage.go(minutes=2)
         assert done.wave is not None
-        assert (done.colour, done.wave.up, done.wave.failed) == ("red", 5, 1)
+        assert (done.colour, done.wave.up, done.wave.failed) == ("red", 3, 3)
+        assert not done.wave.halted  # all had been asked for
 
 
 async def test_seats_that_never_come_up_are_late_and_red(tmp_path: Path) -> None:

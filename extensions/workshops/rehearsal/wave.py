@@ -196,13 +196,22 @@ def _facts(seats: Sequence[RehearsedSeat], now: datetime) -> list[SeatFacts]:
         SeatFacts(
             person=one.person,
             number=number,
-            state=None if not one.wave else SeatProgress.OVER if one.state == SeatProgress.REFUSED else one.state,
+            state=_progress(one),
             wave=one.wave,
             asked=(one.asked or now) if one.wave else None,
             attempts=ATTEMPTS,
         )
         for number, one in enumerate(seats, 1)
     ]
+
+
+def _progress(seat: RehearsedSeat) -> SeatProgress | None:
+    """Return how far a seat is, as on the day: what happens after it came up is no matter of the waves."""
+    if not seat.wave:
+        return None
+    if seat.ran is not None:
+        return SeatProgress.RUNNING
+    return SeatProgress.OVER if seat.state == SeatProgress.REFUSED else seat.state
 
 
 # --- what it says
