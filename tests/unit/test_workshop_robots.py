@@ -100,7 +100,7 @@ def test_no_person_is_given_the_name_of_a_robot(make: Any, name: str) -> None:
 def test_nobody_logs_in_with_the_name_of_a_robot(kind: type[NamesOfPeople]) -> None:
     """JupyterHub asks this at each login, for each name of its settings, and for each user that its API makes."""
     authenticator = kind.__new__(kind)
-    PasswordAuthenticator.__base__.__init__(authenticator)  # type: ignore[misc]  # without files of a login
+    PasswordAuthenticator.__base__.__init__(authenticator)  # without files of a login
     for name in NAMES:
         assert not authenticator.validate_username(name)
     for name in ("ada", "robotics", "robot", "guest.ada.abcdef", "my.robot.1"):
@@ -278,7 +278,7 @@ async def rehearsed(tmp_path: Path) -> AsyncIterator[Rehearsed]:
     world.config.factories["one"] = access.model_copy(update=wiping)
     await world.up()
     place = world.factories["one"]
-    rules = SiteRules(version="1", url="https://site.example/rules")
+    rules = SiteRules(version="1", text="Be kind.")
     ruled = place.factory.model_copy(update={"site": place.factory.site.model_copy(update={"rules": rules})})
     world.factories.offered = {"one": dataclasses.replace(place, factory=ruled)}
     transport = httpx.ASGITransport(app=world.parts.workshops_app())
@@ -335,7 +335,7 @@ async def test_an_environment_that_a_door_did_not_take_is_sent_again(rehearsed: 
             raise Unreachable("The door is away.")
         await send(*args)
 
-    rehearsed.world.doors.send_environment = lost  # type: ignore[method-assign]
+    rehearsed.world.doors.send_environment = lost  # type: ignore[assignment,method-assign]
     fails = [False, True]
     session = f"{1:032x}"
     job = (await rehearsed.world.session(session)).job
@@ -458,7 +458,7 @@ async def test_nothing_else_starts_for_a_robot(rehearsed: Rehearsed) -> None:
 async def test_the_hub_s_own_socket_names_no_robot(tmp_path: Path) -> None:
     async with served(tmp_path) as link:
         body = {"user": ROBOT, "choice": {"factory": "one"}}
-        person = PersonBody(access=AccessStatus(terms="2026-01")).model_dump(mode="json")
+        person = PersonBody(groups=frozenset(), access=AccessStatus(terms="2026-01")).model_dump(mode="json")
         transport = httpx.AsyncHTTPTransport(uds=str(link.world.config.socket))
         async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:
             for method, path, content in (
@@ -542,6 +542,17 @@ async def test_accounts_that_cannot_be_emptied_are_not_lent_to_robots(rehearsed:
     rehearsed.world.factories.offered = {"one": dataclasses.replace(place, access=bare)}
     assert await rehearsed.refused() == "robot-no-wipe"
     assert rehearsed.world.account_leases._leases == {}
+
+
+async def test_where_people_have_accounts_of_their_own_robots_have_none(rehearsed: Rehearsed) -> None:
+    facts = (await rehearsed.http.get(f"/projects/{W}/rehearsal")).json()["places"][0]
+    assert facts["robots"]  # all share some accounts
+    place = rehearsed.world.factories["one"]
+    own = place.access.model_copy(update={"account_pool": (), "accounts": {"ada": "u-ada"}})
+    rehearsed.world.factories.offered = {"one": dataclasses.replace(place, access=own)}
+    facts = (await rehearsed.http.get(f"/projects/{W}/rehearsal")).json()["places"][0]
+    assert not facts["robots"]
+    assert await rehearsed.refused() == "no-account"
 
 
 async def test_a_rehearsal_of_people_holds_no_accounts_ahead(rehearsed: Rehearsed) -> None:

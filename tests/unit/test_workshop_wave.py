@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from factorycommon.models import Problem, robot_names
 from factorycommon.models.sessions import SessionState, Words
+from factorycommon.models.workshops import REHEARSAL
 from factorycommon.models.workshops.rehearsal import BookedNodes, RehearsedSize
 from factorycommon.models.workshops.seats import HeldAccounts, SeatAnswer, SeatPlace
 from factorycommon.service.problems import ProblemError
@@ -32,7 +33,7 @@ from workshops.models.rehearsal import (
     RehearsedSeat,
 )
 from workshops.models.seats import SeatProgress as P
-from workshops.rehearsal import proof, rows, trial, wave
+from workshops.rehearsal import proof, rows, wave
 from workshops.rehearsal.wave import WaveEnd
 from workshops.seats import waves
 
@@ -497,6 +498,7 @@ def size(**fields: Any) -> RehearsedSize:
     ("here", "budget", "says"),
     [
         ({"lends": True, "lendable": 4}, {}, "4 accounts of Machine are free now: 2 are missing."),
+        ({"robots": False}, {}, "At Machine people have accounts of their own, so robots have none."),
         ({"lends": True, "lendable": 9, "wipes": False}, {}, "lends accounts that cannot be emptied"),
         ({"lends": True, "lendable": 9, "agreed": ("pool_accounts", "prestart")}, {}, "that cannot be emptied"),
         ({}, {"gpu_hours": 1.5, "spent": 0.5, "reserved": 0.5},
@@ -599,7 +601,7 @@ async def test_waves_and_classes_never_want_more_seats_than_the_pool_has(tmp_pat
         await stage.rehearsals.look()
         now = stage.world.clock()
         times = {"opens": now + 31 * MINUTE, "starts": now + 2 * HOUR, "ends": now + 3 * HOUR, "closes": now + 4 * HOUR}
-        soon = {name: moment.isoformat() for name, moment in times.items()}
+        soon: dict[str, Any] = {name: moment.isoformat() for name, moment in times.items()}
         await stage.world.scheduled(seats=5, gpu_hours=50, **soon)
         with pytest.raises(ProblemError, match="Other classes have 13 of the 20 seats at Machine meanwhile: 5 are"):
             await stage.rehearsals.begin(TINA, other, WAVE)
@@ -629,7 +631,7 @@ async def test_the_table_gives_the_project_to_the_robots_for_its_minutes_only(tm
 
 async def finished(stage: Waved, *, ended: int) -> None:
     """Rehearse three seats, which is green, and the class, of which so many robots fail."""
-    stage.link.runs = {*(f"{trial.REHEARSAL}{number}" for number in (1, 2, 3)), *stage.robots}
+    stage.link.runs = {*(f"{REHEARSAL}{number}" for number in (1, 2, 3)), *stage.robots}
     await stage.begin()
     await stage.look(seconds=1)
     await stage.look(minutes=2)

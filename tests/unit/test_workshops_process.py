@@ -11,6 +11,7 @@ import stat
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -172,7 +173,12 @@ async def test_the_command_says_what_a_wave_costs_before_it_begins(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = BEGIN
-    given = {"number": 1, "factory": "one", "size": "gpu-1", "costs": WaveCost(seats=60, minutes=18, gpu_hours=18.01)}
+    given: dict[str, Any] = {
+        "number": 1,
+        "factory": "one",
+        "size": "gpu-1",
+        "costs": WaveCost(seats=60, minutes=18, gpu_hours=18.01),
+    }
     runs = RehearsalView(
         kind="wave", at=now, by="tina", until=now, wave=WaveSummary(seats=60, asked=30, up=20, failed=1)
     )

@@ -102,6 +102,9 @@ def check(
 
 
 def _check_accounts(seats: int, here: RehearsalPlace) -> None:
+    if not here.robots:
+        said = Message("wave-own-accounts", "At {machine} people have accounts of their own, so robots have none.")
+        raise conflict(said.format(machine=here.machine))
     if not here.lends:
         return
     if not here.wipes or "wipe" not in here.agreed:

@@ -88,6 +88,7 @@ def _place(
         lends=bool(at.site_accounts.pool),
         wipes=bool(access.account_wipe),
         lendable=holds.lendable(project, factory.id),
+        robots=holds.has_for_robots(project, factory.id),
         asked=connection.site.loads_at(),
         reservation=None if booked is None else _booked(booked, accounts, at.account),
         maintenance=tuple(

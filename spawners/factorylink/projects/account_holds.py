@@ -126,6 +126,11 @@ class AccountHolds:
         wipes = connection is not None and bool(connection.access.account_wipe)
         return sum(self._is_lendable(project, (factory, account), wipes) for account in at.site_accounts.pool)
 
+    def has_for_robots(self, project: Project, factory: Slug) -> bool:
+        """Return whether a robot would have an account at a factory of a project."""
+        at, connection = project.factories.get(factory), self._factories.get(factory)
+        return at is not None and connection is not None and self._leases.has_for_anybody(connection, at)
+
     async def _hold(self, project: Project, factory: Slug, pool: Sequence[str], count: int) -> None:
         people, rehearsal = self._people(project.id), isinstance(project, RehearsedProject)
         mine = [a for a in pool if self._holds(project, (factory, a)) and (factory, a) not in self._leases.failed]
