@@ -34,6 +34,7 @@ DEMOS = {
         "slurm/test_walltime.py",
         "slurm/test_workshop_accounts.py",
         "slurm/test_workshop_seats.py",
+        "slurm/test_workshop_wave.py",
         "timing/test_gateway.py",
         "timing/test_stopwatch.py",
     ),
