@@ -64,7 +64,12 @@ DEMOS = {
         "security/test_wrapper_ways_in.py",
     ),
     "pbs_gateway": ("pbs/test_sessions.py", "pbs/test_site.py"),
-    "class_gateway": ("timing/test_class_clusters.py", "timing/test_class_faults.py", "timing/test_class_move.py"),
+    "class_gateway": (
+        "timing/test_class_clusters.py",
+        "timing/test_class_faults.py",
+        "timing/test_class_move.py",
+        "timing/test_class_wave.py",
+    ),
 }
 
 # Files with the same fixture that use a demo of their own, since one process would have too much to do, or since they

@@ -104,7 +104,7 @@ def test_robots_take_all_seats_on_accounts_that_are_wiped_and_given_back(gateway
         eventually(lambda: not live(gateway, robots), 60, 0.5, "no robot is left")
         jobs = gateway.factories[FACTORY].jobs()
         assert not {one["job"] for one in sessions} & set(jobs)
-        for name in lent.names[POOL]:
+        for name in sorted(one["account"] for one in sessions):
             eventually(lambda n=name: left(gateway, lent, n) == "", WIPED_SECONDS, 1, f"{name} is empty")  # type: ignore[misc]
 
         def free() -> bool:

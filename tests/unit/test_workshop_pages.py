@@ -21,6 +21,7 @@ from factorycommon.models.sessions import Words
 from factorycommon.models.workshops.help import HandBody, LookBody
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
+from tests.unit.rehearsal_stage import RehearsedLink
 from tests.unit.serving import serving
 from tests.unit.test_workshop_help import HOSTILE, png
 from tests.unit.workshops_world import BEGIN, SECRET, WorkshopsWorld, body, workshops_world
@@ -575,7 +576,7 @@ async def test_rehearsals_are_shown_in_words_with_what_to_do(
 
 
 async def test_a_rehearsal_of_the_whole_class_is_shown_and_stopped_without_a_script(
-    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
+    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = (await created(bob)).split("?")[0]
     slug = path.split("/")[-1]
@@ -583,6 +584,12 @@ async def test_a_rehearsal_of_the_whole_class_is_shown_and_stopped_without_a_scr
     await world.clockwork.look()
     page = (await bob.get(f"{path}/rehearsal")).text
     assert 'name="kind" value="wave"' in page
+    assert "GPU-hours of the budget" not in page  # without a link it is not known what it costs
+    with monkeypatch.context() as patched:
+        patched.setattr(world.rehearsals, "_link", RehearsedLink())
+        page = (await bob.get(f"{path}/rehearsal")).text
+    assert "The whole class, 2 seats: at most 0.6 GPU-hours of the budget, and 16 minutes." in page
+    assert 'aria-describedby="fg-costs-1"' in page
     refused = await send(bob, f"{path}/rehearsal", place="1", kind="wave")
     assert (refused.status_code, "it has no link socket" in refused.text) == (409, True)
     nothing = await send(bob, f"{path}/rehearsal", order="stop")

@@ -204,7 +204,7 @@ async def test_the_command_says_what_a_wave_costs_before_it_begins(
     assert capsys.readouterr().out.splitlines() == [
         "20 of 60 can be opened, 1 failed, 0 were refused",
         f"plan A, one, wave: green, 2026-11-28 08:00 UTC (tina) {'a' * 12}",
-        "  green   60 of 60 seats could be opened.",
+        "green   60 of 60 seats could be opened.",
     ]
 
 
