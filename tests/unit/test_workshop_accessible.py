@@ -28,6 +28,7 @@ from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
 from workshops.models.rehearsal import RehearsalLine, RehearsalResult
 from workshops.models.room import SeatActView
+from workshops.models.seats import SeatProgress
 from workshops.rehearsal import proof, rows, trial, wave
 from workshops.store.hand_table import HandRecord
 from workshops.store.rehearsal_table import RehearsalRow
@@ -114,8 +115,8 @@ async def rehearsed(world: WorkshopsWorld, slug: str) -> str:
     signed = RehearsalRow(slug, "two", "dry", now, "bob", result=result, signature=proof.sign(SECRET, result))
     why = Words(code="x", what=f"It broke. {HOSTILE}")
     changed: tuple[dict[str, Any], ...] = (
-        {"wave": 1, "state": "running", "asked": now, "ran": now},
-        {"wave": 1, "state": "failed", "why": why},
+        {"wave": 1, "state": SeatProgress.RUNNING, "asked": now, "ran": now},
+        {"wave": 1, "state": SeatProgress.FAILED, "why": why},
         {"wave": 1},
         {},
     )
