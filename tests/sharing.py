@@ -34,6 +34,7 @@ DEMOS = {
         "slurm/test_walltime.py",
         "slurm/test_workshop_accounts.py",
         "slurm/test_workshop_seats.py",
+        "slurm/test_workshop_wave.py",
         "timing/test_gateway.py",
         "timing/test_stopwatch.py",
     ),
@@ -63,7 +64,12 @@ DEMOS = {
         "security/test_wrapper_ways_in.py",
     ),
     "pbs_gateway": ("pbs/test_sessions.py", "pbs/test_site.py"),
-    "class_gateway": ("timing/test_class_clusters.py", "timing/test_class_faults.py", "timing/test_class_move.py"),
+    "class_gateway": (
+        "timing/test_class_clusters.py",
+        "timing/test_class_faults.py",
+        "timing/test_class_move.py",
+        "timing/test_class_wave.py",
+    ),
 }
 
 # Files with the same fixture that use a demo of their own, since one process would have too much to do, or since they

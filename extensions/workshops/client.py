@@ -278,6 +278,10 @@ class WorkshopsClient:
         """Rehearse a workshop at a place."""
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 
+    async def stop_rehearsal(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
+        """Stop the rehearsal of a workshop that goes on."""
+        return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals", "stop"), seconds=_SLOW_SECONDS)
+
     # --- the end of a workshop
 
     async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:

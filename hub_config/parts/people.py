@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from factoryspawner.config import hub_config
-from factoryspawner.login import password_file, people
+from factoryspawner.login import names, password_file, people
 
 config = hub_config.loaded()
 factories = "access:services!service=factories"
+names.check_no_robots(config)
 
 if config.login is not None:
     people.upgrade(config.login.people_file)

@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _CLIENT = re.compile(r"[!-~]{1,255}")
 _RULE = re.compile(r"[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*=[^\[\]\x00-\x1f\x7f]{1,255}")
 _EVERYBODY = "everybody"
-_GUEST = "guest."  # as in factorycommon.models.base
+_GUEST, _ROBOT = "guest.", "robot."  # as in factorycommon.models.base
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,8 @@ def _passwords(options: Options) -> list[str]:
         return [f"--admin {options.admin!r} must be a name of small letters, digits and ._- (--login passwords)."]
     if options.admin.startswith(_GUEST):
         return [f"--admin {options.admin!r} is a name for guests of workshops."]
+    if options.admin.startswith(_ROBOT):
+        return [f"--admin {options.admin!r} is a name for robots of rehearsals."]
     return []
 
 

@@ -66,6 +66,13 @@ STOPPED = Words(
     whose="you",
 )
 
+ROBOTS_NAME = Words(
+    code="robots-name",
+    what=N_("Names that begin with “robot.” are those of robots in rehearsals, so nothing starts for you."),
+    do=N_("Ask this gateway's operators for another name."),
+    whose="operator",
+)
+
 NOT_WRITTEN = Words(
     code="not-written",
     what=N_(

@@ -19,11 +19,11 @@ from traitlets import Any as AnyTrait
 from traitlets import Integer, Unicode, default
 
 from factorycommon.language import VARIABLE as LANGUAGE
-from factorycommon.models import ADOPT, Choice, Session, SessionRequest, SessionState
+from factorycommon.models import ADOPT, Choice, Session, SessionRequest, SessionState, is_robot
 from factorylink.client import By
 from factoryspawner import access, progress
 from factoryspawner.batchspawner_face import BatchspawnerFace
-from factoryspawner.errors import NOTHING_TO_ADOPT, STOPPED, AskFirst, StartFailed
+from factoryspawner.errors import NOTHING_TO_ADOPT, ROBOTS_NAME, STOPPED, AskFirst, StartFailed
 from factoryspawner.gateway import HubGateway, gateway
 from factoryspawner.language import wanted
 from factoryspawner.options import choice_from_form, choice_from_options, plain
@@ -153,6 +153,8 @@ class FactorySpawner(BatchspawnerFace):
         Raises StartFailed if the options are invalid, the factory refused, the link does not answer, the session ended
         first, or somebody stopped the server after this start was requested. Cancelling this call cancels no job.
         """
+        if is_robot(self.user.name):  # an operator's own authenticator may have admitted such a name
+            raise StartFailed("forbidden", ROBOTS_NAME)
         self._asked = self._asked_at()
         self._still_wanted()
         self._confirmed = True

@@ -85,6 +85,12 @@ def test_nobody_gets_the_name_of_a_guest(file: Path, capsys: pytest.CaptureFixtu
     assert not file.exists()
 
 
+def test_nobody_gets_the_name_of_a_robot(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["passwords", "set", "ada", "robot.w.1"]) == 1
+    assert "robot.w.1: only robots of rehearsals" in capsys.readouterr().err
+    assert not file.exists()
+
+
 def test_what_cannot_work_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["passwords", "list"]) == 1
     assert "No such file" in capsys.readouterr().err

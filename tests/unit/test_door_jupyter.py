@@ -16,12 +16,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncssh
 from jupyter_client import AsyncKernelClient
 
+from factorylink.sessions import robots
 from tests.support.door import SESSION, RunningDoor, ask, fetch, running_door, until
 
 TOKEN = "the-token-of-u"
@@ -118,19 +120,33 @@ class Server:
 
 
 @asynccontextmanager
-async def server(door: RunningDoor, *words: str) -> AsyncIterator[Server]:
+async def server(door: RunningDoor, *words: str, given: dict[str, Any] = GIVEN) -> AsyncIterator[Server]:
     link = await door.enter()
     status = await ask(link, "hello")
     back = str(door.folder.parent / "back.sock")
     listening = await asyncio.start_unix_server(hub, back)
     await link.forward_remote_path(status["hub_sock"], back)
-    await ask(link, "environment", GIVEN | {"argv": [*ARGV, *words]})
+    await ask(link, "environment", given | {"argv": [*ARGV, *words]})
     watch = await link.create_process("watch")
     while (status := json.loads(await watch.stdout.readline()))["phase"] != "up":
         assert status["phase"] == "launching", status
     watch.close()
     yield Server(link, status)
     listening.close()
+
+
+async def test_the_notebook_of_a_robot_answers_and_lets_nobody_in() -> None:
+    record: Any = SimpleNamespace(user="robot.w-2345.1", server="", id=SESSION)
+    variables = robots.environment("/", record)
+    base = "/user/robot.w-2345.1"
+    async with running_door() as door, server(door, given={"environment": variables}) as notebook:
+        assert (await notebook.request(f"{base}/api", token=""))[0] == 200  # this is what the link looks for
+        for token in ("", TOKEN, variables["JUPYTERHUB_API_TOKEN"]):  # those of nobody, of a person, and its own
+            for path in ("api/kernels", "api/contents", "api/status"):
+                assert (await notebook.request(f"{base}/{path}", token=token))[0] == 403
+        assert (await notebook.status())["opened"] is False
+        await ask(notebook.link, "stop")
+        assert await door.exit() == 0
 
 
 async def client_of(notebook: Server, kernel: str) -> AsyncKernelClient:

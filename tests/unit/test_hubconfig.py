@@ -20,6 +20,7 @@ from factoryspawner.callback import BatchSpawnerBase, remove_callback
 from factoryspawner.config.batch_settings import SettingsError, check_all, job_options
 from factoryspawner.config.hub_config import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
 from factoryspawner.login.guests import check_names
+from factoryspawner.login.names import check_no_robots
 from factoryspawner.login.password_file import (
     PasswordFileError,
     check_password,
@@ -301,6 +302,13 @@ def test_no_operator_gives_somebody_a_guest_s_name(tmp_path: Path, key: str) -> 
         change["login"] = {"providers": [provider], "people_file": "p", "crypt_key_file": "c"}
     with pytest.raises(HubConfigError, match=f"{key}: '[Gg]uest.ada.abcdef' is a name for guests"):
         check_names(load(write(tmp_path, **change)))
+
+
+def test_no_password_is_a_robot_s(tmp_path: Path) -> None:
+    write_passwords(tmp_path / "passwords.json", {"Robot.ada": "x"})
+    config = load(write(tmp_path, public_url="http://127.0.0.1:8000", passwords_file="passwords.json"))
+    with pytest.raises(HubConfigError, match=r"passwords_file: 'Robot\.ada' is a name for robots"):
+        check_no_robots(config)
 
 
 def test_without_guests_everybody_may_have_any_name(tmp_path: Path) -> None:

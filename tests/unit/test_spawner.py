@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from factorycommon.models import EndReason, Problem, Session, SessionState, Words
+from factoryspawner.errors import StartFailed
 from factoryspawner.spawner import FactorySpawner
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
@@ -179,6 +182,24 @@ async def test_refusals_are_answered_in_words(
     link.refuse = None
     assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})).status_code in (201, 202)
     await hub.until(user, is_ready)
+
+
+async def test_the_hub_has_no_user_with_the_name_of_a_robot(hub: HubProcess, link: FakeLink) -> None:
+    for name in ("robot.w-2345.1", "Robot.w-2345.2"):
+        assert (await hub.api("POST", f"/users/{name}")).status_code == 400
+        assert (await hub.api("POST", f"/users/{name}/server")).status_code == 404
+    assert (await hub.api("POST", "/users", json={"usernames": ["robot.w-2345.3"]})).status_code == 400
+    assert (await hub.api("POST", "/users/renamed")).status_code == 201
+    assert (await hub.api("PATCH", "/users/renamed", json={"name": "robot.w-2345.4"})).status_code == 400
+    assert (await hub.api("DELETE", "/users/renamed")).status_code == 204
+    assert [one.user for one in link.sessions.values() if one.user.startswith("robot.")] == []
+
+
+async def test_whoever_an_operator_s_own_login_lets_in_starts_nothing_as_a_robot() -> None:
+    spawner: Any = SimpleNamespace(user=SimpleNamespace(name="Robot.w-2345.1"))
+    with pytest.raises(StartFailed) as caught:
+        await FactorySpawner.start(spawner)
+    assert (caught.value.kind, caught.value.words.code) == ("forbidden", "robots-name")
 
 
 async def test_a_session_that_ends_before_it_is_up(hub: HubProcess, link: FakeLink, user: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -27,7 +28,8 @@ from workshops.ending import certificates
 from workshops.models.callers import WorkshopCaller
 from workshops.models.rehearsal import RehearsalLine, RehearsalResult
 from workshops.models.room import SeatActView
-from workshops.rehearsal import proof, rows, trial
+from workshops.models.seats import SeatProgress
+from workshops.rehearsal import proof, rows, trial, wave
 from workshops.store.hand_table import HandRecord
 from workshops.store.rehearsal_table import RehearsalRow
 from workshops.store.schema import EventRecord
@@ -111,7 +113,15 @@ async def rehearsed(world: WorkshopsWorld, slug: str) -> str:
         workshop=slug, factory="two", kind="dry", at=now, ended=now, by="bob", lines=lines, parts={"plan": "0" * 64}
     )
     signed = RehearsalRow(slug, "two", "dry", now, "bob", result=result, signature=proof.sign(SECRET, result))
-    runs = RehearsalRow(slug, "two", "seats", now, "bob", until=now + trial.WINDOW, seats=trial.begun("bob"))
+    why = Words(code="x", what=f"It broke. {HOSTILE}")
+    changed: tuple[dict[str, Any], ...] = (
+        {"wave": 1, "state": SeatProgress.RUNNING, "asked": now, "ran": now},
+        {"wave": 1, "state": SeatProgress.FAILED, "why": why},
+        {"wave": 1},
+        {},
+    )
+    robots = tuple(one.model_copy(update=fields) for one, fields in zip(wave.begun(slug, 4), changed, strict=True))
+    runs = RehearsalRow(slug, "two", "wave", now, "bob", until=now + trial.WINDOW, seats=robots)
     for row in (signed, runs):
         event = EventRecord(slug, now, "bob", "rehearsal", row.kind)
         await world.store.transact(partial(rows.put, row=row, event=event))
@@ -193,6 +203,17 @@ async def test_the_keyboard_reaches_all_that_can_be_used(shown: Shown, name: str
             reached.add(at["mark"])
             assert at["ring"], f"nothing shows that the focus is on {at['html']}"
     assert [html for number, html in enumerate(wanted) if number not in reached] == []
+    await page.close()
+
+
+async def test_a_screen_reader_reads_how_many_robots_are_up(shown: Shown) -> None:
+    page = await opened(shown, "rehearsals")
+    bar = page.get_by_role("progressbar")
+    await expect(bar).to_have_accessible_name("1 of 4 seats can be opened; 3 were asked for, 1 failed, 0 were refused.")
+    assert (await bar.get_attribute("value"), await bar.get_attribute("max")) == ("1", "4")
+    stop = page.get_by_role("button", name="Stop the rehearsal")
+    await stop.focus()
+    await expect(stop).to_be_focused()
     await page.close()
 
 

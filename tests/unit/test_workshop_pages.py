@@ -22,6 +22,7 @@ from factorycommon.models.workshops.help import HandBody, LookBody
 from factorycommon.models.workshops.seats import HeldAccounts, SeatPlace
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
+from tests.unit.rehearsal_stage import RehearsedLink
 from tests.unit.serving import serving
 from tests.unit.test_workshop_help import HOSTILE, png
 from tests.unit.workshops_world import BEGIN, SECRET, WorkshopsWorld, body, workshops_world
@@ -31,7 +32,7 @@ from workshops.models.callers import WorkshopCaller
 from workshops.models.material import FetchResult, RefusedFile
 from workshops.models.rehearsal import RehearsalLine, RehearsalResult
 from workshops.models.seats import SeatProgress
-from workshops.rehearsal import proof
+from workshops.rehearsal import proof, wave
 from workshops.rehearsal import rows as rehearsed
 from workshops.seats import rows
 from workshops.store.rehearsal_table import RehearsalRow
@@ -590,6 +591,45 @@ async def test_rehearsals_are_shown_in_words_with_what_to_do(
     await world.workshops.put_member(BOB, slug, "ada", "participant")
     other = (await world.workshops.create(ADA, body(submit=False))).slug
     assert (await bob.get(f"/hub/workshops/{other}/rehearsal")).status_code == 404
+
+
+async def test_a_rehearsal_of_the_whole_class_is_shown_and_stopped_without_a_script(
+    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = (await created(bob)).split("?")[0]
+    slug = path.split("/")[-1]
+    await send(ada, path, order="approve")
+    await world.clockwork.look()
+    page = (await bob.get(f"{path}/rehearsal")).text
+    assert 'name="kind" value="wave"' in page
+    assert "GPU-hours of the budget" not in page  # without a link it is not known what it costs
+    with monkeypatch.context() as patched:
+        patched.setattr(world.rehearsals, "_link", RehearsedLink())
+        page = (await bob.get(f"{path}/rehearsal")).text
+    assert "The whole class, 2 seats: at most 0.6 GPU-hours of the budget, and 16 minutes." in page
+    assert 'aria-describedby="fg-costs-1"' in page
+    refused = await send(bob, f"{path}/rehearsal", place="1", kind="wave")
+    assert (refused.status_code, "it has no link socket" in refused.text) == (409, True)
+    nothing = await send(bob, f"{path}/rehearsal", order="stop")
+    assert (nothing.status_code, "No seats of this workshop are being rehearsed." in nothing.text) == (409, True)
+    now = world.clock()
+    up = {"wave": 1, "state": SeatProgress.RUNNING, "asked": now, "ran": now}
+    first, *others = wave.begun(slug, 4)
+    seats = (first.model_copy(update=up), *others)
+    row = RehearsalRow(slug, "one", "wave", now, "bob", until=now + timedelta(minutes=9), seats=seats)
+    event = EventRecord(slug, now, "bob", "rehearsal", "wave: one")
+    await world.store.transact(lambda db: rehearsed.put(db, row, event))
+    page = (await bob.get(f"{path}/rehearsal")).text
+    assert "1 of 4 seats can be opened; 1 were asked for, 0 failed, 0 were refused." in page
+    assert re.search(r'<progress [^>]*value="1" max="4" aria-labelledby="fg-wave-1">', page)
+    assert "robot." not in page  # names of robots tell nobody anything
+    assert (await bob.post(f"{path}/rehearsal", data={"order": "stop"})).status_code == 403  # without the page's token
+    stopped = await send(bob, f"{path}/rehearsal", order="stop")
+    assert (stopped.status_code, stopped.headers["Location"]) == (302, f"{path}/rehearsal")
+    page = (await bob.get(f"{path}/rehearsal")).text
+    assert "It is being stopped, and its seats end." in page
+    assert 'value="stop"' not in page
+    assert "With the whole class" in (await bob.get(path)).text
 
 
 async def test_a_person_raises_a_hand_on_the_page_of_the_workshop(

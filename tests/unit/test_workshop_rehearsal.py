@@ -13,10 +13,9 @@ import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
-from factorycommon.models import Model, Problem
-from factorycommon.models.sessions import EndReason, SessionState, Words
+from factorycommon.models import Problem
+from factorycommon.models.sessions import Words
 from factorycommon.models.workshops import WorkshopPool
 from factorycommon.models.workshops.rehearsal import (
     BookedNodes,
@@ -27,46 +26,22 @@ from factorycommon.models.workshops.rehearsal import (
     RehearsedEnvironment,
     RehearsedSize,
 )
-from factorycommon.models.workshops.seats import FailedWipe, HeldAccounts, SeatAnswer, SeatPlace, SeatsBody
+from factorycommon.models.workshops.seats import FailedWipe, HeldAccounts, SeatPlace
 from factorycommon.service.problems import ProblemError
+from tests.unit.rehearsal_stage import HOUR, OPENS, SEATS, SECRET, Stage, at
 from tests.unit.room_world import room_world
-from tests.unit.workshops_world import BEGIN, OPERATOR, OTTO, PAUL, TINA, WorkshopsWorld, workshops_world
-from workshops.link import LinkAway
+from tests.unit.workshops_world import BEGIN, OPERATOR, OTTO, PAUL, TINA, workshops_world
 from workshops.models.bodies import MaterialBody, WorkshopChange
 from workshops.models.checks import ChecksView
 from workshops.models.material import MaterialStatus
-from workshops.models.rehearsal import RehearsalBody, RehearsalPart, RehearsalResult, RehearsalsView
+from workshops.models.rehearsal import RehearsalBody, RehearsalPart, RehearsalResult
 from workshops.models.seats import SeatProgress as P
 from workshops.rehearsal import proof, rows, trial
 from workshops.rehearsal.dry import DryFacts, judged
-from workshops.rehearsal.service import Rehearsals
 from workshops.states import WorkshopState
 from workshops.store.schema import MembershipRecord, PlaceRecord, WorkshopRecord
 
-SECRET = b"r" * 32
-HOUR = timedelta(hours=1)
-OPENS = BEGIN + timedelta(days=2)
 MATERIAL = MaterialBody(repository="https://git.example.org/course.git", commit="a" * 40)
-SEATS = RehearsalBody(kind="seats")
-
-
-def at(factory: str = "one", **fields: Any) -> RehearsalPlace:
-    """Return a place at which nothing is wrong."""
-    given = {
-        "seat": SeatPlace(factory=factory, per_minute=60),
-        "machine": "Machine",
-        "size": RehearsedSize(id="gpu-1", gpus=1, max_hours=8, per_node=4, digest="1" * 64),
-        "environments": (RehearsedEnvironment(id="plain", live=True, fits=True, digest="2" * 64),),
-        "default": "plain",
-        "agreed": ("pool_accounts", "wipe", "prestart"),
-        "agreement": "3" * 64,
-        "lends": False,
-        "wipes": True,
-        "asked": BEGIN,
-        "reservation": BookedNodes(name="r1", start=OPENS - HOUR, end=OPENS + 6 * HOUR, nodes=2),
-        **fields,
-    }
-    return RehearsalPlace.model_validate(given)
 
 
 NO_GPU = RehearsedSize(id="gpu-1", gpus=0, max_hours=8, per_node=4, digest="1" * 64)
@@ -268,7 +243,7 @@ DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64).filter(
 )
 
 
-@given(kind=st.sampled_from(["dry", "seats"]), part=st.sampled_from(get_args(RehearsalPart)), digest=DIGESTS)
+@given(kind=st.sampled_from(["dry", "seats", "wave"]), part=st.sampled_from(get_args(RehearsalPart)), digest=DIGESTS)
 def test_a_change_of_any_part_makes_a_rehearsal_void(kind: Any, part: RehearsalPart, digest: str) -> None:
     before = made(kind).parts
     workshop, here = record(), at()
@@ -288,6 +263,9 @@ def test_size_and_time_of_the_class_are_a_matter_of_a_dry_rehearsal(change: dict
     (reason,) = proof.changed(made("dry").parts, proof.parts("dry", workshop, place, at()))
     assert reason.code == "rehearsal-void-plan"
     assert proof.changed(made("seats").parts, proof.parts("seats", workshop, place, at())) == ()
+    seats = () if "seats" not in change else ("rehearsal-void-plan",)
+    waved = proof.changed(made("wave").parts, proof.parts("wave", workshop, place, at()))
+    assert tuple(one.code for one in waved) == seats
 
 
 def test_without_the_link_only_what_the_service_knows_is_compared() -> None:
@@ -317,94 +295,6 @@ def test_whatever_is_changed_after_signing_shows(changed: str, letter: str) -> N
 
 
 # --- three seats
-
-
-class RehearsedLink:
-    """A link with one place, that begins each seat once. ``refuses`` and ``breaks``: what happens to all seats."""
-
-    there = True
-
-    def __init__(self) -> None:
-        self.here = at()
-        self.begun: set[str] = set()
-        self.stopped: list[str] = []
-        self.bodies: list[SeatsBody] = []
-        self.runs: set[str] = set()  # servers whose notebook answers
-        self.ended: set[str] = set()
-        self.refuses: Problem | None = None
-        self.away = False
-        self.loses = 0
-
-    async def get(self, shape: TypeAdapter[Any], project: str, path: str, seconds: float = 0) -> Any:
-        if self.away:
-            raise LinkAway
-        assert path == "/rehearsal"
-        return RehearsalFacts(release="1", spent=0, reserved=0, places=(self.here,))
-
-    async def post(
-        self, shape: TypeAdapter[Any], project: str, path: str, body: Model | None = None, seconds: float = 0
-    ) -> Any:
-        if self.away:
-            raise LinkAway
-        if path.endswith("/stop"):
-            self.stopped.append(path.split("/")[2])
-            return None
-        assert isinstance(body, SeatsBody)
-        self.bodies.append(body)
-        answers = [self._answer(seat.session, seat.server) for seat in body.seats]
-        if self.loses:
-            self.loses -= 1
-            raise LinkAway
-        return shape.validate_python({"seats": answers})
-
-    def _answer(self, session: str, server: str) -> SeatAnswer:
-        if self.refuses is not None:
-            return SeatAnswer(session=session, answer="refused", problem=self.refuses)
-        answer: Any = "there" if session in self.begun else "begun"
-        self.begun.add(session)
-        if server in self.ended:
-            words = Words(code="x", what="It broke.", do="Look.")
-            return SeatAnswer(session=session, answer=answer, live=session, state=SessionState.ENDED,
-                              end_reason=EndReason.FAILED, words=words)  # fmt: skip
-        runs = server in self.runs
-        state = SessionState.RUNNING if runs else SessionState.PENDING
-        return SeatAnswer(session=session, answer=answer, live=session, state=state, reachable=runs)
-
-
-class Stage:
-    """A scheduled workshop of tina's, and rehearsals of it over a fake link."""
-
-    def __init__(self, world: WorkshopsWorld, slug: str) -> None:
-        self.world, self.slug, self.link = world, slug, RehearsedLink()
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin with nothing in memory, as a service that was killed."""
-        world = self.world
-        self.rehearsals = Rehearsals(
-            world.workshops, world.store, self.link, world.pools, SECRET, world.clock  # type: ignore[arg-type]
-        )  # fmt: skip
-        world.clockwork._rehearsals = self.rehearsals.windows
-
-    async def begin(self, body: RehearsalBody = SEATS, caller: Any = TINA) -> RehearsalsView:
-        return await self.rehearsals.begin(caller, self.slug, body)
-
-    async def look(self, **later: float) -> Any:
-        """Let time pass; return the rehearsal with seats at plan A."""
-        self.world.clock.forward(**later)
-        await self.rehearsals.look()
-        return (await self.rehearsals.view(TINA, self.slug)).places[0].seats
-
-    async def ready(self) -> bool:
-        workshop = await self.world.store.get(self.slug)
-        assert workshop is not None
-        return await self.rehearsals.ready(workshop, 1)
-
-    async def project(self) -> Any:
-        """Return the workshop's project as the link would have it now."""
-        await self.world.clockwork.look()
-        (found,) = self.world.table().projects
-        return found.project(self.world.pools.pools(), self.world.clock())[0]
 
 
 @pytest_asyncio.fixture
@@ -555,8 +445,8 @@ async def test_who_may_rehearse_and_when(stage: Stage) -> None:
     with pytest.raises(ProblemError):
         await stage.begin(RehearsalBody(place=2))  # the link has only one place
     await stage.begin()
-    for kind in ("dry", "seats"):
-        with pytest.raises(ProblemError, match="Wait until they have ended"):
+    for kind in ("dry", "seats", "wave"):
+        with pytest.raises(ProblemError, match="Wait until they have ended, or stop it"):
             await stage.begin(RehearsalBody.model_validate({"kind": kind}))
     stage.world.clock.forward(days=2, minutes=-35)
     await stage.rehearsals.look()
@@ -566,7 +456,7 @@ async def test_who_may_rehearse_and_when(stage: Stage) -> None:
 
 async def test_seats_are_rehearsed_some_times_a_day_only(stage: Stage) -> None:
     stage.link.refuses = Problem(kind="forbidden", message="Not you.", code="blocked")
-    for _ in range(rows.MOST_A_DAY):
+    for _ in range(rows.MOST_A_DAY["seats"]):
         await stage.begin()
         await stage.look(seconds=1)
     with pytest.raises(ProblemError, match="6 times a day"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import os
@@ -10,6 +11,7 @@ import stat
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,15 +20,24 @@ import yaml
 from factorycommon.service.yaml_file import CatalogueError
 from factorycommon.service_address import NetworkAddress
 from factoryoperator import certificates, cli
+from factoryoperator.cli import workshops as commands
 from factoryspawner.pages.workshops.joining_client import JoiningClient
 from testbed import ports
 from tests.unit import test_link_process as link_process
 from tests.unit.hub_process import ROOT
 from tests.unit.test_tls import of
-from tests.unit.workshops_world import OPERATOR, POOLS, body, write_config
+from tests.unit.workshops_world import BEGIN, OPERATOR, POOLS, body, write_config
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.config import load
 from workshops.models.callers import WorkshopCaller
+from workshops.models.rehearsal import (
+    PlaceRehearsals,
+    RehearsalLine,
+    RehearsalsView,
+    RehearsalView,
+    WaveCost,
+    WaveSummary,
+)
 
 
 async def start(config: Path) -> asyncio.subprocess.Process:
@@ -146,10 +157,55 @@ async def test_a_killed_service_goes_on_where_it_was_and_the_table_stays(
     assert (code, "That is not possible while the workshop is scheduled." in said) == (1, True), said
     code, said = await command(capsys, socket, "--as", "tina", "rehearse", slug, "--place", "1", "--kind", "seats")
     assert (code, "it has no link socket" in said) == (1, True), said
+    code, said = await command(capsys, socket, "rehearse", slug, "--kind", "wave")  # no member rehearses this
+    assert (code, "it has no link socket" in said) == (1, True), said
+    code, said = await command(capsys, socket, "stop-rehearsal", slug)
+    assert (code, "No seats of this workshop are being rehearsed." in said) == (1, True), said
+    code, said = await command(capsys, socket, "--as", "robot.w.1", "rehearse", slug)
+    assert (code, "robots of rehearsals" in said) == (1, True), said
     assert await command(capsys, socket, "rehearsals", slug) == (0, "")
     assert (await command(capsys, socket, "cancel", slug))[1] == f"{slug} is cancelled.\n"
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 60) == 0
+
+
+async def test_the_command_says_what_a_wave_costs_before_it_begins(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = BEGIN
+    given: dict[str, Any] = {
+        "number": 1,
+        "factory": "one",
+        "size": "gpu-1",
+        "costs": WaveCost(seats=60, minutes=18, gpu_hours=18.01),
+    }
+    runs = RehearsalView(
+        kind="wave", at=now, by="tina", until=now, wave=WaveSummary(seats=60, asked=30, up=20, failed=1)
+    )
+    line = RehearsalLine(check="wave", colour="green", text="60 of 60 seats could be opened.")
+    done = runs.model_copy(update={"ended": now, "colour": "green", "lines": (line,), "number": "a" * 12})
+    steps = [
+        RehearsalsView(places=(PlaceRehearsals(**given, wave=one),), running=one is runs) for one in (None, runs, done)
+    ]
+    said = list[str]()
+
+    class Client:
+        async def rehearsals(self, _caller: WorkshopCaller, _slug: str) -> RehearsalsView:
+            return steps.pop(0)
+
+        async def rehearse(self, _caller: WorkshopCaller, _slug: str, _body: object) -> RehearsalsView:
+            said.append(capsys.readouterr().out)  # what was said before it began
+            return steps.pop(0)
+
+    monkeypatch.setattr(commands, "REHEARSAL_SECONDS", 0)
+    options = argparse.Namespace(slug="w", place=1, kind="wave")
+    await commands._rehearse(Client(), WorkshopCaller("operator"), options)  # type: ignore[arg-type]
+    assert said == ["60 seats: at most 18.1 GPU-hours, and 18 minutes\n"]
+    assert capsys.readouterr().out.splitlines() == [
+        "20 of 60 can be opened, 1 failed, 0 were refused",
+        f"plan A, one, wave: green, 2026-11-28 08:00 UTC (tina) {'a' * 12}",
+        "green   60 of 60 seats could be opened.",
+    ]
 
 
 async def test_commands_name_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

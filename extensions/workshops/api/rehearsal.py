@@ -26,7 +26,12 @@ def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRout
 
     @routes.post("/workshops/{slug}/rehearsals", status_code=201, responses=some)
     async def rehearse(slug: Slugged, body: RehearsalBody, caller: WorkshopCaller = caller_of) -> RehearsalsView:
-        """Rehearse a workshop at a place. Without seats this is done at once; with three seats it takes minutes."""
+        """Rehearse a workshop at a place. Without seats this is done at once; with seats it takes minutes."""
         return await rehearsals.begin(caller, slug, body)
+
+    @routes.post("/workshops/{slug}/rehearsals/stop", responses=some)
+    async def stop_rehearsal(slug: Slugged, caller: WorkshopCaller = caller_of) -> RehearsalsView:
+        """Stop the rehearsal with seats that goes on; its seats end, and it has a result."""
+        return await rehearsals.stop(caller, slug)
 
     return routes

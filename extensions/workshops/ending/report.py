@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from factorycommon.models import EndReason
+from factorycommon.models import EndReason, is_robot
 from factorycommon.models.history import ClusterUse, PastRun
 from factorycommon.models.prices import Amount
 from factorycommon.models.workshops import REHEARSAL
@@ -70,14 +70,17 @@ def report(
     workshop: WorkshopRecord, people: Sequence[MembershipRecord], history: WorkshopHistory, now: datetime
 ) -> ReportView:
     """Return the report of a workshop, with a row for each of its people and for each other person who ran something
-    for it."""
+    for it. What robots of a rehearsal used is in the sums only."""
     notebooks = [run for run in history.runs if run.notebook]
-    of_class = [run for run in notebooks if not (run.server.startswith(REHEARSAL) and run.asked < workshop.opens)]
+    rehearsed = [run for run in notebooks if run.server.startswith(REHEARSAL) or is_robot(run.person)]
+    before = {run.id for run in rehearsed if run.asked < workshop.opens}
+    of_class = [run for run in notebooks if run.id not in before]
     period = class_period(workshop, now)
     runs, clusters = _by_person(history.runs), _by_person(history.clusters)
     rows = [
         _row(member, person, runs.get(person, []), clusters.get(person, []), period, now)
         for member, person in _people(people, runs.keys() | clusters.keys())
+        if not is_robot(person)
     ]
     participants = [row for row in rows if row.role == "participant" and _had_seat(row.person, people)]
     return ReportView(

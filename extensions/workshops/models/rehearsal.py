@@ -7,29 +7,33 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from factorycommon.models import Model, Person, SessionId, Slug
+from factorycommon.models import Model, Occupant, Person, SessionId, Slug
 from factorycommon.models.messages import Coded, Phrase
 from factorycommon.models.plain import PlainText
 from factorycommon.models.sessions import Words
+from factorycommon.models.workshops import MOST_SEATS
 from factorycommon.models.workshops.rehearsal import RehearsalColour
 from workshops.models.bodies import MOST_PLACES
 from workshops.models.seats import SeatProgress
 
-RehearsalKind = Literal["dry", "seats"]
+RehearsalKind = Literal["dry", "seats", "wave"]
 RehearsalCheck = Literal[
     "participants", "terms", "rules", "budget", "reservation", "maintenance", "place", "prestart", "accounts", "wipe",
-    "size", "environment", "material", "pace", "versions", "connections", "seat",
+    "size", "environment", "material", "pace", "versions", "connections", "seat", "wave", "warm", "stopped",
 ]  # fmt: skip
 RehearsalPart = Literal["plan", "environment", "catalogue", "agreement", "material"]
 Signature = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _ORDER: tuple[RehearsalColour, ...] = ("red", "yellow")
 MOST_LINES = 100
 REHEARSED_SEATS = 3
+MOST_REASONS = 5  # of failures of a wave
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class RehearsalBody(Model):
     """Body of ``POST workshops/SLUG/rehearsals``. ``place``: the number of the plan, 1 is plan A; ``kind``: ``dry``
-    starts nothing, ``seats`` runs three seats of the caller for some minutes."""
+    starts nothing, ``seats`` runs three seats of the caller for some minutes, ``wave`` those of the whole class with
+    robots on them."""
 
     place: int = Field(default=1, ge=1, le=MOST_PLACES)
     kind: RehearsalKind = "dry"
@@ -48,10 +52,11 @@ class RehearsalLine(Coded):
 
 class RehearsedSeat(Model):
     """One seat of a rehearsal. ``asked``: when the link took it; ``ran``: when it could be opened; ``why``: why it
-    failed or was refused."""
+    failed or was refused; ``wave``: of a robot, in which it was asked for, 0: not yet."""
 
-    person: Person
+    person: Occupant
     server: str = Field(max_length=255)
+    wave: int = Field(default=0, ge=0, le=MOST_SEATS)
     session: SessionId
     state: SeatProgress = SeatProgress.ASKED
     asked: datetime | None = None
@@ -64,9 +69,38 @@ class RehearsedSeat(Model):
         return None if self.asked is None or self.ran is None else (self.ran - self.asked).total_seconds()
 
 
+class WaveReason(Model):
+    """Why seats of robots did not come up, or did not stay: so many for the same reason."""
+
+    count: int = Field(ge=1, le=MOST_SEATS)
+    why: Words
+
+
+class WaveSummary(Model):
+    """How the seats of robots came up. ``seats``: of the class, ``asked``: of these, how many were asked for, ``up``:
+    could be opened and did not end, ``refused`` and ``failed``: were or did; ``p50``, ``p95`` and ``slowest``: seconds
+    until a seat could be opened; ``seconds``: from the first that was asked for to the last that could be opened;
+    ``per_minute``: seats that came up in a minute; ``warm_minutes``: for which such a class must warm up, None: not
+    known; ``halted``: no more were asked for, since too many of a wave failed; ``reasons``: the most frequent ones."""
+
+    seats: int = Field(ge=1, le=MOST_SEATS)
+    asked: int = Field(default=0, ge=0, le=MOST_SEATS)
+    up: int = Field(default=0, ge=0, le=MOST_SEATS)
+    refused: int = Field(default=0, ge=0, le=MOST_SEATS)
+    failed: int = Field(default=0, ge=0, le=MOST_SEATS)
+    p50: Seconds | None = None
+    p95: Seconds | None = None
+    slowest: Seconds | None = None
+    seconds: Seconds | None = None
+    per_minute: Seconds | None = None
+    warm_minutes: int | None = Field(default=None, ge=0)
+    halted: bool = False
+    reasons: tuple[WaveReason, ...] = Field(default=(), max_length=MOST_REASONS)
+
+
 class RehearsalResult(Model):
-    """What a rehearsal found: this is what the service signs. ``parts``: a digest of each thing that it was rehearsed
-    with."""
+    """What a rehearsal found: this is what the service signs. ``seats``: of a person, ``wave``: of robots; ``parts``: a
+    digest of each thing that it was rehearsed with."""
 
     workshop: str = Field(max_length=48)
     factory: Slug
@@ -76,6 +110,7 @@ class RehearsalResult(Model):
     by: Person
     lines: tuple[RehearsalLine, ...] = Field(max_length=MOST_LINES)
     seats: tuple[RehearsedSeat, ...] = Field(default=(), max_length=REHEARSED_SEATS)
+    wave: WaveSummary | None = None
     parts: dict[RehearsalPart, Signature] = Field(default_factory=dict)
 
     @property
@@ -87,7 +122,8 @@ class RehearsalResult(Model):
 
 class RehearsalView(Model):
     """A rehearsal as people see it. ``colour`` None: it goes on, ``until``: at most until then; ``number``: begins its
-    signature; ``void``: why it does not count any more; ``checked`` False: whether it still counts could not be told
+    signature; ``stopping``: somebody has stopped it, and its seats end;
+    ``void``: why it does not count any more; ``checked`` False: whether it still counts could not be told
     wholly, since the link did not answer."""
 
     kind: RehearsalKind
@@ -98,6 +134,8 @@ class RehearsalView(Model):
     colour: RehearsalColour | None = None
     lines: tuple[RehearsalLine, ...] = ()
     seats: tuple[RehearsedSeat, ...] = ()
+    wave: WaveSummary | None = None
+    stopping: bool = False
     number: str = ""
     void: tuple[Phrase, ...] = ()
     checked: bool = True
@@ -108,15 +146,26 @@ class RehearsalView(Model):
         return self.ended is None
 
 
+class WaveCost(Model):
+    """What a wave would take at a place at most: ``gpu_hours``, and ``minutes``, for so many ``seats``."""
+
+    seats: int = Field(ge=1, le=MOST_SEATS)
+    minutes: int = Field(ge=1)
+    gpu_hours: float = Field(ge=0, allow_inf_nan=False)
+
+
 class PlaceRehearsals(Model):
     """The last rehearsals at one place; ``number`` 1 is plan A. ``ready``: whether three seats were rehearsed there,
-    all went well, and nothing has changed since."""
+    all went well, and nothing has changed since, and no wave that still counts was red; ``costs``: of a wave, None: not
+    known."""
 
     number: int
     factory: str
     size: str
     dry: RehearsalView | None = None
     seats: RehearsalView | None = None
+    wave: RehearsalView | None = None
+    costs: WaveCost | None = None
     ready: bool = False
 
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
+from factorycommon.models import is_robot
 from factorycommon.models.workshops import (
     RehearsalWindow,
     WorkshopPools,
@@ -38,7 +39,11 @@ def project_of(
     Its people are those who have a seat and those who run it, without observers. While it warms up, it begins at the
     moment at which that began; if a trainer closes it early, it ends ``LAST_MINUTES`` later.
     """
-    people = [one for one in members if one.state in ("seated", "staff") and one.role != "observer"]
+    people = [
+        one
+        for one in members
+        if one.state in ("seated", "staff") and one.role != "observer" and not is_robot(one.person)
+    ]
     begins = workshop.opens if workshop.warmed is None else min(workshop.opens, workshop.warmed)
     ends = workshop.closes if workshop.closed is None else min(workshop.closes, workshop.closed + LAST_MINUTES)
     return WorkshopProject(

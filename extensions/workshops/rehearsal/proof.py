@@ -35,6 +35,8 @@ def parts(
     """
     material = workshop.material
     plan = [place.factory, place.size, place.environment, place.pool]
+    if kind == "wave":
+        plan += [str(workshop.seats), str(workshop.warm_minutes)]
     if kind == "dry":  # three seats say nothing about the number of seats, the times and the budget
         times = [workshop.opens, workshop.starts, workshop.ends, workshop.closes]
         plan += [place.reservation, *(str(at.timestamp()) for at in times)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
 
 from factorycommon.service.columns import intact
+from workshops.models.rehearsal import RehearsalKind
 from workshops.seats.rows import put_rate
 from workshops.seats.waves import Rate
 from workshops.store.rehearsal_table import RehearsalRow, rehearsals
@@ -15,7 +16,8 @@ from workshops.store.schema import EventRecord, events
 from workshops.store.seat_tables import rates
 
 _DAY = timedelta(days=1)
-MOST_A_DAY = 6  # rehearsals with seats of one workshop: they use GPU-hours before its time
+# rehearsals of a kind of one workshop: they use GPU-hours before its time
+MOST_A_DAY: Mapping[RehearsalKind, int] = {"seats": 6, "wave": 2}
 
 
 class RehearsalGoesOn(Exception):
@@ -42,8 +44,8 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
         raise RehearsalGoesOn
     if row.until is not None:
         mine = (events.c.workshop == row.workshop, events.c.what == event.what, events.c.at > row.at - _DAY)
-        lately = select(func.count()).select_from(events).where(*mine, events.c.detail.startswith("seats"))
-        if db.execute(lately).scalar_one() >= MOST_A_DAY:
+        lately = select(func.count()).select_from(events).where(*mine, events.c.detail.startswith(f"{row.kind}: "))
+        if db.execute(lately).scalar_one() >= MOST_A_DAY[row.kind]:
             raise RehearsedOften
     db.execute(delete(rehearsals).where(*_is(row)))
     db.execute(insert(rehearsals).values(row.__dict__))
@@ -51,9 +53,22 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
 
 
 def change(db: Connection, row: RehearsalRow) -> bool:
-    """Store what became of a rehearsal that goes on; return False if it is not there any more."""
-    query = update(rehearsals).where(*_is(row), rehearsals.c.until.is_not(None)).values(row.__dict__)
+    """Store what became of a rehearsal that goes on; return False if it is not there any more. That somebody has
+    stopped it meanwhile stays stored."""
+    values = {name: value for name, value in row.__dict__.items() if name != "stopped"}
+    query = update(rehearsals).where(*_is(row), rehearsals.c.until.is_not(None)).values(values)
     return bool(db.execute(query).rowcount)
+
+
+def stop(db: Connection, slug: str, by: str, event: EventRecord) -> bool:
+    """Store that somebody stops the rehearsal of a workshop that goes on; return False if none does. Who stopped it
+    first counts."""
+    mine = (rehearsals.c.workshop == slug, rehearsals.c.until.is_not(None))
+    if db.execute(select(rehearsals.c.kind).where(*mine)).first() is None:
+        return False
+    if db.execute(update(rehearsals).where(*mine, rehearsals.c.stopped.is_(None)).values(stopped=by)).rowcount:
+        db.execute(insert(events).values(event.__dict__))
+    return True
 
 
 def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: int, now: datetime) -> None:

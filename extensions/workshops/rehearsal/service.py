@@ -1,8 +1,9 @@
 """Rehearsals of workshops: made for a trainer, stored and signed, and looked at again after each change.
 
-Three real seats are seats of the trainer who rehearses, for the workshop's project and from its budget. While they run,
-the table of projects says that the project is theirs at that one place; afterwards it is again as it was. The link
-knows when that ends, so a service that dies in between changes no class.
+Three real seats are seats of the trainer who rehearses, for the workshop's project and from its budget; a wave has a
+robot on each seat of the class. While they run, the table of projects says that the project is theirs at that one
+place; afterwards it is again as it was. The link knows when that ends, so a service that dies in between changes no
+class.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,12 +22,12 @@ from pydantic import TypeAdapter
 from factorycommon.language import N_
 from factorycommon.messages import Message
 from factorycommon.models import Problem
-from factorycommon.models.workshops import RehearsalWindow
+from factorycommon.models.workshops import RehearsalWindow, WorkshopPool
 from factorycommon.models.workshops.rehearsal import RehearsalFacts, RehearsalPlace
-from factorycommon.models.workshops.seats import SeatsView
+from factorycommon.models.workshops.seats import MOST_AT_ONCE, HoldBody, SeatPlaces, SeatsView
 from factorycommon.service.problems import ProblemError, conflict, gone, limit
 from factorycommon.version import version
-from workshops import checks
+from workshops import checks, plans
 from workshops.joining.rows import invitations
 from workshops.link import NOTHING, LinkAway, LinkRefused, LinkSocket
 from workshops.models.callers import WorkshopCaller
@@ -38,12 +40,15 @@ from workshops.models.rehearsal import (
     RehearsalsView,
     RehearsalView,
     RehearsedSeat,
+    WaveSummary,
 )
+from workshops.models.seats import SeatProgress
 from workshops.projects.pools import PoolsFile
-from workshops.rehearsal import dry, proof, rows, trial
+from workshops.rehearsal import dry, proof, rows, trial, wave
 from workshops.rehearsal.rows import RehearsalGoesOn, RehearsedOften
+from workshops.rehearsal.wave import WaveEnd
 from workshops.service import Workshops
-from workshops.states import WorkshopState
+from workshops.states import TAKES_SEATS, WorkshopState
 from workshops.store.rehearsal_table import RehearsalRow
 from workshops.store.schema import EventRecord, PlaceRecord, WorkshopRecord
 from workshops.store.store import Store, StoreError
@@ -54,8 +59,15 @@ LOOK_SECONDS = 2.0  # between two looks at seats of a rehearsal
 NUMBER = 12  # digits of a signature that people see
 _SECONDS, _SEAT_SECONDS = 8.0, 60.0  # for the link to look at a place; to begin three seats
 _GIVE_UP = timedelta(minutes=2)  # after the window, until a rehearsal ends also if the link does not answer
-_FACTS, _SEATS = TypeAdapter(RehearsalFacts), TypeAdapter(SeatsView)
-_GOES_ON = Message("rehearsal-goes-on", "Three seats of this workshop are being rehearsed. Wait until they have ended.")
+_STOPS = 8  # sessions that the link is asked to end at a time
+_FACTS, _SEATS, _PLACES = TypeAdapter(RehearsalFacts), TypeAdapter(SeatsView), TypeAdapter(SeatPlaces)
+_GOES_ON = Message(
+    "rehearsal-on", "Seats of this workshop are being rehearsed. Wait until they have ended, or stop it."
+)
+_OFTEN = {
+    "seats": Message("rehearsal-often", "Seats can be rehearsed {count} times a day."),
+    "wave": Message("rehearsal-often-wave", "The seats of the whole class can be rehearsed {count} times a day."),
+}
 
 
 class Rehearsals:
@@ -91,7 +103,7 @@ class Rehearsals:
         return await self._view(workshop, await self._places(workshop))
 
     async def begin(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
-        """Make a dry rehearsal, or begin one with three seats; return all. Raises ProblemError, StoreError."""
+        """Make a dry rehearsal, or begin one with seats; return all. Raises ProblemError, StoreError."""
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)
         if place is None:
@@ -106,25 +118,36 @@ class Rehearsals:
             raise conflict(said.format(factory=place.factory))
         if body.kind == "dry":
             row = await self._dry(caller, workshop, place, facts, here)
-        else:
+        elif body.kind == "seats":
             row = await self._trial(caller, workshop, place, here)
+        else:
+            row = await self._wave(caller, workshop, place, facts, here)
         said_in_log = EventRecord(slug, row.at, caller.person, "rehearsal", f"{body.kind}: {place.factory}")
         try:
             await self._store.transact(lambda db: rows.put(db, row, said_in_log))
         except RehearsalGoesOn as error:
             raise conflict(_GOES_ON) from error
         except RehearsedOften as error:
-            said = Message("rehearsal-often", "Seats can be rehearsed {count} times a day.")
-            raise limit(said.format(count=rows.MOST_A_DAY), N_("Try again tomorrow.")) from error
+            said = _OFTEN[row.kind].format(count=rows.MOST_A_DAY[row.kind])
+            raise limit(said, N_("Try again tomorrow.")) from error
         if row.until is not None:
-            log.info("Three seats of %s are rehearsed at %s", slug, place.factory)
+            log.info("%d seats of %s are rehearsed at %s", len(row.seats), slug, place.factory)
             self._changed()
             self._woken.set()
         return await self._view(workshop, {one.seat.factory: one for one in facts.places})
 
+    async def stop(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
+        """Stop the rehearsal that goes on; its seats end at once. Raises ProblemError, StoreError."""
+        workshop = await self._workshops.may(caller, slug, "rehearse")
+        said = EventRecord(slug, self._now(), caller.person, "rehearsal stopped")
+        if not await self._store.transact(lambda db: rows.stop(db, slug, caller.person, said)):
+            raise conflict(Message("rehearsal-none", "No seats of this workshop are being rehearsed."))
+        self._woken.set()
+        return await self._view(workshop, await self._places(workshop))
+
     async def ready(self, workshop: WorkshopRecord, number: int) -> bool:
-        """Return whether a place of a workshop has a green rehearsal of three seats that still counts. Raises
-        StoreError.
+        """Return whether a place of a workshop has a green rehearsal of three seats that still counts, and no red one
+        of the whole class that does. Raises StoreError.
 
         If the link does not answer, only what this service knows itself is compared.
         """
@@ -132,9 +155,9 @@ class Rehearsals:
         if place is None:
             return False
         found = await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))
-        mine = next((one for one in found if one.factory == place.factory and one.kind == "seats"), None)
         here = (await self._places(workshop)).get(place.factory)
-        return mine is not None and _counts(self._shown(mine, workshop, place, here))
+        shown = {one.kind: self._shown(one, workshop, place, here) for one in found if one.factory == place.factory}
+        return _is_ready(shown.get("seats"), shown.get("wave"))
 
     # --- what the table of projects says
 
@@ -142,7 +165,13 @@ class Rehearsals:
         """Return the rehearsals with seats that go on, by workshop, as the link has to know them. Raises StoreError."""
         found = await self._store.transact(rows.running)
         return {
-            one.workshop: RehearsalWindow(people=(one.by,), factory=one.factory, begins=one.at, ends=one.until)
+            one.workshop: RehearsalWindow(
+                people=(one.by,) if one.kind == "seats" else (),
+                robots=len(one.seats) if one.kind == "wave" else 0,
+                factory=one.factory,
+                begins=one.at,
+                ends=one.until,
+            )
             for one in found
             if one.until is not None and self._now() < one.until
         }
@@ -185,11 +214,11 @@ class Rehearsals:
     async def _follow(self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow) -> None:
         """Take one step of a rehearsal. Raises ProblemError, StoreError."""
         until, now = row.until or row.at, self._now()
-        over = trial.is_over(row.seats, row.at, now) or now >= until
+        end = WaveEnd(row.stopped, workshop.state != WorkshopState.SCHEDULED)
+        over = end != WaveEnd() or now >= until
         try:
-            if not over and (wanted := trial.open_seats(row.seats)):
-                row = await self._asked(workshop, place, row, wanted)
-                over = trial.is_over(row.seats, row.at, self._now())
+            if not over:
+                row, over = await self._step(workshop, place, row, until)
             if over:
                 await self._stop(workshop, row)
         except LinkAway:
@@ -197,44 +226,116 @@ class Rehearsals:
                 raise
             over = True
         if over:
-            await self._finish(workshop, place, row)
+            await self._finish(workshop, place, row, end)
+
+    async def _step(
+        self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, until: datetime
+    ) -> tuple[RehearsalRow, bool]:
+        """Ask for seats, or what became of them; return the rehearsal as it is then, and whether it is over."""
+        if row.kind == "wave":
+            return await self._wave_step(workshop, place, row, until)
+        over = trial.is_over(row.seats, row.at, self._now())
+        if not over and (wanted := trial.open_seats(row.seats)):
+            row = await self._asked(workshop, place, row, wanted)
+            over = trial.is_over(row.seats, row.at, self._now())
+        return row, over
+
+    async def _wave_step(
+        self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, until: datetime
+    ) -> tuple[RehearsalRow, bool]:
+        row = await self._asked(workshop, place, row, wave.unanswered(row.seats))
+        if wave.is_halted(row.seats, self._now()):
+            return row, True
+        if wave.is_late(until, self._now()) or wave.has_stayed(row.seats, self._now()):
+            return await self._asked(workshop, place, row, wave.running(row.seats)), True
+        if all(one.wave for one in row.seats):
+            return row, False
+        found = await self._link.get(_PLACES, workshop.project, "/seats")
+        here = next((one for one in found.places if one.factory == place.factory), None)
+        if not found.rehearses or here is None:
+            return row, False  # the link has not read the table of projects yet
+        accounts = here.accounts
+        if accounts is not None and accounts.ready + accounts.wiping < min(len(row.seats), accounts.pool):
+            body = HoldBody(accounts={place.factory: len(row.seats)})
+            found = await self._link.put(_PLACES, workshop.project, "/hold", body)
+            here = next((one for one in found.places if one.factory == place.factory), here)
+        _, wanted = wave.next_seats(row.seats, here, self._now())
+        if not wanted:
+            return row, False
+        row = await self._put(row, {_key(one): one for one in wanted})
+        log.info("A wave of %d robots of %s at %s", len(wanted), workshop.slug, place.factory)
+        row = await self._asked(workshop, place, row, tuple(wanted))
+        return row, wave.is_halted(row.seats, self._now())
 
     async def _asked(
         self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, wanted: tuple[RehearsedSeat, ...]
     ) -> RehearsalRow:
-        body = trial.asked_for(wanted, place, workshop.hours, row.until or row.at)
-        answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _SEAT_SECONDS)).seats
-        if [one.session for one in answers] != [one.session for one in wanted]:
-            raise conflict(Message("workshop-seats-unclear", "The gateway’s link answered about other seats."))
-        now = self._now()
-        changed = {seat.server: trial.after(seat, answer, now) for seat, answer in zip(wanted, answers, strict=True)}
-        row = replace(row, seats=tuple(changed.get(seat.server, seat) for seat in row.seats))
-        await self._store.transact(lambda db: rows.change(db, row))
+        """Ask the link for these seats, or what became of them; return the rehearsal as it is then."""
+        until = row.until or row.at
+        is_wave = row.kind == "wave"
+        hours = min((until - row.at) / timedelta(hours=1) if is_wave else trial.SEAT_HOURS, workshop.hours)
+        for first in range(0, len(wanted), MOST_AT_ONCE):
+            part = wanted[first : first + MOST_AT_ONCE]
+            body = trial.asked_for(part, place, hours, until)
+            answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _SEAT_SECONDS)).seats
+            if [one.session for one in answers] != [one.session for one in part]:
+                raise conflict(Message("workshop-seats-unclear", "The gateway’s link answered about other seats."))
+            now, after = self._now(), wave.after if is_wave else trial.after
+            changed = {_key(one): after(one, answer, now) for one, answer in zip(part, answers, strict=True)}
+            row = await self._put(row, changed)
         return row
 
+    async def _put(self, row: RehearsalRow, changed: Mapping[str, RehearsedSeat]) -> RehearsalRow:
+        """Store changed seats of a rehearsal, by server or robot; return it as it is then."""
+        fresh = replace(row, seats=tuple(changed.get(_key(seat), seat) for seat in row.seats))
+        if fresh != row:
+            await self._store.transact(lambda db: rows.change(db, fresh))
+        return fresh
+
     async def _stop(self, workshop: WorkshopRecord, row: RehearsalRow) -> None:
-        """End the sessions of a rehearsal. Raises LinkAway."""
-        for seat in row.seats:
-            if seat.asked is not None:
-                with contextlib.suppress(LinkRefused):  # it has ended
+        """End the sessions of a rehearsal, also those whose answer was lost. Raises LinkAway."""
+        turns = asyncio.Semaphore(_STOPS)
+
+        async def stop(seat: RehearsedSeat) -> None:
+            async with turns:
+                with contextlib.suppress(LinkRefused):  # it has ended, or was never begun
                     await self._link.post(NOTHING, workshop.project, f"/sessions/{seat.session}/stop")
 
-    async def _finish(self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow) -> None:
-        seats, now = trial.settled(row.seats), self._now()
+        begun = [one for one in row.seats if one.wave or row.kind == "seats"]
+        stops = [stop(one) for one in begun if one.state != SeatProgress.REFUSED]
+        for error in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(error, BaseException):
+                raise error
+
+    async def _finish(self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, end: WaveEnd) -> None:
+        now = self._now()
         here = (await self._places(workshop)).get(place.factory)
-        result = self._result(workshop, place, row, here, trial.lines(seats), seats, now)
+        found: WaveSummary | None = None
+        seats: tuple[RehearsedSeat, ...] = ()
+        if row.kind == "wave":
+            robots = wave.settled(row.seats, end)
+            found = wave.summary(robots, halted=wave.is_halted(row.seats, now))
+            minutes = math.floor(((row.until or now) - row.at - wave.SLACK - trial.STAY) / timedelta(minutes=1))
+            lines = wave.lines(found, workshop.warm_minutes, minutes, end)
+            rate = None if found.halted or end != WaveEnd() else wave.rate(robots)
+        elif end != WaveEnd():
+            seats, rate = row.seats, None
+            lines = (wave.stopped(end), *trial.lines(seats, unsettled=False))
+        else:
+            seats = trial.settled(row.seats)
+            lines = trial.lines(seats)
+            rate = None if here is None else trial.rate(seats, here.seat.per_minute)
+        result = self._result(workshop, place, row, here, lines, seats, now).model_copy(update={"wave": found})
         if row.result is not None:  # a change meanwhile makes it void
             result = result.model_copy(update={"parts": row.result.parts})
         done = replace(row, until=None, seats=seats, result=result, signature=proof.sign(self._secret, result))
-        rate = None if here is None else trial.rate(seats, here.seat.per_minute)
+        count = len(seats) if found is None else found.up
         said = EventRecord(workshop.slug, now, "", "rehearsed", f"{place.factory}: {result.colour}")
         await self._store.transact(lambda db: rows.change(db, done))
         if rate is not None:
-            await self._store.transact(
-                lambda db: rows.put_rate_of_few(db, place.factory, place.size, rate, len(seats), now)
-            )
+            await self._store.transact(lambda db: rows.put_rate_of_few(db, place.factory, place.size, rate, count, now))
         await self._store.note(said)
-        log.info("Three seats of %s were rehearsed at %s: %s", workshop.slug, place.factory, result.colour)
+        log.info("Seats of %s were rehearsed at %s: %s", workshop.slug, place.factory, result.colour)
         self._changed()
 
     # --- helpers
@@ -285,13 +386,7 @@ class Rehearsals:
             )
         now = self._now()
         until = now + trial.WINDOW
-        warms = workshop.opens - timedelta(minutes=workshop.warm_minutes)
-        if workshop.state != WorkshopState.SCHEDULED or until > warms:
-            said = Message(
-                "rehearsal-too-late",
-                "Seats can be rehearsed until {minutes} minutes before the workshop warms up. Rehearse without seats.",
-            )
-            raise conflict(said.format(minutes=int(trial.WINDOW / timedelta(minutes=1))))
+        _check_time(workshop, now, until)
         wrong = [one for one in dry.place_lines(here, place, workshop.hours) if one.colour == "red"]
         wrong += _not_allowed(here, caller.person)
         row = RehearsalRow(workshop.slug, place.factory, "seats", now, caller.person)
@@ -300,6 +395,42 @@ class Rehearsals:
             return replace(row, result=result, signature=proof.sign(self._secret, result))
         made_with = self._result(workshop, place, row, here, (), (), now)
         return replace(row, until=until, seats=trial.begun(caller.person), result=made_with)
+
+    async def _wave(
+        self,
+        caller: WorkshopCaller,
+        workshop: WorkshopRecord,
+        place: PlaceRecord,
+        facts: RehearsalFacts,
+        here: RehearsalPlace,
+    ) -> RehearsalRow:
+        """Return a rehearsal with robots on all seats that begins now. Raises ProblemError, StoreError."""
+        now = self._now()
+        until = now + wave.window(workshop.seats, here.seat.per_minute)
+        _check_time(workshop, now, until)
+        row = RehearsalRow(workshop.slug, place.factory, "wave", now, caller.person)
+        if wrong := [one for one in dry.place_lines(here, place, workshop.hours) if one.colour == "red"]:
+            result = self._result(workshop, place, row, here, tuple(wrong), (), now)  # no seat could begin
+            return replace(row, result=result, signature=proof.sign(self._secret, result))
+        pool = self._pools.pools().get(place.pool)
+        if pool is None:
+            said = Message("workshop-pool-gone", "Workshops may not use {pool} at {factory} any more.")
+            raise conflict(said.format(pool=place.pool, factory=place.factory))
+        wave.check(workshop, facts, here, pool, await self._taken(workshop, pool, now, until))
+        made_with = self._result(workshop, place, row, here, (), (), now)
+        return replace(row, until=until, seats=wave.begun(workshop.slug, workshop.seats), result=made_with)
+
+    async def _taken(self, workshop: WorkshopRecord, pool: WorkshopPool, since: datetime, until: datetime) -> int:
+        """Return how many seats of a pool other classes and other waves have at most in this time."""
+        others = [one for one in await self._store.all(over=False) if one.slug != workshop.slug]
+        places = {(one.slug, place.factory): place.pool for one in others for place in one.places}
+        waves_there = [
+            row
+            for row in await self._store.transact(rows.running)
+            if row.kind == "wave" and places.get((row.workshop, row.factory)) == pool.id
+        ]
+        classes = [one for one in others if one.state in TAKES_SEATS]
+        return plans.most_seats(classes, pool, since, until)[0] + sum(len(row.seats) for row in waves_there)
 
     def _result(
         self,
@@ -327,7 +458,7 @@ class Rehearsals:
         """Return what the link tells of a workshop's places. Raises ProblemError."""
         return await self._link.get(_FACTS, workshop.project, "/rehearsal", seconds=_SECONDS)
 
-    async def _places(self, workshop: WorkshopRecord) -> dict[str, RehearsalPlace]:
+    async def _places(self, workshop: WorkshopRecord) -> Mapping[str, RehearsalPlace]:
         """Return what the link tells of each place; nothing if it does not answer, or knows the workshop no more."""
         try:
             return {one.seat.factory: one for one in (await self._facts(workshop)).places}
@@ -335,6 +466,7 @@ class Rehearsals:
             return {}
 
     async def _view(self, workshop: WorkshopRecord, places: Mapping[str, RehearsalPlace]) -> RehearsalsView:
+        """Return the last rehearsals. ``places``: what the link tells of each place."""
         found = await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))
         shown = list[PlaceRehearsals]()
         for place in workshop.places:
@@ -343,15 +475,17 @@ class Rehearsals:
                 for one in found
                 if one.factory == place.factory and (one.until is not None or one.result is not None)
             }
-            dried, tried = views.get("dry"), views.get("seats")
+            here = places.get(place.factory)
             shown.append(
                 PlaceRehearsals(
                     number=place.number,
                     factory=place.factory,
                     size=place.size,
-                    dry=dried,
-                    seats=tried,
-                    ready=tried is not None and _counts(tried),
+                    dry=views.get("dry"),
+                    seats=views.get("seats"),
+                    wave=views.get("wave"),
+                    costs=None if here is None else wave.cost(workshop, here),
+                    ready=_is_ready(views.get("seats"), views.get("wave")),
                 )
             )
         return RehearsalsView(places=tuple(shown), running=any(one.until is not None for one in found))
@@ -361,7 +495,16 @@ class Rehearsals:
     ) -> RehearsalView:
         result = row.result
         if row.until is not None or result is None:
-            return RehearsalView(kind=row.kind, at=row.at, by=row.by, until=row.until or row.at, seats=row.seats)
+            of_robots = row.kind == "wave"
+            return RehearsalView(
+                kind=row.kind,
+                at=row.at,
+                by=row.by,
+                until=row.until or row.at,
+                seats=() if of_robots else row.seats,
+                wave=wave.summary(row.seats, halted=False) if of_robots and row.seats else None,
+                stopping=row.stopped is not None,
+            )
         void = proof.unsigned(self._secret, result, row.signature)
         if (result.workshop, result.factory, result.kind) != (row.workshop, row.factory, row.kind):
             void = void or proof.foreign()
@@ -374,15 +517,35 @@ class Rehearsals:
             colour=result.colour,
             lines=result.lines,
             seats=result.seats,
+            wave=result.wave,
             number=(row.signature or "")[:NUMBER],
             void=void,
             checked=here is not None,
         )
 
 
-def _counts(shown: RehearsalView) -> bool:
-    """Return whether a rehearsal is over, all went well, and it still counts."""
-    return shown.colour == "green" and not shown.void
+def _is_ready(tried: RehearsalView | None, waved: RehearsalView | None) -> bool:
+    """Return whether a rehearsal of three seats is over, all went well, and it still counts, while none of the whole
+    class counts in which it did not."""
+    if waved is not None and waved.colour == "red" and not waved.void:
+        return False
+    return tried is not None and tried.colour == "green" and not tried.void
+
+
+def _check_time(workshop: WorkshopRecord, now: datetime, until: datetime) -> None:
+    """Raise ProblemError unless seats that are rehearsed until then have ended when the workshop warms up."""
+    warms = workshop.opens - timedelta(minutes=workshop.warm_minutes)
+    if workshop.state != WorkshopState.SCHEDULED or until > warms:
+        said = Message(
+            "rehearsal-too-late",
+            "Seats can be rehearsed until {minutes} minutes before the workshop warms up. Rehearse without seats.",
+        )
+        raise conflict(said.format(minutes=math.ceil((until - now) / timedelta(minutes=1))))
+
+
+def _key(seat: RehearsedSeat) -> str:
+    """Return what tells the seats of a rehearsal apart: all have one person, or each has a robot of its own."""
+    return f"{seat.person}/{seat.server}"
 
 
 def _not_allowed(here: RehearsalPlace, person: str) -> list[RehearsalLine]:

@@ -48,7 +48,7 @@ def begun(person: str) -> tuple[RehearsedSeat, ...]:
 
 
 def asked_for(seats: Sequence[RehearsedSeat], place: PlaceRecord, hours: float, until: datetime) -> SeatsBody:
-    """Return the request for seats, or for what became of them. ``hours``: of a seat of the class."""
+    """Return the request for seats, or for what became of them."""
     return SeatsBody(
         seats=tuple(
             SeatBody(
@@ -58,7 +58,7 @@ def asked_for(seats: Sequence[RehearsedSeat], place: PlaceRecord, hours: float, 
                 factory=place.factory,
                 size=place.size,
                 environment=place.environment,
-                hours=min(SEAT_HOURS, hours),
+                hours=hours,
             )
             for seat in seats
         ),
@@ -114,9 +114,11 @@ def settled(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
     )
 
 
-def lines(seats: Sequence[RehearsedSeat]) -> tuple[RehearsalLine, ...]:
-    """Return a line for each seat of a rehearsal that is over."""
-    return tuple(_line(number, seat) for number, seat in enumerate(seats, 1))
+def lines(seats: Sequence[RehearsedSeat], *, unsettled: bool = True) -> tuple[RehearsalLine, ...]:
+    """Return a line for each seat of a rehearsal that is over. ``unsettled`` False: without those that were not given
+    the time to come up."""
+    on_their_way = () if unsettled else (SeatProgress.ASKED, SeatProgress.BEGUN)
+    return tuple(_line(number, seat) for number, seat in enumerate(seats, 1) if seat.state not in on_their_way)
 
 
 def rate(seats: Sequence[RehearsedSeat], per_minute: int) -> Rate | None:

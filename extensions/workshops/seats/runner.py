@@ -53,14 +53,14 @@ log = logging.getLogger("workshops")
 UNOPENED = timedelta(minutes=20)  # after the class has started, until a seat that nobody has opened ends
 SPARE_ACCOUNTS = 0.1  # of the seats: accounts that are held beside them
 _ANSWER_SECONDS = 60.0  # for the link to begin a wave
-_PERSONAL = frozenset({"forbidden", "conflict"})  # kinds of refusals that are a matter of the person
+PERSONAL = frozenset({"forbidden", "conflict"})  # kinds of refusals that are a matter of the person
 # refusals by a link that has not read the service's last table of projects yet
 _NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
 _STRANGER = "not-in-workshop"  # of a person who has just joined, until the link has read that
 JOINING = timedelta(seconds=30)  # until such a refusal counts
 LOOK = timedelta(seconds=20)  # between two looks at the places of a workshop that has a plan B, if nothing is due
 # ends of sessions before anybody could open them that are a fault of the place
-_FAULTS = frozenset(
+FAULTS = frozenset(
     {
         EndReason.FAILED,
         EndReason.REFUSED,
@@ -259,7 +259,7 @@ class SeatRunner:
             return
         here, now = _of(self._places[slug], place.factory), self._now()
         facts = placement.facts_at(place, share.mine, known)
-        pace = Pace(here.per_minute, _room(here, facts), here.problem is None)
+        pace = Pace(here.per_minute, room(here, facts), here.problem is None)
         decided = waves.next_wave(facts, pace, warm_up.go_on, now)
         rows_here = [row for one in share.mine if (row := _at(known.get(one.person), place)) is not None]
         if decided.halt is not None:
@@ -473,7 +473,7 @@ def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
     return here.accounts is None or here.accounts.ready >= min(share.accounts, here.accounts.pool)
 
 
-def _room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
+def room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
     """Return how many more seats may begin: by the doors, and by the accounts that are clean while others are wiped."""
     rooms = [] if here.room is None else [here.room]
     if here.accounts is not None and here.accounts.wiping:
@@ -515,11 +515,11 @@ def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
     ):
         return row  # it is asked for again, under the same id
     if answer.problem is not None:
-        personal = answer.problem.kind in _PERSONAL
+        personal = answer.problem.kind in PERSONAL
         return replace(row, state=SeatProgress.REFUSED if personal else SeatProgress.FAILED, why=_words(answer.problem))
     row = replace(row, session=answer.live or row.session, why=None)
     if answer.state == SessionState.ENDED:
-        fault = answer.end_reason in _FAULTS
+        fault = answer.end_reason in FAULTS
         state = SeatProgress.FAILED if fault else SeatProgress.OVER
         return replace(row, state=state, why=answer.words, over=row.session)
     if answer.reachable:

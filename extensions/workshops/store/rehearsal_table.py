@@ -12,7 +12,8 @@ from workshops.models.rehearsal import RehearsalKind, RehearsalResult, Rehearsed
 from workshops.store.schema import metadata
 
 # ``seats``: of a rehearsal that goes on, stored before the link is asked; ``until``: when such a one ends at the
-# latest, None: it has ended; while it goes on, ``result`` says only what it is made with, and ``signature`` is None.
+# latest, None: it has ended; ``stopped``: who has stopped it; while it goes on, ``result`` says only what it is made
+# with, and ``signature`` is None.
 rehearsals = Table(
     "rehearsals",
     metadata,
@@ -25,6 +26,7 @@ rehearsals = Table(
     Column("seats", ParsedColumn(tuple[RehearsedSeat, ...]), nullable=False),
     Column("result", ParsedColumn(RehearsalResult)),
     Column("signature", String),
+    Column("stopped", String),
 )
 
 
@@ -41,3 +43,4 @@ class RehearsalRow:
     seats: tuple[RehearsedSeat, ...] = ()
     result: RehearsalResult | None = None
     signature: str | None = None
+    stopped: str | None = None

@@ -10,10 +10,12 @@ from factorycommon.models.base import (
     GUEST,
     HEAD,
     MOST_HOURS,
+    ROBOT,
     Hours,
     JobId,
     Model,
     Moment,
+    Occupant,
     Person,
     Point,
     ProjectId,
@@ -25,6 +27,8 @@ from factorycommon.models.base import (
     Word,
     believed,
     is_guest,
+    is_robot,
+    robot_names,
 )
 from factorycommon.models.bodies import (
     AcceptBody,
@@ -95,6 +99,7 @@ from factorycommon.models.requests import (
     JobOptions,
     JobRequest,
     ResolvedChoice,
+    SeatRequest,
     SessionRequest,
 )
 from factorycommon.models.rules import AccountHelp, Act, Agreement, LoginRules, Policy, SiteRules
@@ -142,6 +147,7 @@ __all__ = [
     "GUEST",
     "HEAD",
     "MOST_HOURS",
+    "ROBOT",
     "Accelerator",
     "AcceptBody",
     "AccessStatus",
@@ -214,6 +220,7 @@ __all__ = [
     "NodeSize",
     "NodeState",
     "Notice",
+    "Occupant",
     "Offer",
     "OperatorView",
     "Origin",
@@ -249,6 +256,7 @@ __all__ = [
     "Scheduler",
     "SchedulerJob",
     "Seat",
+    "SeatRequest",
     "ServerName",
     "Session",
     "SessionBounds",
@@ -282,5 +290,7 @@ __all__ = [
     "WorkerState",
     "believed",
     "is_guest",
+    "is_robot",
     "notebook_base",
+    "robot_names",
 ]

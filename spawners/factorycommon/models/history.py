@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from factorycommon.models.base import HEAD, Model, Person, SessionId, Slot, Slug
+from factorycommon.models.base import HEAD, Model, Occupant, SessionId, Slot, Slug
 from factorycommon.models.messages import Code
 from factorycommon.models.prices import Amount
 from factorycommon.models.sessions import EndReason
@@ -24,7 +24,7 @@ class PastRun(Model):
     if the catalogue does not say it."""
 
     id: SessionId
-    person: Person
+    person: Occupant
     server: Slot
     factory: Slug
     size: Slug
@@ -49,7 +49,7 @@ class ClusterUse(Model):
     """What the workers of one person's Dask clusters have used at a factory. ``size`` None: it is not known any
     more."""
 
-    person: Person
+    person: Occupant
     factory: Slug
     size: Slug | None
     jobs: int = Field(ge=0)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field, StrictBool
 
-from factorycommon.models.base import Model, Moment, Person, ServerName, SessionId, Slug
+from factorycommon.models.base import Model, Moment, Occupant, ServerName, SessionId, Slug
 from factorycommon.models.bodies import DrainBody
 from factorycommon.models.sessions import EndReason, SessionState, Words
 from factorycommon.models.views import Health
@@ -68,7 +68,7 @@ class WaitingSession(Model):
     reason; None if it is not known."""
 
     id: SessionId
-    user: Person
+    user: Occupant
     server: ServerName
     factory: Slug
     size: Slug

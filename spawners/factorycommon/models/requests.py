@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from factorycommon.models.base import Hours, Model, Person, ProjectId, ServerName, Slug, Word
+from factorycommon.models.base import Hours, Model, Occupant, Person, ProjectId, ServerName, Slug, Word
 
 ADOPT = "adopt"  # an option beside those of Choice: the server adopts exactly this session
 
@@ -83,6 +83,13 @@ class SessionRequest(Model):
     server: ServerName = ""
     choice: Choice
     options: JobOptions = JobOptions()
+
+
+class SeatRequest(SessionRequest):
+    """What the link itself asks for, for the seat of a workshop. No request has this form, so only a seat names a
+    robot."""
+
+    user: Occupant
 
 
 class JobRequest(Model):

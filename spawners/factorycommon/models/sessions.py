@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from factorycommon.models.base import HEAD, JobId, Model, Moment, Person, SessionId, Slot, UnixAccount
+from factorycommon.models.base import HEAD, JobId, Model, Moment, Occupant, SessionId, Slot, UnixAccount
 from factorycommon.models.messages import Code, Coded, Phrase
 from factorycommon.models.plain import LogText, PlainLines, PlainText
 from factorycommon.models.prices import Cost
@@ -91,7 +91,7 @@ class Session(Model):
     """One session as the hub, pages and notebooks see it. It contains no secret."""
 
     id: SessionId
-    user: Person
+    user: Occupant
     server: Slot
     account: UnixAccount  # the site account it runs as
     choice: ResolvedChoice

@@ -27,6 +27,7 @@ from factorylink.api.workshop_scope import InProject, WorkshopScope
 from factorylink.catalogue.choices import ChoiceError, default_environment, gpu_label
 from factorylink.catalogue.prices import gpus_of
 from factorylink.ledger.charges import Charges
+from factorylink.projects.account_holds import AccountHolds
 from factorylink.projects.workshop_table import TEACHING_ACTS, agrees
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.workshop_seats import WorkshopSeats
@@ -39,6 +40,7 @@ def router(
     scope: WorkshopScope,
     seats: WorkshopSeats,
     permission: Permission,
+    holds: AccountHolds,
     charges: Charges,
     factories: OfferedFactories,
 ) -> APIRouter:
@@ -58,7 +60,7 @@ def router(
             person_gpu_hours=found.person_gpu_hours,
             staff_gpu_hours=found.staff_gpu_hours if isinstance(found, ClassProject) else found.person_gpu_hours,
             places=tuple(
-                _place(found, connection, seat, permission)
+                _place(found, connection, seat, permission, holds)
                 for seat in seats.places(found).places
                 if (connection := factories.get(seat.factory)) is not None
             ),
@@ -67,7 +69,9 @@ def router(
     return routes
 
 
-def _place(project: Project, connection: FactoryConnection, seat: SeatPlace, permission: Permission) -> RehearsalPlace:
+def _place(
+    project: Project, connection: FactoryConnection, seat: SeatPlace, permission: Permission, holds: AccountHolds
+) -> RehearsalPlace:
     factory, access, at = connection.factory, connection.access, project.factories[seat.factory]
     size = next((one for one in factory.sizes if not at.sizes or one.id in at.sizes), None)
     accounts = at.site_accounts.pool or access.account_pool
@@ -83,6 +87,8 @@ def _place(project: Project, connection: FactoryConnection, seat: SeatPlace, per
         agreement=_agreement(connection, at),
         lends=bool(at.site_accounts.pool),
         wipes=bool(access.account_wipe),
+        lendable=holds.lendable(project, factory.id),
+        robots=holds.has_for_robots(project, factory.id),
         asked=connection.site.loads_at(),
         reservation=None if booked is None else _booked(booked, accounts, at.account),
         maintenance=tuple(

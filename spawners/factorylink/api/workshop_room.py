@@ -7,7 +7,7 @@ import logging
 
 from fastapi import APIRouter
 
-from factorycommon.models import MessageBody, Person, SessionState
+from factorycommon.models import MessageBody, Person, SessionState, is_robot
 from factorycommon.models.workshops.sessions import ClassMessageBody, ToldView, WorkshopSession, WorkshopSessions
 from factorylink.api.http import EventStream, events, says, tells
 from factorylink.api.workshop_scope import InProject, InSession, WorkshopScope
@@ -39,7 +39,8 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
         project = scope.project(project_id)
         live = feed.live(project.id)
         ids = {one.id for one in live}
-        ended = [WorkshopSession.of(one) for one in await sessions.last_ended(project.id) if one.id not in ids]
+        last = [one for one in await sessions.last_ended(project.id) if not is_robot(one.user)]
+        ended = [WorkshopSession.of(one) for one in last if one.id not in ids]
         return WorkshopSessions(sessions=(*live, *ended))
 
     @routes.post("/projects/{project_id}/messages", responses=says(403, 404))

@@ -66,6 +66,6 @@ def workshops_app(
     app.include_router(workshop_seats.router(scope, seats, holds, connections))
     app.include_router(workshop_history.router(scope, history, charges, live_clusters, factories))
     app.include_router(workshop_material.router(scope, material))
-    app.include_router(workshop_rehearsal.router(scope, seats, permission, charges, factories))
+    app.include_router(workshop_rehearsal.router(scope, seats, permission, holds, charges, factories))
     app.include_router(workshop_help.router(scope, relay))
     return app

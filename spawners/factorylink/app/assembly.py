@@ -55,6 +55,7 @@ from factorylink.sessions.operator_overview import OperatorOverview
 from factorylink.sessions.orphans import OrphanFinder
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.reconciler import SessionReconciler
+from factorylink.sessions.robots import RobotNotebooks
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.session_views import SessionViews
 from factorylink.sessions.submission import Submission
@@ -322,6 +323,7 @@ def assemble(
         charges,
         tasks,
     )
+    RobotNotebooks(table, sessions, config.hub.base_url, tasks)
 
     store = ClusterStore(ledger)
     ends = WorkerEnds(store)

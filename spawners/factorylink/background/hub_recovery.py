@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from datetime import UTC, datetime
 
-from factorycommon.models import SessionState
+from factorycommon.models import SessionState, is_robot
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.hub_client import HubClient
 from factorylink.state.live_session import LiveSession
@@ -128,8 +128,8 @@ class HubRecovery:
 
 
 def _wanted(live_session: LiveSession) -> bool:
-    """Return whether the hub should have a server for a session."""
-    if live_session.record.head:
+    """Return whether the hub should have a server for a session; it has none for robots, whom it does not know."""
+    if live_session.record.head or is_robot(live_session.record.user):
         return False
     return live_session.record.wish == "run" and live_session.record.state not in (
         SessionState.ENDING,

@@ -76,7 +76,7 @@ class WarmConnections:
 
         Logins of the last minute are no longer there for other seats.
         """
-        return SeatPlaces(places=tuple(self._raised(project, one) for one in found.places))
+        return found.model_copy(update={"places": tuple(self._raised(project, one) for one in found.places)})
 
     def _raised(self, project: Project, place: SeatPlace) -> SeatPlace:
         connection = self._factories.get(place.factory)

@@ -83,6 +83,11 @@ _ANSWERS = (
         Move("operator", N_("Ask this gateway's operators.")),
     ),
     Answer(
+        "robot-seat-only",
+        N_("A robot can have one seat of a class that is rehearsed, and nothing else."),
+        Move("operator", N_("Ask this gateway's operators.")),
+    ),
+    Answer(
         "rules-open",
         Message(
             "rules-open",

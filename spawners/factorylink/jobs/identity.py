@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncssh
 from pydantic import ValidationError
 
-from factorycommon.models import BatchId, Job, Model, Person, ResolvedChoice, SessionId, Slot, Slug, UnixAccount
+from factorycommon.models import BatchId, Job, Model, Occupant, ResolvedChoice, SessionId, Slot, Slug, UnixAccount
 from factorylink.credentials.base import read_private_key, read_secret
 
 _COMMENT = re.compile(r"^(fgb?):([0-9a-f]{32}):([0-9a-f]{16})$")
@@ -31,7 +31,7 @@ class Note(Model):
 
     protocol: int = 1
     id: SessionId
-    user: Person
+    user: Occupant
     server: Slot
     factory: Slug
     account: UnixAccount

@@ -70,8 +70,10 @@ class AccountHolds:
     async def hold(self, project: Project, accounts: Mapping[Slug, int]) -> None:
         """Hold so many accounts of a project's pools at each factory, or all that others leave. Wipes begin at once.
 
-        Raises LedgerError.
+        In a rehearsal they are held until that is over, and for its robots only. Raises LedgerError.
         """
+        if isinstance(project, RehearsedProject):
+            accounts = {factory: min(count, project.robots) for factory, count in accounts.items()}
         async with self._lock:
             for factory, count in accounts.items():
                 at = project.factories.get(factory)
@@ -99,7 +101,7 @@ class AccountHolds:
         at = project.factories.get(factory)
         if at is None or not at.site_accounts.pool:
             return None
-        mine = [account for account in at.site_accounts.pool if self._counts(project.id, (factory, account))]
+        mine = [account for account in at.site_accounts.pool if self._counts(project, (factory, account))]
         return HeldAccounts(
             pool=len(at.site_accounts.pool),
             held=len(mine),
@@ -117,11 +119,25 @@ class AccountHolds:
         """Return the held accounts of a project that are clean, or lent to one of its people, in the pool's order."""
         at = project.factories.get(factory)
         pool = () if at is None else at.site_accounts.pool
-        return tuple(one for one in pool if self._holds(project.id, (factory, one)) and self._is_ready((factory, one)))
+        return tuple(one for one in pool if self._holds(project, (factory, one)) and self._is_ready((factory, one)))
+
+    def lendable(self, project: Project, factory: Slug) -> int | None:
+        """Return how many accounts could be held for a project now: clean ones, and those that can be wiped at once.
+        None if no accounts are lent to its people there."""
+        at, connection = project.factories.get(factory), self._factories.get(factory)
+        if at is None or not at.site_accounts.pool:
+            return None
+        wipes = connection is not None and bool(connection.access.account_wipe)
+        return sum(self._is_lendable(project, (factory, account), wipes) for account in at.site_accounts.pool)
+
+    def has_for_robots(self, project: Project, factory: Slug) -> bool:
+        """Return whether a robot would have an account at a factory of a project."""
+        at, connection = project.factories.get(factory), self._factories.get(factory)
+        return at is not None and connection is not None and self._leases.has_for_anybody(connection, at)
 
     async def _hold(self, project: Project, factory: Slug, pool: Sequence[str], count: int) -> None:
-        people = self._people(project.id)
-        mine = [a for a in pool if self._counts_as_held(project.id, (factory, a))]
+        people, rehearsal = self._people(project.id), isinstance(project, RehearsedProject)
+        mine = [a for a in pool if self._counts_as_held(project, (factory, a))]
         others = [a for a in pool if self._is_left((factory, a)) or self._is_free(factory, a, people)]
 
         def order(account: str) -> tuple[bool, bool, bool]:
@@ -130,16 +146,16 @@ class AccountHolds:
             return holder not in people, holder is not None, (factory, account) in self._leases.failed
 
         for account in sorted(others, key=order)[: max(0, count - len(mine))]:
-            hold = Hold(project.id, people)
+            hold = Hold(project.id, people, rehearsal)
             await self._ledger.write(partial(write_hold, factory=factory, account=account, hold=hold))
             self._leases.holds[factory, account] = hold
-        if isinstance(project, ClassProject):
-            held = sum(self._counts_as_held(project.id, (factory, account)) for account in pool)
+        if isinstance(project, ClassProject) and not rehearsal:
+            held = sum(self._counts_as_held(project, (factory, account)) for account in pool)
             for account in self._spares(project.id, factory, pool)[: max(0, min(count, project.seats) - held)]:
                 other = self._leases.holds[factory, account].project
                 if await self._leases.pass_on(factory, account, Hold(project.id, people)):
                     log.info("The account %s at %s, spare for %s, is held for %s", account, factory, other, project.id)
-        held = sum(self._counts_as_held(project.id, (factory, account)) for account in pool)
+        held = sum(self._counts_as_held(project, (factory, account)) for account in pool)
         if held < count and self._short.get((project.id, factory)) != held:
             log.warning("Of %d accounts at %s, %d can be held for %s", count, factory, held, project.id)
         self._short[project.id, factory] = held
@@ -149,8 +165,8 @@ class AccountHolds:
         people has: clean ones first."""
         held: dict[ProjectId, list[str]] = {}
         for (place, account), hold in self._leases.holds.items():
-            key = place, account
-            if place == factory and hold.project != project and self._counts_as_held(hold.project, key):
+            of_class = hold.project != project and not hold.rehearsal and (place, account) not in self._leases.failed
+            if place == factory and of_class:
                 held.setdefault(hold.project, []).append(account)
         found: list[str] = []
         for other, accounts in held.items():
@@ -168,8 +184,8 @@ class AccountHolds:
         hold = self._leases.holds[factory, account]
         return self._leases.lent_to(factory, account) not in hold.people and self._leases.is_idle(factory, account)
 
-    def _counts_as_held(self, project: ProjectId, key: _Key) -> bool:
-        """Return whether an account is held for the class of a project, and can be used or will be after its wipe."""
+    def _counts_as_held(self, project: Project, key: _Key) -> bool:
+        """Return whether an account is held for a project, and can be used or will be after its wipe."""
         return self._holds(project, key) and key not in self._leases.failed
 
     def _clean(self, key: _Key) -> None:
@@ -224,19 +240,28 @@ class AccountHolds:
             return False
         return self._projects.tells("", hold.project) and self._over(key, hold)
 
-    def _holds(self, project: ProjectId, key: _Key) -> bool:
-        """Return whether an account is held for the class of a project."""
+    def _is_lendable(self, project: Project, key: _Key, wipes: bool) -> bool:
+        """Return whether an account could be held for a project. ``wipes``: whether accounts there can be wiped."""
+        hold, holder = self._leases.holds.get(key), self._leases.holder(*key)
+        if key in self._leases.failed or (hold is not None and hold.project != project.id):
+            return False
+        return (holder is None or wipes) and self._leases.is_idle(*key)
+
+    def _holds(self, project: Project, key: _Key) -> bool:
+        """Return whether an account is held for the class of a project, or for its robots while they rehearse."""
         hold = self._leases.holds.get(key)
-        return hold is not None and hold.project == project and not hold.rehearsal
+        of_robots = isinstance(project, RehearsedProject) and project.robots > 0
+        return hold is not None and hold.project == project.id and hold.rehearsal == of_robots
 
     def _people(self, project_id: ProjectId) -> frozenset[str]:
         project = self._projects.get(project_id)
         return frozenset() if project is None else frozenset((*project.members, *project.managers))
 
-    def _counts(self, project: ProjectId, key: _Key) -> bool:
+    def _counts(self, project: Project, key: _Key) -> bool:
         """Return whether a held account is shown: also one of a rehearsal that could not be wiped."""
         hold = self._leases.holds.get(key)
-        return hold is not None and hold.project == project and (not hold.rehearsal or key in self._leases.failed)
+        is_failed = hold is not None and hold.project == project.id and key in self._leases.failed
+        return is_failed or self._holds(project, key)
 
     def _over(self, key: _Key, hold: Hold) -> bool:
         """Return whether a workshop is over, or the rehearsal for which an account was lent."""

@@ -115,6 +115,12 @@ class AccountLeases:
             return known
         return site_account(connection.access, user)
 
+    def has_for_anybody(self, connection: FactoryConnection, at: ProjectAt) -> bool:
+        """Return whether a person without an account of their own would have one: lent, or shared by all."""
+        if at.site_accounts != SiteAccounts():
+            return bool(at.site_accounts.pool)
+        return bool(connection.access.account_pool)
+
     def kind(self, connection: FactoryConnection, at: ProjectAt, user: str) -> AccountKind:
         """Return the kind of account under which the person's jobs would run."""
         if at.site_accounts.personal.get(user) or connection.access.accounts.get(user):

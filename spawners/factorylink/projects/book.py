@@ -20,8 +20,9 @@ from factorycommon.models import (
     ResolvedChoice,
     Slug,
     is_guest,
+    is_robot,
 )
-from factorycommon.models.workshops import PREFIX
+from factorycommon.models.workshops import PREFIX, RehearsedProject
 from factorycommon.service.yaml_file import CatalogueError, Places, read_model
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
@@ -127,8 +128,8 @@ class ProjectBook:
         return self._table is not None
 
     def needed(self, user: str) -> bool:
-        """Return whether this person needs a project to start a session; guests of workshops always need one."""
-        return self.on or (self._workshops is not None and is_guest(user))
+        """Return whether this person needs a project to start a session; guests of workshops and robots always do."""
+        return self.on or is_robot(user) or (self._workshops is not None and is_guest(user))
 
     @property
     def known(self) -> bool:
@@ -137,7 +138,7 @@ class ProjectBook:
 
     def knows(self, user: str) -> bool:
         """Return whether the projects that this person needs are known."""
-        return self.known and (not is_guest(user) or self._is_known(PREFIX))
+        return self.known and (not (is_guest(user) or is_robot(user)) or self._is_known(PREFIX))
 
     async def refresh(self) -> bool:
         """Read the projects again; return whether they have changed.
@@ -212,6 +213,8 @@ class ProjectBook:
         if known is None or known[0] is not first or known[1] is not second or known[2] is not person:
             groups = self._groups(user)
             mine = sorted((p for p in self.all() if p.has(user, groups)), key=lambda project: project.id)
+            if is_robot(user):  # whatever a table of projects says
+                mine = [project for project in mine if isinstance(project, RehearsedProject)]
             if len(self._joined) >= _CACHED:
                 self._joined.clear()
             known = self._joined[user] = (first, second, person, mine)

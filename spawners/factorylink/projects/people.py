@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, delete, insert, select
 
-from factorycommon.models import AccessStatus, HubRules, JobOptions, PersonBody, Words
+from factorycommon.models import AccessStatus, HubRules, JobOptions, PersonBody, Words, is_robot
 from factorylink.explain import explain
 from factorylink.ledger import schema
 from factorylink.ledger.ledger import Ledger
@@ -47,8 +47,10 @@ class KnownPeople:
         """Return why the hub's rules do not let this person start anything; None if they do.
 
         A person whose status has expired, or about whom the hub has sent nothing, is refused. ``fresh`` False: the age
-        of the login does not count.
+        of the login does not count. The hub knows no robots: their project alone says what they may start.
         """
+        if is_robot(user):
+            return None
         person = self._known.get(user)
         access = None if person is None else person.access
         if access is None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import get_args
@@ -127,13 +128,37 @@ def projects_of(
     """Return the projects by id; what their pools do not allow, one text each; and when, if ever, the same table says
     something else, since a rehearsal begins or ends then."""
     projects, wrong, changes = dict[ProjectId, Project](), list[str](), list[datetime]()
+    crowded = _without_room(table.projects, pools, now)
     for one in table.projects:
+        changes += one.changes()
+        if one.id in crowded:
+            wrong.append(f"{one.id}: its pool has not enough seats for the robots of a rehearsal now")
+            one = one.model_copy(update={"rehearsal": None})
         project, refused = one.project(pools, now, _seat_gpus(one, factories))
         wrong += refused
-        changes += one.changes()
         if project is not None:
             projects[project.id] = project
     return projects, tuple(wrong), min((at for at in changes if at > now), default=None)
+
+
+def _without_room(projects: Sequence[WorkshopProject], pools: WorkshopPools, now: datetime) -> set[ProjectId]:
+    """Return the projects whose robots have no room: a pool never has more seats than its operator says, those of
+    classes that take place now included. The rehearsal that began first goes on."""
+    taken, refused = Counter[Slug](), set[ProjectId]()
+    for one in projects:
+        if one.begins <= now < one.ends:
+            taken.update({place.pool: one.seats for place in one.factories.values()})
+    with_robots = [(found, one) for one in projects if (found := one.rehearsal_at(now)) is not None and found.robots]
+    for rehearsal, one in sorted(with_robots, key=lambda pair: (pair[0].begins, pair[1].id)):
+        place = one.factories.get(rehearsal.factory)
+        pool = None if place is None else pools.get(place.pool)
+        if pool is None:
+            continue  # ``project`` says so
+        if taken[pool.id] + rehearsal.robots > pool.seats:
+            refused.add(one.id)
+        else:
+            taken[pool.id] += rehearsal.robots
+    return refused
 
 
 def _seat_gpus(project: WorkshopProject, factories: Mapping[Slug, Factory]) -> dict[Slug, float]:

@@ -12,7 +12,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 
 from factorycommon import mail as mails
-from factorycommon.models import is_guest
+from factorycommon.models import is_guest, is_robot
 from factorylink.config import Mail
 from factorylink.ledger.schema import SessionRecord
 
@@ -36,8 +36,8 @@ class Mailer:
         ``factory``: the factory's name; ``address``: the notebook's URL, or "".
         """
         waited = (record.started or datetime.now(UTC)) - record.created
-        if self._mail is None or waited <= WAITED or is_guest(record.user):
-            return  # a guest's name is no mailbox
+        if self._mail is None or waited <= WAITED or is_guest(record.user) or is_robot(record.user):
+            return  # the names of guests and robots are no mailboxes
         try:
             letter = compose(self._mail, record, factory, address, waited)
         except ValueError as error:

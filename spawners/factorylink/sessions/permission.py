@@ -12,7 +12,7 @@ from datetime import datetime
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import Choice, ProjectId, SessionState, Words
+from factorycommon.models import Choice, ProjectId, SessionState, Words, is_robot
 from factorylink.config import Limits
 from factorylink.explain import explain
 from factorylink.ledger import charges
@@ -64,7 +64,10 @@ class Permission:
     # --- the person, the factory, the account, the project
 
     def person(self, user: str, *, fresh: bool = True) -> None:
-        """Check that this person may start something somewhere. ``fresh`` False: with a login of any age."""
+        """Check that this person may start something somewhere. ``fresh`` False: the seat of a workshop, for which a
+        login of any age is enough. Robots start nothing but seats."""
+        if is_robot(user) and fresh:
+            raise of_words("forbidden", explain.own("robot-seat-only"))
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
         if (refusal := self._people.refusal(user, fresh=fresh)) is not None:
@@ -146,6 +149,8 @@ class Permission:
     def one_more_session(self, user: str, leaves: int = 0) -> None:
         """Check that this person may have one more session. ``leaves``: how many of theirs end before it begins."""
         mine = [record for record in self._sessions.records() if record.user == user and not record.head]
+        if is_robot(user) and mine:  # one seat each
+            raise of_words("limit", explain.own("robot-seat-only"))
         rows = [record for record in mine if record.wish == "run"]
         limits = self._limits
         if len(rows) - leaves >= limits.sessions_per_person or len(mine) >= WITH_STOPPING * limits.sessions_per_person:

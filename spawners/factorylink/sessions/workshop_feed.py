@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from factorycommon.models import ProjectId, Session, SessionId
+from factorycommon.models import ProjectId, Session, SessionId, is_robot
 from factorycommon.models.workshops import PREFIX
 from factorycommon.models.workshops.sessions import MOST_SESSIONS, WorkshopSession, WorkshopSessions
 from factorylink.sessions.session_views import SessionViews
@@ -123,9 +123,11 @@ class WorkshopFeed:
 
 
 def _shows(live_session: LiveSession, project_id: ProjectId | None = None) -> bool:
-    """Return whether a session runs a notebook for a workshop (for this one, if given)."""
+    """Return whether a session runs a person's notebook for a workshop (for this one, if given)."""
     record, project = live_session.record, live_session.record.choice.project
     if project is None or not project.startswith(PREFIX) or record.head or live_session.withdrawn:
+        return False
+    if is_robot(record.user):  # the room shows people; a rehearsal asks for its seats itself
         return False
     return project_id in (None, project)
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorycommon.models import Choice, MessageBody, Problem, Project, Session, SessionRequest
+from factorycommon.models import Choice, MessageBody, Problem, Project, SeatRequest, Session, is_robot
+from factorycommon.models.workshops import RehearsedProject
 from factorycommon.models.workshops.seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody, SeatsView
 from factorylink.config import Access, SshTransportSettings, WrapperCredentials
 from factorylink.problems import ProblemError, conflict, forbidden, limit
@@ -89,9 +90,11 @@ class WorkshopSeats:
             project=project.id,
         )
         options = self._people.options(seat.person)
-        request = SessionRequest(user=seat.person, server=seat.server, choice=choice, options=options)
+        request = SeatRequest(user=seat.person, server=seat.server, choice=choice, options=options)
         try:
             _check_prestart(self._permission.connection(seat.factory))
+            if is_robot(seat.person):
+                _check_wipe(self._permission.connection(seat.factory), project)
             with self._sessions.beginning(seat.person):  # the account that was checked stays theirs until the start
                 if left:
                     async with self._sessions.checked(request, replace(terms, leaves=len(left))):
@@ -135,7 +138,7 @@ class WorkshopSeats:
             connection = self._factories.get(factory_id)
             if connection is not None:
                 found.append(self._place(project, connection))
-        return SeatPlaces(places=tuple(found))
+        return SeatPlaces(places=tuple(found), rehearses=isinstance(project, RehearsedProject))
 
     def _place(self, project: Project, connection: FactoryConnection) -> SeatPlace:
         connection.site.look()  # so that its reservations are known when seats begin
@@ -183,6 +186,14 @@ def _check_prestart(connection: FactoryConnection) -> None:
     """Raise ProblemError unless the site allows sessions that begin before their person comes."""
     if not agrees(connection.factory, connection.access, "prestart"):
         said = Message("seat-no-prestart", "{factory} has not agreed to sessions that start before their person comes.")
+        raise forbidden(said.format(factory=connection.factory.site.machine))
+
+
+def _check_wipe(connection: FactoryConnection, project: Project) -> None:
+    """Raise ProblemError if accounts are lent there that cannot be emptied: robots would leave none to the class."""
+    at = project.factories.get(connection.factory.id)
+    if at is not None and at.site_accounts.pool and not connection.access.account_wipe:
+        said = Message("robot-no-wipe", "At {factory} accounts are lent that cannot be emptied, so robots get none.")
         raise forbidden(said.format(factory=connection.factory.site.machine))
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from factorycommon.models import is_guest
+from factorycommon.models import is_guest, is_robot
 from factorycommon.service.yaml_file import CatalogueError
 from factoryoperator.gateway import add_files, read
 from factoryspawner.config.hub_config import HubConfig
@@ -47,6 +47,8 @@ def _set(options: argparse.Namespace) -> int:
     config, file = _file(options)
     if guests := [name for name in options.people if is_guest(name)]:  # with them, the hub would not start again
         raise CatalogueError([f"{', '.join(guests)}: only guests of workshops have such names; give another one"])
+    if robots := [name for name in options.people if is_robot(name)]:
+        raise CatalogueError([f"{', '.join(robots)}: only robots of rehearsals have such names; give another one"])
     lines = _lines(file) if file.exists() else {}
     made = {name: secrets.token_urlsafe(_BYTES) for name in options.people}
     _write(config, file, lines | {name: hash_password(password) for name, password in made.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -72,9 +73,11 @@ def add(parts: Any) -> None:
     move = _named(_order(orders, "move", "show where the seats are; with --to, move the class to another place", _move))
     move.add_argument("--to", choices=LETTERS, metavar="LETTER", help="the place in the plan, such as B")
     move.add_argument("--seat", type=int, action="append", metavar="N", help="move this seat only; may be repeated")
-    rehearse = _named(_order(orders, "rehearse", "rehearse a class: without seats, or with three of them", _rehearse))
+    rehearse = _named(_order(orders, "rehearse", "rehearse a class: without seats, with three, with all", _rehearse))
     rehearse.add_argument("--place", type=int, default=1, metavar="N", help="the plan: 1 is plan A")
-    rehearse.add_argument("--kind", choices=("dry", "seats"), default="dry", help="seats: those of --as NAME")
+    kinds = "seats: three of --as NAME; wave: robots on all seats of the class"
+    rehearse.add_argument("--kind", choices=("dry", "seats", "wave"), default="dry", help=kinds)
+    _named(_order(orders, "stop-rehearsal", "stop the rehearsal that goes on; its seats end", _stop_rehearsal))
     _named(_order(orders, "rehearsals", "show the last rehearsals, and whether they still count", _rehearsals))
     message = _named(_order(orders, "message", "send a message to everybody in the class", _message))
     message.add_argument("text")
@@ -186,11 +189,34 @@ async def _move(client: WorkshopsClient, caller: WorkshopCaller, options: argpar
 
 async def _rehearse(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
     body = RehearsalBody(place=options.place, kind=options.kind)
+    if options.kind == "wave":
+        there = (await client.rehearsals(caller, options.slug)).places
+        costs = next((one.costs for one in there if one.number == options.place), None)
+        if costs is not None:
+            hours = math.ceil(10 * costs.gpu_hours) / 10
+            _say(f"{costs.seats} seats: at most {hours:.1f} GPU-hours, and {costs.minutes} minutes")
     found = await client.rehearse(caller, options.slug, body)
-    while options.kind == "seats" and found.running:
+    said = ""
+    while options.kind != "dry" and found.running:
+        if (now := _progress(found)) not in ("", said):
+            _say(now)
+        said = now
         await asyncio.sleep(REHEARSAL_SECONDS)
         found = await client.rehearsals(caller, options.slug)
     _say_rehearsals(found, options.place, options.kind)
+
+
+def _progress(found: RehearsalsView) -> str:
+    """Return how far the robots of a rehearsal that goes on are; "" for another rehearsal."""
+    for place in found.places:
+        if place.wave is not None and place.wave.running and (now := place.wave.wave) is not None:
+            return f"{now.up} of {now.seats} can be opened, {now.failed} failed, {now.refused} were refused"
+    return ""
+
+
+async def _stop_rehearsal(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
+    await client.stop_rehearsal(caller, options.slug)
+    _say(f"The rehearsal of {options.slug} is being stopped.")
 
 
 async def _rehearsals(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:
@@ -199,7 +225,7 @@ async def _rehearsals(client: WorkshopsClient, caller: WorkshopCaller, options: 
 
 def _say_rehearsals(found: RehearsalsView, only: int | None = None, kind: str | None = None) -> None:
     for place in found.places:
-        for one in (place.dry, place.seats):
+        for one in (place.dry, place.seats, place.wave):
             if one is None or only not in (None, place.number) or kind not in (None, one.kind):
                 continue
             _say(

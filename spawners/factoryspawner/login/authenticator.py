@@ -15,7 +15,6 @@ from typing import Any
 
 import yaml
 from jupyterhub import orm, roles
-from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
 from factorycommon.models import AccessStatus, Antenna, Antennas, PersonBody
@@ -25,6 +24,7 @@ from factoryspawner.config import hub_config
 from factoryspawner.config.login_settings import LoginSettings
 from factoryspawner.gateway import gateway
 from factoryspawner.login import handlers
+from factoryspawner.login.names import NamesOfPeople
 from factoryspawner.login.people import People
 from factoryspawner.login.provider import ProviderAway, ProviderClient
 from factoryspawner.login.words import LoginRefused, words
@@ -32,7 +32,7 @@ from factoryspawner.login.words import LoginRefused, words
 _API = "jupyterhub"  # the OAuth client of tokens for the hub's API
 
 
-class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
+class FederatedAuthenticator(NamesOfPeople):
     """Passes each login to the provider that it came from. Its settings are ``login`` in the hub's YAML.
 
     If no rule admits a person any more, they lose access at the next refresh: they have no groups, no API tokens, and

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
+from factoryspawner.login.names import NamesOfPeople
 from factoryspawner.login.password_file import PasswordFileError, check_password, hash_password, read_passwords
 from factoryspawner.pages.checklist import FormLogin
 
 
-class PasswordAuthenticator(Authenticator):  # type: ignore[misc]  # jupyterhub is untyped
+class PasswordAuthenticator(NamesOfPeople):
     """Accepts the names in ``passwords_file``, which is read at every login: new names need no restart."""
 
     passwords_file = Unicode(help="JSON file, 0600: name to scrypt line").tag(config=True)

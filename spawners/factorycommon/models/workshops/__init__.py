@@ -7,13 +7,13 @@ reservations that may cost. The link reads both, so a service in foreign hands c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from factorycommon.models.base import Hours, Model, Person, Slug, UnixAccount, Word
+from factorycommon.models.base import Hours, Model, Occupant, Person, Slug, UnixAccount, Word, is_robot, robot_names
 from factorycommon.models.projects import Project, ProjectAt, SiteAccounts, Time
 
 PREFIX = "workshop-"  # the ids of workshops' projects begin with it, and those of no other project do
@@ -23,6 +23,7 @@ GpuHourLimit = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 MOST_SEATS = 1000  # of one workshop
 REHEARSAL = "rehearsal-"  # the names of the servers on which seats of a rehearsal run begin with it
 MOST_REHEARSE = 10  # people of one rehearsal
+LONGEST_REHEARSAL = timedelta(hours=2)
 
 
 class WorkshopPool(Model):
@@ -86,12 +87,23 @@ class WorkshopProjectPlace(Model):
 
 class RehearsalWindow(Model):
     """Some minutes before a workshop's own time in which some of its people, and nobody else, may start sessions for it
-    at one of its factories. They use its budget, and not its reservation, which has not begun."""
+    at one of its factories. They use its budget, and not its reservation, which has not begun.
 
-    people: tuple[Person, ...] = Field(min_length=1, max_length=MOST_REHEARSE)
+    ``robots``: so many robots may do that in place of people, each of them one session at a time."""
+
+    people: tuple[Person, ...] = Field(default=(), max_length=MOST_REHEARSE)
+    robots: int = Field(default=0, ge=0, le=MOST_SEATS)
     factory: Slug
     begins: Time
     ends: Time
+
+    @model_validator(mode="after")
+    def _short_and_of_somebody(self) -> Self:
+        if bool(self.people) == bool(self.robots):
+            raise ValueError("either people rehearse, or robots")
+        if self.ends - self.begins > LONGEST_REHEARSAL:
+            raise ValueError(f"a rehearsal lasts at most {LONGEST_REHEARSAL}")
+        return self
 
 
 class ClassProject(Project):
@@ -108,8 +120,15 @@ class ClassProject(Project):
 
 
 class RehearsedProject(ClassProject):
-    """The project of a workshop while a rehearsal goes on: what its people may use for that. An account that is lent to
-    one of them now is emptied after the rehearsal."""
+    """The project of a workshop while a rehearsal goes on: what its people, or robots, may use for that. An account
+    that is lent to one of them now is emptied after the rehearsal. No other project has robots among its members."""
+
+    members: tuple[Occupant, ...] = ()
+
+    @property
+    def robots(self) -> int:
+        """Return how many robots may have a seat in it."""
+        return sum(is_robot(one) for one in self.members)
 
 
 def shares(
@@ -171,8 +190,8 @@ class WorkshopProject(Model):
         """Return the project with what its pools allow, and what they do not allow, one text each.
 
         A place that no pool allows is left out; a project without any place is None. ``now``: during a rehearsal, the
-        project is what its people may use; None: no rehearsal counts. ``seat_gpus``: the GPUs that a seat is billed
-        for, by factory.
+        project is what its people or robots may use; None: no rehearsal counts. ``seat_gpus``: the GPUs that a seat is
+        billed for, by factory. There are never more robots than seats, in the workshop and in the pool.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours
@@ -207,32 +226,51 @@ class WorkshopProject(Model):
             staff=frozenset(self.staff),
             staff_gpu_hours=of_staff,
         )
-        return self._rehearsed(made, now), tuple(wrong)
+        rehearsal = self.rehearsal_at(now)
+        if rehearsal is None or rehearsal.factory not in found:
+            return made, tuple(wrong)
+        if not rehearsal.robots:
+            return self._rehearsed(made, rehearsal), tuple(wrong)
+        pool = pools.get(self.factories[rehearsal.factory].pool)
+        if pool is None or rehearsal.robots > min(self.seats, pool.seats):
+            wrong.append(f"{self.id}: {rehearsal.robots} robots are more than its seats, or those of its pool")
+            return made, tuple(wrong)
+        return self._with_robots(made, rehearsal, seat_gpus.get(rehearsal.factory, 0.0)), tuple(wrong)
 
     def changes(self) -> tuple[datetime, ...]:
         """Return the times at which ``project`` returns something else than before."""
         rehearsal = self.rehearsal
         return () if rehearsal is None else (rehearsal.begins, rehearsal.ends, self.begins)
 
-    def _rehearsed(self, made: ClassProject, now: datetime | None) -> ClassProject:
-        """Return the project as it is during a rehearsal, if there is one now."""
+    def rehearsal_at(self, now: datetime | None) -> RehearsalWindow | None:
+        """Return the rehearsal that goes on at this time; None if there is none, or the workshop itself has begun."""
         rehearsal = self.rehearsal
         if rehearsal is None or now is None or not rehearsal.begins <= now < min(rehearsal.ends, self.begins):
-            return made
-        at = made.factories.get(rehearsal.factory)
+            return None
+        return rehearsal
+
+    def _rehearsed(self, made: ClassProject, rehearsal: RehearsalWindow) -> ClassProject:
+        """Return the project as it is while some of its people rehearse."""
         people = tuple(one for one in rehearsal.people if one in (*self.members, *self.managers))
-        if at is None or not people:
+        if not people:
             return made
         changed = {
             "members": people,
             "managers": tuple(one for one in self.managers if one in people),
-            "begins": rehearsal.begins,
-            "ends": rehearsal.ends,
             "person_gpu_hours": None,  # one person has all seats of the rehearsal
-            "staff_gpu_hours": None,
-            "factories": {rehearsal.factory: at.model_copy(update={"reservation": None})},
         }
-        return RehearsedProject(**dict(made) | changed)
+        return RehearsedProject(**dict(made) | changed | _limited_to(rehearsal, made))
+
+    def _with_robots(self, made: ClassProject, rehearsal: RehearsalWindow, gpus: float) -> ClassProject:
+        """Return the project as it is while robots rehearse: each may use what one seat needs for all of that time."""
+        longest = (rehearsal.ends - rehearsal.begins) / timedelta(hours=1)
+        changed = {
+            "members": robot_names(self.id.removeprefix(PREFIX), rehearsal.robots),
+            "managers": (),
+            "staff": frozenset[str](),
+            "person_gpu_hours": gpus * longest or None,
+        }
+        return RehearsedProject(**dict(made) | changed | _limited_to(rehearsal, made))
 
 
 class WorkshopProjects(Model):
@@ -246,6 +284,17 @@ class WorkshopProjects(Model):
         if len(set(ids)) < len(ids):
             raise ValueError("projects: an id is used twice")
         return self
+
+
+def _limited_to(rehearsal: RehearsalWindow, made: ClassProject) -> dict[str, Any]:
+    """Return the fields of a project that a rehearsal limits, whoever rehearses."""
+    at = made.factories[rehearsal.factory]
+    return {
+        "begins": rehearsal.begins,
+        "ends": rehearsal.ends,
+        "staff_gpu_hours": None,
+        "factories": {rehearsal.factory: at.model_copy(update={"reservation": None})},
+    }
 
 
 def _least(first: float | None, second: float | None) -> float | None:

@@ -74,9 +74,10 @@ class RehearsedEnvironment(Model):
 class RehearsalPlace(Model):
     """One factory of a workshop. ``size`` None: it is not in the catalogue any more; ``default``: the environment if a
     workshop names none; ``agreed``: what the site's agreement allows for workshops; ``lends``: whether accounts are
-    lent to people there, ``wipes``: whether they are emptied in between; ``asked``: when the site last told its nodes
-    and reservations, None: not yet; ``reservation``: that of the workshop as the site told it, None: it told none;
-    ``people``: who could start nothing there today."""
+    lent to people there, ``wipes``: whether they are emptied in between, ``lendable``: how many could be lent now,
+    None: none are lent; ``robots``: whether a robot would have an account there, False: people have their own;
+    ``asked``: when the site last told its nodes and reservations, None: not yet; ``reservation``: that of the workshop
+    as the site told it, None: it told none; ``people``: who could start nothing there today."""
 
     seat: SeatPlace
     machine: str = Field(max_length=200)
@@ -87,6 +88,8 @@ class RehearsalPlace(Model):
     agreement: PartDigest
     lends: bool
     wipes: bool
+    lendable: int | None = Field(default=None, ge=0, le=MOST_ACCOUNTS)
+    robots: bool = True
     asked: datetime | None = None
     reservation: BookedNodes | None = None
     maintenance: tuple[ClosedNodes, ...] = Field(default=(), max_length=100)

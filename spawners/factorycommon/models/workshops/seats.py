@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from factorycommon.models.base import Hours, Model, Person, ServerName, SessionId, Slug, UnixAccount
+from factorycommon.models.base import Hours, Model, Occupant, ServerName, SessionId, Slug, UnixAccount
 from factorycommon.models.bodies import MessageText, MessageTexts, Problem, Until
 from factorycommon.models.sessions import EndReason, SessionState, Words
 from factorycommon.models.workshops import MOST_SEATS
@@ -20,16 +20,16 @@ MOST_ACCOUNTS = 10_000  # of one pool
 
 
 class SeatBody(Model):
-    """One seat to begin. ``session``: the id of its session, which the service has chosen and stored before it asks, so
-    that the same seat asked for twice is one job; ``hours``: the longest session; ``environment`` None: the default;
-    ``moved``: when the trainer moved the seat to this factory: the person's sessions of this workshop at other places
-    that are older end, as soon as it is known that the seat may begin here; None: it was not moved; ``since``: a
-    session that the person has had for this workshop since then is their seat, also if it has ended, and no second one
-    begins; None: one begins, whatever became of earlier ones; ``over``: the last session of which the service knows
-    that it has ended: it does not count."""
+    """One seat to begin. ``person``: whose seat it is, in a rehearsal perhaps a robot; ``session``: the id of its
+    session, which the service has chosen and stored before it asks, so that the same seat asked for twice is one job;
+    ``hours``: the longest session; ``environment`` None: the default; ``moved``: when the trainer moved the seat to
+    this factory: the person's sessions of this workshop at other places that are older end, as soon as it is known that
+    the seat may begin here; None: it was not moved; ``since``: a session that the person has had for this workshop
+    since then is their seat, also if it has ended, and no second one begins; None: one begins, whatever became of
+    earlier ones; ``over``: the last session of which the service knows that it has ended: it does not count."""
 
     session: SessionId
-    person: Person
+    person: Occupant
     server: ServerName = ""
     factory: Slug
     size: Slug
@@ -118,6 +118,8 @@ class SeatPlace(Model):
 
 
 class SeatPlaces(Model):
-    """Answer to ``GET /projects/{project}/seats``."""
+    """Answer to ``GET /projects/{project}/seats``. ``rehearses``: a rehearsal of the workshop goes on, so all
+    seats are those of the rehearsal."""
 
+    rehearses: bool = False
     places: tuple[SeatPlace, ...] = Field(max_length=20)

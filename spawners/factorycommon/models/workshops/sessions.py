@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from factorycommon.models.base import Model, Person, ProjectId, ServerName, SessionId, Slug
+from factorycommon.models.base import Model, Occupant, Person, ProjectId, ServerName, SessionId, Slug
 from factorycommon.models.bodies import MessageId, MessageText, MessageTexts
 from factorycommon.models.sessions import EndReason, Notice, Session, SessionState, Words
 from factorycommon.models.workshops import MOST_SEATS
@@ -26,7 +26,7 @@ class WorkshopSession(Model):
     GPU in the last minute, None: not known; ``steps``: of the material, that the person has done."""
 
     id: SessionId
-    person: Person
+    person: Occupant
     server: ServerName
     project: ProjectId
     factory: Slug

@@ -21,7 +21,7 @@ from workshops.models.rehearsal import RehearsalBody
 
 COLOURS = {"green": N_("Green"), "yellow": N_("Yellow"), "red": N_("Red")}
 STYLES = {"green": "fg-status-free", "yellow": "fg-status-wait", "red": "fg-bad"}
-KINDS = {"dry": N_("Without seats"), "seats": N_("With three seats")}
+KINDS = {"dry": N_("Without seats"), "seats": N_("With three seats"), "wave": N_("With the whole class")}
 CHECKS = {
     "participants": N_("Participants"),
     "terms": N_("Terms"),
@@ -40,6 +40,9 @@ CHECKS = {
     "versions": N_("Releases"),
     "connections": N_("Connection checks"),
     "seat": N_("Seat"),
+    "wave": N_("The whole class"),
+    "warm": N_("Warm-up"),
+    "stopped": N_("Stopped"),
 }
 _NOT_UNDERSTOOD = N_("This request is not understood.")
 
@@ -54,8 +57,13 @@ class RehearsalPage(WorkshopHandler):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Rehearse: ``place``, the number of a plan, and ``kind``. Answer 302, or what is wrong."""
+        """Rehearse: ``place``, the number of a plan, and ``kind``; or stop a rehearsal: ``order`` is ``stop``. Answer
+        302, or what is wrong."""
         try:
+            if self.get_body_argument("order", "") == "stop":
+                await self.client.stop_rehearsal(self.caller, slug)
+                self.to(f"/{slug}/rehearsal")
+                return
             asked = {name: self.get_body_argument(name, "") for name in ("place", "kind")}
             await self.client.rehearse(self.caller, slug, RehearsalBody.model_validate(asked))
         except ValidationError as error:

@@ -1,0 +1,12 @@
+"""Who has stopped a rehearsal."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0014"
+
+
+def upgrade() -> None:
+    """Add the column."""
+    op.add_column("rehearsals", sa.Column("stopped", sa.String))

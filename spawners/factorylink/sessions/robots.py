@@ -1,0 +1,78 @@
+"""Starts the notebooks of robots, which take the seats of a class in a rehearsal.
+
+The hub has no robots, so it starts no server for such a session, and the proxy has no route to it. Instead of the hub,
+the link sends the environment through the door. The environment gives no right: its token is one that nobody knows, the
+hub included.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+
+from factorycommon.models import SessionId, is_robot, notebook_base
+from factorylink.errors import FactoryError
+from factorylink.ledger.schema import SessionRecord
+from factorylink.problems import ProblemError
+from factorylink.sessions.service import Sessions
+from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
+from factorylink.util.background_tasks import BackgroundTasks
+
+log = logging.getLogger("factorylink")
+
+PROGRAM = "jupyterhub-singleuser"
+_TOKEN_BYTES = 32
+
+
+class RobotNotebooks:
+    """Sends the environment to the sessions of robots, as soon as their doors wait for it. ``base_url``: the hub's
+    base path."""
+
+    def __init__(self, table: SessionTable, sessions: Sessions, base_url: str, tasks: BackgroundTasks) -> None:
+        self._sessions = sessions
+        self._base_url = base_url
+        self._tasks = tasks
+        self._starting: set[SessionId] = set()
+        table.on_change.append(self._changed)
+
+    def _changed(self, live_session: LiveSession) -> None:
+        record, door = live_session.record, live_session.door
+        if not is_robot(record.user) or record.wish != "run" or record.id in self._starting:
+            return
+        if live_session.door_open and door is not None and door.phase == "waiting" and not door.environment:
+            self._starting.add(record.id)
+            self._tasks.begin(self._start(record), f"notebook of {record.user}")
+
+    async def _start(self, record: SessionRecord) -> None:
+        """Send the environment. If the door does not take it, its next status line begins this again."""
+        try:
+            await self._sessions.send_environment(record.id, environment(self._base_url, record), [PROGRAM])
+        except (ProblemError, FactoryError) as error:
+            log.info("The notebook of %s is not started yet: %s", record.user, error)
+        finally:
+            self._starting.discard(record.id)
+
+
+def environment(base_url: str, record: SessionRecord) -> dict[str, str]:
+    """Return the variables with which a single-user server starts that nobody may enter.
+
+    It reports no activity to the hub, whose answer would be that it does not know the token.
+    """
+    prefix = notebook_base(base_url, record.user, record.server)
+    scopes = json.dumps([f"access:servers!server={record.user}/{record.server}"])
+    return {
+        "JUPYTERHUB_API_TOKEN": secrets.token_hex(_TOKEN_BYTES),
+        "JUPYTERHUB_API_URL": f"http://hub{base_url}hub/api",  # the door puts its own socket in place of the host
+        "JUPYTERHUB_BASE_URL": base_url,
+        "JUPYTERHUB_CLIENT_ID": f"robot-{record.id}",
+        "JUPYTERHUB_DEFAULT_URL": "/lab",
+        "JUPYTERHUB_HOST": "",
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": scopes,
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{prefix}oauth_callback",
+        "JUPYTERHUB_OAUTH_SCOPES": scopes,
+        "JUPYTERHUB_SERVER_NAME": record.server,
+        "JUPYTERHUB_SERVICE_PREFIX": prefix,
+        "JUPYTERHUB_USER": record.user,
+    }

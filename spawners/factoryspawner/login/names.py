@@ -1,0 +1,24 @@
+"""Keeps people from names that only robots of rehearsals have."""
+
+from __future__ import annotations
+
+from jupyterhub.auth import Authenticator
+
+from factorycommon.models import is_robot
+from factoryspawner.config.hub_config import HubConfig, HubConfigError
+from factoryspawner.login.password_file import read_passwords
+
+
+class NamesOfPeople(Authenticator):  # type: ignore[misc]  # untyped
+    """An authenticator that admits no robot, however somebody logs in or is made through the hub's API."""
+
+    def validate_username(self, username: str) -> bool:
+        """Return whether a person may have this name."""
+        return not is_robot(username) and bool(super().validate_username(username))
+
+
+def check_no_robots(config: HubConfig) -> None:
+    """Raise HubConfigError if somebody with a password has a name that only robots may have."""
+    for name in read_passwords(config.passwords_file) if config.passwords_file is not None else ():
+        if is_robot(name):
+            raise HubConfigError(f"passwords_file: {name!r} is a name for robots of rehearsals; give another one")
