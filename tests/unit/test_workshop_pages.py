@@ -13,6 +13,7 @@ from unittest.mock import AsyncMock
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
 from factorycommon.messages import Message
 from factorycommon.models import NetworkFactory, NetworkSize, NetworkView
@@ -36,7 +37,7 @@ from workshops.rehearsal import proof, wave
 from workshops.rehearsal import rows as rehearsed
 from workshops.seats import rows
 from workshops.store.rehearsal_table import RehearsalRow
-from workshops.store.schema import EventRecord
+from workshops.store.schema import EventRecord, workshops
 from workshops.store.seat_tables import SeatRow, WarmUpRow
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -55,11 +56,13 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Works
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def seats_given_back(world: WorkshopsWorld) -> AsyncIterator[None]:
-    """Cancel the workshops of a test after it, since all share the seats of the pools."""
+    """End the workshops of a test after it, since all share the seats of the pools."""
     yield
     for one in await world.store.all(over=False):
         if one.state != "closing":
             await world.workshops.take(ADA, one.slug, "close" if one.state in ("warming", "open") else "cancel")
+    closing = update(workshops).where(workshops.c.state == "closing").values(state="archived")
+    await world.store.transact(lambda db: db.execute(closing))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
