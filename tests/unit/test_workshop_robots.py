@@ -176,18 +176,18 @@ def test_in_a_rehearsal_the_project_is_the_robots_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "pool"),
+    ("robots", "factory", "pool"),
     [
-        ({"rehearsal": window(4)}, POOL),  # more than its seats
-        ({"rehearsal": window(3)}, POOL.model_copy(update={"seats": 2})),
-        ({"rehearsal": window(3, factory="two")}, POOL),  # no place of it
+        (4, "one", POOL),  # more than its seats
+        (3, "one", POOL.model_copy(update={"seats": 2})),
+        (3, "two", POOL),  # no place of it
     ],
 )
-def test_more_robots_than_seats_are_none(fields: dict[str, Any], pool: WorkshopPool) -> None:
-    found, wrong = read(workshop(**fields), pool=pool)
+def test_more_robots_than_seats_are_none(robots: int, factory: str, pool: WorkshopPool) -> None:
+    found, wrong = read(workshop(rehearsal=window(robots, factory=factory)), pool=pool)
     assert found[W].members == ("ada", "ben")
     assert not [one for one in found[W].members if is_robot(one)]
-    assert ("robot" in wrong) or fields["rehearsal"]["factory"] == "two"
+    assert ("robot" in wrong) or factory == "two"
 
 
 def test_robots_of_all_workshops_and_running_classes_share_the_pool() -> None:
