@@ -89,9 +89,13 @@ def mkdir(folder: str) -> Command[None]:
 
 def reconfigure(here: SlurmCluster, settings: str) -> None:
     """Give Slurm other settings, and wait until the nodes, which register again, accept jobs."""
+    before = here.pids["slurmctld"]
     here.slurm_conf.write_text(settings)
     done = here.run("scontrol", "reconfigure")
     assert done.returncode == 0, done.stderr
+    # The controller goes on as another process. Until that has written the pid file, it seems to be missing, and a
+    # second one that is started then takes the file away.
+    assert processes.wait_until(lambda: here.pids.get("slurmctld", before) != before, 30)
     here.start_missing()
 
 
