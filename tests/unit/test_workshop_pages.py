@@ -36,6 +36,7 @@ from workshops.models.seats import SeatProgress
 from workshops.rehearsal import proof, wave
 from workshops.rehearsal import rows as rehearsed
 from workshops.seats import rows
+from workshops.states import WorkshopState
 from workshops.store.rehearsal_table import RehearsalRow
 from workshops.store.schema import EventRecord, workshops
 from workshops.store.seat_tables import SeatRow, WarmUpRow
@@ -61,8 +62,8 @@ async def seats_given_back(world: WorkshopsWorld) -> AsyncIterator[None]:
     for one in await world.store.all(over=False):
         if one.state != "closing":
             await world.workshops.take(ADA, one.slug, "close" if one.state in ("warming", "open") else "cancel")
-    closing = update(workshops).where(workshops.c.state == "closing").values(state="archived")
-    await world.store.transact(lambda db: db.execute(closing))
+    closing = update(workshops).where(workshops.c.state == WorkshopState.CLOSING)
+    await world.store.transact(lambda db: db.execute(closing.values(state=WorkshopState.ARCHIVED)))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

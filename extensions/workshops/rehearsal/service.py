@@ -364,10 +364,8 @@ class Rehearsals:
             here=here,
             release=version(),
         )
-        now = self._now()
-        row = RehearsalRow(slug, place.factory, "dry", now, caller.person)
-        result = self._result(workshop, place, row, here, dry.judged(given), (), now)
-        return replace(row, result=result, signature=proof.sign(self._secret, result))
+        row = RehearsalRow(slug, place.factory, "dry", self._now(), caller.person)
+        return self._judged(workshop, place, row, here, dry.judged(given))
 
     async def _trial(
         self, caller: WorkshopCaller, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace
@@ -391,8 +389,7 @@ class Rehearsals:
         wrong += _not_allowed(here, caller.person)
         row = RehearsalRow(workshop.slug, place.factory, "seats", now, caller.person)
         if wrong:  # no seat could begin
-            result = self._result(workshop, place, row, here, tuple(wrong), (), now)
-            return replace(row, result=result, signature=proof.sign(self._secret, result))
+            return self._judged(workshop, place, row, here, tuple(wrong))
         made_with = self._result(workshop, place, row, here, (), (), now)
         return replace(row, until=until, seats=trial.begun(caller.person), result=made_with)
 
@@ -410,8 +407,7 @@ class Rehearsals:
         _check_time(workshop, now, until)
         row = RehearsalRow(workshop.slug, place.factory, "wave", now, caller.person)
         if wrong := [one for one in dry.place_lines(here, place, workshop.hours) if one.colour == "red"]:
-            result = self._result(workshop, place, row, here, tuple(wrong), (), now)  # no seat could begin
-            return replace(row, result=result, signature=proof.sign(self._secret, result))
+            return self._judged(workshop, place, row, here, tuple(wrong))  # no seat could begin
         pool = self._pools.pools().get(place.pool)
         if pool is None:
             said = Message("workshop-pool-gone", "Workshops may not use {pool} at {factory} any more.")
@@ -431,6 +427,18 @@ class Rehearsals:
         ]
         classes = [one for one in others if one.state in TAKES_SEATS]
         return plans.most_seats(classes, pool, since, until)[0] + sum(len(row.seats) for row in waves_there)
+
+    def _judged(
+        self,
+        workshop: WorkshopRecord,
+        place: PlaceRecord,
+        row: RehearsalRow,
+        here: RehearsalPlace,
+        lines: tuple[RehearsalLine, ...],
+    ) -> RehearsalRow:
+        """Return a rehearsal that is over as it begins, with its signed result."""
+        result = self._result(workshop, place, row, here, lines, (), row.at)
+        return replace(row, result=result, signature=proof.sign(self._secret, result))
 
     def _result(
         self,
