@@ -96,7 +96,7 @@ def end_all(folder: Path, namespaces: frozenset[int] = frozenset(), patience: fl
     while left := of_cluster(folder, namespaces):
         met.update(left)
         for process in left:
-            _send(process, number)
+            send(process, number)
         _wait_for_ends(left, patience)
         number, patience = signal.SIGKILL, 0.2
     return met
@@ -110,15 +110,24 @@ def wait_reaped(dead: Iterable[Process], seconds: float) -> None:
 
 def end(process: Process, patience: float) -> None:
     """Send SIGTERM to this process only, kill it if it runs after ``patience`` seconds, and wait for its end."""
-    _send(process, signal.SIGTERM)
+    send(process, signal.SIGTERM)
     _wait_for_ends([process], patience)
     kill(process)
 
 
 def kill(process: Process) -> None:
     """Kill this process only, and wait until it has ended."""
-    _send(process, signal.SIGKILL)
+    send(process, signal.SIGKILL)
     _wait_for_ends([process], _KILL_SECONDS)
+
+
+def send(process: Process, number: signal.Signals) -> None:
+    """Send a signal to a process; nothing happens if it has ended."""
+    if alive(process):
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:
@@ -152,14 +161,6 @@ def _namespace(pid: int) -> int | None:
         return (_PROC / str(pid) / "ns/net").stat().st_ino
     except (FileNotFoundError, PermissionError, ProcessLookupError):
         return None
-
-
-def _send(process: Process, number: signal.Signals) -> None:
-    if alive(process):
-        try:
-            os.kill(process.pid, number)
-        except ProcessLookupError:
-            return
 
 
 def _wait_for_ends(processes: list[Process], seconds: float) -> None:

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def lent() -> Iterator[Lent]:
             yield one
         finally:
             for process in one.running():
-                os.kill(process, 9)
+                with suppress(ProcessLookupError):
+                    os.kill(process, 9)
             subprocess.run(["/usr/sbin/userdel", "--force", "--remove", name], capture_output=True, check=False)
 
 

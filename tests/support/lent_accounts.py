@@ -7,7 +7,7 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,8 @@ def lent_accounts(gateway: Gateway, pools: Mapping[str, str], count: int) -> Ite
         kill(gateway, "link")
         for name in every:
             for process in processes(name):
-                os.kill(process, 9)
+                with suppress(ProcessLookupError):
+                    os.kill(process, 9)
             subprocess.run(["/usr/sbin/userdel", "--force", "--remove", name], capture_output=True, check=False)
         shutil.rmtree(site)
 

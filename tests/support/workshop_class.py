@@ -108,16 +108,17 @@ def body(**fields: Any) -> WorkshopBody:
 @contextmanager
 def cut(factory: Factory) -> Iterator[None]:
     """Let a factory answer nothing: neither its scheduler, nor its nodes with the doors of their jobs."""
-    found = processes.of_cluster(Path(factory.slurm_conf).resolve().parents[1])
-    assert found
-    for one in found:
-        os.kill(one.pid, signal.SIGSTOP)
+    folder, stopped = Path(factory.slurm_conf).resolve().parents[1], set[processes.Process]()
     try:
+        while more := set(processes.of_cluster(folder)) - stopped:  # a process can start others until it stops
+            for one in more:
+                processes.send(one, signal.SIGSTOP)
+            stopped |= more
+        assert stopped
         yield
     finally:
-        for one in found:
-            if processes.alive(one):
-                os.kill(one.pid, signal.SIGCONT)
+        for one in stopped:
+            processes.send(one, signal.SIGCONT)
 
 
 def sessions(gateway: Gateway, people: Collection[str]) -> dict[str, dict[str, Any]]:
