@@ -25,6 +25,7 @@ from factorylink.config import LinkConfig, SshTransportSettings
 from factorylink.projects import book, workshop_table
 from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfig
+from factoryspawner.login.password_file import check_password, read_passwords
 from tests.support.chart import CHART, VARIANTS, Object, files, named, objects, pods, variant
 from workshops import config as workshops_config
 from workshops.config import WorkshopsConfig
@@ -333,6 +334,22 @@ def test_jupyterhub_reads_the_whole_configuration(tmp_path: Path) -> None:
     assert config["default_url"] == "/lab/tree"
     assert config["qos"] == "normal"
     assert config["announcement"] == 'Maintenance on Monday: "all" day'
+
+
+def test_people_of_a_trial_log_in_with_the_passwords_that_the_chart_made(tmp_path: Path) -> None:
+    folder = written(variant("demo"), "hub", tmp_path)
+    passwords = tmp_path / "run/secrets/factorygate-demo"
+    passwords.mkdir(parents=True)
+    (passwords / "ada").write_text("ada-secret")
+    program = [sys.executable, str(folder / "demo_passwords.py")]
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    done = subprocess.run(program, env=env, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    file = hub_config.load(folder / "hub.yaml").passwords_file
+    assert file is not None
+    lines = read_passwords(file)
+    assert lines.keys() == {"ada"}
+    assert check_password("ada-secret", lines["ada"])
 
 
 AWKWARD = "a\"b'c: {{ .Values.x }} $(id) `id`\n# %s \\ é 中"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from factoryspawner.login.passwords import write_passwords
+from factoryspawner.login.password_file import write_passwords
 
 people = {path.name: path.read_text(encoding="utf-8") for path in Path("/run/secrets/factorygate-demo").glob("[!.]*")}
 write_passwords(Path("/var/lib/factorygate/passwords.json"), people)
