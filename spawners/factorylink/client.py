@@ -452,10 +452,11 @@ class LinkClient:
         *,
         params: Mapping[str, str] | None = None,
         json: JsonValue = None,
-        timeout: float = _ANSWER_SECONDS,
+        timeout: float | None = None,
     ) -> bytes:
-        """Return the body of the link's answer. ``path`` is percent-encoded. Raises LinkSilent, LinkProblem."""
-        async with self._response(method, path, params, json, timeout) as response:
+        """Return the body of the link's answer. ``path`` is percent-encoded; ``timeout`` None: the usual one. Raises
+        LinkSilent, LinkProblem."""
+        async with self._response(method, path, params, json, timeout or _ANSWER_SECONDS) as response:
             return await response.read()
 
     @asynccontextmanager

@@ -145,20 +145,28 @@ class Listener:
         return self.address.startswith(("127.", "[::1]"))
 
 
+def owned(bed: SlurmCluster, host: str) -> tuple[list[str]] | None:
+    """Return a line for each listening socket on a host; None if a socket is nobody's, as while its process ends."""
+    told = subprocess.run([*bed.on(host), "ss", "-Hnlptu"], capture_output=True, text=True, check=True, timeout=60)
+    lines = told.stdout.splitlines()
+    return (lines,) if all("pid=" in line for line in lines) else None
+
+
 def listeners(bed: SlurmCluster, host: str) -> list[Listener]:
     """Return all TCP and UDP sockets on a host that wait for connections or data, whoever owns them."""
-    lines = subprocess.run([*bed.on(host), "ss", "-Hnlptu"], capture_output=True, text=True, check=True, timeout=30)
+    found_lines = eventually(lambda: owned(bed, host), what=f"each socket on {host} is somebody's")
+    assert found_lines is not None
     found = []
-    for line in lines.stdout.splitlines():
+    for line in found_lines[0]:
         address, _, port = line.split()[4].rpartition(":")
-        pids = [int(pid) for pid in re.findall(r"pid=(\d+)", line)]
-        assert pids, f"nobody's: {line}"
-        for pid in pids:
+        for pid in (int(pid) for pid in re.findall(r"pid=(\d+)", line)):
             try:
                 argv = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
                 owner = os.stat(f"/proc/{pid}").st_uid
             except (FileNotFoundError, ProcessLookupError):
                 continue  # the process ended in the meantime
+            if not argv:
+                continue  # it has ended, and its parent has not waited for it yet
             found.append(Listener(address, int(port), owner, argv))
     return found
 

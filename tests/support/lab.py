@@ -132,6 +132,13 @@ def _url(run: Path) -> str | None:
     return None
 
 
+def _save_nothing_alone(settings: Path) -> None:
+    """Let JupyterLab save only what a test saves, so that no document is saved before on a busy machine."""
+    changed = json.loads(settings.read_text())
+    changed["@jupyterlab/docmanager-extension:plugin"]["autosave"] = False
+    settings.write_text(json.dumps(changed))
+
+
 @asynccontextmanager
 async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
     """Start a server. ``module``: jupyterlab or notebook. ``folder``: the folder of the notebook files and of all
@@ -140,6 +147,7 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
     for one in (root, run, bin_, folder / "config"):
         one.mkdir(parents=True)
     write_config(folder)
+    _save_nothing_alone(folder / "config" / "labconfig" / "default_setting_overrides.json")
     program = bin_ / "nvidia-smi"
     program.write_text(f"#!/bin/sh\necho '{NVIDIA}'\n")
     program.chmod(0o755)

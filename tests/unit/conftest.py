@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
@@ -60,10 +61,22 @@ async def user(hub: HubProcess, link: FakeLink, request: pytest.FixtureRequest) 
 @pytest.fixture(scope="session", autouse=True)
 def _on_a_busy_machine() -> Iterator[None]:
     """Make tests independent of the machine's load: commits do not wait for the disk, since no test simulates a power
-    failure, and an answer waits until its data exist, however long that takes."""
+    failure; an answer waits until its data exist, and clients wait for their answer, however long that takes."""
+    limits = httpx.Timeout.as_dict
+
+    def patient(timeout: httpx.Timeout) -> dict[str, float | None]:
+        """Return a client's limits: a minute instead of 5 s, which is the default, or more. A test that waits for a
+        limit sets a shorter one."""
+        found = limits(timeout)
+        return {name: found[name] if (found[name] or 0.0) < 5 else max(found[name] or 0.0, 60.0) for name in found}
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 60.0)
         patch.setattr("factorylink.clusters.service.ANSWER_SECONDS", 60.0)
+        patch.setattr("factorylink.projects.account_leases._WAIT_SECONDS", 60.0)
+        patch.setattr("workshops.room.sessions.ANSWER_SECONDS", 60.0)
+        patch.setattr(httpx.Timeout, "as_dict", patient)
+        patch.setattr("factorylink.client._ANSWER_SECONDS", 60.0)
         patch.setattr("factorycommon.service.database.PRAGMAS", tuple(one.replace("=FULL", "=OFF") for one in PRAGMAS))
         yield
 

@@ -297,7 +297,10 @@ def test_at_least_fifteen_mistakes_are_tested() -> None:
     assert len(MISTAKES) >= 15
 
 
-def test_another_program_on_a_port_is_told(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_program_on_a_port_is_told(
+    configured: Configured, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factoryoperator.check_network.SECONDS", 1.0)  # the other program never answers
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((configured.host, 8081))

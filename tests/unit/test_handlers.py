@@ -210,12 +210,14 @@ async def test_a_browser_that_goes_leaves_no_stream(ada: httpx.AsyncClient, link
 
 async def test_a_silent_link_is_a_503_in_words(ada: httpx.AsyncClient, link: FakeLink) -> None:
     await link.down()
-    for path in ("factories", "sessions", "clusters", "choice", f"sessions/{'a' * 32}"):
-        answer = await ada.get(f"{API}/{path}")
-        assert answer.status_code == 503
-        assert answer.json()["kind"] == "unreachable"
-        assert answer.json()["message"]
-    await link.up()
+    try:
+        for path in ("factories", "sessions", "clusters", "choice", f"sessions/{'a' * 32}"):
+            answer = await ada.get(f"{API}/{path}")
+            assert answer.status_code == 503
+            assert answer.json()["kind"] == "unreachable"
+            assert answer.json()["message"]
+    finally:
+        await link.up()
 
 
 async def test_stop_what_the_hub_does_not_hold(ada: httpx.AsyncClient, link: FakeLink) -> None:
@@ -224,6 +226,7 @@ async def test_stop_what_the_hub_does_not_hold(ada: httpx.AsyncClient, link: Fak
     assert (await ada.delete(f"{API}/sessions/{'1' * 32}")).status_code == 403
     assert not link.stops
     assert (await ada.delete(f"{API}/sessions/{'1' * 32}", headers=forged(ada))).status_code == 202
+    await link.until("1" * 32, lambda session: session.wish == "stop")  # a link that is slow hears of the stop later
     assert link.stops == [("1" * 32, "person")]
 
 

@@ -191,7 +191,7 @@ async def test_a_start_that_fails_says_why_in_the_persons_language(context: Brow
     await settled(page, "start")
     await page.get_by_role("button", name="Starten").click()
     await expect(page.get_by_role("heading", name="Wartet in der Warteschlange von ONE")).to_be_visible()
-    session = link.live("ada", "fails")[0]
+    session = await link.until(None, lambda one: one.server == "fails")  # the page may be faster than the link
     reason, words = explain.ended(End(job="7", outcome=Outcome.OUT_OF_MEMORY, raw_state="OUT_OF_MEMORY"))
     await link.end(session.id, end_reason=reason, end=words, log_tail=("Killed",))
     await expect(page.get_by_role("heading", name="Ihrer Sitzung ist der Speicher ausgegangen")).to_be_visible()
@@ -206,16 +206,17 @@ async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
     page = await context.new_page()
     link.free.clear()  # the refusal comes while the page waits
     link.refuse = Problem(kind="limit", message=explain.own("limit-pending").what, do=explain.own("limit-pending").do)
-    await page.goto("/hub/spawn/ada/refused?lang=de")
-    await settled(page, "start")
-    await page.get_by_role("button", name="Starten").click()
-    await page.wait_for_url("**/spawn-pending/**")
-    link.free.set()
     try:
+        await page.goto("/hub/spawn/ada/refused?lang=de")
+        await settled(page, "start")
+        await page.get_by_role("button", name="Starten").click()
+        await page.wait_for_url("**/spawn-pending/**")
+        link.free.set()
         told = page.get_by_text("Bei Ihnen warten schon so viele Sitzungen")
         await expect(told).to_be_visible(timeout=30_000)
         await expect(page.get_by_text("Brechen Sie zuerst eine davon ab.")).to_be_visible()
     finally:
+        link.free.set()
         link.refuse = None
 
 

@@ -172,9 +172,9 @@ async def test_thousands_wait_and_thousands_failed(link: Link) -> None:
         for number in range(failed + 1000)
     ]
     await link.world.ledger.write(lambda db: [db.execute(insert(schema.sessions), rows)].clear())
-    began = time.monotonic()
+    began = time.process_time()  # of client and link, which are both in this process
     view = await link.client.operator()
-    took = time.monotonic() - began
+    took = time.process_time() - began
     assert len(view.waiting) + view.more_waiting == waiting
     assert len(view.waiting) == 200
     assert sum(reason.count for reason in view.factories[0].waits) + view.factories[0].other_waits == waiting

@@ -19,7 +19,6 @@ from tests.unit.hub_process import HubProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 API = "/hub/gateway/api/projects"
-TODAY = datetime.now(UTC).date()
 
 
 def view(id: str, role: str = "member", granted: float | None = 100) -> ProjectView:
@@ -37,14 +36,17 @@ def line(day: date, person: str, seconds: int, factory: str = "one", jobs: int =
 
 
 @pytest.fixture(autouse=True)
-def _told(link: FakeLink) -> None:
+def today(link: FakeLink) -> date:
+    """Let the link tell of projects and their use until today, and return today's date."""
+    now = datetime.now(UTC).date()
     link.projects_of = {"ada": [view("P-1", "manager"), view("P-2")], "bob": [view("P-1"), view("P-3", granted=None)]}
     link.usage = [
-        line(TODAY - timedelta(days=60), "ada", 7200),
-        line(TODAY - timedelta(days=2), "ada", 3600),
-        line(TODAY - timedelta(days=2), "=bob", 1800, "two"),
-        line(TODAY, "bob", 900, jobs=3),
+        line(now - timedelta(days=60), "ada", 7200),
+        line(now - timedelta(days=2), "ada", 3600),
+        line(now - timedelta(days=2), "=bob", 1800, "two"),
+        line(now, "bob", 900, jobs=3),
     ]
+    return now
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -61,14 +63,16 @@ async def bob(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
     await browser.aclose()
 
 
-async def test_managers_see_all_use_and_members_their_own(ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+async def test_managers_see_all_use_and_members_their_own(
+    ada: httpx.AsyncClient, bob: httpx.AsyncClient, today: date
+) -> None:
     everybody = (await ada.get(f"{API}/P-1/usage")).json()
     assert everybody["everybody"]
     assert sum(line["gpu_seconds"] for line in everybody["lines"]) == 13500
     own = (await bob.get(f"{API}/P-1/usage")).json()
     assert not own["everybody"]
     assert [line["gpu_seconds"] for line in own["lines"]] == [900]
-    lately = (await ada.get(f"{API}/P-1/usage?since={TODAY - timedelta(days=29)}")).json()
+    lately = (await ada.get(f"{API}/P-1/usage?since={today - timedelta(days=29)}")).json()
     assert sum(line["gpu_seconds"] for line in lately["lines"]) == 6300
 
 

@@ -36,6 +36,7 @@ async def test_start_and_stop(hub: HubProcess, link: FakeLink, beside: Beside, u
     assert beside.routes[f"/user/{user}/deep"]["target"] == beside.url
 
     assert (await hub.api("DELETE", f"/users/{user}/servers/deep")).status_code == 204
+    await link.until(session.id, lambda s: s.wish == "stop")  # a link that is slow hears of the stop later
     assert link.stops[-1] == (session.id, "hub")
     assert not await works(hub, token)
     await link.end(session.id)
@@ -134,6 +135,7 @@ async def test_cancel_while_pending(hub: HubProcess, link: FakeLink, user: str) 
     session = await link.until(None, lambda s: s.user == user)
     answer = await hub.api("DELETE", f"/users/{user}/servers/slow")
     assert answer.status_code in (202, 204)
+    await link.until(session.id, lambda s: s.wish == "stop")  # a link that is slow hears of the stop later
     assert (session.id, "hub") in link.stops
     await hub.until(user, is_stopped, "slow")
     await link.end(session.id)
@@ -312,7 +314,7 @@ async def test_a_start_goes_on_with_the_new_seat_if_its_class_moves(hub: HubProc
     link.auto = False
     answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
     assert answer.status_code == 202
-    [old] = link.live(user)
+    old = await link.until(None, lambda s: s.user == user)
     await link.end(old.id, end_reason=EndReason.MOVED)
     new = link.add("b" * 32, user, state=SessionState.PENDING)
     link.auto = True

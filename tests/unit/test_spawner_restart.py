@@ -47,6 +47,7 @@ async def test_a_running_session_goes_on(hub: HubProcess, link: FakeLink, user: 
     assert await token_works(hub, token)
     assert not [stop for stop in link.stops if stop[0] == session]
     await hub.api("DELETE", f"/users/{user}/server")
+    await link.until(session, lambda s: s.wish == "stop")  # a link that is slow hears of the stop later
     assert (session, "hub") in link.stops
     assert not await token_works(hub, token)
     await link.end(session)

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -53,15 +52,12 @@ async def supervised(folder: Path, **code: str) -> AsyncIterator[Watched]:
         await watched.supervisor.stop()
 
 
-async def test_a_killed_program_is_back_within_a_second(tmp_path: Path) -> None:
+async def test_a_killed_program_is_started_again_and_no_other(tmp_path: Path) -> None:
     async with supervised(tmp_path, one=SLEEP, two=SLEEP) as watched:
-        before, took = watched.pids, list[float]()
+        before = watched.pids
         for _ in range(5):
-            since = time.monotonic()
             os.kill(watched.pids["one"], signal.SIGKILL)
             assert await asyncio.wait_for(watched.restarts.get(), PATIENCE) == "one"
-            took.append(time.monotonic() - since)
-        assert median(took) < 1  # a busy machine may delay one restart, so the median counts
         assert watched.pids["one"] != before["one"]
         assert watched.pids["two"] == before["two"]
         assert set(json.loads(watched.record.read_text())) == {"one", "two"}

@@ -239,7 +239,10 @@ async def test_a_workshop_is_created_by_keyboard_alone_and_a_mistake_has_the_foc
     await page.close()
 
 
-async def test_the_room_follows_its_seats_and_shows_names_as_text(shown: Shown) -> None:
+async def test_the_room_follows_its_seats_and_shows_names_as_text(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workshops.room.service.LOOK_SECONDS", 600.0)  # only what is told changes the page
     page = await opened(shown, "room")
     slug = shown.paths["room"][1].split("/")[3]
     await expect(page.get_by_role("heading", name="1 of 4 ready")).to_be_visible()
@@ -249,7 +252,7 @@ async def test_the_room_follows_its_seats_and_shows_names_as_text(shown: Shown) 
     await expect(page.locator("#fg-seats li")).to_have_count(3)
     await page.get_by_role("button", name="Stop the session on seat 2").focus()
     shown.world.room.sessions.take(False, WorkshopSessions(sessions=(session(2, LONG, slug),)))
-    await expect(page.get_by_role("heading", name="2 of 4 ready")).to_be_visible(timeout=2000)
+    await expect(page.get_by_role("heading", name="2 of 4 ready")).to_be_visible()
     await expect(page.locator("#fg-seats li")).to_have_count(2)
     await page.get_by_label("All seats").check()
     await page.get_by_label("Show names").uncheck()
