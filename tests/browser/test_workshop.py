@@ -234,7 +234,8 @@ def warm_up(page: Page, gateway: Gateway, slug: str) -> None:
 
     eventually(may, what="the class is scheduled")
     page.locator("summary", has_text="Warm up now").click()
-    page.get_by_role("button", name="Warm up now").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Warm up now").click()
     state = page.locator("[data-state]")
     eventually(lambda: page.reload() and state.get_attribute("data-state") == "warming", what="it warms up")
 
