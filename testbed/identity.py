@@ -76,8 +76,9 @@ def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> N
     descriptor = open_pidfd(identity)
     if descriptor is None:
         return
-    leads = group and os.getpgid(identity.pid) == identity.pid
+    leads = False
     try:
+        leads = group and os.getpgid(identity.pid) == identity.pid
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         if not _readable(descriptor, patience):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)

@@ -26,6 +26,7 @@ from testbed.slurm.record import SlurmRecord
 READY_SECONDS = 90.0  # seconds; the machine may be busy
 _LOCK = "lock"
 _REAPING_SECONDS = 3.0
+_HANDOVER_SECONDS = 2.0  # until the next process of a Slurm daemon has written its pid file
 _AS_ACCOUNT = ("setpriv", "--init-groups")
 _READY_STATES = ("idle", "mix", "alloc")
 
@@ -129,7 +130,7 @@ class SlurmCluster:
             "root": self.root,
         }
 
-    def run(self, *argv: str, account: str | None = None, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    def run(self, *argv: str, account: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a client command as the cluster's administrator, or (as root) as a site account, with text output.
 
         A command that fails raises no exception.
@@ -160,6 +161,11 @@ class SlurmCluster:
 
     def start_daemons(self, *names: str) -> None:
         """Start those of the named daemons that do not run, without waiting for the nodes. Raises DidNotStart."""
+        # A daemon that reads new settings goes on as another process, and seems to be missing until that process has
+        # written the pid file.
+        slurms = {daemons.CONTROLLER, *self.nodes}
+        before = [name for name in names if name in slurms and daemons.pid_file(self.folder, name).exists()]
+        processes.wait_until(lambda: set(before) <= self.pids.keys(), _HANDOVER_SECONDS)
         missing = [name for name in names if name not in self.pids]
         env = {
             **self.env,

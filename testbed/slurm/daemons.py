@@ -20,11 +20,15 @@ _FIRST = ((MUNGED, DATABASE), (ACCOUNTING,), (CONTROLLER,))  # groups of daemons
 _START_SECONDS = 90
 
 
+def pid_file(folder: Path, name: str) -> Path:
+    """Return where daemon ``name`` writes its pid."""
+    return folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
+
+
 def running(folder: Path, name: str) -> processes.Process | None:
     """Return the running process of daemon ``name`` (munged, slurmctld, sshd, or a node), found by its pid file."""
-    file = folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
     try:
-        pid = int(file.read_text().strip() or "0")
+        pid = int(pid_file(folder, name).read_text().strip() or "0")
     except (FileNotFoundError, ValueError):
         return None
     process = processes.find(pid)

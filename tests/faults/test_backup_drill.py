@@ -17,7 +17,9 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Page
+from websockets.exceptions import WebSocketException
 
+from testbed import processes
 from testbed.demo.folder import DemoFolder
 from testbed.demo.options import Ports
 from testbed.demo.run import environment_passed_on
@@ -86,7 +88,7 @@ def workshop(gateway: Gateway, method: str, path: str = "", **body: Any) -> dict
     url = f"{gateway.root}/services/workshops/api/workshops{path}"
     headers = {"Authorization": f"Bearer {gateway.token('grace')}"}
     try:
-        answer = httpx.request(method, url, headers=headers, json=body or None, timeout=10)
+        answer = httpx.request(method, url, headers=headers, json=body or None, timeout=60)
     except httpx.HTTPError:
         return {}
     found: dict[str, Any] = answer.json() if answer.is_success else {}
@@ -106,8 +108,10 @@ def lose_the_machine(gateway: Gateway) -> None:
     folder = gateway.path.parent
     supervisor = json.loads((folder / "supervisor.json").read_text())["supervisor"]["pid"]
     programs = json.loads((folder / "processes.json").read_text())
-    for pid in (supervisor, *(programs[part]["pid"] for part in ("hub", "proxy", "link", "workshops"))):
+    pids = (supervisor, *(programs[part]["pid"] for part in ("hub", "proxy", "link", "workshops")))
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not any(processes.find(pid) for pid in pids), what="none of them writes any more")
     eventually(lambda: not back(gateway), what="nobody answers any more")
     for path in folder.iterdir():
         if path.name in OF_THE_FACTORY:
@@ -149,7 +153,7 @@ def test_a_gateway_that_was_lost_is_restored_from_its_backup(gateway: Gateway, p
     running = [run(part(environ)) for part in parts]
     try:
         eventually(lambda: back(gateway), 120, what="hub, proxy and link answer")
-        eventually(lambda: workshop(gateway, "GET", f"/{slug}") == planned, 60, what="the workshop is as it was")
+        eventually(lambda: workshop(gateway, "GET", f"/{slug}") == planned, 120, what="the workshop is as it was")
         for user in (KIM, "grace"):
             # the same sessions with the same jobs as the same site accounts
             found = gateway.wait_session(user, "drill", "running", 120)
@@ -181,5 +185,5 @@ def kept(gateway: Gateway, kernel: str) -> str:
     """What the kernel of before still knows; "": it does not answer yet."""
     try:
         return gateway.notebook(KIM, "drill").run("print(kept)", kernel).strip()
-    except (OSError, TimeoutError, httpx.HTTPError):
+    except (OSError, TimeoutError, httpx.HTTPError, WebSocketException):  # a hub that has just started says 424
         return ""

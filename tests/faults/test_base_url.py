@@ -33,7 +33,7 @@ def routes(gateway: Gateway) -> set[str]:
     api = f"http://127.0.0.1:{port(gateway) + 1}/api/routes"
     token = (gateway.path.parent / "proxy.token").read_text()
     try:
-        return set(httpx.get(api, headers={"Authorization": f"token {token}"}, timeout=5).json())
+        return set(httpx.get(api, headers={"Authorization": f"token {token}"}, timeout=30).json())
     except httpx.HTTPError:
         return set()
 
@@ -73,7 +73,7 @@ def test_the_systemd_unit_restores_routes_below_the_path(gateway: Gateway, tmp_p
     services = next(route for route in before if "/services/factories" in route)
     token = (gateway.path.parent / "proxy.token").read_text()
     api = f"http://127.0.0.1:{port(gateway) + 1}/api/routes{services}"
-    assert httpx.delete(api, headers={"Authorization": f"token {token}"}, timeout=5).status_code == 204
+    assert httpx.delete(api, headers={"Authorization": f"token {token}"}, timeout=60).status_code == 204
     assert services not in routes(gateway)
     header = tmp_path / "restore-routes.header"
     header.write_text(f"Authorization: token {gateway.admin_token}\n")

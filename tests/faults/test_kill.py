@@ -3,6 +3,7 @@ each of them alone."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -59,7 +60,8 @@ def kill(gateway: Gateway, *parts: str) -> None:
     """Kill these parts at once, and wait until new processes have replaced them and answer."""
     old = {part: gateway.pid(part) for part in parts}
     for pid in old.values():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and is started again
+            os.kill(pid, signal.SIGKILL)
     eventually(lambda: all(gateway.pid(part) != pid for part, pid in old.items()), 60, what=f"{parts} started anew")
     eventually(lambda: back(gateway), 90, what="all answer")
 

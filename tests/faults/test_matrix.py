@@ -19,7 +19,7 @@ import pytest
 
 from testbed import clock
 from testbed.faults import faults
-from tests.faults.world import World
+from tests.faults.world import SETTLE, Known, World
 from tests.support.gateway import Gateway, eventually
 
 FACTORY, OTHER = "lumi-aif", "brainpp"
@@ -89,7 +89,7 @@ def test_no_session_is_lost_when_hub_link_or_proxy_is_killed(world: World, part:
 def submitted_is_settled(world: World, server: str) -> bool:
     """Either the click succeeded and the session runs, or there is no session."""
     session = world.gateway.session(world.user, server)
-    return session is None or world.is_running(world.known(server))
+    return session is None or world.is_running(Known(server, session["id"], session["job"]))
 
 
 def answering(gateway: Gateway) -> bool:
@@ -328,13 +328,13 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["mount", "-o", "remount,ro,bind", folder], check=True)
         yield
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)  # the hub may have opened a file below it
 
 
 # --- faults of a job --------------------------------------------------------------------------------------------------
 
 
-def ends(world: World, name: str, strike: Callable[[str], object], *reasons: str) -> None:
+def ends(world: World, name: str, strike: Callable[[str], object], *reasons: str, seconds: float = SETTLE) -> None:
     """The fault ends the job of a running session: other sessions go on, and the person gets an explanation."""
     runs, waits = world.keep_running(), world.keep_waiting()
     meets = world.keep_running("meets")
@@ -347,6 +347,7 @@ def ends(world: World, name: str, strike: Callable[[str], object], *reasons: str
                 "it ended, and it is known why": lambda: world.has_ended(meets, *reasons),
                 **world.both_go_on(runs, waits),
             },
+            seconds,
         )
         row.saw += [f"ended: {s['end']['what']}" for s in world.gateway.sessions(world.user) if s["id"] == meets.id]
 
@@ -359,7 +360,8 @@ def test_walltime(world: World) -> None:
     def shorten(job: str) -> None:
         world.factory.ask("scontrol", "update", f"JobId={job}", "TimeLimit=1")
 
-    ends(world, "walltime reached", shorten, "walltime")
+    # Up to a minute of the job is left, and Slurm looks every half minute whether a limit is reached.
+    ends(world, "walltime reached", shorten, "walltime", seconds=SETTLE + 90)
 
 
 def test_server_killed(world: World) -> None:

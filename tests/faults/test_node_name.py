@@ -34,6 +34,8 @@ def test_a_name_that_does_not_resolve_is_told_at_once(nameless: Gateway) -> None
     gateway, user = nameless, nameless.make_user()
     assert gateway.start(user, "n", factory=FACTORY, size="gpu-1", hours=0.5).status_code == 202
     try:
+        # The hub can answer before the link has the session.
+        eventually(lambda: gateway.session(user, "n"), what="the link has the session")
 
         def reason() -> str:
             session = gateway.session(user, "n") or {}

@@ -71,7 +71,7 @@ def test_a_job_over_the_schedulers_own_limit_is_refused(gateway: Gateway) -> Non
 @contextmanager
 def stopped_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
     """Freeze slurmctld, so that requests hang."""
-    pid = controller(str(brainpp.slurm_conf))
+    pid = brainpp.pids["slurmctld"]
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -109,19 +109,6 @@ def test_controller_away(
     eventually(lambda: health(gateway, user, "brainpp") == "ok", 60)
     eventually(lambda: gateway.session(user, "no") is None, 60)
     eventually(lambda: not [j for j in factory.jobs().values() if j["state"] in ("PENDING", "RUNNING")], 60)
-
-
-def controller(slurm_conf: str) -> int:
-    """Return the pid of the slurmctld that uses this slurm.conf."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if any("slurmctld" in word for word in line[:1]) and slurm_conf in line:
-                return int(entry.name)
-    raise AssertionError(f"no slurmctld runs with {slurm_conf}")
 
 
 def health(gateway: Gateway, user: str, factory: str) -> str:

@@ -91,7 +91,7 @@ def request(folder: str, *command: str, **changes: object) -> JobRequest:
     return JobRequest.model_validate(fields | changes)
 
 
-async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: float = 40) -> dict[str, Job]:
+async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: float = 90) -> dict[str, Job]:
     async with asyncio.timeout(seconds):
         while not good(site.jobs):
             await site.ask_jobs_now()
@@ -99,7 +99,7 @@ async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: flo
     return site.jobs
 
 
-async def over(site: Site, account: str, job: str, seconds: float = 60) -> End:
+async def over(site: Site, account: str, job: str, seconds: float = 120) -> End:
     """Return how a job ended, once it has ended."""
     async with asyncio.timeout(seconds):
         while True:
@@ -113,9 +113,10 @@ async def over(site: Site, account: str, job: str, seconds: float = 60) -> End:
 
 
 async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: str, folder: str) -> None:
-    here.run("rm", "-f", f"{folder}/test.log", account=account)
+    here.run("rm", "-f", f"{folder}/test.log", f"{folder}/go", account=account)
+    until_told = "until [ -e go ]; do sleep 0.1; done"  # otherwise the job might end before it is seen
     began = datetime.now(UTC)
-    job = await site.submit(account, request(folder, "/bin/sh", "-c", "env; umask; pwd; sleep 2; exit 4"))
+    job = await site.submit(account, request(folder, "/bin/sh", "-c", f"env; umask; pwd; {until_told}; exit 4"))
     running = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
     assert (running.account, running.comment, running.partition) == (account, COMMENT, "interactive")
     assert running.started is not None
@@ -123,6 +124,7 @@ async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: s
     assert running.ends - running.started == timedelta(minutes=10)
     assert abs(running.started - began) < timedelta(minutes=5)  # the time zone is right
     assert set(running.nodes) <= set(here.nodes)
+    assert here.run("touch", f"{folder}/go", account=account).returncode == 0
     end = await over(site, account, job)
     assert (end.outcome, end.exit_code, end.signal) == (Outcome.FAILED, 4, None)
     log = here.run("cat", f"{folder}/test.log", account=account).stdout
@@ -361,7 +363,7 @@ async def test_a_job_is_entered_on_its_node(here: PbsCluster, site: Site, accoun
         inside.stdin.flush()
         assert [inside.stdout.readline(), inside.stdout.readline()] == [f"{account}\n", "got this\n"]
         await site.cancel(account, own(account, job))
-        assert inside.wait(30) != 0
+        assert inside.wait(60) != 0
 
 
 async def test_reservations_are_told(here: PbsCluster, transport: Transport, account: str) -> None:

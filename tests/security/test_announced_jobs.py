@@ -90,7 +90,7 @@ async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World
     await world.scheduler.answer()
     [gone] = [w for _, w in world.live_clusters[CLUSTER].alive() if w.task == 2] or [None]
     await world.comes(lambda: gone is None or gone.ended is not None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await reserved(world):  # the end is written later than it is known
             await asyncio.sleep(0.005)
 

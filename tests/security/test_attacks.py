@@ -172,7 +172,7 @@ except PermissionError:
 
 def test_the_user_api_wants_a_token(gateway: Gateway) -> None:
     url = f"{gateway.root}/services/factories/api/factories"
-    assert httpx.get(url).status_code in (401, 403)
-    assert httpx.get(url, headers={"Authorization": "Bearer nonsense"}).status_code in (401, 403)
+    assert httpx.get(url, timeout=60).status_code in (401, 403)
+    assert httpx.get(url, headers={"Authorization": "Bearer nonsense"}, timeout=60).status_code in (401, 403)
     client = gateway.browser_session("ada")
     assert client.get(url).status_code in (401, 403), "the hub's cookie must be worth nothing here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import subprocess
 import sys
@@ -165,7 +166,10 @@ async def test_the_hub_keeps_tokens_as_hashes_but_those_of_servers(hub: HubProce
     await hub.until("ada", is_ready, "kept")
     [session] = link.live("ada", "kept")
     of_session = link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"]
-    kept = b"".join(path.read_bytes() for path in hub.folder.glob("hub.sqlite*"))
+    kept = b""
+    for path in hub.folder.glob("hub.sqlite*"):
+        with contextlib.suppress(FileNotFoundError):  # a journal goes with its transaction
+            kept += path.read_bytes()
     assert own.encode() not in kept
     assert of_session.encode() in kept  # so that a restarted hub continues with it
     assert stat.S_IMODE((hub.folder / "cookie").stat().st_mode) == 0o600

@@ -33,6 +33,7 @@ MORE = (partial(room_router, Mock()), partial(material_router, Mock(), Mock()))
 # Half of the values exist; the others are any that the description allows, or forbids.
 WORDS = {"slug": [SLUG], "as": ["tina", "otto"], "person": ["paul"], "operator": ["true"]}
 CONFIG = {
+    "request-timeout": 60,  # seconds; a busy machine may need more than the 10 that are the default
     "dictionaries": {name: {"values": values} for name, values in WORDS.items()},
     "parameters": {
         f"{where}.{name}": {"dictionary": name, "probability": 0.5} for name in WORDS for where in ("path", "query")

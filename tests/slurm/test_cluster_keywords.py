@@ -35,7 +35,7 @@ def _here(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     estimate = f"{gateway.root}/services/factories/api/factories/{FACTORY}/estimate?size=gcd-1&hours=1"
     headers = {"Authorization": f"token {token}"}
     eventually(
-        lambda: httpx.get(estimate, headers=headers, timeout=30).status_code == 200,
+        lambda: httpx.get(estimate, headers=headers, timeout=60).status_code == 200,
         what="a hub that has just begun has told the link who may start something",
     )
 

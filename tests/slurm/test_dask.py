@@ -60,8 +60,8 @@ def test_scaling_down_loses_nothing_and_a_lost_job_is_replaced(bed: Bed) -> None
     eventually(lambda: bed.workers() and job not in bed.workers(), 60, what="another takes its place")
     bed.run("client.wait_for_workers(1, timeout=100)")
     assert bed.run("print(client.submit(lambda: 6 * 7).result(timeout=60))") == "42"
-    lost = bed.run("print([job.state for job in cluster.view().jobs if job.why and job.state != 'running'])")
-    assert "lost" in lost
+    lost = "print([job.state for job in cluster.view().jobs if job.why and job.state != 'running'])"
+    eventually(lambda: "lost" in bed.run(lost), 60, what="the gateway has told that a job was lost")
     bed.run("client.close(); cluster.close()")
 
 

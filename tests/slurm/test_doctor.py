@@ -254,7 +254,7 @@ def test_the_doctor_names_a_door_that_refuses_the_link(visit: Doctor, monkeypatc
         return DoorManager(config, other, on_status, back)
 
     monkeypatch.setattr("factorylink.doctor.visit.DoorManager", with_another_key)
-    monkeypatch.setattr("factorylink.doctor.visit._BANNER_SECONDS", 6.0)
+    monkeypatch.setattr("factorylink.doctor.visit._BANNER_SECONDS", 12.0)
     fails(visit(), "door", "Permission denied")
 
 

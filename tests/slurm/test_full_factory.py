@@ -12,11 +12,11 @@ def test_a_full_factory_waits_says_why_and_starts_by_itself(gateway: Gateway) ->
     user = gateway.make_user()
     nodes = int(factory.ask("sinfo", "-h", "-o", "%D").split()[0])
     holders = [f"hold{n}" for n in range(nodes)]
-    for name in holders:
-        gateway.start(user, name, factory="it4lia", size="gpu-4", hours=0.5)
-    for name in holders:
-        gateway.wait_ready(user, name)
     try:
+        for name in holders:
+            gateway.start(user, name, factory="it4lia", size="gpu-4", hours=0.5)
+        for name in holders:
+            gateway.wait_ready(user, name)
         assert gateway.start(user, "waits", factory="it4lia", size="gpu-1", hours=0.5).status_code == 202
         assert gateway.start(user, "leaves", factory="it4lia", size="gpu-1", hours=0.5).status_code == 202
 

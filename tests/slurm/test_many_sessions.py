@@ -41,7 +41,7 @@ def test_each_sees_only_its_own(nine: Gateway) -> None:
 
 def test_another_persons_url_lets_nobody_in(nine: Gateway) -> None:
     url = f"{nine.root}/user/ada/at-it4lia/api/contents"
-    answer = httpx.get(url, headers={"Authorization": f"token {nine.token('grace')}"})
+    answer = httpx.get(url, headers={"Authorization": f"token {nine.token('grace')}"}, timeout=60)
     assert answer.status_code in (401, 403), answer.status_code
     client = nine.browser_session("grace")
     page = client.get(f"{nine.root}/user/ada/at-it4lia/lab")
@@ -52,10 +52,10 @@ def test_another_persons_url_lets_nobody_in(nine: Gateway) -> None:
     assert session is not None
     # the link's port, on the link's machine
     (port,) = [one["url"] for one in nine.everybody() if one["id"] == session["id"]]
-    direct = httpx.get(f"{port}/user/ada/at-it4lia/api/contents")
+    direct = httpx.get(f"{port}/user/ada/at-it4lia/api/contents", timeout=60)
     assert direct.status_code in (401, 403), direct.status_code
     other = {"Authorization": f"Bearer {nine.token('grace')}"}
-    answer = httpx.get(f"{nine.root}/services/factories/api/sessions/{session['id']}", headers=other)
+    answer = httpx.get(f"{nine.root}/services/factories/api/sessions/{session['id']}", headers=other, timeout=60)
     assert answer.status_code in (403, 404)
 
 

@@ -54,8 +54,8 @@ def test_start_work_stop(gateway: Gateway) -> None:
 def test_sizes_are_what_was_promised(gateway: Gateway, factory: str, size: str, gpus: str, partition: str) -> None:
     catalogue = {f["id"]: f for f in catalogue_of(gateway, "grace")}
     promised = next(s["size"] for s in catalogue[factory]["sizes"] if s["size"]["id"] == size)
-    gateway.started("grace", "sizes", factory=factory, size=size, hours=0.5)
     try:
+        gateway.started("grace", "sizes", factory=factory, size=size, hours=0.5)
         seen = json.loads(gateway.notebook("grace", "sizes").run(LOOK))
     finally:
         gateway.stopped("grace", "sizes")
@@ -68,7 +68,7 @@ def catalogue_of(gateway: Gateway, user: str) -> list[dict]:  # type: ignore[typ
     import httpx
 
     headers = {"Authorization": f"Bearer {gateway.token(user)}"}
-    answer = httpx.get(f"{gateway.root}/services/factories/api/factories", headers=headers, timeout=30)
+    answer = httpx.get(f"{gateway.root}/services/factories/api/factories", headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
     found: list[dict] = answer.json()  # type: ignore[type-arg]
     return found
@@ -93,7 +93,7 @@ def test_estimate_names_its_basis(gateway: Gateway) -> None:
 
     headers = {"Authorization": f"Bearer {gateway.token('ada')}"}
     url = f"{gateway.root}/services/factories/api/factories/it4lia/estimate"
-    answer = httpx.get(url, params={"size": "gpu-1", "hours": 1}, headers=headers, timeout=30)
+    answer = httpx.get(url, params={"size": "gpu-1", "hours": 1}, headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.json()["basis"] == "test-only" and answer.json()["start"] is not None
-    assert httpx.get(url, params={"size": "no-such", "hours": 1}, headers=headers, timeout=30).status_code == 400
+    assert httpx.get(url, params={"size": "no-such", "hours": 1}, headers=headers, timeout=60).status_code == 400

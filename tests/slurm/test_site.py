@@ -95,7 +95,7 @@ def reconfigure(here: SlurmCluster, settings: str) -> None:
     assert done.returncode == 0, done.stderr
     # The controller goes on as another process. Until that has written the pid file, it seems to be missing, and a
     # second one that is started then takes the file away.
-    assert processes.wait_until(lambda: here.pids.get("slurmctld", before) != before, 30)
+    assert processes.wait_until(lambda: here.pids.get("slurmctld", before) != before, 60)
     here.start_missing()
 
 
@@ -335,7 +335,7 @@ async def test_a_controller_that_dies_and_comes_back(
     job = await site.submit(account, wanted)
     await until(site, lambda jobs: job in jobs)
     # A controller that reads new settings goes on as another process, and its pid file is empty for a moment.
-    assert processes.wait_until(lambda: "slurmctld" in here.pids, 10)
+    assert processes.wait_until(lambda: "slurmctld" in here.pids, 60)
     os.kill(here.pids["slurmctld"], signal.SIGKILL)
     began = time.monotonic()
     with pytest.raises(Unreachable):

@@ -47,7 +47,7 @@ def ends(told: dict[str, Any]) -> datetime:
 def extend(gateway: Gateway, user: str, session: dict[str, Any], hours: Any, token: str = "") -> httpx.Response:
     url = f"{gateway.root}/services/factories/api/sessions/{session['id']}/extend"
     headers = {"Authorization": f"Bearer {token or gateway.token(user)}"}
-    return httpx.post(url, json={"hours": hours}, headers=headers, timeout=30)
+    return httpx.post(url, json={"hours": hours}, headers=headers, timeout=60)
 
 
 def test_a_session_warns_and_ends_cleanly_before_its_walltime(session: tuple[Gateway, str, dict[str, Any]]) -> None:

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 FACTORY, SIZE, POOL = "it4lia", "gpu-1", "lent"
 SEATS, ACCOUNTS = 3, 4
 STAY_SECONDS = 120.0
+PATIENCE = 2 * READY_SECONDS
 WIPED_SECONDS = 150.0
 WAVE, TRIAL = RehearsalBody(kind="wave"), RehearsalBody(kind="seats")
 
@@ -89,7 +90,7 @@ def test_robots_take_all_seats_on_accounts_that_are_wiped_and_given_back(gateway
             found = place(service, slug).wave
             return found is not None and found.wave is not None and found.wave.up == SEATS
 
-        eventually(up, READY_SECONDS + 30, 0.5, "all robots are up")
+        eventually(up, PATIENCE, 0.5, "all robots are up")
         sessions = live(gateway, robots)
         assert sorted(one["user"] for one in sessions) == sorted(robots)
         assert len({one["account"] for one in sessions}) == SEATS
@@ -132,10 +133,10 @@ def nobody_enters(gateway: Gateway, sessions: list[dict[str, Any]]) -> None:
         for bearer in (None, token, gateway.admin_token):
             headers = {} if bearer is None else {"Authorization": f"token {bearer}"}
             for url in (f"{gateway.root}{path}api/status", f"{gateway.root}{path}lab"):
-                answer = httpx.get(url, headers=headers, timeout=30, verify=TRUST, follow_redirects=False)
+                answer = httpx.get(url, headers=headers, timeout=60, verify=TRUST, follow_redirects=False)
                 assert answer.status_code != 200, url  # no route leads there
             if bearer != gateway.admin_token:  # who may enter all servers could do so on the gateway's own machine
-                inside = httpx.get(f"{one['url']}{path}api/status", headers=headers, timeout=30, verify=TRUST)
+                inside = httpx.get(f"{one['url']}{path}api/status", headers=headers, timeout=60, verify=TRUST)
                 assert inside.status_code in (302, 403), inside.text
 
 
@@ -146,12 +147,12 @@ def test_a_rehearsal_with_robots_ends_at_once_when_it_is_stopped(gateway: Gatewa
     try:
         eventually(lambda: place(service, slug).costs is not None, what="the link knows the workshop")
         service.ask("rehearse", slug, WAVE)
-        eventually(lambda: len(live(gateway, robots)) == SEATS, READY_SECONDS, 0.2, "all robots are begun")
+        eventually(lambda: len(live(gateway, robots)) == SEATS, PATIENCE, 0.2, "all robots are begun")
         service.ask("stop_rehearsal", slug)
         done = eventually(lambda: over(service, slug, "wave"), 60, 0.5, "the rehearsal is over")
         assert done is not None
         assert (done.colour, done.lines[0].check) == ("yellow", "stopped")
-        eventually(lambda: not live(gateway, robots), READY_SECONDS, 0.5, "no robot is left")
+        eventually(lambda: not live(gateway, robots), PATIENCE, 0.5, "no robot is left")
         assert service.state(slug) == "scheduled"
     finally:
         service.ask("take", slug, "cancel")
@@ -170,15 +171,15 @@ def test_three_seats_of_a_trainer_come_up_stay_and_end(gateway: Gateway) -> None
         def up() -> bool:
             return {one["server"] for one in live(gateway, (trainer,)) if one["reachable"]} == servers
 
-        eventually(up, READY_SECONDS + 30, 0.5, "three seats are up")
+        eventually(up, PATIENCE, 0.5, "three seats are up")
         for server in sorted(servers):  # they are the trainer's, who can open them
-            eventually(lambda s=server: (gateway.server(trainer, s) or {}).get("ready"), READY_SECONDS, 0.5, server)  # type: ignore[misc]
+            eventually(lambda s=server: (gateway.server(trainer, s) or {}).get("ready"), PATIENCE, 0.5, server)  # type: ignore[misc]
             assert gateway.notebook(trainer, server).request("GET", "/api/status").status_code == 200
         done = eventually(lambda: over(service, slug, "seats"), STAY_SECONDS + 120, 1, "the rehearsal is over")
         assert done is not None
         assert done.colour == "green", done.lines
         assert [seat.state for seat in done.seats] == ["running"] * 3
         assert place(service, slug).ready
-        eventually(lambda: not live(gateway, (trainer,)), READY_SECONDS, 0.5, "the seats have ended")
+        eventually(lambda: not live(gateway, (trainer,)), PATIENCE, 0.5, "the seats have ended")
     finally:
         operator.ask("take", slug, "cancel")

@@ -22,7 +22,7 @@ TRUST = (
 )  # made once, since httpx would read all certificates of the system for each request
 
 
-def eventually(look: Callable[[], T], timeout: float = 60, every: float = 0.2, what: str = "") -> T:
+def eventually(look: Callable[[], T], timeout: float = 120, every: float = 0.2, what: str = "") -> T:
     """Call a function until its result is truthy, and return the result; for state of other programs whose changes no
     event reports."""
     end = time.monotonic() + timeout
@@ -165,7 +165,10 @@ class Gateway:
         """Stop a server, and wait until neither the hub nor the link has the session."""
         answer = self.stop(user, server)
         assert answer.status_code in (202, 204), answer.text
-        eventually(lambda: self.session(user, server) is None, what=f"{user}/{server} ended")
+        eventually(
+            lambda: self.session(user, server) is None and self.server(user, server) is None,
+            what=f"{user}/{server} ended",
+        )
 
     # --- sessions, as the link reports them
 
@@ -211,7 +214,7 @@ class Gateway:
         assert len(live) <= 1, f"two live sessions of one server: {live}"
         return live[0] if live else None
 
-    def wait_session(self, user: str, server: str, state: str, timeout: float = 60) -> dict[str, Any]:
+    def wait_session(self, user: str, server: str, state: str, timeout: float = 120) -> dict[str, Any]:
         """Wait until the live session is in this state."""
 
         def look() -> dict[str, Any] | None:

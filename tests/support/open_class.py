@@ -151,9 +151,16 @@ class OpenClass:
 
     def kill(self, *parts: str) -> float:
         """Kill these parts at once, and wait until others have their place; return when they were killed."""
-        old, since = self.pids(), time.monotonic()
+
+        def running() -> dict[str, int]:
+            found = self.pids()
+            return found if set(parts) <= found.keys() else {}
+
+        old = eventually(running, what=f"{parts} run")
+        since = time.monotonic()
         for part in parts:
-            os.kill(old[part], signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and is started again
+                os.kill(old[part], signal.SIGKILL)
         eventually(
             lambda: all(self.pids().get(part, old[part]) != old[part] for part in parts), what="others are started"
         )

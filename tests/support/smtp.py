@@ -86,11 +86,11 @@ def mail_server() -> Iterator[MailServer]:
     thread.start()
     serving = sink()
     try:
-        made = asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop).result(10)
+        made = asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop).result(60)
         try:
             yield MailServer(made, loop)
         finally:
-            asyncio.run_coroutine_threadsafe(serving.__aexit__(None, None, None), loop).result(10)
+            asyncio.run_coroutine_threadsafe(serving.__aexit__(None, None, None), loop).result(60)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

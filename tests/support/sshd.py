@@ -141,6 +141,8 @@ class Sshd:
         assert self._process is not None
         pids = [self._process.pid]
         for pid in pids:  # grows during the loop, since each connection has its own process group
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)  # so that it starts no other one meanwhile
             pids += _children(pid)
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):

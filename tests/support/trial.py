@@ -44,7 +44,7 @@ def as_account(found: SlurmCluster, *argv: str, script: str = "") -> subprocess.
     env = {**found.env, "HOME": pwd.getpwnam(account).pw_dir}
     who = {"user": account, "group": account, "extra_groups": ()} if found.root else {}
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        argv, env=env, cwd="/", input=script, capture_output=True, text=True, timeout=30, check=False, **who
+        argv, env=env, cwd="/", input=script, capture_output=True, text=True, timeout=120, check=False, **who
     )
 
 
