@@ -271,7 +271,7 @@ def folders() -> list[tuple[str, int, str, str]]:
     return [
         (ETC, 0o750, "root", USER),
         (f"{ETC}/secrets", 0o750, "root", USER),
-        (f"{ETC}/factories", 0o750, "root", USER),
+        (f"{ETC}/factories", 0o2750, "root", USER),  # setgid: the link can read entries that root adds
         (VAR, 0o755, "root", "root"),
         (BACKUPS, 0o700, USER, USER),
         (str(PurePosixPath(JOURNALD).parent), 0o755, "root", "root"),

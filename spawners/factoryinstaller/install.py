@@ -59,7 +59,7 @@ def install(machine: Machine, options: Options) -> int:
         machine.make_folder(*place)
     machine.keep_options(options.to_json())
     if password is not None:
-        say(f"made  the administrator: name {options.admin}, password {password} (it is not shown again)")
+        say(f"made  the administrator: name {options.admin}, password {password}")
     for wanted in secrets.files():
         machine.write(wanted)
     folder = build(machine, sources)
@@ -76,6 +76,8 @@ def install(machine: Machine, options: Options) -> int:
         say(f"{len(machine.changes)} changes were made.")
     else:
         say("Nothing was changed.")
+    if password is not None:
+        say(f"The administrator logs in with: name {options.admin}, password {password} (it is not shown again)")
     if code == 0:
         say(f"The gateway is at {options.public_url}. Next: factorygate factory add")
     return code

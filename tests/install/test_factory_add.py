@@ -82,6 +82,16 @@ async def test_a_factory_is_added_and_can_be_offered(folder: Path, server: sshd.
     assert stat.S_IMODE((folder / "link.yaml").stat().st_mode) == 0o640
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_the_link_can_read_an_entry_that_root_wrote_for_itself_alone(folder: Path, server: sshd.Sshd) -> None:
+    os.chown(folder / "state", 65534, 65533)
+    entry = folder / "factories/it4lia.yaml"
+    entry.chmod(0o600)
+    assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint(), *AGREED) == 0
+    found = entry.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, 65533, 0o640)
+
+
 class Terminal(io.StringIO):
     """A person who types these lines."""
 

@@ -88,7 +88,7 @@ class VmSite:
         )
 
     def _follow_readme(self) -> None:
-        """Follow site/README.md word for word, with this site's account."""
+        """Run the first commands of site/README.md word for word, with this site's account."""
         for name, where, mode in (
             ("factorygate-act", "/usr/local/libexec/factorygate-act", "755"),
             ("sudoers", "/etc/sudoers.d/factorygate", "440"),
@@ -96,7 +96,7 @@ class VmSite:
             self._vm.run("install", "-D", "-m", mode, "/dev/stdin", where, stdin=(CHECKOUT / "site" / name).read_text())
         self._vm.run("visudo", "-cf", "/etc/sudoers.d/factorygate")
         page = (CHECKOUT / "site/README.md").read_text()
-        (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+        commands = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[0]
         said = self._vm.run("bash", "-ec", commands.replace("alice", PERSON)).stdout
         if said != f"/home/{PERSON}\n":
             raise RuntimeError(f"site/README.md: {said}")

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -282,7 +283,19 @@ def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, acce
     if agreed is not None:
         yaml_edit.replace(file, catalogue)
         _say(f"{file} is live: {agreed['who']} agreed on {agreed['when']}.")
+    _let_link_read(file, config.state_dir)
     yaml_edit.replace(link, text)
+
+
+def _let_link_read(file: Path, state_dir: Path) -> None:
+    """Give a file that root has made to the group of the link's account, if that account cannot read the file."""
+    link, found = state_dir.stat(), file.stat()
+    by_group = found.st_gid == link.st_gid and found.st_mode & stat.S_IRGRP
+    if os.geteuid() != 0 or found.st_uid == link.st_uid or by_group or found.st_mode & stat.S_IROTH:
+        return
+    os.chown(file, -1, link.st_gid)
+    file.chmod(stat.S_IMODE(found.st_mode) | stat.S_IRGRP)
+    _say(f"The link's account can read {file} now.")
 
 
 def _agreement(entry: Factory, options: argparse.Namespace) -> dict[str, object]:
