@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorygate.session.partial_uploads import LAST, STALE_SECONDS, OutOfOrder, Parts
+from factorygate.session.jupyter.partial_uploads import LAST, STALE_SECONDS, OutOfOrder, Parts
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
 
 from factorygate.session import activity, clock, lab, pages, tokens
-from factorygate.session.contents import Contents
+from factorygate.session.jupyter.contents import Contents
 from factorygate.session.resource_usage import Gauge
 from factorygate.steps.book import StepBook
 

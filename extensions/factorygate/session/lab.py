@@ -31,7 +31,7 @@ from factorygate.helping.desk import HelpDesk
 from factorygate.link import LinkError
 from factorygate.session import clock
 from factorygate.session.clock import Polled
-from factorygate.session.contents import in_words
+from factorygate.session.jupyter.contents import in_words
 from factorygate.session.overview import Overview
 from factorygate.session.resource_usage import Gauge
 from factorygate.steps import handlers as steps

@@ -114,7 +114,10 @@ def write_config(node: Path) -> None:
     config = node / "config"
     files = {
         "jupyter_server_config.json": {
-            "ServerApp": {"contents_manager_class": "factorygate.session.contents.Contents"}
+            "ServerApp": {
+                "contents_manager_class": "factorygate.session.jupyter.contents.Contents",
+                "kernel_websocket_connection_class": "factorygate.session.jupyter.kernel_connection.KernelConnection",
+            }
         },
         "jupyter_server_config.d/factorygate.json": {
             "ServerApp": {"jpserver_extensions": {"factorygate.session.extension": True}}

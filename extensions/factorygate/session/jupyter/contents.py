@@ -26,7 +26,7 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from tornado.web import HTTPError
 from traitlets import default
 
-from factorygate.session.partial_uploads import LAST, OutOfOrder, Part, Parts
+from factorygate.session.jupyter.partial_uploads import LAST, OutOfOrder, Part, Parts
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_UNDER_WAY = "The upload of {name} was cut, and what had arrived is gone; the file is as before. Upload it again."
