@@ -45,7 +45,9 @@ class Lab:
         page.on("console", _say)  # pytest shows it if the test fails
         page.on("websocket", _follow)
         page.goto(f"{gateway.root}/user/{USER}/{server}/lab/workspaces/{uuid.uuid4().hex}")
-        page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
+        # A cell that runs before the notebook has its session makes JupyterLab start another one beside it.
+        with page.expect_websocket(lambda one: "/channels" in one.url, timeout=60000):
+            page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
         eventually(lambda: self._try("print('SE' + 'EN ready')"), 60, what="the kernel takes cells")
 
