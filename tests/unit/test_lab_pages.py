@@ -325,7 +325,9 @@ async def run_panel(server: LabServer, page: Page) -> None:
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
     content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
     (server.root / "panel.ipynb").write_text(json.dumps(content))
-    await page.goto(server.page("panel.ipynb"))
+    # A cell that runs before the notebook has its session makes JupyterLab start another one beside it.
+    async with page.expect_websocket(lambda one: "/channels" in one.url, timeout=2 * PATIENCE):
+        await page.goto(server.page("panel.ipynb"))
     await page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
     prompt = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").first
     async with asyncio.timeout(2 * PATIENCE / 1000):
