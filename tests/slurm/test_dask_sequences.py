@@ -43,7 +43,7 @@ async def sequence(steps, name):
                 elif step["what"] == "close":
                     asked.append(asyncio.ensure_future(cluster.close()))
             await asyncio.sleep(step["after"])
-        await asyncio.wait_for(cluster.close(), 150)
+        await asyncio.wait_for(cluster.close(), 60)
         for error in await asyncio.gather(*asked, return_exceptions=True):
             assert error is None or isinstance(error, (LinkError, ValueError, asyncio.CancelledError)), repr(error)
     assert cluster.status.name == "closed"
@@ -100,7 +100,7 @@ def test_any_sequence_ends_with_a_closed_cluster_and_nothing_left(bed: Bed, requ
         site = threading.Thread(target=cancel_later, args=(bed, sequence))
         site.start()
         asked = json.dumps([asdict(step) for step in sequence])
-        cluster = bed.run(f"print(await sequence(json.loads({asked!r}), {name!r}))", timeout=300).splitlines()[-1]
+        cluster = bed.run(f"print(await sequence(json.loads({asked!r}), {name!r}))", timeout=150).splitlines()[-1]
         site.join()
         eventually(lambda: not bed.workers(), 60, what=f"no job is left after {sequence}")
         eventually(lambda: bed.run(f"print(processes({cluster!r}))") == "[]", 60, what=f"no process after {sequence}")
