@@ -1,4 +1,4 @@
-"""The people of a class of sixty."""
+"""The share of the processor that measured programs get, and the people of a class of sixty."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ import yaml
 
 from testbed import accounts
 from tests.faults.test_kill import kill
+from tests.support import processor_share
 from tests.support.gateway import Gateway
 
 CLASS = 60
 CLASSES = 10  # that may have their seats at the same time, since each test has one
 FACTORIES = ("it4lia", "lumi-aif")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _other_work_is_not_measured() -> Iterator[None]:
+    """Give the tests, and each gateway and browser that they start, the processor before other work of the machine."""
+    with processor_share.preferred():
+        yield
 
 
 @pytest.fixture(scope="session")
