@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from playwright.async_api import expect as expect_async
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -47,13 +47,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Configure Hypothesis: the same examples in each run, so that a result depends on the change only; many new
-    examples with ``--long``.
+    examples with ``--long``; however long a busy machine takes to make them.
 
     A shell that starts the tests in the background lets them ignore SIGINT, which our programs would inherit.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
-    settings.register_profile("searching", deadline=None, max_examples=500, print_blob=True)
+    slow = settings(deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+    settings.register_profile("steady", slow, derandomize=True, max_examples=40)
+    settings.register_profile("searching", slow, max_examples=500, print_blob=True)
     settings.load_profile("searching" if config.getoption("--long") else "steady")
     expect.set_options(timeout=PATIENCE / 2)
     expect_async.set_options(timeout=PATIENCE / 2)

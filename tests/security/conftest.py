@@ -1,4 +1,5 @@
-"""A site's wrapper beside a real Slurm, with a running job of each account."""
+"""A site's wrapper beside a real Slurm, with a running job of each account; and parts of the gateway in this process,
+whose tests pass however busy the machine is."""
 
 from __future__ import annotations
 
@@ -12,8 +13,15 @@ import pytest
 from testbed.install import environments as install
 from testbed.slurm import cluster
 from testbed.slurm.cluster import SlurmCluster
+from tests.support import busy_machine
 from tests.support.trial import FACTORY, cancel, eventually, state_of
 from tests.support.wrapper import ADA, GRACE, SOURCE, Wrapper
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _on_a_busy_machine() -> Iterator[None]:
+    with busy_machine.tolerated():
+        yield
 
 
 @pytest.fixture(scope="module")

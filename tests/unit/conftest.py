@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
 
-from factorycommon.service.database import PRAGMAS, Database
+from factorycommon.service.database import Database
 from factorylink.ledger.ledger import Ledger
 from factorylink.site import scheduler_client
 from factorylink.site.site import Site
 from tests.conftest import chromium_options
+from tests.support import busy_machine
 from tests.support.postgres import Postgres, programs
 from tests.unit import site_fakes
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.site_fakes import FakeTransport
 
-expect.set_options(timeout=30_000)  # milliseconds, also enough for a busy machine; the default is 5 s
+PATIENCE = 60_000  # milliseconds, also enough for a busy machine
+expect.set_options(timeout=PATIENCE)  # the default is 5 s
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -60,24 +62,7 @@ async def user(hub: HubProcess, link: FakeLink, request: pytest.FixtureRequest) 
 
 @pytest.fixture(scope="session", autouse=True)
 def _on_a_busy_machine() -> Iterator[None]:
-    """Make tests independent of the machine's load: commits do not wait for the disk, since no test simulates a power
-    failure; an answer waits until its data exist, and clients wait for their answer, however long that takes."""
-    limits = httpx.Timeout.as_dict
-
-    def patient(timeout: httpx.Timeout) -> dict[str, float | None]:
-        """Return a client's limits: a minute instead of 5 s, which is the default, or more. A test that waits for a
-        limit sets a shorter one."""
-        found = limits(timeout)
-        return {name: found[name] if (found[name] or 0.0) < 5 else max(found[name] or 0.0, 60.0) for name in found}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 60.0)
-        patch.setattr("factorylink.clusters.service.ANSWER_SECONDS", 60.0)
-        patch.setattr("factorylink.projects.account_leases._WAIT_SECONDS", 60.0)
-        patch.setattr("workshops.room.sessions.ANSWER_SECONDS", 60.0)
-        patch.setattr(httpx.Timeout, "as_dict", patient)
-        patch.setattr("factorylink.client._ANSWER_SECONDS", 60.0)
-        patch.setattr("factorycommon.service.database.PRAGMAS", tuple(one.replace("=FULL", "=OFF") for one in PRAGMAS))
+    with busy_machine.tolerated():
         yield
 
 
@@ -131,5 +116,13 @@ async def browser() -> AsyncIterator[Browser]:
     """Return a browser in the module's event loop, in which its tests also run a hub."""
     async with async_playwright() as playwright:
         made = await playwright.chromium.launch(**chromium_options())
+        opens = made.new_context
+
+        async def patient(**options: Any) -> BrowserContext:
+            context = await opens(**options)
+            context.set_default_timeout(PATIENCE)
+            return context
+
+        made.new_context = patient  # type: ignore[method-assign]
         yield made
         await made.close()
