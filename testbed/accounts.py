@@ -31,7 +31,7 @@ def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ..
     """
     if os.geteuid() != 0:
         return (own_name(),)
-    with _alone(homes):
+    with changing(homes):
         for name in names:
             if not _exists(name):
                 _add(name, homes / name)
@@ -51,12 +51,20 @@ def lent(names: tuple[str, ...], note: Callable[[str], None] = print) -> Iterato
     try:
         yield ensure(names)
     finally:
-        for name in missing:
-            done = subprocess.run(
-                ["/usr/sbin/userdel", "--remove", "--force", name], capture_output=True, text=True, check=False
-            )
+        for name, why in remove(*missing).items():
+            note(f"{name} is left: {why}")
+
+
+def remove(*names: str, homes: Path = HOMES) -> dict[str, str]:
+    """Delete these accounts with their homes, and return, by account, why it could not be deleted. Needs root."""
+    left: dict[str, str] = {}
+    with changing(homes):
+        for name in names:
+            argv = ["/usr/sbin/userdel", "--remove", "--force", name]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
             if done.returncode not in (0, _NO_SUCH_USER):
-                note(f"{name} is left: {done.stderr.strip()}")
+                left[name] = done.stderr.strip()
+    return left
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
@@ -89,10 +97,11 @@ def own_name() -> str:
 
 
 @contextmanager
-def _alone(homes: Path) -> Iterator[None]:
-    """Hold a lock during the block, so that only one start at a time runs it.
+def changing(homes: Path = HOMES) -> Iterator[None]:
+    """Hold a lock during the block, which changes accounts, so that only one process at a time runs such a block.
 
     Two `useradd` of one name at the same moment both succeed, and the home then has another user id than the account.
+    And programs that change accounts give up after 15 s if another one is at work.
     """
     homes.mkdir(parents=True, exist_ok=True)
     held = os.open(homes, os.O_RDONLY | os.O_DIRECTORY)

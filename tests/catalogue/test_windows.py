@@ -19,6 +19,7 @@ from factorylink.explain import explain
 from factorylink.schedulers.command import Output
 from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.site import maintenance, unix_groups
+from testbed import accounts
 from testbed.install import environments as install
 from testbed.slurm import cluster
 from testbed.slurm.cluster import SlurmCluster
@@ -128,10 +129,12 @@ def test_a_reservation_is_for_those_in_it(site: SlurmCluster) -> None:
 def school(site: SlurmCluster) -> Iterator[str]:
     """Return a Unix group with the first of the site accounts in it."""
     name = "fg-school"
-    subprocess.run(["/usr/sbin/groupadd", "--force", name], check=True)
-    subprocess.run(["/usr/sbin/usermod", "--append", "--groups", name, site.accounts[0]], check=True)
+    with accounts.changing():
+        subprocess.run(["/usr/sbin/groupadd", "--force", name], check=True)
+        subprocess.run(["/usr/sbin/usermod", "--append", "--groups", name, site.accounts[0]], check=True)
     yield name
-    subprocess.run(["/usr/sbin/groupdel", name], check=True)
+    with accounts.changing():
+        subprocess.run(["/usr/sbin/groupdel", name], check=True)
 
 
 def test_slurm_admits_exactly_the_people_who_are_offered_a_reservation(site: SlurmCluster, school: str) -> None:

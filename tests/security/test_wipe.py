@@ -116,7 +116,7 @@ def lent() -> Iterator[Lent]:
             for process in one.running():
                 with suppress(ProcessLookupError):
                     os.kill(process, 9)
-            subprocess.run(["/usr/sbin/userdel", "--force", "--remove", name], capture_output=True, check=False)
+            accounts.remove(name)
 
 
 def test_the_program_runs_on_old_pythons() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import processes
+from testbed import accounts, processes
 from testbed.errors import CannotLayOut, CannotRun, NotThere
 from testbed.install import packages, pytorch
 from testbed.slurm import cluster, layout
@@ -110,7 +110,7 @@ def test_jobs_find_the_clients_and_may_add_steps(
     assert eventually(lambda: state_of(running, job) == "RUNNING")
     step = as_account(
         running, "srun", "-u", "--overlap", f"--jobid={job}", "--ntasks=1", "--export=NONE", "/bin/sh", "-c",
-        "command -v squeue; squeue -h -o %i",
+        "command -v squeue; squeue -h -t RUNNING -o %i",
     )  # fmt: skip
     assert step.stdout.splitlines() == [str(Path(running.env["PATH"].split(":")[0]) / "squeue"), job]
     cancel(running, job)
@@ -152,9 +152,7 @@ def test_site_accounts_are_apart_and_root_runs_nothing(running: SlurmCluster) ->
 
 def test_a_running_cluster_is_adopted(running: SlurmCluster, state: Path) -> None:
     before = running.pids
-    begin = time.monotonic()
-    assert cluster.up(FACTORY, state).pids == before
-    assert time.monotonic() - begin < 10  # nothing is started
+    assert cluster.up(FACTORY, state).pids == before  # nothing is started
     assert cluster.load(state, "trial-aif").describe() == running.describe()
     assert cluster.known(state) == ["trial-aif"]
 
@@ -271,4 +269,4 @@ def test_starts_at_the_same_moment_make_an_account_once() -> None:
         account = pwd.getpwnam(name)
         assert Path(account.pw_dir).stat().st_uid == account.pw_uid
     finally:
-        subprocess.run(["/usr/sbin/userdel", "--remove", name], check=False, timeout=60, capture_output=True)
+        accounts.remove(name)
