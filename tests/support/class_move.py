@@ -50,9 +50,14 @@ class Budget:
     whole: float
 
 
-def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(minutes=60)) -> Moved:
+def move(
+    gateway: Gateway,
+    people: Sequence[str],
+    ahead: timedelta = timedelta(minutes=60),
+    ready_seconds: float = READY_SECONDS,
+) -> Moved:
     """Let a class warm up at A, cut A, move the class, and let A come back. ``ahead``: how long before the class the
-    seats are begun."""
+    seats are begun; ``ready_seconds``: within which a few seats are ready, and A's jobs end."""
     service, a = Service(gateway), gateway.factories[PLAN_A["factory"]]
     opens = datetime.now(UTC) + ahead
     plan = body(
@@ -65,7 +70,7 @@ def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(m
     try:
         began = time.monotonic()
         service.warm(slug)
-        wait_ready(gateway, people, PLAN_A["factory"])
+        wait_ready(gateway, people, PLAN_A["factory"], ready_seconds)
         warm = time.monotonic() - began
         seats_at_a, at_a = sessions(gateway, people), left(gateway, slug, people)
         with cut(a):
@@ -73,10 +78,10 @@ def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(m
             service.ask("move", slug, MoveBody(place=1))
             service.kill()  # the order is neither lost nor carried out twice
             arrived = arrivals(gateway, people, ordered)
-            eventually(lambda: leaving(service, slug) == len(people), READY_SECONDS, what="A has to end its jobs")
+            eventually(lambda: leaving(service, slug) == len(people), ready_seconds, what="A has to end its jobs")
             at_both = left(gateway, slug, people)
         returned = time.monotonic()
-        seconds = READY_SECONDS + len(people)
+        seconds = ready_seconds + len(people)
         eventually(lambda: leaving(service, slug) == 0, seconds, what="A has ended the jobs of the class")
         eventually(lambda: not a.jobs(), seconds, what="no job is at A")
         ended = time.monotonic() - returned
@@ -86,7 +91,7 @@ def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(m
         return Moved(warm, before, arrived, ended, back)
     finally:
         service.ask("take", slug, "close")
-        stop(gateway, people)
+        stop(gateway, people, ready_seconds)
 
 
 def arrivals(gateway: Gateway, people: Sequence[str], ordered: datetime) -> list[float]:

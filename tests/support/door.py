@@ -91,7 +91,7 @@ ENVIRONMENT = {
     "JUPYTERHUB_SERVICE_PREFIX": "/user/u/",
     "PATH": "/of/the/hub",
 }
-PATIENCE = 60.0  # seconds until a test fails; tests must also pass on a loaded machine
+PATIENCE = 120.0  # seconds until a test fails; tests must also pass on a loaded machine
 ARGV = [sys.executable, "-c", NOTEBOOK]
 
 

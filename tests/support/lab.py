@@ -26,6 +26,7 @@ SESSION = "ab" * 16
 OTHER = "cd" * 16
 TOKEN = "of-this-test"
 NVIDIA = "NVIDIA A100-SXM4-64GB, 37, 1024, 65536"
+START_SECONDS = 180.0  # a busy machine may need long for JupyterLab and its extensions
 
 
 def in_minutes(minutes: float) -> str:
@@ -176,7 +177,7 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
                 sys.executable, *argv, env=env, cwd=root, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            url = await until(lambda: _url(run) or process.returncode is not None)
+            url = await until(lambda: _url(run) or process.returncode is not None, START_SECONDS)
             assert url is not True, (folder / "log").read_text()
             made = LabServer(url, root, folder / "clock.json", gateway, module)
             made.tell()

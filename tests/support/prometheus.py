@@ -65,7 +65,7 @@ class Prometheus:
     """A running Prometheus."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the present samples of a query. Fails the test if the query cannot be parsed."""

@@ -60,7 +60,7 @@ def state_of(found: SlurmCluster, job: str) -> str:
     return found.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").stdout.strip()
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 120) -> bool:
     return processes.wait_until(condition, seconds, pause=0.1)
 
 
