@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 import uuid
@@ -84,7 +85,9 @@ async def test_the_dask_labextension_can_make_a_cluster() -> None:
     async with Client(cluster, asynchronous=True) as client:
         await cluster.scale(1)
         await client.wait_for_workers(1, timeout=SECONDS)
-        assert len(cluster.scheduler_info["workers"]) == 1
+        async with asyncio.timeout(SECONDS):
+            while len(cluster.scheduler_info["workers"]) != 1:  # the cluster hears of it after the client
+                await asyncio.sleep(0.05)
         assert cluster.scheduler_address.startswith("tls://")
         cluster.adapt(minimum=1, maximum=3)
         assert (cluster.adapting.minimum, cluster.adapting.maximum) == (1, 3)

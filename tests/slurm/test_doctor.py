@@ -104,6 +104,13 @@ class Doctor:
         return ["doctor", SITE.id, "--link", str(self._folder / "link.yaml")]
 
 
+@pytest.fixture(autouse=True)
+def _on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the doctor wait longer for each step, since other tests run at the same time."""
+    for name, seconds in {"_BANNER": 60.0, "_DOOR": 180.0, "_MARKS": 90.0, "_END": 120.0}.items():
+        monkeypatch.setattr(f"factorylink.doctor.visit.{name}_SECONDS", seconds)
+
+
 @pytest.fixture
 def visit(here: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Doctor]:
     folder = Path(pwd.getpwnam(here.accounts[0]).pw_dir) / ".factorygate-doctor"
@@ -254,7 +261,7 @@ def test_the_doctor_names_a_door_that_refuses_the_link(visit: Doctor, monkeypatc
         return DoorManager(config, other, on_status, back)
 
     monkeypatch.setattr("factorylink.doctor.visit.DoorManager", with_another_key)
-    monkeypatch.setattr("factorylink.doctor.visit._BANNER_SECONDS", 12.0)
+    monkeypatch.setattr("factorylink.doctor.visit._BANNER_SECONDS", 30.0)
     fails(visit(), "door", "Permission denied")
 
 

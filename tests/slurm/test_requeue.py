@@ -101,5 +101,5 @@ def test_a_requeue_while_the_hub_is_down(gateway: Gateway, person: str) -> None:
             return None
 
     eventually(back, 120, 0.5, "the same session runs again")
-    gateway.wait_ready(person, "moves")
+    eventually(lambda: (gateway.server(person, "moves") or {}).get("ready"), 120, what="the hub has the server again")
     assert gateway.notebook(person, "moves").run(TOKEN).strip() == token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -80,8 +81,15 @@ def test_a_session_warns_and_ends_cleanly_before_its_walltime(session: tuple[Gat
     assert over["end_reason"] == "walltime", over
     assert over["end"]["code"] == "walltime-clean"
     assert datetime.fromisoformat(over["ended"]) < ends(before)
-    record = gateway.factories["it4lia"].ask("scontrol", "show", "job", before["job"])
-    assert "JobState=COMPLETED" in record, record  # the session ended by itself, before Slurm ended it (TIMEOUT)
+
+    def state() -> str:
+        """Return the job's state, once its node has told of its end."""
+        shown = gateway.factories["it4lia"].ask("scontrol", "show", "job", before["job"])
+        (found,) = re.findall(r"JobState=(\w+)", shown)
+        return "" if found == "COMPLETING" else str(found)
+
+    # the session ended by itself, before Slurm ended it (TIMEOUT)
+    assert eventually(state, what="the job has ended") == "COMPLETED"
     assert gateway.sessions(user)[0]["state"] == "ended"
 
 

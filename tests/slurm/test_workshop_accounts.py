@@ -165,7 +165,7 @@ class Taught:
 
     def over(self) -> None:
         """Stop all seats, and let the class end now."""
-        stop(self.gateway, self.people)
+        stop(self.gateway, self.people, 2 * READY_SECONDS)
         self.service.over(self.slug)
 
 
@@ -216,7 +216,7 @@ def test_a_second_class_on_the_same_accounts_finds_nothing_of_the_first(pool: Po
         eventually(asked, WIPED_SECONDS, 3, "the last seat")
         assert see(second, without, mark) == dirty
         assert second.accounts().failed == ()
-        assert second.seat(without).words is None
+        eventually(lambda: second.seat(without).words is None, what="the room has no words for the seat")
     finally:
         second.over()
     for name in pool.names:
