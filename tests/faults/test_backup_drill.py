@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -110,7 +111,8 @@ def lose_the_machine(gateway: Gateway) -> None:
     programs = json.loads((folder / "processes.json").read_text())
     pids = (supervisor, *(programs[part]["pid"] for part in ("hub", "proxy", "link", "workshops")))
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with the supervisor
+            os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(processes.find(pid) for pid in pids), what="none of them writes any more")
     eventually(lambda: not back(gateway), what="nobody answers any more")
     for path in folder.iterdir():

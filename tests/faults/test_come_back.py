@@ -41,6 +41,8 @@ def test_a_session_can_be_opened_again_in_another_browser(waiting: tuple[Gateway
 
         def state() -> str:
             found = second.get(f"{gateway.hub}/gateway/api/sessions")
+            if found.status_code == 503:  # the new hub does not reach the new link yet
+                return ""
             assert found.status_code == 200, found.text
             mine = {session["server"]: session for session in found.json() if session["state"] != "ended"}
             assert mine[SERVER]["id"] == session_id

@@ -22,8 +22,8 @@ LOOPS = 6  # busy processes beside the test; fewer without --long, since other t
 FEW_LOOPS = 2
 EACH = 5  # servers for each person, as many as may be pending
 RUNNING = 4
-HEARD = timedelta(seconds=5)  # a scheduler may start waiting jobs until it has received the cancellation
-OVER_SECONDS = 60.0  # from the last answer until no job is left
+HEARD = timedelta(seconds=30)  # a scheduler may start waiting jobs until it has received the cancellation
+OVER_SECONDS = 60.0  # from the last answer until no job is left; with --long, when no other tests run
 SMALL = {"factory": "lumi-aif", "size": "gcd-1", "hours": 0.5}
 WAITS = {"factory": "it4lia", "size": "gpu-1", "hours": 0.5}
 
@@ -144,8 +144,11 @@ def test_every_stop_is_kept_at_any_load(
     )
     assert not stopped.wrong, stopped.wrong[:5]
     assert not [wrong for answer in answers for wrong in answer.wrong]
-    assert over < OVER_SECONDS
+    assert over < OVER_SECONDS or not request.config.getoption("--long")
     assert not begun, begun
     assert not made, made
     eventually(lambda: not of(gateway, people), 60, what="all have ended")
-    assert not [server for user in people for server in gateway.api("GET", f"/users/{user}").json()["servers"]]
+    eventually(
+        lambda: not [one for user in people for one in gateway.api("GET", f"/users/{user}").json()["servers"]],
+        what="the hub has no server any more",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -112,7 +113,8 @@ class Machine:
         supervisor = json.loads((folder / "supervisor.json").read_text())["supervisor"]["pid"]
         processes = json.loads((folder / "processes.json").read_text())
         for pid in (supervisor, *(processes[part]["pid"] for part in ("hub", "proxy", "link", "workshops"))):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended with the supervisor
+                os.kill(pid, signal.SIGKILL)
         eventually(lambda: not back(self.gateway), what="nobody answers any more")
         for file in [*(folder / "hub").glob("jupyterhub.sqlite*"), *(folder / "link").glob("ledger.sqlite*")]:
             file.unlink()

@@ -8,14 +8,22 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import httpx
 import pytest
 
+from testbed.slurm import cluster
+from tests.faults.test_refused import dead_controller, health, stopped_controller
 from tests.support.gateway import Gateway, eventually
 
 pytestmark = pytest.mark.slurm
 ANSWERED = 2.0  # seconds from a request to its answer, also for a refusal
+# Seconds until a start is answered whose factory does not answer. More than 10 would mean that the hub waited for the
+# scheduler, since the scheduler's own programs wait that long.
+AT_ONCE = 8.0
 STARTED_AGAIN = 2.0  # seconds from the end of a killed process to the start of its replacement
 FIRST_NOTEBOOK = 7.3  # seconds from the request to the notebook's first answer, on an idle factory
 CHOICE = {"factory": "lumi-aif", "size": "gcd-1", "hours": 0.5}
@@ -39,6 +47,22 @@ def test_a_refusal_is_answered_soon(gateway: Gateway, choice: dict[str, object],
     answer = gateway.start(user, "", **{**CHOICE, **choice})
     assert time.monotonic() - began < ANSWERED
     assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("away", [stopped_controller, dead_controller], ids=["stopped", "dead"])
+def test_a_start_is_answered_soon_while_the_scheduler_is_away(
+    gateway: Gateway, away: Callable[[cluster.SlurmCluster], AbstractContextManager[None]]
+) -> None:
+    user, factory = gateway.make_user(), gateway.factories["brainpp"]
+    with away(cluster.load(Path(factory.slurm_conf).resolve().parents[2], "brainpp")):
+        began = time.monotonic()
+        answer = gateway.start(user, "no", factory="brainpp", size="gpu-1", hours=0.5)
+        assert time.monotonic() - began < AT_ONCE
+        assert answer.status_code in (202, 503), answer.text
+    gateway.stop(user, "no")
+    eventually(lambda: health(gateway, user, "brainpp") == "ok", 60, what="the factory answers again")
+    eventually(lambda: gateway.session(user, "no") is None, 60, what="nothing is left of the session")
+    eventually(lambda: not factory.jobs(), 60, what="no job is left")
 
 
 @pytest.mark.parametrize("part", ["hub", "link", "proxy"])
