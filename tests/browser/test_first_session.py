@@ -60,7 +60,7 @@ def run_first_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
         return output.is_visible()
 
     # JupyterLab 4.6 shows "idle" shortly before it can send cells to a kernel that is still connecting
-    eventually(ran, 60, what="the cell's output")
+    eventually(ran, 120, what="the cell's output")
     return output.inner_text()
 
 

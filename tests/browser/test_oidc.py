@@ -43,7 +43,7 @@ def no_sessions(gateway: Gateway) -> Iterator[None]:
 
 def provider_says(gateway: Gateway, name: str, *groups: str) -> None:
     url = f"{gateway.demo['login_provider']}/users/{name}"
-    httpx.put(url, json=claims(name, groups)).raise_for_status()
+    httpx.put(url, json=claims(name, groups), timeout=60).raise_for_status()
 
 
 def sign_in(page: Page, name: str) -> None:
@@ -95,9 +95,8 @@ def test_login_by_an_antenna_start_and_loss_of_the_group(gateway: Gateway, page:
     assert answer.status_code in (400, 403), answer.text
 
     # the projects' budgets
-    listed = httpx.get(
-        f"{gateway.root}/services/factories/api/projects", headers={"Authorization": f"Bearer {gateway.token('ada')}"}
-    )
+    headers = {"Authorization": f"Bearer {gateway.token('ada')}"}
+    listed = httpx.get(f"{gateway.root}/services/factories/api/projects", headers=headers, timeout=60)
     assert {one["id"]: one["granted"] for one in listed.json()} == dict.fromkeys(PROJECTS, 500)
 
     choose(page, "factory", "it4lia")

@@ -31,6 +31,7 @@ from testbed.slurm import cluster
 from testbed.slurm.cluster import SlurmCluster
 from tests.browser.conftest import end_sessions
 from tests.browser.test_first_session import closed, test_from_login_to_a_cell_and_back  # noqa: F401 (run here as well)
+from tests.faults.test_kill import back
 from tests.support.gateway import Gateway, eventually
 from tests.support.isolated import Visitor, answers, listener
 
@@ -206,12 +207,12 @@ def test_the_door_takes_keys_only_and_no_strangers(behind: Behind) -> None:
         argv = ["/usr/bin/python3", "-c", code, str(behind.door.socket)]
         for who, refused in (([], False), (as_grace, True)):
             on = behind.bed.on(behind.node)
-            done = subprocess.run([*on, *who, *argv], capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run([*on, *who, *argv], capture_output=True, text=True, timeout=60, check=False)
             assert ("PermissionError" in done.stderr) is refused, done.stderr
         return
     argv = ["ssh", "-F", "none", "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-p"]
     argv += [str(behind.door.port), "-oPreferredAuthentications=none", f"link@{behind.node}", "hello"]
-    done = subprocess.run([*behind.bed.on(other), *argv], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([*behind.bed.on(other), *argv], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 255
     assert "Permission denied (publickey)." in done.stderr
 
@@ -365,7 +366,7 @@ async def try_the_door(behind: Behind) -> list[str]:
 
         reader, writer = await door.open_unix_connection(told["notebook_sock"], encoding=None)
         writer.write(f"GET /user/{USER}/{SERVER}/api HTTP/1.0\r\n\r\n".encode())
-        assert b" 200 " in await asyncio.wait_for(reader.readline(), 20)
+        assert b" 200 " in await asyncio.wait_for(reader.readline(), 60)
         writer.close()
     return refused
 
@@ -380,6 +381,7 @@ def test_a_link_with_a_wrong_clock_gets_there_too(behind: Behind) -> None:
     eventually(lambda: gateway.pid("link") not in (0, link), what="another link")
     clock.put(gateway.path.parent, "link", 0)
     notebook = gateway.notebook(USER, SERVER)
+    eventually(lambda: back(gateway), 120, what="all answer again")
     eventually(lambda: notebook.request("GET", "/api/status").status_code == 200, 120, what="the door is open again")
     gateway.wait_session(USER, SERVER, "running")
     assert list(gateway.factories[FACTORY].jobs()) == [behind.job]

@@ -162,7 +162,7 @@ def run(page: Page, code: str, printed: str) -> None:
             return False
         return True
 
-    eventually(ran, 60, what=f"{printed!r} is printed")
+    eventually(ran, 120, what=f"{printed!r} is printed")
 
 
 def answers(notebook: Notebook) -> bool:

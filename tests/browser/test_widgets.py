@@ -49,7 +49,7 @@ class Lab:
         with page.expect_websocket(lambda one: "/channels" in one.url, timeout=60000):
             page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
         page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
-        eventually(lambda: self._try("print('SE' + 'EN ready')"), 60, what="the kernel takes cells")
+        eventually(lambda: self._try("print('SE' + 'EN ready')"), 120, what="the kernel takes cells")
 
     def _try(self, code: str) -> str:
         """Run the last cell; return its output after SEEN, empty while there is none."""
@@ -86,7 +86,7 @@ class Lab:
                 expect(prompt).not_to_have_text(re.compile(r"\[ \]:|^$"), timeout=5000)
             return prompt.inner_text() not in ("", "[ ]:")
 
-        eventually(took, 60, what="the cell was taken")
+        eventually(took, 120, what="the cell was taken")
         return cell
 
     def value(self, expression: str) -> Any:
@@ -224,12 +224,13 @@ def test_a_panel_keeps_its_last_state_without_its_kernel(lab: Lab, gateway: Gate
     def kept() -> bool:
         if named.is_visible():
             named.click()
-        cell.locator(".cm-content").click()
+        with contextlib.suppress(TimeoutError):  # the question may come just now, and be in the way
+            cell.locator(".cm-content").click(timeout=2000)
         page.keyboard.press("Control+s")
         saved = notebook.request("GET", f"/api/contents/{path}")
         return saved.status_code == 200 and "for 4 hours" in json.dumps(saved.json()["content"])
 
-    eventually(kept, 60, what="the notebook has the picker's last state")
+    eventually(kept, 90, what="the notebook has the picker's last state")
     for session in notebook.request("GET", "/api/sessions").json():
         assert notebook.request("DELETE", f"/api/sessions/{session['id']}").status_code == 204
     page.reload()
@@ -295,7 +296,13 @@ def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
     panel.get_by_role("button", name="End all jobs…").click()
     panel.get_by_role("button", name="End them").click()
     expect(panel.get_by_text("No jobs here.")).to_be_visible(timeout=60000)
-    assert lab.value("[list(one) for one in cluster.done]") == [["scale", 117], ["adapt", 0, 9], ["close"]]
+    done = lab.value("[list(one) for one in cluster.done]")
+    # between two key presses, a busy machine may pause so long that the number in between is sent
+    assert [one for one in done if one not in (["scale", 119], ["scale", 118])] == [
+        ["scale", 117],
+        ["adapt", 0, 9],
+        ["close"],
+    ]
 
 
 def test_widgets_speak_the_language_in_which_the_session_was_asked_for(gateway: Gateway, page: Page) -> None:

@@ -44,7 +44,7 @@ SEATS = 4
 TITLE, TERMS = "First steps on GPUs", "Use your session for the exercises only."
 ZONE = "Europe/Ljubljana"
 MOST_PRESSES = 6
-MOST_SECONDS = 90.0
+MOST_SECONDS = 240.0  # other tests run at the same time; tests/timing measures how long people wait
 TYPING = 50  # ms for a character
 CELL = 'import os; print("job", os.environ["SLURM_JOB_ID"])'
 Means = Literal["mouse", "touch", "keyboard"]
@@ -312,15 +312,17 @@ class Guest:
     def run_first_cell(self) -> str:
         """Open a notebook in JupyterLab, and run its first cell; return what it prints."""
         page = self.page
-        self.press(page.locator(".jp-LauncherCard[data-category='Notebook']").first)
-        expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle")
-        expect(page.locator(".jp-Notebook .cm-content")).to_be_focused()
+        # A cell that runs before the notebook has its session makes JupyterLab start another one beside it.
+        with page.expect_websocket(lambda one: "/channels" in one.url, timeout=2 * PATIENCE):
+            self.press(page.locator(".jp-LauncherCard[data-category='Notebook']").first)
+        expect(page.locator("#jp-main-statusbar")).to_contain_text("| Idle", timeout=2 * PATIENCE)
+        expect(page.locator(".jp-Notebook .cm-content")).to_be_focused(timeout=PATIENCE)
         self.write(CELL)
         if self.means == "touch":
             self.press(page.locator("[data-command='notebook:run-cell-and-select-next']"))
         else:
             page.keyboard.press("Shift+Enter")
-        return page.locator(".jp-OutputArea-output", has_text="job").first.inner_text()
+        return page.locator(".jp-OutputArea-output", has_text="job").first.inner_text(timeout=2 * PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +343,7 @@ def test_a_stranger_gets_from_the_link_to_a_cell_that_prints_its_job(
     with in_browser(browser, **options) as page:
         guest, begun = Guest(page, means), time.monotonic()
         waited = guest.join(taught, mail, name)
-        page.wait_for_url(re.compile(r"/user/guest\.[a-z.0-9]+/lab"))
+        page.wait_for_url(re.compile(r"/user/guest\.[a-z.0-9]+/lab"), timeout=2 * PATIENCE)
         printed = guest.run_first_cell()
         took = time.monotonic() - begun - waited
         pressed = presses(page)
