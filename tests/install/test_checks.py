@@ -10,6 +10,7 @@ import pytest
 
 from factoryinstaller import checks
 from factoryinstaller.errors import InstallerError
+from testbed import ports
 
 DEBIAN = 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nVERSION_ID="13"\nID=debian\n'
 
@@ -47,10 +48,10 @@ def test_an_address_of_this_machine_is_known() -> None:
 
 
 def test_a_port_of_another_program_is_refused_with_its_name() -> None:
+    port = ports.single()  # no connection of another program takes it afterwards
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]
         with open("/proc/self/comm", encoding="utf-8") as file:
             me = file.read().strip()
         with pytest.raises(InstallerError, match=f"Port {port} is used by {me}"):

@@ -34,6 +34,12 @@ factories: {}
 """
 
 
+@pytest.fixture(autouse=True)
+def _on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program wait longer for a host, since other tests run at the same time."""
+    monkeypatch.setattr(add_factory, "_CONNECT_SECONDS", 60)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "factories").mkdir()

@@ -21,7 +21,7 @@ from tests.unit.fake_factory import ID, OTHER, SCHEDULER
 NAME = "factorygate-hub"
 CLUSTER, BATCH = "c" * 32, "b" * 32
 LOST = "e" * 32
-SOON = 15.0  # seconds
+SOON = 60.0  # seconds; a command that hangs here never ends
 
 
 @pytest_asyncio.fixture(params=["slurm", "pbs"])

@@ -31,13 +31,13 @@ from tests.support.hosts import Hosts, reachable
 from tests.unit import site_fakes
 from tests.unit.hub_process import ROOT
 
-pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.timeout(600)]
 
 FACTORY = "apart"
 PUBLIC, PROXY_API, PROXY_METRICS, HUB, USER_API, HUB_API, METRICS = 8000, 8001, 8002, 8081, 8090, 8443, 9099
 SESSIONS = (20000, 20009)
 OPEN = {("proxy", PUBLIC)}  # for people
-SECONDS = 120.0
+SECONDS = 240.0
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Apart:
 
         def work() -> str:
             try:
-                with socket.create_connection((address, port), timeout=20) as plain:
+                with socket.create_connection((address, port), timeout=60) as plain:
                     line = plain if tls is None else tls.wrap_socket(plain, server_hostname=address)
                     with line:
                         line.sendall(f"GET {request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
