@@ -146,7 +146,14 @@ class FakeLink:
                 for session in self.sessions.values():
                     if session_id in (None, session.id) and check(session):
                         return session
-                await asyncio.wait_for(self._moved.wait(), 60)
+                await asyncio.wait_for(self._moved.wait(), 120)
+
+    async def until_told(self, name: str, check: Callable[[PersonBody], bool] = lambda _told: True) -> PersonBody:
+        """Return what the hub has told of a person once it fulfils a condition; the hub tells it a moment later."""
+        async with asyncio.timeout(120):
+            while (told := self.people.get(name)) is None or not check(told):
+                await asyncio.sleep(0.05)
+        return told
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
         """Return the sessions that have not ended."""

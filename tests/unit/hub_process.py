@@ -8,6 +8,8 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,20 @@ from factoryspawner.login.password_file import write_passwords
 from testbed import ports
 
 ROOT = Path(__file__).parents[2]
+# The link and the services that a hub asks are in the process of the tests, which a busy machine may hold up. The hub
+# waits for their answers; while there is a file ``patient``, a request for a start waits for its outcome.
+BUSY_MACHINE = """
+import os
+import httpx
+from jupyterhub.handlers.base import BaseHandler
+from factorylink import client
+
+client._ANSWER_SECONDS = 60.0
+limits = httpx.Timeout.as_dict
+httpx.Timeout.as_dict = lambda it: {name: 60.0 if 5 <= (one or 0) < 60 else one for name, one in limits(it).items()}
+usual = BaseHandler.slow_spawn_timeout.fget
+BaseHandler.slow_spawn_timeout = property(lambda self: 60.0 if os.path.exists("patient") else usual(self))
+"""
 Shown = dict[str, Any] | None  # a server in the hub's API
 
 
@@ -100,7 +116,7 @@ class HubProcess:
             (folder / name).write_text(text)
             (folder / name).chmod(0o600)
         write_passwords(folder / "passwords.json", {"ada": "ada-secret", "bob": "bob-secret"})
-        (folder / "extra.py").write_text(extra)
+        self.configure(extra)
         config: dict[str, Any] = {
             "public_url": "http://127.0.0.1:1",
             "hub_url": self.url,
@@ -127,6 +143,19 @@ class HubProcess:
         (folder / "hub.yaml").write_text(yaml.safe_dump(config))
         self.http = httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False)
         self.process: asyncio.subprocess.Process | None = None
+
+    def configure(self, extra: str) -> None:
+        """Write the hub's own Python, which counts from its next start."""
+        (self.folder / "extra.py").write_text(BUSY_MACHINE + extra)
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Let each request for a start wait for its refusal, which a busy machine may delay."""
+        (self.folder / "patient").touch()
+        try:
+            yield
+        finally:
+            (self.folder / "patient").unlink()
 
     async def up(self) -> None:
         """Start the hub, and wait until it answers."""
@@ -169,7 +198,7 @@ class HubProcess:
 
     async def until(self, user: str, check: Any, server: str = "") -> Any:
         """Wait until the hub's API shows the wanted state."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             shown = await self.server(user, server)
             if check(shown):

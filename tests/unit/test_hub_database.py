@@ -18,7 +18,7 @@ async def test_a_valid_token_is_not_refused_while_the_hub_cannot_look_it_up(hub:
     made = await hub.api("POST", "/users/ada/tokens", json={"note": "test"})
     token = made.json()["token"]
     client = HubClient(Hub(url=hub.url, token_file=hub.folder / "service"))
-    database = sqlite3.connect(hub.folder / "hub.sqlite", isolation_level=None)
+    database = sqlite3.connect(hub.folder / "hub.sqlite", isolation_level=None, timeout=60)
     try:
         database.execute("ALTER TABLE api_tokens RENAME TO away")
         try:

@@ -248,27 +248,29 @@ async def test_a_page_speaks_the_language_that_is_asked_for(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_refusal_and_its_page_are_translated(ada: httpx.AsyncClient, link: FakeLink) -> None:
+async def test_a_refusal_and_its_page_are_translated(hub: HubProcess, ada: httpx.AsyncClient, link: FakeLink) -> None:
     header = {"Accept-Language": "de"}
     missing = (await ada.get(f"{API}/sessions/{'f' * 32}", headers=header)).json()
     # the stand-in's own text is in no catalogue, so it is shown unchanged
     assert missing["message"] == "no such session"
     link.refuse = Problem(kind="draining", message="Closed <b>for</b> the fair.", do="Try again in a minute.")
     form = {"factory": "one", "size": "small", "_xsrf": ada.cookies["_xsrf"]}
-    page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=header)).text
+    with hub.patient():
+        page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=header)).text
     link.refuse = None
     assert "Closed &lt;b&gt;for&lt;/b&gt; the fair." in page
     assert "Versuchen Sie es in einer Minute wieder." in page
     many = Message("limit-clusters", "You have {number} clusters, the most one may have.").format(number="<7>")
     link.refuse = Problem(kind="limit", message=many, do="Close one of them first.", scheduler="sbatch: no")
-    page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=header)).text
-    told = (
-        await ada.post(
-            "/hub/api/users/ada/servers/fresh",
-            json={"factory": "one"},
-            headers=header | {"X-XSRFToken": ada.cookies["_xsrf"]},
-        )
-    ).json()
+    with hub.patient():
+        page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=header)).text
+        told = (
+            await ada.post(
+                "/hub/api/users/ada/servers/fresh",
+                json={"factory": "one"},
+                headers=header | {"X-XSRFToken": ada.cookies["_xsrf"]},
+            )
+        ).json()
     link.refuse = None
     assert "Sie haben &lt;7&gt; Cluster, mehr darf man nicht haben." in page
     assert "Die Factory sagte:" in page

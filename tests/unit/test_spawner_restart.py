@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from typing import Any
 
@@ -49,7 +50,7 @@ async def test_a_running_session_goes_on(hub: HubProcess, link: FakeLink, user: 
     await hub.api("DELETE", f"/users/{user}/server")
     await link.until(session, lambda s: s.wish == "stop")  # a link that is slow hears of the stop later
     assert (session, "hub") in link.stops
-    assert not await token_works(hub, token)
+    await until_token_is_gone(hub, token)
     await link.end(session)
 
 
@@ -100,14 +101,16 @@ async def test_a_running_session_that_cannot_be_reached_keeps_its_token(
 async def test_a_session_that_only_the_hub_cannot_reach_is_not_stopped(
     hub: HubProcess, link: FakeLink, beside: Beside, user: str
 ) -> None:
-    (hub.folder / "extra.py").write_text("c.FactorySpawner.http_timeout = 2\n")
+    hub.configure("c.FactorySpawner.http_timeout = 2\n")
     session, token = await start(hub, link, user)
     await hub.kill()
     beside.notebook_up = False
     await hub.up()
-    (hub.folder / "extra.py").write_text("")  # later sessions have the whole time
+    hub.configure("")
     await hub.until(user, is_stopped)
+    await hub.kill()
     beside.notebook_up = True
+    await hub.up()  # from now on, notebooks have the whole time to answer
     assert not [stop for stop in link.stops if stop[0] == session]
     assert await token_works(hub, token)
     await hub.api("POST", f"/users/{user}/server", hub.service)
@@ -120,7 +123,7 @@ async def test_a_session_that_ended_meanwhile_leaves_no_token(hub: HubProcess, l
     await link.end(session)
     await hub.up()
     await hub.until(user, is_stopped)
-    assert not await token_works(hub, token)
+    await until_token_is_gone(hub, token)
 
 
 async def test_nobody_else_reads_the_hub_s_database(hub: HubProcess) -> None:
@@ -163,14 +166,14 @@ async def test_a_stop_request_survives_a_restart_of_the_hub(hub: HubProcess, lin
     stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
     await hub.until(user, lambda _: f"The wish to stop session {session} waits" in hub.log)
     await hub.kill()
-    with pytest.raises(httpx.HTTPError):
+    with contextlib.suppress(httpx.HTTPError):  # on a busy machine it is answered before the hub is killed
         await stopping
     await hub.up()
     await link.up()
     wished: Any = await link.until(session, lambda s: s.wish == "stop")
     assert wished.id == session
     await hub.until(user, is_stopped)
-    assert not await token_works(hub, token)
+    await until_token_is_gone(hub, token)
 
 
 async def test_the_token_is_asked_of_the_door_where_the_hub_lost_its_database(
@@ -201,10 +204,9 @@ async def test_the_link_hears_that_a_hub_came_that_knows_nothing(hub: HubProcess
 async def test_the_sessions_of_a_blocked_user_are_stopped(hub: HubProcess, link: FakeLink, user: str) -> None:
     session, token = await start(hub, link, user)
     await hub.kill()
-    extra = hub.folder / "extra.py"
-    extra.write_text(f"c.Authenticator.blocked_users = {{{user!r}}}\n")
+    hub.configure(f"c.Authenticator.blocked_users = {{{user!r}}}\n")
     await hub.up()
-    extra.write_text("")
+    hub.configure("")
     await link.until(session, lambda s: s.wish == "stop")  # a starting hub may still check its servers
     assert (session, "hub") in link.stops
     await until_token_is_gone(hub, token)
@@ -215,7 +217,8 @@ async def test_the_link_s_start_adopts_and_makes_nothing_new(hub: HubProcess, li
     session, _ = await start(hub, link, user)
     await link.end(session)
     await hub.until(user, is_stopped)
-    answer = await hub.api("POST", f"/users/{user}/server", hub.service, json={"adopt": session})
+    with hub.patient():
+        answer = await hub.api("POST", f"/users/{user}/server", hub.service, json={"adopt": session})
     assert answer.status_code == 503
     assert "ended meanwhile" in answer.json()["message"]
     assert puts(link, user) == 1
