@@ -149,6 +149,7 @@ async def test_the_keyboard_reaches_all_that_can_be_used_and_shows_where_it_is(p
 async def test_the_first_tab_leads_past_the_menu(people: People) -> None:
     page = await people[None].new_page()
     await page.goto("/hub/factories")
+    await expect(page.get_by_role("link", name="BE-AIFA")).to_be_visible()
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("link", name="To the content")).to_be_focused()
     await page.keyboard.press("Enter")

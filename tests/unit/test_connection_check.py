@@ -89,14 +89,19 @@ async def test_an_upload_is_thrown_away_and_a_long_one_is_refused(visitor: httpx
 
 
 async def test_events_come_one_after_the_other(visitor: httpx.AsyncClient) -> None:
-    arrivals = []
-    async with visitor.stream("GET", "/check/stream") as answer:
-        assert answer.headers["X-Accel-Buffering"] == "no"
-        async for line in answer.aiter_lines():
-            if line.startswith("data: "):
-                arrivals.append((line, time.monotonic()))
-    assert [line for line, _ in arrivals] == ["data: 0", "data: 1", "data: 2"]
-    assert arrivals[2][1] - arrivals[0][1] > 1.5 * EVENT_SECONDS
+    apart = []
+    for _ in range(3):  # a test that is held up reads events at once that came one after the other
+        arrivals = []
+        async with visitor.stream("GET", "/check/stream") as answer:
+            assert answer.headers["X-Accel-Buffering"] == "no"
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    arrivals.append((line, time.monotonic()))
+        assert [line for line, _ in arrivals] == ["data: 0", "data: 1", "data: 2"]
+        apart.append(arrivals[2][1] - arrivals[0][1])
+        if apart[-1] > 1.5 * EVENT_SECONDS:
+            return
+    pytest.fail(f"the events came together: {apart}")
 
 
 async def test_a_socket_sends_numbers_back_and_nothing_else(hub: HubProcess) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from tests.support.lab import LabServer, in_minutes, session
-from tests.unit.test_lab_pages import PATIENCE, context, page, server, toast
+from tests.unit.test_lab_pages import PATIENCE, context, noted, page, server, toast
 
 __all__ = ["context", "page", "server"]
 
@@ -37,7 +37,7 @@ async def test_the_end_of_access_is_said_in_its_own_words(server: LabServer, pag
     server.gateway.sessions = [session()]
     server.tell(messages=[message, {"id": "back", "text": "You are back.", "kind": "info", "at": in_minutes(0)}])
     await expect(said).to_have_count(0, timeout=60_000)
-    await expect(toast(page, "You are back.")).to_be_visible(timeout=PATIENCE)
+    await noted(page, "You are back.")
 
 
 async def test_notices_use_the_language_that_jupyterlab_names(server: LabServer, page: Page) -> None:
@@ -45,7 +45,7 @@ async def test_notices_use_the_language_that_jupyterlab_names(server: LabServer,
     await page.reload()
     status = page.locator(".fg-Status")
     await expect(status).to_contain_text(re.compile(r"noch 1 Std\. 5\d Min\."), timeout=PATIENCE)
-    assert await status.get_attribute("lang") == "de"
+    await expect(status).to_have_attribute("lang", "de")
 
 
 async def german(route: Route) -> None:

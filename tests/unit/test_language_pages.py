@@ -213,7 +213,7 @@ async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
         await page.wait_for_url("**/spawn-pending/**")
         link.free.set()
         told = page.get_by_text("Bei Ihnen warten schon so viele Sitzungen")
-        await expect(told).to_be_visible(timeout=30_000)
+        await expect(told).to_be_visible()
         await expect(page.get_by_text("Brechen Sie zuerst eine davon ab.")).to_be_visible()
     finally:
         link.free.set()

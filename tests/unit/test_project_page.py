@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import httpx
 import pytest
@@ -106,22 +106,25 @@ async def context(hub: HubProcess, ada: httpx.AsyncClient) -> AsyncIterator[Brow
         cookies = [
             {"name": c.name, "value": c.value or "", "domain": "127.0.0.1", "path": c.path} for c in ada.cookies.jar
         ]
+        made.set_default_timeout(60_000)
         await made.add_cookies(cookies)
         yield made
         await chromium.close()
 
 
-async def test_plot_and_table_say_the_same(context: BrowserContext) -> None:
+async def test_plot_and_table_say_the_same(context: BrowserContext, today: date) -> None:
     page = await context.new_page()
+    await page.clock.set_fixed_time(datetime.combine(today, time(12), UTC))  # whenever this runs
     await page.goto("/hub/project/P-1")
     await expect(page.locator("#fg-budget")).to_contain_text("65.5")  # the rest of the budget
     table, bars = page.locator("#fg-usage table"), page.locator("#fg-usage svg rect title")
     await expect(table.locator("tfoot")).to_contain_text("1.75")
-    assert await bars.count() == 3  # two days, and the one between
+    await expect(bars).to_have_count(3)  # two days, and the one between
     rows = await table.locator("tbody tr").all_inner_texts()
     assert [row.split("\t")[-1].strip() for row in rows] == ["1.5", "0.25"]
     assert [text.rpartition(": ")[2] for text in await bars.all_text_contents()] == ["1.5", "0", "0.25"]
     await page.get_by_label("Grouped by").select_option("person")
+    await expect(table.locator("tbody tr")).to_have_count(3)
     assert [row.split("\t")[0] for row in await table.locator("tbody tr").all_inner_texts()] == ["ada", "=bob", "bob"]
     await page.get_by_label("Period").select_option("0")
     await expect(table.locator("tfoot")).to_contain_text("3.75")

@@ -21,6 +21,7 @@ async def test_signing_out_in_one_tab_signs_out_in_all(hub: HubProcess, link: Fa
         browser = await playwright.chromium.launch(**chromium_options())
         try:
             context = await browser.new_context(base_url=hub.url, locale="en-GB")
+            context.set_default_timeout(60_000)
             first: Page = await context.new_page()
             await first.goto("/hub/login")
             await first.locator("#username_input").fill("ada")
