@@ -17,7 +17,7 @@ from tests.unit.fake_projects import Table, project
 from tests.unit.serving import serving
 from tests.unit.workshops_world import TINA, WorkshopsWorld, workshops_world
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 
 

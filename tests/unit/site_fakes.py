@@ -93,7 +93,7 @@ class FakeTransport:
 
     async def until(self, enough: Callable[[], bool]) -> None:
         """Wait until the run commands fulfil a condition."""
-        async with asyncio.timeout(30), self.changed:
+        async with asyncio.timeout(120), self.changed:
             await self.changed.wait_for(enough)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:

@@ -38,12 +38,15 @@ class WipedHome(FakeHome):
         self.broken: set[str] = set()
         self.leaves: dict[str, str] = {}
         self.running = self.most = 0
+        self.together = 0  # no wipe ends before so many of them ran at a time
 
     async def run(self, ask: Command[Any], account: str | None = None) -> Any:
         if ask.argv == ("wipe",):
             self.running += 1
             self.most = max(self.most, self.running)
             await asyncio.sleep(0)
+            while self.most < self.together:
+                await asyncio.sleep(0.01)
             self.running -= 1
             if account in self.broken:
                 raise Refused("No space left")
@@ -133,6 +136,7 @@ async def test_what_another_workshop_left_is_wiped_before_in_parallel(pool: Pool
     for number, who in enumerate(("cleo", "dan", "eve"), 1):
         await pool.put(number, who)
         await pool.end(number)
+    pool.home.together = 3
     seen = await pool.hold(FIRST, 4)
     assert (seen.held, seen.free, seen.wiping) == (4, 1, 3)
     await pool.look()

@@ -197,7 +197,8 @@ async def test_last_choice_and_last_sessions(link: Link) -> None:
     assert [s.wish for s in await link.client.sessions(user="ada")] == ["run", "stop"]
 
 
-async def test_people_need_a_token_and_see_their_own(link: Link) -> None:
+async def test_people_need_a_token_and_see_their_own(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorycommon.service.hub_tokens._CACHE_SECONDS", 600)
     await link.client.put_session(ID, request())
     assert (await link.people.get("/health")).status_code == 200
     assert (await link.people.get("/api/factories")).status_code == 401

@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import tarfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,8 @@ def test_a_database_that_is_written_to_is_copied_as_of_one_moment(configured: Co
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        while rows(ledger) <= 6:
+            time.sleep(0.01)
         counts = []
         for number in range(5):
             assert backup(configured, tmp_path / f"{number}.tar.gz") == 0

@@ -38,6 +38,7 @@ async def test_servers_that_the_hub_forgot_are_started_again(link: Link, monkeyp
 
 
 async def test_a_postponed_start_is_repeated_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", 600)
     await link.world.put()
     assert await link.bring_back.look()  # the session is too young
     assert not link.hub.started

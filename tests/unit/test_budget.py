@@ -16,7 +16,7 @@ from factorylink.catalogue.choices import walltime
 from factorylink.catalogue.prices import billed_gpus, gpus_of
 from factorylink.ledger import charges as budget
 from factorylink.ledger.charges import ChargeReservation, Charges, ChargeTotals, OverBudget
-from factorylink.ledger.ledger import Ledger, Write
+from factorylink.ledger.ledger import Ledger, LedgerError, Write
 from factorylink.ledger.schema import charges
 from factorylink.util import clock
 from tests.unit.fake_factory import SIZE, factory
@@ -250,11 +250,15 @@ def race(url: str, number: int, rounds: int, start: Any, told: Any) -> None:
                 last = Project(id=f"p{turn}", gpu_hours=1, factories={"one": ProjectAt()})
                 mine = ChargeReservation(f"{turn}-{number}", last.id, "one", "ada", "a", 1, HOUR)
                 await asyncio.to_thread(start.wait)
-                try:
-                    await ledger.write(budget.reserve([mine], last))
-                    won += 1
-                except OverBudget:
-                    pass
+                while True:
+                    try:
+                        await ledger.write(budget.reserve([mine], last))
+                        won += 1
+                    except LedgerError:  # a process that is held up keeps the lock of the database too long
+                        continue
+                    except OverBudget:
+                        pass
+                    break
         finally:
             await ledger.close()
         return won

@@ -126,7 +126,7 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
     await world.until(state="starting")
     spent, reserved = await held(world)
     assert spent + reserved == pytest.approx(8)
-    assert spent * HOUR == pytest.approx(500, abs=30)
+    assert 499 <= spent * HOUR < 800
     over = began + timedelta(seconds=437)
     world.scheduler.set(session.job, state=JobState.ENDED, outcome=Outcome.COMPLETED, ended=over, ends=None)
     world.scheduler.records[session.job] = End(
@@ -160,7 +160,9 @@ async def test_a_missed_job_without_a_record_counts_from_when_it_was_last_seen(
     del world.scheduler.jobs_there[session.job or ""]
     await world.scheduler.answer(2)
     await world.until(state="ended")
-    assert await held(world) == (pytest.approx(costs / HOUR, abs=30 / HOUR), 0)
+    spent, reserved = await held(world)
+    assert costs - 1 <= spent * HOUR < min(costs + 300, 2 * HOUR + 1)
+    assert reserved == 0
     assert (await used(world))[2] == 1
 
 

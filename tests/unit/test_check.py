@@ -400,7 +400,7 @@ def https(folder: Path, days: int, name: str = "localhost", ahead: float = 0) ->
         (-2, "localhost", 0, "the certificate of localhost cannot be trusted: certificate has expired"),
         (60, "other.example", 0, "the certificate of localhost cannot be trusted: Hostname mismatch"),
         (5, "localhost", 0, "the certificate of localhost ends in 5 days"),
-        (60, "localhost", 3600, r"this machine's clock is 3(600|599|601) s behind that of localhost"),
+        (60, "localhost", 3600, r"this machine's clock is 3[56]\d\d s behind that of localhost"),
         (60, "localhost", -7200, r"this machine's clock is 7\d\d\d s ahead of that of localhost"),
     ],
 )

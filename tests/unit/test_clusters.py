@@ -90,7 +90,7 @@ async def test_the_same_twice_is_one_submission(world: World) -> None:
 
 
 async def test_new_clusters_in_a_loop_are_limited_and_only_for_who_loops(world: World) -> None:
-    world.clusters._new = RateLimiter(3, 1)
+    world.clusters._new = RateLimiter(3, 0.01)
     for number in range(3):
         await begin(world, id=f"{number:032x}")
         await world.clusters.end(f"{number:032x}", "ada")
@@ -263,7 +263,7 @@ async def test_the_ends_of_many_jobs_are_found_out_together(world: World) -> Non
             began += 1
             if began == 3:
                 all_began.set()
-            await asyncio.wait_for(all_began.wait(), 20)
+            await asyncio.wait_for(all_began.wait(), 60)
         return await read(command, account)
 
     world.home.run = run  # type: ignore[method-assign]
@@ -326,7 +326,7 @@ async def test_the_log_of_a_worker_that_ended_normally_is_kept(world: World) -> 
 
 
 async def test_the_log_of_a_running_worker_is_read_on_request(world: World) -> None:
-    world.clusters._logs = RateLimiter(3, 30)
+    world.clusters._logs = RateLimiter(3, 0.01)
     cluster = await begin(world)
     await grow(world, "w-0", "w-1")
     await world.scheduler.answer()
@@ -570,7 +570,7 @@ async def test_gpu_hours_are_counted_by_the_time_that_jobs_ran(world: World) -> 
     await world.scheduler.answer()
     await states(world, **{"w-0": "running"})
     hours = world.clusters.own(CLUSTER, "ada").show().gpu_hours
-    assert (hours.spent, hours.committed) == (pytest.approx(0.5, abs=0.01), pytest.approx(0.5, abs=0.01))
+    assert (hours.spent, hours.committed) == (pytest.approx(0.5, abs=0.05), pytest.approx(0.5, abs=0.05))
 
 
 async def test_figures_change_only_when_something_happens(world: World) -> None:
@@ -629,7 +629,7 @@ async def test_ended_clusters_come_from_the_ledger(tmp_path: Path) -> None:
         live, over = await world.clusters.figures_of("ada", ended=5)
         assert (live.id, live.state) == (OTHER, "live")
         assert (over.id, over.state, over.counts, over.end) == (CLUSTER, "ended", {"ended": 2}, None)
-        assert (over.gpu_hours.spent, over.gpu_hours.committed) == (pytest.approx(2.5, abs=0.01), 0)
+        assert (over.gpu_hours.spent, over.gpu_hours.committed) == (pytest.approx(2.5, abs=0.05), 0)
         assert len(await world.clusters.figures_of("ada", ended=0)) == 1
         assert await world.clusters.figures_of("eve", ended=5) == []
         await world.down()

@@ -36,9 +36,13 @@ async def test_the_next_request_after_a_pause_opens_a_connection_of_its_own(tmp_
     server = await asyncio.start_unix_server(serve, socket)
     client, link = LinkClient(socket), Link(LinkRoute("http://gateway", "token", str(socket)))
     for ask in (client.sessions, lambda: link._http.get("/")):
-        connections.clear()
-        await ask()
-        await ask()
+        for _ in range(3):  # a test that is held up between its requests makes a pause itself
+            connections.clear()
+            await ask()
+            await ask()
+            if connections == [2]:
+                break
+            await asyncio.sleep(IDLE_SECONDS + 0.1)
         assert connections == [2]
         await asyncio.sleep(IDLE_SECONDS + 0.1)  # the test measures this time
         await ask()

@@ -6,7 +6,6 @@ import asyncio
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import pytest
 
 from factorylink.config import CaCredentials
 from factorylink.credentials.ca import SKEW, CertificateAuthority
+from testbed import ports
 
 NOW = 1_800_000_000.0
 ME = getpass.getuser()
@@ -150,9 +150,7 @@ async def sshd(tmp_path, ca_key):
     host_key.write_private_key(tmp_path / "host_key")
     (tmp_path / "host_key").chmod(0o600)
     asyncssh.read_private_key(ca_key).write_public_key(tmp_path / "ca.pub")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.single()
     (tmp_path / "sshd_config").write_text(
         f"""
         Port {port}

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from distributed import Client, Future, KilledWorker
 
+from factorygate.cluster import daskscheduler
 from factorygate.cluster.daskscheduler import FactoryScheduler
 from factorygate.cluster.pages import QuietWorker
 
@@ -58,7 +59,8 @@ class Bench:
 
 
 @pytest_asyncio.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr(daskscheduler, "NANNY_SECONDS", 60.0)
     MAY_END.clear()
     async with AsyncExitStack() as stack:
         scheduler = await stack.enter_async_context(

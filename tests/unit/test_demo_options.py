@@ -23,7 +23,7 @@ from testbed.demo.run import ROUTE_PAUSES, retry
 from testbed.errors import CannotRun
 from testbed.network.login_side import Isolation, isolation
 from testbed.options import isolation_argv
-from tests.conftest import DEMO_SLOTS, demo_ports, free_port
+from tests.conftest import DEMO_SLOTS, WORKER, demo_ports, free_port
 from tests.support.trial import CHECKOUT, ORDINARY, ensure_ordinary_user
 from workshops import config as workshops_config
 
@@ -124,7 +124,8 @@ def early(folder: Path, *options: str, user: int | None = None) -> subprocess.Co
 
 @pytest.mark.parametrize("offset", [0, 1, 81, 90])
 def test_a_taken_port_is_told_before_anything_is_installed(tmp_path: Path, offset: int) -> None:
-    port = free_port(range(9600, 9900, 7))
+    first = 9600 + 100 * (int(WORKER or 0) % 4)  # the offsets of the other processes' tests lie beyond
+    port = free_port(range(first, first + 9))
     assert early(tmp_path, "--port", str(port)).returncode == 0
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -45,11 +45,12 @@ async def get(connection: asyncssh.SSHClientConnection, status: dict[str, object
 
 
 async def test_the_door_file_is_readable_for_its_account_only() -> None:
+    began = time.time()
     async with running_door("--ports", "31000-31050", environment={"FACTORYGATE_JOB_END": "2000000000"}) as door:
         told = door.file("door.json")
         assert 31000 <= told.pop("port") <= 31050
         assert told.pop("host_key").startswith("ssh-ed25519 ")
-        assert time.time() - os.stat(door.folder / "door.json").st_mtime < 10
+        assert began - 1 < os.stat(door.folder / "door.json").st_mtime < time.time() + 1
         assert told.pop("started").endswith("Z")
         assert told == {
             "protocol": 1,

@@ -45,7 +45,8 @@ GIVEN = {
 }
 ARGV = ["jupyterhub-singleuser", "--port=8888", *(["--allow-root"] if os.getuid() == 0 else [])]
 # A terminal whose command ends, so that its shell then waits.
-SHELL = "{'shell_command': ['/bin/sh', '-c', 'sleep 600.125; exec cat']}"
+WORK = f"600.{os.getpid()}"  # the seconds of the shell's work, by which no other test's process is found
+SHELL = f"{{'shell_command': ['/bin/sh', '-c', 'sleep {WORK}; exec cat']}}"
 USER = {"kind": "user", "name": "u", "admin": False, "groups": [], "scopes": ["access:servers!server=u/"]}
 
 
@@ -83,8 +84,11 @@ def running(*argv: str) -> int:
 class Server:
     """The single-user server, reached through its door."""
 
-    def __init__(self, link: asyncssh.SSHClientConnection, status: dict[str, Any]) -> None:
+    def __init__(
+        self, link: asyncssh.SSHClientConnection, status: dict[str, Any], watch: asyncssh.SSHClientProcess[str]
+    ) -> None:
         self.link = link
+        self.watch = watch  # the door's statuses since the server is up
         self.node = Path(status["notebook_sock"]).parent
 
     async def status(self) -> dict[str, Any]:
@@ -130,8 +134,7 @@ async def server(door: RunningDoor, *words: str, given: dict[str, Any] = GIVEN) 
     watch = await link.create_process("watch")
     while (status := json.loads(await watch.stdout.readline()))["phase"] != "up":
         assert status["phase"] == "launching", status
-    watch.close()
-    yield Server(link, status)
+    yield Server(link, status, watch)
     listening.close()
 
 
@@ -261,7 +264,7 @@ async def test_at_the_end_of_its_time_a_busy_kernel_is_interrupted_and_ends_clea
             "finally:\n"
             f"    open({str(home / 'finally')!r}, 'w').close()"
         )
-        await until((home / "busy").exists, 60, what="the cell runs")
+        await until((home / "busy").exists, what="the cell runs")
         client.stop_channels()
         watch = await notebook.link.create_process("watch")
         while not (status := json.loads(await watch.stdout.readline()))["busy"]:
@@ -270,15 +273,14 @@ async def test_at_the_end_of_its_time_a_busy_kernel_is_interrupted_and_ends_clea
         watch.close()
         ends = datetime.fromtimestamp(time.time() + 60, UTC).isoformat()
         assert (await ask(notebook.link, "ends", {"ends": ends}))["ends"]
-        assert await door.exit(60) == 0
+        assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "walltime"
         assert sorted(path.name for path in home.iterdir() if path.name[0] != ".") == ["at-exit", "busy", "finally"]
 
 
 async def test_gives_the_node_back_when_nobody_comes() -> None:
     async with running_door("--unopened-minutes", "0.1") as door, server(door) as notebook:
-        watch = await notebook.link.create_process("watch")
-        while not json.loads(await watch.stdout.readline())["ends_idle"]:
+        while not json.loads(await notebook.watch.stdout.readline())["ends_idle"]:
             pass  # the server accepts connections before it reports itself
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "unopened"
@@ -286,16 +288,16 @@ async def test_gives_the_node_back_when_nobody_comes() -> None:
 
 async def test_gives_the_node_back_when_nothing_happens_but_not_while_a_terminal_works() -> None:
     async with (
-        running_door("--idle-minutes", "0.1") as door,
+        running_door("--idle-minutes", "0.25") as door,
         server(door, f"--ServerApp.terminado_settings={SHELL}") as notebook,
     ):
         code, terminal = await notebook.request("/user/u/api/terminals", "POST")
         assert code == 200, terminal
-        working = await until(lambda: running("sleep", "600.125"), what="the shell's work")
+        working = await until(lambda: running("sleep", WORK), what="the shell's work")
         watch = await notebook.link.create_process("watch")
         while not (status := json.loads(await watch.stdout.readline()))["busy"]:
             assert status["opened"] is True
-        await asyncio.sleep(7)  # longer than the limit
+        await asyncio.sleep(16)  # longer than the limit
         told = await notebook.status()
         assert (told["busy"], told["busy_with"]) == (True, [f"Terminal {terminal['name']}"])
         os.kill(working, signal.SIGKILL)

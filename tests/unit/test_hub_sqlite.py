@@ -87,7 +87,7 @@ async def test_commits_are_brought_to_the_disk_together(tmp_path: Path, monkeypa
     for name in ("ada", "ben"):
         database.execute("INSERT INTO users VALUES (?)", (name,))
         database.commit()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await flushed.get() == str(path)
     shutil.copy(path, tmp_path / "copy.sqlite")  # without the log, as it is after a power cut that lost the log
     assert names(tmp_path / "copy.sqlite") == ["ada", "ben"]
@@ -95,7 +95,7 @@ async def test_commits_are_brought_to_the_disk_together(tmp_path: Path, monkeypa
     database.commit()  # this one has changed nothing
     database.execute("INSERT INTO users VALUES ('cleo')")
     database.commit()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await flushed.get()
     assert flushed.empty()
     database.close()

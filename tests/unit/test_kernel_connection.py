@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.support.lab import TOKEN, LabServer, lab_server
 
-LIMIT = 20.0  # seconds for an answer of an idle kernel
+LIMIT = 100.0  # seconds, also on a busy machine, for an answer of an idle kernel
 ROUNDS = 60
 AUTHORIZED = {"Authorization": f"token {TOKEN}"}
 SPREAD = 0.0005  # seconds; ten times this is about the time that the server takes to prepare a connection
@@ -61,7 +61,9 @@ class Page:
         url = f"ws://{self.address.host}:{self.address.port}{self.way}"
         for _ in range(5):
             try:
-                self.connection = await connect(url, additional_headers=AUTHORIZED, max_size=None, close_timeout=1)
+                self.connection = await connect(
+                    url, additional_headers=AUTHORIZED, max_size=None, open_timeout=LIMIT, close_timeout=1
+                )
                 break
             except InvalidStatus as refusal:
                 if refusal.response.status_code != 409:
@@ -139,7 +141,7 @@ async def test_connections_that_never_began_are_not_counted(page: Page) -> None:
         await page.connect_and_leave_at_once(SPREAD * each)
         await page.connect()
     await page.heard(await page.request("kernel_info_request"), is_reply)
-    assert await page.connections() == 1
+    await until_count(page, 1)
     await page.leave()
     await until_count(page, 0)
 

@@ -135,7 +135,7 @@ async def test_a_link_that_lost_its_connection_writes_nothing_once_another_has_t
     first, second = Ledger(database, alone=True), Ledger(database, alone=True)
     await first.open()
     with postgres.connect() as db:
-        db.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        db.execute("SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory'")
     await second.open()
     with pytest.raises(LedgerError, match="Another link uses the ledger"):
         await first.drain("one", "too late", ENTRY)

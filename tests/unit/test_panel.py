@@ -147,6 +147,7 @@ def test_the_log_of_a_running_worker_is_read_when_it_is_opened(shown: Shown) -> 
 
 
 def test_growing_gpu_hours_are_sent_every_few_seconds(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLOW_SECONDS", 600.0)
     shown.comm.take()
     shown.cluster.now = replace(shown.cluster.now, gpu_hours_spent=1.5)
     shown.panel.look()

@@ -196,7 +196,7 @@ def programs(tmp_path: Path) -> dict[str, str]:
 
 
 def ran(argv: tuple[str, ...], env: dict[str, str], **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv, env=env | more, capture_output=True, text=True, timeout=20, check=False, cwd="/")
+    return subprocess.run(argv, env=env | more, capture_output=True, text=True, timeout=110, check=False, cwd="/")
 
 
 def test_only_jobs_of_the_name_are_asked_for(programs: dict[str, str]) -> None:

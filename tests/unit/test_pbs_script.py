@@ -107,7 +107,7 @@ class Node:
         self.running: list[subprocess.Popen[bytes]] = []
 
     def script(self, **changes: object) -> str:
-        seen = 'echo "${CUDA_VISIBLE_DEVICES-none}" >"$1.new" && mv "$1.new" "$1" && exec sleep 60'
+        seen = 'echo "${CUDA_VISIBLE_DEVICES-none}" >"$1.new" && mv "$1.new" "$1" && exec sleep 600'
         self.said = self.folder / f"said-{len(self.running)}-{time.monotonic_ns()}"
         fields = {"output": f"{self.folder}/job.log", "command": ("/bin/bash", "-c", seen, "sh", str(self.said))}
         return pbs.script(request(**(fields | changes)))
@@ -116,7 +116,7 @@ class Node:
         """Start a job that keeps running; return its ``CUDA_VISIBLE_DEVICES``."""
         script = self.script(**changes)
         self.running.append(subprocess.Popen(["/bin/bash", "-c", script], env=self.env, start_new_session=True))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self.said.exists():
             assert time.monotonic() < deadline, (self.folder / "job.log").read_text()
             assert self.running[-1].poll() is None, (self.folder / "job.log").read_text()
@@ -284,7 +284,7 @@ def test_the_script_runs_as_pbs_starts_it(tmp_path: Path, piped: str) -> None:
     given = f"{script}\n" if piped == "name" else script.read_text()
     ran = subprocess.run(
         ["bash", "--login"], input=given, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, capture_output=True,
-        text=True, timeout=20, check=False,
+        text=True, timeout=110, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stdout) == (0, "")
     assert (tmp_path / "job.log").read_text() == "here\nbye\n"

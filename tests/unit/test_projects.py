@@ -184,7 +184,11 @@ async def test_a_cluster_is_for_its_session_s_project_and_its_workers_too(tmp_pa
 
 
 @pytest.mark.parametrize("minutes", [1.9, 20.05, 89.75, 119.99])
-async def test_the_hours_in_a_refusal_are_accepted(tmp_path: Path, minutes: float) -> None:
+async def test_the_hours_in_a_refusal_are_accepted(
+    tmp_path: Path, minutes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
     world, _ = await up(tmp_path, project(ends=clock.now() + timedelta(minutes=minutes)))
     found = re.search(r"of the 8 h, (\S+) h fit", (await refusal(world, hours=8))[2])
     assert found

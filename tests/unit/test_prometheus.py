@@ -149,7 +149,7 @@ async def test_each_query_has_data_and_two_faults_are_noticed(watched: Watched) 
         await watched.until(lambda: not without_data(), "each query has data")
     finally:
         assert missing == []
-    assert watched.firing() == set()
+    await watched.until(lambda: not watched.firing(), "no alert fires")
     watched.world.door_is_lost()
     await watched.fire("DoorsLost")
     watched.world.door_says(phase="up", environment=True)
@@ -169,7 +169,7 @@ async def test_all_faults_at_once_fire_their_alerts_and_all_clear(
     await world.running(project="p1")
     await watched.until(lambda: watched.prometheus.query("factorygate_gpu_hours_granted"), "the project is seen")
     await asyncio.sleep(5)  # some scrapes without faults
-    assert watched.firing() == set()
+    await watched.until(lambda: not watched.firing(), "no alert fires")
     record = world.live_sessions[ID].record
 
     with monkeypatch.context() as patch:

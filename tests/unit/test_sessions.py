@@ -627,7 +627,6 @@ async def test_a_node_reported_during_the_search_for_the_door_is_used(world: Wor
 async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The transport of one factory does not answer; sessions at the other one start in normal time, and requests
     to it are answered."""
-    monkeypatch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 1.5)
     hanging = HangingTransport()
     slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")
     place = FactoryConnection(factory("slow"), world.config.factories["one"], slow, hanging, None, slurm)
@@ -635,7 +634,9 @@ async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypat
     await slow.start()
     try:
         for number in range(3):
-            session = await world.put(f"{number:032x}", server=f"s{number}", factory="slow")  # it would take an hour
+            with monkeypatch.context() as patch:
+                patch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 1.5)
+                session = await world.put(f"{number:032x}", server=f"s{number}", factory="slow")  # for an hour
             assert (session.state, session.job) == ("pending", None)
             await world.running(f"{number + 10:032x}", server=f"o{number}", factory="one")
         await world.sessions.stop(f"{0:032x}", "person")  # answered, though the stop cannot be carried out

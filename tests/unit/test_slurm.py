@@ -302,7 +302,7 @@ def test_a_list_has_an_end_only_where_its_program_succeeded(
         (tmp_path / "squeue").chmod(0o755)
     ask = slurm.jobs("factorygate-hub")
     path = f"{tmp_path}:/usr/bin:/bin" if code != 127 else "/usr/bin:/bin"
-    ran = subprocess.run(ask.argv, env={"PATH": path}, capture_output=True, text=True, timeout=20, check=False)
+    ran = subprocess.run(ask.argv, env={"PATH": path}, capture_output=True, text=True, timeout=110, check=False)
     output = Output(ran.stdout, ran.stderr, ran.returncode)
     if kind is None:
         assert ask.parse(output) == []

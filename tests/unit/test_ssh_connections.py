@@ -161,7 +161,7 @@ async def test_a_class_does_not_log_in_all_at_once() -> None:
     logins = asyncio.gather(*(login(f"account{number}") for number in range(30)))
     while now < ssh_login.AT_ONCE:
         await asyncio.sleep(0)
-    async with asyncio.timeout(10), pace.login(watcher=True):  # which waits for none of them
+    async with asyncio.timeout(60), pace.login(watcher=True):  # which waits for none of them
         let_go.set()
     await logins
     assert most == ssh_login.AT_ONCE
@@ -294,7 +294,8 @@ def test_missing_host_keys_are_a_mistake() -> None:
     assert pinned(((), ()), ((), (key,))).cas and not pinned(((key,), ()), ((), (key,))).cas
 
 
-async def test_a_site_that_does_not_let_us_in(server: Server, to: Closing) -> None:
+async def test_a_site_that_does_not_let_us_in(server: Server, to: Closing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_pool, "REFUSED_PAUSE", 600.0)
     sshd = await server(AllowUsers="nobody-else").start()
     transport = to(sshd)
     with pytest.raises(NotLetIn, match=f"does not let us in as {ME}"):

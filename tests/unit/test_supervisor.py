@@ -104,7 +104,7 @@ async def test_the_next_supervisor_ends_what_a_killed_one_left(tmp_path: Path) -
     left = subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
     SupervisorRecord(tmp_path / "processes.json").write({"one": left.pid})
     async with supervised(tmp_path, one=SLEEP) as watched:
-        assert left.wait(PATIENCE) == -signal.SIGTERM
+        assert left.wait(PATIENCE) in (-signal.SIGTERM, -signal.SIGKILL)  # a busy machine may delay its end
         assert watched.pids["one"] != left.pid
 
 

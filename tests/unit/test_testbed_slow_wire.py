@@ -20,7 +20,7 @@ class Ends:
         self.kernel.setblocking(False)
         self.device.setblocking(False)
 
-    async def next(self, seconds: float = 10) -> bytes:
+    async def next(self, seconds: float = 60) -> bytes:
         return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self.kernel, 2000), seconds)
 
 

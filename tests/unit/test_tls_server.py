@@ -22,6 +22,7 @@ from factorycommon.service.serving import Listener, new_server
 from factorycommon.service.tls_server import BoundedTlsServer, listening_socket
 from factorycommon.tls import HUB, dialing, listening
 from factorylink.doors.port_forwarder import SessionPort
+from testbed import ports
 from tests.support.door import until
 from tests.unit.test_tls import files
 
@@ -64,8 +65,7 @@ async def session_port(tls: ssl.SSLContext) -> AsyncIterator[int]:
     async def connect(_made: object) -> None:
         await asyncio.Event().wait()
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = free.getsockname()[1]
+    number = ports.single()
     port = SessionPort("127.0.0.1", number, connect, tls)
     await port.listen()
     yield number
@@ -133,13 +133,20 @@ async def test_who_does_not_finish_a_handshake_is_dropped_in_time(
         strangers = await silent(port, 20, "127.0.0.1")
         loop = asyncio.get_running_loop()
         for one in strangers:
-            assert await asyncio.wait_for(loop.sock_recv(one, 1), 30) == b""
+            assert await asyncio.wait_for(loop.sock_recv(one, 1), 60) == b""
             one.close()
 
 
 async def test_the_end_is_clean_although_clients_are_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One client sends nothing, and one never closes its side: neither delays the link's end or causes an error."""
-    client = dialing(files(tmp_path, "hub"))
+    client, took = dialing(files(tmp_path, "hub")), list[float]()
+    while not took or (took[-1] >= 10 and len(took) < 3):  # a busy machine may hold one of them up
+        took.append(await _seconds_to_end(tmp_path, client, caplog))
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert took[-1] < 10, took
+
+
+async def _seconds_to_end(tmp_path: Path, client: ssl.SSLContext, caplog: pytest.LogCaptureFixture) -> float:
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(link_listener(listening(files(tmp_path, "link"), [HUB])))
         [stranger] = await silent(port, 1, "127.0.0.1")
@@ -154,10 +161,10 @@ async def test_the_end_is_clean_although_clients_are_there(tmp_path: Path, caplo
         with caplog.at_level(logging.WARNING):
             began = time.monotonic()
             await stack.aclose()
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-    assert time.monotonic() - began < 10
+            took = time.monotonic() - began
     stranger.close()
     mute.close()
+    return took
 
 
 async def test_a_process_without_file_descriptors_goes_on_once_it_has_some(

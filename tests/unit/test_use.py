@@ -242,6 +242,7 @@ def amd_programs(folder: Path, *, amd: str | None, rocm: str) -> None:
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder that is the only one on PATH."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(resource_usage, "_PROGRAM_SECONDS", 60.0)
     return tmp_path
 
 

@@ -118,14 +118,17 @@ async def test_an_answer_asked_for_now_is_newer_than_the_call(site: Site, transp
     assert [found.id for found in await asked] == ["1"]
 
 
-async def test_events_make_the_next_question_earlier(site: Site, transport: FakeTransport) -> None:
+async def test_events_make_the_next_question_earlier(
+    site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limiter, "FAR", 600.0)
+    monkeypatch.setattr(rate_limiter, "IDLE", 600.0)
     transport.answers["submit"] = "1"
     await site.start()
     await site.ask_jobs_now()
-    began, before = time.monotonic(), transport.count("jobs")
+    before = transport.count("jobs")
     await site.submit("alice", request())
     await transport.until(lambda: transport.count("jobs") >= before + 3)
-    assert time.monotonic() - began < rate_limiter.FAR  # the interval while somebody looks
 
 
 async def test_a_listener_that_expects_a_change_causes_no_extra_question(site: Site, transport: FakeTransport) -> None:
@@ -219,7 +222,7 @@ async def test_callers_that_wait_are_released_at_the_end(site: Site, transport: 
     again = asyncio.create_task(site.ask_jobs_now())
     await asyncio.sleep(0)
     await site.stop()
-    done, _ = await asyncio.wait({asked, again}, timeout=15)
+    done, _ = await asyncio.wait({asked, again}, timeout=60)
     assert done == {asked, again}
 
 
@@ -237,7 +240,7 @@ async def test_an_account_that_never_answers_costs_its_turn_a_limited_time(
     private.private_to(lambda: {"a", "b", "c"}, [])
     private.knows_ids(lambda account: ["3"] if account == "c" else [])
     transport.answers |= {"jobs/a": None, "jobs/b": [job("2", account="b")], "jobs/c": [], "by id/c": None}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await private.start()
         await transport.until(lambda: transport.asked_as.count(("jobs", "c")) >= 3)
         await transport.until(lambda: transport.asked_as[-1] == ("jobs", "a"))
