@@ -271,12 +271,12 @@ async def test_only_one_of_many_concurrent_jobs_gets_the_last_hours(database: Da
     await ledger.open()
     racers, rounds = 3, 15
     processes = multiprocessing.get_context("spawn")
-    start, told = processes.Barrier(racers, timeout=90), processes.Queue()
+    start, told = processes.Barrier(racers, timeout=250), processes.Queue()
     url = database.url.render_as_string()
     started = [processes.Process(target=race, args=(url, n, rounds, start, told)) for n in range(racers)]
     for process in started:
         process.start()
-    won = [await asyncio.to_thread(told.get, timeout=100) for _ in started]
+    won = [await asyncio.to_thread(told.get, timeout=270) for _ in started]
     for process in started:
         process.join(60)
     assert sum(won) == rounds
