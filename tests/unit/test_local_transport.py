@@ -4,9 +4,11 @@ import asyncio
 import os
 import pwd
 import socket
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -78,6 +80,26 @@ async def test_cancelling_leaves_no_process(transport: LocalTransport, tmp_path:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    child = int(pid.read_text())
+    await until(lambda: not alive(child))
+
+
+async def test_cancelling_a_command_that_starts_leaves_no_process(
+    transport: LocalTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, start = tmp_path / "pid", subprocess.Popen
+
+    def cancelled(*argv: Any, **values: Any) -> subprocess.Popen[bytes]:
+        process = start(*argv, **values)
+        while not pid.exists():
+            time.sleep(0.02)
+        running.cancel()
+        return process
+
+    monkeypatch.setattr("subprocess.Popen", cancelled)
+    running = asyncio.create_task(transport.run(shell(f"sleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; wait")))
+    await asyncio.wait({running}, timeout=120)
+    assert running.cancelled()
     child = int(pid.read_text())
     await until(lambda: not alive(child))
 

@@ -243,8 +243,8 @@ async def _start(
         switch = False
         words = (*_changed_user(identity, env), *argv)
         env = _plain_environment(identity)
-    try:
-        return await asyncio.create_subprocess_exec(
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
             *words,
             stdin=stdin,
             stdout=stdout,
@@ -257,6 +257,13 @@ async def _start(
             group=identity.gid if switch else None,
             extra_groups=identity.groups if switch else None,
         )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # asyncio would kill the process alone, and then wait until those that it has started close its pipes.
+        starting.add_done_callback(_kill_unwanted)
+        raise
     # missing program, missing permission, too many processes, or NUL in an argument
     except (OSError, ValueError) as error:
         raise Unreachable(f"{argv[0]} could not be run: {error}") from error
@@ -333,6 +340,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             await process.wait()
     except TimeoutError:
         log.warning("process %d does not die", process.pid)
+
+
+def _kill_unwanted(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    """Kill the command that nobody waits for any more."""
+    if not starting.cancelled() and starting.exception() is None:
+        _kill(starting.result())
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
