@@ -533,6 +533,50 @@ async def test_a_wave_that_is_on_its_way_when_its_class_moves_ends_at_the_old_pl
     assert [(seat.factory, seat.moved) for seat in again] == [("two", ordered)]
 
 
+async def meets(made: Class, happens: Callable[[], Awaitable[object]]) -> None:
+    """Let this happen while a look asks the link for the places, before seats are asked for."""
+    get = made.link.get
+
+    async def asked(*arguments: Any) -> Any:
+        made.link.get = get  # type: ignore[method-assign]
+        await happens()
+        return await get(*arguments)
+
+    made.link.get = asked  # type: ignore[method-assign, assignment]
+
+
+async def test_a_class_that_ends_while_its_seats_are_about_to_begin_begins_none(beginning: Class) -> None:
+    await meets(beginning, lambda: beginning.world.workshops.take(TINA, beginning.slug, "close"))
+    assert set((await beginning.look(**WARM)).values()) == {None}
+    assert set((await beginning.look(seconds=5)).values()) == {None}
+    assert beginning.link.bodies == []
+
+
+async def test_seats_that_are_moved_while_they_are_about_to_begin_begin_at_the_new_place_only(
+    beginning: Class,
+) -> None:
+    beginning.link.breaks = set()
+    await meets(beginning, lambda: moves(beginning).move(TINA, beginning.slug, MoveBody(place=1, seats=(2, 3))))
+    assert list((await beginning.look(**WARM)).values()) == [P.BEGUN, None, None, P.BEGUN]
+    assert set((await beginning.look(seconds=5)).values()) >= {P.BEGUN}
+    asked = [(seat.person, seat.factory) for body in beginning.link.bodies for seat in body.seats]
+    assert {one for one in asked if one[0] in ("p2", "p3")} == {("p2", "two"), ("p3", "two")}
+
+
+async def test_who_leaves_while_their_seat_is_about_to_begin_gets_none(beginning: Class) -> None:
+    await meets(beginning, lambda: beginning.world.workshops.drop_member(TINA, beginning.slug, "p4"))
+    await beginning.look(**WARM)
+    assert {seat.person for body in beginning.link.bodies for seat in body.seats} == {"p1", "p2", "p3"}
+
+
+async def test_a_seat_of_which_the_link_was_told_to_stop_it_is_over(taught: Class) -> None:
+    said = Problem(kind="conflict", message="It was stopped.", code="stopped-before-begun")
+    taught.link.refuses = {"p1": said}
+    assert (await taught.look(**WARM))["p1"] == P.OVER
+    taught.link.refuses = {}
+    assert (await taught.look(minutes=5))["p1"] == P.OVER  # it is not asked for again
+
+
 @pytest.mark.parametrize(("caller", "body", "status"), [
     (PAUL, MoveBody(place=1), 404), (TINA, MoveBody(place=2), 400), (TINA, MoveBody(place=1, seats=(7,)), 400),
 ])  # fmt: skip

@@ -41,7 +41,7 @@ from workshops.link import LinkSocket
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
 from workshops.seats import placement, rows, waves
 from workshops.seats.waves import Halt, NextWave, Pace, Rate, SeatFacts
-from workshops.states import WorkshopState
+from workshops.states import WARM_STATES, WorkshopState
 from workshops.store import moves
 from workshops.store.moves import Placement
 from workshops.store.schema import EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
@@ -56,6 +56,7 @@ _ANSWER_SECONDS = 60.0  # for the link to begin a wave
 PERSONAL = frozenset({"forbidden", "conflict"})  # kinds of refusals that are a matter of the person
 # refusals by a link that has not read the service's last table of projects yet
 _NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
+_STOPPED = "stopped-before-begun"  # the link's refusal of a session that was to stop before it began
 _STRANGER = "not-in-workshop"  # of a person who has just joined, until the link has read that
 JOINING = timedelta(seconds=30)  # until such a refusal counts
 LOOK = timedelta(seconds=20)  # between two looks at the places of a workshop that has a plan B, if nothing is due
@@ -71,9 +72,9 @@ FAULTS = frozenset(
         EndReason.CANCELLED_BY_SITE,
     }
 )
+Wanted = Callable[[Connection], bool]
 _PLACES, _SEATS = TypeAdapter(SeatPlaces), TypeAdapter(SeatsView)
 _NOT_BEGUN = (SeatProgress.FAILED, SeatProgress.REFUSED)
-WARM_STATES = (WorkshopState.WARMING, WorkshopState.OPEN)
 
 
 class SeatRunner:
@@ -125,14 +126,15 @@ class SeatRunner:
         if not await self._store.transact(lambda db: rows.go_on(db, slug, now, by)):
             raise conflict(Message("workshop-not-halted", "Warming up was not halted."))
 
-    async def begin_one(self, workshop: WorkshopRecord, person: str) -> SeatRow:
+    async def begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted = lambda _db: True) -> SeatRow:
         """Ask for a person's seat, whatever became of the last one; return it. One on its way is not asked for anew.
 
-        Call it again while the answer is ``ASKED``. Raises ProblemError, StoreError.
+        Call it again while the answer is ``ASKED``. ``wanted``: returns in the transaction that stores the seat whether
+        it is still to begin. Raises ProblemError, StoreError.
         """
         while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
             await asyncio.wait([running])
-        asked = asyncio.ensure_future(self._begin_one(workshop, person))
+        asked = asyncio.ensure_future(self._begin_one(workshop, person, wanted))
 
         async def over() -> None:
             await asyncio.wait([asked])
@@ -140,7 +142,7 @@ class SeatRunner:
         self._begin(workshop.slug, over())
         return await asked
 
-    async def _begin_one(self, workshop: WorkshopRecord, person: str) -> SeatRow:
+    async def _begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted) -> SeatRow:
         slug = workshop.slug
         people = (await self._store.members([slug]))[slug]
         orders = await self._store.transact(lambda db: moves.orders(db, slug))
@@ -149,12 +151,14 @@ class SeatRunner:
         place, moved = belongs.place, {} if belongs.order is None else {person: belongs.order.at}
         row = _at(known.get(person), place)
         if row is not None and not rows.is_answered(row):
-            row = (await self._ask(workshop, place, [row], moved))[person]
+            row = (await self._ask(workshop, place, [row], moved)).get(person, row)
             if not rows.is_answered(row):
                 return row
         last = max((one.wave for one in known.values()), default=0)
-        made = await self._intend(workshop, place, NextWave(last, (person,)), known)
-        return (await self._ask(workshop, place, made, moved))[person]
+        made = await self._intend(workshop, place, NextWave(last, (person,)), known, wanted=wanted)
+        if not made:
+            raise conflict("The seat was moved or stopped meanwhile, or its class has ended.")
+        return (await self._ask(workshop, place, made, moved)).get(person, made[0])
 
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
         """Return how warming up goes. ``most``: the longest time before the opening at which it may begin."""
@@ -307,9 +311,11 @@ class SeatRunner:
         decided: NextWave,
         known: Mapping[str, SeatRow],
         since: Mapping[str, datetime] = MappingProxyType({}),
+        wanted: Wanted = lambda _db: True,
     ) -> list[SeatRow]:
-        """Store the seats of a wave before they are asked for. ``since``: by person, since when they may have had a
-        session that is their seat; who is not in it gets a new one in any case."""
+        """Store the seats of a wave before they are asked for, without those that do not belong there any more; return
+        them. ``since``: by person, since when they may have had a session that is their seat; who is not in it gets a
+        new one in any case; ``wanted``: as for ``begin_one``."""
         now, made = self._now(), list[SeatRow]()
         for person in decided.ask:
             last = known.get(person)
@@ -329,21 +335,32 @@ class SeatRunner:
                     over=None if last is None else last.over,
                 )
             )
-        await self._store.transact(lambda db: rows.put(db, made))
-        log.info("Wave %d of %s: %d seats at %s", decided.number, workshop.slug, len(made), place.factory)
-        return made
+
+        def put(db: Connection) -> list[SeatRow]:
+            there = rows.belonging(db, workshop, place) if wanted(db) else set[str]()
+            stay = [row for row in made if row.person in there]
+            rows.put(db, stay)
+            return stay
+
+        stored = await self._store.transact(put)
+        if stored:
+            log.info("Wave %d of %s: %d seats at %s", decided.number, workshop.slug, len(stored), place.factory)
+        return stored
 
     async def _ask(
         self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow], moved: Mapping[str, datetime]
     ) -> dict[str, SeatRow]:
-        """Ask the link for these seats, or what became of them; return them as they are then. ``moved``: when the seats
-        of people were moved to this place. Raises ProblemError."""
+        """Ask the link for these seats, or what became of them; return them as they are then, without those that were
+        moved or stopped meanwhile, or whose class has ended. ``moved``: when the seats of people were moved to this
+        place. Raises ProblemError."""
         found: dict[str, SeatRow] = {}
         now = self._now()
         early = max(timedelta(), workshop.opens - now)
         farewell = languages.FAREWELL.format(factory=place.factory, url=self._lab_url)
         for first in range(0, len(asked), MOST_AT_ONCE):
-            part = asked[first : first + MOST_AT_ONCE]
+            part = await self._wanted(workshop, place, asked[first : first + MOST_AT_ONCE])
+            if not part:
+                continue
             body = SeatsBody(
                 seats=tuple(_body(workshop, place, row, moved.get(row.person)) for row in part),
                 unopened_until=max(workshop.starts, now) + UNOPENED,
@@ -358,6 +375,18 @@ class SeatRunner:
             await self._store.transact(partial(rows.note_answers, answers=changed))
             found |= {row.person: row for row in changed.values()}
         return found
+
+    async def _wanted(
+        self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]
+    ) -> tuple[SeatRow, ...]:
+        """Return those of these seats that are still on their way at a place."""
+
+        def read(db: Connection) -> tuple[SeatRow, ...]:
+            there = rows.belonging(db, workshop, place)
+            known = {row.session for row in rows.of_workshop(db, workshop.slug) if not rows.is_answered(row)}
+            return tuple(row for row in asked if row.person in there and row.session in known)
+
+        return await self._store.transact(read)
 
     async def _halt(self, workshop: WorkshopRecord, halt: Halt, seats: Collection[SeatRow], warm_up: WarmUpRow) -> None:
         """Store that nothing more is asked for, with the most frequent reason."""
@@ -514,6 +543,8 @@ def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
         answer.problem.code in _NOT_YET or (answer.problem.code == _STRANGER and now - row.asked < JOINING)
     ):
         return row  # it is asked for again, under the same id
+    if answer.problem is not None and answer.problem.code == _STOPPED:
+        return replace(row, state=SeatProgress.OVER, why=_words(answer.problem))
     if answer.problem is not None:
         personal = answer.problem.kind in PERSONAL
         return replace(row, state=SeatProgress.REFUSED if personal else SeatProgress.FAILED, why=_words(answer.problem))
