@@ -26,7 +26,7 @@ from factorycommon.models.workshops.seats import (
 from factorycommon.service.problems import ProblemError
 from tests.unit.workshops_world import OPERATOR, PAUL, SECRET, TINA, WorkshopsWorld, workshops_world
 from workshops.clockwork import Clockwork
-from workshops.link import LinkAway
+from workshops.link import LinkAway, LinkMismatch, LinkRefused
 from workshops.models.callers import WorkshopCaller
 from workshops.models.moving import MoveBody
 from workshops.models.seats import SeatProgress as P
@@ -580,6 +580,65 @@ async def test_a_seat_of_which_the_link_was_told_to_stop_it_is_over(taught: Clas
 @pytest.mark.parametrize(("caller", "body", "status"), [
     (PAUL, MoveBody(place=1), 404), (TINA, MoveBody(place=2), 400), (TINA, MoveBody(place=1, seats=(7,)), 400),
 ])  # fmt: skip
+# --- a link of another release
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+
+
+async def test_a_link_of_another_release_is_named_once(taught: Class, caplog: pytest.LogCaptureFixture) -> None:
+    second = (await taught.world.scheduled(title="Another")).slug
+    await taught.world.workshops.put_member(TINA, second, "q1", "participant")
+    post = taught.link.post
+
+    async def refused(*_arguments: Any) -> Any:
+        raise LinkMismatch
+
+    taught.link.post = refused  # type: ignore[method-assign]
+    await taught.look(**WARM)
+    for _ in range(3):
+        await taught.look(seconds=70)
+    (said,) = complaints(caplog)
+    assert "update the link" in said
+    for slug in (taught.slug, second):
+        trouble = taught.runner.trouble(slug)
+        assert trouble is not None and trouble.code == "workshop-link-other-release"
+    taught.world.room.trouble_of = taught.runner.trouble
+    shown = await taught.world.room.view(OPERATOR, taught.slug)
+    assert shown.trouble is not None
+    taught.link.post = post  # type: ignore[method-assign]
+    assert set((await taught.look(seconds=70)).values()) == {P.BEGUN}
+    assert taught.runner.trouble(taught.slug) is None
+
+
+@pytest.mark.parametrize("code", ["not-known", "project-not-begun", "not-in-workshop"])
+async def test_a_link_that_cannot_read_the_table_is_named_once(
+    taught: Class, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    get, kind = taught.link.get, "gone" if code == "not-known" else "forbidden"
+    problem = Problem.model_validate({"kind": kind, "message": "Not here.", "code": code})
+    if code == "not-known":
+
+        async def unknown(*_arguments: Any) -> Any:
+            raise LinkRefused(problem)
+
+        taught.link.get = unknown  # type: ignore[method-assign]
+    else:
+        taught.link.refuses = dict.fromkeys(("p1", "p2", "p3", "p4"), problem)
+    await taught.look(**WARM)
+    await taught.look(seconds=20)
+    assert taught.runner.trouble(taught.slug) is None  # it reads the table every few seconds
+    for _ in range(8):
+        await taught.look(seconds=20)
+    assert taught.runner.trouble(taught.slug) is not None
+    (said,) = complaints(caplog)
+    assert "has not taken over the people and times" in said
+    taught.link.get, taught.link.refuses = get, {}  # type: ignore[method-assign]
+    assert set((await taught.look(minutes=1)).values()) == {P.BEGUN}
+    assert taught.runner.trouble(taught.slug) is None
+
+
 async def test_only_trainers_move_a_class_and_only_within_its_plan(
     planned: Class, caller: WorkshopCaller, body: MoveBody, status: int
 ) -> None:

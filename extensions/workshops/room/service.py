@@ -16,7 +16,7 @@ from factorycommon.service.problems import ProblemError, conflict, gone, too_man
 from workshops import permissions
 from workshops.helping.asks import SessionAsks
 from workshops.helping.service import Helping
-from workshops.link import NOTHING, LinkAway, LinkRefused, LinkSocket
+from workshops.link import MISMATCH, NOTHING, LinkAway, LinkMismatch, LinkRefused, LinkSocket, LinkUnread
 from workshops.models.callers import WorkshopCaller
 from workshops.models.room import BroadcastBody, BroadcastView, RoomView, SeatActView
 from workshops.room.broadcasts import Broadcasts
@@ -51,7 +51,8 @@ class _Follower:
 class Room:
     """The rooms of all workshops. Start ``run``. ``now``: the clock; ``acts_of``: a function that returns what is being
     done to a workshop's seats, by person; ``give_up``: one that ends this, and the begin of a seat, for one person, and
-    returns whether there was something to end; ``steps_of``: one that returns the steps of its material."""
+    returns whether there was something to end; ``trouble_of``: one that returns why no seats begin; ``steps_of``: one
+    that returns the steps of its material."""
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
         self._workshops = workshops
@@ -63,6 +64,7 @@ class Room:
         self.helping = Helping(workshops, store, now)
         self.acts_of: Callable[[str], Mapping[str, SeatActView]] = lambda _slug: {}
         self.give_up: Callable[[WorkshopRecord, str], Awaitable[bool]] = _nothing
+        self.trouble_of: Callable[[str], Message | None] = lambda _slug: None
         self.steps_of: Callable[[str], Sequence[KnownStep]] = lambda _slug: ()
         self._followers: set[_Follower] = set()
         self._closed = False
@@ -102,7 +104,7 @@ class Room:
             self.sessions.of(workshop.project),
             may=permissions.actions(caller, mine, workshop),
             names=permissions.sees_names(caller, mine),
-            trouble=trouble,
+            trouble=trouble or self.trouble_of(slug),
             messages=self.broadcasts.shown(slug),
             halted=await halt_of(self._store, workshop),
             helped=helped,
@@ -164,10 +166,14 @@ class Room:
             return NO_LINK
         try:
             await self.sessions.complete(project)
+        except (LinkMismatch, LinkUnread):
+            return MISMATCH.as_message("message")
         except LinkRefused:  # the link has not read the new table of projects yet, so no session can exist
             return None
         except LinkAway:
             return AWAY
+        if self.sessions.mismatch:
+            return MISMATCH.as_message("message")
         return None if self.sessions.fresh else AWAY
 
     async def _events(self, caller: WorkshopCaller, slug: str, first: RoomView) -> AsyncIterator[bytes]:

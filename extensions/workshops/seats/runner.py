@@ -37,7 +37,7 @@ from factorycommon.models.workshops.seats import (
 )
 from factorycommon.service.problems import ProblemError, conflict
 from workshops.joining import languages
-from workshops.link import LinkSocket
+from workshops.link import LinkRefused, LinkSocket, is_mismatch
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
 from workshops.seats import placement, rows, waves
 from workshops.seats.waves import Halt, NextWave, Pace, Rate, SeatFacts
@@ -58,6 +58,12 @@ PERSONAL = frozenset({"forbidden", "conflict"})  # kinds of refusals that are a 
 _NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
 _STOPPED = "stopped-before-begun"  # the link's refusal of a session that was to stop before it began
 _STRANGER = "not-in-workshop"  # of a person who has just joined, until the link has read that
+_UNREAD = Message(
+    "workshop-link-unread",
+    "The gateway’s link has not taken over the people and times of this workshop, so seats do not begin. Its log says "
+    "why; if it is older than the service for workshops, update it, and start it again.",
+)
+READING = timedelta(minutes=2)  # for the link to read the table of projects, until somebody is told
 JOINING = timedelta(seconds=30)  # until such a refusal counts
 LOOK = timedelta(seconds=20)  # between two looks at the places of a workshop that has a plan B, if nothing is due
 # ends of sessions before anybody could open them that are a fault of the place
@@ -91,6 +97,8 @@ class SeatRunner:
         self._looked: dict[str, datetime] = {}  # when that was
         self._failed: dict[tuple[str, str], int] = {}  # looks in a row at which a factory did not answer the link
         self._away: set[str] = set()  # workshops for which the link did not answer
+        self._troubles: dict[str, Message] = {}  # why seats do not begin that nothing here can mend, by workshop
+        self._unknown: dict[str, datetime] = {}  # since when the link knows nothing of a workshop
         self._rated: set[tuple[str, str]] = set()  # workshops and factories whose rate is stored
 
     def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
@@ -102,6 +110,8 @@ class SeatRunner:
             del self._places[one]
             self._looked.pop(one, None)
         self._failed = {key: count for key, count in self._failed.items() if key[0] in known}
+        self._troubles = {slug: trouble for slug, trouble in self._troubles.items() if slug in known}
+        self._unknown = {slug: since for slug, since in self._unknown.items() if slug in known}
         for workshop in live:
             if workshop.state in WARM_STATES and workshop.slug not in self._tasks:
                 self._begin(workshop.slug, self.look(workshop, people.get(workshop.slug, ())))
@@ -188,6 +198,10 @@ class SeatRunner:
         here = next((one for one in places if one.factory == factory), None)
         return here is not None and _is_silent(here)
 
+    def trouble(self, slug: str) -> Message | None:
+        """Return why no seats of a workshop begin until somebody mends the gateway; None: nothing is known of that."""
+        return self._troubles.get(slug)
+
     def failed_looks(self, slug: str, factory: str) -> int:
         """Return at how many looks in a row a factory did not answer the link."""
         return self._failed.get((slug, factory), 0)
@@ -204,14 +218,49 @@ class SeatRunner:
         try:
             await self._look(workshop, people)
             self._away.discard(workshop.slug)
+            self._say(workshop.slug, self._unread(workshop.slug, await self._is_unread(workshop.slug)))
         except ProblemError as error:
-            if workshop.slug not in self._away:
+            if (trouble := self._lasting(workshop.slug, error)) is not None:
+                self._say(workshop.slug, trouble)
+            elif workshop.slug not in self._away:
                 self._away.add(workshop.slug)
                 log.warning("The seats of %s do not begin now: %s", workshop.slug, error.problem.message)
         except StoreError as error:
             log.error("The seats of %s are looked at again: %s", workshop.slug, error)  # noqa: TRY400
         except Exception:  # any error: the next look must come
             log.exception("The seats of %s are looked at again", workshop.slug)
+
+    def _lasting(self, slug: str, error: ProblemError) -> Message | None:
+        """Return what to say of an error that does not pass by itself; None for another one."""
+        if is_mismatch(error):
+            return error.problem.as_message("message")
+        if not isinstance(error, LinkRefused) or error.problem.kind != "gone":
+            return None
+        return self._unread(slug, unread=True)
+
+    def _unread(self, slug: str, unread: bool) -> Message | None:
+        """Return what to say of a link that has not taken over a workshop for some time; None: it has, or will soon."""
+        if not unread:
+            self._unknown.pop(slug, None)
+            return None
+        return _UNREAD if self._now() - self._unknown.setdefault(slug, self._now()) > READING else None
+
+    async def _is_unread(self, slug: str) -> bool:
+        """Return whether the link says of a person that they are not in a workshop, or that it has not begun."""
+        return any(
+            row.state == SeatProgress.ASKED
+            or (row.state == SeatProgress.REFUSED and row.why is not None and row.why.code == _STRANGER)
+            for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))
+        )
+
+    def _say(self, slug: str, trouble: Message | None) -> None:
+        """Keep why no seats of a workshop begin; the log has it once for all workshops."""
+        if trouble is None:
+            self._troubles.pop(slug, None)
+            return
+        if trouble not in self._troubles.values():
+            log.error("The seats of %s do not begin: %s", slug, trouble)
+        self._troubles[slug] = trouble
 
     async def _look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
         slug = workshop.slug
