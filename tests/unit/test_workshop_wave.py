@@ -676,9 +676,9 @@ async def test_a_red_wave_counts_until_another_one_is_over(tmp_path: Path) -> No
         stage.link.ended = set()
         for _ in range(2):
             found = await stopped(stage, "wave")
+            assert not await stage.ready()
             assert (found.colour, found.counts.colour) == ("yellow", "red")
             assert (found.counts.number, found.counts.void, found.counts.lines) == (red.number, (), red.lines)
-            assert not await stage.ready()
         stage.world.clock.forward(hours=25)
         await stage.rehearsals.begin(TINA, stage.slug, WAVE)
         assert not await stage.ready()  # while it goes on
@@ -693,16 +693,16 @@ async def test_a_wave_that_was_stopped_says_nothing_of_the_place(tmp_path: Path)
         await finished(stage, ended=0)
         stage.link.ended = set(stage.robots[:1])
         found = await stopped(stage, "wave")
-        assert found.counts.colour == "green"
         assert await stage.ready()
+        assert found.counts.colour == "green"
 
 
 async def test_three_green_seats_count_although_another_rehearsal_of_them_was_stopped(tmp_path: Path) -> None:
     async with waved(tmp_path) as stage:
         await finished(stage, ended=0)
         found = await stopped(stage, "seats")
-        assert (found.colour, found.counts.colour) == ("yellow", "green")
         assert await stage.ready()
+        assert (found.colour, found.counts.colour) == ("yellow", "green")
 
 
 async def test_a_green_wave_leaves_a_place_ready(tmp_path: Path) -> None:
