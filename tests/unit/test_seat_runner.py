@@ -595,7 +595,7 @@ async def test_a_link_of_another_release_is_named_once(taught: Class, caplog: py
     async def refused(*_arguments: Any) -> Any:
         raise LinkMismatch
 
-    taught.link.post = refused  # type: ignore[method-assign]
+    taught.link.post = refused  # type: ignore[method-assign, assignment]
     await taught.look(**WARM)
     for _ in range(3):
         await taught.look(seconds=70)
@@ -623,7 +623,7 @@ async def test_a_link_that_cannot_read_the_table_is_named_once(
         async def unknown(*_arguments: Any) -> Any:
             raise LinkRefused(problem)
 
-        taught.link.get = unknown  # type: ignore[method-assign]
+        taught.link.get = unknown  # type: ignore[method-assign, assignment]
     else:
         taught.link.refuses = dict.fromkeys(("p1", "p2", "p3", "p4"), problem)
     await taught.look(**WARM)

@@ -669,7 +669,7 @@ async def stopped(stage: Waved, kind: Any) -> Any:
 
 async def test_a_red_wave_counts_until_another_one_is_over(tmp_path: Path) -> None:
     days = {"opens": 10, "starts": 10, "ends": 11, "closes": 11}
-    times = {name: (BEGIN + timedelta(days=at)).isoformat() for name, at in days.items()}
+    times: Any = {name: (BEGIN + timedelta(days=at)).isoformat() for name, at in days.items()}
     async with waved(tmp_path, **times) as stage:
         await finished(stage, ended=2)
         red = await stage.shown()
