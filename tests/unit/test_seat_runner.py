@@ -577,9 +577,6 @@ async def test_a_seat_of_which_the_link_was_told_to_stop_it_is_over(taught: Clas
     assert (await taught.look(minutes=5))["p1"] == P.OVER  # it is not asked for again
 
 
-@pytest.mark.parametrize(("caller", "body", "status"), [
-    (PAUL, MoveBody(place=1), 404), (TINA, MoveBody(place=2), 400), (TINA, MoveBody(place=1, seats=(7,)), 400),
-])  # fmt: skip
 # --- a link of another release
 
 
@@ -639,6 +636,9 @@ async def test_a_link_that_cannot_read_the_table_is_named_once(
     assert taught.runner.trouble(taught.slug) is None
 
 
+@pytest.mark.parametrize(("caller", "body", "status"), [
+    (PAUL, MoveBody(place=1), 404), (TINA, MoveBody(place=2), 400), (TINA, MoveBody(place=1, seats=(7,)), 400),
+])  # fmt: skip
 async def test_only_trainers_move_a_class_and_only_within_its_plan(
     planned: Class, caller: WorkshopCaller, body: MoveBody, status: int
 ) -> None:
