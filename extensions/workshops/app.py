@@ -89,7 +89,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     clockwork = Clockwork(config, store, pools, now, joining.promote, seats, ending.keep, rehearsals.windows)
     room = Room(workshops, store, link, now)
     delivery = MaterialDelivery(workshops, store, link, room.sessions, materials, now)
-    room.steps_of = materials.steps
+    room.steps_of, room.trouble_of = materials.steps, seats.trouble
     acts = SeatActs(workshops, store, link, room, seats, materials.is_ready, delivery.anew, now)
     more = (
         partial(room_router, room),

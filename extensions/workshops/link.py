@@ -1,11 +1,13 @@
 """The client of the link's socket for this service: sessions of workshops' people, and what is done to them.
 
 Every answer is bounded and parsed into a strict model. If the link refuses, its refusal is passed on as it is; if the
-link does not answer, callers get a ``LinkAway``, and the class goes on without this service.
+link does not answer, callers get a ``LinkAway``, and the class goes on without this service. If link and service do
+not understand each other, since one of them is older, the error says which one to update.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +23,8 @@ from factorycommon.messages import Message
 from factorycommon.models import Model, Problem
 from factorycommon.service.problems import ProblemError, conflict, unreachable
 
+log = logging.getLogger("workshops")
+
 T = TypeVar("T")
 Query = Mapping[str, str | int | float | bool]
 
@@ -32,15 +36,42 @@ NOTHING = TypeAdapter[None](None)
 _AWAY = Message("workshop-link-away", "The gateway’s link does not answer just now. Sessions go on.")
 
 
+_MISMATCH = Message(
+    "workshop-link-other-release",
+    "The gateway’s link and its service for workshops are of different releases and do not understand each other. Ask "
+    "this gateway’s operators to update the link, and to start it again.",
+)
+MISMATCH = Problem(kind="unreachable", message=_MISMATCH, whose="operator")
+
+
 class LinkAway(ProblemError):
     """Raised if the link does not answer, or its answer cannot be parsed: it may have done what was requested."""
 
+    def __init__(self, problem: Problem | None = None) -> None:
+        super().__init__(unreachable(_AWAY).problem if problem is None else problem)
+
+
+class LinkUnread(LinkAway):
+    """Raised if the link's answer cannot be parsed, which happens if it is of another release."""
+
     def __init__(self) -> None:
-        super().__init__(unreachable(_AWAY).problem)
+        super().__init__(MISMATCH)
 
 
 class LinkRefused(ProblemError):
     """Raised if the link refuses a request, with its reason."""
+
+
+class LinkMismatch(LinkRefused):
+    """Raised if the link does not know such a request, which happens if it is of another release."""
+
+    def __init__(self) -> None:
+        super().__init__(MISMATCH)
+
+
+def is_mismatch(error: ProblemError) -> bool:
+    """Return whether an error says that link and service are of different releases."""
+    return isinstance(error, LinkUnread | LinkMismatch)
 
 
 class LinkSocket:
@@ -136,7 +167,8 @@ class LinkSocket:
             # a link of a newer release may say more than this service knows
             return shape.validate_json(answer, extra="ignore") if answer else shape.validate_python(None)
         except ValidationError as error:
-            raise LinkAway from error
+            log.info("An answer of the link to %s cannot be parsed: %s", path, error)
+            raise LinkUnread from error
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
@@ -168,6 +200,12 @@ def _refusal(response: httpx.Response, content: bytes) -> ProblemError:
     if response.status_code >= 500:
         return LinkAway()
     try:
-        return LinkRefused(Problem.model_validate_json(content, extra="ignore"))
+        problem = Problem.model_validate_json(content, extra="ignore")
     except ValidationError:
         return LinkAway()
+    # What this service asks for is always valid for a link of its own release, and about something that has a name.
+    unknown = response.status_code == 404 and not problem.code
+    if unknown or response.status_code in (400, 405):
+        log.info("The link does not understand a request: %s", problem.message)
+        return LinkMismatch()
+    return LinkRefused(problem)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
@@ -16,7 +19,7 @@ from factorycommon.service.problems import ProblemError, conflict, forbidden, go
 from workshops import checks, permissions, plans, repositories
 from workshops.config import WorkshopsConfig
 from workshops.joining import codes
-from workshops.models.bodies import CodeBody, MaterialBody, Role, WorkshopBody, WorkshopChange
+from workshops.models.bodies import MOST_STAFF, CodeBody, MaterialBody, Role, WorkshopBody, WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.checks import CheckBody, ChecksView
 from workshops.models.helping import HELP_EVENTS
@@ -36,7 +39,7 @@ from workshops.models.views import (
 from workshops.projects.pools import PoolsFile
 from workshops.states import FINAL, TAKES_SEATS, NoSuchStep, WorkshopEvent, WorkshopState, after
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, WorkshopRecord
-from workshops.store.store import SeatTaken, SlugTaken, Stale, Store, seats_taken
+from workshops.store.store import NobodyLeads, SeatsInUse, SeatTaken, SlugTaken, Stale, Store, seats_taken
 
 _TRIES = 5  # of a slug or a seat that somebody else takes at the same moment
 # Changes of these need a new approval, once there was one.
@@ -67,7 +70,23 @@ _NOT_NOW = {
     WorkshopState.ARCHIVED: Message("workshop-is-over", "That is not possible any more: the workshop is over."),
     WorkshopState.CANCELLED: Message("workshop-is-cancelled", "That is not possible: the workshop is cancelled."),
 }
+_LAST_LEAD = Message("workshop-last-lead", "Somebody has to lead the workshop. Choose another lead first.")
 _ONLY_LEAD = Message("workshop-only-lead", "Only the people who lead this workshop may do this.")
+
+
+Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
+
+
+def _one_at_a_time(method: Method) -> Method:
+    """Return a method that waits for others of this kind: between its check of limits and the change that it stores, no
+    other workshop takes what was free."""
+
+    @functools.wraps(method)
+    async def alone(self: Workshops, *args: Any, **kwargs: Any) -> Any:
+        async with self._planning:
+            return await method(self, *args, **kwargs)
+
+    return cast(Method, alone)
 
 
 class Workshops:
@@ -92,6 +111,7 @@ class Workshops:
         self._secret = secret
         self._changed = changed
         self._material_of = material_of
+        self._planning = asyncio.Lock()  # so that no two workshops are given the same seats of a pool
 
     # --- reading
 
@@ -104,9 +124,10 @@ class Workshops:
             approval=self._config.approval,
         )
 
-    def pools(self, caller: WorkshopCaller) -> list[PoolView]:
-        """Return what a trainer may choose for a place. Raises ProblemError."""
-        self._check_trainer(caller)
+    async def pools(self, caller: WorkshopCaller) -> list[PoolView]:
+        """Return what a trainer, or somebody who leads a workshop, may choose for a place. Raises ProblemError."""
+        if not await self._store.leads(caller.person):
+            self._check_trainer(caller)
         return [
             PoolView(
                 id=pool.id,
@@ -173,6 +194,7 @@ class Workshops:
 
     # --- a workshop's life
 
+    @_one_at_a_time
     async def create(self, caller: WorkshopCaller, body: WorkshopBody) -> CreatedView:
         """Create a workshop that the caller leads; return it with its code. Raises ProblemError."""
         self._check_trainer(caller)
@@ -204,6 +226,7 @@ class Workshops:
         self._changed()
         return self._created(record, code)
 
+    @_one_at_a_time
     async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:
         """Change a workshop. Raises ProblemError.
 
@@ -239,9 +262,17 @@ class Workshops:
             stored = await self._store.change(changed, EventRecord(slug, now, caller.person, "changed", detail))
         except Stale as error:
             raise _stale() from error
+        except SeatsInUse as error:
+            said = Message(
+                "workshop-seats-in-use", "Somebody has seat {number}: remove people first, or keep that many seats."
+            )
+            raise ProblemError(
+                Problem(kind="conflict", message=said.format(number=error.number), field="seats")
+            ) from error
         self._changed()
         return await self._shown(caller, stored, mine)
 
+    @_one_at_a_time
     async def submit(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
         """Ask for an operator's approval; without need for one, the workshop is approved. Raises ProblemError."""
         workshop, mine = await self._allowed(caller, slug, "submit")
@@ -250,6 +281,7 @@ class Workshops:
         submitted = self._submitted(workshop, now, await self._store.all(over=False))
         return await self._stored(caller, submitted, mine, "submitted")
 
+    @_one_at_a_time
     async def approve(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
         """Approve a workshop that waits for it. Raises ProblemError."""
         workshop, mine = await self._allowed(caller, slug, "approve")
@@ -279,6 +311,7 @@ class Workshops:
             moved = moved.with_values(submitted=None)
         return await self._stored(caller, moved, mine, str(event))
 
+    @_one_at_a_time
     async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
         """Let a class go on for some minutes, within what pools and other workshops leave. Raises ProblemError."""
         workshop, mine = await self._allowed(caller, slug, "extend")
@@ -303,7 +336,9 @@ class Workshops:
         for left in range(_TRIES, 0, -1):
             people = (await self._store.members([slug]))[slug]
             known = next((one for one in people if one.person == person), None)
-            self._keeps_a_lead(people, person, role)
+            if role != "participant" and sum(one.state == "staff" for one in people if one != known) >= MOST_STAFF:
+                said = Message("workshop-many-staff", "At most {count} people can run a workshop.")
+                raise conflict(said.format(count=MOST_STAFF))
             record = self._member(workshop, people, known, person, role)
             event = EventRecord(slug, self._now(), caller.person, "role", f"{person}: {role}")
             try:
@@ -312,6 +347,8 @@ class Workshops:
                 if left == 1:
                     raise
                 continue
+            except NobodyLeads as error:
+                raise conflict(_LAST_LEAD) from error
             self._changed()
             return MemberView(person=person, role=role, state=record.state, seat=record.seat, since=record.at)
         raise AssertionError
@@ -323,8 +360,11 @@ class Workshops:
         known = next((one for one in people if one.person == person), None)
         if known is None:
             raise gone(person)
-        self._keeps_a_lead(people, person, None)
-        await self._store.drop_member(slug, person, EventRecord(slug, self._now(), caller.person, "removed", person))
+        event = EventRecord(slug, self._now(), caller.person, "removed", person)
+        try:
+            await self._store.drop_member(slug, person, event)
+        except NobodyLeads as error:
+            raise conflict(_LAST_LEAD) from error
         self._changed()
 
     async def may(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopRecord:
@@ -469,14 +509,6 @@ class Workshops:
     def _join_url(self, workshop: WorkshopRecord) -> str:
         return f"{self._config.hub.root}hub/join/{workshop.slug}"
 
-    @staticmethod
-    def _keeps_a_lead(people: list[MembershipRecord], person: str, role: Role | None) -> None:
-        leads = {one.person for one in people if one.role == "lead"}
-        if leads == {person} and role != "lead":
-            raise conflict(
-                Message("workshop-last-lead", "Somebody has to lead the workshop. Choose another lead first.")
-            )
-
     def _member(
         self,
         workshop: WorkshopRecord,
@@ -485,14 +517,14 @@ class Workshops:
         person: str,
         role: Role,
     ) -> MembershipRecord:
-        now = self._now()
-        since = now if known is None else known.at
+        """Return what a person is with a role. What is known of them, such as the mail address of a guest, stays."""
+        before = MembershipRecord(workshop.slug, person, role, "staff", None, self._now()) if known is None else known
         if role != "participant":
-            return MembershipRecord(workshop.slug, person, role, "staff", None, since)
+            return replace(before, role=role, state="staff", seat=None)
         if known is not None and known.role == role and known.state in ("seated", "waiting"):
             return known
         free = next((n for n in range(1, workshop.seats + 1) if n not in seats_taken(people)), None)
-        return MembershipRecord(workshop.slug, person, role, "waiting" if free is None else "seated", free, since)
+        return replace(before, role=role, state="waiting" if free is None else "seated", seat=free)
 
     async def _shown(
         self, caller: WorkshopCaller, workshop: WorkshopRecord, mine: MembershipRecord | None

@@ -77,6 +77,7 @@ STEPS = {(step.source, step.event): step for step in TABLE}
 FINAL = frozenset({S.ARCHIVED, S.CANCELLED})
 # States in which the link knows the workshop's project.
 IN_TABLE = frozenset({S.SCHEDULED, S.WARMING, S.OPEN, S.CLOSING})
+WARM_STATES = (WorkshopState.WARMING, WorkshopState.OPEN)  # in which seats begin
 JOINABLE = frozenset({S.SCHEDULED, S.WARMING, S.OPEN})
 # States in which the workshop's seats count for its pools.
 TAKES_SEATS = frozenset({S.APPROVED, S.SCHEDULED, S.WARMING, S.OPEN, S.CLOSING})

@@ -12,7 +12,8 @@ names.check_no_robots(config)
 if config.login is not None:
     people.upgrade(config.login.people_file)
     c.JupyterHub.authenticator_class = "factoryspawner.login.authenticator.FederatedAuthenticator"
-    c.FederatedAuthenticator.antennas_file = str(Path(__file__).parents[1] / "antennas.yaml")
+    antennas = config.antennas_file(Path(__file__).parents[1] / "antennas.yaml")
+    c.FederatedAuthenticator.antennas_file = "" if antennas is None else str(antennas)
     c.Authenticator.enable_auth_state = True
     c.CryptKeeper.keys = hub_config.read_secret(config.login.crypt_key_file).split()
     c.Authenticator.auth_refresh_age = config.login.refresh_seconds

@@ -110,6 +110,7 @@ def hub_yaml(options: Options) -> str:
         f"db_file: {VAR}/hub/jupyterhub.sqlite",
         f"cookie_secret_file: {VAR}/hub/cookie_secret",
         "admin_token_file: secrets/admin-token",
+        f"catalogue: {ETC}/factories",
         *(workshops_lines("hub.yaml") if options.workshops else ()),
     ]
     if options.login == "passwords":

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from factorycommon.models import Factory, Slug
+from factorycommon.models import Antennas, Factory, Slug
 from factorycommon.service.database import Database
-from factorycommon.service.yaml_file import CatalogueError, Places
+from factorycommon.service.yaml_file import CatalogueError, Places, read_model
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import offered
 from factorylink.config import LinkConfig
@@ -20,6 +20,8 @@ from factorylink.site.connecting import make_connections
 from factoryoperator.findings import Finding, note, of_lines
 from factoryoperator.gateway import Gateway, Side
 from factoryspawner.config.hub_config import HubConfig
+
+ANTENNAS = "antennas.yaml"
 
 
 def hub_file(gateway: Gateway) -> Iterator[Finding]:
@@ -37,12 +39,29 @@ def hub_file(gateway: Gateway) -> Iterator[Finding]:
             yield Finding(f"{config.extra_config}:{error.lineno}", f"is not Python: {error.msg}")
     if config.pages is not None and not (config.pages / "templates").is_dir():
         yield Finding(at("pages"), f"{config.pages} has no folder 'templates'")
+    if config.catalogue is not None:
+        yield from _antennas(config, config.catalogue, at("catalogue"))
     if config.login is None and config.passwords_file is None and config.extra_config is None:
         yield Finding(
             f"{gateway.hub.path}:1: login",
             "nobody can log in: give login, passwords_file, or an extra_config that sets an authenticator",
         )
     yield from _kept_in(gateway.hub)
+
+
+def _antennas(config: HubConfig, folder: Path, where: str) -> Iterator[Finding]:
+    """Check the antennas that the login page offers."""
+    if not folder.is_dir():
+        yield Finding(where, f"{folder} is no folder; it is the `catalogue` of link.yaml")
+        return
+    beside = config.antennas_file(Path(ANTENNAS))
+    if beside is None:
+        yield note(where, f"there is no {ANTENNAS} beside {folder}, so the login page offers no antennas")
+        return
+    try:
+        read_model(beside, Antennas)
+    except CatalogueError as error:
+        yield from of_lines(error.problems)
 
 
 def _kept_in(side: Side[HubConfig]) -> Iterator[Finding]:

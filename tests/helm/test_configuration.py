@@ -403,6 +403,25 @@ def test_a_catalogue_of_ones_own_is_read_as_the_image_s_is(tmp_path: Path) -> No
     assert read == federation.load(ours / "factories", ours / "antennas.yaml")
 
 
+@pytest.mark.parametrize("name", ["demo", "apart"])
+def test_the_login_page_offers_the_antennas_of_the_values(tmp_path: Path, name: str) -> None:
+    ours = CHECKOUT / "hub_config"
+    factories = {"it4lia": yaml.safe_load((ours / "factories/it4lia.yaml").read_text())}
+    antennas = yaml.safe_load((ours / "antennas.yaml").read_text())
+    antennas["antennas"] = [{**antennas["antennas"][0], "id": "of-the-values", "factories": ["it4lia"]}]
+    shipped = tmp_path / "image/antennas.yaml"
+    for case, more in {"both": {"antennas": antennas}, "factories": {}, "none": None}.items():
+        catalogue = {"catalogue": {"factories": factories, **more}} if more is not None else {}
+        written_to = written(objects(VARIANTS[name], more=catalogue), "hub", tmp_path / case)
+        found = hub_config.load(written_to / "hub.yaml").antennas_file(shipped)
+        if case == "factories":
+            assert found is None  # not those of the image, which name other factories
+            continue
+        assert found is not None
+        ids = [one["id"] for one in yaml.safe_load(found.read_text())["antennas"]]
+        assert (ids == ["of-the-values"]) == (case == "both")
+
+
 def test_a_link_starts_with_the_values_of_the_page(tmp_path: Path) -> None:
     """Follow docs/deployment/kubernetes.md: copy the factory's entry, make it live, add a real host key."""
     page = (CHECKOUT / "docs/deployment/kubernetes.md").read_text(encoding="utf-8")

@@ -700,7 +700,7 @@ describe("the room of a workshop", () => {
     assert.deepEqual(room.acts(seat(1, { state: "ended", ready: false }), all), ["start", "reset"]);
     assert.deepEqual(room.acts(free, all), []);
     assert.deepEqual(room.acts(seat(1), { stop: false, start: false }), []);
-    assert.deepEqual(room.acts({ ...none, act: { act: "start", state: "starting" } }, all), []);
+    assert.deepEqual(room.acts({ ...none, act: { act: "start", state: "starting" } }, all), ["stop"]);
     assert.deepEqual(room.acts({ ...none, act: { act: "start", state: "failed" } }, all), ["start", "reset"]);
   });
 

@@ -164,6 +164,15 @@ MISTAKES: list[Any] = [
         "hub.yaml:14", "not valid YAML: ", id="hub: no YAML",
     ),
     pytest.param(
+        changed("hub.yaml", "extra.py\n", "extra.py\ncatalogue: elsewhere\n"),
+        "hub.yaml:13: catalogue", "elsewhere is no folder; it is the `catalogue` of link.yaml", id="hub: no catalogue",
+    ),
+    pytest.param(
+        lambda configured: (configured.change("hub.yaml", "extra.py\n", "extra.py\ncatalogue: factories\n"),
+                            configured.write("antennas.yaml", "antennas: [{id: x}]\n")),
+        "antennas.yaml:1: antennas.x.name", "is missing", id="hub: antennas",
+    ),
+    pytest.param(
         changed("extra.py", "= 'normal'", "== normal'"),
         "extra.py:1", "is not Python: ", id="hub: extra_config",
     ),

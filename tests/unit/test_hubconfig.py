@@ -57,6 +57,18 @@ def test_paths_are_taken_from_the_file(tmp_path: Path) -> None:
     assert config.public_url == "http://127.0.0.1:8000"
 
 
+def test_the_login_page_offers_the_antennas_beside_the_catalogue(tmp_path: Path) -> None:
+    shipped, own = HUB_CONFIG.parent / "antennas.yaml", tmp_path / "antennas.yaml"
+    (tmp_path / "factories").mkdir()
+    assert load(write(tmp_path)).antennas_file(shipped) == shipped
+    config = load(write(tmp_path, catalogue="factories"))
+    assert config.antennas_file(shipped) is None  # not those of the release, which name factories of its catalogue
+    own.write_bytes(shipped.read_bytes())
+    assert config.antennas_file(shipped) == own
+    with pytest.raises(HubConfigError, match="elsewhere is no folder"):
+        load(write(tmp_path, catalogue="elsewhere")).antennas_file(shipped)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from babel import Locale
 from babel.dates import format_date
+from fastapi import FastAPI
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -32,14 +33,31 @@ from factorycommon.models.joining import (
     TicketBody,
 )
 from factorycommon.service.problems import ProblemError
+from factoryspawner.pages.workshops.joining_client import JoiningClient
 from tests.support.smtp import sink
 from tests.unit.joining_world import BROWSER, CODE, JoiningWorld
+from tests.unit.serving import serving
 from workshops.joining import languages, mailer, one_time, people_list, views
 from workshops.states import WorkshopState
 from workshops.store import joining_tables as tables
 from workshops.store import schema
 
 ADDRESS = "192.0.2.1"
+
+
+async def test_a_hub_understands_a_service_of_a_newer_release(tmp_path: Path) -> None:
+    """Services are updated one after the other; people go on joining meanwhile."""
+    app = FastAPI()
+
+    @app.post("/joining/return")
+    async def newer() -> dict[str, Any]:
+        return {"ticket": "t" * 43, "newer": {"a": 1}}
+
+    client = JoiningClient(tmp_path / "w.sock")
+    async with serving(app, tmp_path / "w.sock"):
+        body = ReturnBody(mail="ada@example.org", browser=BROWSER, address=ADDRESS)
+        assert await client.begin_return(body) == "t" * 43
+    await client.close()
 
 
 @pytest_asyncio.fixture

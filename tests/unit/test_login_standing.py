@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
+from traitlets.config import Config
 
 from factorycommon.models import AccessStatus, PersonBody
 from factoryspawner.access import LoginStatus, check, status
@@ -16,7 +18,7 @@ from factoryspawner.config.login_settings import LoginTerms
 from factoryspawner.errors import StartFailed
 from factoryspawner.login.authenticator import FederatedAuthenticator
 from factoryspawner.login.provider import ProviderAway
-from tests.unit.test_hubconfig import write
+from tests.unit.test_hubconfig import HUB_CONFIG, write
 from tests.unit.test_login_claims import BASIC
 
 TRUST = 3600
@@ -161,3 +163,27 @@ def test_a_sites_own_authenticator_is_asked_by_the_name_that_the_docs_give() -> 
     assert isinstance(Own(), LoginStatus)
     page = (Path(__file__).parents[2] / "docs" / "login.md").read_text()
     assert "without a method `standing`" in " ".join(page.split())
+
+
+def test_the_hub_takes_the_antennas_that_its_configuration_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "factories").mkdir()
+    own = tmp_path / "antennas.yaml"
+    read = yaml.safe_load((HUB_CONFIG.parent / own.name).read_text())
+    read["antennas"] = [{**read["antennas"][0], "id": "own", "login": {"provider": "mine"}}]
+    own.write_text(yaml.safe_dump(read))
+    for name in ("crypt", "secret", "service"):
+        (tmp_path / name).write_text("ab" * 32)
+        (tmp_path / name).chmod(0o600)
+    login = {"people_file": "people", "crypt_key_file": "crypt", "providers": [BASIC]}
+    config = hub_config.load(write(tmp_path, login=login, catalogue="factories"))
+    monkeypatch.setattr(hub_config, "loaded", lambda: config)
+    made = Config()
+    part = HUB_CONFIG.parent / "parts" / "people.py"
+    exec(compile(part.read_text(), part, "exec"), {"c": made, "__file__": str(part)})  # as JupyterHub does
+    assert [one.id for one, _ in FederatedAuthenticator(config=made).antennas] == ["own"]
+    read["antennas"][0]["country"] = "Norway"
+    own.write_text(yaml.safe_dump(read))
+    with pytest.raises(hub_config.HubConfigError, match=r"antennas\.yaml:[0-9]+: antennas\.own\.country"):
+        FederatedAuthenticator(config=made)

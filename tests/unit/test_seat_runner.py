@@ -26,7 +26,7 @@ from factorycommon.models.workshops.seats import (
 from factorycommon.service.problems import ProblemError
 from tests.unit.workshops_world import OPERATOR, PAUL, SECRET, TINA, WorkshopsWorld, workshops_world
 from workshops.clockwork import Clockwork
-from workshops.link import LinkAway
+from workshops.link import LinkAway, LinkMismatch, LinkRefused
 from workshops.models.callers import WorkshopCaller
 from workshops.models.moving import MoveBody
 from workshops.models.seats import SeatProgress as P
@@ -531,6 +531,109 @@ async def test_a_wave_that_is_on_its_way_when_its_class_moves_ends_at_the_old_pl
     again = [seat for seat in beginning.link.bodies[-1].seats if seat.person == "p1"]
     # by now it may be the person who began something at the old place
     assert [(seat.factory, seat.moved) for seat in again] == [("two", ordered)]
+
+
+async def meets(made: Class, happens: Callable[[], Awaitable[object]]) -> None:
+    """Let this happen while a look asks the link for the places, before seats are asked for."""
+    get = made.link.get
+
+    async def asked(*arguments: Any) -> Any:
+        made.link.get = get  # type: ignore[method-assign]
+        await happens()
+        return await get(*arguments)
+
+    made.link.get = asked  # type: ignore[method-assign, assignment]
+
+
+async def test_a_class_that_ends_while_its_seats_are_about_to_begin_begins_none(beginning: Class) -> None:
+    await meets(beginning, lambda: beginning.world.workshops.take(TINA, beginning.slug, "close"))
+    assert set((await beginning.look(**WARM)).values()) == {None}
+    assert set((await beginning.look(seconds=5)).values()) == {None}
+    assert beginning.link.bodies == []
+
+
+async def test_seats_that_are_moved_while_they_are_about_to_begin_begin_at_the_new_place_only(
+    beginning: Class,
+) -> None:
+    beginning.link.breaks = set()
+    await meets(beginning, lambda: moves(beginning).move(TINA, beginning.slug, MoveBody(place=1, seats=(2, 3))))
+    assert list((await beginning.look(**WARM)).values()) == [P.BEGUN, None, None, P.BEGUN]
+    assert set((await beginning.look(seconds=5)).values()) >= {P.BEGUN}
+    asked = [(seat.person, seat.factory) for body in beginning.link.bodies for seat in body.seats]
+    assert {one for one in asked if one[0] in ("p2", "p3")} == {("p2", "two"), ("p3", "two")}
+
+
+async def test_who_leaves_while_their_seat_is_about_to_begin_gets_none(beginning: Class) -> None:
+    await meets(beginning, lambda: beginning.world.workshops.drop_member(TINA, beginning.slug, "p4"))
+    await beginning.look(**WARM)
+    assert {seat.person for body in beginning.link.bodies for seat in body.seats} == {"p1", "p2", "p3"}
+
+
+async def test_a_seat_of_which_the_link_was_told_to_stop_it_is_over(taught: Class) -> None:
+    said = Problem(kind="conflict", message="It was stopped.", code="stopped-before-begun")
+    taught.link.refuses = {"p1": said}
+    assert (await taught.look(**WARM))["p1"] == P.OVER
+    taught.link.refuses = {}
+    assert (await taught.look(minutes=5))["p1"] == P.OVER  # it is not asked for again
+
+
+# --- a link of another release
+
+
+def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+
+
+async def test_a_link_of_another_release_is_named_once(taught: Class, caplog: pytest.LogCaptureFixture) -> None:
+    second = (await taught.world.scheduled(title="Another")).slug
+    await taught.world.workshops.put_member(TINA, second, "q1", "participant")
+    post = taught.link.post
+
+    async def refused(*_arguments: Any) -> Any:
+        raise LinkMismatch
+
+    taught.link.post = refused  # type: ignore[method-assign, assignment]
+    await taught.look(**WARM)
+    for _ in range(3):
+        await taught.look(seconds=70)
+    (said,) = complaints(caplog)
+    assert "update the link" in said
+    for slug in (taught.slug, second):
+        trouble = taught.runner.trouble(slug)
+        assert trouble is not None and trouble.code == "workshop-link-other-release"
+    taught.world.room.trouble_of = taught.runner.trouble
+    shown = await taught.world.room.view(OPERATOR, taught.slug)
+    assert shown.trouble is not None
+    taught.link.post = post  # type: ignore[method-assign]
+    assert set((await taught.look(seconds=70)).values()) == {P.BEGUN}
+    assert taught.runner.trouble(taught.slug) is None
+
+
+@pytest.mark.parametrize("code", ["not-known", "project-not-begun", "not-in-workshop"])
+async def test_a_link_that_cannot_read_the_table_is_named_once(
+    taught: Class, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    get, kind = taught.link.get, "gone" if code == "not-known" else "forbidden"
+    problem = Problem.model_validate({"kind": kind, "message": "Not here.", "code": code})
+    if code == "not-known":
+
+        async def unknown(*_arguments: Any) -> Any:
+            raise LinkRefused(problem)
+
+        taught.link.get = unknown  # type: ignore[method-assign, assignment]
+    else:
+        taught.link.refuses = dict.fromkeys(("p1", "p2", "p3", "p4"), problem)
+    await taught.look(**WARM)
+    await taught.look(seconds=20)
+    assert taught.runner.trouble(taught.slug) is None  # it reads the table every few seconds
+    for _ in range(8):
+        await taught.look(seconds=20)
+    assert taught.runner.trouble(taught.slug) is not None
+    (said,) = complaints(caplog)
+    assert "has not taken over the people and times" in said
+    taught.link.get, taught.link.refuses = get, {}  # type: ignore[method-assign]
+    assert set((await taught.look(minutes=1)).values()) == {P.BEGUN}
+    assert taught.runner.trouble(taught.slug) is None
 
 
 @pytest.mark.parametrize(("caller", "body", "status"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import io
 import zipfile
@@ -329,6 +330,17 @@ async def test_guests_get_their_certificates_by_mail_once(tmp_path: Path) -> Non
         (attached,) = letter.iter_attachments()  # type: ignore[attr-defined]
         assert said(attached.get_content())[1] == NAME
         assert (await refused(service.client.mail_certificates(TINA, slug)))[1] == "certificates-mailed"
+
+
+async def test_a_button_that_is_pressed_twice_mails_each_certificate_once(tmp_path: Path) -> None:
+    async with ending_world(tmp_path) as service:
+        slug = await service.open()
+        await service.over(slug)
+        both = (service.client.mail_certificates(TINA, slug) for _ in range(2))
+        done = await asyncio.gather(*both, return_exceptions=True)
+        assert [one.problem.code for one in done if isinstance(one, WorkshopsProblem)] == ["certificates-mailed"]
+        await service.world.joining.mails.settle()
+        assert len(list((tmp_path / "mails").iterdir())) == 1
 
 
 async def test_each_certificate_is_in_the_language_of_its_person(tmp_path: Path) -> None:

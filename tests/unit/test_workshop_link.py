@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,16 +16,18 @@ from fastapi import FastAPI, Response
 from pydantic import TypeAdapter
 
 from factorycommon.event_stream import read_events
-from factorycommon.models import Problem
+from factorycommon.models import Model, Problem
 from factorycommon.models.workshops.rehearsal import RehearsalFacts
+from factorycommon.models.workshops.seats import HoldBody, SeatPlaces
 from factorycommon.models.workshops.sessions import WorkshopSession, WorkshopSessions
+from factorycommon.service.http import new_app
 from factorycommon.service.serving import unix_socket
 from factorylink.sessions import workshop_feed
 from factorylink.sessions.workshop_feed import WorkshopFeed
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_projects import Table, project
 from tests.unit.serving import serving
-from workshops.link import MOST_BYTES, NOTHING, LinkAway, LinkRefused, LinkSocket
+from workshops.link import MOST_BYTES, NOTHING, LinkAway, LinkMismatch, LinkRefused, LinkSocket, LinkUnread
 
 MINE, THEIRS = "workshop-mine-2345", "workshop-theirs-2345"
 THIRD = "3" * 32
@@ -230,6 +233,41 @@ async def test_the_client_passes_on_refusals_and_says_when_the_link_is_away(tmp_
         with pytest.raises(LinkAway):
             await link.get(TypeAdapter(list[int]), MINE, "/good")
     await link.close()
+
+
+async def test_a_link_of_another_release_is_named_as_such(tmp_path: Path) -> None:
+    """An older one refuses keys that it does not know, has fewer operations, and leaves fields out."""
+    app = new_app("older", logging.getLogger("older"))
+
+    class OlderBody(Model):
+        accounts: int
+
+    @app.post("/projects/{project}/seats")
+    async def seats(project: str, body: OlderBody) -> None:
+        raise AssertionError(f"{project} {body}")
+
+    @app.get("/projects/{project}/seats")
+    async def places(project: str) -> dict[str, Any]:
+        return {"places": [{"factory": project}]}
+
+    link = LinkSocket(tmp_path / "l.sock")
+    async with serving(app, tmp_path / "l.sock"):
+        for asked in (
+            link.post(NOTHING, MINE, "/seats", HoldBody(accounts={"one": 2})),
+            link.post(NOTHING, MINE, "/newer"),
+            link.put(NOTHING, MINE, "/seats", HoldBody(accounts={"one": 2})),
+        ):
+            with pytest.raises(LinkMismatch, match="update the link"):
+                await asked
+        with pytest.raises(LinkUnread, match="update the link"):
+            await link.get(TypeAdapter(SeatPlaces), MINE, "/seats")
+    await link.close()
+
+
+async def test_what_the_link_does_not_know_is_no_matter_of_its_release(http: httpx.AsyncClient) -> None:
+    for path in ("/projects/workshop-none-2345/seats", f"/projects/{MINE}/sessions/{ID}/stop"):
+        answer = await http.request("POST" if path.endswith("stop") else "GET", path)
+        assert (answer.status_code, Problem.model_validate_json(answer.content).code) == (404, "not-known")
 
 
 async def test_a_service_without_a_link_says_so() -> None:

@@ -15,6 +15,7 @@ from factorycommon.service.problems import ProblemError
 from factorylink.sessions.material import MaterialArchives
 from tests.unit.room_world import RoomWorld, comes, room_world
 from tests.unit.workshops_world import OPERATOR, OTTO, PAUL, TINA, WorkshopsWorld, body, workshops_world
+from workshops.material.service import Materials
 from workshops.models.bodies import MaterialBody, WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.material import FetchResult, MaterialStatus, RefusedFile
@@ -115,6 +116,45 @@ async def test_a_problem_is_told_and_a_button_tries_again(tmp_path: Path) -> Non
         assert found is not None
         assert (found.state, found.problem, found.refused) == ("ready", "", ())
         assert [one.what for one in await world.workshops.events(TINA, slug)].count("material") == 3
+
+
+async def test_material_that_was_fetched_stays_if_it_cannot_be_fetched_again(tmp_path: Path) -> None:
+    """Sessions that open later still get it, also after a restart of the service."""
+    async with workshops_world(tmp_path) as world:
+        fetcher = with_fetcher(world, tmp_path)
+        slug = (await world.workshops.create(TINA, body(material=MATERIAL))).slug
+        await settled(world)
+        ready = await status(world, slug)
+        workshop = await world.workshops.may(TINA, slug, "fetch-material")
+        fetcher.problem = "The server does not answer."
+        await world.materials.again(workshop, TINA)
+        await world.materials.settle()
+        assert await status(world, slug) == ready
+        assert world.materials.is_ready(slug)
+        assert "does not answer" in (await world.workshops.events(TINA, slug))[0].detail
+        again = Materials(world.store, world.materials.fetcher, world.clock)
+        await again.look()
+        assert again.is_ready(slug)
+        for path in fetcher.folder.iterdir():
+            path.unlink()
+        await world.materials.again(workshop, TINA)
+        await world.materials.settle()
+        found = await status(world, slug)
+        assert found is not None
+        assert found.state == "failed"  # nothing is there any more
+
+
+async def test_material_is_fetched_once_if_two_ask_for_it_at_once(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        fetcher = with_fetcher(world, tmp_path)
+        slug = (await world.workshops.create(TINA, body(material=MATERIAL))).slug
+        await settled(world)
+        workshop = await world.workshops.may(TINA, slug, "fetch-material")
+        asked = (world.materials.again(workshop, TINA) for _ in range(2))
+        done = await asyncio.gather(*asked, return_exceptions=True)
+        assert sum(isinstance(one, ProblemError) for one in done) == 1
+        await world.materials.settle()
+        assert len(fetcher.asked) == 2
 
 
 async def test_only_people_who_teach_the_workshop_fetch_again(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, Response
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,8 +20,9 @@ from factorycommon.models.workshops.sessions import WorkshopSession, WorkshopSes
 from factorycommon.service.problems import ProblemError
 from factorygate.session.messages import read_message
 from tests.unit.room_world import NOW, PATIENCE, RoomWorld, comes, room_world, session
+from tests.unit.serving import serving
 from tests.unit.workshops_world import OPERATOR, OTTO, PAUL, TINA, WorkshopsWorld, workshops_world
-from workshops.link import LinkSocket
+from workshops.link import MISMATCH, LinkSocket
 from workshops.models.bodies import Role
 from workshops.models.room import BroadcastBody, RoomChange, RoomView
 from workshops.room import broadcasts
@@ -401,6 +403,37 @@ async def test_when_the_link_goes_the_room_says_so_and_shows_what_it_knew(tmp_pa
         assert room.trouble is not None
         assert "does not answer" in room.trouble.text
         assert room.seats[0].state == "running"  # as last heard
+
+
+async def test_a_link_of_another_release_is_named_in_the_room(tmp_path: Path) -> None:
+    """It answers, and what it says cannot be parsed; or the seats say so while the events can be parsed."""
+    app = FastAPI()
+
+    @app.get("/events")
+    async def events() -> Response:
+        return Response('event: snapshot\ndata: {"sessions": [{"id": 1}]}\n\n', media_type="text/event-stream")
+
+    @app.get("/projects/{project}/sessions")
+    async def sessions(project: str) -> Response:
+        return Response('{"sessions": []}')
+
+    async with workshops_world(tmp_path, link={"socket": str(tmp_path / "link.sock")}) as world:
+        slug = (await world.scheduled()).slug
+        async with serving(app, tmp_path / "link.sock"):
+            following = asyncio.create_task(world.room.sessions.run())
+            await comes(lambda: world.room.sessions.mismatch)
+            room = await world.room.view(TINA, slug)
+            assert room.trouble is not None
+            assert "update the link" in room.trouble.text
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        world.room.sessions.take(True, WorkshopSessions())
+        world.room.sessions._whole.add(f"workshop-{slug}")
+        assert (await world.room.view(TINA, slug)).trouble is None
+        world.room.trouble_of = lambda of: MISMATCH.as_message("message") if of == slug else None
+        room = await world.room.view(TINA, slug)
+        assert room.trouble is not None
+        assert room.trouble.code == "workshop-link-other-release"
 
 
 async def test_without_an_answer_of_the_link_a_message_waits(tmp_path: Path) -> None:

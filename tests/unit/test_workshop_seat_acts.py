@@ -22,12 +22,16 @@ from tests.unit.room_world import NOW, session
 from tests.unit.test_seat_runner import SeatLink
 from tests.unit.test_workshop_material import MATERIAL, settled, with_fetcher
 from tests.unit.workshops_world import OPERATOR, PAUL, TINA, WorkshopsWorld, workshops_world
+from workshops.link import LinkRefused
 from workshops.models.moving import MoveBody
 from workshops.models.room import SeatActKind, SeatActState, SeatActView
+from workshops.models.seats import SeatProgress
 from workshops.room.act_steps import NO_SESSION, PATIENCE, LiveSeat, NextAct, next_act
 from workshops.room.acts import DELIVERIES, SeatActs
+from workshops.seats import rows
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
+from workshops.store.seat_tables import SeatRow
 
 ADA = "ada"
 OLD, NEW = f"{1:032x}", f"{2:032x}"
@@ -267,6 +271,90 @@ async def test_an_environment_that_is_too_old_to_keep_files_is_named(seats: Seat
     assert act is not None
     assert act.why is not None
     assert (act.state, act.why.code) == ("failed", "material-not-kept")
+
+
+# --- given up
+
+
+def with_room(seats: Seats) -> Seats:
+    """Let the room have the fake link, and know the class's ended sessions."""
+    seats.world.room._link = seats.link  # type: ignore[assignment]
+    seats.world.room.sessions._whole.add(f"workshop-{seats.slug}")
+    return seats
+
+
+async def stop(seats: Seats) -> None:
+    await with_room(seats).world.room.stop(TINA, seats.slug, 1)
+
+
+async def seat_rows(seats: Seats) -> list[SeatRow]:
+    return await seats.world.store.transact(lambda db: rows.of_workshop(db, seats.slug))
+
+
+@pytest.mark.parametrize("act", ["start", "restart", "reset"])
+async def test_who_stops_a_seat_that_is_being_started_gets_no_session(seats: Seats, act: SeatActKind) -> None:
+    if act != "start":
+        seats.runs(old(seats))
+    await seats.ask(act)
+    await stop(seats)
+    assert await seats.act() is None
+    seats.runs()
+    await seats.acts.look()
+    assert seats.link.begun == {}
+    with pytest.raises(ProblemError, match="Nothing runs on seat 1"):
+        await stop(seats)
+
+
+async def test_a_seat_that_is_stopped_while_the_link_is_asked_for_it_does_not_begin(seats: Seats) -> None:
+    """The link is told of the session's id, under which its order is on its way."""
+    with_room(seats)
+    seats.link.meanwhile = lambda: seats.world.room.stop(TINA, seats.slug, 1)
+    never = Problem(kind="conflict", message="It was stopped.", code="stopped-before-begun")
+    seats.link.refuses = {ADA: never}  # as it answers the order of a session that it was to stop
+    await seats.ask("reset")
+    await seats.acts.look()
+    (row,) = await seat_rows(seats)
+    assert (seats.link.stops, row.state) == ([row.session], SeatProgress.OVER)
+    assert await seats.act() is None
+    seats.link.refuses = {}
+    seats.world.clock.forward(minutes=5)
+    await seats.acts.look()
+    assert seats.link.begun == {}
+    await seats.ask("start")  # asked for anew
+    await seats.acts.look()
+    assert list(seats.link.begun.values()) == [ADA]
+
+
+async def test_a_seat_that_is_stopped_before_the_link_is_asked_is_not_asked_for(
+    seats: Seats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = rows.put
+
+    def put_and_stop(db: Any, made: Any) -> None:
+        put(db, made)
+        rows.withdraw(db, seats.slug, ADA)
+
+    monkeypatch.setattr(rows, "put", put_and_stop)
+    await seats.ask("start")
+    await seats.acts.look()
+    assert (seats.link.bodies, seats.link.begun) == ([], {})
+
+
+async def test_a_seat_whose_session_ended_meanwhile_is_stopped(seats: Seats) -> None:
+    """The others of the person's sessions are stopped, too."""
+    seats.runs(old(seats), new(seats, server="more"))
+    with_room(seats)
+    post, stops = seats.link.post, list[str]()
+
+    async def one_is_gone(shape: Any, project: str, path: str, *rest: Any) -> Any:
+        stops.append(path.split("/")[2])
+        if stops[-1] == OLD:
+            raise LinkRefused(Problem(kind="gone", message="It is not known here."))
+        return await post(shape, project, path, *rest)
+
+    seats.link.post = one_is_gone  # type: ignore[method-assign, assignment]
+    await seats.world.room.stop(TINA, seats.slug, 1)
+    assert sorted(stops) == [OLD, NEW]
 
 
 async def test_without_material_nothing_is_reset(tmp_path: Path) -> None:

@@ -111,6 +111,41 @@ async def test_an_ended_seat_is_not_begun_again_under_its_id(seats: Seats) -> No
     assert len(seats.world.scheduler.submitted) == 1
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_seat_that_is_stopped_before_its_order_comes_never_begins(
+    seats: Seats, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    stop = f"/projects/{W}/sessions/{1:032x}/stop"
+    if when == "before":
+        assert (await seats.http.post(stop)).status_code == 404
+        (answer,) = await seats.begun("ada")
+        assert (answer["answer"], answer["problem"]["code"]) == ("refused", "stopped-before-begun")
+    else:
+        reached, go_on = asyncio.Event(), asyncio.Event()
+        add = seats.world.ledger.add
+
+        async def slow(*arguments: Any) -> None:
+            reached.set()
+            await go_on.wait()
+            await add(*arguments)
+
+        monkeypatch.setattr(seats.world.ledger, "add", slow)
+        asking = asyncio.create_task(seats.begun("ada"))
+        await reached.wait()
+        assert (await seats.http.post(stop)).status_code == 404
+        go_on.set()
+        await asking
+        await seats.world.until(f"{1:032x}", state="ended")
+    assert seats.world.scheduler.submitted == []
+    assert (await seats.begun("ben", session=2))[0]["answer"] == "begun"
+
+
+async def test_a_session_of_another_workshop_is_not_stopped_by_its_id(seats: Seats) -> None:
+    (theirs,) = await seats.begun("cleo", workshop=OTHERS)
+    assert (await seats.http.post(f"/projects/{W}/sessions/{theirs['session']}/stop")).status_code == 404
+    assert (await seats.world.session(theirs["session"])).wish == "run"
+
+
 async def ended(seats: Seats, session: str) -> None:
     """Let the job of a session whose end was requested end."""
     await seats.world.answered_until(session, state="ended")

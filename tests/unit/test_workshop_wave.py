@@ -655,6 +655,56 @@ async def test_a_red_wave_makes_a_place_not_ready_as_long_as_it_counts(tmp_path:
         assert await stage.ready()
 
 
+async def stopped(stage: Waved, kind: Any) -> Any:
+    """Begin a rehearsal and stop it; return it, as a service that was killed meanwhile shows it."""
+    stage.world.clock.forward(hours=25)  # as another one may be made
+    await stage.rehearsals.begin(TINA, stage.slug, RehearsalBody(kind=kind))
+    await stage.look(seconds=1)
+    stage.restart()
+    await stage.rehearsals.stop(TINA, stage.slug)
+    await stage.rehearsals.look()
+    place = (await stage.rehearsals.view(TINA, stage.slug)).places[0]
+    return place.wave if kind == "wave" else place.seats
+
+
+async def test_a_red_wave_counts_until_another_one_is_over(tmp_path: Path) -> None:
+    days = {"opens": 10, "starts": 10, "ends": 11, "closes": 11}
+    times: Any = {name: (BEGIN + timedelta(days=at)).isoformat() for name, at in days.items()}
+    async with waved(tmp_path, **times) as stage:
+        await finished(stage, ended=2)
+        red = await stage.shown()
+        stage.link.ended = set()
+        for _ in range(2):
+            found = await stopped(stage, "wave")
+            assert not await stage.ready()
+            assert (found.colour, found.counts.colour) == ("yellow", "red")
+            assert (found.counts.number, found.counts.void, found.counts.lines) == (red.number, (), red.lines)
+        stage.world.clock.forward(hours=25)
+        await stage.rehearsals.begin(TINA, stage.slug, WAVE)
+        assert not await stage.ready()  # while it goes on
+        await stage.go(seconds=1)
+        done = await stage.go(minutes=2)
+        assert (done.colour, done.counts) == ("green", None)
+        assert await stage.ready()
+
+
+async def test_a_wave_that_was_stopped_says_nothing_of_the_place(tmp_path: Path) -> None:
+    async with waved(tmp_path) as stage:
+        await finished(stage, ended=0)
+        stage.link.ended = set(stage.robots[:1])
+        found = await stopped(stage, "wave")
+        assert await stage.ready()
+        assert found.counts.colour == "green"
+
+
+async def test_three_green_seats_count_although_another_rehearsal_of_them_was_stopped(tmp_path: Path) -> None:
+    async with waved(tmp_path) as stage:
+        await finished(stage, ended=0)
+        found = await stopped(stage, "seats")
+        assert await stage.ready()
+        assert (found.colour, found.counts.colour) == ("yellow", "green")
+
+
 async def test_a_green_wave_leaves_a_place_ready(tmp_path: Path) -> None:
     async with waved(tmp_path) as stage:
         await finished(stage, ended=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from factorycommon.language import Language
-from factorycommon.models.workshops import WorkshopPools
+from factorycommon.models.workshops import WorkshopPools, WorkshopProject
 from factorycommon.service.problems import ProblemError
 from factorycommon.service.yaml_file import CatalogueError
 from tests.unit.workshops_world import (
@@ -28,22 +29,29 @@ from tests.unit.workshops_world import (
     workshops_world,
     write_config,
 )
-from workshops import permissions
+from workshops import permissions, service
 from workshops.config import load
 from workshops.ending.service import days
 from workshops.joining import codes
 from workshops.joining.languages import language_of
-from workshops.models.bodies import CodeBody, Role, WorkshopChange
+from workshops.models.bodies import MOST_STAFF, CodeBody, Role, WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import Action
 from workshops.states import STEPS, WorkshopEvent
-from workshops.store.schema import MembershipRecord
+from workshops.store.schema import EventRecord, MembershipRecord
 
 
 async def refused(work: Any) -> tuple[int, str]:
     with pytest.raises(ProblemError) as caught:
         await work
     return caught.value.status, caught.value.problem.code or caught.value.problem.kind
+
+
+async def at_once(*work: Any) -> list[str]:
+    """Do this at the same moment; return the codes of what was refused."""
+    done = await asyncio.gather(*work, return_exceptions=True)
+    return [one.problem.code if isinstance(one, ProblemError) else repr(one) for one in done if
+            isinstance(one, BaseException)]  # fmt: skip
 
 
 # --- the life of a workshop
@@ -227,6 +235,84 @@ async def test_somebody_always_leads(tmp_path: Path) -> None:
         assert [one.person for one in await world.workshops.members(OTTO, slug)] == ["otto"]
 
 
+async def test_somebody_leads_also_if_two_remove_each_other_at_once(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        await world.workshops.put_member(TINA, slug, "otto", "lead")
+        both = world.workshops.drop_member(TINA, slug, "otto"), world.workshops.put_member(OTTO, slug, "tina", "helper")
+        assert await at_once(*both) == ["workshop-last-lead"]
+        assert [one.role for one in await world.workshops.members(OPERATOR, slug)].count("lead") == 1
+
+
+async def test_who_has_left_does_not_lead(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        await world.workshops.put_member(TINA, slug, "otto", "lead")
+        await world.joining.put_out(slug, "otto", "left", "otto")
+        assert await refused(world.workshops.drop_member(TINA, slug, "tina")) == (409, "workshop-last-lead")
+        await world.workshops.put_member(OPERATOR, slug, "otto", "lead")
+        await world.workshops.drop_member(OTTO, slug, "tina")
+
+
+async def test_a_new_role_loses_nothing_that_is_known_of_a_person(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        known = MembershipRecord(
+            slug, "guest.ada.aaaaaa", "participant", "seated", 2, BEGIN, "Ada", "ada@example.org", BEGIN, 1, "de"
+        )
+        await world.store.put_member(known, EventRecord(slug, BEGIN, "", "joined"))
+        for role, state, seat in (("helper", "staff", None), ("participant", "seated", 1)):
+            await world.workshops.put_member(TINA, slug, known.person, role)  # type: ignore[arg-type]
+            found = await world.store.member(slug, known.person)
+            assert found == dataclasses.replace(known, role=role, state=state, seat=seat)
+
+
+async def test_so_many_people_can_run_a_workshop_as_the_link_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table with more people than the link accepts would end the classes of all trainers."""
+    monkeypatch.setattr(service, "MOST_STAFF", 2)
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        await world.workshops.put_member(TINA, slug, "a", "helper")
+        for role in ("helper", "lead", "observer"):
+            asked = world.workshops.put_member(TINA, slug, "b", role)  # type: ignore[arg-type]
+            assert await refused(asked) == (409, "workshop-many-staff")
+        await world.workshops.put_member(TINA, slug, "a", "instructor")  # one of them
+        await world.workshops.put_member(TINA, slug, "b", "participant")
+    fits = WorkshopProject.model_fields["staff"].metadata[0].max_length
+    assert fits >= MOST_STAFF
+
+
+async def test_a_workshop_has_a_seat_for_everybody_who_has_one(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled(seats=4)).slug
+        for name in ("a", "b", "c"):
+            await world.workshops.put_member(TINA, slug, name, "participant")
+        await world.workshops.drop_member(TINA, slug, "b")
+
+        async def change(**fields: Any) -> None:
+            staff = (await world.workshops.one(OPERATOR, slug)).staff
+            assert staff is not None
+            await world.workshops.change(OPERATOR, slug, WorkshopChange(version=staff.version, **fields))
+
+        assert await refused(change(seats=2)) == (409, "workshop-seats-in-use")  # c has seat 3
+        await change(seats=3, title="Smaller")
+        await world.workshops.drop_member(TINA, slug, "c")
+        await change(seats=1)
+
+
+async def test_who_leads_a_workshop_sees_what_its_form_offers(tmp_path: Path) -> None:
+    """They may change the workshop, also if they may create none."""
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        assert await refused(world.workshops.pools(PAUL)) == (403, "workshop-no-trainer")
+        await world.workshops.put_member(TINA, slug, "paul", "helper")
+        assert await refused(world.workshops.pools(PAUL)) == (403, "workshop-no-trainer")
+        await world.workshops.put_member(TINA, slug, "paul", "lead")
+        assert [pool.id for pool in await world.workshops.pools(PAUL)] == ["class", "other"]
+
+
 async def test_a_participant_gets_the_lowest_free_seat_or_waits(tmp_path: Path) -> None:
     async with workshops_world(tmp_path) as world:
         slug = (await world.scheduled(seats=2)).slug
@@ -328,6 +414,18 @@ async def test_two_trainers_who_wait_for_the_same_seats_are_not_both_approved(tm
         slugs = [(await world.workshops.create(who, body(seats=12))).slug for who in (TINA, OTTO)]
         await world.workshops.approve(OPERATOR, slugs[0])
         assert await refused(world.workshops.approve(OPERATOR, slugs[1])) == (409, "workshop-seats-taken")
+
+
+async def test_orders_at_the_same_moment_do_not_get_the_same_seats(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slugs = [(await world.workshops.create(who, body(seats=12))).slug for who in (TINA, OTTO)]
+        assert await at_once(*(world.workshops.approve(OPERATOR, slug) for slug in slugs)) == ["workshop-seats-taken"]
+
+
+async def test_a_trainer_has_no_more_workshops_than_allowed_also_at_once(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path, limits={"per_trainer": 2}) as world:
+        made = (world.workshops.create(TINA, body(submit=False)) for _ in range(4))
+        assert await at_once(*made) == ["workshop-limit"] * 2
 
 
 # --- changes

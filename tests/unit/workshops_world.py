@@ -89,7 +89,7 @@ class WorkshopsWorld:
         self.seats = SeatRunner(store, self.link, clock)
         self.delivery = MaterialDelivery(self.workshops, store, self.link, self.room.sessions, self.materials, clock)
         acts = MaterialActs(self.workshops, self.materials)
-        self.room.steps_of = self.materials.steps
+        self.room.steps_of, self.room.trouble_of = self.materials.steps, self.seats.trouble
         self.acts = SeatActs(
             self.workshops, store, self.link, self.room, self.seats, self.materials.is_ready, self.delivery.anew, clock
         )

@@ -60,7 +60,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
     @routes.get("/pools", responses=denied)
     async def pools(caller: WorkshopCaller = caller_of) -> list[PoolView]:
         """List what a trainer may choose for the places of a workshop."""
-        return workshops.pools(caller)
+        return await workshops.pools(caller)
 
     @routes.get("/workshops", responses=denied)
     async def list_workshops(caller: WorkshopCaller = caller_of) -> list[WorkshopView]:

@@ -180,9 +180,8 @@ class WorkshopEnding:
         if not self._guests:
             raise conflict(Message("certificates-no-mails", "This gateway sends no mails."))
         rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
-        if await self._store.happened(workshop.slug, MAILED):
+        if not await self._store.note_once(EventRecord(workshop.slug, self._now(), by, MAILED)):
             raise conflict(Message("certificates-mailed", "The certificates were sent already."))
-        await self._store.note(EventRecord(workshop.slug, self._now(), by, MAILED))
         people = (await self._store.members([workshop.slug]))[workshop.slug]
         guests = {one.person: one for one in people if one.mail}
         sent = 0

@@ -48,6 +48,7 @@ from workshops.joining.mailer import MailSender
 from workshops.joining.one_time import OneTimeCode
 from workshops.joining.people_list import Invited, Listed, same_mail
 from workshops.joining.rows import GuestRow, InvitationRow, TicketRow
+from workshops.models.bodies import MOST_STAFF
 from workshops.models.joining import JoiningSettings
 from workshops.models.views import SeatState
 from workshops.states import FINAL, JOINABLE, WorkshopState
@@ -324,6 +325,9 @@ class Joining:
         invited = None if guest is None else rows.invitation(db, workshop.slug, guest.mail)
         role: Role = "participant" if invited is None else invited.role
         people = [one for one in rows.members(db, workshop.slug) if one.person != person]
+        if role != "participant" and sum(one.state == "staff" for one in people) >= MOST_STAFF:
+            said = Message("workshop-many-staff", "At most {count} people can run a workshop.")
+            raise conflict(said.format(count=MOST_STAFF))
         used = None if code is None else code.id
         if used is not None:
             rows.count_use(db, used)

@@ -128,8 +128,8 @@ class Materials:
             raise conflict(Message("material-none", "This workshop has no material."))
         if workshop.slug in self._fetching:
             raise conflict(Message("material-fetching", "The material is being fetched already."))
-        await self._store.note(EventRecord(workshop.slug, self._now(), caller.person, "material", "fetch"))
         self._begin(workshop.slug, workshop.material)
+        await self._store.note(EventRecord(workshop.slug, self._now(), caller.person, "material", "fetch"))
         status = self.status(workshop.slug)
         if status is None:
             raise AssertionError
@@ -153,12 +153,14 @@ class Materials:
         self._begin(slug, wanted)
 
     def _begin(self, slug: str, material: MaterialBody) -> None:
+        before = self._known.get(slug)
         self._known[slug] = MaterialRecord(slug, material.repository, material.commit, "fetching", self._now())
-        task = asyncio.create_task(self._fetch(slug, material), name=f"material of {slug}")
+        task = asyncio.create_task(self._fetch(slug, material, before), name=f"material of {slug}")
         self._fetching[slug] = task
         task.add_done_callback(lambda _: self._fetching.pop(slug, None))
 
-    async def _fetch(self, slug: str, material: MaterialBody) -> None:
+    async def _fetch(self, slug: str, material: MaterialBody, before: MaterialRecord | None) -> None:
+        """Fetch material, and keep what became of that. ``before``: what was known of the workshop's material."""
         try:
             result = await self.fetcher.fetch(material)
         except OSError as error:
@@ -179,17 +181,27 @@ class Materials:
             steps=() if failed else result.steps,
         )
         event = EventRecord(slug, record.at, "", "material", f"{record.state}: {result.problem}"[:500])
+        if failed and before is not None and await asyncio.to_thread(self._is_whole, before, material):
+            log.warning("The material of the workshop %s stays as it was: %s", slug, result.problem)
+            record, failed = before, False  # the same commit, which was fetched before: sessions still get it
         try:
             await self._store.transact(lambda db: rows.put(db, record))
             await self._store.note(event)
         except StoreError as error:
             log.error("The material of the workshop %s is fetched again: %s", slug, error)  # noqa: TRY400
+            if before is not None:
+                self._known[slug] = before
             return
         self._known[slug] = record
         log.info("The material of the workshop %s is %s", slug, record.state)
         if not failed:
             for on_ready in self.on_ready:
                 on_ready()
+
+    def _is_whole(self, record: MaterialRecord, material: MaterialBody) -> bool:
+        """Return whether this material was fetched, and its archive is there."""
+        same = (record.repository, record.commit_id) == (material.repository, material.commit)
+        return same and record.state == "ready" and record.digest is not None and self.fetcher.has(record.digest)
 
 
 class MaterialActs:

@@ -15,6 +15,7 @@ from factorycommon.models.workshops import MOST_SEATS, GpuHourLimit
 from workshops.times import Zone
 
 MOST_PLACES = 10
+MOST_STAFF = 200  # people who run one workshop: the link reads a table of all people
 MAIL_DOMAINS = 50  # the most of a code
 
 Title = Annotated[str, StringConstraints(max_length=120), AfterValidator(partial(plain_text, most=120)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -119,12 +120,18 @@ class RehearsalResult(Model):
         found = {line.colour for line in self.lines}
         return next((one for one in _ORDER if one in found), "green")
 
+    @property
+    def stopped(self) -> bool:
+        """Return whether it ended before it was over, so that it says nothing about the place."""
+        return _is_stopped(self.lines)
+
 
 class RehearsalView(Model):
     """A rehearsal as people see it. ``colour`` None: it goes on, ``until``: at most until then; ``number``: begins its
     signature; ``stopping``: somebody has stopped it, and its seats end;
     ``void``: why it does not count any more; ``checked`` False: whether it still counts could not be told
-    wholly, since the link did not answer."""
+    wholly, since the link did not answer; ``counts``: the earlier rehearsal that counts in its place, since it goes on
+    or was stopped."""
 
     kind: RehearsalKind
     at: datetime
@@ -139,11 +146,21 @@ class RehearsalView(Model):
     number: str = ""
     void: tuple[Phrase, ...] = ()
     checked: bool = True
+    counts: RehearsalView | None = None
 
     @property
     def running(self) -> bool:
         """Return whether it goes on."""
         return self.ended is None
+
+    @property
+    def counting(self) -> RehearsalView | None:
+        """Return the rehearsal that counts: this one, or the one before it if this one goes on or was stopped."""
+        return self.counts if self.running or _is_stopped(self.lines) else self
+
+
+def _is_stopped(lines: Iterable[RehearsalLine]) -> bool:
+    return any(line.check == "stopped" for line in lines)
 
 
 class WaveCost(Model):

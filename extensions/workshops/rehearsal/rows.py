@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
@@ -47,6 +48,8 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
         lately = select(func.count()).select_from(events).where(*mine, events.c.detail.startswith(f"{row.kind}: "))
         if db.execute(lately).scalar_one() >= MOST_A_DAY[row.kind]:
             raise RehearsedOften
+    if row.until is not None:  # until it has a result, the last one counts
+        row = _with_last_result(row, _rows(db.execute(select(rehearsals).where(*_is(row))).mappings()))
     db.execute(delete(rehearsals).where(*_is(row)))
     db.execute(insert(rehearsals).values(row.__dict__))
     db.execute(insert(events).values(event.__dict__))
@@ -58,6 +61,12 @@ def change(db: Connection, row: RehearsalRow) -> bool:
     values = {name: value for name, value in row.__dict__.items() if name != "stopped"}
     query = update(rehearsals).where(*_is(row), rehearsals.c.until.is_not(None)).values(values)
     return bool(db.execute(query).rowcount)
+
+
+def goes_on(db: Connection, row: RehearsalRow) -> bool:
+    """Return whether a rehearsal goes on, and nobody has stopped it."""
+    mine = (*_is(row), rehearsals.c.until.is_not(None), rehearsals.c.stopped.is_(None))
+    return db.execute(select(rehearsals.c.kind).where(*mine)).first() is not None
 
 
 def stop(db: Connection, slug: str, by: str, event: EventRecord) -> bool:
@@ -76,6 +85,16 @@ def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: 
     known = select(rates.c.seats).where(rates.c.factory == factory, rates.c.size == size)
     if (db.execute(known).scalar_one_or_none() or 0) <= seats:
         put_rate(db, factory, size, rate, seats, now)
+
+
+def _with_last_result(row: RehearsalRow, before: Iterable[RehearsalRow]) -> RehearsalRow:
+    """Return a rehearsal that begins, with the result that counts meanwhile."""
+    last = next(iter(before), None)
+    if last is None:
+        return row
+    if last.result is None or last.result.stopped:
+        return replace(row, counts=last.counts, counts_signature=last.counts_signature)
+    return replace(row, counts=last.result, counts_signature=last.signature)
 
 
 def _is(row: RehearsalRow) -> tuple[ColumnElement[bool], ...]:

@@ -276,6 +276,8 @@ class Rehearsals:
         hours = min((until - row.at) / timedelta(hours=1) if is_wave else trial.SEAT_HOURS, workshop.hours)
         for first in range(0, len(wanted), MOST_AT_ONCE):
             part = wanted[first : first + MOST_AT_ONCE]
+            if not await self._store.transact(partial(rows.goes_on, row=row)):
+                return row  # somebody has stopped it meanwhile: the next look ends what has begun
             body = trial.asked_for(part, place, hours, until)
             answers = (await self._link.post(_SEATS, workshop.project, "/seats", body, _SEAT_SECONDS)).seats
             if [one.session for one in answers] != [one.session for one in part]:
@@ -329,6 +331,8 @@ class Rehearsals:
         if row.result is not None:  # a change meanwhile makes it void
             result = result.model_copy(update={"parts": row.result.parts})
         done = replace(row, until=None, seats=seats, result=result, signature=proof.sign(self._secret, result))
+        if not result.stopped:
+            done = replace(done, counts=None, counts_signature=None)
         count = len(seats) if found is None else found.up
         said = EventRecord(workshop.slug, now, "", "rehearsed", f"{place.factory}: {result.colour}")
         await self._store.transact(lambda db: rows.change(db, done))
@@ -512,8 +516,30 @@ class Rehearsals:
                 seats=() if of_robots else row.seats,
                 wave=wave.summary(row.seats, halted=False) if of_robots and row.seats else None,
                 stopping=row.stopped is not None,
+                counts=self._earlier(row, workshop, place, here),
             )
-        void = proof.unsigned(self._secret, result, row.signature)
+        shown = self._judgement(row, result, row.signature, workshop, place, here)
+        return shown.model_copy(update={"counts": self._earlier(row, workshop, place, here)})
+
+    def _earlier(
+        self, row: RehearsalRow, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace | None
+    ) -> RehearsalView | None:
+        """Return the earlier rehearsal that counts; None if there is none, or if this one counts."""
+        if row.counts is None:
+            return None
+        return self._judgement(row, row.counts, row.counts_signature, workshop, place, here)
+
+    def _judgement(
+        self,
+        row: RehearsalRow,
+        result: RehearsalResult,
+        signature: str | None,
+        workshop: WorkshopRecord,
+        place: PlaceRecord,
+        here: RehearsalPlace | None,
+    ) -> RehearsalView:
+        """Return a rehearsal that is over, and whether it still counts."""
+        void = proof.unsigned(self._secret, result, signature)
         if (result.workshop, result.factory, result.kind) != (row.workshop, row.factory, row.kind):
             void = void or proof.foreign()
         void += proof.changed(result.parts, proof.parts(row.kind, workshop, place, here))
@@ -526,7 +552,7 @@ class Rehearsals:
             lines=result.lines,
             seats=result.seats,
             wave=result.wave,
-            number=(row.signature or "")[:NUMBER],
+            number=(signature or "")[:NUMBER],
             void=void,
             checked=here is not None,
         )
@@ -534,7 +560,8 @@ class Rehearsals:
 
 def _is_ready(tried: RehearsalView | None, waved: RehearsalView | None) -> bool:
     """Return whether a rehearsal of three seats is over, all went well, and it still counts, while none of the whole
-    class counts in which it did not."""
+    class counts in which it did not. One that was stopped does not count, and the one before it does."""
+    tried, waved = tried and tried.counting, waved and waved.counting
     if waved is not None and waved.colour == "red" and not waved.void:
         return False
     return tried is not None and tried.colour == "green" and not tried.void

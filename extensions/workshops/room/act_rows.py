@@ -14,6 +14,13 @@ def all_acts(db: Connection) -> list[SeatActRecord]:
     return [SeatActRecord(**values) for row in found if (values := intact(seat_acts, row)) is not None]
 
 
+def goes_on(db: Connection, record: SeatActRecord) -> bool:
+    """Return whether an act is still to be done: nobody has given it up, or asked for another one."""
+    table = seat_acts.c
+    mine = (table.workshop == record.workshop, table.person == record.person, table.at == record.at)
+    return db.execute(select(table.person).where(*mine)).first() is not None
+
+
 def put(db: Connection, record: SeatActRecord) -> None:
     """Store what is being done to a seat, in place of what was."""
     drop(db, record.workshop, record.person)

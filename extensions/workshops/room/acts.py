@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from factorycommon.messages import Message
 from factorycommon.models import SessionState
 from factorycommon.models.messages import Phrase
@@ -27,8 +29,10 @@ from workshops.models.seats import SeatProgress
 from workshops.room import act_rows
 from workshops.room.act_steps import LiveSeat, NextAct, next_act
 from workshops.room.service import AWAY, NO_LINK, Room
-from workshops.seats.runner import WARM_STATES, SeatRunner
+from workshops.seats import rows
+from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
+from workshops.states import WARM_STATES
 from workshops.store import moves
 from workshops.store.act_table import SeatActRecord
 from workshops.store.schema import EventRecord, WorkshopRecord
@@ -97,6 +101,7 @@ class SeatActs:
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by workshop
         self._woken = asyncio.Event()
         room.acts_of = self.of
+        room.give_up = self.give_up
         room.sessions.on_change.append(lambda _projects: self._woken.set())
 
     def of(self, slug: str) -> dict[str, SeatActView]:
@@ -127,6 +132,30 @@ class SeatActs:
             await self._keep(record)
             await self._store.note(event)
         self._woken.set()
+
+    async def give_up(self, workshop: WorkshopRecord, person: str) -> bool:
+        """End what is being done to a person's seat, and its begin if it has not begun yet; return whether there was
+        something to end. Raises LinkAway, StoreError."""
+        slug = workshop.slug
+        async with self._locks[slug]:
+            await self._load()
+            going = self._acts.get((slug, person))
+            if going is not None and going.state == "failed":
+                going = None
+
+            def withdraw(db: Connection) -> str | None:
+                if going is not None:
+                    act_rows.drop(db, slug, person)
+                return rows.withdraw(db, slug, person)
+
+            session = await self._store.transact(withdraw)
+            if going is not None:
+                self._forget(going)
+        if session is not None:
+            # The link refuses it if the seat's order has not come yet, and then never begins that.
+            with contextlib.suppress(LinkRefused):
+                await self._link.post(NOTHING, workshop.project, f"/sessions/{session}/stop")
+        return going is not None or session is not None
 
     def _record(self, workshop: WorkshopRecord, person: str, seat: int, act: SeatActKind, by: str) -> SeatActRecord:
         """Return a new act. Raises ProblemError if it makes no sense now."""
@@ -250,11 +279,12 @@ class SeatActs:
 
     async def _begin(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
         if record.state == "stopping":
-            record = await self._keep(replace(record, state="starting", moved=self._now()))
-        row = await self._seats.begin_one(workshop, record.person)
+            record = replace(record, state="starting", moved=self._now())
+            await self._change(record)
+        row = await self._seats.begin_one(workshop, record.person, lambda db: act_rows.goes_on(db, record))
         if row.state in (SeatProgress.BEGUN, SeatProgress.RUNNING):
             if record.act == "reset":
-                await self._keep(replace(record, state="delivering", moved=self._now()))
+                await self._change(replace(record, state="delivering", moved=self._now()))
             else:
                 await self._drop(record)
         elif row.state != SeatProgress.ASKED:
@@ -272,19 +302,40 @@ class SeatActs:
             self._acts = {(one.workshop, one.person): one for one in found}
             self._loaded = True
 
-    async def _keep(self, record: SeatActRecord) -> SeatActRecord:
+    async def _keep(self, record: SeatActRecord) -> None:
         await self._store.transact(lambda db: act_rows.put(db, record))
         self._acts[record.workshop, record.person] = record
         self._room.wake()
-        return record
+
+    async def _change(self, record: SeatActRecord) -> None:
+        """Store how far an act is, unless it was given up meanwhile."""
+
+        def put(db: Connection) -> bool:
+            if goes_on := act_rows.goes_on(db, record):
+                act_rows.put(db, record)
+            return goes_on
+
+        if await self._store.transact(put):
+            self._acts[record.workshop, record.person] = record
+            self._room.wake()
 
     async def _fail(self, record: SeatActRecord, why: str) -> None:
         log.info("A seat of %s was not seen to (%s): %s", record.workshop, record.act, why)
-        await self._keep(replace(record, state="failed", moved=self._now(), why=Phrase(text=why)))
+        await self._change(replace(record, state="failed", moved=self._now(), why=Phrase(text=why)))
 
     async def _drop(self, record: SeatActRecord) -> None:
-        await self._store.transact(lambda db: act_rows.drop(db, record.workshop, record.person))
-        self._acts.pop((record.workshop, record.person), None)
+        def drop(db: Connection) -> None:
+            if act_rows.goes_on(db, record):
+                act_rows.drop(db, record.workshop, record.person)
+
+        await self._store.transact(drop)
+        self._forget(record)
+
+    def _forget(self, record: SeatActRecord) -> None:
+        key = (record.workshop, record.person)
+        if (known := self._acts.get(key)) is not None and known.at == record.at:
+            del self._acts[key]
+            self._tries.pop(key, None)
         self._room.wake()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from factorycommon.material.steps import KnownStep
@@ -16,7 +16,7 @@ from factorycommon.service.problems import ProblemError, conflict, gone, too_man
 from workshops import permissions
 from workshops.helping.asks import SessionAsks
 from workshops.helping.service import Helping
-from workshops.link import NOTHING, LinkAway, LinkRefused, LinkSocket
+from workshops.link import MISMATCH, NOTHING, LinkAway, LinkMismatch, LinkRefused, LinkSocket, LinkUnread
 from workshops.models.callers import WorkshopCaller
 from workshops.models.room import BroadcastBody, BroadcastView, RoomView, SeatActView
 from workshops.room.broadcasts import Broadcasts
@@ -25,7 +25,7 @@ from workshops.room.sessions import SessionCopy
 from workshops.seats.runner import halt_of, not_begun
 from workshops.service import Workshops
 from workshops.states import IN_TABLE
-from workshops.store.schema import EventRecord, MembershipRecord
+from workshops.store.schema import EventRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import Store, StoreError
 
 log = logging.getLogger("workshops")
@@ -50,7 +50,9 @@ class _Follower:
 
 class Room:
     """The rooms of all workshops. Start ``run``. ``now``: the clock; ``acts_of``: a function that returns what is being
-    done to a workshop's seats, by person; ``steps_of``: one that returns the steps of its material."""
+    done to a workshop's seats, by person; ``give_up``: one that ends this, and the begin of a seat, for one person, and
+    returns whether there was something to end; ``trouble_of``: one that returns why no seats begin; ``steps_of``: one
+    that returns the steps of its material."""
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
         self._workshops = workshops
@@ -61,6 +63,8 @@ class Room:
         self.broadcasts = Broadcasts(store, link, self.sessions, now)
         self.helping = Helping(workshops, store, now)
         self.acts_of: Callable[[str], Mapping[str, SeatActView]] = lambda _slug: {}
+        self.give_up: Callable[[WorkshopRecord, str], Awaitable[bool]] = _nothing
+        self.trouble_of: Callable[[str], Message | None] = lambda _slug: None
         self.steps_of: Callable[[str], Sequence[KnownStep]] = lambda _slug: ()
         self._followers: set[_Follower] = set()
         self._closed = False
@@ -100,7 +104,7 @@ class Room:
             self.sessions.of(workshop.project),
             may=permissions.actions(caller, mine, workshop),
             names=permissions.sees_names(caller, mine),
-            trouble=trouble,
+            trouble=trouble or self.trouble_of(slug),
             messages=self.broadcasts.shown(slug),
             halted=await halt_of(self._store, workshop),
             helped=helped,
@@ -128,21 +132,24 @@ class Room:
         return await self.broadcasts.send(workshop, people, caller.person, body)
 
     async def stop(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Request the end of what runs on a seat for the workshop. Raises ProblemError, StoreError."""
+        """Request the end of what runs on a seat for the workshop, also if it has not begun yet. Raises ProblemError,
+        StoreError."""
         workshop = await self._workshops.may(caller, slug, "stop-seat")
         if not self._link.there:
             raise conflict(NO_LINK)
         holder = await self.holder(slug, seat)
         await self.sessions.complete(workshop.project)
+        given_up = await self.give_up(workshop, holder.person)  # first, so that nothing new begins
         live = [
             one
             for one in self.sessions.of(workshop.project)
             if one.person == holder.person and one.state != SessionState.ENDED
         ]
-        if not live:
+        if not live and not given_up:
             raise conflict(Message("room-nothing-runs", "Nothing runs on seat {seat}.").format(seat=seat))
         for one in live:
-            await self._link.post(NOTHING, workshop.project, f"/sessions/{one.id}/stop")
+            with contextlib.suppress(LinkRefused):  # it has ended meanwhile
+                await self._link.post(NOTHING, workshop.project, f"/sessions/{one.id}/stop")
         await self._store.note(EventRecord(slug, self._now(), caller.person, "stopped", f"seat {seat}"))
 
     async def holder(self, slug: str, seat: int) -> MembershipRecord:
@@ -159,10 +166,14 @@ class Room:
             return NO_LINK
         try:
             await self.sessions.complete(project)
+        except (LinkMismatch, LinkUnread):
+            return MISMATCH.as_message("message")
         except LinkRefused:  # the link has not read the new table of projects yet, so no session can exist
             return None
         except LinkAway:
             return AWAY
+        if self.sessions.mismatch:
+            return MISMATCH.as_message("message")
         return None if self.sessions.fresh else AWAY
 
     async def _events(self, caller: WorkshopCaller, slug: str, first: RoomView) -> AsyncIterator[bytes]:
@@ -217,6 +228,10 @@ class Room:
         for one in self._followers:
             if not projects or one.project in projects:
                 one.woken.set()
+
+
+async def _nothing(_workshop: WorkshopRecord, _person: str) -> bool:
+    return False
 
 
 def _event(name: str, data: str) -> bytes:

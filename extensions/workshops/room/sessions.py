@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from factorycommon.models import SessionState
 from factorycommon.models.workshops.sessions import WorkshopSession, WorkshopSessions
-from workshops.link import LinkAway, LinkRefused, LinkSocket
+from workshops.link import LinkAway, LinkMismatch, LinkRefused, LinkSocket
 
 log = logging.getLogger("workshops")
 
@@ -31,6 +31,7 @@ class SessionCopy:
         self._ended: dict[str, dict[str, WorkshopSession]] = defaultdict(dict)  # by project and person
         self._whole: set[str] = set()  # projects whose ended sessions are known
         self.fresh = False  # the link's events are followed now
+        self.mismatch = False  # they cannot be parsed: the link is of another release
         self.on_change: list[Callable[[frozenset[str]], None]] = []
 
     def of(self, project: str) -> list[WorkshopSession]:
@@ -71,6 +72,7 @@ class SessionCopy:
                         self.take(event.name == "snapshot", _SESSIONS.validate_json(event.data, extra="ignore"))
                         pause = FIRST_PAUSE
             except (LinkAway, LinkRefused, ValidationError) as error:
+                self.mismatch = isinstance(error, LinkMismatch | ValidationError)
                 log.info("The link's events are asked for again: %s", error)
             except Exception:  # any error: this loop must continue, since no room changes without it
                 log.exception("The link's events are asked for again")
@@ -87,7 +89,7 @@ class SessionCopy:
             changed |= {project for project, ones in self._live.items() if ones}
             self._live.clear()
             self._whole.clear()  # some may have ended while the link was away
-            self.fresh = True
+            self.fresh, self.mismatch = True, False
         for one in said.sessions:
             if one.state == SessionState.ENDED:
                 self._live[one.project].pop(one.id, None)

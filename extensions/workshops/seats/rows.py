@@ -11,9 +11,10 @@ from sqlalchemy import Connection, RowMapping, Table, delete, insert, select, up
 from factorycommon.service.columns import intact
 from workshops.models.seats import SeatProgress
 from workshops.seats.waves import Rate
-from workshops.store import schema
+from workshops.states import WARM_STATES
+from workshops.store import moves, schema
 from workshops.store import seat_tables as tables
-from workshops.store.schema import EventRecord
+from workshops.store.schema import EventRecord, PlaceRecord, WorkshopRecord
 from workshops.store.seat_tables import MoveRow, SeatRow, WarmUpRow
 
 
@@ -37,6 +38,34 @@ def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
     for session, row in answers.items():
         mine = (table.c.workshop == row.workshop, table.c.person == row.person, table.c.session == session)
         db.execute(update(table).where(*mine).values(row.__dict__))
+
+
+def withdraw(db: Connection, slug: str, person: str) -> str | None:
+    """Store that a person's seat that is on its way is not wanted any more; return the id of its session, None if none
+    is on its way."""
+    table = tables.seats
+    found = (row for row in of_workshop(db, slug) if row.person == person and not is_answered(row))
+    row = next(found, None)
+    if row is None:
+        return None
+    mine = (table.c.workshop == slug, table.c.person == person)
+    db.execute(update(table).where(*mine).values(state=SeatProgress.OVER))
+    return row.session
+
+
+def belonging(db: Connection, workshop: WorkshopRecord, place: PlaceRecord) -> set[str]:
+    """Return the people whose seats may begin at a place now: the class goes on, and they and their seats belong
+    there. What a caller has read before may be old."""
+    found = db.execute(select(schema.workshops.c.state).where(schema.workshops.c.slug == workshop.slug)).first()
+    if found is None or found.state not in WARM_STATES:
+        return set()
+    orders, table = moves.orders(db, workshop.slug), schema.memberships.c
+    people = select(table.person, table.seat).where(table.workshop == workshop.slug, table.state == "seated")
+    return {
+        person
+        for person, seat in db.execute(people)
+        if moves.place_of(workshop, orders, seat).place.number == place.number
+    }
 
 
 def drop(db: Connection, slug: str, people: Iterable[str]) -> None:

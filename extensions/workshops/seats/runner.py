@@ -37,11 +37,11 @@ from factorycommon.models.workshops.seats import (
 )
 from factorycommon.service.problems import ProblemError, conflict
 from workshops.joining import languages
-from workshops.link import LinkSocket
+from workshops.link import LinkRefused, LinkSocket, is_mismatch
 from workshops.models.seats import BegunSeatView, HaltView, SeatingView, SeatProgress
 from workshops.seats import placement, rows, waves
 from workshops.seats.waves import Halt, NextWave, Pace, Rate, SeatFacts
-from workshops.states import WorkshopState
+from workshops.states import WARM_STATES, WorkshopState
 from workshops.store import moves
 from workshops.store.moves import Placement
 from workshops.store.schema import EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
@@ -56,7 +56,14 @@ _ANSWER_SECONDS = 60.0  # for the link to begin a wave
 PERSONAL = frozenset({"forbidden", "conflict"})  # kinds of refusals that are a matter of the person
 # refusals by a link that has not read the service's last table of projects yet
 _NOT_YET = frozenset({"project-not-begun", "projects-unknown"})
+_STOPPED = "stopped-before-begun"  # the link's refusal of a session that was to stop before it began
 _STRANGER = "not-in-workshop"  # of a person who has just joined, until the link has read that
+_UNREAD = Message(
+    "workshop-link-unread",
+    "The gateway’s link has not taken over the people and times of this workshop, so seats do not begin. Its log says "
+    "why; if it is older than the service for workshops, update it, and start it again.",
+)
+READING = timedelta(minutes=2)  # for the link to read the table of projects, until somebody is told
 JOINING = timedelta(seconds=30)  # until such a refusal counts
 LOOK = timedelta(seconds=20)  # between two looks at the places of a workshop that has a plan B, if nothing is due
 # ends of sessions before anybody could open them that are a fault of the place
@@ -71,9 +78,9 @@ FAULTS = frozenset(
         EndReason.CANCELLED_BY_SITE,
     }
 )
+Wanted = Callable[[Connection], bool]
 _PLACES, _SEATS = TypeAdapter(SeatPlaces), TypeAdapter(SeatsView)
 _NOT_BEGUN = (SeatProgress.FAILED, SeatProgress.REFUSED)
-WARM_STATES = (WorkshopState.WARMING, WorkshopState.OPEN)
 
 
 class SeatRunner:
@@ -90,6 +97,8 @@ class SeatRunner:
         self._looked: dict[str, datetime] = {}  # when that was
         self._failed: dict[tuple[str, str], int] = {}  # looks in a row at which a factory did not answer the link
         self._away: set[str] = set()  # workshops for which the link did not answer
+        self._troubles: dict[str, Message] = {}  # why seats do not begin that nothing here can mend, by workshop
+        self._unknown: dict[str, datetime] = {}  # since when the link knows nothing of a workshop
         self._rated: set[tuple[str, str]] = set()  # workshops and factories whose rate is stored
 
     def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
@@ -101,6 +110,8 @@ class SeatRunner:
             del self._places[one]
             self._looked.pop(one, None)
         self._failed = {key: count for key, count in self._failed.items() if key[0] in known}
+        self._troubles = {slug: trouble for slug, trouble in self._troubles.items() if slug in known}
+        self._unknown = {slug: since for slug, since in self._unknown.items() if slug in known}
         for workshop in live:
             if workshop.state in WARM_STATES and workshop.slug not in self._tasks:
                 self._begin(workshop.slug, self.look(workshop, people.get(workshop.slug, ())))
@@ -125,14 +136,15 @@ class SeatRunner:
         if not await self._store.transact(lambda db: rows.go_on(db, slug, now, by)):
             raise conflict(Message("workshop-not-halted", "Warming up was not halted."))
 
-    async def begin_one(self, workshop: WorkshopRecord, person: str) -> SeatRow:
+    async def begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted = lambda _db: True) -> SeatRow:
         """Ask for a person's seat, whatever became of the last one; return it. One on its way is not asked for anew.
 
-        Call it again while the answer is ``ASKED``. Raises ProblemError, StoreError.
+        Call it again while the answer is ``ASKED``. ``wanted``: returns in the transaction that stores the seat whether
+        it is still to begin. Raises ProblemError, StoreError.
         """
         while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
             await asyncio.wait([running])
-        asked = asyncio.ensure_future(self._begin_one(workshop, person))
+        asked = asyncio.ensure_future(self._begin_one(workshop, person, wanted))
 
         async def over() -> None:
             await asyncio.wait([asked])
@@ -140,7 +152,7 @@ class SeatRunner:
         self._begin(workshop.slug, over())
         return await asked
 
-    async def _begin_one(self, workshop: WorkshopRecord, person: str) -> SeatRow:
+    async def _begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted) -> SeatRow:
         slug = workshop.slug
         people = (await self._store.members([slug]))[slug]
         orders = await self._store.transact(lambda db: moves.orders(db, slug))
@@ -149,12 +161,14 @@ class SeatRunner:
         place, moved = belongs.place, {} if belongs.order is None else {person: belongs.order.at}
         row = _at(known.get(person), place)
         if row is not None and not rows.is_answered(row):
-            row = (await self._ask(workshop, place, [row], moved))[person]
+            row = (await self._ask(workshop, place, [row], moved)).get(person, row)
             if not rows.is_answered(row):
                 return row
         last = max((one.wave for one in known.values()), default=0)
-        made = await self._intend(workshop, place, NextWave(last, (person,)), known)
-        return (await self._ask(workshop, place, made, moved))[person]
+        made = await self._intend(workshop, place, NextWave(last, (person,)), known, wanted=wanted)
+        if not made:
+            raise conflict("The seat was moved or stopped meanwhile, or its class has ended.")
+        return (await self._ask(workshop, place, made, moved)).get(person, made[0])
 
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
         """Return how warming up goes. ``most``: the longest time before the opening at which it may begin."""
@@ -184,6 +198,10 @@ class SeatRunner:
         here = next((one for one in places if one.factory == factory), None)
         return here is not None and _is_silent(here)
 
+    def trouble(self, slug: str) -> Message | None:
+        """Return why no seats of a workshop begin until somebody mends the gateway; None: nothing is known of that."""
+        return self._troubles.get(slug)
+
     def failed_looks(self, slug: str, factory: str) -> int:
         """Return at how many looks in a row a factory did not answer the link."""
         return self._failed.get((slug, factory), 0)
@@ -200,14 +218,49 @@ class SeatRunner:
         try:
             await self._look(workshop, people)
             self._away.discard(workshop.slug)
+            self._say(workshop.slug, self._unread(workshop.slug, await self._is_unread(workshop.slug)))
         except ProblemError as error:
-            if workshop.slug not in self._away:
+            if (trouble := self._lasting(workshop.slug, error)) is not None:
+                self._say(workshop.slug, trouble)
+            elif workshop.slug not in self._away:
                 self._away.add(workshop.slug)
                 log.warning("The seats of %s do not begin now: %s", workshop.slug, error.problem.message)
         except StoreError as error:
             log.error("The seats of %s are looked at again: %s", workshop.slug, error)  # noqa: TRY400
         except Exception:  # any error: the next look must come
             log.exception("The seats of %s are looked at again", workshop.slug)
+
+    def _lasting(self, slug: str, error: ProblemError) -> Message | None:
+        """Return what to say of an error that does not pass by itself; None for another one."""
+        if is_mismatch(error):
+            return error.problem.as_message("message")
+        if not isinstance(error, LinkRefused) or error.problem.kind != "gone":
+            return None
+        return self._unread(slug, unread=True)
+
+    def _unread(self, slug: str, unread: bool) -> Message | None:
+        """Return what to say of a link that has not taken over a workshop for some time; None: it has, or will soon."""
+        if not unread:
+            self._unknown.pop(slug, None)
+            return None
+        return _UNREAD if self._now() - self._unknown.setdefault(slug, self._now()) > READING else None
+
+    async def _is_unread(self, slug: str) -> bool:
+        """Return whether the link says of a person that they are not in a workshop, or that it has not begun."""
+        return any(
+            row.state == SeatProgress.ASKED
+            or (row.state == SeatProgress.REFUSED and row.why is not None and row.why.code == _STRANGER)
+            for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))
+        )
+
+    def _say(self, slug: str, trouble: Message | None) -> None:
+        """Keep why no seats of a workshop begin; the log has it once for all workshops."""
+        if trouble is None:
+            self._troubles.pop(slug, None)
+            return
+        if trouble not in self._troubles.values():
+            log.error("The seats of %s do not begin: %s", slug, trouble)
+        self._troubles[slug] = trouble
 
     async def _look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
         slug = workshop.slug
@@ -307,9 +360,11 @@ class SeatRunner:
         decided: NextWave,
         known: Mapping[str, SeatRow],
         since: Mapping[str, datetime] = MappingProxyType({}),
+        wanted: Wanted = lambda _db: True,
     ) -> list[SeatRow]:
-        """Store the seats of a wave before they are asked for. ``since``: by person, since when they may have had a
-        session that is their seat; who is not in it gets a new one in any case."""
+        """Store the seats of a wave before they are asked for, without those that do not belong there any more; return
+        them. ``since``: by person, since when they may have had a session that is their seat; who is not in it gets a
+        new one in any case; ``wanted``: as for ``begin_one``."""
         now, made = self._now(), list[SeatRow]()
         for person in decided.ask:
             last = known.get(person)
@@ -329,21 +384,32 @@ class SeatRunner:
                     over=None if last is None else last.over,
                 )
             )
-        await self._store.transact(lambda db: rows.put(db, made))
-        log.info("Wave %d of %s: %d seats at %s", decided.number, workshop.slug, len(made), place.factory)
-        return made
+
+        def put(db: Connection) -> list[SeatRow]:
+            there = rows.belonging(db, workshop, place) if wanted(db) else set[str]()
+            stay = [row for row in made if row.person in there]
+            rows.put(db, stay)
+            return stay
+
+        stored = await self._store.transact(put)
+        if stored:
+            log.info("Wave %d of %s: %d seats at %s", decided.number, workshop.slug, len(stored), place.factory)
+        return stored
 
     async def _ask(
         self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow], moved: Mapping[str, datetime]
     ) -> dict[str, SeatRow]:
-        """Ask the link for these seats, or what became of them; return them as they are then. ``moved``: when the seats
-        of people were moved to this place. Raises ProblemError."""
+        """Ask the link for these seats, or what became of them; return them as they are then, without those that were
+        moved or stopped meanwhile, or whose class has ended. ``moved``: when the seats of people were moved to this
+        place. Raises ProblemError."""
         found: dict[str, SeatRow] = {}
         now = self._now()
         early = max(timedelta(), workshop.opens - now)
         farewell = languages.FAREWELL.format(factory=place.factory, url=self._lab_url)
         for first in range(0, len(asked), MOST_AT_ONCE):
-            part = asked[first : first + MOST_AT_ONCE]
+            part = await self._wanted(workshop, place, asked[first : first + MOST_AT_ONCE])
+            if not part:
+                continue
             body = SeatsBody(
                 seats=tuple(_body(workshop, place, row, moved.get(row.person)) for row in part),
                 unopened_until=max(workshop.starts, now) + UNOPENED,
@@ -358,6 +424,18 @@ class SeatRunner:
             await self._store.transact(partial(rows.note_answers, answers=changed))
             found |= {row.person: row for row in changed.values()}
         return found
+
+    async def _wanted(
+        self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]
+    ) -> tuple[SeatRow, ...]:
+        """Return those of these seats that are still on their way at a place."""
+
+        def read(db: Connection) -> tuple[SeatRow, ...]:
+            there = rows.belonging(db, workshop, place)
+            known = {row.session for row in rows.of_workshop(db, workshop.slug) if not rows.is_answered(row)}
+            return tuple(row for row in asked if row.person in there and row.session in known)
+
+        return await self._store.transact(read)
 
     async def _halt(self, workshop: WorkshopRecord, halt: Halt, seats: Collection[SeatRow], warm_up: WarmUpRow) -> None:
         """Store that nothing more is asked for, with the most frequent reason."""
@@ -514,6 +592,8 @@ def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
         answer.problem.code in _NOT_YET or (answer.problem.code == _STRANGER and now - row.asked < JOINING)
     ):
         return row  # it is asked for again, under the same id
+    if answer.problem is not None and answer.problem.code == _STOPPED:
+        return replace(row, state=SeatProgress.OVER, why=_words(answer.problem))
     if answer.problem is not None:
         personal = answer.problem.kind in PERSONAL
         return replace(row, state=SeatProgress.REFUSED if personal else SeatProgress.FAILED, why=_words(answer.problem))

@@ -13,7 +13,8 @@ from workshops.store.schema import metadata
 
 # ``seats``: of a rehearsal that goes on, stored before the link is asked; ``until``: when such a one ends at the
 # latest, None: it has ended; ``stopped``: who has stopped it; while it goes on, ``result`` says only what it is made
-# with, and ``signature`` is None.
+# with, and ``signature`` is None; ``counts``: the last result before it, with its ``counts_signature``, which counts
+# until this one has a result and was not stopped.
 rehearsals = Table(
     "rehearsals",
     metadata,
@@ -27,6 +28,8 @@ rehearsals = Table(
     Column("result", ParsedColumn(RehearsalResult)),
     Column("signature", String),
     Column("stopped", String),
+    Column("counts", ParsedColumn(RehearsalResult)),
+    Column("counts_signature", String),
 )
 
 
@@ -44,3 +47,5 @@ class RehearsalRow:
     result: RehearsalResult | None = None
     signature: str | None = None
     stopped: str | None = None
+    counts: RehearsalResult | None = None
+    counts_signature: str | None = None

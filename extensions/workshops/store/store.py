@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, Table, delete, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, Table, delete, func, insert, inspect, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from factorycommon.service.columns import intact
@@ -58,6 +58,18 @@ class Stale(Exception):
 
 class SeatTaken(Exception):
     """Raised if somebody else got the seat at the same moment."""
+
+
+class NobodyLeads(Exception):
+    """Raised if nobody would lead a workshop any more."""
+
+
+class SeatsInUse(Exception):
+    """Raised if a workshop would have fewer seats than the highest ``number`` that somebody has."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class Store:
@@ -125,12 +137,13 @@ class Store:
     async def change(self, record: WorkshopRecord, event: EventRecord) -> WorkshopRecord:
         """Store the values of a workshop that was read before, and return it with its new version.
 
-        Raises Stale if the workshop has another version now.
+        Raises Stale if the workshop has another version now, and SeatsInUse.
         """
         changed = record.with_values(version=record.version + 1)
 
         def work(db: Connection) -> None:
             table = schema.workshops
+            _check_seats(db, record)
             query = update(table).where(_is(record.slug), table.c.version == record.version).values(changed.columns())
             if not db.execute(query).rowcount:
                 raise Stale(record.slug)
@@ -234,13 +247,21 @@ class Store:
         query = select(table).where(table.c.person == person, table.c.workshop.in_(slugs))
         return {row.workshop: row for row in await self.rows(table, query, MembershipRecord)}
 
+    async def leads(self, person: str) -> bool:
+        """Return whether a person leads a workshop."""
+        table = schema.memberships
+        query = select(table).where(table.c.person == person, table.c.state == "staff")
+        return any(one.role == "lead" for one in await self.rows(table, query, MembershipRecord))
+
     async def put_member(self, record: MembershipRecord, event: EventRecord) -> None:
-        """Store what a person is in a workshop, in place of what they were. Raises SeatTaken."""
+        """Store what a person is in a workshop, in place of what they were. Raises SeatTaken, NobodyLeads."""
         table = schema.memberships
 
         def work(db: Connection) -> None:
+            leads = _leads(db, record.workshop)
             db.execute(delete(table).where(table.c.workshop == record.workshop, table.c.person == record.person))
             db.execute(insert(table).values(record.__dict__))
+            _check_leads(db, record.workshop, leads)
             _note(db, event)
 
         try:
@@ -249,11 +270,13 @@ class Store:
             raise SeatTaken(record.workshop) from error
 
     async def drop_member(self, slug: str, person: str, event: EventRecord) -> None:
-        """Delete a person from a workshop."""
+        """Delete a person from a workshop. Raises NobodyLeads."""
         table = schema.memberships
 
         def work(db: Connection) -> None:
+            leads = _leads(db, slug)
             db.execute(delete(table).where(table.c.workshop == slug, table.c.person == person))
+            _check_leads(db, slug, leads)
             _note(db, event)
 
         await self.transact(work)
@@ -287,11 +310,18 @@ class Store:
         query = select(table).where(table.c.workshop == slug).order_by(table.c.number.desc()).limit(limit)
         return await self.rows(table, query, EventRecord, leave_out=("number",))
 
-    async def happened(self, slug: str, what: str) -> bool:
-        """Return whether a workshop's log has such a line."""
+    async def note_once(self, event: EventRecord) -> bool:
+        """Add a line to a workshop's log, unless one with this ``what`` is there; return whether it was added."""
         table = schema.events.c
-        query = select(table.number).where(table.workshop == slug, table.what == what).limit(1)
-        return await self.transact(lambda db: db.execute(query).first() is not None)
+        query = select(table.number).where(table.workshop == event.workshop, table.what == event.what).limit(1)
+
+        def work(db: Connection) -> bool:
+            if db.execute(query).first() is not None:
+                return False
+            _note(db, event)
+            return True
+
+        return await self.transact(work)
 
     async def note(self, event: EventRecord) -> None:
         """Add a line to a workshop's log."""
@@ -385,6 +415,27 @@ def _intact(table: Table, row: RowMapping) -> dict[str, Any] | None:
 def _set_places(db: Connection, slug: str, places: Sequence[PlaceRecord]) -> None:
     db.execute(delete(schema.places).where(schema.places.c.workshop == slug))
     db.execute(insert(schema.places), [{"workshop": slug, **place.__dict__} for place in places])
+
+
+def _leads(db: Connection, slug: str) -> set[str]:
+    """Return the people who lead a workshop now."""
+    table = schema.memberships.c
+    found = db.execute(select(table.person, table.role, table.state).where(table.workshop == slug))
+    return {person for person, role, state in found if role == "lead" and state == "staff"}
+
+
+def _check_leads(db: Connection, slug: str, before: set[str]) -> None:
+    if before and not _leads(db, slug):
+        raise NobodyLeads(slug)
+
+
+def _check_seats(db: Connection, record: WorkshopRecord) -> None:
+    """Raise SeatsInUse if a workshop had more seats before, and somebody has one that goes."""
+    before = db.execute(select(schema.workshops.c.seats).where(_is(record.slug))).scalar_one_or_none()
+    table = schema.memberships.c
+    highest = db.execute(select(func.max(table.seat)).where(table.workshop == record.slug)).scalar_one_or_none()
+    if before is not None and highest is not None and record.seats < min(before, highest):
+        raise SeatsInUse(highest)
 
 
 def _of_code(code: CodeRecord) -> dict[str, Any]:

@@ -24,6 +24,7 @@
   "service_token_file" (printf "%s/service-token" $secrets)
   "admin_token_file" (printf "%s/admin-token" $secrets)
   "cookie_secret_file" (printf "%s/cookie-secret" $secrets)
+  "catalogue" (include "factorygate.catalogue" .)
   "named_servers" (int .Values.hub.namedServers)
   "extra_config" "/etc/factorygate/extra_config.py"
 -}}
@@ -72,6 +73,11 @@
 {{- toYaml $yaml -}}
 {{- end -}}
 
+{{- /* The folder of factories; antennas.yaml may be beside it. */ -}}
+{{- define "factorygate.catalogue" -}}
+{{- ternary "/etc/factorygate-catalogue/factories" "/opt/factorygate/hub_config/factories" (gt (len .Values.catalogue.factories) 0) -}}
+{{- end -}}
+
 {{- define "factorygate.tlsFiles" -}}
 certificate: /run/secrets/factorygate-tls/tls.crt
 key: /run/secrets/factorygate-tls/tls.key
@@ -103,7 +109,7 @@ authority: /run/secrets/factorygate-tls/ca.crt
 {{- $_ := set $factories $id $access -}}
 {{- end -}}
 {{- $yaml := dict
-  "catalogue" (ternary "/etc/factorygate-catalogue/factories" "/opt/factorygate/hub_config/factories" (gt (len .Values.catalogue.factories) 0))
+  "catalogue" (include "factorygate.catalogue" .)
   "state_dir" "/var/lib/factorygate/link"
   "socket" "/run/factorygate/link.sock"
   "listen_port" 8090

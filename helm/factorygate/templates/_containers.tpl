@@ -45,6 +45,12 @@ proxy each in its own. The workshops service is always in the link's pod. */ -}}
 
 {{- define "factorygate.hubMounts" -}}
 - {name: hub-config, mountPath: /etc/factorygate, readOnly: true}
+{{- if .Values.catalogue.factories }}
+- {name: hub-catalogue, mountPath: /etc/factorygate-catalogue/factories, readOnly: true}
+{{- end }}
+{{- if .Values.catalogue.antennas }}
+- {name: hub-antennas, mountPath: /etc/factorygate-catalogue/antennas.yaml, subPath: antennas.yaml, readOnly: true}
+{{- end }}
 - {name: hub-settings, mountPath: /etc/factorygate-settings, readOnly: true}
 - {name: hub-secrets, mountPath: /run/secrets/factorygate, readOnly: true}
 {{- if .Values.hub.login }}
@@ -95,6 +101,18 @@ proxy each in its own. The workshops service is always in the link's pod. */ -}}
   configMap:
     name: {{ include "factorygate.fullname" . }}-hub
     defaultMode: 292
+{{- if .Values.catalogue.factories }}
+- name: hub-catalogue
+  configMap:
+    name: {{ include "factorygate.fullname" . }}-catalogue
+    defaultMode: 292
+{{- end }}
+{{- if .Values.catalogue.antennas }}
+- name: hub-antennas
+  configMap:
+    name: {{ include "factorygate.fullname" . }}-antennas
+    defaultMode: 292
+{{- end }}
 - name: hub-settings
   secret:
     secretName: {{ include "factorygate.fullname" . }}-hub-settings

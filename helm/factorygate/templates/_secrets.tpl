@@ -99,7 +99,7 @@ checksum/secrets: {{ toJson $secrets | sha256sum }}
 {{- define "factorygate.checked.hub" -}}
 {{- include "factorygate.hubYaml" . }}
 {{ toJson .Values.hub.config }}{{ toJson .Values.hub.extraConfig }}{{ toJson .Values.hub.extraFiles }}
-{{ .Files.Get "files/extra_config.py" }}{{ .Values.internalTls.generation }}
+{{ .Files.Get "files/extra_config.py" }}{{ .Values.internalTls.generation }}{{ toJson .Values.catalogue.antennas }}
 {{- end -}}
 
 {{- define "factorygate.checked.link" -}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from fastapi import APIRouter
@@ -60,8 +61,15 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.post("/projects/{project_id}/sessions/{session_id}/stop", status_code=202, responses=says(404))
     async def stop_session(project_id: InProject, session_id: InSession) -> None:
-        """Request the end of a session of the workshop; return when the ledger holds the request."""
-        scope.session(scope.project(project_id), session_id)
+        """Request the end of a session of the workshop; return when the ledger holds the request.
+
+        404 for one that has not begun, which then never begins: its order may be on its way.
+        """
+        project = scope.project(project_id)
+        if not scope.lives(session_id):
+            with contextlib.suppress(ProblemError):
+                await sessions.stop(session_id, "trainer")
+        scope.session(project, session_id)
         await sessions.stop(session_id, "trainer")
 
     return routes

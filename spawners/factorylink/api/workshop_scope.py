@@ -20,8 +20,8 @@ InSession = Annotated[SessionId, Path()]
 
 
 class WorkshopScope:
-    """Refuses requests about projects, people and sessions that are no workshop's. Every method but ``sessions`` raises
-    ProblemError."""
+    """Refuses requests about projects, people and sessions that are no workshop's. Every method but ``sessions``
+    and ``lives`` raises ProblemError."""
 
     def __init__(self, projects: ProjectBook, live_sessions: SessionTable) -> None:
         self._projects = projects
@@ -44,6 +44,10 @@ class WorkshopScope:
     def sessions(self, project: Project) -> list[LiveSession]:
         """Return the live sessions of notebooks that are for the project."""
         return [one for one in self._live_sessions.values() if is_of(one, project.id)]
+
+    def lives(self, session_id: SessionId) -> bool:
+        """Return whether any live session has this id."""
+        return session_id in self._live_sessions
 
     def session(self, project: Project, session_id: SessionId) -> LiveSession:
         """Return a live session that is for the project; one for another project is not known."""

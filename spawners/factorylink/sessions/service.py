@@ -64,6 +64,7 @@ log = logging.getLogger("factorylink")
 UNMAKE_SECONDS = 2.0  # seconds until a ledger that did not answer is asked again
 _NO_SEAT = frozenset({EndReason.REFUSED, EndReason.MOVED})  # ends of sessions that do not stand for a person's seat
 _ASKED = Message("asked", "Asked for {size} at {factory}.")
+_NEVER = Message("stopped-before-begun", "The session {session} was stopped before it began.")
 _BY: dict[str, str] = {
     "person": Message("stop-asked", "You asked to stop it."),
     "hub": Message("stopped-by-gateway", "The gateway stopped it."),
@@ -239,7 +240,7 @@ class Sessions:
         Raises LedgerConflict, LedgerError, ProblemError.
         """
         if record.id in self._never:
-            raise conflict(f"The session {record.id} was stopped before it began.")
+            raise conflict(_NEVER.format(session=record.id))
         held = self._permission.hold([self._reservations.of_session(record)], record.choice.project)
         try:
             live_session = await self._table.add(

@@ -19,7 +19,7 @@ from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.models.bodies import CodeBody, WorkshopBody
 from workshops.models.callers import WorkshopCaller
 from workshops.models.moving import MoveBody
-from workshops.models.rehearsal import RehearsalBody, RehearsalsView
+from workshops.models.rehearsal import RehearsalBody, RehearsalsView, RehearsalView
 from workshops.models.room import BroadcastBody
 from workshops.models.views import Action, CreatedView, WorkshopView
 from workshops.times import in_zone
@@ -228,14 +228,19 @@ def _say_rehearsals(found: RehearsalsView, only: int | None = None, kind: str | 
         for one in (place.dry, place.seats, place.wave):
             if one is None or only not in (None, place.number) or kind not in (None, one.kind):
                 continue
-            _say(
-                f"plan {'ABCDEFGHIJ'[place.number - 1]}, {place.factory}, {one.kind}: {one.colour or 'goes on'}, "
-                f"{one.at:%Y-%m-%d %H:%M} UTC ({one.by}) {one.number}".rstrip()
-            )
-            for reason in one.void:
-                _say(plain_text(f"  void    {reason.text}"))
-            for line in one.lines:
-                _say(plain_text(f"  {line.colour:7} {line.text} {line.do if line.colour != 'green' else ''}".rstrip()))
+            where = f"plan {'ABCDEFGHIJ'[place.number - 1]}, {place.factory}, {one.kind}"
+            _say_rehearsal(where, one)
+            if one.counts is not None:
+                _say_rehearsal(f"{where}, which counts", one.counts)
+
+
+def _say_rehearsal(where: str, one: RehearsalView) -> None:
+    colour = one.colour or "goes on"
+    _say(f"{where}: {colour}, {one.at:%Y-%m-%d %H:%M} UTC ({one.by}) {one.number}".rstrip())
+    for reason in one.void:
+        _say(plain_text(f"  void    {reason.text}"))
+    for line in one.lines:
+        _say(plain_text(f"  {line.colour:7} {line.text} {line.do if line.colour != 'green' else ''}".rstrip()))
 
 
 async def _message(client: WorkshopsClient, caller: WorkshopCaller, options: argparse.Namespace) -> None:

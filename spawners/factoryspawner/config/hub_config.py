@@ -107,7 +107,9 @@ class HubConfig(Model):
     ``passwords_file``: names and passwords of a demo, see ``factoryspawner.login.password_file``; without both, set
     ``c.JupyterHub.authenticator_class`` in ``extra_config``;
     ``admins``: names of people who may see and stop everything;
-    ``admin_token_file``: if set, the token in this file may manage users and servers through the hub's API.
+    ``admin_token_file``: if set, the token in this file may manage users and servers through the hub's API;
+    ``catalogue``: the folder of factories, as in ``link.yaml``: the login page offers the antennas of the file
+    ``antennas.yaml`` beside it; None: those of this release.
 
     Sessions:
     ``named_servers``: how many named servers a person may have beside the unnamed one; 0: no limit.
@@ -137,6 +139,7 @@ class HubConfig(Model):
     passwords_file: Path | None = None
     admins: tuple[Person, ...] = ()
     admin_token_file: Path | None = None
+    catalogue: Path | None = None
     named_servers: int = Field(10, ge=0)
     extra_config: Path | None = None
     pages: Path | None = None
@@ -216,6 +219,16 @@ class HubConfig(Model):
     def guests_at(self) -> ServiceAddress | None:
         """Return the address of the service that knows the guests; None if there are none."""
         return self.workshops_at if self.workshops is not None and self.workshops.guests else None
+
+    def antennas_file(self, shipped: Path) -> Path | None:
+        """Return the file of the antennas that the login page offers; None if the catalogue has none. Raises
+        HubConfigError if the catalogue is not there. ``shipped``: the file of this release."""
+        if self.catalogue is None:
+            return shipped
+        if not self.catalogue.is_dir():
+            raise HubConfigError(f"catalogue: {self.catalogue} is no folder; it is the `catalogue` of link.yaml")
+        beside = self.catalogue.absolute().parent / shipped.name
+        return beside if beside.exists() else None
 
     @property
     def database(self) -> str:

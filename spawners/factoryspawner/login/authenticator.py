@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jupyterhub import orm, roles
 from traitlets import Bool, Unicode
 
 from factorycommon.models import AccessStatus, Antenna, Antennas, PersonBody
+from factorycommon.service.yaml_file import CatalogueError, read_model
 from factoryspawner import access
 from factoryspawner.access import Refusal, TermsOf
 from factoryspawner.config import hub_config
@@ -267,7 +267,11 @@ class FederatedAuthenticator(NamesOfPeople):
         return name in self._in_hub or name in self._written or name in {one.lower() for one in self.admin_users}
 
     def _with_login(self, path: Path) -> tuple[tuple[Antenna, str], ...]:
-        """Return the antennas whose provider is configured here, each with the id of its provider."""
-        read = Antennas.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        """Return the antennas whose provider is configured here, each with the id of its provider. Raises
+        HubConfigError."""
+        try:
+            read = read_model(path, Antennas)
+        except CatalogueError as error:
+            raise hub_config.HubConfigError(str(error)) from error
         found = ((antenna, self.provider_of(antenna)) for antenna in read.antennas)
         return tuple((antenna, provider) for antenna, provider in found if provider is not None)

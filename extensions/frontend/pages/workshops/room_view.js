@@ -147,7 +147,7 @@ export function acts(seat, may) {
   const going = Boolean(seat.act) && seat.act.state !== "failed";
   const found = [];
   if (may.start && !going && !runs) found.push("start");
-  if (may.stop && runs) found.push("stop");
+  if (may.stop && (runs || going)) found.push("stop");
   if (may.start && !going && runs) found.push("restart");
   if (may.start && !going) found.push("reset");
   return found;

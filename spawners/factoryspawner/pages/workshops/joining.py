@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from pydantic import ValidationError
 from tornado import web
 from tornado.httputil import url_concat
 
@@ -453,7 +454,13 @@ class ReturnPage(_JoiningHandler):
             await self._show({"digits": _NO_DIGITS}, 400)
             return
         try:
-            guest = await self._service.finish_return(ReturnedBody(ticket=ticket, digits=digits))
+            body = ReturnedBody(ticket=ticket, digits=digits)
+        except ValidationError:  # no ticket of ours
+            self._forget(RETURN)
+            self.redirect(self._here())
+            return
+        try:
+            guest = await self._service.finish_return(body)
         except LinkError as error:
             await self._show({"digits": self._words(error)}, self._status(error))
             return

@@ -263,7 +263,7 @@ class ChangeWorkshopPage(_FormPage):
     async def get(self, slug: str) -> None:
         """Answer HTML."""
         workshop = await self._workshop(slug)
-        await self.form(forms.filled(workshop), {}, workshop)
+        await self._form(forms.filled(workshop), {}, workshop)
 
     @web.authenticated
     async def post(self, slug: str) -> None:
@@ -282,7 +282,13 @@ class ChangeWorkshopPage(_FormPage):
         else:
             self.to(f"/{slug}?done=change")
             return
-        await self.form(self.values(), wrong, await self._workshop(slug))
+        await self._form(self.values(), wrong, await self._workshop(slug))
+
+    async def _form(self, values: Mapping[str, Any], wrong: Mapping[str, str], workshop: WorkshopView) -> None:
+        try:
+            await self.form(values, wrong, workshop)
+        except (WorkshopsProblem, WorkshopsSilent) as error:
+            raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
 
     async def _workshop(self, slug: str) -> WorkshopView:
         try:
