@@ -28,6 +28,8 @@ AXE = CHECKOUT / "extensions" / "lab" / "node_modules" / "axe-core" / "axe.min.j
 EXAMPLES = CHECKOUT / "docs" / "examples"
 OURS = [".fg-Status", ".fg-Panel", ".Toastify"]
 PATIENCE = 60_000  # ms
+LARGE_TEXT = "#jp-MainMenu { font-size: 20px }"
+MOST = 0.9  # of an element that is seen; a fraction of a pixel may be missing at an edge
 # Keeps the texts of all notices, since some are shown for a few seconds only.
 NOTE_TOASTS = """
   window.noted = new Set();
@@ -225,6 +227,54 @@ async def test_a_hidden_page_asks_nothing(server: LabServer, page: Page) -> None
     await page.evaluate("window.shown = true; document.dispatchEvent(new Event('visibilitychange'))")
     async with page.expect_request("**/api/factorygate/overview*", timeout=PATIENCE):
         await page.clock.run_for(60_000)
+
+
+async def phone_menus(server: LabServer, page: Page, text: str = "#jp-MainMenu {}") -> tuple[Locator, Locator]:
+    """Make the page as narrow as a phone. ``text``: the style of its menus. Return the first and the last menu."""
+    if server.module != "jupyterlab":
+        pytest.skip("Notebook's menus for a text document fit")
+    await page.set_viewport_size({"width": 360, "height": 640})
+    await page.add_style_tag(content=text)
+    first, last = (page.get_by_role("menuitem", name=name, exact=True) for name in ("File", "Help"))
+    await expect(first).to_be_in_viewport(ratio=MOST)
+    return first, last
+
+
+async def expect_its_menu(page: Page, item: Locator) -> None:
+    """Expect the open menu and its item on the page, which has not moved."""
+    for one in (item, page.get_by_role("menu"), page.locator("#jp-MainLogo")):
+        await expect(one).to_be_in_viewport(ratio=MOST, timeout=PATIENCE)
+
+
+async def test_a_phone_shows_all_menus(server: LabServer, page: Page) -> None:
+    _, last = await phone_menus(server, page)
+    await expect(last).to_be_in_viewport(ratio=MOST)
+    await last.click()
+    await expect_its_menu(page, last)
+
+
+async def test_menus_in_large_text_are_reached_by_keyboard(server: LabServer, page: Page) -> None:
+    first, last = await phone_menus(server, page, LARGE_TEXT)
+    await expect(last).not_to_be_in_viewport()
+    await first.focus()
+    await page.keyboard.press("ArrowLeft")
+    await expect(last).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect_its_menu(page, last)
+
+
+async def test_menus_in_large_text_are_reached_by_touch(server: LabServer, page: Page) -> None:
+    _, last = await phone_menus(server, page, LARGE_TEXT)
+    await expect(last).not_to_be_in_viewport()
+    session = await page.context.new_cdp_session(page)
+    for number, x in enumerate((340, 280, 220, 160, 100, 40)):
+        finger = {"type": "touchMove" if number else "touchStart", "touchPoints": [{"x": x, "y": 14}]}
+        await session.send("Input.dispatchTouchEvent", finger)
+    await session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    await expect(last).to_be_in_viewport(ratio=MOST, timeout=PATIENCE)
+    await page.keyboard.press("Escape")  # closes the menu that was touched first
+    await last.click()
+    await expect_its_menu(page, last)
 
 
 async def open_panel(page: Page) -> Locator:

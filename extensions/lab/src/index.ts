@@ -11,6 +11,7 @@ import { notebookIcon } from "@jupyterlab/ui-components";
 
 import { use } from "../../frontend/common/translate.js";
 import { Actions, IActions } from "./actions.js";
+import { keepComms } from "./comms.js";
 import { KEPT, KeptRenderer } from "./kept.js";
 import { Panel } from "./panel.js";
 import { Shown } from "./shown.js";
@@ -192,6 +193,15 @@ const steps: JupyterFrontEndPlugin<void> = {
   },
 };
 
+const comms: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:comms",
+  description: "Shows the widgets of a notebook also if a cell ran while the notebook was opened.",
+  autoStart: true,
+  activate: (app: JupyterFrontEnd) => {
+    app.docRegistry.addWidgetExtension("Notebook", { createNew: (_, { sessionContext }) => keepComms(sessionContext) });
+  },
+};
+
 const narrow: JupyterFrontEndPlugin<void> = {
   id: "factorygate-lab:narrow",
   description: "Closes the left side bar of a narrow window once, when JupyterLab has loaded.",
@@ -204,4 +214,4 @@ const narrow: JupyterFrontEndPlugin<void> = {
   },
 };
 
-export default [watching, acting, panel, status, toasts, examples, widgets, steps, narrow];
+export default [watching, acting, panel, status, toasts, examples, widgets, comms, steps, narrow];
