@@ -28,8 +28,10 @@ def pid_file(folder: Path, name: str) -> Path:
 def running(folder: Path, name: str) -> processes.Process | None:
     """Return the running process of daemon ``name`` (munged, slurmctld, sshd, or a node), found by its pid file."""
     try:
-        pid = int(pid_file(folder, name).read_text().strip() or "0")
-    except (FileNotFoundError, ValueError):
+        # A daemon that goes on as another process writes the new pid over the old one. If the new one is shorter, what
+        # is left of the old one follows on the next line (slurmctld 24.11, update_pidfile).
+        pid = int(pid_file(folder, name).read_text().split()[0])
+    except (FileNotFoundError, IndexError, ValueError):  # not written yet
         return None
     process = processes.find(pid)
     program = folder.resolve() / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
