@@ -70,32 +70,16 @@ def queue(bed: Bed) -> Iterator[None]:
 # --- lost jobs
 
 
-def test_a_killed_job_is_replaced_in_under_ten_seconds(bed: Bed) -> None:
-    began = time.monotonic()
+def test_a_killed_job_is_replaced(bed: Bed) -> None:
     made(bed, "workers=2")
     bed.run("client.wait_for_workers(2, timeout=100)")
-    first = time.monotonic() - began
     for how in (("--signal=KILL", "--full"), ()):  # first by SIGKILL, then as Slurm ends a job, after a SIGTERM
-        took: list[float] = []
-        while len(took) < 3:  # a busy machine may be late once
-            took.append(replaced(bed, *how))
-            if took[-1] < max(10, 2 * first):  # if the first ones took long, the machine is busy
-                break
-        assert took[-1] < max(10, 2 * first), took
-
-
-def replaced(bed: Bed, *how: str) -> float:
-    """Cancel one of the two jobs in this way; return the seconds until the worker of another is up."""
-    before, jobs = bed.run(CONNECTED).split(), bed.workers()
-    began = time.monotonic()
-    bed.gateway.factories[FACTORY].ask("scancel", *how, jobs[0])
-    eventually(lambda: len(set(bed.run(CONNECTED).split()) - set(before)) == 1, 90, what="another's worker is up")
-    seconds = time.monotonic() - began
-    print(f"killed by scancel {' '.join(how)}: replaced after {seconds:.1f} s")
-    # The node reports the end of a killed job a little later.
-    eventually(lambda: len(bed.workers()) == 2, 60, what="the killed job has ended")
-    assert bed.run("print(client.submit(sum, [1, 2]).result(timeout=60))") == "3"
-    return seconds
+        before, jobs = bed.run(CONNECTED).split(), bed.workers()
+        bed.gateway.factories[FACTORY].ask("scancel", *how, jobs[0])
+        eventually(lambda: len(set(bed.run(CONNECTED).split()) - set(before)) == 1, 90, what="another's worker is up")  # noqa: B023
+        # The node reports the end of a killed job a little later.
+        eventually(lambda: len(bed.workers()) == 2, 60, what="the killed job has ended")
+        assert bed.run("print(client.submit(sum, [1, 2]).result(timeout=60))") == "3"
 
 
 # --- expired jobs

@@ -18,6 +18,7 @@ from tests.support.gateway import Gateway, eventually
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(5400)]
 JOBS = 10
 SHOWN = 5.0  # seconds in which a cluster shows changes of its workers
+REPLACED = 10.0  # seconds until another worker is up in place of one whose job was killed
 FOUND = 2.0  # seconds in which a named cluster and its data are found again
 
 MADE = f"""
@@ -121,6 +122,22 @@ def test_adapting_to_nothing_and_back_cancels_nothing(bed: Bed, rounds: int) -> 
         print(f"round {number + 1}: {bed.run('print(cluster, repr(cluster.message))')}")
     print(f"adaptive {JOBS} to 0, {rounds} times: shown after {slowest:.1f} s at most")
     assert slowest < SHOWN
+    bed.run("client.close(); cluster.close()")
+
+
+def test_a_killed_job_is_replaced_in_under_ten_seconds(bed: Bed) -> None:
+    bed.run(MADE)
+    bed.run("cluster.scale(jobs=2); client.wait_for_workers(2, timeout=100)")
+    for how in (("--signal=KILL", "--full"), ()):  # first by SIGKILL, then as Slurm ends a job, after a SIGTERM
+        connected = "print(*sorted(cluster.worker_plan.connected()))"
+        before, began = set(bed.run(connected).split()), time.monotonic()
+        bed.gateway.factories[FACTORY].ask("scancel", *how, bed.workers()[0])
+        eventually(lambda: len(set(bed.run(connected).split()) - before) == 1, 90, what="another's worker is up")  # noqa: B023
+        seconds = time.monotonic() - began
+        print(f"killed by scancel {' '.join(how)}: replaced after {seconds:.1f} s")
+        assert seconds < REPLACED
+        # The node reports the end of a killed job a little later.
+        eventually(lambda: len(bed.workers()) == 2, 60, what="the killed job has ended")
     bed.run("client.close(); cluster.close()")
 
 

@@ -220,7 +220,7 @@ class SeatRunner:
             self._away.discard(workshop.slug)
             self._say(workshop.slug, self._unread(workshop.slug, await self._is_unread(workshop.slug)))
         except ProblemError as error:
-            if (trouble := self._lasting(workshop.slug, error)) is not None:
+            if (trouble := self._lasting_trouble(workshop.slug, error)) is not None:
                 self._say(workshop.slug, trouble)
             elif workshop.slug not in self._away:
                 self._away.add(workshop.slug)
@@ -230,7 +230,7 @@ class SeatRunner:
         except Exception:  # any error: the next look must come
             log.exception("The seats of %s are looked at again", workshop.slug)
 
-    def _lasting(self, slug: str, error: ProblemError) -> Message | None:
+    def _lasting_trouble(self, slug: str, error: ProblemError) -> Message | None:
         """Return what to say of an error that does not pass by itself; None for another one."""
         if is_mismatch(error):
             return error.problem.as_message("message")
