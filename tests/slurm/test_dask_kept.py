@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import httpx
 import pytest
@@ -75,5 +76,7 @@ def test_a_cluster_at_another_factory(bed: Bed) -> None:
     for path in ("", "/scheduler", "/wire"):
         url = f"{bed.gateway.root}/services/factories/api/clusters/{told['id']}{path}"
         assert httpx.get(url, headers={"Authorization": f"token {eve}"}, timeout=60).status_code in (404, 400)
+    began = time.monotonic()
     bed.run("client.close(); cluster.close()")
     eventually(lambda: not bed.workers(THERE) and not bed.heads(THERE), 90, what="nothing is left there")
+    assert time.monotonic() - began < 90

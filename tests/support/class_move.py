@@ -50,14 +50,9 @@ class Budget:
     whole: float
 
 
-def move(
-    gateway: Gateway,
-    people: Sequence[str],
-    ahead: timedelta = timedelta(minutes=60),
-    ready_seconds: float = READY_SECONDS,
-) -> Moved:
+def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(minutes=60)) -> Moved:
     """Let a class warm up at A, cut A, move the class, and let A come back. ``ahead``: how long before the class the
-    seats are begun; ``ready_seconds``: within which a few seats are ready, and A's jobs end."""
+    seats are begun."""
     service, a = Service(gateway), gateway.factories[PLAN_A["factory"]]
     opens = datetime.now(UTC) + ahead
     plan = body(
@@ -70,7 +65,7 @@ def move(
     try:
         began = time.monotonic()
         service.warm(slug)
-        wait_ready(gateway, people, PLAN_A["factory"], ready_seconds)
+        wait_ready(gateway, people, PLAN_A["factory"])
         warm = time.monotonic() - began
         seats_at_a, at_a = sessions(gateway, people), left(gateway, slug, people)
         with cut(a):
@@ -78,10 +73,10 @@ def move(
             service.ask("move", slug, MoveBody(place=1))
             service.kill()  # the order is neither lost nor carried out twice
             arrived = arrivals(gateway, people, ordered)
-            eventually(lambda: leaving(service, slug) == len(people), ready_seconds, what="A has to end its jobs")
+            eventually(lambda: leaving(service, slug) == len(people), READY_SECONDS, what="A has to end its jobs")
             at_both = left(gateway, slug, people)
         returned = time.monotonic()
-        seconds = ready_seconds + len(people)
+        seconds = READY_SECONDS + len(people)
         eventually(lambda: leaving(service, slug) == 0, seconds, what="A has ended the jobs of the class")
         eventually(lambda: not a.jobs(), seconds, what="no job is at A")
         ended = time.monotonic() - returned
@@ -91,7 +86,7 @@ def move(
         return Moved(warm, before, arrived, ended, back)
     finally:
         service.ask("take", slug, "close")
-        stop(gateway, people, ready_seconds)
+        stop(gateway, people)
 
 
 def arrivals(gateway: Gateway, people: Sequence[str], ordered: datetime) -> list[float]:
