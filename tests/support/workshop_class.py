@@ -149,16 +149,16 @@ def at(gateway: Gateway, person: str) -> str | None:
     return ready(gateway, [person]).get(person)
 
 
-def wait_ready(gateway: Gateway, people: Collection[str], factory: str, ready_seconds: float = READY_SECONDS) -> None:
-    """Wait until the seats of all these people are ready at a factory. ``ready_seconds``: for a few seats."""
+def wait_ready(gateway: Gateway, people: Collection[str], factory: str) -> None:
+    """Wait until the seats of all these people are ready at a factory."""
     wanted = dict.fromkeys(people, factory)
-    seconds = ready_seconds + SEAT_SECONDS * len(people)
+    seconds = READY_SECONDS + SEAT_SECONDS * len(people)
     eventually(lambda: ready(gateway, people) == wanted, seconds, 0.5, f"{len(people)} seats are ready at {factory}")
 
 
 def stop(gateway: Gateway, people: Collection[str], ready_seconds: float = READY_SECONDS) -> None:
-    """Stop the seats of these people, and wait until neither the hub nor the link has them. ``ready_seconds``: as for
-    ``wait_ready``."""
+    """Stop the seats of these people, and wait until neither the hub nor the link has them. ``ready_seconds``: for a
+    few seats."""
     for person in people:
         answer = gateway.stop(person)
         assert answer.status_code in (202, 204), answer.text
