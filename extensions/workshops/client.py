@@ -100,9 +100,10 @@ class WorkshopsClient:
         """Return what the caller may do."""
         return await self._ask(_ACCESS, caller, "GET", "/access")
 
-    async def pools(self, caller: WorkshopCaller) -> list[PoolView]:
-        """Return what a trainer may choose for a place."""
-        return await self._ask(_POOLS, caller, "GET", "/pools")
+    async def pools(self, caller: WorkshopCaller, slug: str | None = None) -> list[PoolView]:
+        """Return what the caller may choose for a place of a new workshop, or of one that they change (``slug``)."""
+        more = [] if slug is None else [("workshop", slug)]
+        return _parsed(_POOLS, await self._send(caller, "GET", "/pools", None, more=more))
 
     async def all(self, caller: WorkshopCaller) -> list[WorkshopView]:
         """Return the caller's workshops; for an operator, all."""

@@ -124,10 +124,13 @@ class Workshops:
             approval=self._config.approval,
         )
 
-    async def pools(self, caller: WorkshopCaller) -> list[PoolView]:
-        """Return what a trainer, or somebody who leads a workshop, may choose for a place. Raises ProblemError."""
-        if not await self._store.leads(caller.person):
+    async def pools(self, caller: WorkshopCaller, slug: str | None = None) -> list[PoolView]:
+        """Return what a trainer may choose for a place of a new workshop, or who may change a workshop for one of its
+        places (``slug``). Raises ProblemError."""
+        if slug is None:
             self._check_trainer(caller)
+        else:
+            await self._allowed(caller, slug, "change")
         return [
             PoolView(
                 id=pool.id,

@@ -58,9 +58,10 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
         return workshops.access(caller)
 
     @routes.get("/pools", responses=denied)
-    async def pools(caller: WorkshopCaller = caller_of) -> list[PoolView]:
-        """List what a trainer may choose for the places of a workshop."""
-        return await workshops.pools(caller)
+    async def pools(workshop: WorkshopSlug | None = None, caller: WorkshopCaller = caller_of) -> list[PoolView]:
+        """List what a trainer may choose for the places of a new workshop, or who may change a workshop for its places
+        (``workshop``)."""
+        return await workshops.pools(caller, workshop)
 
     @routes.get("/workshops", responses=denied)
     async def list_workshops(caller: WorkshopCaller = caller_of) -> list[WorkshopView]:

@@ -247,12 +247,6 @@ class Store:
         query = select(table).where(table.c.person == person, table.c.workshop.in_(slugs))
         return {row.workshop: row for row in await self.rows(table, query, MembershipRecord)}
 
-    async def leads(self, person: str) -> bool:
-        """Return whether a person leads a workshop."""
-        table = schema.memberships
-        query = select(table).where(table.c.person == person, table.c.state == "staff")
-        return any(one.role == "lead" for one in await self.rows(table, query, MembershipRecord))
-
     async def put_member(self, record: MembershipRecord, event: EventRecord) -> None:
         """Store what a person is in a workshop, in place of what they were. Raises SeatTaken, NobodyLeads."""
         table = schema.memberships
