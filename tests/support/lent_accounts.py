@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
@@ -19,6 +20,8 @@ from tests.faults.test_kill import kill
 from tests.support.gateway import Gateway
 from tests.support.trial import CHECKOUT
 
+_NUMBERS = itertools.count(1)  # of the accounts of all tests
+
 
 @dataclass(frozen=True)
 class LentAccounts:
@@ -33,8 +36,8 @@ def lent_accounts(gateway: Gateway, pools: Mapping[str, str], count: int) -> Ite
     """Make so many accounts for each pool, and the pools; remove both afterwards. ``pools``: the factory of each pool,
     by its id. The link is started anew at the beginning and at the end, since it reads its settings then."""
     folder, port = gateway.path.parent, gateway.root.rpartition(":")[2].partition("/")[0]
-    numbers = iter(range(1, count * len(pools) + 1))
-    names = {pool: tuple(f"fg-{port}-{next(numbers)}" for _ in range(count)) for pool in pools}
+    # The link may still be clearing the accounts of the test before.
+    names = {pool: tuple(f"fg-{port}-{next(_NUMBERS)}" for _ in range(count)) for pool in pools}
     every = tuple(name for group in names.values() for name in group)
     accounts.ensure(every)
     site = folder / "site"
