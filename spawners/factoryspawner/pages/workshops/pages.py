@@ -187,7 +187,7 @@ class WorkshopsPage(WorkshopHandler):
 class _FormPage(WorkshopHandler):
     async def form(self, values: Mapping[str, Any], wrong: Mapping[str, str], workshop: WorkshopView | None) -> None:
         """Answer with the form. ``workshop``: the one that is changed; None: a new one."""
-        pools = await self.client.pools(self.caller, workshop and workshop.slug)
+        pools = await self.client.pools(self.caller, workshop.slug if workshop else None)
         await self.show(
             "workshop_form.html",
             values=values,
