@@ -24,6 +24,7 @@ DEMOS = {
         "faults/test_many_stops.py",
         "faults/test_node_name.py",
         "faults/test_refused.py",
+        "faults/test_shipped_alerts.py",
         "faults/test_transfers.py",
         "security/test_attacks.py",
         "slurm/test_clients.py",

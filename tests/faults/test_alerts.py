@@ -5,21 +5,17 @@ state which this machine cannot have (a full disk, an old certificate), are test
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import sqlite3
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from testbed.faults import faults
 from testbed.slurm import cluster
+from tests.support.alert_faults import door, hub_killed, ledger_locked, stopped
 from tests.support.gateway import Gateway, eventually
 from tests.support.prometheus import MONITORING, Prometheus, quicker, watching
 
@@ -60,15 +56,6 @@ def fires(prometheus: Prometheus, alert: str, factory: str = "") -> None:
     eventually(lambda: (alert, factory) in prometheus.alerts(), FIRES, what=f"{alert} fires")
 
 
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 def test_a_factory_that_does_not_answer(gateway: Gateway, prometheus: Prometheus) -> None:
     there = cluster.load(Path(gateway.factories[FACTORY].slurm_conf).resolve().parents[2], FACTORY)
     with noticed(prometheus, "FactoryNotAnswering", FACTORY), faults.begin(there, "slurmctld-down"):
@@ -92,22 +79,8 @@ def test_an_event_loop_that_stands_still(gateway: Gateway, prometheus: Prometheu
 
 def test_a_stopped_hub_fires_its_alert(gateway: Gateway, prometheus: Prometheus) -> None:
     """The hub is killed repeatedly, so nobody follows the link's table meanwhile."""
-    over = threading.Event()
-
-    def keep_killing() -> None:
-        while not over.wait(0.5):
-            with contextlib.suppress(ProcessLookupError):  # the next one has not begun yet
-                os.kill(gateway.pid("hub"), signal.SIGKILL)
-
-    killer = threading.Thread(target=keep_killing)
-    with noticed(prometheus, "HubDoesNotHearLink"):
-        killer.start()
-        try:
-            fires(prometheus, "HubDoesNotHearLink")
-        finally:
-            over.set()
-            killer.join()
-    eventually(lambda: _answers(f"{gateway.hub}/health"), 60)
+    with noticed(prometheus, "HubDoesNotHearLink"), hub_killed(gateway):
+        fires(prometheus, "HubDoesNotHearLink")
 
 
 def test_starts_that_fail_by_reason(gateway: Gateway, prometheus: Prometheus, user: str) -> None:
@@ -141,42 +114,15 @@ def test_a_lost_door_fires_its_alert(gateway: Gateway, prometheus: Prometheus, u
     gateway.started(user, "entered", factory="lumi-aif", size="gcd-1", hours=0.5)
     session = gateway.session(user, "entered")
     assert session is not None
-    with noticed(prometheus, "DoorsLost", "lumi-aif"), stopped(_door(session["id"])):
+    with noticed(prometheus, "DoorsLost", "lumi-aif"), stopped(door(session["id"])):
         fires(prometheus, "DoorsLost", "lumi-aif")
 
 
 def test_a_locked_ledger_fires_its_alert(gateway: Gateway, prometheus: Prometheus) -> None:
     """Another program keeps the ledger locked, while one write after another is asked for."""
-    ledger = gateway.path.parent / "link" / "ledger.sqlite"
-    with (
-        noticed(prometheus, "LedgerFailing"),
-        noticed(prometheus, "LedgerSlow"),
-        closing(sqlite3.connect(ledger, isolation_level=None)) as database,
-        writes(gateway),
-    ):
-        database.execute("BEGIN IMMEDIATE")
+    with noticed(prometheus, "LedgerFailing"), noticed(prometheus, "LedgerSlow"), ledger_locked(gateway):
         fires(prometheus, "LedgerFailing")
         fires(prometheus, "LedgerSlow")
-
-
-@contextmanager
-def writes(gateway: Gateway) -> Iterator[None]:
-    """During the block, request one write to the ledger after another from the link, whether they succeed or not."""
-    over = threading.Event()
-    socket = str(gateway.path.parent / "link" / "hub.sock")
-
-    def keep_writing() -> None:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://link", timeout=60) as link:
-            while not over.wait(0.1):
-                link.delete("/banner")
-
-    writer = threading.Thread(target=keep_writing)
-    writer.start()
-    try:
-        yield
-    finally:
-        over.set()
-        writer.join()
 
 
 def test_a_backup_that_is_too_old(gateway: Gateway, prometheus: Prometheus) -> None:
@@ -185,20 +131,3 @@ def test_a_backup_that_is_too_old(gateway: Gateway, prometheus: Prometheus) -> N
         os.utime(noted, (time.time() - 3 * 86400,) * 2)
         eventually(lambda: ("BackupTooOld", "") in prometheus.alerts(), 200 + FIRES, what="BackupTooOld fires")
         noted.touch()
-
-
-def _door(session_id: str) -> int:
-    """Return the process id of a session's door."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = path.read_bytes().split(b"\0")
-            if words[2:5] == [b"-m", b"factorygate.session", b"--id"] and words[5] == session_id.encode():
-                return int(path.parent.name)
-    raise AssertionError(f"session {session_id} has no door")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).is_success
-    except httpx.HTTPError:
-        return False

@@ -4,10 +4,12 @@ and answers queries."""
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +85,21 @@ class Prometheus:
         """Return the alerts in that state, each with its factory ("" if it has none)."""
         found = self._http.get("/alerts").json()["data"]["alerts"]
         return {(a["labels"]["alertname"], a["labels"].get("factory", "")) for a in found if a["state"] == state}
+
+    def firing_since(self, begun: float, every: float) -> dict[tuple[str, str], tuple[float, float]]:
+        """Return when each alert, with its factory ("" if it has none), fired first and last, in Unix times.
+
+        ``begun``: Unix time at which to begin; ``every``: seconds between two looks, which is how exact the times are.
+        Of an alert that fires for several processes, the times of all of them count."""
+        params = {"query": 'ALERTS{alertstate="firing"}', "start": begun, "end": time.time(), "step": every}
+        answer = self._http.get("/query_range", params=params).json()
+        assert answer["status"] == "success", answer
+        found: dict[tuple[str, str], tuple[float, float]] = {}
+        for series in answer["data"]["result"]:
+            name = (series["metric"]["alertname"], series["metric"].get("factory", ""))
+            first, last = found.get(name, (math.inf, 0.0))
+            found[name] = (min(first, series["values"][0][0]), max(last, series["values"][-1][0]))
+        return found
 
     def ready(self) -> bool:
         """Return whether Prometheus answers."""
