@@ -394,8 +394,9 @@ async def test_a_seat_that_breaks_while_it_should_stay_is_red(stage: Stage) -> N
     assert (done.colour, done.lines[2].text) == ("red", "Seat 3 could be opened, and then ended: It broke.")
 
 
-async def test_refusals_are_told_and_a_link_that_reads_late_is_asked_again(stage: Stage) -> None:
-    stage.link.refuses = Problem(kind="forbidden", message="Early.", code="project-not-begun")
+@pytest.mark.parametrize("early", ["project-not-begun", "not-in-workshop"])  # "not-in-": a trainer who was just added
+async def test_refusals_are_told_and_a_link_that_reads_late_is_asked_again(stage: Stage, early: str) -> None:
+    stage.link.refuses = Problem(kind="forbidden", message="Early.", code=early)
     await stage.begin()
     assert {one.state for one in (await stage.look(seconds=1)).seats} == {P.ASKED}
     stage.link.refuses = Problem(kind="forbidden", message="Not you.", code="blocked")

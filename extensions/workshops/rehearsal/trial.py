@@ -28,7 +28,9 @@ SEAT_HOURS = 0.25  # walltime of a seat
 LAST_START = timedelta(minutes=10)  # a seat that cannot be opened by then has failed
 STAY = timedelta(minutes=2)  # after the last one could be opened, in which they must stay
 # refusals by a link that has not read the service's last table of projects yet
-_NOT_YET = frozenset({"project-not-begun", "projects-unknown", "project-not-yours", "project-elsewhere"})
+_NOT_YET = frozenset(
+    {"project-not-begun", "projects-unknown", "project-not-yours", "project-elsewhere", "not-in-workshop"}
+)
 _LATE = Words(
     code="rehearsal-late",
     what=Message("rehearsal-late", "It could not be opened within {minutes} minutes.").format(
