@@ -214,7 +214,7 @@ class Rehearsals:
     async def _follow(self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow) -> None:
         """Take one step of a rehearsal. Raises ProblemError, StoreError."""
         until, now = row.until or row.at, self._now()
-        end = WaveEnd(row.stopped, workshop.state != WorkshopState.SCHEDULED)
+        end = WaveEnd(row.stopped, workshop.state)
         over = end != WaveEnd() or now >= until
         try:
             if not over:
