@@ -54,11 +54,12 @@ _AS_ON_THE_DAY = N_("On the day, they are asked for again.")
 
 @dataclass(frozen=True)
 class WaveEnd:
-    """Why a rehearsal ended before it was over: who has ``stopped`` it, or the ``state`` that its workshop has come
-    to."""
+    """Why a rehearsal ended before it was over: who has ``stopped`` it, the ``state`` that its workshop has come to, or
+    who has ``left``: the person of its seats, who does not lead or teach the workshop any more."""
 
     stopped: str | None = None
     state: WorkshopState = WorkshopState.SCHEDULED
+    left: str | None = None
 
 
 # --- before it begins
@@ -268,6 +269,11 @@ def lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveEn
 def stopped(end: WaveEnd) -> RehearsalLine:
     """Return the line of a rehearsal that ended before it was over."""
     match end.state:
+        case WorkshopState.SCHEDULED if end.left is not None:
+            said = Message(
+                "rehearsal-left", "{name} does not lead or teach this workshop any more, so the rehearsal was ended."
+            )
+            said = said.format(name=end.left)
         case WorkshopState.SCHEDULED:
             said = Message("rehearsal-stopped", "{name} stopped the rehearsal before it was over.")
             said = said.format(name=end.stopped or "–")
