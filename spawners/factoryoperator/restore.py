@@ -91,22 +91,26 @@ class Plan:
     """What a restore would write.
 
     ``write``: stores with their targets; ``same``: targets that have the same content already; ``other``: targets with
-    other content, which the restore would overwrite.
+    other content, which the restore would overwrite; ``read_only``: stores that are left out, with their targets, which
+    are on a read-only file system and have other content, or are missing.
     """
 
     write: tuple[tuple[Kept, Path], ...]
     same: tuple[Path, ...]
     other: tuple[Path, ...]
+    read_only: tuple[tuple[Kept, Path], ...] = ()
 
 
-def plan(found: Opened, under: Path, databases: bool = True) -> Plan:
+def plan(found: Opened, under: Path, databases: bool = True, skip_read_only: bool = False) -> Plan:
     """Compare a backup with the existing files. ``under``: the folder that replaces ``/``.
 
-    ``databases``: also compare the databases on a server.
+    ``databases``: also compare the databases on a server; ``skip_read_only``: leave out files on read-only file systems
+    that would have to be written. Raises BackupError if there are any otherwise.
     """
     write: list[tuple[Kept, Path]] = []
     same: list[Path] = []
     other: list[Path] = []
+    read_only: list[tuple[Kept, Path]] = []
     for kept in found.manifest.stores:
         target = under / kept.path.lstrip("/")
         if kept.kind == "postgresql":
@@ -116,10 +120,24 @@ def plan(found: Opened, under: Path, databases: bool = True) -> Plan:
         if target.is_file() and digest(target) == kept.sha256:
             same.append(target)
             continue
+        if _is_read_only(target):
+            read_only.append((kept, target))
+            continue
         write.append((kept, target))
         if os.path.lexists(target):
             other.append(target)
-    return Plan(tuple(write), tuple(same), tuple(other))
+    if read_only and not skip_read_only:
+        names = ", ".join(str(target) for _, target in read_only)
+        raise BackupError(
+            f"These are on a read-only file system: {names}; --skip-read-only restores everything but these"
+        )
+    return Plan(tuple(write), tuple(same), tuple(other), tuple(read_only))
+
+
+def _is_read_only(target: Path) -> bool:
+    """Return whether a file would be written to a file system that is mounted read-only."""
+    folder = next(one for one in target.parents if one.exists())
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> None:

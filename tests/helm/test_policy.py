@@ -18,9 +18,15 @@ def containers(pod: Object) -> list[Object]:
     return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+RESTORING = "restoring"  # the name of a variant of "apart" in which backups are restored
+
+
+@pytest.fixture(scope="module", params=[*VARIANTS, RESTORING])
 def found(request: pytest.FixtureRequest) -> Any:
-    return variant(request.param)
+    if request.param != RESTORING:
+        return variant(request.param)
+    files = dict.fromkeys(("hub", "link", "workshops"), "factorygate-20261127T031702Z.tar.gz")
+    return objects(VARIANTS["apart"], more={"restore": files})
 
 
 def test_pods_are_restricted(found: list[Object]) -> None:
@@ -68,13 +74,15 @@ def test_containers_are_bounded_and_watched(found: list[Object]) -> None:
 
 
 def test_no_workload_has_two_replicas(found: list[Object]) -> None:
+    restoring = any(thing["metadata"]["name"].endswith("-restore") for thing in found)
     for thing in found:
+        pods_of = 0 if restoring and not thing["metadata"]["name"].endswith("-proxy") else 1
         match thing["kind"]:
             case "Deployment":
-                assert thing["spec"]["replicas"] == 1
+                assert thing["spec"]["replicas"] == pods_of
                 assert thing["spec"]["strategy"] == {"type": "Recreate"}
             case "StatefulSet":
-                assert thing["spec"]["replicas"] == 1
+                assert thing["spec"]["replicas"] == pods_of
             case "CronJob":
                 assert thing["spec"]["concurrencyPolicy"] == "Forbid"
 
@@ -219,6 +227,16 @@ def test_backups_run_beside_the_pod_whose_volume_they_read() -> None:
         job = named(variant("apart"), "CronJob", f"-{part}-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         (term,) = job["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
         assert term["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == beside
+
+
+@pytest.mark.parametrize(("name", "of_link"), [("together", "hub"), ("apart", "link")])
+def test_backups_and_restores_run_on_nodes_on_which_their_pod_runs(name: str, of_link: str) -> None:
+    tolerated = {part: [{"key": part, "operator": "Exists"}] for part in ("hub", "link")}
+    more = {part: {"tolerations": found} for part, found in tolerated.items()}
+    backup = named(objects(VARIANTS[name], more=more), "CronJob", "-link-backup")["spec"]["jobTemplate"]
+    restore = named(objects(VARIANTS[name], more=more | {"restore": {"link": "l.tar.gz"}}), "Job", "-link-restore")
+    for job in (backup, restore):
+        assert job["spec"]["template"]["spec"]["tolerations"] == tolerated[of_link]
 
 
 def test_a_changed_configuration_starts_the_pods_that_read_it() -> None:

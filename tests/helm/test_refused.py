@@ -86,6 +86,10 @@ REFUSED = [  # description, and a value that the schema must refuse at exactly t
     ("projects", [{"id": "-x", "title": "X"}]),
     ("proxy.service.type", "ExternalName"),
     ("backup.schedule", "daily"),
+    ("restore.hub", "../factorygate.tar.gz"),
+    ("restore.hub", "/backup/factorygate.tar.gz"),
+    ("restore.link", "factorygate.tar"),
+    ("restore.proxy", "factorygate.tar.gz"),
     ("metrics.tls", "yes"),
     ("workshops.enabled", "yes"),
     ("workshops.size", 3),
@@ -140,6 +144,8 @@ WORDS = [
     (DEMO, {"workshops": {"materialSecret": "s"}}, "workshops.materialSecret: give both or none"),
     (APART, {"workshops": {"materialSecret": ""}}, "workshops.materialSecret: give both or none"),
     (DEMO, {"hub": {"subdomains": True}}, "hub.subdomains: 127.0.0.1 has no subdomains"),
+    (DEMO, {"restore": {"workshops": "w.tar.gz"}}, "restore.workshops: needs workshops.enabled"),
+    (DEMO, {"restore": {"hub": "h.tar.gz"}, "backup": {"enabled": False}}, "restore: needs backup.enabled"),
     (DEMO, {"workshops": {"db": {"type": "postgres"}}}, "workshops.db: postgres needs url and passwordSecret.name"),
 ]
 

@@ -4,13 +4,14 @@ sshd."""
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import re
 import shutil
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from testbed.slurm.cluster import SlurmCluster
 from tests.browser.test_first_session import choose, log_in, open_start, run_cell
 from tests.helm.conftest import IMAGES
 from tests.support import podman
-from tests.support.chart import Object
+from tests.support.chart import VARIANTS, Object, named, objects
 from tests.support.gateway import Gateway, eventually
 from tests.support.kube_play import KubePlay
 from tests.support.kubernetes import Release, cluster
@@ -40,6 +41,7 @@ from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS, head, make_ol
 pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.slurm, pytest.mark.timeout(1200)]
 PATIENCE = 240  # seconds
 FACTORY, PERSON = "it4lia", "ada"
+PARTS = ("hub", "link", "workshops")  # those that have a volume and backups
 RECORDED = (
     Path(__file__).parents[1] / "unit" / "recorded" / "gateway-2026-11-27" / "ledger.sql"
 )  # a ledger of an earlier release
@@ -105,6 +107,24 @@ class Played:
             time.sleep(0.5)  # no event reports that a pod is up
         pytest.fail(self.engine.podman.logs())
 
+    def back_up(self, part: str) -> str:
+        """Run the Job that makes a part's backups; return the name of the file on the volume of its backups."""
+        stored = self.release.stored.listed()
+        job = named(stored, "CronJob", f"-{part}-backup")
+        said = self.engine.run(job | {"spec": job["spec"]["jobTemplate"]["spec"]}, stored)
+        found = re.search(r"^/backup/(factorygate-\S+\.tar\.gz): ", said, re.MULTILINE)
+        assert found is not None, said
+        return found[1]
+
+    def restore(self, files: dict[str, str], changed: Sequence[Object] = ()) -> dict[str, str]:
+        """Run the Jobs that restore these backups, by part, as an operator does; return what each printed. ``changed``:
+        ConfigMaps in place of those of the release."""
+        more = {**self.values, "restore": files}
+        jobs = objects(VARIANTS["demo"], "--show-only=templates/restore.yaml", more=more)
+        names = {thing["metadata"]["name"] for thing in changed}
+        stored = [thing for thing in self.release.stored.listed() if thing["metadata"]["name"] not in names]
+        return {part: self.engine.run(job, [*stored, *changed]) for part, job in zip(files, jobs, strict=True)}
+
     @property
     def url(self) -> str:
         """The gateway's address for people."""
@@ -143,7 +163,6 @@ def values(images: Path, topology: str, found: SlurmCluster) -> dict[str, Any]:
     return {
         "topology": topology,
         "image": {"registry": "localhost", "tag": tag, "pullPolicy": "Never"},
-        "backup": {"enabled": False},
         "hostAliases": [{"ip": "192.0.2.40", "hostnames": ["db.example.org"]}],
         "factories": {FACTORY: {"existingSecret": "it4lia-ssh", "egress": egress, "access": access}},
         "workshops": {
@@ -287,6 +306,34 @@ def test_a_release_that_is_installed_again_adopts_the_jobs_that_run(played: Play
     eventually(lambda: (gateway.server(PERSON) or {}).get("ready"), PATIENCE, what="the hub knows the server again")
     assert gateway.notebook(PERSON, token=token).run("print(kept + 1)", kernel, PATIENCE) == "42\n"
     assert gateway.factories[FACTORY].jobs().keys() == jobs.keys()
+    gateway.stopped(PERSON)
+
+
+def test_lost_volumes_come_back_from_their_backups(played: Played) -> None:
+    gateway = played.gateway
+    started(gateway)
+    kernel, token = gateway.notebook(PERSON).kernel(), gateway.token(PERSON)
+    assert gateway.notebook(PERSON).run("kept = 41\nprint(kept + 1)", kernel) == "42\n"
+    jobs = gateway.factories[FACTORY].jobs()
+    files = {part: played.back_up(part) for part in PARTS}
+
+    played.engine.down()
+    played.engine.remove_claims(keep={f"x-factorygate-{part}-backup" for part in PARTS})
+    settings = copy.deepcopy(named(played.release.stored.listed(), "ConfigMap", "x-factorygate-hub"))
+    settings["data"]["hub.yaml"] += "# changed since the backup\n"
+    said = played.restore(files, [settings])
+    left = "Not restored, since it is on a read-only file system: "
+    assert [line for line in "".join(said.values()).splitlines() if line.startswith(left)] == [
+        f"{left}/etc/factorygate/hub.yaml (hub.yaml)."
+    ]
+
+    played.start()
+    gateway = played.gateway
+    eventually(lambda: (gateway.server(PERSON) or {}).get("ready"), PATIENCE, what="the hub knows the server again")
+    assert gateway.notebook(PERSON, token=token).run("print(kept + 1)", kernel, PATIENCE) == "42\n"
+    assert gateway.factories[FACTORY].jobs().keys() == jobs.keys()
+    table = played.engine.claim("x-factorygate-workshops") / "workshops-projects.json"
+    assert table.exists()
     gateway.stopped(PERSON)
 
 

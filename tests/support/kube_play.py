@@ -93,6 +93,24 @@ class KubePlay:
             done = self.podman("kube", "play", network, "-", stdin=told, check=False)
             assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.podman.logs()}"
 
+    def run(self, job: Object, objects: Sequence[Object]) -> str:
+        """Run the pod of a Job, which must succeed, without a network; return what it printed. ``objects``: with the
+        ConfigMaps that it mounts. Its Secrets are those of the last ``play``."""
+        name = job["metadata"]["name"]
+        spec = self._with_folders(job["spec"]["template"]["spec"])
+        spec.pop("hostAliases", None)
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        told = yaml.safe_dump_all([*(thing for thing in objects if thing["kind"] == "ConfigMap"), pod])
+        (container,) = (f"{name}-{one['name']}" for one in spec["containers"])
+        try:
+            self.podman("kube", "play", "--network=none", "-", stdin=told)
+            code = self.podman("wait", container).stdout.strip()
+            done = self.podman("logs", container)
+        finally:
+            self.podman("kube", "down", "-", stdin=told, check=False)  # its volumes may be those of running pods, too
+        assert code == "0", done.stdout + done.stderr
+        return done.stdout
+
     def down(self) -> None:
         """Stop the pods; the volumes of claims are kept."""
         for told in self._playing:
@@ -117,7 +135,12 @@ class KubePlay:
         ignores, is applied here as a kubelet does.
         """
         made = copy.deepcopy(thing) | {"kind": "Deployment"}
-        pod = made["spec"]["template"]["spec"]
+        made["spec"]["template"]["spec"] = self._with_folders(made["spec"]["template"]["spec"])
+        return made
+
+    def _with_folders(self, spec: Object) -> Object:
+        """Return the spec of a pod with folders of this machine as the volumes of its claims."""
+        pod = copy.deepcopy(spec)
         group = pod["securityContext"].pop("fsGroup")
         pod["securityContext"]["supplementalGroups"] = [group]
         for volume in pod["volumes"]:
@@ -126,7 +149,7 @@ class KubePlay:
                 folder.mkdir(parents=True, exist_ok=True)
                 give_to_group(folder, group, pod["securityContext"]["fsGroupChangePolicy"])
                 volume["hostPath"] = {"path": str(folder), "type": "Directory"}
-        return made
+        return pod
 
     def close(self) -> None:
         """Remove everything."""

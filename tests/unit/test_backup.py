@@ -9,6 +9,8 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -266,6 +268,41 @@ def test_a_gateway_with_a_mistake_is_not_backed_up_by_halves(
     assert backup(configured, tmp_path / "kept.tar.gz") == 1
     assert "link.yaml:2: state_dri: unknown key" in capsys.readouterr().err
     assert not (tmp_path / "kept.tar.gz").exists()
+
+
+def with_read_only(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run ``factorygate`` where a folder is mounted read-only."""
+    mounted = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted, str(folder)]
+    program = [sys.executable, "-m", "factoryoperator", *words]
+    return subprocess.run([*argv, *program], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_what_is_mounted_read_only_is_left_out_and_named_if_that_is_wanted(
+    configured: Configured, tmp_path: Path
+) -> None:
+    folder, kept = configured.folder, tmp_path / "kept.tar.gz"
+    files = ("--hub", str(folder / "hub.yaml"), "--link", str(folder / "link.yaml"))
+    mounted = folder / "factories"
+    made = with_read_only(mounted, "backup", *files, str(kept))
+    assert made.returncode == 0, made.stderr
+    configured.write("hub/cookie_secret", "another")
+    configured.write("factories/here.yaml", "of the cluster")
+    (folder / "link" / "hmac.key").unlink()
+    refused = with_read_only(mounted, "restore", "--overwrite", str(kept))
+    assert refused.returncode == 1
+    assert f"These are on a read-only file system: {mounted}/here.yaml; --skip-read-only" in refused.stderr
+    assert "Nothing was changed." in refused.stderr
+    assert (folder / "hub" / "cookie_secret").read_text() == "another"
+    assert not (folder / "link" / "hmac.key").exists()
+
+    done = with_read_only(mounted, "restore", "--overwrite", "--skip-read-only", str(kept))
+    assert done.returncode == 0, done.stderr
+    left = [line for line in done.stdout.splitlines() if line.startswith("Not restored")]
+    assert left == [f"Not restored, since it is on a read-only file system: {mounted}/here.yaml (the catalogue)."]
+    assert (mounted / "here.yaml").read_text() == "of the cluster"
+    assert (folder / "hub" / "cookie_secret").read_text() != "another"
+    assert (folder / "link" / "hmac.key").exists()
 
 
 @pytest.mark.root

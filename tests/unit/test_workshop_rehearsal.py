@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -28,6 +28,7 @@ from factorycommon.models.workshops.rehearsal import (
 )
 from factorycommon.models.workshops.seats import FailedWipe, HeldAccounts, SeatPlace
 from factorycommon.service.problems import ProblemError
+from tests.unit.fake_projects import project
 from tests.unit.rehearsal_stage import HOUR, OPENS, SEATS, SECRET, Stage, at
 from tests.unit.room_world import room_world
 from tests.unit.workshops_world import BEGIN, OPERATOR, OTTO, PAUL, TINA, workshops_world
@@ -359,6 +360,54 @@ async def test_a_warm_up_ends_the_window(stage: Stage) -> None:
     assert "paul" in (await stage.project()).members
 
 
+async def removed(stage: Stage) -> None:
+    await stage.world.workshops.drop_member(OPERATOR, stage.slug, "tina")
+
+
+async def banned(stage: Stage) -> None:
+    await stage.world.joining.put_out(stage.slug, "tina", "banned", "olga")
+
+
+async def made_helper(stage: Stage) -> None:
+    await stage.world.workshops.put_member(OPERATOR, stage.slug, "tina", "helper")
+
+
+@pytest.mark.parametrize("happens", [removed, banned, made_helper])
+async def test_a_trainer_who_may_not_rehearse_any_more_keeps_no_seats(
+    stage: Stage, happens: Callable[[Stage], Awaitable[None]]
+) -> None:
+    await stage.begin()
+    await stage.look(seconds=1)
+    await stage.world.workshops.put_member(OPERATOR, stage.slug, "paul", "lead")
+    await happens(stage)
+    assert not await stage.rehearsals.look()
+    assert set(stage.link.stopped) == stage.link.begun
+    assert len(stage.link.begun) == 3
+    done = (await stage.rehearsals.view(OPERATOR, stage.slug)).places[0].seats
+    assert done is not None
+    assert (done.running, done.colour) == (False, "yellow")
+    assert done.lines[0].text == "tina does not lead or teach this workshop any more, so the rehearsal was ended."
+    assert (await stage.project()).begins == OPENS  # the class has its project back
+    assert (await stage.begin(caller=PAUL)).running  # those who remain can rehearse
+
+
+async def test_a_lead_who_becomes_an_instructor_keeps_the_seats_of_the_rehearsal(stage: Stage) -> None:
+    await stage.begin()
+    await stage.world.workshops.put_member(OPERATOR, stage.slug, "paul", "lead")
+    await stage.world.workshops.put_member(OPERATOR, stage.slug, "tina", "instructor")
+    assert await stage.rehearsals.look()
+    assert not stage.link.stopped
+
+
+async def test_robots_go_on_although_the_trainer_who_began_them_is_removed(stage: Stage) -> None:
+    stage.link.here = at(reservation=BookedNodes(name="r1", start=BEGIN, end=BEGIN + 99 * HOUR, nodes=20))
+    await stage.begin(RehearsalBody(kind="wave"))
+    await stage.world.workshops.put_member(OPERATOR, stage.slug, "paul", "lead")
+    await removed(stage)
+    assert await stage.rehearsals.look()
+    assert not stage.link.stopped
+
+
 async def test_a_killed_service_begins_no_seat_twice(stage: Stage) -> None:
     await stage.begin()
     stage.link.loses = 1
@@ -565,3 +614,15 @@ async def test_the_link_begins_the_seats_of_a_rehearsal_beside_each_other(tmp_pa
         assert done is not None
         assert {line.colour for line in done.lines} == {"red"}
         assert {one.record.wish for one in both.link.live_sessions.values()} == {"stop"}
+
+
+async def test_the_link_ends_the_seats_of_a_trainer_who_is_not_in_the_workshop_any_more(tmp_path: Path) -> None:
+    async with room_world(tmp_path) as both, both.service() as world:
+        slug = await both.workshop(world, "paul")
+        await world.rehearsals.begin(TINA, slug, SEATS)
+        assert await world.rehearsals.look()
+        await world.workshops.put_member(OPERATOR, slug, "paul", "lead")
+        await world.workshops.drop_member(OPERATOR, slug, "tina")
+        both.table.set(project(f"workshop-{slug}", members=("paul",)))  # as the link reads it then
+        assert not await world.rehearsals.look()
+        assert [one.record.wish for one in both.link.live_sessions.values()] == ["stop"] * 3

@@ -350,15 +350,35 @@ async def test_a_look_that_is_under_way_does_not_undo_a_stop(tmp_path: Path) -> 
         assert (after.stopped, len(after.seats)) == ("tina", 1)
 
 
-async def test_a_class_that_warms_up_ends_the_rehearsal(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("action", "said"), [("warm", "began to warm up"), ("withdraw", "was withdrawn"), ("cancel", "was cancelled")]
+)
+@pytest.mark.parametrize("kind", ["seats", "wave"])
+async def test_a_workshop_that_warms_up_or_is_given_up_ends_the_rehearsal_and_the_result_says_which(
+    tmp_path: Path, kind: Any, action: Any, said: str
+) -> None:
+    async with waved(tmp_path) as stage:
+        await stage.rehearsals.begin(TINA, stage.slug, RehearsalBody(kind=kind))
+        await stage.look(seconds=1)
+        await stage.world.workshops.take(TINA, stage.slug, action)
+        await stage.look(seconds=1)
+        place = (await stage.rehearsals.view(TINA, stage.slug)).places[0]
+        done = place.wave if kind == "wave" else place.seats
+        assert done is not None
+        assert (done.running, done.colour) == (False, "yellow")
+        assert str(done.lines[0].text) == f"The workshop {said}, so the rehearsal was ended."
+        assert set(stage.link.stopped) == stage.link.begun
+
+
+async def test_a_change_that_needs_a_new_approval_withdraws_the_workshop_from_its_rehearsal(tmp_path: Path) -> None:
     async with waved(tmp_path) as stage:
         await stage.rehearsals.begin(TINA, stage.slug, WAVE)
         await stage.go(seconds=1)
-        await stage.world.workshops.take(TINA, stage.slug, "warm")
+        view = await stage.world.workshops.one(TINA, stage.slug)
+        assert view.staff is not None
+        await stage.world.workshops.change(TINA, stage.slug, WorkshopChange(version=view.staff.version, seats=5))
         done = await stage.go(seconds=1)
-        assert (done.running, done.colour) == (False, "yellow")
-        assert str(done.lines[0].text) == "The workshop began to warm up, so the rehearsal was ended."
-        assert set(stage.link.stopped) == stage.link.begun
+        assert str(done.lines[0].text) == "The workshop was withdrawn, so the rehearsal was ended."
 
 
 # --- kills and bad answers

@@ -50,7 +50,7 @@ from workshops.rehearsal.wave import WaveEnd
 from workshops.service import Workshops
 from workshops.states import TAKES_SEATS, WorkshopState
 from workshops.store.rehearsal_table import RehearsalRow
-from workshops.store.schema import EventRecord, PlaceRecord, WorkshopRecord
+from workshops.store.schema import EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 from workshops.store.store import Store, StoreError
 
 log = logging.getLogger("workshops")
@@ -214,7 +214,7 @@ class Rehearsals:
     async def _follow(self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow) -> None:
         """Take one step of a rehearsal. Raises ProblemError, StoreError."""
         until, now = row.until or row.at, self._now()
-        end = WaveEnd(row.stopped, workshop.state != WorkshopState.SCHEDULED)
+        end = WaveEnd(row.stopped, workshop.state, await self._left(row))
         over = end != WaveEnd() or now >= until
         try:
             if not over:
@@ -227,6 +227,13 @@ class Rehearsals:
             over = True
         if over:
             await self._finish(workshop, place, row, end)
+
+    async def _left(self, row: RehearsalRow) -> str | None:
+        """Return the person whose seats these are, if they may not rehearse any more; None: they may, or robots have
+        the seats. Raises StoreError."""
+        if row.kind != "seats" or _teaches(await self._store.member(row.workshop, row.by)):
+            return None
+        return row.by
 
     async def _step(
         self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, until: datetime
@@ -375,8 +382,7 @@ class Rehearsals:
         self, caller: WorkshopCaller, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace
     ) -> RehearsalRow:
         """Return a rehearsal with seats that begins now. Raises ProblemError."""
-        mine = await self._store.member(workshop.slug, caller.person)
-        if mine is None or mine.role not in ("lead", "instructor") or mine.state != "staff":
+        if not _teaches(await self._store.member(workshop.slug, caller.person)):
             raise ProblemError(
                 Problem(
                     kind="forbidden",
@@ -576,6 +582,11 @@ def _check_time(workshop: WorkshopRecord, now: datetime, until: datetime) -> Non
             "Seats can be rehearsed until {minutes} minutes before the workshop warms up. Rehearse without seats.",
         )
         raise conflict(said.format(minutes=math.ceil((until - now) / timedelta(minutes=1))))
+
+
+def _teaches(member: MembershipRecord | None) -> bool:
+    """Return whether a person may have the three seats of a rehearsal."""
+    return member is not None and member.role in ("lead", "instructor") and member.state == "staff"
 
 
 def _key(seat: RehearsedSeat) -> str:

@@ -38,6 +38,7 @@ from workshops.rehearsal import trial
 from workshops.seats import waves
 from workshops.seats.runner import PERSONAL, room
 from workshops.seats.waves import ATTEMPTS, HALT_SHARE, MINUTE, NextWave, Pace, Rate, SeatFacts
+from workshops.states import WorkshopState
 from workshops.store.schema import WorkshopRecord
 
 HOUR = timedelta(hours=1)
@@ -53,10 +54,12 @@ _AS_ON_THE_DAY = N_("On the day, they are asked for again.")
 
 @dataclass(frozen=True)
 class WaveEnd:
-    """Why a wave ended before it was over: who has ``stopped`` it, or that the class ``warms`` up."""
+    """Why a rehearsal ended before it was over: who has ``stopped`` it, the ``state`` that its workshop has come to, or
+    who has ``left``: the person of its seats, who does not lead or teach the workshop any more."""
 
     stopped: str | None = None
-    warms: bool = False
+    state: WorkshopState = WorkshopState.SCHEDULED
+    left: str | None = None
 
 
 # --- before it begins
@@ -265,11 +268,22 @@ def lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveEn
 
 def stopped(end: WaveEnd) -> RehearsalLine:
     """Return the line of a rehearsal that ended before it was over."""
-    if end.warms:
-        said = Message("rehearsal-warms", "The workshop began to warm up, so the rehearsal was ended.")
-        return _line("stopped", "yellow", said)
-    said = Message("rehearsal-stopped", "{name} stopped the rehearsal before it was over.")
-    return _line("stopped", "yellow", said.format(name=end.stopped or "–"))
+    match end.state:
+        case WorkshopState.SCHEDULED if end.left is not None:
+            said = Message(
+                "rehearsal-left", "{name} does not lead or teach this workshop any more, so the rehearsal was ended."
+            )
+            said = said.format(name=end.left)
+        case WorkshopState.SCHEDULED:
+            said = Message("rehearsal-stopped", "{name} stopped the rehearsal before it was over.")
+            said = said.format(name=end.stopped or "–")
+        case WorkshopState.DRAFT | WorkshopState.APPROVED:
+            said = Message("rehearsal-withdrawn", "The workshop was withdrawn, so the rehearsal was ended.")
+        case WorkshopState.CANCELLED:
+            said = Message("rehearsal-cancelled", "The workshop was cancelled, so the rehearsal was ended.")
+        case _:
+            said = Message("rehearsal-warms", "The workshop began to warm up, so the rehearsal was ended.")
+    return _line("stopped", "yellow", said)
 
 
 def _lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveEnd) -> Iterator[RehearsalLine]:

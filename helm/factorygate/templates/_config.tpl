@@ -242,6 +242,17 @@ socket: /run/factorygate-workshops/link.sock
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.gateway.name) -}}
 {{- fail "httpRoute.gateway.name: is needed: the Gateway that the route belongs to" -}}
 {{- end -}}
+{{- if include "factorygate.restored" . | fromJsonArray -}}
+{{- if .Release.IsUpgrade -}}
+{{- fail "restore: is for `helm template`, which writes the Jobs of a restore: hub and link must have ended before they run" -}}
+{{- end -}}
+{{- if not .Values.backup.enabled -}}
+{{- fail "restore: needs backup.enabled: the backups are on its volumes" -}}
+{{- end -}}
+{{- if and .Values.restore.workshops (not .Values.workshops.enabled) -}}
+{{- fail "restore.workshops: needs workshops.enabled" -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.metrics.tls (not (include "factorygate.apart" .)) -}}
 {{- fail "metrics.tls: is for the topology apart: together, there are no certificates" -}}
 {{- end -}}

@@ -34,6 +34,8 @@ def add(parts: Any) -> None:
     restore.add_argument("--under", type=Path, default=Path("/"), metavar="FOLDER",
                          help="restore below this folder in place of /, for a rehearsal")  # fmt: skip
     restore.add_argument("--overwrite", action="store_true", help="replace what is there, without asking")
+    restore.add_argument("--skip-read-only", action="store_true",
+                         help="leave files on read-only file systems as they are, and name them")  # fmt: skip
     restore.add_argument("--list", action="store_true", help="only say what is in it")
     restore.set_defaults(run=_restore)
     for command in (backup, restore):
@@ -90,7 +92,9 @@ def _restore(options: argparse.Namespace) -> int:
                 for kept in manifest.stores:
                     _say(f"  {kept.path}  {kept.what}, {kept.size} bytes, {kept.mode:04o} {kept.owner}:{kept.group}")
                 return 0
-            planned = restoring.plan(found, under, databases=not options.except_databases)
+            planned = restoring.plan(
+                found, under, databases=not options.except_databases, skip_read_only=options.skip_read_only
+            )
             overwrite = options.overwrite or (bool(planned.other) and _asked(planned.other))
             restoring.restore(found, planned, under, overwrite)
     except BackupError as error:
@@ -98,6 +102,8 @@ def _restore(options: argparse.Namespace) -> int:
             [f"{error}. Nothing was changed." if "Only a part" not in str(error) else str(error)]
         ) from error
     _say(f"{len(planned.write)} restored, {len(planned.same)} were there as they are in the backup.")
+    for kept, target in planned.read_only:
+        _say(f"Not restored, since it is on a read-only file system: {target} ({kept.what}).")
     workshops = any(kept.what == WORKSHOPS for kept in manifest.stores)
     services = "the link, the workshops service, the hub" if workshops else "the link, the hub"
     _say(f"Next: factorygate check, then start {services} and the proxy.")
