@@ -14,6 +14,7 @@ from workshops.config import WorkshopsConfig
 from workshops.projects import table as projects
 from workshops.projects.pools import PoolsFile
 from workshops.projects.table import TableFile
+from workshops.projects.table_size import LEFT_OUT
 from workshops.seats.runner import SeatRunner
 from workshops.seats.waves import Rate, warm_time
 from workshops.service import stepped
@@ -92,15 +93,19 @@ class Clockwork:
             members = await self._store.members([one.slug for one in live])
         rehearsals = {} if self._rehearsals is None else await self._rehearsals()
         pools = self._pools.pools()
-        table = projects.table_of(live, members, rehearsals)
+        table = await asyncio.to_thread(projects.table_of, live, members, rehearsals)
         if await asyncio.to_thread(self._file.write, table):
             log.info("The table of projects has %d workshops", len(table.projects))
-        wrong = projects.problems(table, pools)
+        wrong, known = projects.problems(table, pools, live), {project.id for project in table.projects}
         for one in live:
             problem = wrong.get(one.project, "")
             if problem != one.problem:
                 await self._store.set_problem(one.slug, problem)
-            if one.state == WorkshopState.APPROVED:
+                if problem == LEFT_OUT:
+                    log.error(
+                        "The workshop %s of %s is left out of the table of projects: %s", one.slug, one.made_by, problem
+                    )
+            if one.state == WorkshopState.APPROVED and one.project in known:
                 await self._step(one, WorkshopEvent.SCHEDULE)
         if self._seats is not None:
             self._seats.attend(live, members)

@@ -63,10 +63,12 @@ class LinkRefused(ProblemError):
 
 
 class LinkMismatch(LinkRefused):
-    """Raised if the link does not know such a request, which happens if it is of another release."""
+    """Raised if the link does not know such a request, which happens if it is of another release. ``said``: its own
+    words."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: str = "") -> None:
         super().__init__(MISMATCH)
+        self.said = said
 
 
 def is_mismatch(error: ProblemError) -> bool:
@@ -81,6 +83,7 @@ class LinkSocket:
 
     def __init__(self, socket: Path | None) -> None:
         self._http: httpx.AsyncClient | None = None
+        self._mismatches: set[tuple[str, str]] = set()  # operations that the link does not understand, as the log says
         if socket is not None:
             limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
             self._http = httpx.AsyncClient(
@@ -134,7 +137,8 @@ class LinkSocket:
         try:
             async with self._client().stream("GET", path, timeout=timeout, headers=_headers()) as response:
                 if response.is_error:
-                    raise _refusal(response, await _bounded(response))
+                    raise self._refused(_operation("GET", path), response, await _bounded(response))
+                self._note(_operation("GET", path), None)
                 async for event in read_events(response.aiter_bytes(), MOST_BYTES):
                     yield event
         except httpx.HTTPError as error:
@@ -161,14 +165,33 @@ class LinkSocket:
                 answer = await _bounded(response)
         except httpx.HTTPError as error:
             raise LinkAway from error
+        operation = _operation(method, path)
         if response.is_error:
-            raise _refusal(response, answer)
+            raise self._refused(operation, response, answer)
         try:
             # a link of a newer release may say more than this service knows
-            return shape.validate_json(answer, extra="ignore") if answer else shape.validate_python(None)
+            found = shape.validate_json(answer, extra="ignore") if answer else shape.validate_python(None)
         except ValidationError as error:
-            log.info("An answer of the link to %s cannot be parsed: %s", path, error)
+            self._note(operation, error)
             raise LinkUnread from error
+        self._note(operation, None)
+        return found
+
+    def _refused(self, operation: tuple[str, str], response: httpx.Response, content: bytes) -> ProblemError:
+        """Return the error for a response with an error status, and note a mismatch."""
+        refusal = _refusal(response, content)
+        if not isinstance(refusal, LinkAway):
+            self._note(operation, refusal if isinstance(refusal, LinkMismatch) else None)
+        return refusal
+
+    def _note(self, operation: tuple[str, str], mismatch: LinkMismatch | ValidationError | None) -> None:
+        """Say in the log that the link does not understand an operation, once until it does again."""
+        if mismatch is None:
+            self._mismatches.discard(operation)
+        elif operation not in self._mismatches:
+            self._mismatches.add(operation)
+            said = mismatch.said if isinstance(mismatch, LinkMismatch) else f"its answer cannot be parsed: {mismatch}"
+            log.info("The link does not understand %s /%s: %s", *operation, said)
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
@@ -183,6 +206,11 @@ class LinkSocket:
 def _headers() -> dict[str, str]:
     current = request_id.current()
     return {request_id.HEADER: current} if current else {}
+
+
+def _operation(method: str, path: str) -> tuple[str, str]:
+    """Return the operation of a request, without the ids in its path."""
+    return method, path.strip("/").partition("/")[0]
 
 
 async def _bounded(response: httpx.Response) -> bytes:
@@ -206,6 +234,5 @@ def _refusal(response: httpx.Response, content: bytes) -> ProblemError:
     # What this service asks for is always valid for a link of its own release, and about something that has a name.
     unknown = response.status_code == 404 and not problem.code
     if unknown or response.status_code in (400, 405):
-        log.info("The link does not understand a request: %s", problem.message)
-        return LinkMismatch()
+        return LinkMismatch(problem.message)
     return LinkRefused(problem)

@@ -13,11 +13,12 @@ from typing import Any, cast
 import asyncssh
 import pytest
 
-from factorylink.api.stream_limits import ApiStreams
+from factorycommon.service.stream_limits import StreamLimits
 from factorylink.config import Access
 from factorylink.config import LocalTransportSettings as Settings
 from factorylink.errors import FactoryError, Unreachable
-from factorylink.problems import ProblemError
+from factorylink.explain import explain
+from factorylink.problems import ProblemError, of_words
 from factorylink.schedulers.command import Command, done
 from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.site.site import Site
@@ -164,7 +165,7 @@ def test_a_rate_limiter_keeps_people_apart() -> None:
 
 
 async def test_a_person_holds_so_many_streams_at_a_time() -> None:
-    streams, end = ApiStreams(most=3), asyncio.Event()
+    streams, end = StreamLimits(3, lambda: of_words("too-many", explain.own("too-many-streams"))), asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
         yield b"data: 1\n\n"

@@ -18,7 +18,7 @@ from factorycommon.models.workshops.rehearsal import (
 )
 from factorycommon.models.workshops.seats import SeatAnswer, SeatBody, SeatPlace, SeatPlaces, SeatsBody
 from tests.unit.workshops_world import BEGIN, TINA, WorkshopsWorld
-from workshops.link import LinkAway
+from workshops.link import LinkAway, LinkMismatch
 from workshops.models.rehearsal import RehearsalBody, RehearsalsView
 from workshops.rehearsal.service import Rehearsals
 
@@ -50,7 +50,7 @@ def at(factory: str = "one", **fields: Any) -> RehearsalPlace:
 class RehearsedLink:
     """A link with one place, that begins each seat once. ``runs``, ``ended`` and ``refused``: the servers or robots
     whose notebook answers, has ended, or is refused; ``refuses``: all are, with this; ``rehearses``: it has read the
-    table of projects; ``budget``: what it tells of the budget."""
+    table of projects; ``budget``: what it tells of the budget; ``older``: it does not know how to begin seats."""
 
     there = True
 
@@ -67,6 +67,7 @@ class RehearsedLink:
         self.budget: dict[str, float] = {}
         self.held: list[dict[str, int]] = []
         self.away = False
+        self.older = False
         self.loses = 0
 
     async def get(self, shape: TypeAdapter[Any], project: str, path: str, seconds: float = 0) -> Any:
@@ -91,6 +92,8 @@ class RehearsedLink:
         if path.endswith("/stop"):
             self.stopped.append(path.split("/")[2])
             return None
+        if self.older:
+            raise LinkMismatch
         assert isinstance(body, SeatsBody)
         self.bodies.append(body)
         answers = [self.answer(seat) for seat in body.seats]

@@ -330,6 +330,24 @@ async def test_a_guest_comes_back_by_mail(hub: HubProcess, world: JoiningWorld) 
     assert await visitor.name() == name
 
 
+async def test_a_guest_comes_back_although_a_stranger_has_used_up_the_mails(
+    hub: HubProcess, world: JoiningWorld
+) -> None:
+    mail = "wanted@example.org"
+    guest = await joins(hub, world, mail)
+    name = await guest.name()
+    await guest.open("/hub/logout")
+    for _ in range(6):
+        stranger = await Visitor(hub).open("/hub/join")  # at the same network address
+        await stranger.send("mail", mail=mail)
+    digits = await world.digits(mail)
+    await guest.open("/hub/join")
+    await guest.send("mail", mail=mail)
+    assert await world.digits(mail) != digits
+    await guest.send("digits", digits=await world.digits(mail))
+    assert await guest.name() == name
+
+
 @pytest.mark.parametrize("next_url", ["//evil.example", "https://evil.example", "/\\evil.example"])
 async def test_the_way_back_leads_nowhere_else(hub: HubProcess, world: JoiningWorld, next_url: str) -> None:
     mail = f"next{abs(hash(next_url)) % 10**6}@example.org"

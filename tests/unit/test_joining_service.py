@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import pytest
 import pytest_asyncio
 from babel import Locale
 from babel.dates import format_date
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -38,11 +39,13 @@ from tests.support.smtp import sink
 from tests.unit.joining_world import BROWSER, CODE, JoiningWorld
 from tests.unit.serving import serving
 from workshops.joining import languages, mailer, one_time, people_list, views
+from workshops.joining.mail_limits import network_of
 from workshops.states import WorkshopState
 from workshops.store import joining_tables as tables
 from workshops.store import schema
 
-ADDRESS = "192.0.2.1"
+ADDRESS, STRANGER = "192.0.2.1", "203.0.113.9"
+OTHER_CODE = "DDDD-DDDD-DDDD"
 
 
 async def test_a_hub_understands_a_service_of_a_newer_release(tmp_path: Path) -> None:
@@ -58,6 +61,22 @@ async def test_a_hub_understands_a_service_of_a_newer_release(tmp_path: Path) ->
         body = ReturnBody(mail="ada@example.org", browser=BROWSER, address=ADDRESS)
         assert await client.begin_return(body) == "t" * 43
     await client.close()
+
+
+async def test_a_service_of_an_older_release_understands_a_hub(tmp_path: Path) -> None:
+    """It does not know what only some requests say."""
+    app, asked = FastAPI(), dict[str, Any]()
+
+    @app.post("/joining/return")
+    async def older(request: Request) -> dict[str, Any]:
+        asked.update(await request.json())
+        return {"ticket": "t" * 43}
+
+    client = JoiningClient(tmp_path / "w.sock")
+    async with serving(app, tmp_path / "w.sock"):
+        await client.begin_return(ReturnBody(mail="ada@example.org", browser=BROWSER, address=ADDRESS))
+    await client.close()
+    assert asked == {"mail": "ada@example.org", "browser": BROWSER, "address": ADDRESS}
 
 
 @pytest_asyncio.fixture
@@ -421,6 +440,77 @@ async def test_addresses_cannot_be_probed(world: JoiningWorld) -> None:
         answers.add(tuple(said))
     assert len(answers) == 1
     assert {one["To"] for one in (await world.mails())[before:]} == {"in@example.org", "new@example.org"}
+
+
+async def asks(world: JoiningWorld, mail: str, address: str = STRANGER, guest: str | None = None) -> bool:
+    """Ask for a code to log in again; return whether a mail was sent."""
+    before = len(await world.mails())
+    await world.joining.begin_return(ReturnBody(mail=mail, browser=BROWSER, address=address, guest=guest))
+    return len(await world.mails()) > before
+
+
+async def test_a_stranger_uses_up_no_mails_of_a_guest(world: JoiningWorld) -> None:
+    await world.workshop()
+    await world.workshop("second", OTHER_CODE)
+    mail = "ada@example.org"
+    name = (await guest(world, mail)).membership.person
+    assert [await asks(world, mail) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert await asks(world, mail, ADDRESS)  # the guest, in a new browser
+    for number in range(2, 9):
+        for _ in range(5):
+            await asks(world, mail, f"198.51.100.{number}")
+    assert not await asks(world, mail, ADDRESS)  # from there, the person would get very many mails
+    assert await asks(world, mail, ADDRESS, name)  # in a browser in which they have logged in before
+    assert not await asks(world, mail, STRANGER, (await guest(world, "ben@example.org")).membership.person)
+    again = await ticket(world, "second", OTHER_CODE)
+    await world.joining.send_digits(ProofBody(ticket=again, mail=mail))
+    digits = await world.digits(mail)
+    assert (await world.joining.join(JoinBody(ticket=again, digits=digits, name="Ada"))).membership.person == name
+    world.ahead = timedelta(hours=1, seconds=1)
+    assert await asks(world, mail)
+
+
+async def test_nobody_gets_very_many_mails_whoever_asks_for_them(world: JoiningWorld) -> None:
+    await world.workshop()
+    mail = "ada@example.org"
+    name = (await guest(world, mail)).membership.person
+    for number in range(12):
+        address = f"198.51.100.{number}"
+        for _ in range(6):
+            await asks(world, mail, address)
+            await asks(world, mail, address, name)
+            body = JoinCodeBody(slug="gpu-day", code=CODE, browser=BROWSER, address=address)
+            mine = (await world.joining.check_code(body)).ticket
+            await world.joining.send_digits(ProofBody(ticket=mine, mail=mail))
+    sent = [one for one in await world.mails() if re.match(r"\d{8}\b", one["Subject"])]
+    assert len(sent) == 15 + 15 + 5
+
+
+async def test_a_code_that_a_stranger_asks_for_voids_none_of_the_guest_s(world: JoiningWorld) -> None:
+    await world.workshop()
+    mail = "ada@example.org"
+    await guest(world, mail)
+    mine = (await world.joining.begin_return(ReturnBody(mail=mail, browser=BROWSER, address=ADDRESS))).ticket
+    digits = await world.digits(mail)
+    assert await asks(world, mail)
+    view = await world.joining.finish_return(ReturnedBody(ticket=mine, digits=digits))
+    assert view.person.startswith("guest.ada.")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8::1", "2001:db8::2:3", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("", "no address", False),
+    ],
+)
+def test_addresses_of_one_client_network_count_together(first: str, second: str, same: bool) -> None:
+    assert (network_of(first) == network_of(second)) is same
 
 
 async def test_mails_for_one_workshop_are_limited(tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from factorycommon.material.archive import unpack
+from tests.support.door import alive, until
 from workshops.material import git
 from workshops.material.fetcher import MaterialFetcher
 from workshops.material.fetching import fetched, meaning_of, token_for
@@ -350,6 +353,32 @@ async def test_the_process_fetches_and_its_answer_is_parsed(tmp_path: Path) -> N
     fetcher = MaterialFetcher(tmp_path / "material", MaterialSettings())
     result = await fetcher.fetch(MaterialBody(repository="https://localhost/a.git", commit="0" * 40))
     assert "not of the public internet" in result.problem
+
+
+async def test_a_fetch_that_is_cancelled_while_its_process_starts_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, start = tmp_path / "pid", subprocess.Popen
+    python = tmp_path / "python"  # a process that has started another one, as the fetching one starts git
+    python.write_text(f"#!/bin/sh\nsleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; wait\n")
+    python.chmod(0o755)
+
+    def cancelled(*argv: Any, **values: Any) -> subprocess.Popen[bytes]:
+        process = start(*argv, **values)
+        while not pid.exists():
+            time.sleep(0.02)
+        running.cancel()
+        return process
+
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr("subprocess.Popen", cancelled)
+    fetcher = MaterialFetcher(tmp_path / "material", MaterialSettings())
+    body = MaterialBody(repository="https://localhost/a.git", commit="0" * 40)
+    running = asyncio.create_task(fetcher.fetch(body))
+    await asyncio.wait({running}, timeout=120)
+    assert running.cancelled()
+    child = int(pid.read_text())
+    await until(lambda: not alive(child))
 
 
 def test_the_process_fetches_by_itself(tmp_path: Path, repository: Repository) -> None:

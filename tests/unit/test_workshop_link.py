@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import stat
@@ -262,6 +263,37 @@ async def test_a_link_of_another_release_is_named_as_such(tmp_path: Path) -> Non
         with pytest.raises(LinkUnread, match="update the link"):
             await link.get(TypeAdapter(SeatPlaces), MINE, "/seats")
     await link.close()
+
+
+async def test_what_the_link_does_not_understand_is_in_the_log_once_until_it_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, answers = FastAPI(), dict[str, Response]()
+
+    @app.get("/projects/{project}/seats")
+    async def seats() -> Response:
+        return answers["next"]
+
+    async def asked() -> None:
+        with contextlib.suppress(LinkMismatch, LinkUnread):
+            await link.get(NOTHING, MINE, "/seats")
+
+    caplog.set_level(logging.INFO, "workshops")
+    link = LinkSocket(tmp_path / "l.sock")
+    async with serving(app, tmp_path / "l.sock"):
+        for content, status in ((b'{"kind": "gone", "message": "Not Found"}', 404), (b'{"new": 1}', 200)):
+            answers["next"] = Response(content, status)
+            for _ in range(3):
+                await asked()
+            answers["next"] = Response(b"")
+            await asked()
+            answers["next"] = Response(content, status)
+            await asked()
+            answers["next"] = Response(b"")
+            await asked()
+    await link.close()
+    assert caplog.text.count("does not understand GET /seats: Not Found") == 2
+    assert caplog.text.count("does not understand GET /seats: its answer cannot be parsed") == 2
 
 
 async def test_what_the_link_does_not_know_is_no_matter_of_its_release(http: httpx.AsyncClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -463,6 +464,28 @@ async def test_it_ends_also_if_the_link_stays_away(stage: Stage) -> None:
     assert (await stage.rehearsals.view(TINA, stage.slug)).running
     done = await stage.look(minutes=2)
     assert (done.running, done.colour, done.checked) == (False, "red", False)
+
+
+async def test_a_link_of_an_older_release_is_in_the_log_once_until_it_is_updated(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    await stage.begin()
+    caplog.set_level(logging.INFO, "workshops")
+    for _ in range(2):
+        caplog.clear()
+        stage.link.older = True
+        for _ in range(3):
+            await stage.look(seconds=2)
+        assert caplog.text.count("different releases") == 1
+        stage.link.older = False
+        await stage.look(seconds=2)
+        await stage.look(seconds=2)
+        assert caplog.text.count("is in order again") == 1
+    stage.link.older = True
+    await stage.look(seconds=2)
+    stage.link.older = False
+    assert not (await stage.look(minutes=30)).running
+    assert not stage.rehearsals._troubles
 
 
 async def test_what_no_seat_could_begin_without_is_red_at_once(stage: Stage) -> None:

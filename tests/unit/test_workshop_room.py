@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI, Response
 from hypothesis import given
@@ -22,10 +24,13 @@ from factorygate.session.messages import read_message
 from tests.unit.room_world import NOW, PATIENCE, RoomWorld, comes, room_world, session
 from tests.unit.serving import serving
 from tests.unit.workshops_world import OPERATOR, OTTO, PAUL, TINA, WorkshopsWorld, workshops_world
+from workshops.api.hub import hub_app
 from workshops.link import MISMATCH, LinkSocket
 from workshops.models.bodies import Role
+from workshops.models.callers import WorkshopCaller
 from workshops.models.room import BroadcastBody, RoomChange, RoomView
 from workshops.room import broadcasts
+from workshops.room import service as room_service
 from workshops.room.seats import changes, room_of
 from workshops.room.sessions import SessionCopy
 from workshops.states import WorkshopState
@@ -184,6 +189,42 @@ async def test_each_role_may_do_its_own(tmp_path: Path, role: Role | None, may: 
             assert (ADA in room.model_dump_json()) is (role != "observer")
             assert room.trouble is not None
         assert (await world.room.view(OPERATOR, slug)).seats[0].person == ADA
+
+
+async def test_a_person_opens_as_many_rooms_as_they_may_and_no_more_also_all_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_service, "MOST_STREAMS", 3)
+    async with workshops_world(tmp_path) as world, AsyncExitStack() as open_:
+        slug = (await world.scheduled()).slug
+        together, view = asyncio.Barrier(5), world.room.view
+
+        async def at_once(caller: WorkshopCaller, slug: str) -> RoomView:
+            found = await view(caller, slug)
+            await together.wait()  # all requests are as far as this before one of them goes on
+            return found
+
+        app = hub_app(world.workshops, world.joining, world.of_hub)
+        http = await open_.enter_async_context(httpx.AsyncClient(timeout=PATIENCE))
+        url = await open_.enter_async_context(serving(app))
+
+        async def opens() -> httpx.Response:
+            request = http.build_request("GET", f"{url}/workshops/{slug}/room/events", params={"as": "tina"})
+            return await http.send(request, stream=True)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(world.room, "view", at_once)
+            answers = await asyncio.gather(*(opens() for _ in range(5)))
+        taken = [one for one in answers if one.status_code == 200]
+        assert sorted(one.status_code for one in answers) == [200, 200, 200, 429, 429]
+        assert (await opens()).status_code == 429
+        await taken[0].aclose()
+        await comes(lambda: not world.room.streams.full("tina"))
+        taken.append(await opens())
+        assert taken[-1].status_code == 200
+        world.room.close()
+        for one in (*answers, taken[-1]):
+            await one.aclose()
 
 
 # --- with a link

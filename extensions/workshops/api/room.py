@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 
 from factorycommon.models.workshops import MOST_SEATS
-from factorycommon.service.http import EventStream, events, says, tells
+from factorycommon.service.http import EventStream, says, tells
 from workshops.api.routes import Slugged
 from workshops.models.callers import WorkshopCaller
 from workshops.models.room import BroadcastBody, BroadcastView, RoomView
@@ -34,7 +34,7 @@ def room_router(room: Room, who: Callable[..., Any]) -> APIRouter:
     )
     async def room_events(slug: Slugged, caller: WorkshopCaller = caller_of) -> EventStream:
         """Stream the room: first all of it, then the seats that change, at most two events a second."""
-        return events(await room.stream(caller, slug))
+        return room.streams.events(caller.person, await room.stream(caller, slug))
 
     @routes.post("/workshops/{slug}/broadcast", responses=some | says(429))
     async def broadcast(slug: Slugged, body: BroadcastBody, caller: WorkshopCaller = caller_of) -> BroadcastView:

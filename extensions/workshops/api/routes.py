@@ -57,7 +57,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
         """Return what you may do here."""
         return workshops.access(caller)
 
-    @routes.get("/pools", responses=denied)
+    @routes.get("/pools", responses=one)
     async def pools(workshop: WorkshopSlug | None = None, caller: WorkshopCaller = caller_of) -> list[PoolView]:
         """List what a trainer may choose for the places of a new workshop, or who may change a workshop for its places
         (``workshop``)."""

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from factorycommon.models import GUEST
-from workshops.joining import one_time, seats
+from workshops.joining import mail_limits, one_time, seats
 from workshops.joining.seats import Waiting
 from workshops.models.bodies import Role
 from workshops.store import joining_tables as tables
@@ -37,6 +37,7 @@ class TicketRow:
     digits: str | None = None
     sent: datetime | None = None
     wrong: int = 0
+    requester: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,12 @@ def set_digits(db: Connection, digest: str, mail: str, typed: str, digits: str, 
     db.execute(update(tables.tickets).where(tables.tickets.c.digest == digest).values(values))
 
 
-def void_digits(db: Connection, mail: str) -> None:
-    """Make all one-time codes for a mail address void."""
+def void_digits(db: Connection, mail: str, requester: str) -> None:
+    """Make all one-time codes for a mail address void that the same requester got."""
     table = tables.tickets
-    db.execute(update(table).where(table.c.mail == mail).values(wrong=one_time.ATTEMPTS))
+    db.execute(
+        update(table).where(table.c.mail == mail, table.c.requester == requester).values(wrong=one_time.ATTEMPTS)
+    )
 
 
 def count_wrong(db: Connection, digest: str) -> None:
@@ -118,18 +121,28 @@ def drop_ticket(db: Connection, digest: str) -> None:
     db.execute(delete(tables.tickets).where(tables.tickets.c.digest == digest))
 
 
-def sent_in_hour(db: Connection, address: str, workshop: str | None, now: datetime) -> tuple[int, int]:
-    """Return how many one-time codes were sent within the hour: to an address, and for a workshop."""
+def sent_to_address(db: Connection, address: str, requester: str, now: datetime) -> tuple[int, int]:
+    """Return how many one-time codes were sent to an address within the hour: for a requester, and for all of
+    that kind."""
     table = tables.sent_mails
     db.execute(delete(table).where(table.c.at < now - _HOUR))
-    to_address = db.execute(select(func.count()).where(table.c.address == address)).scalar_one()
-    for_workshop = db.execute(select(func.count()).where(table.c.workshop == workshop)).scalar_one()
-    return to_address, for_workshop if workshop is not None else 0
+    to_address = select(func.count()).where(table.c.address == address)
+    kind = mail_limits.prefix(requester)
+    for_requester = db.execute(to_address.where(table.c.requester == requester)).scalar_one()
+    return for_requester, db.execute(to_address.where(table.c.requester.startswith(kind, autoescape=True))).scalar_one()
 
 
-def note_sent(db: Connection, address: str, workshop: str | None, now: datetime) -> None:
+def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
+    """Return how many one-time codes were sent for a workshop within the hour."""
+    table = tables.sent_mails
+    return int(
+        db.execute(select(func.count()).where(table.c.workshop == workshop, table.c.at >= now - _HOUR)).scalar_one()
+    )
+
+
+def note_sent(db: Connection, address: str, requester: str, workshop: str | None, now: datetime) -> None:
     """Count a one-time code that is sent."""
-    db.execute(insert(tables.sent_mails).values(address=address, workshop=workshop, at=now))
+    db.execute(insert(tables.sent_mails).values(address=address, requester=requester, workshop=workshop, at=now))
 
 
 # --- guests and invitations

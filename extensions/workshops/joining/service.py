@@ -40,7 +40,7 @@ from factorycommon.models.joining import (
 )
 from factorycommon.models.plain import plain_text
 from factorycommon.service.problems import ProblemError, conflict, gone, invalid
-from workshops.joining import codes, one_time, people_list, rows, seats, views
+from workshops.joining import codes, mail_limits, one_time, people_list, rows, seats, views
 from workshops.joining.guess_limits import GuessLimits
 from workshops.joining.languages import language_of
 from workshops.joining.letters import Letters
@@ -127,7 +127,8 @@ class Joining:
         if (fault := codes.fault(code, self._now())) is not None:
             raise _forbidden(_CODE_FAULTS[fault], "code", N_("Ask the people who run the workshop for a new code."))
         ticket = secrets.token_urlsafe(32)
-        row = TicketRow(_digest(ticket), workshop.slug, code.id, self._now())
+        requester = mail_limits.requester_of(self._secret, "code", body.address)
+        row = TicketRow(_digest(ticket), workshop.slug, code.id, self._now(), requester=requester)
         await self._store.transact(lambda db: rows.add_ticket(db, row, self._oldest))
         return views.ticket(ticket, row, workshop)
 
@@ -170,37 +171,41 @@ class Joining:
             member = None if guest is None else _of(rows.members(db, workshop.slug), guest.name)
             return member is None or member.state != "banned"
 
-        await self._send(row.digest, mail, body, workshop, may)
+        await self._send(row, mail, body, workshop, may)
 
     async def _send(
         self,
-        ticket: str,
+        ticket: TicketRow,
         mail: str,
         body: ProofBody | ReturnBody,
         workshop: WorkshopRecord | None,
         may: Callable[[Connection], bool],
     ) -> None:
-        """Make a new one-time code for a ticket (its digest); send it if the address ``may`` have one and has not got
-        too many. If no mail is sent, the code is one that nobody knows."""
+        """Make a new one-time code for a ticket; send it if the address ``may`` have one and whoever asks has not had
+        too many sent there. If no mail is sent, the code is one that nobody knows."""
         digits = one_time.new_digits()
-        hashed = one_time.digest(self._secret, ticket, mail, digits)
+        hashed = one_time.digest(self._secret, ticket.digest, mail, digits)
+        # a ticket without a requester is of the release before this one
+        requester = ticket.requester or mail_limits.requester_of(self._secret, "address", "")
         address = hmac.new(self._secret, f"mail\0{mail}".encode(), hashlib.sha256).hexdigest()
         slug, now = None if workshop is None else workshop.slug, self._now()
 
         def work(db: Connection) -> bool:
             allowed = may(db)
-            to_address, for_workshop = rows.sent_in_hour(db, address, slug, now)
-            if for_workshop >= self._settings.workshop_mails:
+            if slug is not None and rows.sent_for_workshop(db, slug, now) >= self._settings.workshop_mails:
                 raise ProblemError(Problem(kind="too-many", message=_MANY_MAILS, do=_ASK_TRAINER, field="mail"))
-            if to_address >= self._settings.address_mails:
-                present = rows.ticket(db, ticket, self._oldest)
+            most = self._settings.address_mails
+            for_requester, of_kind = rows.sent_to_address(db, address, requester, now)
+            if for_requester >= most or of_kind >= mail_limits.NETWORKS * most:
+                present = rows.ticket(db, ticket.digest, self._oldest)
                 if present is not None and present.mail == mail:
                     return False  # its last code stays valid
                 allowed = False
+            else:
+                rows.note_sent(db, address, requester, slug, now)
             if allowed:
-                rows.void_digits(db, mail)
-            rows.note_sent(db, address, slug, now)
-            rows.set_digits(db, ticket, mail, body.mail.strip(), hashed, now)
+                rows.void_digits(db, mail, requester)
+            rows.set_digits(db, ticket.digest, mail, body.mail.strip(), hashed, now)
             return allowed
 
         if await self._store.transact(work):
@@ -433,9 +438,17 @@ class Joining:
         """Return a ticket; send a one-time code if a guest has this mail address. Raises ProblemError."""
         mail = self._mail(body.mail)
         ticket = secrets.token_urlsafe(32)
-        row = TicketRow(_digest(ticket), None, None, self._now())
-        await self._store.transact(lambda db: rows.add_ticket(db, row, self._oldest))
-        await self._send(row.digest, mail, body, None, lambda db: rows.guest_of_mail(db, mail) is not None)
+
+        def work(db: Connection) -> TicketRow:
+            known = None if body.guest is None else rows.guest_of_name(db, body.guest)
+            own = known is not None and known.mail == mail
+            requester = mail_limits.requester_of(self._secret, "browser" if own else "address", body.address)
+            row = TicketRow(_digest(ticket), None, None, self._now(), requester=requester)
+            rows.add_ticket(db, row, self._oldest)
+            return row
+
+        row = await self._store.transact(work)
+        await self._send(row, mail, body, None, lambda db: rows.guest_of_mail(db, mail) is not None)
         return TicketOnly(ticket=ticket)
 
     async def finish_return(self, body: ReturnedBody) -> GuestView:

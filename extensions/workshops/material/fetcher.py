@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from factorycommon.messages import Message
+from factorycommon.process_groups import started
 from workshops.models.bodies import MaterialBody
 from workshops.models.material import FetchRequest, FetchResult, MaterialSettings
 
@@ -76,7 +77,7 @@ class MaterialFetcher:
                 path.unlink(missing_ok=True)
 
     async def _run(self, request: FetchRequest) -> bytes:
-        process = await asyncio.create_subprocess_exec(
+        creation = asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "workshops.material"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -84,6 +85,7 @@ class MaterialFetcher:
             limit=_MOST_ANSWER,
             start_new_session=True,
         )
+        process = await started(creation)
         try:
             async with asyncio.timeout(request.settings.seconds + _MORE_SECONDS):
                 answer, _ = await process.communicate(request.model_dump_json().encode())

@@ -16,8 +16,8 @@ class JoiningSettings(Model):
 
     ``sender``: the mail address from which mails come; ``smtp``: the server that takes them; ``folder``: for a demo or
     a test, a folder into which mails are written instead. Limits for one hour: ``address_mails`` one-time codes to one
-    address, ``workshop_mails`` for one workshop. ``ticket_minutes``: how long a person may take to join after a right
-    code."""
+    address for a client network that asks for them (``joining/mail_limits.py`` has the whole rule), ``workshop_mails``
+    for one workshop. ``ticket_minutes``: how long a person may take to join after a right code."""
 
     sender: str = Field(default="", max_length=254)
     smtp: SmtpServer | None = None

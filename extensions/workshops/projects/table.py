@@ -21,7 +21,8 @@ from factorycommon.models.workshops import (
     WorkshopProjectPlace,
     WorkshopProjects,
 )
-from workshops.states import IN_TABLE, WorkshopState
+from workshops.projects.table_size import LEFT_OUT, ProjectSize, left_out
+from workshops.states import IN_TABLE, WARM_STATES, WorkshopState
 from workshops.store.schema import MembershipRecord, WorkshopRecord
 
 MODE = 0o640  # the link may be another account of the same group
@@ -80,20 +81,34 @@ def table_of(
     members: Mapping[str, Iterable[MembershipRecord]],
     rehearsals: Mapping[str, RehearsalWindow] = MappingProxyType({}),
 ) -> WorkshopProjects:
-    """Return the table: the projects of all workshops that are approved and not over, in a fixed order.
+    """Return the table: the projects of all workshops that are approved and not over, in a fixed order, as far as the
+    link reads them (``table_size``).
 
     ``rehearsals``: those that go on, by workshop."""
-    there = [one for one in workshops if one.state in IN_TABLE or one.state == WorkshopState.APPROVED]
-    made = (
-        project_of(one, members.get(one.slug, ()), rehearsals.get(one.slug))
-        for one in sorted(there, key=lambda one: one.slug)
+    there = sorted((one for one in workshops if _belongs(one)), key=lambda one: one.slug)
+    made = [project_of(one, members.get(one.slug, ()), rehearsals.get(one.slug)) for one in there]
+    sizes = (
+        ProjectSize(project.id, one.made_by, size_of(project), one.state in (*WARM_STATES, WorkshopState.CLOSING))
+        for one, project in zip(there, made, strict=True)
     )
-    return WorkshopProjects(projects=tuple(made))
+    gone = left_out(sizes)
+    return WorkshopProjects(projects=tuple(project for project in made if project.id not in gone))
 
 
-def problems(table: WorkshopProjects, pools: WorkshopPools) -> dict[str, str]:
-    """Return by project what its pools do not allow; "" for nothing."""
-    return {project.id: "; ".join(project.project(pools)[1]) for project in table.projects}
+def size_of(project: WorkshopProject) -> int:
+    """Return how many bytes of the table's file a project needs, and no less."""
+    return len(_content(WorkshopProjects(projects=(project,))))
+
+
+def problems(table: WorkshopProjects, pools: WorkshopPools, workshops: Iterable[WorkshopRecord]) -> dict[str, str]:
+    """Return by project what its pools do not allow, or that it is left out of the table; "" for nothing."""
+    found = {project.id: "; ".join(project.project(pools)[1]) for project in table.projects}
+    return {one.project: LEFT_OUT for one in workshops if _belongs(one)} | found
+
+
+def _belongs(workshop: WorkshopRecord) -> bool:
+    """Return whether a workshop belongs into the table."""
+    return workshop.state in IN_TABLE or workshop.state == WorkshopState.APPROVED
 
 
 class TableFile:
@@ -104,8 +119,7 @@ class TableFile:
 
     def write(self, table: WorkshopProjects) -> bool:
         """Replace the file, unless it has this content already; return whether it was replaced. Raises OSError."""
-        # without keys that are not set: a link of an older release reads the table as long as nobody rehearses
-        content = table.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
+        content = _content(table)
         with contextlib.suppress(OSError):
             if self._path.read_bytes() == content:
                 return False
@@ -120,6 +134,12 @@ class TableFile:
         fresh.replace(self._path)
         _sync(self._path.parent)
         return True
+
+
+def _content(table: WorkshopProjects) -> bytes:
+    """Return the file's content, without keys that are not set: a link of an older release reads the table as long as
+    nobody rehearses."""
+    return table.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
 
 
 def _sync(folder: Path) -> None:

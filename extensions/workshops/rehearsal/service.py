@@ -94,6 +94,7 @@ class Rehearsals:
         self._changed = changed
         self._material_of = material_of
         self._woken = asyncio.Event()
+        self._troubles: dict[str, str] = {}  # why rehearsals do not go on, as the log has it, by workshop
 
     # --- what people ask for
 
@@ -195,7 +196,9 @@ class Rehearsals:
     async def look(self) -> bool:
         """Ask the link about the seats of rehearsals that go on, and end those that are over. Return whether one goes
         on. Raises StoreError."""
-        for row in await self._store.transact(rows.running):
+        found = await self._store.transact(rows.running)
+        self._troubles = {slug: why for slug, why in self._troubles.items() if slug in {one.workshop for one in found}}
+        for row in found:
             workshop = await self._store.get(row.workshop)
             place = None
             if workshop is not None:
@@ -208,8 +211,20 @@ class Rehearsals:
             try:
                 await self._follow(workshop, place, row)
             except ProblemError as error:
-                log.warning("The rehearsal of %s is looked at again: %s", row.workshop, error.problem.message)
+                self._say(row.workshop, error.problem.message)
+            else:
+                self._say(row.workshop, None)
         return bool(await self._store.transact(rows.running))
+
+    def _say(self, slug: str, trouble: str | None) -> None:
+        """Say in the log why a rehearsal does not go on, or that nothing hinders it any more; once for each change."""
+        before = self._troubles.pop(slug, None)
+        if trouble is not None:
+            self._troubles[slug] = trouble
+            if trouble != before:
+                log.warning("The rehearsal of %s does not go on now: %s", slug, trouble)
+        elif before is not None:
+            log.info("The rehearsal of %s is in order again", slug)
 
     async def _follow(self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow) -> None:
         """Take one step of a rehearsal. Raises ProblemError, StoreError."""

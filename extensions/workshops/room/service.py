@@ -13,6 +13,7 @@ from factorycommon.messages import Message
 from factorycommon.models import SessionState
 from factorycommon.models.workshops import PREFIX
 from factorycommon.service.problems import ProblemError, conflict, gone, too_many
+from factorycommon.service.stream_limits import StreamLimits
 from workshops import permissions
 from workshops.helping.asks import SessionAsks
 from workshops.helping.service import Helping
@@ -36,15 +37,15 @@ MOST_STREAMS = 20  # of one person
 FORGET_SECONDS = 600.0
 HEARTBEAT_SECONDS = 15.0  # without a change, after which a stream shows that it is alive
 NO_LINK = Message("room-no-link", "This gateway’s service for workshops has no way to the sessions.")
+MANY_STREAMS = Message("room-streams", "You have as many rooms open as one person may have.")
 AWAY = Message("room-link-away", "The gateway’s link does not answer just now, so this may be old. Sessions go on.")
 
 
 class _Follower:
     """One stream of a room."""
 
-    def __init__(self, project: str, person: str) -> None:
+    def __init__(self, project: str) -> None:
         self.project = project
-        self.person = person
         self.woken = asyncio.Event()
 
 
@@ -52,7 +53,7 @@ class Room:
     """The rooms of all workshops. Start ``run``. ``now``: the clock; ``acts_of``: a function that returns what is being
     done to a workshop's seats, by person; ``give_up``: one that ends this, and the begin of a seat, for one person, and
     returns whether there was something to end; ``trouble_of``: one that returns why no seats begin; ``steps_of``: one
-    that returns the steps of its material."""
+    that returns the steps of its material; ``streams``: the open streams of each person."""
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
         self._workshops = workshops
@@ -66,6 +67,7 @@ class Room:
         self.give_up: Callable[[WorkshopRecord, str], Awaitable[bool]] = _nothing
         self.trouble_of: Callable[[str], Message | None] = lambda _slug: None
         self.steps_of: Callable[[str], Sequence[KnownStep]] = lambda _slug: ()
+        self.streams = StreamLimits(MOST_STREAMS, lambda: too_many(MANY_STREAMS))
         self._followers: set[_Follower] = set()
         self._closed = False
         self.sessions.on_change.append(self._changed)
@@ -119,8 +121,6 @@ class Room:
         The stream ends when the caller may not see the room any more. Raises ProblemError, StoreError.
         """
         first = await self.view(caller, slug)
-        if sum(one.person == caller.person for one in self._followers) >= MOST_STREAMS:
-            raise too_many(Message("room-streams", "You have as many rooms open as one person may have."))
         return self._events(caller, slug, first)
 
     async def broadcast(self, caller: WorkshopCaller, slug: str, body: BroadcastBody) -> BroadcastView:
@@ -177,7 +177,7 @@ class Room:
         return None if self.sessions.fresh else AWAY
 
     async def _events(self, caller: WorkshopCaller, slug: str, first: RoomView) -> AsyncIterator[bytes]:
-        follower, before, clock = _Follower(PREFIX + slug, caller.person), first, asyncio.get_running_loop().time
+        follower, before, clock = _Follower(PREFIX + slug), first, asyncio.get_running_loop().time
         self._followers.add(follower)
         try:
             yield _event("room", first.model_dump_json())

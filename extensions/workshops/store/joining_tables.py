@@ -31,7 +31,7 @@ invitations = Table(
 )
 # Walks: people who sent a right code and have not joined yet, and guests who log in again (without workshop and code).
 # ``digest``: the hash of the ticket; ``digits``: that of the one-time code, ``sent``: when it was made, ``wrong``: how
-# many wrong ones were tried; ``typed``: the mail address as the person wrote it.
+# many wrong ones were tried; ``typed``: the mail address as the person wrote it; ``requester``: as in ``mail_limits``.
 tickets = Table(
     "tickets",
     metadata,
@@ -44,8 +44,10 @@ tickets = Table(
     Column("digits", String),
     Column("sent", MomentColumn),
     Column("wrong", Integer, nullable=False),
+    Column("requester", String),
 )
-# One-time codes that were sent within the last hour, for their limits. ``address``: a keyed hash of the mail address.
+# One-time codes that were sent within the last hour, for their limits. ``address``: a keyed hash of the mail address;
+# ``requester``: as in ``mail_limits``.
 sent_mails = Table(
     "sent_mails",
     metadata,
@@ -53,5 +55,6 @@ sent_mails = Table(
     Column("address", String, nullable=False),
     Column("workshop", String),
     Column("at", MomentColumn, nullable=False),
+    Column("requester", String),
     Index("sent_to_an_address", "address", "at"),
 )

@@ -70,12 +70,14 @@ class JoinBody(TicketBody):
 
 class ReturnBody(Secretive):
     """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again.
-    ``language``: of the page, and so of the mail."""
+    ``language``: of the page, and so of the mail; ``address``: the browser's network address; ``guest``: who has logged
+    in from this browser before."""
 
     mail: Typed
     language: LanguageCode | None = None
     browser: BrowserId
     address: NetworkAddress
+    guest: GuestName | None = None
 
 
 class ReturnedBody(TicketBody):

@@ -30,14 +30,16 @@ from factorycommon.models import (
     WorkerLog,
     WorkerName,
 )
+from factorycommon.service.stream_limits import StreamLimits
 from factorylink.api import session_help
 from factorylink.api.auth import Caller, Callers
 from factorylink.api.docs import describe
 from factorylink.api.factory_views import Offers
 from factorylink.api.http import Bounded, EventStream, new_app, says, tells
 from factorylink.api.hub import Limit
-from factorylink.api.stream_limits import ApiStreams
 from factorylink.clusters.service import Clusters
+from factorylink.explain import explain
+from factorylink.problems import of_words
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.help_relay import HelpRelay
 from factorylink.sessions.live_feed import LiveFeed
@@ -48,6 +50,7 @@ _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope a
 
 
 MOST_BYTES = 2**20  # bytes of a request's body: the names of ten thousand workers need less
+MOST_STREAMS = 100  # of one person: each open page, notebook and cluster uses one
 
 
 def user_app(
@@ -71,7 +74,7 @@ def user_app(
 
     describe(app, f"{prefix}/api")
 
-    streams = ApiStreams()
+    streams = StreamLimits(MOST_STREAMS, lambda: of_words("too-many", explain.own("too-many-streams")))
 
     async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> Caller:
         return await callers.of(request.headers)

@@ -20,7 +20,14 @@ from pydantic import ValidationError
 
 from factorycommon.models import Factory, Project, ProjectId, Slug
 from factorycommon.models.rules import TeachingAct
-from factorycommon.models.workshops import PREFIX, WorkshopPool, WorkshopPools, WorkshopProject, WorkshopProjects
+from factorycommon.models.workshops import (
+    MOST_TABLE_BYTES,
+    PREFIX,
+    WorkshopPool,
+    WorkshopPools,
+    WorkshopProject,
+    WorkshopProjects,
+)
 from factorycommon.service.yaml_file import CatalogueError, Places, read_model
 from factorylink.catalogue.prices import gpus_of
 from factorylink.config import Access, WorkshopFiles
@@ -28,7 +35,6 @@ from factorylink.util import clock
 
 log = logging.getLogger("factorylink")
 
-MOST_BYTES = 8 * 2**20  # of the table
 Looks = tuple[int, int, int]  # a file's metadata
 TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 
@@ -232,13 +238,13 @@ def read_table(path: Path) -> WorkshopProjects:
     """Return the contents of a table; none if it is not there. Raises CatalogueError."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MOST_TABLE_BYTES + 1)
     except FileNotFoundError:
         return WorkshopProjects()
     except OSError as error:
         raise CatalogueError([f"{path}: cannot be read: {error}"]) from error
-    if len(content) > MOST_BYTES:
-        raise CatalogueError([f"{path}: has more than {MOST_BYTES // 2**20} MiB"])
+    if len(content) > MOST_TABLE_BYTES:
+        raise CatalogueError([f"{path}: has more than {MOST_TABLE_BYTES // 2**20} MiB"])
     try:
         return WorkshopProjects.model_validate_json(content)
     except ValidationError as error:

@@ -11,13 +11,13 @@ import contextlib
 import logging
 import os
 import pwd
-import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from factorycommon.models.plain import plain_text
+from factorycommon.process_groups import kill_group, started
 from factorylink.config import LocalTransportSettings as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.command import Command
@@ -181,7 +181,7 @@ class LocalTransport:
         self._closed = True
         self._reads.close()
         for process in tuple(self._running):
-            _kill(process)
+            kill_group(process)
 
     async def _identity(self, account: str | None) -> _Identity:
         # The account database may be a network service, so it is never queried in the event loop.
@@ -197,7 +197,7 @@ class LocalTransport:
         process = await _start(argv, identity, env, source, asyncio.subprocess.PIPE)
         self._running.add(process)
         if self._closed:  # the transport was closed in the meantime
-            _kill(process)
+            kill_group(process)
         try:
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                 group.create_task(_feed(process, stdin))
@@ -231,7 +231,7 @@ class _CommandWire(SocketStream):
     def close(self) -> None:
         """Close the stream, and make sure that the command ends."""
         super().close()
-        asyncio.get_running_loop().call_later(KILL_WAIT, _kill, self._process)
+        asyncio.get_running_loop().call_later(KILL_WAIT, kill_group, self._process)
 
 
 async def _start(
@@ -243,27 +243,21 @@ async def _start(
         switch = False
         words = (*_changed_user(identity, env), *argv)
         env = _plain_environment(identity)
-    starting = asyncio.create_task(
-        asyncio.create_subprocess_exec(
-            *words,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=asyncio.subprocess.PIPE,
-            env=env,
-            cwd="/",
-            umask=0o077,
-            start_new_session=True,  # a new process group, so that the whole group can be killed
-            user=identity.uid if switch else None,
-            group=identity.gid if switch else None,
-            extra_groups=identity.groups if switch else None,
-        )
+    creation = asyncio.create_subprocess_exec(
+        *words,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=asyncio.subprocess.PIPE,
+        env=env,
+        cwd="/",
+        umask=0o077,
+        start_new_session=True,  # a new process group, so that the whole group can be killed
+        user=identity.uid if switch else None,
+        group=identity.gid if switch else None,
+        extra_groups=identity.groups if switch else None,
     )
     try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        # asyncio would kill the process alone, and then wait until those that it has started close its pipes.
-        starting.add_done_callback(_kill_unwanted)
-        raise
+        return await started(creation)
     # missing program, missing permission, too many processes, or NUL in an argument
     except (OSError, ValueError) as error:
         raise Unreachable(f"{argv[0]} could not be run: {error}") from error
@@ -327,28 +321,16 @@ async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamRead
             size += len(part)
             parts.append(part)
         if size > cap:
-            _kill(process)
+            kill_group(process)
     return b"".join(parts)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is not None:
         return
-    _kill(process)
+    kill_group(process)
     try:
         async with asyncio.timeout(KILL_WAIT):
             await process.wait()
     except TimeoutError:
         log.warning("process %d does not die", process.pid)
-
-
-def _kill_unwanted(starting: asyncio.Task[asyncio.subprocess.Process]) -> None:
-    """Kill the command that nobody waits for any more."""
-    if not starting.cancelled() and starting.exception() is None:
-        _kill(starting.result())
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:  # not reaped yet, so the process id is still its own
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)

@@ -21,6 +21,8 @@ WorkshopSlug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,4
 WorkshopProjectId = Annotated[str, StringConstraints(pattern=r"^workshop-[a-z0-9][a-z0-9-]{0,47}$")]
 GpuHourLimit = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 MOST_SEATS = 1000  # of one workshop
+MOST_PROJECTS = 10_000  # of the table that the service writes and the link reads
+MOST_TABLE_BYTES = 8 * 2**20
 REHEARSAL = "rehearsal-"  # the names of the servers on which seats of a rehearsal run begin with it
 MOST_REHEARSE = 10  # people of one rehearsal
 LONGEST_REHEARSAL = timedelta(hours=2)
@@ -276,7 +278,7 @@ class WorkshopProject(Model):
 class WorkshopProjects(Model):
     """The contents of the file that the service writes and the link reads."""
 
-    projects: tuple[WorkshopProject, ...] = Field(default=(), max_length=10_000)
+    projects: tuple[WorkshopProject, ...] = Field(default=(), max_length=MOST_PROJECTS)
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -44,6 +44,7 @@ from factoryspawner.server_api import StartsServers
 TICKET = "fg-join-ticket"
 RETURN = "fg-join-return"
 BROWSER = "fg-join-browser"
+GUEST = "fg-join-guest"
 _BROWSER_DAYS = 30
 _PROJECT_SECONDS = 6.0  # the link reads the projects every 5 s
 _LOOK_SECONDS = 0.3
@@ -105,6 +106,11 @@ class _JoiningHandler(PublicHandler):
         self.set_secure_cookie(BROWSER, made, expires_days=_BROWSER_DAYS, **self._cookie_options())
         return made
 
+    def _known_guest(self) -> str | None:
+        """Return the guest who was the last to log in from this browser; None if nobody was."""
+        kept = self.get_secure_cookie(GUEST, max_age_days=_BROWSER_DAYS)
+        return None if kept is None else str(kept.decode("ascii", "replace"))
+
     def _keep(self, name: str, value: str) -> None:
         self.set_cookie(name, value, **self._cookie_options())
 
@@ -138,6 +144,8 @@ class _JoiningHandler(PublicHandler):
             return False
         await self.authenticator.refresh_user(user, self)  # so that each further request is checked, too
         self._jupyterhub_user = user  # who the rest of this request is for
+        # strangers who ask for one-time codes for the guest's address then use up nothing of this browser's
+        self.set_secure_cookie(GUEST, name, expires_days=_BROWSER_DAYS, **self._cookie_options())
         return True
 
     async def _tell_link(self) -> None:
@@ -436,7 +444,11 @@ class ReturnPage(_JoiningHandler):
             await self._show({"mail": _NO_MAIL}, 400)
             return
         body = ReturnBody(
-            mail=self._typed("mail"), browser=self._browser(), address=self._address(), language=self._spoken
+            mail=self._typed("mail"),
+            browser=self._browser(),
+            address=self._address(),
+            language=self._spoken,
+            guest=self._known_guest(),
         )
         try:
             self._keep(RETURN, await self._service.begin_return(body))

@@ -103,7 +103,8 @@ class JoiningClient:
         return _read(answer, await self._ask("POST", f"/joining/{path}", body))
 
     async def _ask(self, method: str, path: str, body: BaseModel | None = None, seconds: float = _SECONDS) -> bytes:
-        content = None if body is None else body.model_dump(mode="json")
+        # without keys that are not set: a service of an older release does not know all of them
+        content = None if body is None else body.model_dump(mode="json", exclude_none=True)
         headers = {request_id.HEADER: current} if (current := request_id.current()) else {}
         try:
             response = await self._http.request(method, path, json=content, headers=headers, timeout=seconds)

@@ -1,4 +1,4 @@
-"""Limits how many event streams a person may hold open at the link.
+"""Limits how many event streams a person may hold open at a process.
 
 Each stream costs a connection and a reader for as long as the person keeps it open.
 """
@@ -6,31 +6,33 @@ Each stream costs a connection and a reader for as long as the person keeps it o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from starlette.types import Receive, Scope, Send
 
-from factorylink.api.http import EventStream, events
-from factorylink.explain import explain
-from factorylink.problems import of_words
-
-MOST = 100  # streams of one person: each open page, notebook and cluster uses one
+from factorycommon.service.http import EventStream, events
+from factorycommon.service.problems import ProblemError
 
 
-class ApiStreams:
-    """Counts the open streams of each person."""
+class StreamLimits:
+    """Counts the open streams of each person. ``refusal``: returns what is raised beyond ``most``."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int, refusal: Callable[[], ProblemError]) -> None:
         self._most = most
+        self._refusal = refusal
         self._open: Counter[str] = Counter()
 
+    def full(self, user: str) -> bool:
+        """Return True if the person has as many open streams as they may have."""
+        return self._open[user] >= self._most
+
     def events(self, user: str, body: AsyncIterator[bytes]) -> EventStream:
-        """Return ``body`` as an event stream of ``user``.
+        """Return ``body`` as an event stream of ``user``, which counts from now on until its response ends.
 
         Raises ProblemError if the person has too many open streams.
         """
-        if self._open[user] >= self._most:
-            raise of_words("too-many", explain.own("too-many-streams"))
+        if self.full(user):
+            raise self._refusal()
         return _Counted(self._open, user, body)
 
 

@@ -1,0 +1,53 @@
+"""Keeps the table of projects as small as the link reads it. Pure.
+
+The link refuses a table of more than ``MOST_TABLE_BYTES`` whole, and then no workshop changes any more. One workshop
+needs at most ``MOST_PROJECT_BYTES``: each of its people has a name of 255 characters at most, and those who run it are
+named up to three times. But nothing limits how many workshops there are, and a trainer may write any names into theirs.
+So what is too much is left out where most is used: of the trainer whose workshops need most, first what does not run
+yet, and of that the largest. With N trainers, whoever needs less than an Nth of the table loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from factorycommon.language import N_
+from factorycommon.models import ProjectId
+from factorycommon.models.workshops import MOST_PROJECTS, MOST_TABLE_BYTES
+
+MOST_PROJECT_BYTES = MOST_TABLE_BYTES // 5
+# What the trainer and the operator are told of a workshop that is left out.
+LEFT_OUT = N_(
+    "The gateway’s link cannot take it over: all workshops together have too many people, and those of its trainer "
+    "the most. Cancel a workshop or remove people with long names, or ask this gateway’s operators."
+)
+
+
+@dataclass(frozen=True)
+class ProjectSize:
+    """What one workshop's project needs. ``trainer``: who made it; ``runs``: its seats run, or may."""
+
+    project: ProjectId
+    trainer: str
+    bytes: int
+    runs: bool
+
+
+def left_out(
+    sizes: Iterable[ProjectSize], most_bytes: int = MOST_TABLE_BYTES, most_projects: int = MOST_PROJECTS
+) -> frozenset[ProjectId]:
+    """Return the projects that a table with no more than this leaves out."""
+    by_trainer, totals, found = defaultdict[str, list[ProjectSize]](list), defaultdict[str, int](int), set[ProjectId]()
+    for one in sorted(sizes, key=lambda one: (not one.runs, one.bytes, one.project)):
+        by_trainer[one.trainer].append(one)
+        totals[one.trainer] += one.bytes
+    total, count = sum(totals.values()), sum(map(len, by_trainer.values()))
+    while total > most_bytes or count > most_projects:
+        trainer = max(totals, key=lambda one: (totals[one], one))
+        gone = by_trainer[trainer].pop()
+        found.add(gone.project)
+        totals[trainer] -= gone.bytes
+        total, count = total - gone.bytes, count - 1
+    return frozenset(found)
