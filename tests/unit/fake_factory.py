@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -383,6 +383,9 @@ class FakeStatus:
     gpu_percent: int | None = None
     memory_bytes: int | None = None
     steps: tuple[int, ...] = ()
+
+    def model_copy(self, update: dict[str, Any]) -> FakeStatus:
+        return replace(self, **update)
 
 
 @dataclass

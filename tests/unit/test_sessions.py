@@ -58,6 +58,7 @@ async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
     world.door_says(phase="waiting")
     assert (await world.until(door_open=True)).environment_sent is False
     await world.sessions.send_environment(ID, {"JUPYTERHUB_API_TOKEN": "secret-token"}, ["jupyterhub-singleuser"])
+    assert (await world.session()).environment_sent  # before the door's next status, so that it is sent once
     world.door_says(phase="up", environment=True)
     session = await world.until(state="running")
     assert session.reachable
