@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,29 @@ async def test_a_caller_that_goes_away_takes_no_other_along(tmp_path: Path) -> N
     await asyncio.sleep(0)
     gone.cancel()
     assert await stays == b"b\n"
+
+
+async def test_slow_commands_of_an_account_follow_one_another_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    took, now, sleep = [0.01, 0.05, 1.0, 0.0], 0.0, asyncio.sleep
+    pauses: list[float] = []
+
+    async def run(*_command: object) -> tuple[bytes, bytes, int]:
+        nonlocal now
+        now += took[len(pauses) - 1]
+        return b"there", b"", 0
+
+    async def paused(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(asyncio, "sleep", paused)
+    reads = GatheredReads(run)
+    for _ in took:
+        assert await reads.read("ada", "/file", 100) == b"there"
+        while reads._rounds:
+            await sleep(0)
+    assert pauses == [0.1, 0.1, 0.25, 0.5]  # each after the command before
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,10 @@ from factorycommon import request_id
 from factorylink.errors import FactoryError, Gone, Unreachable
 from factorylink.transports.base import first_bytes, head
 
-GATHER_SECONDS = 0.1  # from the start of a command until the next one of the account starts
+# Seconds from the start of a command until the next one of the account starts: between these limits, it grows with the
+# time that the account's last command took, so that a busy machine or a far site gets fewer commands with more files.
+GATHER_SECONDS, LONGEST_GATHER = 0.1, 0.5
+SHARE = 0.2  # largest share of time in which one account's commands run
 MOST_FILES = 50  # files of one command; a path has some hundred bytes
 # Seconds. A file may block a command for as long as its account likes. Then the account's files are read alone for a
 # while, so that it blocks no other.
@@ -44,11 +47,12 @@ class GatheredReads:
         self._rounds: dict[str | None, asyncio.Task[None]] = {}
         self._commands: set[asyncio.Task[None]] = set()
         self._alone_until: dict[str | None, float] = {}
+        self._took: dict[str | None, float] = {}  # how long an account's last command took
         self._closed = False
 
     async def read(self, account: str | None, path: str, limit: int) -> bytes:
         """Return the first ``limit`` bytes of a file. The first request starts a command at once; those that follow
-        within ``GATHER_SECONDS`` share the next one. Raises FactoryError."""
+        soon share the next one. Raises FactoryError."""
         if self._closed:
             raise Unreachable("The connection to the site is closed.")
         request = _Request(path, limit, asyncio.get_running_loop().create_future())
@@ -74,7 +78,7 @@ class GatheredReads:
                 if left := [*alike[MOST_FILES:], *(one for one in waiting if one.limit != limit)]:
                     self._waiting[account] += left
                 self._begin(self._one_round(account, alike[:MOST_FILES]))
-                await asyncio.sleep(GATHER_SECONDS)
+                await asyncio.sleep(min(LONGEST_GATHER, max(GATHER_SECONDS, self._took.get(account, 0.0) / SHARE)))
         finally:
             del self._rounds[account]
 
@@ -106,7 +110,7 @@ class GatheredReads:
         most = sum(limit + len(_heading(path)) + 1 for path in paths)
         argv = ("head", "-v", "-c", str(limit), "--", *paths)
         try:
-            return split(paths, *await self._run(account, argv, most, PATIENCE))
+            return split(paths, *await self._timed(account, argv, most, PATIENCE))
         except FactoryError:
             self._alone_until[account] = time.monotonic() + ALONE_SECONDS
             return {}
@@ -116,7 +120,7 @@ class GatheredReads:
         path, limit, _ = requests[0]
         outcome: bytes | Exception
         try:
-            outcome = first_bytes(*await self._run(account, head(path, limit), limit, ALONE_PATIENCE))
+            outcome = first_bytes(*await self._timed(account, head(path, limit), limit, ALONE_PATIENCE))
         except asyncio.CancelledError:
             for request in requests:
                 _set(request, Unreachable("The connection to the site is closed."))
@@ -125,6 +129,16 @@ class GatheredReads:
             outcome = error
         for request in requests:
             _set(request, outcome)
+
+    async def _timed(
+        self, account: str | None, argv: tuple[str, ...], most: int, seconds: float
+    ) -> tuple[bytes, bytes, int]:
+        """Run a command, and keep how long it took for the pause before the account's next one."""
+        began = time.monotonic()
+        try:
+            return await self._run(account, argv, most, seconds)
+        finally:
+            self._took[account] = time.monotonic() - began
 
 
 def split(paths: Sequence[str], stdout: bytes, stderr: bytes, code: int) -> dict[str, bytes | Gone]:
