@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -151,6 +152,21 @@ async def test_a_scheduler_in_clear_text_is_its_owners_own(world: World) -> None
     [path] = [path for path in world.home.files if path.endswith("cluster.json")]
     told = json.loads(world.home.files[path])
     assert (told["address"], told["ca"], told["key"]) == ("tcp://n7:8786", None, None)
+
+
+async def test_an_answer_waits_for_the_scheduler_as_long_as_is_left_since_the_request(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(world)
+    world.scheduler.speaks.clear()
+    moments = itertools.count(step=100.0)  # each look at the clock is 100 s later
+    monkeypatch.setattr(service.clock, "ticks", lambda: next(moments))
+    async with asyncio.timeout(service.ANSWER_SECONDS / 2):
+        cluster = await grow(world, "w-0")
+    assert [worker.job for worker in cluster.workers] == [None]
+    monkeypatch.undo()
+    world.scheduler.speaks.set()
+    await world.comes(lambda: bool(world.scheduler.submitted))
 
 
 async def test_an_answer_that_was_lost_is_settled(world: World) -> None:

@@ -293,6 +293,7 @@ class Clusters:
         The jobs are submitted together or, with ``adopt``, taken over as existing jobs. A batch that is sent twice is
         submitted once.
         """
+        begun = clock.ticks()
         live_cluster = self.own(cluster_id, user)
         record = live_cluster.record
         batch = record.batches.get(batch_id)
@@ -350,7 +351,7 @@ class Clusters:
             raise conflict(Message("batch-existed", "There was another batch of that id."))
         submission = live_cluster.submissions.get(batch_id)
         if submission is not None:
-            await asyncio.wait([submission], timeout=ANSWER_SECONDS)
+            await asyncio.wait([submission], timeout=begun + ANSWER_SECONDS - clock.ticks())
             if submission.done() and (problem := submission.result()) is not None:
                 raise problem
         return live_cluster.show()
