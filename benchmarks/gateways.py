@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -277,16 +278,27 @@ async def peer(bed: Bed, more: Sequence[str] = ()) -> AsyncIterator[Gateway]:
     ]
     (folder / "jupyterhub_config.py").write_text("\n".join(lines) + "\n")
     env = {**_plain_env(), **bed.cluster.env}
-    async with running(folder) as run:
-        await _proxy(bed, run, ports, tokens["proxy-token"])
-        argv = (str(bed.hub_python), "-m", "jupyterhub", "-f", str(folder / "jupyterhub_config.py"))
-        hub_pid = await run("hub", argv, env)
-        async with _client(ports, tokens["admin-token"]) as client:
-            gateway = Gateway("batchspawner", bed, client, f"http://127.0.0.1:{ports.hub}", {})
-            gateway.counted = [hub_pid]
-            await _answers(run, client, "/hub/api/info")
-            await gateway.make_people()
-            yield gateway
+    try:
+        async with running(folder) as run:
+            await _proxy(bed, run, ports, tokens["proxy-token"])
+            argv = (str(bed.hub_python), "-m", "jupyterhub", "-f", str(folder / "jupyterhub_config.py"))
+            hub_pid = await run("hub", argv, env)
+            async with _client(ports, tokens["admin-token"]) as client:
+                gateway = Gateway("batchspawner", bed, client, f"http://127.0.0.1:{ports.hub}", {})
+                gateway.counted = [hub_pid]
+                await _answers(run, client, "/hub/api/info")
+                await gateway.make_people()
+                yield gateway
+    finally:
+        await asyncio.to_thread(_remove_logs, bed.people)
+
+
+def _remove_logs(people: Sequence[str]) -> None:
+    """Remove the log that batchspawner's script writes into a person's home for each job: JupyterLab lists a home, and
+    a later measurement of its first cell would take longer with hundreds of them."""
+    for person in people:
+        for file in Path(f"~{person}").expanduser().glob("jupyterhub_slurmspawner_*.log"):
+            file.unlink(missing_ok=True)
 
 
 def _python_env() -> dict[str, str]:
