@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-HIGHEST = {"cgroup": ("cpu.shares", "262144"), "cgroup2": ("cpu.weight", "10000")}  # the kernel's cgroup-v1, cgroup-v2
+# The file with a control group's share, the highest share, and the usual one: the kernel's cgroup-v1, cgroup-v2.
+SHARES = {"cgroup": ("cpu.shares", "262144", "1024"), "cgroup2": ("cpu.weight", "10000", "100")}
+NAME = "factorygate-timing-"
 MOUNTS = Path("/proc/self/mounts")
 
 
@@ -40,7 +42,7 @@ def preferred() -> Iterator[bool]:
         yield False
         return
     root, kind = found
-    group, (file, share) = root / f"factorygate-timing-{os.getpid()}", HIGHEST[kind]
+    group, (file, share, _) = root / f"{NAME}{os.getpid()}", SHARES[kind]
     before = _group_of_this_process(root, kind)
     try:
         if kind == "cgroup2":
@@ -61,6 +63,23 @@ def preferred() -> Iterator[bool]:
                 (before / "cgroup.procs").write_text(process)
         with contextlib.suppress(OSError):  # a process that began at this moment
             group.rmdir()
+
+
+@contextlib.contextmanager
+def ordinary() -> Iterator[None]:
+    """Give the group of ``preferred`` an ordinary share during the block: of many busy programs with the highest share,
+    the kernel's own threads get so little of the processor that the disk answers nothing for half a minute."""
+    found = hierarchy(MOUNTS.read_text())
+    group = None if found is None else _group_of_this_process(*found)
+    if found is None or group is None or not group.name.startswith(NAME):
+        yield
+        return
+    file, highest, usual = SHARES[found[1]]
+    (group / file).write_text(usual)
+    try:
+        yield
+    finally:
+        (group / file).write_text(highest)
 
 
 def _group_of_this_process(root: Path, kind: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -22,6 +23,13 @@ FACTORIES = ("it4lia", "lumi-aif")
 def _other_work_is_not_measured() -> Iterator[None]:
     """Give the tests, and each gateway and browser that they start, the processor before other work of the machine."""
     with processor_share.preferred():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _the_machine_can_bear_a_class(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the processes of a class, which need all processors for minutes, have an ordinary share of them."""
+    with processor_share.ordinary() if "class_gateway" in request.fixturenames else contextlib.nullcontext():
         yield
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -118,13 +119,18 @@ def used_meanwhile(asks: dict[str, Callable[[], int]]) -> Iterator[dict[str, flo
 
 
 def put_first(gateway: Gateway) -> None:
-    """Let the gateway's processes and this one have the processors before the jobs, as if these ran elsewhere.
+    """Let the gateway's processes, the site's controller and this process have the processors before the jobs, as if
+    these ran elsewhere.
 
     Else the answers would show how many programs start on this machine at the same moment, as the jobs of sixty people
     do here.
     """
     record = json.loads((gateway.path.parent / "processes.json").read_text())
-    for pid in (os.getpid(), *(record[part]["pid"] for part in PARTS)):
+    settings = gateway.factories[FACTORY].ask("scontrol", "show", "config")
+    controller = re.search(r"^SlurmctldPidFile\s*= (\S+)$", settings, re.MULTILINE)
+    assert controller is not None
+    pids = (os.getpid(), int(Path(controller[1]).read_text()), *(record[part]["pid"] for part in PARTS))
+    for pid in pids:
         os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
         group = Path(f"/proc/{pid}/autogroup")  # processes of different sessions compete by this priority, if it exists
         if group.exists():

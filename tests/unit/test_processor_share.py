@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processor_share import MOUNTS, hierarchy, preferred
+from tests.support.processor_share import MOUNTS, NAME, SHARES, hierarchy, ordinary, preferred
 
 
 def groups() -> str:
     return Path("/proc/self/cgroup").read_text()
+
+
+def group() -> Path:
+    found = hierarchy(MOUNTS.read_text())
+    assert found is not None
+    return found[0] / f"{NAME}{os.getpid()}"
 
 
 def test_the_controller_is_found_in_both_kinds_of_hierarchy(tmp_path: Path) -> None:
@@ -41,6 +47,18 @@ def test_what_is_started_has_the_share_and_the_group_ends_with_it() -> None:
         )
         assert child.stdout == groups()
     assert groups() == before
-    found = hierarchy(MOUNTS.read_text())
-    assert found is not None
-    assert not (found[0] / f"factorygate-timing-{os.getpid()}").exists()
+    assert not group().exists()
+
+
+def test_the_share_is_an_ordinary_one_meanwhile() -> None:
+    with ordinary():
+        pass  # without a group of its own, nothing changes
+    with preferred() as changed:
+        if not changed:
+            pytest.skip("this machine lets no control group be made")
+        name, highest, usual = SHARES[(hierarchy(MOUNTS.read_text()) or (None, ""))[1]]
+        shares = group() / name
+        assert shares.read_text().strip() == highest
+        with ordinary():
+            assert shares.read_text().strip() == usual
+        assert shares.read_text().strip() == highest
