@@ -17,10 +17,10 @@ from factorycommon import request_id
 from factorylink.errors import FactoryError, Gone, Unreachable
 from factorylink.transports.base import first_bytes, head
 
-# Seconds from the start of a command until the next one of the account starts: between these limits, it grows with the
-# time that the account's last command took, so that a busy machine or a far site gets fewer commands with more files.
+# Seconds from the start of a command until the next one of the account starts. Between these limits, it grows with the
+# time that the account's last command took: a busy machine or a far site gets fewer commands, each with more files.
 GATHER_SECONDS, LONGEST_GATHER = 0.1, 0.5
-SHARE = 0.2  # largest share of time in which one account's commands run
+SHARE = 0.2  # the share of that time which the last command took
 MOST_FILES = 50  # files of one command; a path has some hundred bytes
 # Seconds. A file may block a command for as long as its account likes. Then the account's files are read alone for a
 # while, so that it blocks no other.
@@ -78,7 +78,11 @@ class GatheredReads:
                 if left := [*alike[MOST_FILES:], *(one for one in waiting if one.limit != limit)]:
                     self._waiting[account] += left
                 self._begin(self._one_round(account, alike[:MOST_FILES]))
-                await asyncio.sleep(min(LONGEST_GATHER, max(GATHER_SECONDS, self._took.get(account, 0.0) / SHARE)))
+                await asyncio.sleep(GATHER_SECONDS)
+                # by now, a quick command has ended
+                more = min(LONGEST_GATHER, self._took.get(account, 0.0) / SHARE) - GATHER_SECONDS
+                if more > 0:
+                    await asyncio.sleep(more)
         finally:
             del self._rounds[account]
 
