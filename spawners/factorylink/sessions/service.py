@@ -379,7 +379,7 @@ class Sessions:
         """Send environment and command through the session's door without storing them. Raises ProblemError."""
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
         if (live_session := self._table.get(session_id)) is not None:  # the session may have ended in the meantime
-            live_session.environment_taken()
+            live_session.confirm_environment()
             self._table.touch(live_session)
 
     async def token(self, session_id: SessionId) -> str | None:

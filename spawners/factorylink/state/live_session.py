@@ -85,18 +85,18 @@ class LiveSession:
         cancelled only when the factory answers."""
         return self.record.wish == "stop" and self.record.stopped_for == EndReason.MOVED
 
-    def environment_taken(self) -> None:
+    @property
+    def submitting(self) -> bool:
+        """Return whether this process is submitting the session's job now."""
+        return self.submission is not None and not self.submission.done()
+
+    def confirm_environment(self) -> None:
         """Record that the door has confirmed that it has the environment.
 
         Its next status says so, too. Until it comes, the hub would send the environment again.
         """
         if self.door is not None and self.door.phase == "waiting":
             self.door = self.door.model_copy(update={"environment": True})
-
-    @property
-    def submitting(self) -> bool:
-        """Return whether this process is submitting the session's job now."""
-        return self.submission is not None and not self.submission.done()
 
 
 def room(
