@@ -51,12 +51,12 @@ def test_what_is_started_has_the_share_and_the_group_ends_with_it() -> None:
 
 
 def test_the_share_is_an_ordinary_one_meanwhile() -> None:
-    with ordinary():
-        pass  # without a group of its own, nothing changes
     with preferred() as changed:
         if not changed:
             pytest.skip("this machine lets no control group be made")
-        name, highest, usual = SHARES[(hierarchy(MOUNTS.read_text()) or (None, ""))[1]]
+        found = hierarchy(MOUNTS.read_text())
+        assert found is not None
+        name, highest, usual = SHARES[found[1]]
         shares = group() / name
         assert shares.read_text().strip() == highest
         with ordinary():
