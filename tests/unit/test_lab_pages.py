@@ -369,11 +369,12 @@ async def test_axe_finds_nothing(server: LabServer, page: Page, theme: str) -> N
 
 
 async def test_the_end_of_the_session_is_shown(server: LabServer, page: Page) -> None:
-    await near(server, page, 0.05, 5)
+    near_end = await near(server, page, 0.05, 5)
     await page.route("**/api/factorygate/**", lambda route: route.fulfill(status=424, json={"message": "not running"}))
     await expect(page.locator(".fg-Status")).to_contain_text("Session ended", timeout=2 * PATIENCE)
     over = toast(page, "This session reached its time limit.")
     await expect(over).to_be_visible()
+    await expect(near_end).to_have_count(0)  # it closes above this one, which moves meanwhile
     await over.locator("button", has_text="Start again").click()
     await page.wait_for_url(re.compile(rf"/hub/home#again={SESSION}$"), timeout=PATIENCE)
 
@@ -435,6 +436,13 @@ async def test_a_widget_whose_first_message_is_lost_is_shown(server: LabServer, 
     await end_kernels(server, page)
 
 
+COUNT_BUTTONS = """window.buttons = 0;
+new MutationObserver((changes) => {
+  const added = changes.flatMap((one) => [...one.addedNodes]);
+  window.buttons += added.filter((one) => one.nodeType === 1 && one.matches(".fg-Kept-line > button")).length;
+}).observe(document, { childList: true, subtree: true });"""
+
+
 async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabServer, page: Page) -> None:
     if server.module != "jupyterlab":
         pytest.skip("the same renderer; Notebook opens a notebook in a page of its own")
@@ -453,12 +461,15 @@ async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabSer
             await asyncio.sleep(0.5)
 
     await end_kernels(server, page)
+    await page.add_init_script(COUNT_BUTTONS)
     await page.goto(server.page("panel.ipynb"))
     last = page.locator(".fg-Kept")
     await expect(last).to_contain_text("Cluster thesis", timeout=2 * PATIENCE)
     again = last.get_by_role("button", name="Run again")
     await expect(again).to_be_visible(timeout=2 * PATIENCE)
     await expect(page.get_by_text("model not found")).to_have_count(0)
+    await page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
+    assert await page.evaluate("window.buttons") == 1  # a click that has begun on a button ends on the same one
     await again.click()
     await expect(panel).to_be_visible(timeout=2 * PATIENCE)
     await expect(page.locator(".fg-Kept")).to_be_hidden()

@@ -160,9 +160,10 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     this.text.show();
   }
 
-  /** Offers to run the cell again. */
+  /** Offers to run the cell again. The button is made once: a click may have begun on it, or it may have the focus. */
   private offer(): void {
-    this.line.replaceChildren(
+    if (this.line.hasChildNodes()) return;
+    this.line.append(
       h("span", {}, this.words.keptLong), " ",
       button(this.words.runAgain, () => this.run()));
   }
