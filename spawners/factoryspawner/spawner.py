@@ -27,6 +27,7 @@ from factoryspawner.errors import NOTHING_TO_ADOPT, ROBOTS_NAME, STOPPED, AskFir
 from factoryspawner.gateway import HubGateway, gateway
 from factoryspawner.language import wanted
 from factoryspawner.options import choice_from_form, choice_from_options, plain
+from factoryspawner.server_rows import write_row
 from factoryspawner.session_handle import SessionHandle
 from factoryspawner.stop_requests import NotKept
 
@@ -121,11 +122,11 @@ class FactorySpawner(BatchspawnerFace):
         self.api_token = self.handle.token
 
     def _save(self, old_token: str | None = None) -> None:
-        """Commit the state.
+        """Commit the state and the options.
 
         Also delete a token that was kept for a session that has ended, or that has another token.
         """
-        self.orm_spawner.state = self.get_state()
+        write_row(self.user.db, self.orm_spawner, self.get_state(), self.orm_spawner.user_options)
         if old_token and old_token not in (self.handle.token, self.api_token):
             found = orm.APIToken.find(self.user.db, old_token)
             if found is not None and found.user is self.user.orm_user:

@@ -77,6 +77,12 @@ async def test_a_pending_session_is_forgotten_and_adopted(
     assert puts(link, user) == 1
     assert link.environments[session.id].environment["FACTORYGATE_LANGUAGE"] == "de"
     assert await token_works(hub, link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"])
+    await link.end(session.id)
+    await hub.until(user, is_stopped)
+    await hub.api("POST", f"/users/{user}/server")  # without options, it has those of the adopted session
+    await hub.until(user, is_ready)
+    [again] = link.live(user)
+    assert (again.choice.factory, again.choice.size) == ("one", "big")
 
 
 async def test_a_running_session_that_cannot_be_reached_keeps_its_token(
