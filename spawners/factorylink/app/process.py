@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from factorycommon.garbage_collection import collect_less_often
 from factorycommon.models import Factory
 from factorycommon.service.serving import Listener, StartError, alone, new_server, own_folder, tcp_socket, unix_socket
 from factorycommon.tls import HUB, LINK, PROXY, TlsError, listening
@@ -97,6 +98,7 @@ async def _serve(
         asyncio.create_task(server.serve([listener.socket]))
         for server, listener in zip(servers, listeners, strict=True)
     ]
+    collect_less_often()
     log.info("The link is up: %s", ", ".join(factories))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
