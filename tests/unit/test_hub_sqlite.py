@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -71,34 +73,94 @@ def test_other_databases_keep_their_settings(url: str) -> None:
     assert engine_options(url) == {}
 
 
-async def test_commits_are_brought_to_the_disk_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_sqlite, "FLUSH_SECONDS", 0.01)
-    flushed = asyncio.Queue[str]()
-    loop, really = asyncio.get_running_loop(), hub_sqlite.flush
+class Disk:
+    """What the hub's thread does with its database file. ``done``: each call, by its name, when it has ended."""
 
-    def flush(database: str) -> None:
-        really(database)
-        loop.call_soon_threadsafe(flushed.put_nowait, database)
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = path
+        self.done = asyncio.Queue[str]()
+        loop, sync = asyncio.get_running_loop(), os.fsync
+        log_of = path.with_name(f"{path.name}-wal")
 
-    monkeypatch.setattr(hub_sqlite, "flush", flush)
+        def fsync(descriptor: int) -> None:
+            assert os.path.samestat(os.fstat(descriptor), log_of.stat())
+            sync(descriptor)
+
+        def noted(name: str) -> None:
+            really = getattr(hub_sqlite, name)
+
+            def call(database: str) -> object:
+                found = really(database)
+                loop.call_soon_threadsafe(self.done.put_nowait, name)
+                return found
+
+            monkeypatch.setattr(hub_sqlite, name, call)
+
+        monkeypatch.setattr(hub_sqlite, "FLUSH_SECONDS", 0.01)
+        monkeypatch.setattr(hub_sqlite, "REST_SECONDS", 600.0)
+        monkeypatch.setattr(os, "fsync", fsync)
+        noted("flush")
+        noted("checkpoint")
+        self.database = sqlite3.connect(path, factory=HubConnection, check_same_thread=False)
+        self.database.execute("CREATE TABLE users (name TEXT)")
+
+    def add(self, *users: str) -> None:
+        for name in users:
+            self.database.execute("INSERT INTO users VALUES (?)", (name,))
+            self.database.commit()
+
+    async def next(self) -> str:
+        async with asyncio.timeout(60):
+            return await self.done.get()
+
+    def copied(self) -> list[str]:
+        """Return the users in the database without its log."""
+        copy = self.path.with_name("copy.sqlite")
+        shutil.copy(self.path, copy)
+        return names(copy)
+
+
+@pytest.fixture
+async def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Disk]:
+    made = Disk(tmp_path / "hub.sqlite", monkeypatch)
+    yield made
+    made.database.close()
+
+
+async def test_commits_are_brought_to_the_disk_together(disk: Disk) -> None:
+    disk.add("ada", "ben")
+    assert await disk.next() == "flush"
+    disk.database.execute("SELECT * FROM users").fetchall()
+    disk.database.commit()  # this one has changed nothing
+    disk.add("cleo")
+    assert await disk.next() == "flush"
+    assert disk.done.empty()
+
+
+async def test_the_log_is_copied_when_the_hub_has_rested(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk.add("ada")
+    assert await disk.next() == "flush"
+    monkeypatch.setattr(hub_sqlite, "REST_SECONDS", 0.05)
+    disk.add("ben")
+    assert [await disk.next() for _ in range(2)] == ["flush", "checkpoint"]
+    assert disk.copied() == ["ada", "ben"]
+
+
+async def test_a_long_log_is_copied_at_once_and_then_begun_anew(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_sqlite, "LONGEST_LOG", 100_000)
+    disk.database.execute("PRAGMA journal_size_limit=50000")
+    disk.add("a" * 200_000)
+    assert [await disk.next() for _ in range(2)] == ["flush", "checkpoint"]
+    assert disk.copied() == ["a" * 200_000]
+    disk.add("ben")
+    assert await disk.next() == "flush"
+    assert disk.done.empty()
+
+
+async def test_a_database_without_a_log_needs_no_flush(tmp_path: Path) -> None:
     path = tmp_path / "hub.sqlite"
-    database = sqlite3.connect(path, factory=HubConnection, check_same_thread=False)
-    database.execute("CREATE TABLE users (name TEXT)")
-    for name in ("ada", "ben"):
-        database.execute("INSERT INTO users VALUES (?)", (name,))
-        database.commit()
-    async with asyncio.timeout(60):
-        assert await flushed.get() == str(path)
-    shutil.copy(path, tmp_path / "copy.sqlite")  # without the log, as it is after a power cut that lost the log
-    assert names(tmp_path / "copy.sqlite") == ["ada", "ben"]
-    database.execute("SELECT * FROM users").fetchall()
-    database.commit()  # this one has changed nothing
-    database.execute("INSERT INTO users VALUES ('cleo')")
-    database.commit()
-    async with asyncio.timeout(60):
-        await flushed.get()
-    assert flushed.empty()
-    database.close()
+    sqlite3.connect(path, factory=HubConnection).close()  # the last connection removes the log
+    assert hub_sqlite.flush(str(path)) == 0
 
 
 def test_a_folder_without_a_write_ahead_log_keeps_safe_commits(tmp_path: Path) -> None:
