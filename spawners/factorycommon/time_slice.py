@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 SLICE = 0.005  # seconds
+LOOKING = 8  # tasks that look for the next slice; others wait in a queue, since each look costs time, too
 
 
 class TimeSlice:
@@ -18,17 +19,19 @@ class TimeSlice:
     def __init__(self, seconds: float = SLICE) -> None:
         self._seconds = seconds
         self._began: float | None = None  # in the loop's time; None: no task went on in this pass of the loop
+        self._looking = asyncio.Semaphore(LOOKING)
 
     async def wait(self) -> None:
         """Return at once while the slice lasts, otherwise after the loop has looked for new requests."""
         loop = asyncio.get_running_loop()
-        while True:
-            if self._began is None:
-                self._began = loop.time()
-                loop.call_soon(self._end)  # the loop runs it in its next pass, before tasks that wait here
-            if loop.time() - self._began < self._seconds:
-                return
-            await asyncio.sleep(0)
+        async with self._looking:
+            while True:
+                if self._began is None:
+                    self._began = loop.time()
+                    loop.call_soon(self._end)  # the loop runs it in its next pass, before tasks that look here
+                if loop.time() - self._began < self._seconds:
+                    return
+                await asyncio.sleep(0)
 
     def _end(self) -> None:
         self._began = None

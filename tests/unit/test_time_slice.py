@@ -4,7 +4,9 @@ import asyncio
 import time
 from itertools import groupby
 
-from factorycommon.time_slice import TimeSlice
+import pytest
+
+from factorycommon.time_slice import LOOKING, TimeSlice
 
 NAMES = [f"start {number}" for number in range(5)]
 
@@ -51,3 +53,21 @@ async def test_a_task_that_is_cancelled_while_it_waits_holds_up_nobody() -> None
     slices._seconds = 600.0
     await asyncio.gather(tasks[0], tasks[2])
     assert tasks[1].cancelled()
+
+
+async def test_each_waiting_start_looks_for_its_slice_a_few_times_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, sleep = 0, asyncio.sleep
+
+    async def look(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", look)
+    slices = TimeSlice(0.0)  # nobody goes on at once
+    waiting = [asyncio.create_task(slices.wait()) for _ in range(200)]
+    for _ in range(50):
+        await sleep(0)
+    assert 0 < looks <= 50 * LOOKING
+    slices._seconds = 600.0
+    await asyncio.gather(*waiting)
