@@ -14,12 +14,13 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from jupyterhub import apihandlers, handlers
+from jupyterhub import apihandlers, handlers, orm
 from jupyterhub.apihandlers.users import UserAPIHandler, UserServerAPIHandler
 from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.scopes import needs_scope
 from jupyterhub.user import User
 from jupyterhub.utils import maybe_future
+from sqlalchemy import bindparam, select
 from tornado import web
 
 from factorycommon.models import ADOPT, SessionState, notebook_base
@@ -30,6 +31,8 @@ from factoryspawner.retry_pauses import pauses
 from factoryspawner.spawner import FactorySpawner
 from factoryspawner.stop_requests import NotKept
 
+_USERS = orm.User.__table__
+_ID_OF_USER = select(_USERS.c.id).where(_USERS.c.name == bindparam("name"))
 _LOOK_SECONDS = 0.05  # seconds between two checks of a server for which JupyterHub has no future to wait for
 
 
@@ -132,6 +135,14 @@ class StopsServers:
 
 class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """JupyterHub's handler for a server, with another DELETE, and with the session in the answer to a start."""
+
+    def find_user(self, name: str) -> Any:
+        """Return the user with this name; None if there is none.
+
+        JupyterHub would read the user's whole row again, and look for new roles, groups and shares.
+        """
+        user_id = self.db.execute(_ID_OF_USER, {"name": name}).scalar()
+        return None if user_id is None else self.users[user_id]
 
     @needs_scope("start:servers")  # type: ignore[untyped-decorator]
     async def post(self, user_name: str, server_name: str = "") -> None:

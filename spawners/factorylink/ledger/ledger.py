@@ -55,7 +55,7 @@ WRITES_AT_ONCE = 200  # writes in one commit: each commit costs one write to the
 MOST_ENDED = 20  # ended sessions of one server that are read
 TRIES = 6  # tries of a commit that collided with a commit of another link
 # Values are passed beside a statement, not in it: a statement with values in it is compiled each time.
-_KEY = "key_of_session"
+_KEY = "key_of_row"
 _CHANGE = update(schema.sessions).where(schema.sessions.c.id == bindparam(_KEY))
 
 
@@ -460,6 +460,10 @@ def _put(table: Table, key: str, **values: Any) -> Write:
     """Return a write that inserts the row with this key, or replaces it."""
 
     def write(db: Connection) -> None:
+        # Most rows exist, and SQLAlchemy compiles an INSERT with ON CONFLICT anew each time.
+        change = update(table).where(table.c[key] == bindparam(_KEY))
+        if db.execute(change, {_KEY: values[key], **values}).rowcount:
+            return
         new = upsert(db, table)
         replaced = {name: new.excluded[name] for name in values}
         db.execute(new.on_conflict_do_update(index_elements=[key], set_=replaced), values)
