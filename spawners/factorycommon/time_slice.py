@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 
 SLICE = 0.005  # seconds
-LOOKING = 8  # tasks that look for the next slice; others wait in a queue, since each look costs time, too
+WOKEN = 8  # tasks that are woken in a pass of the loop; each that wakes too late for the slice costs time, too
 
 
 class TimeSlice:
@@ -13,25 +15,54 @@ class TimeSlice:
 
     Each task keeps the event loop busy for some milliseconds. The loop runs all tasks that are ready before it looks
     for new requests, which would wait for all of them. Tasks that went on one by one would keep requests waiting less,
-    but share less work, such as commits and messages to the link. ``seconds``: the length of the slice.
+    but share less work, such as commits and messages to the link. Tasks go on in the order in which they came.
+    ``seconds``: the length of the slice.
     """
 
     def __init__(self, seconds: float = SLICE) -> None:
         self._seconds = seconds
         self._began: float | None = None  # in the loop's time; None: no task went on in this pass of the loop
-        self._looking = asyncio.Semaphore(LOOKING)
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []  # a heap: the task that came first is the first
+        self._numbers = itertools.count()
+        self._woken = 0  # tasks that were woken and have not gone on yet
+        self._is_due = False  # True while ``_next`` is to run
 
     async def wait(self) -> None:
-        """Return at once while the slice lasts, otherwise after the loop has looked for new requests."""
+        """Return at once if nobody waits and the slice lasts, otherwise after the loop has looked for new requests."""
         loop = asyncio.get_running_loop()
-        async with self._looking:
-            while True:
-                if self._began is None:
-                    self._began = loop.time()
-                    loop.call_soon(self._end)  # the loop runs it in its next pass, before tasks that look here
-                if loop.time() - self._began < self._seconds:
-                    return
-                await asyncio.sleep(0)
+        if not (self._waiting or self._woken) and self._lasts(loop):
+            return
+        number = next(self._numbers)
+        while True:
+            turn = loop.create_future()
+            heapq.heappush(self._waiting, (number, turn))
+            self._end_soon(loop)
+            try:
+                await turn
+            finally:
+                self._woken -= not turn.cancelled()
+            if self._lasts(loop):
+                return
 
-    def _end(self) -> None:
-        self._began = None
+    def _lasts(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Return whether the slice of this pass lasts; it begins with the first call."""
+        if self._began is None:
+            self._began = loop.time()
+            self._end_soon(loop)
+        return loop.time() - self._began < self._seconds
+
+    def _end_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_due:
+            self._is_due = True
+            loop.call_soon(self._next, loop)
+
+    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the slice, and wake the first of those who wait, in the next pass of the loop."""
+        self._began, self._is_due = None, False
+        while self._waiting and self._woken < WOKEN:
+            _, turn = heapq.heappop(self._waiting)
+            if not turn.done():  # its task was not cancelled
+                turn.set_result(None)
+                self._woken += 1
+        if self._waiting:
+            self._end_soon(loop)
