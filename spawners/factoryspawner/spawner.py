@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any
 
 from jupyterhub import orm
+from sqlalchemy.exc import SQLAlchemyError
 from tornado import web
 from traitlets import Any as AnyTrait
 from traitlets import Integer, Unicode, default
@@ -121,17 +122,23 @@ class FactorySpawner(BatchspawnerFace):
             self.handle.reset()
         self.api_token = self.handle.token
 
-    def _save(self, old_token: str | None = None) -> None:
-        """Commit the state and the options.
+    def _save(self, old_token: str | None = None, **values: Mapping[str, Any]) -> None:
+        """Commit the state, and other ``values`` of the server's row.
 
-        Also delete a token that was kept for a session that has ended, or that has another token.
+        Also delete a token that was kept for a session that has ended, or that has another token. Raises
+        SQLAlchemyError; then nothing has changed.
         """
-        write_row(self.user.db, self.orm_spawner, self.get_state(), self.orm_spawner.user_options)
-        if old_token and old_token not in (self.handle.token, self.api_token):
-            found = orm.APIToken.find(self.user.db, old_token)
-            if found is not None and found.user is self.user.orm_user:
-                self.user.db.delete(found)
-        self.user.db.commit()
+        db = self.user.db
+        try:
+            write_row(db, self.orm_spawner, state=self.get_state(), **values)
+            if old_token and old_token not in (self.handle.token, self.api_token):
+                found = orm.APIToken.find(db, old_token)
+                if found is not None and found.user is self.user.orm_user:
+                    db.delete(found)
+            db.commit()
+        except SQLAlchemyError:
+            db.rollback()
+            raise
 
     # --- start ------------------------------------------------------------------------------------------------------
 
@@ -260,10 +267,12 @@ class FactorySpawner(BatchspawnerFace):
         self.user.db.commit()
 
     def _remember(self, session: Session | None) -> None:
-        if session is not None:
-            self._good_options = session.choice.model_dump(mode="json", exclude_none=True)
-            self.user_options = self.orm_spawner.user_options = self._good_options
-        self._save()
+        if session is None:
+            self._save()
+            return
+        self._good_options = session.choice.model_dump(mode="json", exclude_none=True)
+        self.user_options = self._good_options
+        self._save(user_options=self._good_options)
 
     def _environment(self) -> tuple[dict[str, str], list[str]]:
         """Return environment and argv for the door. The token in it is passed nowhere else."""
