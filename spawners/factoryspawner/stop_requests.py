@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from sqlalchemy import Column, MetaData, String, Table, create_engine, delete, insert, inspect
+from sqlalchemy import Column, MetaData, String, Table, create_engine, delete, event, insert, inspect
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -50,8 +51,11 @@ class StopStore:
     """
 
     def __init__(self, url: str) -> None:
-        waits = {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {}
+        is_file = url.startswith("sqlite")
+        waits = {"timeout": _BUSY_SECONDS} if is_file else {}
         self._engine = create_engine(url, poolclass=NullPool, connect_args=waits)
+        if is_file:
+            event.listen(self._engine, "connect", _copy_no_log)
         self._made = False
 
     def load(self) -> dict[SessionId, By]:
@@ -72,6 +76,11 @@ class StopStore:
             if added:
                 connection.execute(insert(_STOPS), [{"session": one, "by": by} for one, by in added.items()])
         self._made = True
+
+
+def _copy_no_log(connection: DBAPIConnection, _record: object) -> None:
+    """Leave the copying of SQLite's log to ``hub_sqlite``: a commit here would copy all that the hub has written."""
+    connection.cursor().execute("PRAGMA wal_autocheckpoint=0")
 
 
 class StopRequests:

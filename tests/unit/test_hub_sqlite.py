@@ -46,8 +46,13 @@ def names(path: Path) -> list[str]:
 
 def test_jupyterhub_gets_a_write_ahead_log(tmp_path: Path) -> None:
     db = orm.new_session_factory(url(tmp_path), **engine_options(url(tmp_path)))()
-    found = {name: db.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")}
-    assert found == {"journal_mode": "wal", "synchronous": 1}
+    expected = {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "wal_autocheckpoint": 50_000,  # pages: never before the thread copies the log
+        "journal_size_limit": hub_sqlite.LONGEST_LOG // 2,
+    }
+    assert {name: db.execute(text(f"PRAGMA {name}")).scalar() for name in expected} == expected
     assert db.execute(text("PRAGMA foreign_keys")).scalar() == 1  # as JupyterHub sets it
     db.close()
 
@@ -79,11 +84,11 @@ class Disk:
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
         self.done = asyncio.Queue[str]()
+        self.log = path.with_name(f"{path.name}-wal")
         loop, sync = asyncio.get_running_loop(), os.fsync
-        log_of = path.with_name(f"{path.name}-wal")
 
         def fsync(descriptor: int) -> None:
-            assert os.path.samestat(os.fstat(descriptor), log_of.stat())
+            assert os.path.samestat(os.fstat(descriptor), self.log.stat())
             sync(descriptor)
 
         def noted(name: str) -> None:
@@ -99,10 +104,12 @@ class Disk:
         monkeypatch.setattr(hub_sqlite, "FLUSH_SECONDS", 0.01)
         monkeypatch.setattr(hub_sqlite, "REST_SECONDS", 600.0)
         monkeypatch.setattr(os, "fsync", fsync)
+        self.database = sqlite3.connect(path, factory=HubConnection, check_same_thread=False)
+        self.flusher = self.database._flusher
+        self.database.execute("CREATE TABLE users (name TEXT)")
+        hub_sqlite.checkpoint(str(path))
         noted("flush")
         noted("checkpoint")
-        self.database = sqlite3.connect(path, factory=HubConnection, check_same_thread=False)
-        self.database.execute("CREATE TABLE users (name TEXT)")
 
     def add(self, *users: str) -> None:
         for name in users:
@@ -132,29 +139,56 @@ async def test_commits_are_brought_to_the_disk_together(disk: Disk) -> None:
     assert await disk.next() == "flush"
     disk.database.execute("SELECT * FROM users").fetchall()
     disk.database.commit()  # this one has changed nothing
+    await asyncio.sleep(10 * hub_sqlite.FLUSH_SECONDS)
+    assert disk.done.empty()
     disk.add("cleo")
     assert await disk.next() == "flush"
     assert disk.done.empty()
 
 
 async def test_the_log_is_copied_when_the_hub_has_rested(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_sqlite, "REST_SECONDS", 1.0)
     disk.add("ada")
     assert await disk.next() == "flush"
-    monkeypatch.setattr(hub_sqlite, "REST_SECONDS", 0.05)
+    assert disk.copied() == []
+    assert await disk.next() == "checkpoint"
+    assert disk.copied() == ["ada"]
+
+
+async def test_the_log_is_not_copied_while_commits_go_on(disk: Disk) -> None:
+    disk.add("ada")
+    assert await disk.next() == "flush"
+    rest = disk.flusher._rest
+    assert rest is not None
     disk.add("ben")
-    assert [await disk.next() for _ in range(2)] == ["flush", "checkpoint"]
-    assert disk.copied() == ["ada", "ben"]
+    assert rest.cancelled()
+    assert await disk.next() == "flush"
+    assert disk.flusher._rest is not None
+    assert not disk.flusher._rest.cancelled()
 
 
 async def test_a_long_log_is_copied_at_once_and_then_begun_anew(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_sqlite, "LONGEST_LOG", 100_000)
     disk.database.execute("PRAGMA journal_size_limit=50000")
     disk.add("a" * 200_000)
-    assert [await disk.next() for _ in range(2)] == ["flush", "checkpoint"]
+    assert sorted([await disk.next() for _ in range(2)]) == ["checkpoint", "flush"]
     assert disk.copied() == ["a" * 200_000]
     disk.add("ben")
-    assert await disk.next() == "flush"
-    assert disk.done.empty()
+    assert disk.log.stat().st_size <= 50_000
+
+
+async def test_the_log_of_a_linked_file_is_found(tmp_path: Path) -> None:
+    """SQLite has the log beside the file, and not beside the link."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "hub.sqlite").symlink_to(tmp_path / "elsewhere" / "real #1?.sqlite")
+    database = sqlite3.connect(tmp_path / "hub.sqlite", factory=HubConnection)
+    database.execute("CREATE TABLE users (name TEXT)")
+    file = database._flusher._database
+    assert hub_sqlite.flush(file) > 0
+    hub_sqlite.checkpoint(file)
+    shutil.copy(tmp_path / "elsewhere" / "real #1?.sqlite", tmp_path / "copy.sqlite")
+    assert names(tmp_path / "copy.sqlite") == []
+    database.close()
 
 
 async def test_a_database_without_a_log_needs_no_flush(tmp_path: Path) -> None:

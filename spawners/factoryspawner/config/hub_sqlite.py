@@ -28,7 +28,7 @@ from sqlalchemy.engine import Engine, make_url
 log = logging.getLogger("factoryspawner")
 
 FLUSH_SECONDS = 1.0
-REST_SECONDS = 10.0  # seconds without a commit, after which the log is copied into the database
+REST_SECONDS = 10.0  # seconds from a flush without another commit, until the log is copied into the database
 LONGEST_LOG = 64 << 20  # bytes of the log, from which on it is copied in any case; 200 starts write about 40 MB
 _BUSY_SECONDS = 5.0
 # By default SQLite copies the log within a commit after 1,000 pages of 4 KiB; here a thread does that earlier. A log
@@ -61,7 +61,9 @@ class HubConnection(sqlite3.Connection):
 
     def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(database, *arguments, **options)
-        self._flusher = _flusher(str(database))
+        # SQLite's own name of the file: absolute, and without symbolic links, as the log has it
+        (_, _, file) = self.execute("PRAGMA database_list").fetchone()
+        self._flusher = _flusher(file)
         self._written = 0  # rows that this connection had changed at its last commit
         try:
             (mode,) = self.execute("PRAGMA journal_mode=WAL").fetchone()
@@ -98,13 +100,14 @@ class Flusher:
         except RuntimeError:
             return  # the hub is starting; its next commit brings this one to the disk as well
         self._is_due = True
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         loop.call_later(FLUSH_SECONDS, self._begin, loop)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_due = False  # a commit during the flush needs another one
         _ = loop.run_in_executor(None, self._flush)
-        if self._rest is not None:
-            self._rest.cancel()
         self._rest = loop.call_later(REST_SECONDS, lambda: loop.run_in_executor(None, self._copy))
 
     def _flush(self) -> None:
@@ -148,5 +151,5 @@ def checkpoint(database: str) -> None:
 _flushers: dict[str, Flusher] = {}
 
 
-def _flusher(database: str) -> Flusher:
-    return _flushers.setdefault(database, Flusher(database))
+def _flusher(file: str) -> Flusher:
+    return _flushers.setdefault(file, Flusher(file))
