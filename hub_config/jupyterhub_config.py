@@ -3,6 +3,7 @@ file."""
 
 from pathlib import Path
 
+from factorycommon.garbage_collection import collect_less_often
 from factoryspawner import gateway, link_rules
 from factoryspawner.config import batch_settings, errors, hub_config, token_hashes
 
@@ -16,3 +17,4 @@ with errors.told_in_words():
     link_rules.check_tokens(c)
     token_hashes.trust_random_tokens(c)
     gateway.subscribe(config.link_at, config.database, link_rules.of(c, config.login))
+    collect_less_often()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from factorycommon.garbage_collection import collect_less_often
 from factorycommon.models import HubRules, NetworkView
 from factorycommon.time_slice import TimeSlice
 from factorylink.client import LinkAddress, LinkClient, LinkProblem, LinkSilent
@@ -150,8 +149,8 @@ def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table when the hub starts, even if no server needs it.
 
     So the link learns that the hub runs, and its rules, and it starts servers again that the hub has forgotten. Stop
-    requests that an earlier hub process left in its ``database`` (an SQLAlchemy URL) are carried out. Python's garbage
-    collector looks less often from now on. Does nothing outside an event loop (``jupyterhub token``).
+    requests that an earlier hub process left in its ``database`` (an SQLAlchemy URL) are carried out. Does nothing
+    outside an event loop (``jupyterhub token``).
     """
     try:
         asyncio.get_running_loop()
@@ -159,4 +158,3 @@ def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
         return
     gateway(at).stop_requests.keep_in(StopStore(database))
     gateway(at).tell_rules(rules)
-    collect_less_often()

@@ -88,6 +88,7 @@ async def _serve(
     if (read := config.metrics) is not None:
         tls = _tls(config, None) if read.tls else None
         listeners.append(Listener(parts.metrics_app(), tcp_socket(read.host, read.port), tls))
+    collect_less_often()
     await parts.start()
     parts.tasks.begin(parts.revocation.run(), "ending what nobody may use any more")
     parts.measure()
@@ -98,7 +99,6 @@ async def _serve(
         asyncio.create_task(server.serve([listener.socket]))
         for server, listener in zip(servers, listeners, strict=True)
     ]
-    collect_less_often()
     log.info("The link is up: %s", ", ".join(factories))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)

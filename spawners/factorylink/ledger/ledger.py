@@ -460,7 +460,7 @@ def _put(table: Table, key: str, **values: Any) -> Write:
     """Return a write that inserts the row with this key, or replaces it."""
 
     def write(db: Connection) -> None:
-        # Most rows exist, and SQLAlchemy compiles an INSERT with ON CONFLICT anew each time.
+        # Most rows exist. SQLAlchemy compiles an INSERT with ``excluded`` values of our own column types each time.
         change = update(table).where(table.c[key] == bindparam(_KEY))
         if db.execute(change, {_KEY: values[key], **values}).rowcount:
             return
