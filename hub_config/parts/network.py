@@ -1,8 +1,8 @@
 # ruff: noqa: F821, D100
 # The addresses of proxy, hub and database. The proxy is a separate process, so that a restart of the hub interrupts
 # nobody.
-from factoryspawner import hub_network, logs
-from factoryspawner.config import hub_config, hub_database, hub_sqlite, subdomains
+from factoryspawner import logs
+from factoryspawner.config import hub_config, hub_database, hub_network, hub_sqlite, subdomains
 
 config = hub_config.loaded()
 hub_config.keep_private(config.database)
