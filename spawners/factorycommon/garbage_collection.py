@@ -1,8 +1,8 @@
 """Settings of Python's garbage collector for a server process that has many objects and makes many for each request.
 
 By default, Python looks for unused cycles of objects after every 2,000 new objects (Python 3.13), and looks at all
-objects again when their number has grown by a quarter. While a class starts, this takes some percent of the
-hub's CPU time, and one look at all objects keeps its event loop busy for 0.1 s.
+objects again when their number has grown by a quarter. While a class starts, this takes some percent of the hub's CPU
+time, and one look at all objects keeps its event loop busy for 0.1 s.
 """
 
 from __future__ import annotations
@@ -13,11 +13,5 @@ _NEW_OBJECTS = 50_000  # new objects before Python looks at them
 
 
 def collect_less_often() -> None:
-    """Make Python look for unused cycles less often, and never among the objects that exist now.
-
-    Call this once, when the process has imported its modules and before it loads data: what exists now, and becomes an
-    unused cycle, stays in memory until the process ends.
-    """
-    gc.collect()
-    gc.freeze()
+    """Make Python look for unused cycles of objects less often."""
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
