@@ -29,7 +29,7 @@ log = logging.getLogger("factoryspawner")
 
 FLUSH_SECONDS = 1.0
 REST_SECONDS = 10.0  # seconds from a flush without another commit, until the log is copied into the database
-LONGEST_LOG = 64 << 20  # bytes of the log, from which on it is copied in any case; 200 starts write about 40 MB
+LONGEST_LOG = 64 << 20  # bytes of the log, from which on it is copied in any case
 _BUSY_SECONDS = 5.0
 # By default SQLite copies the log within a commit after 1,000 pages of 4 KiB; here a thread does that earlier. A log
 # that is begun anew keeps at most half of the longest length, so that its length says how much is to be copied.
