@@ -79,6 +79,7 @@ def _argv(program: Path, packages: Packages, data: Path, root: bool) -> list[str
         *(["--user=root"] if root else []),
         f"--basedir={packages.root / 'usr'}",
         f"--datadir={data}",
+        f"--tmpdir={data}",  # a server that starts removes the temporary tables of all servers that share its tmpdir
         f"--lc-messages-dir={share}",
         f"--character-sets-dir={share}/charsets",
         "--skip-networking",

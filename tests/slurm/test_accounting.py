@@ -26,6 +26,11 @@ def test_nothing_of_a_cluster_with_accounting_is_left() -> None:
         assert {"slurmdbd", "mariadbd"} <= made.pids.keys()
         data = made.folder / database.FOLDER
         assert data.stat().st_mode & 0o777 == 0o700
+        # Each server that starts removes the temporary tables that it finds in its folder for them, so none is shared.
+        base = made.folder.resolve()
+        opened = [file.readlink() for file in Path(f"/proc/{made.pids['mariadbd']}/fd").iterdir()]
+        removed = [file for file in opened if str(file).endswith("(deleted)")]
+        assert removed and all(file.is_relative_to(base) for file in removed), opened
         before = made.pids
         assert cluster.up(FACTORY, state, programs / "slurm", gpu_nodes=1, accounting=True).pids == before
         without = cluster.up(FACTORY, state, programs / "slurm", gpu_nodes=1)
