@@ -218,6 +218,5 @@ def test_factories_to_come_are_named_and_cannot_be_picked(gateway: Gateway, page
     expect(listed).to_have_count(3)
     expect(listed.nth(1)).to_contain_text("Pharos")
     expect(page.locator("#fg-coming input")).to_have_count(0)
-    answer = gateway.start("ada", "coming", factory="pharos", hours=1)
-    assert answer.status_code == 400
-    assert answer.json()["message"] == "Pharos has no machine yet, so nothing can be started there."
+    message = gateway.refusal("ada", "coming", factory="pharos", hours=1)
+    assert "Pharos has no machine yet, so nothing can be started there." in message

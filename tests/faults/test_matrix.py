@@ -231,14 +231,7 @@ def test_disk_full(world: World) -> None:
     assert session is not None
     with world.fault("quota full", 3) as row:
         with faults.begin(world.cluster, "disk-full", session["account"]):
-            answer = world.gateway.start(world.user, "meets", **world.running)
-            assert answer.status_code in (202, 400), answer.text
-            if answer.status_code == 202:  # the start was accepted before the site refused the job
-                told = list(world.gateway.progress(world.user, "meets"))[-1]
-                assert told.get("failed"), told
-            else:
-                told = answer.json()
-            row.saw.append(f"start {answer.status_code}: {told['message']}")
+            row.saw.append(f"refused: {world.gateway.refusal(world.user, 'meets', **world.running)}")
             assert world.answers("runs", world.kernel, patience=60)
             eventually(lambda: world.gateway.session(world.user, "meets") is None, 60, what="it is not taken")
         world.settle(row, world.both_go_on(runs, waits))

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,27 +19,19 @@ from testbed.slurm import cluster
 from tests.support.gateway import Gateway, eventually
 
 
-def refused(gateway: Gateway, user: str, status: int, **choice: object) -> str:
-    """Request a session that must be refused; return the message. If the scheduler refuses late, the hub has already
-    accepted the session, which then ends with the message."""
-    answer = gateway.start(user, "no", **choice)
-    if answer.status_code == 202 and status != 503:  # the link sends nothing to a factory that is known to be down
-        told = list(gateway.progress(user, "no"))[-1]
-        assert told.get("failed"), told
-        return str(told["message"])
-    assert answer.status_code == status, answer.text
-    if status != 503:  # it is not known whether a factory that does not answer accepted the job
-        assert gateway.session(user, "no") is None
-    message: str = answer.json()["message"]
+def refused(gateway: Gateway, **choice: Any) -> str:
+    """Request a session of a new person, which the factory must refuse; return the message. Nothing is left of it."""
+    user = gateway.make_user()
+    message = gateway.refusal(user, "no", **choice)
+    assert gateway.session(user, "no") is None
     return message
 
 
 def test_partition_that_is_down(gateway: Gateway) -> None:
-    user = gateway.make_user()
     factory = gateway.factories["brainpp"]
     factory.ask("scontrol", "update", "PartitionName=common", "State=INACTIVE")
     try:
-        message = refused(gateway, user, 400, factory="brainpp", size="gpu-1", hours=0.5)
+        message = refused(gateway, factory="brainpp", size="gpu-1", hours=0.5)
     finally:
         factory.ask("scontrol", "update", "PartitionName=common", "State=UP")
     assert "partition" in message.lower()
@@ -46,11 +39,10 @@ def test_partition_that_is_down(gateway: Gateway) -> None:
 
 
 def test_a_job_over_the_schedulers_own_limit_is_refused(gateway: Gateway) -> None:
-    user = gateway.make_user()
     factory = gateway.factories["brainpp"]
     factory.ask("scontrol", "update", "PartitionName=common", "MaxTime=0:10:00")
     try:
-        message = refused(gateway, user, 400, factory="brainpp", size="gpu-1", hours=2)
+        message = refused(gateway, factory="brainpp", size="gpu-1", hours=2)
     finally:
         factory.ask("scontrol", "update", "PartitionName=common", "MaxTime=4:00:00")
     assert "time" in message.lower()
@@ -85,7 +77,7 @@ def test_controller_away(
     with away(cluster.load(Path(factory.slurm_conf).resolve().parents[2], "brainpp")):
         if known:
             eventually(lambda: health(gateway, user, "brainpp") == "unreachable", 60, what="the page says so")
-            message = refused(gateway, user, 503, factory="brainpp", size="gpu-1", hours=0.5)
+            message = gateway.refusal(user, "no", status=503, factory="brainpp", size="gpu-1", hours=0.5)
             assert "answer" in message or "reach" in message
         else:
             answer = gateway.start(user, "no", factory="brainpp", size="gpu-1", hours=0.5)

@@ -118,6 +118,21 @@ class Gateway:
         """Start a server by a POST with these options."""
         return self.api("POST", self._server(user, server), token=token, json=choice or None)
 
+    def refusal(self, user: str, server: str = "", token: str | None = None, status: int = 400, **choice: Any) -> str:
+        """Start a server that must be refused with this HTTP status; return the message.
+
+        A hub that is busy accepts the request (202) before it knows that the start is refused. The last progress event
+        has the message then.
+        """
+        answer = self.start(user, server, token=token, **choice)
+        if answer.status_code == 202:
+            told = list(self.progress(user, server))[-1]
+            assert told.get("failed"), told
+        else:
+            assert answer.status_code == status, answer.text
+            told = answer.json()
+        return str(told["message"])
+
     def stop(self, user: str, server: str = "", remove: bool = False) -> httpx.Response:
         """Stop a server by a DELETE; a pending start is cancelled."""
         return self.api("DELETE", self._server(user, server), json={"remove": remove} if remove else None)
