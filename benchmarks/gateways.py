@@ -21,7 +21,8 @@ from benchmarks.programs import UP_SECONDS, Ports, Run, running
 
 
 class Gateway:
-    """A running hub behind its proxy. ``counted``: the processes whose CPU time is measured (hub, and link)."""
+    """A running hub behind its proxy. ``counted``: the processes whose CPU time is measured (hub, and link); ``pids``:
+    all of the gateway's processes."""
 
     def __init__(
         self, name: str, bed: Bed, client: httpx.AsyncClient, hub_api: str, options: Mapping[str, Any]
@@ -31,6 +32,7 @@ class Gateway:
         self.client = client
         self.hub_api = hub_api  # address of the hub's own listener, without the proxy
         self.counted: list[int] = []
+        self.pids: tuple[int, ...] = ()
         self.link_socket: Path | None = None
         self.workshops_socket: Path | None = None
         self._options = options
@@ -134,7 +136,7 @@ async def ours(bed: Bed, seats: int = 0, others: Sequence[Bed] = (), **access: o
         async with _client(ports, secret_files["admin-token"]) as client:
             await _answers(run, client, "/services/factories/health")
             gateway = Gateway("ours", bed, client, f"http://127.0.0.1:{ports.hub}", options)
-            gateway.counted = pids
+            gateway.counted, gateway.pids = pids, run.pids
             gateway.link_socket = folder / "link.sock"
             gateway.workshops_socket = folder / "workshops.sock" if seats else None
             await _answers(run, client, "/hub/api/info")
@@ -285,7 +287,7 @@ async def peer(bed: Bed, more: Sequence[str] = ()) -> AsyncIterator[Gateway]:
             hub_pid = await run("hub", argv, env)
             async with _client(ports, tokens["admin-token"]) as client:
                 gateway = Gateway("batchspawner", bed, client, f"http://127.0.0.1:{ports.hub}", {})
-                gateway.counted = [hub_pid]
+                gateway.counted, gateway.pids = [hub_pid], run.pids
                 await _answers(run, client, "/hub/api/info")
                 await gateway.make_people()
                 yield gateway

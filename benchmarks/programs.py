@@ -29,6 +29,11 @@ class Run:
         self._running[name] = process
         return process.pid
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Return the process ids of the programs, the first started first."""
+        return tuple(process.pid for process in self._running.values())
+
     def check(self) -> None:
         """Raise RuntimeError if one of the programs has ended."""
         for name, process in self._running.items():

@@ -17,6 +17,7 @@ from pathlib import Path
 MARK = "FACTORYGATE_TESTBED"  # environment variable of all daemons and job steps; its value is the cluster's folder
 _PROC = Path("/proc")
 _KILL_SECONDS = 5.0  # seconds within which SIGKILL must have ended a process
+_PRIORITY = -15  # nice value of processes that go first
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,28 @@ def send(process: Process, number: signal.Signals) -> None:
             os.kill(process.pid, number)
         except ProcessLookupError:
             return
+
+
+def put_first(pids: Iterable[int]) -> None:
+    """Let these processes, and what they start later, have the processors before all others, as if the others ran on
+    another machine. Other users than root may not do so; for them nothing changes.
+
+    The jobs of a cluster run on other machines than the gateway and the cluster's daemons, but here they all share this
+    one. A program that a process starts as a session of its own (slurmd starts job steps so) has the usual priority,
+    if the kernel has ``sched_autogroup_enabled``.
+    """
+    for pid in pids:
+        folder = _PROC / str(pid)
+        try:
+            for thread in (folder / "task").iterdir():
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), _PRIORITY)
+            group = folder / "autogroup"  # between processes of different sessions, only this one counts
+            if group.exists():
+                group.write_text(str(_PRIORITY))
+        except PermissionError:
+            return
+        except (FileNotFoundError, ProcessLookupError):  # a thread or the process has ended
+            continue
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:

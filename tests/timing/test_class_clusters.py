@@ -26,6 +26,7 @@ import httpx
 import pytest
 from distributed import Client
 
+from testbed import processes
 from tests.support.gateway import TRUST, Gateway, eventually
 from tests.support.open_class import PARTS
 from tests.support.workshop_class import READY_SECONDS, SEAT_SECONDS, Service, body, sessions, stop, wait_ready
@@ -38,7 +39,6 @@ JOB = 0.2  # hours of each job of a cluster: one fits beside the seat into the s
 MANY, OFTEN = "limit-clusters", ("too-many-clusters", "too-many-batches")
 LOOPS = 40  # at least
 AT_ONCE = 8
-PRIORITY = -15  # of this gateway's processes, as bin/test has it for its own
 # why more is refused: the person's share is used up, or that of everybody
 OVER = ("budget-share", "budget-over-until")
 
@@ -119,8 +119,7 @@ def used_meanwhile(asks: dict[str, Callable[[], int]]) -> Iterator[dict[str, flo
 
 
 def put_first(gateway: Gateway) -> None:
-    """Let the gateway's processes, the site's controller and this process have the processors before the jobs, as if
-    these ran elsewhere.
+    """Let the gateway's processes, the site's controller and this process have the processors before the jobs.
 
     Else the answers would show how many programs start on this machine at the same moment, as the jobs of sixty people
     do here.
@@ -130,11 +129,7 @@ def put_first(gateway: Gateway) -> None:
     controller = re.search(r"^SlurmctldPidFile\s*= (\S+)$", settings, re.MULTILINE)
     assert controller is not None
     pids = (os.getpid(), int(Path(controller[1]).read_text()), *(record[part]["pid"] for part in PARTS))
-    for pid in pids:
-        os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
-        group = Path(f"/proc/{pid}/autogroup")  # processes of different sessions compete by this priority, if it exists
-        if group.exists():
-            group.write_text(str(PRIORITY))
+    processes.put_first(pids)
 
 
 @pytest.fixture(params=(3, 60), ids="{}-seats".format)
