@@ -90,7 +90,8 @@ def test_login_by_an_antenna_start_and_loss_of_the_group(gateway: Gateway, page:
     open_start(page, gateway, "ada", "oidc")
     offered = page.locator("#fg-factories input[name='factory']")
     assert sorted(one.get_attribute("value") or "" for one in offered.all()) == sorted(PROJECTS.values())
-    assert gateway.refusal("ada", "elsewhere", gateway.token("ada"), status=403, factory="brainpp", hours=1)
+    message = gateway.refusal("ada", "elsewhere", gateway.token("ada"), status=403, factory="brainpp", hours=1)
+    assert "None of your projects may use" in message
 
     # the projects' budgets
     headers = {"Authorization": f"Bearer {gateway.token('ada')}"}

@@ -102,7 +102,9 @@ def test_a_form_field_is_never_scheduler_text(gateway: Gateway, evil: dict[str, 
     user = "emmy"
     before = {name: set(factory.jobs()) for name, factory in gateway.factories.items()}
     choice = {"factory": "it4lia", "size": "gpu-1", "hours": 0.5} | evil
-    assert gateway.refusal(user, "evil", **choice)
+    answer = gateway.start(user, "evil", **choice)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["message"]
     client = gateway.browser_session(user)
     xsrf = client.cookies.get("_xsrf", path="/hub/") or ""
     form = {key: str(value) for key, value in choice.items()}

@@ -122,7 +122,7 @@ class Gateway:
         """Start a server that must be refused with this HTTP status; return the message.
 
         A hub that is busy accepts the request (202) before it knows that the start is refused. The last progress event
-        has the message then.
+        has the same message then, after "Spawn failed: ".
         """
         answer = self.start(user, server, token=token, **choice)
         if answer.status_code == 202:
@@ -131,7 +131,7 @@ class Gateway:
         else:
             assert answer.status_code == status, answer.text
             told = answer.json()
-        return str(told["message"])
+        return str(told["message"]).removeprefix("Spawn failed: ")
 
     def stop(self, user: str, server: str = "", remove: bool = False) -> httpx.Response:
         """Stop a server by a DELETE; a pending start is cancelled."""
