@@ -10,7 +10,7 @@ benchmark measures:
 
 The site's jobs run on this machine, too. Up to a hundred programs of job steps want its processors at the same moment,
 which would show as slow answers of each side. So the side's processes, the cluster's daemons and this process have the
-processors before the jobs, as if these ran on other machines.
+processors before the jobs, as if these ran on other machines. Only root can arrange that; for others, all compete.
 
 It also measures the CPU time of the hub (and of the link), and the RPCs at the controller. batchspawner has its default
 settings, except that more than 100 servers may start at a time. A smaller run: ``bin/bench burst 20``.
