@@ -1,10 +1,11 @@
-"""The cost of sessions that wait in the queue for 30 s: 60 and 600 of this gateway, 60 of batchspawner.
+"""Measures what sessions cost while they wait in the queue, for 30 s.
 
-There is one Slurm (the testbed's it4lia), which is full, so that nothing starts. Measured are, for 30 s after the last
-job has reached the queue: RPCs at the controller (``sdiag``, reset at that moment), CPU seconds of the hub (and of the
-link) with all their children, and the 95th percentile of ``GET /hub/api/info`` through the proxy, requested every 0.1
-s. This gateway's hub without sessions gives the baseline. Both sides have the same people (the site accounts) with
-named servers, the same proxy, and the same Python; batchspawner has its default intervals.
+The benchmark compares 60 and 600 sessions of this gateway with 60 sessions of batchspawner, on one Slurm (the testbed's
+it4lia). The Slurm is full, so that no session starts. When the last job is in the queue, the benchmark measures for 30
+s: the RPCs at the controller (``sdiag``, reset at that moment), the CPU seconds of the hub (and of the link) with all
+their children, and the 95th percentile of ``GET /hub/api/info`` through the proxy, requested every 0.1 s. This
+gateway's hub without sessions gives the baseline. Both gateways have the same people (the site accounts) with named
+servers, the same proxy, and the same Python; batchspawner has its default intervals.
 """
 
 from __future__ import annotations

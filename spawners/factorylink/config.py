@@ -46,7 +46,7 @@ class LocalTransportSettings(Model):
         return {}
 
     def dialed(self) -> tuple[str, tuple[str, ...]]:
-        """Return the key that lists the hosts to which the gateway connects, and these hosts."""
+        """Return the name of the setting that lists the hosts to which the gateway connects, and these hosts."""
         return "", ()
 
 

@@ -16,7 +16,11 @@ _PERCENT = {
 
 
 def event(session: Session | None, *, silent: bool, waits_for_predecessor: bool) -> dict[str, Any]:
-    """Return one event: ``message`` for people, ``progress`` in percent, and the whole ``session`` for our page."""
+    """Return one progress event of a start: ``message`` for people, ``progress`` in percent, ``session`` for our page.
+
+    ``session``: None if there is none yet; ``silent``: whether the link does not answer now;
+    ``waits_for_predecessor``: whether the server's last session is still ending.
+    """
     if session is None:
         message = "The server's last session is still ending." if waits_for_predecessor else "Asking the factory."
         return {"progress": 5, "message": message}

@@ -50,7 +50,7 @@ def running() -> Iterator[SlurmCluster]:
 
 
 def log_of(running: SlurmCluster, folder: Path, says: str) -> str:
-    """Run a job with two shards that checks for what ``says`` says it has; return its log."""
+    """Run a job with two shards, which checks that it has the slices that ``says`` names; return the job's log."""
     log = folder / f"{says.replace(':', '-')}.log"
     made = request(
         partition="shared", gpus=1, cores=1, memory_gb=1, gres=QUARTER.gres, gpu_slice=says, output=str(log),

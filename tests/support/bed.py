@@ -35,6 +35,6 @@ class Bed:
         return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
 
     def heads(self, factory: str) -> list[str]:
-        """Return the jobs of Dask schedulers there, which are the only sessions."""
+        """Return the jobs of Dask schedulers at a factory other than the session's, where no other sessions run."""
         jobs = self.gateway.factories[factory].jobs()
         return [job for job, told in jobs.items() if told["comment"].startswith("fg:")]

@@ -31,8 +31,10 @@ async def up(door: RunningDoor) -> tuple[asyncssh.SSHClientConnection, dict[str,
 
 
 async def until_ended(watch: asyncssh.SSHClientProcess[str]) -> list[dict[str, object]]:
-    """Return all statuses of the door until it reports its end; then it disappears, perhaps before
-    the client answers."""
+    """Return all statuses that the door sends, up to the one that reports its end.
+
+    The door's process ends then, perhaps before it has answered the client's last message.
+    """
     seen: list[dict[str, object]] = []
     while not seen or seen[-1]["phase"] != "ended":
         seen.append(json.loads(await watch.stdout.readline()))

@@ -84,8 +84,11 @@ class Wayward(MortalScheduler):
 
 
 class Faults(RuleBasedStateMachine):
-    """The events. ``wanted``: by person, the session that must exist; ``over``: sessions that must not exist; all other
-    sessions may have ended because of a fault."""
+    """The actions of people and the faults that Hypothesis combines, and the model of what must be true after them.
+
+    ``wanted``: by person, the session that must exist; ``over``: the sessions that must not exist. Each other session
+    may have ended because of a fault.
+    """
 
     @initialize()
     def begin(self) -> None:

@@ -89,7 +89,7 @@ async def seats(world: WorkshopsWorld, slug: str, caller: WorkshopCaller = TINA)
 
 
 async def logged(world: WorkshopsWorld, slug: str, caller: WorkshopCaller = TINA) -> list[tuple[str, str, str]]:
-    """Return the lines of the log about help, the oldest first."""
+    """Return the workshop's events about raised hands and looks, the oldest first: what, by whom, and the detail."""
     found = [(one.what, one.by, one.detail) for one in await world.workshops.events(caller, slug)]
     return [one for one in reversed(found) if one[0] in HELP_EVENTS]
 

@@ -26,11 +26,12 @@ HEADER = """\
 
 
 class FactoryJob(Job):
-    """One job of a cluster.
+    """One job of Dask workers, requested from the link.
 
-    Usually dask-jobqueue makes the job, with the options that ``FactoryCluster`` sets for all its jobs. Without
-    ``cluster_api`` the job belongs to no ``FactoryCluster``, as in ``JobQueueCluster(job_cls=FactoryJob, cores=4,
-    memory="8GB")``: the same keywords say where the job runs, but nothing replaces the job when it is lost.
+    A job of a ``FactoryCluster`` gets that cluster's ``cluster_api`` and options. A job without ``cluster_api`` belongs
+    to no ``FactoryCluster``, for example in ``JobQueueCluster(job_cls=FactoryJob, cores=4, memory="8GB")``. Then the
+    keywords ``factory``, ``size``, ``environment`` and ``hours`` say where and for how long the job runs, and nothing
+    replaces a job that is lost.
     """
 
     config_name = keywords.SECTION

@@ -83,7 +83,7 @@ class ResumableStream:
         await asyncio.gather(*self._carrying, return_exceptions=True)
 
     async def carry(self, carrier: Carrier, theirs: int) -> None:
-        """Carry bytes over ``carrier`` until the stream ends.
+        """Exchange the stream's bytes with the other end over ``carrier``, in both directions, until the stream ends.
 
         ``theirs``: the number of bytes that the other end has received so far. Raises OSError or EOFError when the
         carrier breaks.

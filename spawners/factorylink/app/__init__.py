@@ -1,1 +1,1 @@
-"""The link's process, and the module ``assembly``, which creates and connects the link's parts."""
+"""The start of the link: ``assembly`` creates and connects the link's parts, and ``process`` runs its servers."""

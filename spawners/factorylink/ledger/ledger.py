@@ -270,7 +270,7 @@ class Ledger:
     # --- people and factories
 
     async def last_choice(self, user: str) -> Choice | None:
-        """Return the person's last choice."""
+        """Return what the person chose for their last session outside of workshops; None: there was none."""
         found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
         return found[0]["choice"] if found else None
 

@@ -148,9 +148,9 @@ class Sessions:
     async def put(
         self, session_id: SessionId, request: SessionRequest, seat: SeatTerms | None = None
     ) -> tuple[Session, bool]:
-        """Return the session with this id, which is started if it is new, and whether it is new.
+        """Start the session with this id if there is none; return the session, and whether it is new.
 
-        ``seat``: it is begun for a workshop.
+        ``seat``: the terms of the workshop seat for which the session is started; None: it is not for a workshop.
 
         Returns within 2 s. Raises ProblemError.
         """

@@ -158,9 +158,9 @@ class Site:
         return self.load_poller.loads()
 
     def loads_at(self) -> datetime | None:
-        """Return when the last survey was made, since surveys are made only while somebody looks.
+        """Return when the scheduler last answered about free resources and waiting jobs; None: not yet.
 
-        None: no survey was made yet.
+        This may be long ago: the link asks only while somebody needs the answer.
         """
         return self.load_poller.asked_at
 

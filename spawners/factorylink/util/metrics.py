@@ -53,7 +53,7 @@ SESSIONS_ENDED = Counter(
 )
 REFUSALS = Counter(
     "factorygate_refusals",
-    "Requests that the link refused, by the code of the words that it gave, or else by the kind of the problem",
+    "Requests that the link refused; code: that of the message to the person, or else the kind of the problem",
     ["code"],
     registry=REGISTRY,
 )
@@ -82,7 +82,7 @@ LEDGER_SECONDS = Histogram(
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 LEDGER_ERRORS = Counter(
-    "factorygate_ledger_errors", "Transactions that failed since the ledger could not be used", registry=REGISTRY
+    "factorygate_ledger_errors", "Transactions that failed because the ledger could not be used", registry=REGISTRY
 )
 LOOP_LAG_SECONDS = Histogram(
     "factorygate_event_loop_lag_seconds",
@@ -112,7 +112,7 @@ GAUGES = {
     ),
     "factorygate_doors_open": GaugeWords(_FACTORY, "Doors held open"),
     "factorygate_oldest_waiting_seconds": GaugeWords(
-        _FACTORY, "How long the session has waited that waits longest; 0: none"
+        _FACTORY, "Waiting time of the session that has waited longest; 0: none waits"
     ),
     "factorygate_gpus_in_use": GaugeWords(_FACTORY, "GPUs of running sessions and workers, as they are billed"),
     "factorygate_accounts_not_wiped": GaugeWords(
@@ -139,14 +139,14 @@ GAUGES = {
         _FACTORY, "Sessions whose person's own login at the site has expired"
     ),
     "factorygate_credential_expiry_timestamp_seconds": GaugeWords(
-        _FACTORY, "When the first of the valid logins ends that live sessions need; absent: none of them ends"
+        _FACTORY, "The earliest end of a valid login that a live session needs; absent: no such login ends"
     ),
     "factorygate_certificate_expiry_timestamp_seconds": GaugeWords(
         ("name",), "When a certificate between hub, link and proxy ends, as its file has it now; name: own, authority"
     ),
     "factorygate_gpu_hours_used": GaugeWords(
         _BOTH,
-        "GPU-hours used, of running jobs up to now; project: none (nobody needs one), other (in no list any more)",
+        "GPU-hours used, running jobs included; project: none (jobs without a project), other (projects in no list)",
     ),
     "factorygate_gpu_hours_held": GaugeWords(_BOTH, "GPU-hours that jobs may still use"),
     "factorygate_gpu_hours_granted": GaugeWords(_PROJECT, "GPU-hours granted; absent: not limited here"),

@@ -256,7 +256,7 @@ def size(value: object) -> int:
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    """Return the hosts of ``n1/0*24+n2/1``: n1, n2."""
+    """Return the hosts in a job's ``exec_host``, each once: n1 and n2 for ``n1/0*24+n2/1``."""
     return tuple(dict.fromkeys(part.partition("/")[0].partition(":")[0] for part in text.split("+") if part))
 
 

@@ -146,7 +146,7 @@ class CheckTrip(_TestHandler):
     """An answer as small as can be, to measure how long a request takes; says whether the cookie came back."""
 
     async def get(self) -> None:
-        """Answer ``{"cookie": true}``; False: the browser did not send the page's cookie."""
+        """Answer ``{"cookie": true}`` if the browser sent the page's cookie, else ``{"cookie": false}``."""
         with self.admitted("trip") as admitted:
             if admitted:
                 self.finish({"cookie": self.get_cookie(COOKIE, "") == "1"})
@@ -208,7 +208,7 @@ class CheckUpload(_TestHandler):
         super().on_finish()
 
     def on_connection_close(self) -> None:
-        """Stop counting the request, since the browser has disconnected."""
+        """Stop counting the upload as open when the browser disconnects."""
         self._counted.close()
         super().on_connection_close()
 
