@@ -553,16 +553,20 @@ def _each(kind: TypeAdapter[T], values: Iterable[JsonValue]) -> list[T]:
 
 
 def _event(kind: TypeAdapter[T], data: bytes | str) -> T | None:
-    """Parse an event; return None, and log this, if it cannot be parsed. Later events are not affected."""
+    """Parse an event; return None, and log this, if it cannot be parsed. Later events are not affected.
+
+    Unknown fields are ignored, since the link may be newer than the hub.
+    """
     try:
-        return kind.validate_json(data)
+        return kind.validate_json(data, extra="ignore")
     except ValidationError as error:
         log.warning("An event of the link is skipped: %s", plain_text(str(error)))
         return None
 
 
 def _read(answer: TypeAdapter[T], content: bytes | str) -> T:
+    """Parse an answer. Unknown fields are ignored, since the link may be newer than the hub. Raises LinkSilent."""
     try:
-        return answer.validate_json(content)
+        return answer.validate_json(content, extra="ignore")
     except ValidationError as error:
         raise LinkSilent(f"the link's answer is not understood: {error.error_count()} errors") from error

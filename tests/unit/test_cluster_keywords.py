@@ -54,6 +54,14 @@ def _configuration() -> Iterator[None]:
         yield
 
 
+def test_a_job_on_a_whole_node_counts_all_gpus_of_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = size("whole", 1, 8, 122).model_copy(update={"whole_node": True})
+    one = factory().model_copy(update={"sizes": (whole,)})
+    monkeypatch.setattr(place, "get_now", choice_answers(one))
+    found = place.find(None, "whole", None, 1, None)
+    assert found.gpus == one.gpu(one.partition("gpu")).per_node > 1
+
+
 # --- every keyword has a meaning, or a message that says what to use instead
 
 MEANT = {

@@ -135,7 +135,7 @@ def test_sizes_fit_their_nodes_and_become_jobs(factory: Factory) -> None:
         shape, gpus = factory.shape(partition), factory.gpu(partition).per_node
         assert shape is not None
         assert (size.cores, size.memory_gb, size.gpus) <= (shape.cores, shape.memory_gb, gpus)
-        if not size.whole_node and gpus % size.gpus == 0:
+        if size.gpus and not size.whole_node and gpus % size.gpus == 0:
             together = gpus // size.gpus
             assert size.cores * together <= shape.cores
             # Sites that bill memory by shares offer slightly more than the node has, so one share less fits.

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
@@ -118,7 +119,7 @@ def find(
         environment=choice.environment,
         hours=choice.hours,
         most_hours=view.offer.hours.most,
-        gpus=plain(shape.share),
+        gpus=plain(Fraction(view.price.counted)),
         cores=cores or shape.cores,
         memory=amount or int(shape.memory_gb * GB),
         processes=each,
