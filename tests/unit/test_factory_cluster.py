@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -479,18 +478,22 @@ async def test_dasks_scratch_is_the_clusters_own(cluster: FactoryCluster) -> Non
 
 
 IMPORTED = """
-import signal, threading
+import signal, sys, threading
 def task():
     from factorygate import FactoryCluster
     print("imported")
-thread = threading.Thread(target=task)
-thread.start()
-thread.join()
+if sys.argv[1] == "thread":
+    thread = threading.Thread(target=task)
+    thread.start()
+    thread.join()
+else:
+    task()
 print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
 """
 
 
-def test_a_task_may_import_it_and_an_interrupt_stays_one() -> None:
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    said = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, timeout=120, check=False)
+@pytest.mark.parametrize("where", ["thread", "main thread"])
+def test_a_task_may_import_it_and_an_interrupt_stays_one(where: str) -> None:
+    program = [sys.executable, "-c", IMPORTED, where]
+    said = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
     assert said.stdout.split() == ["imported", "True"], said.stderr
