@@ -85,7 +85,7 @@ def mig_problem(wanted: GpuSlice, devices: Sequence[str], listed: str) -> str:
 def shards_problem(wanted: GpuSlice, devices: Sequence[str], shards: int | None) -> str:
     """Return what is wrong with the shards of a GPU; "" if the job has exactly the requested ones, on one GPU.
 
-    ``shards``: the number that the scheduler says; None: it says none.
+    ``shards``: the number of shards that the scheduler reports; None: it reports none.
     """
     if shards is None:
         return f"{wanted.count} shards requested, but Slurm does not say how many there are (23.02 and later do)"
@@ -97,7 +97,7 @@ def shards_problem(wanted: GpuSlice, devices: Sequence[str], shards: int | None)
 
 
 def mig_profiles(listed: str) -> dict[str, str]:
-    """Return the profile of each MIG device, by its names, from the output of ``nvidia-smi -L``."""
+    """Return the profile of each MIG device, by the device's name, from the output of ``nvidia-smi -L``."""
     return {found["id"]: found["profile"] for line in listed.splitlines() if (found := _MIG.fullmatch(line.rstrip()))}
 
 

@@ -74,7 +74,7 @@ def has_own_token(environment: Mapping[str, str] = os.environ) -> bool:
 
 @dataclass(frozen=True)
 class LinkRoute:
-    """How to reach the gateway.
+    """The way in which this program reaches the gateway: address, socket and token.
 
     ``base``: URL of its API; ``socket``: the session's own Unix socket, if it has one; ``own``: whether the token is
     the person's own, and not the session's.
@@ -239,7 +239,7 @@ def _parse(kind: type[T], data: bytes | str) -> T:
 
 @contextmanager
 def _silent_if_invalid() -> Iterator[None]:
-    """Raise LinkSilent if the block's data are not what they should be."""
+    """Raise LinkSilent if the block finds that the link's data are invalid (ValidationError)."""
     try:
         yield
     except ValidationError as error:

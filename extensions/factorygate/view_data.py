@@ -15,10 +15,10 @@ JobState = Literal["asked", "pending", "running", "ending", "lost", "failed", "e
 class JobView:
     """One job of the cluster, which runs ``processes`` Dask workers.
 
-    ``asked``: not in the scheduler's queue yet; ``lost``: the job ran, and ended although it was still wanted;
-    ``failed``: the job was refused, or ended before its workers connected. ``why``: a text that says why the job waits
-    or ended; ``do``: what to do about that. ``log_tail``: the log's last lines, as of the job's end or as of the last
-    call of ``FactoryCluster.log_tail``; ``has_log``: whether there are lines to read.
+    ``state``: ``asked`` is a job that is not in the scheduler's queue yet; ``lost``: the job ran, and ended although it
+    was still wanted; ``failed``: the job was refused, or ended before its workers connected. ``why``: a text that says
+    why the job waits or ended; ``do``: what to do about that. ``log_tail``: the log's last lines, as of the job's end
+    or as of the last call of ``FactoryCluster.log_tail``; ``has_log``: whether there are lines to read.
     """
 
     name: str

@@ -53,11 +53,12 @@ class FactoryAdaptive(Adaptive):
         super().stop(reason)
 
     async def recommendations(self, target: int) -> dict[str, Any]:
-        """Return dask's advice for ``target`` workers, in whole jobs.
+        """Return what to do to reach ``target`` workers, in the form that Dask expects; only whole jobs begin or end.
 
-        Up: the missing jobs, as long as at most ``MOST_PENDING`` jobs wait. Down: surplus jobs after their
-        grace, waiting ones first, then idle ones. Jobs above the maximum leave at once: waiting ones, then idle
-        ones, then those that work."""
+        "up": request the missing jobs, as long as at most ``MOST_PENDING`` jobs wait. "down": retire surplus jobs after
+        their grace period, waiting jobs first, then idle ones. Jobs above the cluster's maximum retire at once: waiting
+        jobs first, then idle ones, then working ones.
+        """
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes
         jobs = math.ceil(target / each)

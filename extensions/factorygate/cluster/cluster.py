@@ -322,7 +322,7 @@ class FactoryCluster(JobQueueCluster):
             raise
 
     async def _take_up(self) -> None:
-        """Take over the jobs of a cluster that a kernel left, and the plan that this kernel saved."""
+        """Take over the jobs of a cluster that an earlier kernel left, and the plan that the earlier kernel stored."""
         if not self.cluster_api.workers:
             return
         for name, known in self.cluster_api.workers.items():
@@ -458,11 +458,14 @@ class FactoryCluster(JobQueueCluster):
         return self.place.jobs(workers)
 
     def scale(self, n: int | None = None, jobs: int = 0, memory: str | None = None, cores: int | None = None) -> Any:
-        """Set the number of workers to ``n``, or the number of jobs to ``jobs``, or to the number of jobs that have
-        ``memory`` and ``cores`` together.
+        """Set how many jobs the cluster has, and stop adapting.
+
+        ``n``: as many jobs as this number of Dask workers needs; ``jobs``: this number of jobs, if ``n`` is None;
+        ``memory``, ``cores``: as many jobs as have these together. The largest of these numbers counts.
 
         Returns when the jobs are requested, not when they run. Raises ValueError if the cluster's cap does not allow
-        the number, LinkError with the scheduler's message."""
+        the number, LinkError with the scheduler's message.
+        """
         keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
         self.stop_adapting()

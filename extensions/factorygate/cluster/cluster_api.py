@@ -65,7 +65,10 @@ class ClusterApi:
         self._following: asyncio.Task[None] | None = None
 
     def remember(self, request: ClusterRequest) -> None:
-        """Keep the request of a cluster that another process created, to create it again if the link loses it."""
+        """Keep ``request``, with which another process created the cluster.
+
+        If the link loses the cluster, ``request`` creates the cluster again.
+        """
         self.request = request
 
     async def begin(self, request: ClusterRequest) -> None:
@@ -111,15 +114,18 @@ class ClusterApi:
         await done
 
     async def cancel(self, *names: str) -> None:
-        """Cancel jobs; return when the link has recorded that. Raises LinkError; then none of the jobs is cancelled."""
+        """Cancel jobs; return when the link has recorded the cancellation.
+
+        Raises LinkError; then none of the jobs is cancelled.
+        """
         done = self._soon()
         self._unwanted += [(name, done) for name in names]
         await done
 
     def strays(self, known: Container[str]) -> list[str]:
-        """Return live jobs of the link that are not in ``known`` and not cancelled.
+        """Return the names of live jobs that the link knows, but that are neither in ``known`` nor cancelled.
 
-        The link accepted such a job, but its answer was lost.
+        The link has accepted such a job, but the link's answer was lost.
         """
         return [
             name

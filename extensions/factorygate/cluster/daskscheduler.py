@@ -26,8 +26,8 @@ class FactoryScheduler(QuietScheduler):
     scheduler ends many jobs at once (an operator cancels them, a node fails), and then a task may be sent from one
     ending worker to the next without any fault of the task. Therefore:
 
-    - A lost worker gets no more tasks, and is removed a moment later, when the others are known to be lost, too.
-    - If the nanny of a lost worker is there, only the worker's process has ended: its tasks are suspected at once.
+    - A lost worker gets no more tasks, and is removed a moment later, when others are known to be lost, too.
+    - If a lost worker's nanny still runs, only the worker's process has ended: its tasks are suspected at once.
     - If the nanny is gone, the job has ended. The cluster calls ``suspect_tasks`` if the work has ended the job.
     """
 

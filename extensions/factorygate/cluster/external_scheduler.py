@@ -43,7 +43,11 @@ Begins = Callable[[SchedulerRequest], Awaitable["ExternalScheduler"]]
 
 
 def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
-    """Return the function that starts the cluster's scheduler; None if the scheduler is to run in this process."""
+    """Return the function that starts the cluster's scheduler; None if the scheduler is to run in this process.
+
+    ``scheduler``: the argument of ``FactoryCluster``; ``here``: whether the cluster is at this session's factory;
+    ``name``: the name of a cluster that outlives this kernel; None: the cluster ends with this kernel.
+    """
     if scheduler == "job" or (scheduler is None and not here):
         return as_job
     return None if name is None else beside
@@ -162,8 +166,8 @@ async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
 async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.Popen[bytes], Scheduler]:
     """Start the scheduler's process; return the process and the scheduler's description.
 
-    If the person has passed a token of their own, the process gets this token in its environment: it must keep the
-    cluster alive at the link for as long as the process runs. Raises RuntimeError.
+    If the person has passed a token of their own, the process gets this token in its environment, because the process
+    must keep the cluster alive at the link for as long as it runs. Raises RuntimeError.
     """
     own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"
@@ -193,7 +197,7 @@ async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.P
     os.close(said)
     try:
         async with asyncio.timeout(UP_SECONDS):
-            while not file.exists() and process.poll() is None:  # noqa: ASYNC110  # a file's birth can only be asked for
+            while not file.exists() and process.poll() is None:  # noqa: ASYNC110  # no event reports a new file
                 await asyncio.sleep(0.05)
         return process, Scheduler.model_validate_json(file.read_bytes())
     except (TimeoutError, FileNotFoundError) as error:

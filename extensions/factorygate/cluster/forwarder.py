@@ -64,7 +64,7 @@ class Forwarder:
             await self._http.close()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one client's bytes to the scheduler, over a new connection whenever one breaks."""
+        """Exchange one client's bytes with the scheduler; whenever the connection breaks, continue over a new one."""
         stream, id, pause = ResumableStream(reader, writer), secrets.token_bytes(16), FIRST_PAUSE
         deadline = asyncio.get_running_loop().time() + resumable_stream.PATIENCE
         try:

@@ -155,7 +155,10 @@ async def start_together(jobs: Iterable[FactoryJob]) -> None:
 
 
 async def close_together(cluster_api: ClusterApi, jobs: Collection[FactoryJob]) -> None:
-    """Cancel all these jobs of one cluster in one request, with one task for all. Raises LinkError."""
+    """Cancel all these jobs of one cluster in one request, without a task of the event loop for each job.
+
+    Raises LinkError.
+    """
     running = [str(job.name) for job in jobs if job.status is Status.running]
     if running:
         with _unless_gone():

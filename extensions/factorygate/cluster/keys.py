@@ -62,10 +62,11 @@ class Keys(Security):
 
 
 class _Mended(Security):
-    """The class that ``mend`` gives to a Security that the caller made: the same sockets as ``Keys``, but no slots.
+    """The class that ``mend`` gives to a Security that the caller made; opens the same sockets as ``Keys``.
 
-    Dask takes a class's slots for its parameters, so this class must have none and cannot be ``Keys``. No object of
-    this class is made directly.
+    Python can give this class to an existing object only because ``__slots__`` is empty here. ``Keys`` cannot have
+    empty ``__slots__``, because Dask takes a class's ``__slots__`` for the names of its parameters. For the same reason
+    no object of this class can be made directly.
     """
 
     __slots__ = ()

@@ -75,7 +75,7 @@ def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
 
 
 def counts(least: int = 0, **given: Any) -> None:
-    """Raise ValueError if a number is not whole or below ``least``; None is not checked."""
+    """Raise ValueError if a given number is not whole, or is below ``least``; a value that is None is not checked."""
     for word, value in given.items():
         if value is None:
             continue
@@ -95,7 +95,7 @@ def amounts(**given: Any) -> None:
 
 
 def have_section(section: str | None = None) -> None:
-    """Add defaults for everything that dask-jobqueue reads to a section of dask's configuration.
+    """Add to a section of dask's configuration a default for each setting that dask-jobqueue reads there.
 
     A person's values stay. ``section`` None: this package's section, which is made if it is missing. Raises ValueError
     if another section does not exist.

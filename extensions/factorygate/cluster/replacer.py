@@ -121,14 +121,17 @@ class Replacer:
             self._ask_link()
 
     def _ask_link(self) -> None:
-        """Have the link ask the factory for the cluster's jobs now, unless it is asked already."""
+        """Have the link ask the factory for the cluster's jobs now, unless such a request is already under way."""
         running = self._task is not None and not self._task.done()
         if running and (self._looking is None or self._looking.done()):
             self._looking = asyncio.ensure_future(self._cluster.cluster_api.look())
 
     @property
     def usual_wait(self) -> float:
-        """Return the seconds after their request within which nine of ten jobs had connected workers."""
+        """Return within how many seconds after their request nine of ten recent jobs had connected workers.
+
+        ``FIRST_WAIT`` if no workers have connected yet.
+        """
         return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
 
     async def _keep(self) -> None:
@@ -309,7 +312,7 @@ class Replacer:
     def _left(self, name: str) -> tuple[float, float]:
         """Return the seconds that remain of a job's walltime, and its whole walltime.
 
-        Infinite if the job does not run.
+        Both are infinite if the job does not run.
         """
         worker = self._cluster.cluster_api.workers.get(name)
         if worker is None or worker.state != "running" or worker.ends is None or worker.started is None:

@@ -57,7 +57,10 @@ class Streams:
 
 
 class ResumableStream:
-    """One end of the stream. ``reader``, ``writer``: the local connection whose bytes are carried."""
+    """One end of a stream that continues over several carriers.
+
+    ``reader``, ``writer``: the local connection, whose bytes the stream exchanges with the other end.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.taken = 0  # bytes received from the other end

@@ -82,7 +82,7 @@ class WorkerRetirement:
     async def finish(self) -> None:
         """End all retiring jobs now; their unfinished tasks are repeated by other workers.
 
-        Called when nothing will follow the jobs any more.
+        Called when this process stops following the cluster's jobs.
         """
         for retiring in self._retiring_workers.values():
             retiring.until = 0.0
@@ -144,7 +144,8 @@ class WorkerRetirement:
     async def _close(self, done: dict[str, set[str]]) -> set[str]:
         """Hand over the last results of these jobs' workers, and close the workers.
 
-        Return the jobs for which that succeeded. The workers of the other jobs take work again.
+        ``done``: by the job's name, the addresses of its workers. Return the jobs for which that succeeded. The workers
+        of the other jobs take work again.
         """
         comm = self._cluster.scheduler_comm
         if not done:

@@ -26,7 +26,7 @@ class OwnErrorsSocket(ssl.SSLSocket):
     queue."""
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
-        """Read up to ``len`` bytes, as ``SSLSocket.read`` does; ``recv`` and ``recv_into`` come here."""
+        """Read up to ``len`` bytes, as ``SSLSocket.read`` does; ``recv`` and ``recv_into`` call this method."""
         return _own(lambda: super(OwnErrorsSocket, self).read(len, buffer))
 
     def send(self, data: Any, flags: int = 0) -> int:

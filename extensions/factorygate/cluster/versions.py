@@ -47,5 +47,5 @@ def check(theirs: Mapping[str, str], where: str) -> None:
 
 
 def said(log: Iterable[str]) -> str:
-    """Return the lines of a worker's log about different versions; "" if there are none."""
+    """Return the first line of a worker's log that says that the environments differ; "" if there is none."""
     return next((f"{_BEGIN}{line.partition(_BEGIN)[2]}" for line in log if _BEGIN in line), "")

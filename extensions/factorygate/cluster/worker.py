@@ -61,7 +61,10 @@ def own_name(names: list[str], environment: dict[str, str]) -> str:
 
 
 def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
-    """Return when the job ends, in seconds since 1970."""
+    """Return when the job ends, in seconds since 1970.
+
+    If the environment does not say when, the job ends ``seconds``, its walltime, after ``now``.
+    """
     ends = job_environment(environment).ends
     return now + seconds if ends is None else ends
 
@@ -109,7 +112,7 @@ async def scheduler_of(file: Path, patience: float) -> Scheduler:
     A scheduler with a job of its own may start later than its workers. Raises TimeoutError after ``patience`` seconds.
     """
     async with asyncio.timeout(patience):
-        while (found := _scheduler(file)) is None:  # noqa: ASYNC110  # a file's birth can only be asked for
+        while (found := _scheduler(file)) is None:  # noqa: ASYNC110  # no event reports a new file
             await asyncio.sleep(LOOK)
     return found
 
@@ -138,8 +141,8 @@ def scratch_folder(asked: str | None, otherwise: Path) -> Path:
 async def run(options: argparse.Namespace) -> int:
     """Run the workers until all have ended; return the exit code.
 
-    It is 0, 1 if there is no scheduler, 4 if the versions differ, or 5 if the job has another slice of a GPU than it
-    requested.
+    The code is 0 at a normal end, 1 if no scheduler has started, 4 if the versions differ, or 5 if the job has another
+    slice of a GPU than it requested.
     """
     from distributed import Nanny
 

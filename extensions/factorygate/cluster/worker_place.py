@@ -83,9 +83,10 @@ def find(
 
     Factory, size and environment default to this session's, the rest to the link's presets. ``route``: how to reach the
     gateway; None: this session's route. ``project``: the project that is charged. ``cores``, ``memory``: what Dask is
-    to use of each job; if they are given and ``size`` is not, the smallest size that has them is used. If ``processes``
-    is not given, it is then computed from ``cores`` as dask-jobqueue does, otherwise it is one for each GPU. Raises
-    LinkError; ValueError, with what is allowed, for values that the catalogue does not have.
+    to use of each job; if they are given and ``size`` is not, the smallest size that has them is used. ``processes``:
+    Dask workers in each job; None: one for each GPU, or, if ``cores`` is given and ``size`` is not, the number that
+    dask-jobqueue computes from ``cores``. Raises LinkError; ValueError, with what is allowed, for values that the
+    catalogue does not have.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)

@@ -1,1 +1,1 @@
-"""A folder of a person as a zip, made while it is downloaded: nothing is written to the disk, which may be full."""
+"""Exports a person's folder as a zip, made while it is sent: nothing is written to the disk, which may be full."""

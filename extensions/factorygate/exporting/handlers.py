@@ -1,8 +1,8 @@
 """The HTTP handlers of the notebook server for exports.
 
-``GET api/factorygate/export?path=FOLDER`` says what a zip of the folder would have; ``GET
-api/factorygate/export/zip?path=FOLDER&id=ID`` is the zip; ``GET api/factorygate/export/progress?id=ID`` says how far
-that one is. Only users with access to the server may make these requests.
+``GET api/factorygate/export?path=FOLDER`` answers what a zip of the folder would contain; ``GET
+api/factorygate/export/zip?path=FOLDER&id=ID`` sends the zip; ``GET api/factorygate/export/progress?id=ID`` answers how
+far the export with this id is. Only users with access to the server may make these requests.
 """
 
 from __future__ import annotations
@@ -46,14 +46,17 @@ class Exports:
         self._known: dict[str, tuple[ExportSum, str]] = {}  # by id: how far it is, and its state
 
     def tell(self, name: str, done: ExportSum, state: str) -> None:
-        """Note how far an export is. ``state``: ``running``, ``done`` or ``cut``."""
+        """Store how far an export is.
+
+        ``name``: the export's id; ``done``: what the zip contains so far; ``state``: ``running``, ``done`` or ``cut``.
+        """
         self._known.pop(name, None)
         self._known[name] = (done, state)
         while len(self._known) > _KEPT:
             del self._known[next(iter(self._known))]
 
     def progress(self, name: str) -> dict[str, Any] | None:
-        """Return how far an export is as an object for JSON; None if it is not known."""
+        """Return how far the export with the id ``name`` is, as an object for JSON; None if the id is not known."""
         found = self._known.get(name)
         if found is None:
             return None
@@ -62,22 +65,25 @@ class Exports:
 
 
 class _ExportHandler(APIHandler):
-    """The base of the handlers: refusals are JSON with ``message``."""
+    """The base class of this module's handlers; answers refusals as JSON with a ``message``."""
 
     auth_resource = "contents"
 
     def initialize(self, exports: Exports) -> None:
-        """``exports``: those of this server."""
+        """Keep ``exports``, the exports of this server."""
         self._exports = exports
 
     async def refuse(self, status: int, message: Message) -> None:
-        """Finish with a message for the person."""
+        """Finish the response with ``status`` and a message for the person."""
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")
         await self.finish({"message": language.here().said(message)})
 
     async def measured(self, path: str) -> ExportSum | None:
-        """Return what a folder has; finish with a refusal if it cannot be read."""
+        """Return what a zip of the folder would contain.
+
+        If the folder cannot be read, answer with a refusal, and return None.
+        """
 
         def look() -> ExportSum:
             with opened(self._exports.root, path) as folder:
@@ -92,12 +98,16 @@ class _ExportHandler(APIHandler):
 
 
 class ExportPlan(_ExportHandler):
-    """What a zip of a folder would have."""
+    """Answers what a zip of a folder would contain."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer ``files``, ``bytes``, ``whole``, the limits, and by kind what is left out: ``counts``, ``paths``."""
+        """Answer how much a zip of the folder would contain, the limits, and what would be left out.
+
+        JSON: ``files`` and ``bytes``; ``whole``: whether the folder is within the limits ``most_files`` and
+        ``most_bytes``; ``counts`` and ``paths``: by kind, how many paths would be left out, and the first of them.
+        """
         found = await self.measured(self.get_query_argument("path", ""))
         if found is None:
             return
@@ -116,12 +126,12 @@ class ExportPlan(_ExportHandler):
 
 
 class ExportProgress(_ExportHandler):
-    """How far an export is."""
+    """Answers how far an export is."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer ``files``, ``bytes`` and ``state``: ``running``, ``done`` or ``cut``."""
+        """Answer ``files`` and ``bytes`` of the zip so far, and ``state``: ``running``, ``done`` or ``cut``."""
         found = self._exports.progress(self.get_query_argument("id", ""))
         if found is None:
             await self.refuse(404, _NO_ID)
@@ -131,12 +141,12 @@ class ExportProgress(_ExportHandler):
 
 
 class ExportZip(_ExportHandler):
-    """A folder as a zip, which is made while it is sent."""
+    """Sends a folder as a zip, which is made while it is sent."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer the zip. A download that is cut off is seen as such, since its end is missing."""
+        """Send the zip. If the download is cut off, the end of the response is missing, so the browser notices that."""
         path, name = self.get_query_argument("path", ""), self.get_query_argument("id", "")
         if not _ID.fullmatch(name):
             await self.refuse(400, _NO_ID)
@@ -170,7 +180,7 @@ class ExportZip(_ExportHandler):
                 held.callback(pieces.close)
                 while (piece := await asyncio.to_thread(_next, pieces)) is not None:
                     self.write(piece)
-                    await self.flush()  # at the pace of whoever reads
+                    await self.flush()  # wait until the browser has read the piece
             except StreamClosedError:
                 self.log.info("An export was cancelled")
                 return
@@ -199,5 +209,5 @@ def _next(pieces: Iterator[bytes]) -> bytes | None:
 
 
 def _text(name: str) -> str:
-    """Return a name that can be encoded, whatever the file system has."""
+    """Return ``name`` with a question mark for each character that cannot be encoded."""
     return name.encode(errors="replace").decode()

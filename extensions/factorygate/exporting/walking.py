@@ -1,4 +1,4 @@
-"""Walks through a folder by open descriptors, so that no link leads out of it, whatever changes meanwhile."""
+"""Walks through a folder by open descriptors, so that no link leads out of the folder, whatever changes meanwhile."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ class NoFolder(Exception):
 
 @dataclass(frozen=True)
 class FoundEntry:
-    """What is at one path. ``kind``: ``special`` is no file (a socket or a device), ``closed`` a folder that may not be
-    read, ``deep`` a folder that is too deep; ``above``: descriptor of its folder, open until the next entry is taken;
-    ``size``, ``mode``, ``changed``: of a file, in bytes and seconds since the epoch; ``target``: of a link."""
+    """One file, folder or other entry that ``walk`` has found.
+
+    ``kind``: ``special`` is a socket, a device or the like, ``closed`` an entry that may not be read, ``deep`` a folder
+    more than ``MOST_DEPTH`` levels deep. ``names``: the names of its path; ``above``: the descriptor of the folder that
+    contains the entry, open until the next entry is taken. ``size`` (bytes), ``mode`` and ``changed`` (seconds since
+    the epoch) are set for a file, ``target`` for a link.
+    """
 
     kind: FoundKind
     names: tuple[str, ...]
@@ -60,7 +64,10 @@ def opened(root: Path, path: str) -> Iterator[int]:
 
 
 def walk(folder: int, names: tuple[str, ...] = ()) -> Iterator[FoundEntry]:
-    """Yield everything below an open folder, each folder before what is in it; what is gone meanwhile is left out."""
+    """Yield all entries below an open folder, each folder before its content.
+
+    Entries that disappear meanwhile are left out. ``names``: the folder's path, with which the entries' paths begin.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             path = (*names, entry.name)

@@ -1,4 +1,7 @@
-"""Makes a zip of a folder piece by piece. It is never on a disk, and whoever stops taking pieces leaves nothing."""
+"""Makes a zip of a folder piece by piece.
+
+The zip is never written to a disk, so an export that is cancelled leaves no file.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,12 @@ _HEADS = {  # of the report in the zip, by kind of entry
 
 @dataclass
 class ExportSum:
-    """What an export has, or is going to have. ``left_out``: by kind, paths and how many there are; ``whole``: it is
-    within the limits."""
+    """What the zip of an export contains so far, or would contain.
+
+    ``bytes``: of all files before compression; ``whole``: whether the export is within the limits; ``left_out``: by
+    kind, the paths that are not in the zip as they are in the folder, at most ``MOST_LISTED`` of each kind; ``counts``:
+    by kind, the number of all such paths.
+    """
 
     files: int = 0
     folders: int = 0
@@ -46,14 +53,14 @@ class ExportSum:
     counts: dict[str, int] = field(default_factory=dict)
 
     def note(self, kind: str, line: str) -> None:
-        """Note something that is not in the zip as it is in the folder."""
+        """Count a path that is not in the zip as it is in the folder; ``line``: the path, as the report shows it."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         lines = self.left_out.setdefault(kind, [])
         if len(lines) < MOST_LISTED:
             lines.append(line)
 
     def report(self) -> str:
-        """Return what is not in the zip as a text; "" if all is."""
+        """Return a text that lists what is not in the zip as it is in the folder; "" if there is nothing to list."""
         parts = []
         for kind, head in _HEADS.items():
             if (count := self.counts.get(kind, 0)) == 0:
@@ -65,7 +72,7 @@ class ExportSum:
 
 
 def measure(folder: int) -> ExportSum:
-    """Return what a zip of an open folder would have; counting ends at the limits. Raises OSError."""
+    """Return what a zip of an open folder would contain; counting ends at the limits. Raises OSError."""
     found = ExportSum()
     for entry in walk(folder):
         if not _fits(found, entry):
@@ -81,7 +88,7 @@ def measure(folder: int) -> ExportSum:
 
 
 class ZipNames:
-    """Names in one zip: as they are in the folder, but safe for every program that unpacks them, and each once."""
+    """Makes the paths in one zip from those in the folder: each is unique, and safe for every program that unpacks."""
 
     def __init__(self, top: str) -> None:
         self._top = top
@@ -91,7 +98,8 @@ class ZipNames:
     def of(self, names: tuple[str, ...]) -> tuple[str, bool]:
         """Return the path in the zip, and whether it differs from the path in the folder.
 
-        Ask for a folder before what is in it; ``()`` is the folder itself.
+        ``names``: the path in the folder; ``()`` is the folder itself. Call this method for a folder before its
+        content.
         """
         plain = "/".join((self._top, *names))
         safe = _UNSAFE.sub("_", names[-1] if names else self._top)
@@ -106,7 +114,7 @@ class ZipNames:
 
 
 class _Pieces:
-    """A file that can only be written, and keeps what was written until it is taken."""
+    """A file that can only be written, and that keeps the written bytes until they are taken."""
 
     def __init__(self) -> None:
         self._kept = bytearray()
@@ -116,13 +124,13 @@ class _Pieces:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: there is nothing behind this file."""
+        """Do nothing: the bytes stay in memory."""
 
     def close(self) -> None:
         """Do nothing."""
 
     def take(self, least: int = _PIECE) -> bytes:
-        """Return what was written since the last call, if it is at least so many bytes; else nothing."""
+        """Return the bytes that were written since they were last taken; no bytes if there are fewer than ``least``."""
         if len(self._kept) < least:
             return b""
         taken, self._kept = bytes(self._kept), bytearray()
@@ -162,7 +170,7 @@ def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, Non
 
 
 def _file(zipped: zipfile.ZipFile, pieces: _Pieces, entry: FoundEntry, path: str, done: ExportSum) -> Iterator[bytes]:
-    """Yield what a file adds to the zip."""
+    """Yield the pieces of the zip that one file adds; ``path``: the file's path in the zip."""
     try:
         descriptor = os.open(entry.names[-1], _FILE, dir_fd=entry.above)
     except OSError:
@@ -217,7 +225,7 @@ def _info(path: str, mode: int, changed: float) -> zipfile.ZipInfo:
 
 
 def _line(entry: FoundEntry) -> str:
-    """Return a path for the report, in which nothing of a name is invisible."""
+    """Return an entry's path for the report, without invisible characters; for a link also the link's target."""
     path = "/".join(entry.names)
     shown = path if path.isprintable() else ascii(path)[1:-1]
     target = entry.target if entry.target.isprintable() else ascii(entry.target)[1:-1]

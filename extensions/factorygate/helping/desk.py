@@ -1,8 +1,8 @@
-"""Asks the gateway for help for the session's person, and follows what becomes of it.
+"""Sends the requests for help of the session's person to the gateway, and follows their state.
 
-While a hand is up or helpers may see a notebook, the gateway is asked every few seconds; the notebook's saved state is
-sent whenever the file has changed. Otherwise the gateway is asked rarely, and never again if the session is not for a
-workshop.
+While the person's hand is raised, or helpers may see a notebook, the gateway is asked every few seconds, and the
+notebook's saved state is sent whenever the file has changed. Otherwise the gateway is asked rarely, and never again if
+the session is not for a workshop.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ _NEVER = ("conflict", "gone")  # kinds of a refusal: the session is not for a wo
 
 
 class SavedNotebook(NamedTuple):
-    """How to read a file of the session. ``changed``: returns a value that differs after each save; ``read``: returns
-    the saved state. Both take the file's path; ``read`` raises NotNotebook, both raise HTTPError."""
+    """The functions that read a notebook of the session; both take the file's path.
+
+    ``changed``: returns a value that differs after each save; ``read``: returns the saved state. ``read`` raises
+    NotNotebook, both raise HTTPError.
+    """
 
     changed: Callable[[str], Awaitable[object]]
     read: Callable[[str], Awaitable[NotebookSnapshot]]
 
 
 class HelpDesk:
-    """The help that this session's person has asked for. Methods that ask raise LinkError."""
+    """The requests for help of the session's person. Methods that send a request to the gateway raise LinkError."""
 
     def __init__(self, files: SavedNotebook, link: Callable[[], Link] = Link.here) -> None:
         self._files = files
@@ -52,7 +55,7 @@ class HelpDesk:
         self._following: asyncio.Task[None] | None = None
 
     async def shown(self) -> dict[str, Any] | None:
-        """Return the person's state for the page; None if this session is not for a workshop."""
+        """Return the state of the person's requests for help; None if this session is not for a workshop."""
         if not self._never and self._following is None and time.monotonic() - self._asked > RARELY:
             self._asked = time.monotonic()
             self._following = asyncio.create_task(self._follow())
@@ -75,7 +78,7 @@ class HelpDesk:
         self._take(await self._reached().delete("/help/hand", HelpState))
 
     async def allow_look(self, path: str, minutes: int) -> None:
-        """Let helpers see a notebook. ``path``: of the file. Raises NotNotebook, HTTPError."""
+        """Let helpers see the notebook in the file ``path`` for ``minutes``. Raises NotNotebook, HTTPError."""
         changed = await self._files.changed(path)
         body = LookBody(minutes=minutes, snapshot=await self._files.read(path))
         self._take(await self._reached().put("/help/look", body, HelpState))
@@ -97,7 +100,10 @@ class HelpDesk:
         return self._state is not None and (self._state.hand is not None or self._state.look is not None)
 
     async def _follow(self, pause: float = 0) -> None:
-        """Ask until nothing is asked for any more."""
+        """Ask the gateway until neither the person's hand is raised nor helpers may see a notebook.
+
+        ``pause``: seconds before the first question.
+        """
         try:
             while True:
                 await asyncio.sleep(pause)
@@ -122,7 +128,7 @@ class HelpDesk:
             log.exception("The gateway cannot be asked for help")
 
     async def _renewed(self) -> HelpState | None:
-        """Send the notebook if it was saved since; return the answer, None if there is none to send."""
+        """Send the notebook if it was saved after it was last sent; return the answer, or None if nothing was sent."""
         if not self._path:
             return None
         try:

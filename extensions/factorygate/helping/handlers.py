@@ -1,7 +1,7 @@
 """The HTTP handlers of the notebook server for help: ``PUT`` and ``DELETE`` of ``api/factorygate/hand`` and ``…/look``.
 
-Only users with access to the server may make these requests, with JupyterLab's XSRF token. What they change is in the
-answer of ``api/factorygate/overview`` from then on.
+Only users with access to the server may make these requests, with JupyterLab's XSRF token. From then on the answer of
+``api/factorygate/overview`` contains the change.
 """
 
 from __future__ import annotations
@@ -35,19 +35,22 @@ T = TypeVar("T", bound=Model)
 
 
 class LookOrder(Model):
-    """A person's consent. ``path``: of the notebook, as the contents API has it."""
+    """A person's consent that helpers see a notebook, for some minutes.
+
+    ``path``: the notebook's path in the contents API.
+    """
 
     path: str = Field(min_length=1, max_length=1000, pattern=r"\.ipynb$")
     minutes: int = Field(default=LOOK_MINUTES, ge=1, le=LOOK_MINUTES)
 
 
 class _Asking(APIHandler):
-    """The base of both handlers."""
+    """The base class of both handlers."""
 
     auth_resource = "contents"
 
     def initialize(self, desk: HelpDesk) -> None:
-        """``desk``: asks the gateway."""
+        """Keep ``desk``, which asks the gateway."""
         self.desk = desk
 
     def read(self, kind: type[T]) -> T:
@@ -58,7 +61,7 @@ class _Asking(APIHandler):
             raise web.HTTPError(400, "This request is not understood.") from error
 
     async def answer(self, act: Awaitable[None]) -> None:
-        """Act, then answer with the person's state, or with an error status and the refusal's ``message``."""
+        """Await ``act``, then answer with the person's state, or with an error status and the refusal's ``message``."""
         try:
             await act
         except LinkError as error:
@@ -72,7 +75,7 @@ class _Asking(APIHandler):
 
 
 class HandHandler(_Asking):
-    """The person's raised hand."""
+    """Raises and lowers the person's hand."""
 
     @web.authenticated
     @authorized
@@ -88,7 +91,7 @@ class HandHandler(_Asking):
 
 
 class LookHandler(_Asking):
-    """The person's consent that helpers see a notebook."""
+    """Gives and withdraws the person's consent that helpers see a notebook."""
 
     @web.authenticated
     @authorized
@@ -105,7 +108,7 @@ class LookHandler(_Asking):
 
 
 def files_of(server: ServerApp) -> SavedNotebook:
-    """Return how to read the server's notebooks: by its contents manager, with that manager's own limits."""
+    """Return functions that read the server's notebooks through its contents manager, with that manager's limits."""
     contents: Any = server.contents_manager
 
     async def changed(path: str) -> datetime:

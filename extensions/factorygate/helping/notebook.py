@@ -1,4 +1,4 @@
-"""Makes what helpers may see of a saved notebook: sources, texts and PNG images, bounded. Pure."""
+"""Makes the copy of a saved notebook that helpers may see: sources, texts and PNG images, of limited size. Pure."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ class NotNotebook(ValueError):
 
 
 def snapshot_of(text: str, file: str, saved: datetime) -> NotebookSnapshot:
-    """Return what helpers see of a notebook. ``text``: the file's content. Raises NotNotebook.
+    """Return what helpers see of a notebook. Raises NotNotebook.
 
-    Outputs that are neither text nor PNG images are marked as left out, such as HTML and widgets. What is too long is
-    cut."""
+    ``text``: the file's content; ``file``: its name; ``saved``: when it was saved. Outputs that are neither text nor
+    PNG images, such as HTML and widgets, are marked as left out. What is too long is cut.
+    """
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -101,7 +102,7 @@ def _lines(found: object) -> Iterator[str]:
 
 
 def _text(found: object) -> str:
-    """Return a text of the notebook's format: a string, or a list of strings."""
+    """Return the text of a notebook's field, which is a string or a list of strings; "" for any other value."""
     if isinstance(found, list):
         return "".join(one for one in found if isinstance(one, str))
     return found if isinstance(found, str) else ""

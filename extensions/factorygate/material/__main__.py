@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, archive: bytes) -> dict[str, object]:
 
 
 def main() -> int:
-    """Deliver what comes on stdin."""
+    """Deliver the archive on stdin, and print the report; return the exit code."""
     options = parse(sys.argv[1:])
     os.umask(options.umask & 0o777)
     report = run(options, sys.stdin.buffer.read(MOST.archive_bytes + 1))

@@ -1,7 +1,8 @@
-"""Delivers a workshop's material into a person's folder: plans, writes all to a stage, then moves each file.
+"""Delivers a workshop's material into a person's folder: plans, writes all files to a stage, then moves each file.
 
-If the disk is full while the stage is written, the folder is as it was. A delivery that was cut short later is
-completed by the next one: each file is either the old or the new one, and the plan finds which.
+The stage is a folder for files that wait to be moved. If the disk is full while the stage is written, the person's
+folder stays as it was. If a delivery is cut short later, the next delivery completes it: each file is either the old or
+the new one, and the plan finds which.
 """
 
 from __future__ import annotations
@@ -49,9 +50,12 @@ class DeliveryFailed(Exception):
 
 @dataclass
 class DeliveryReport:
-    """What a delivery did. ``outcomes``: by path; ``besides``: by the path of a file in conflict, the path of the
-    material's version; ``aside``: the folder in which the person's files were kept, "": there were none, None: that was
-    not asked for."""
+    """What a delivery did.
+
+    ``outcomes``: by path; ``besides``: by the path of a file in conflict, the path of the material's version;
+    ``aside``: the folder to which the person's files were moved; "": there were no files; None: the order did not ask
+    for that.
+    """
 
     commit: str
     outcomes: dict[str, MaterialOutcome] = field(default_factory=dict)
@@ -82,9 +86,9 @@ def deliver(
 ) -> DeliveryReport:
     """Bring the material into the folder ``name`` below ``root``; return what was done.
 
-    ``restore``: write files and cells again that the person deleted; ``aside``: deliver anew, after the folder was
-    moved to ``NAME-ASIDE``. Raises DeliveryFailed, BadArchive, FolderBlocked, FolderBusy; OSError if the folder cannot
-    be used.
+    ``restore``: write files and cells again that the person deleted; ``aside``: move the person's folder to
+    ``NAME-ASIDE`` first, and deliver into a new one; None: deliver into the folder as it is. Raises DeliveryFailed,
+    BadArchive, FolderBlocked, FolderBusy; OSError if the folder cannot be used.
     """
     files = unpack(archive)
     kept = None if aside is None else keep_aside(root, name, aside)
@@ -260,7 +264,7 @@ class _Delivery:
         return [name, *(f"{name}.{number}" for number in range(2, _MOST_BESIDE))]
 
     def _beside(self, step: MaterialStep, staged: str) -> tuple[MaterialOutcome, DeliveredFile | None]:
-        """Write the material's version beside the person's file, or in its place if that is free now."""
+        """Write the material's version beside the person's file, or to the file's own path if that is free now."""
         *names, name = step.path.split("/")
         file = self._files[step.path]
         with self._folder.folder(names) as folder:
@@ -296,7 +300,7 @@ class _Delivery:
             os.unlink(staged, dir_fd=self._stage)
 
     def _unstage_ours(self, step: MaterialStep, staged: str) -> None:
-        """Remove a staged file, unless it is the person's, which came out of its place in this moment."""
+        """Remove a staged file, unless it is a file of the person that an exchange has brought there."""
         found = read_file(self._stage, staged)
         if found is not None and step.content is not None and found.content == step.content:
             self._unstage(staged)

@@ -1,6 +1,6 @@
 """Moves files between open folders so that no file is ever overwritten.
 
-Linux does so with ``renameat2``; file systems without it (some network file systems) get the same in two steps.
+Linux does so with ``renameat2``; on file systems without it (some network file systems), a move takes two steps.
 """
 
 from __future__ import annotations

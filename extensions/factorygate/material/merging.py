@@ -1,6 +1,7 @@
-"""Merges what a person changed with what the material changed: three-way, for texts and notebooks. Pure.
+"""Merges the changes of a person with those of the material (three-way), for texts and notebooks. Pure.
 
-A merge that is not certain is none: where both changed the same lines, or neighbouring ones, nothing is merged.
+A merge that is not certain is not made: if person and material changed the same lines, or neighbouring ones, the file
+is not merged.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ Notebook = dict[str, Any]
 def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = False) -> bytes | None:
     """Return the person's file with the changes of the material; None if both cannot be merged with certainty.
 
-    ``base``: the file as it was when the person last had all of the material's changes; ``theirs``: the material's
-    file now; ``restore``: bring back cells of a notebook that the person deleted.
+    ``base``: the file as it was when the person last had all of the material's changes; ``mine``: the person's file
+    now; ``theirs``: the material's file now; ``restore``: bring back cells of a notebook that the person deleted.
     """
     if max(len(base), len(mine), len(theirs)) > MOST_BYTES:
         return None
@@ -35,7 +36,7 @@ def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = Fa
 
 
 def merge_texts(base: bytes, mine: bytes, theirs: bytes) -> bytes | None:
-    """Return the merged text; None if one of the files is no UTF-8 text, or if both changed the same lines."""
+    """Return the merged text; None if a file is no UTF-8 text, or if ``mine`` and ``theirs`` changed the same lines."""
     if b"\x00" in base + mine + theirs:
         return None
     try:
@@ -47,7 +48,11 @@ def merge_texts(base: bytes, mine: bytes, theirs: bytes) -> bytes | None:
 
 
 def merge_lines(base: Sequence[str], mine: Sequence[str], theirs: Sequence[str]) -> list[str] | None:
-    """Return the merged lines; None if both changed the same or neighbouring lines, or if comparing takes too long."""
+    """Return the merged lines; None if they cannot be merged.
+
+    They cannot be merged if ``mine`` and ``theirs`` changed the same or neighbouring lines, or if comparing would take
+    too long.
+    """
     if not (_is_cheap(base, mine) and _is_cheap(base, theirs)):
         return None
     merged: list[str] = []
@@ -94,10 +99,11 @@ def _is_cheap(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def merge_notebooks(base: bytes, mine: bytes, theirs: bytes, restore: bool = False) -> bytes | None:
-    """Return the merged notebook; None if one of the three is no notebook, or if both changed the same lines of a cell.
+    """Return the merged notebook; None if one of the files is no notebook, or if the changes cannot be merged.
 
-    The order is the person's. A cell that the person deleted stays deleted, unless ``restore``. A cell that the
-    material deleted goes if the person has neither changed nor run it. The person's outputs stay.
+    They cannot be merged if, for example, person and material changed the same lines of a cell. The cells have the
+    person's order. A cell that the person deleted stays deleted, unless ``restore``. A cell that the material deleted
+    goes if the person has neither changed nor run it. The person's outputs stay.
     """
     read = [_read(content) for content in (base, mine, theirs)]
     old, my, new = read
@@ -204,7 +210,10 @@ def _is_untouched(old: Cell, mine: Cell) -> bool:
 
 
 def _merged_cell(old: Cell | None, mine: Cell, new: Cell) -> Cell | None:
-    """Return a cell with the changes of both; None if both changed the same lines. ``old`` None: both have added it."""
+    """Return a cell with the changes of person and material; None if they cannot be merged.
+
+    ``old`` None: both have added the cell.
+    """
     if mine == new or old == new:
         return mine
     if old == mine:
@@ -227,7 +236,7 @@ def _merged_cell(old: Cell | None, mine: Cell, new: Cell) -> Cell | None:
 
 
 def _merged_values(old: Mapping[str, Any], mine: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the person's values with those changes of the material that concern values that the person left alone."""
+    """Return the person's values, with the material's change of each value that the person left alone."""
     merged = dict(mine)
     for name in {**old, **new}:
         if old.get(name) == mine.get(name) and (name in old) == (name in mine):

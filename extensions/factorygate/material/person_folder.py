@@ -1,6 +1,7 @@
-"""The folder of a workshop in a person's home. Follows no link below it, and never overwrites a file of the person.
+"""The folder of a workshop in a person's home.
 
-The folder ``.factorygate`` in it has what the gateway knows of earlier deliveries, and what it has moved away.
+The functions follow no link below this folder, and never overwrite a file of the person. The folder ``.factorygate`` in
+it has what the gateway knows of earlier deliveries, and the files that deliveries have moved away.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class FolderBusy(Exception):
 
 
 class PersonFolder:
-    """The open folder, which is made if it is missing. Close it after use.
+    """The open folder of a workshop, which is made if it is missing. Close it after use.
 
     ``fd`` and ``own``: descriptors of the folder, and of ``.factorygate`` in it. Raises OSError, FolderBlocked and
     FolderBusy.
@@ -139,7 +140,7 @@ class PersonFolder:
     # --- files
 
     def look(self, path: str) -> FolderFile | None:
-        """Return what is at a path; None if nothing is there."""
+        """Return the file at a path; None if nothing is there. A file that cannot be read has no content."""
         *names, name = path.split("/")
         try:
             with self.folder(names) as folder:
@@ -185,7 +186,10 @@ def remove_tree(folder: PersonFolder, name: str) -> None:
 
 
 def read_file(folder: int, name: str, most: int = MOST_READ) -> FolderFile | None:
-    """Return what has a name in an open folder; None if nothing has it."""
+    """Return the file ``name`` in an open folder; None if nothing has this name.
+
+    The file has no content if it is no regular file, cannot be read, or is larger than ``most`` bytes.
+    """
     try:
         descriptor = os.open(name, _FILE, dir_fd=folder)
     except FileNotFoundError:
@@ -215,9 +219,10 @@ def write_file(folder: int, name: str, content: bytes, mode: int = 0o666) -> Non
 
 
 def replace_file(folder: int, name: str, stage: int, staged: str, expected: str) -> bool:
-    """Replace a file that has the hash ``expected`` by a staged file, which is the old file afterwards.
+    """Exchange a file that has the hash ``expected`` with a staged file; ``staged`` then names the old file.
 
-    Return False, with all as it was, if the person has changed the file meanwhile. Raises OSError.
+    ``folder``, ``stage``: descriptors of the folders that have the two files. Return False, with all as it was, if the
+    person has changed the file meanwhile. Raises OSError.
     """
     with contextlib.suppress(OSError):
         mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) & 0o777

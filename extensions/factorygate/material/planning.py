@@ -1,7 +1,8 @@
 """Decides for each file of the material what happens in a person's folder. Pure.
 
 For each file three versions count: what the person last got (the base), what is in the folder, and what is in the
-material now. The person's changes always win: nothing that the person wrote is replaced, except by a merge that has it.
+material now. The person's changes always win: nothing that the person wrote is replaced, except by a merge that
+contains it.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ class MaterialOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class DeliveredFile:
-    """What is known of a file that was delivered. ``base``: hash of the material's version that the person's file has
-    all changes of, None: it never had one; ``offered``: hash of the version that was delivered last."""
+    """What is known of a file that was delivered.
+
+    ``base``: the hash of the version of the material whose changes the person's file contains; None: there is no such
+    version; ``offered``: the hash of the version that was delivered last.
+    """
 
     base: str | None
     offered: str
@@ -54,9 +58,12 @@ class FolderFile:
 
 @dataclass(frozen=True)
 class MaterialStep:
-    """What is to be done with one file. ``content``: what is to be written, to the file itself or, in a conflict,
-    beside it; ``expected``: hash of the person's file that is replaced or moved away; ``known``: what is known of the
-    file afterwards, None: nothing, since the material has it no more."""
+    """What is to be done with one file.
+
+    ``content``: what is to be written, to the file itself or, in a conflict, beside it; ``expected``: the hash of the
+    person's file that is replaced or moved away; ``known``: what is known of the file afterwards; None: nothing,
+    because the material no longer has the file.
+    """
 
     path: str
     outcome: MaterialOutcome
@@ -75,8 +82,9 @@ def plan(
 ) -> tuple[MaterialStep, ...]:
     """Return the steps for a delivery, in their order: first what is moved away, then what is written.
 
-    ``look``: returns what is at a path of the person's folder, None: nothing; ``base_of``: returns the content with
-    this hash, of an earlier delivery, None: it is not kept; ``restore``: write files again that the person deleted.
+    ``look``: returns the file at a path of the person's folder; None: nothing is there; ``base_of``: returns the
+    content with this hash from an earlier delivery; None: it is not kept; ``restore``: write files again that the
+    person deleted.
     """
     gone = [_upstream_deleted(path, last[path], look(path)) for path in sorted(last.keys() - material.keys())]
     there = [_decided(path, last.get(path), material[path], look(path), base_of, restore) for path in sorted(material)]

@@ -1,4 +1,4 @@
-"""Runs a delivery in a process of its own, so that the door goes on meanwhile, whatever the folder has."""
+"""Runs a delivery in a process of its own, so that the door goes on meanwhile, whatever is in the person's folder."""
 
 from __future__ import annotations
 

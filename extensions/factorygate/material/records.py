@@ -54,7 +54,7 @@ def record_of(commit: str, known: Mapping[str, DeliveredFile]) -> bytes:
 
 
 def read_base(folder: PersonFolder, wanted: str) -> bytes | None:
-    """Return the content that has the hash ``wanted``, of an earlier delivery; None if it is not kept."""
+    """Return the content with the hash ``wanted`` from an earlier delivery; None if that content is not kept."""
     try:
         with folder.folder([_BASES], own=True) as bases:
             found = read_file(bases, wanted, MOST_BYTES)

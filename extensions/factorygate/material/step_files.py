@@ -19,7 +19,10 @@ _MOST = 1 << 20  # bytes of either file
 
 
 def write_steps(own: int, name: str, steps: Iterable[KnownStep]) -> None:
-    """Write a list of steps to a file of the open folder ``.factorygate``, in place of the last. Raises OSError."""
+    """Write a list of steps to the file ``name`` of the open folder ``.factorygate``, in place of the last list.
+
+    ``own``: the folder's descriptor. Raises OSError.
+    """
     new = f"{name}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new, dir_fd=own)

@@ -32,7 +32,7 @@ class Clock(Polled):
     """Answers with the content of the clock's file."""
 
     def initialize(self, file: Path) -> None:
-        """``file``: the clock's file, which the door writes."""
+        """Keep ``file``, the path of the clock's file, which the door writes."""
         self._file = file
 
     @web.authenticated

@@ -51,8 +51,8 @@ def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
 def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:
     """Make asyncssh send no empty message before each message of ``connection``.
 
-    asyncssh does so against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here. Apart from its
-    bytes, each such message costs as much as a packet of data.
+    asyncssh sends such messages against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here.
+    Apart from its bytes, each of them costs as much as a packet of data.
     """
     send = connection.send_packet
 

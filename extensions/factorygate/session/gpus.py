@@ -114,7 +114,8 @@ def mig_names(environment: Environment) -> list[str]:
 def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
     """Return the GPUs for those of ``devices`` that ``listed`` contains, with their memory from ``table``.
 
-    NVIDIA reports no percentage for MIG devices.
+    ``table``, ``listed``: the outputs of ``nvidia-smi`` and ``nvidia-smi -L``. NVIDIA reports no percentage for MIG
+    devices.
     """
     places: dict[str, tuple[str, int, int]] = {}  # by the device's name: its type, its GPU, its number on the GPU
     gpus: dict[str, int] = {}

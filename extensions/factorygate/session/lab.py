@@ -47,7 +47,7 @@ class Look(Polled):
     """Answers with everything that JupyterLab shows of the session."""
 
     def initialize(self, overview: Overview) -> None:
-        """``overview``: the overview of this server."""
+        """Keep ``overview``, the overview of this server."""
         self._overview = overview
 
     @web.authenticated
@@ -77,13 +77,13 @@ class Extend(APIHandler):
     auth_resource = "contents"
 
     def initialize(self, overview: Overview) -> None:
-        """``overview``: the overview of this server."""
+        """Keep ``overview``, the overview of this server."""
         self._overview = overview
 
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Request ``hours`` more.
+        """Request as many more hours as ``hours`` of the request's body says.
 
         Answer with the session's new data, or with an error status and the refusal's ``message``.
         """
@@ -105,7 +105,7 @@ class Examples(APIHandler):
     auth_resource = "contents"
 
     def initialize(self, root: Path) -> None:
-        """``root``: the folder that holds the files of this server."""
+        """Keep ``root``, the folder that holds the files of this server."""
         self._root = root
 
     @web.authenticated

@@ -44,7 +44,7 @@ _UNUSED = "rfc3987_syntax"
 
 
 def _warm() -> None:
-    sys.modules.setdefault(_UNUSED, None)  # type: ignore[arg-type]  # "not found", without a look
+    sys.modules.setdefault(_UNUSED, None)  # type: ignore[arg-type]  # "not found", without a search
     for name in _WARM:
         try:
             importlib.import_module(name)
@@ -53,7 +53,10 @@ def _warm() -> None:
 
 
 def main() -> None:
-    """Import, wait for ``{"environment": {...}, "argv": [...]}`` on stdin, and run that program in this process."""
+    """Import modules, wait for a program's description on stdin, and run the program in this process.
+
+    Stdin: ``{"environment": {...}, "argv": [...], "folder": PATH}``; PATH is the folder in which the program starts.
+    """
     parser = argparse.ArgumentParser(prog="factorygate.session.launch")
     parser.add_argument("--report-fd", type=int, required=True, help="pipe on which the server tells its activity")
     report = parser.parse_args().report_fd

@@ -42,7 +42,7 @@ class Overview:
     """The overview of one notebook server.
 
     ``home``: URL of the gateway's page of the person's sessions; ``servers``: URL prefix below which each session can
-    be opened; ``helps``: returns what the person has asked for in the session's workshop.
+    be opened; ``helps``: returns the state of the person's requests for help in the session's workshop.
     """
 
     def __init__(

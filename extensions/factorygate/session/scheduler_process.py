@@ -1,8 +1,9 @@
 """Runs a cluster's Dask scheduler as a process of its own, which outlives the kernel that started it.
 
-Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. As a job of its own, a
-session's launcher runs it instead of a notebook server. It makes its own keys and writes them, with its address, to a
-0600 file. It ends when nothing was computed for some time, on SIGTERM, or when the gateway reports the cluster's end.
+Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. If the scheduler has a job of
+its own, a session's launcher runs it there instead of a notebook server. The scheduler makes its own keys and writes
+them, with its address, to a 0600 file. It ends when nothing was computed for some time, on SIGTERM, or when the gateway
+reports the cluster's end.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ async def _held(cluster_id: str, scheduler: FactoryScheduler) -> None:
 
 
 def become(argv: list[str], report: int) -> int:
-    """Run as the program of a session's launcher; return the exit code.
+    """Run the Dask scheduler as the program that a session's launcher starts; return the exit code.
 
     ``report``: the pipe to the door, on which the scheduler reports that the session is in use.
     """

@@ -182,7 +182,7 @@ class JobSession:
     # --- from start to end
 
     async def start(self) -> None:
-        """Start what does not need the environment."""
+        """Start the notebook's launcher, which does not need the environment yet."""
         await self._notebook.start()
 
     async def live(self) -> int:

@@ -19,8 +19,11 @@ _MOST_FOLDERS = 20
 
 
 class StepBook:
-    """The steps of one notebook server. ``root``: the folder of its files; ``done``: numbers, from 0, of the steps that
-    were done in the folder that was asked for last; ``on_change`` is called by handlers when they have changed."""
+    """The steps of one notebook server.
+
+    ``root``: the folder of its files; ``done``: numbers, from 0, of the steps that were done in the folder of the last
+    call of ``look`` or ``mark``; ``on_change``: called by handlers when ``done`` has changed.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -1,7 +1,8 @@
 """The HTTP handlers of the notebook server for steps.
 
 ``GET api/factorygate/steps?folder=NAME`` answers the steps of a workshop's folder and which of them were done; ``POST``
-with ``{"folder": NAME, "index": NUMBER}`` says that one was done. Only users with access to the server may do so.
+with ``{"folder": NAME, "index": NUMBER}`` notes that this step was done. Only users with access to the server may make
+these requests.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from factorygate.steps.book import StepBook
 
 
 class StepsOfFolder(APIHandler):
-    """The steps of a workshop's folder."""
+    """Answers the steps of a workshop's folder, and notes steps that were done."""
 
     auth_resource = "contents"
 
     def initialize(self, book: StepBook) -> None:
-        """``book``: the steps of this server."""
+        """Keep ``book``, the steps of this server."""
         self._book = book
 
     def update_api_activity(self) -> None:
-        """Record no activity: pages ask by themselves."""
+        """Record no activity: pages make these requests without a person."""
 
     @web.authenticated
     @authorized

@@ -88,7 +88,7 @@ class Ticker:
 def _looks_on(one: Looking) -> bool:
     try:
         return one.look()
-    except Exception:  # noqa: BLE001  # what fails in one must not end the others' looking
+    except Exception:  # noqa: BLE001  # an error in one object must not stop the others
         _log.exception("%s looks no more", type(one).__name__)
         return False
 

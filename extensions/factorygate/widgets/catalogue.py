@@ -18,8 +18,8 @@ async def follow(
 ) -> None:
     """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL``.
 
-    ``trouble`` is called with each error, after which the request is repeated. Ends when either function returns False,
-    or if there is no link.
+    ``make``: returns a client of the link. ``trouble`` is called with each error, after which the request is repeated.
+    Ends when ``hear`` or ``trouble`` returns False, or if there is no link.
     """
     wait = _FIRST_WAIT
     while True:

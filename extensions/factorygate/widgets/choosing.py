@@ -188,9 +188,9 @@ def _start(view: SizeView) -> str | None:
 
 
 def _rules_open(words: Words | None) -> dict[str, str] | None:
-    """Return texts that say why nothing may start at the factory and what to do.
+    """Return ``{"what": TEXT}``: why nothing may start until rules are accepted, and what to do; None: all are.
 
-    A notebook has no link to the hub's pages.
+    The hub's pages show a link to these rules. A notebook has no such link, so the text includes what to do.
     """
     said = language.here().said
     return None if words is None else {"what": said(joined(words.as_message("what"), words.as_message("do")))}

@@ -57,7 +57,7 @@ class ClusterPanel(anywidget.AnyWidget):
                 return False
             try:
                 view = self._cluster.view()
-            except Exception as error:  # noqa: BLE001  # whatever is wrong there, the panel says so and looks again
+            except Exception as error:  # noqa: BLE001  # whatever the error is, the panel shows it
                 self._say(
                     Message("cluster-not-seen", "The cluster cannot be looked at: {why}").format(why=of_error(error)),
                     bad=True,

@@ -27,7 +27,7 @@ _COMPARED = 3  # number of walltimes whose start is estimated at once
 
 
 class FactoryPicker(anywidget.AnyWidget):
-    """Shows live what the start page shows.
+    """Shows in a notebook, live, what the start page shows of the factories, and holds the person's choice.
 
     ``value`` is the choice in the form of FactoryCluster and the gateway's API. ``value`` has ``factory``, ``size``,
     ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged; None if none is
@@ -100,7 +100,7 @@ class FactoryPicker(anywidget.AnyWidget):
             self._state = _state("ready", refusal(desired, choice, factories))
             try:
                 self.value = choice
-            except Exception:  # noqa: BLE001  # an observer's own: it must not end what it observes
+            except Exception:  # noqa: BLE001  # an observer's error must not stop the picker
                 _log.exception("An observer of the choice failed")
         return True
 
