@@ -1,5 +1,6 @@
-"""The service for workshops: who teaches when and where, who takes part, and what the link is told about that.
+"""The workshops service: plans classes, knows the people in them, and tells the link about both.
 
-The service is a process of its own with a database of its own. It enters no server, starts none and grants no right: it
-writes which people a workshop has, and the link decides what these people may run.
+The service is a separate process with its own database. It starts no session itself and grants no right: the service
+writes a table with the people, times and places of each workshop, and asks the link to start and stop sessions. The
+link decides what these people may run.
 """

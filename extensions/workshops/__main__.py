@@ -19,8 +19,11 @@ from workshops.store.store import StoreError, StoreOfOtherRelease
 
 
 def main() -> int:
-    """Run the service. Return 0 if it was asked to end; 2 if it could not start, after printing the reason; 3 if this
-    release cannot start and another one must be installed."""
+    """Run the service until it is asked to end, and return the exit code.
+
+    0: the service was asked to end; 2: it could not start, and the reason was printed; 3: this release cannot use the
+    database, and another release must be installed.
+    """
     parser = argparse.ArgumentParser(prog="python -m workshops", description="The service for workshops.")
     parser.add_argument("--config", type=Path, required=True, help="workshops.yaml")
     parser.add_argument("--verbose", action="store_true", help="log also what is of use in a search for a fault")

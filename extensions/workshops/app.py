@@ -1,4 +1,4 @@
-"""The service as one process: connects its parts, runs both servers in one event loop, and ends cleanly."""
+"""The process of the service: connects its parts, runs its HTTP servers in one event loop, and ends cleanly."""
 
 from __future__ import annotations
 
@@ -142,5 +142,5 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
 
 
 def _tls(config: WorkshopsConfig, names: tuple[str, ...]) -> ssl.SSLContext | None:
-    """Return the TLS settings of a listener that accepts clients with these names. Raises TlsError."""
+    """Return the TLS settings of a listener that accepts clients with these names; None: no TLS. Raises TlsError."""
     return None if config.tls is None else listening(config.tls, names)

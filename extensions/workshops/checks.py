@@ -20,7 +20,7 @@ _ORDER: tuple[CheckVerdict, ...] = ("bad", "unknown", "limited", "good")
 
 @dataclass(frozen=True)
 class CheckRecord:
-    """What a person sent. The fields are the columns of ``check_table.checks``."""
+    """The result of one person's connection check. The fields are the columns of ``check_table.checks``."""
 
     workshop: str
     person: str
@@ -29,7 +29,7 @@ class CheckRecord:
 
 
 async def put(store: Store, record: CheckRecord) -> None:
-    """Store what a person sent, in place of what they sent before."""
+    """Store the result of a person's connection check, in place of the person's earlier one."""
     table = check_table.checks
 
     def work(db: Connection) -> None:
@@ -40,13 +40,16 @@ async def put(store: Store, record: CheckRecord) -> None:
 
 
 async def of(store: Store, slug: str) -> list[CheckRecord]:
-    """Return what the people of a workshop sent."""
+    """Return the results that the people of a workshop have sent."""
     table = check_table.checks
     return await store.rows(table, select(table).where(table.c.workshop == slug), CheckRecord)
 
 
 def summary(people: Sequence[MembershipRecord], sent: Sequence[CheckRecord]) -> ChecksView:
-    """Return how many of the people checked, and with which results; people who left do not count."""
+    """Return how many people have checked their connection, and with which results.
+
+    Only people with a seat or in the waiting list count.
+    """
     counted = {one.person: one for one in people if one.state in _COUNTED}
     each = [
         PersonCheckView(

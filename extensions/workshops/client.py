@@ -85,8 +85,10 @@ class WorkshopsProblem(Exception):
 
 
 class WorkshopsClient:
-    """Makes requests for people. ``at``: where the service listens for the hub. Every method raises WorkshopsSilent and
-    WorkshopsProblem."""
+    """Makes requests to the workshops service for people. Each method raises WorkshopsSilent and WorkshopsProblem.
+
+    ``at``: where the service listens for the hub.
+    """
 
     def __init__(self, at: ServiceAddress) -> None:
         base_url, transport = transport_to(at, "workshops", httpx.Limits(keepalive_expiry=IDLE_SECONDS))
@@ -101,7 +103,7 @@ class WorkshopsClient:
         return await self._ask(_ACCESS, caller, "GET", "/access")
 
     async def pools(self, caller: WorkshopCaller, slug: str | None = None) -> list[PoolView]:
-        """Return what the caller may choose for a place of a new workshop, or of one that they change (``slug``)."""
+        """Return the pools that the caller may choose for a new workshop, or for the workshop ``slug``."""
         more = [] if slug is None else [("workshop", slug)]
         return _parsed(_POOLS, await self._send(caller, "GET", "/pools", None, more=more))
 
@@ -210,7 +212,7 @@ class WorkshopsClient:
     # --- help
 
     async def own_help(self, caller: WorkshopCaller, slug: str) -> HelpState:
-        """Return what the caller has asked for in a workshop."""
+        """Return whether the caller's hand is up in a workshop, and which notebook of theirs helpers may see."""
         return await self._ask(_HELP, caller, "GET", _path(slug, "hand"))
 
     async def raise_hand(self, caller: WorkshopCaller, slug: str, body: HandBody) -> HelpState:
@@ -232,7 +234,7 @@ class WorkshopsClient:
     async def help_seat(
         self, caller: WorkshopCaller, slug: str, seat: int, act: Literal["come", "done", "ask-look"]
     ) -> None:
-        """Come to a seat, lower its hand, or ask its person to let helpers see a notebook."""
+        """Say that the caller comes to a seat, lower its hand, or ask its person to let helpers see a notebook."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, "hand", act))
 
     async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
@@ -256,11 +258,11 @@ class WorkshopsClient:
         return await self._ask(_EVENTS, caller, "GET", _path(slug, "events"))
 
     async def seating(self, caller: WorkshopCaller, slug: str) -> SeatingView:
-        """Return how warming up goes."""
+        """Return the progress of a workshop's warm-up: its seats, and whether it was halted."""
         return await self._ask(_SEATING, caller, "GET", _path(slug, "seats"))
 
     async def go_on(self, caller: WorkshopCaller, slug: str) -> None:
-        """Go on with warming up after it was halted."""
+        """Continue the warm-up of a workshop after it was halted."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "seats", "go-on"))
 
     async def moving(self, caller: WorkshopCaller, slug: str) -> MovingView:
@@ -280,13 +282,13 @@ class WorkshopsClient:
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 
     async def stop_rehearsal(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
-        """Stop the rehearsal of a workshop that goes on."""
+        """Stop the running rehearsal of a workshop."""
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals", "stop"), seconds=_SLOW_SECONDS)
 
     # --- the end of a workshop
 
     async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
-        """Let a class go on for some minutes."""
+        """Let a class go on for some minutes more."""
         body = ExtendWorkshopBody(minutes=minutes)
         return await self._ask(_VIEW, caller, "POST", _path(slug, "extend"), body)
 
@@ -295,12 +297,14 @@ class WorkshopsClient:
         return await self._ask(_CLOSING, caller, "GET", _path(slug, "closing"))
 
     async def report(self, caller: WorkshopCaller, slug: str) -> ReportView:
-        """Return a workshop in figures."""
+        """Return the report of a workshop: who took part, hours, waits, failures, and what it cost."""
         return await self._ask(_REPORT, caller, "GET", _path(slug, "report"))
 
     async def file(self, caller: WorkshopCaller, slug: str, name: WorkshopFile, language: str | None = None) -> bytes:
-        """Return a file of a workshop: its report as CSV, the caller's certificate as PDF, or all of them as zip.
-        ``language``: code of the one in which the caller's certificate is wanted."""
+        """Return a file of a workshop: its report as CSV, the caller's certificate as PDF, or all certificates as zip.
+
+        ``language``: the code of the wanted language of the caller's certificate; None: the caller's own.
+        """
         more = [] if language is None else [("language", language)]
         response = await self._send(caller, "GET", _path(slug, name), None, seconds=_FILE_SECONDS, more=more)
         if response.is_error:
@@ -343,8 +347,11 @@ class WorkshopsClient:
         seconds: float = _SECONDS,
         more: Sequence[tuple[str, str]] = (),
     ) -> httpx.Response:
-        """Return the response. ``caller`` None: for everybody; ``seconds``: how long to wait for it; ``more``: of the
-        query."""
+        """Send a request, and return the response.
+
+        ``caller`` None: the operation needs no login; ``seconds``: how long to wait for the response; ``more``: further
+        parameters of the query.
+        """
         params: list[tuple[str, str | int | float | bool | None]] = [*more]
         if caller is not None:
             params += _params(caller)
@@ -371,7 +378,7 @@ def _silent(error: Exception) -> WorkshopsSilent:
 
 
 def _whole(room: RoomView) -> RoomChange:
-    """Return a whole room as a change of all of it."""
+    """Return a change that contains the whole room."""
     head = RoomHead(**{name: getattr(room, name) for name in RoomHead.model_fields})
     return RoomChange(head=head, seats=room.seats)
 

@@ -1,4 +1,4 @@
-"""What time does to workshops: takes the steps that are due, and keeps the table of projects as it has to be."""
+"""Does what is due for workshops: takes the steps that time brings, and keeps the table of projects up to date."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ QUIET_SECONDS = 60.0  # the same while there is no workshop that is not over
 
 
 class Clockwork:
-    """Takes the steps that are due. ``now``: the clock; ``promote``: gives a workshop's free seats to its
-    waiting list; ``seats``: begins seats; ``keep``: stores the sums of a workshop that is over, with True right before
-    its people are deleted; ``rehearsals``: returns those that go on, by workshop. Call ``wake`` after each change of a
-    workshop."""
+    """Takes the steps of workshops that are due, and writes the table of projects.
+
+    Call ``wake`` after each change of a workshop. ``now``: the clock; ``promote``: gives a workshop's free seats to its
+    waiting list; ``seats``: begins seats; ``keep``: stores the sums of a workshop that is over, and gets True right
+    before the workshop's people are deleted; ``rehearsals``: returns the rehearsals that go on, by workshop.
+    """
 
     def __init__(
         self,
@@ -80,8 +82,11 @@ class Clockwork:
         return QUIET_SECONDS if self._quiet else LOOK_SECONDS
 
     async def look(self) -> None:
-        """Take all steps that are due, write the table of projects, and then say of approved workshops that the link
-        knows them. Raises StoreError, OSError."""
+        """Take all steps that are due, write the table of projects, and schedule the approved workshops that it has.
+
+        Free seats go to waiting lists, the seats that are due begin, and people whose retention time is over are
+        deleted. Raises StoreError, OSError.
+        """
         self._quiet = False  # an error does not delay the next look
         measured = self._seats is not None and self._measures
         rates = await self._seats.rates() if measured and self._seats is not None else {}
@@ -114,7 +119,7 @@ class Clockwork:
         self.last = self._now()
 
     async def _in_time(self, workshop: WorkshopRecord, rates: Mapping[tuple[str, str], Rate]) -> WorkshopRecord:
-        """Take the steps of one workshop that are due; return it as it is then."""
+        """Take the steps of one workshop that are due, and return its record after them."""
         place = workshop.places[0]  # nothing is moved before it warms up
         warm = warm_time(
             workshop.seats, rates.get((place.factory, place.size)), timedelta(minutes=workshop.warm_minutes)
@@ -131,7 +136,7 @@ class Clockwork:
         return replace(workshop.schedule(self._clear), warm=warm)
 
     async def _step(self, workshop: WorkshopRecord, event: WorkshopEvent) -> WorkshopRecord | None:
-        """Take a step; None if somebody else has moved the workshop meanwhile."""
+        """Take a step, and return the changed workshop; None: its state was changed meanwhile."""
         now = self._now()
         values = stepped(workshop, event, now)
         said = EventRecord(workshop.slug, now, "", str(event))
@@ -145,8 +150,11 @@ class Clockwork:
             await self._promote(workshop.slug)
 
     async def _forget(self) -> None:
-        """Delete the people of workshops whose time of retention is over; before that, store the sums of all that are
-        over."""
+        """Delete the people of workshops whose retention time is over.
+
+        The sums of their reports are stored before. The sums of other archived workshops are stored, too, unless they
+        are stored already.
+        """
         now, kept = self._now(), await self._store.reported()
         for one in await self._store.to_erase():
             is_due = one.over is not None and now >= one.over + timedelta(days=one.retention_days)

@@ -63,9 +63,13 @@ class LinkAccess(Model):
 
 
 class WorkshopLimits(Model):
-    """What a workshop may be. ``warm_minutes``: how long before it opens its seats start, None: as long as they need by
-    the rate that was last measured there, and ``MOST_WARM`` before any was; ``clear_minutes``: how
-    long after its end its sessions and accounts are cleared before it is archived."""
+    """The operator's limits for workshops.
+
+    ``warm_minutes``: how long before a workshop opens its seats start. None: as long as the rate that was last measured
+    at its place requires, but at most ``MOST_WARM``; ``MOST_WARM`` if none was measured there. ``clear_minutes``: how
+    long a workshop's sessions may take to end, and its accounts to be cleared, after it closes and before it is
+    archived.
+    """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over
     seats: int = Field(default=200, ge=1, le=1000)
@@ -76,7 +80,7 @@ class WorkshopLimits(Model):
 
     @property
     def most_warm_minutes(self) -> int:
-        """Return how long before it opens the seats of a workshop start at most."""
+        """Return the most minutes before a workshop's opening at which its seats may start."""
         return MOST_WARM if self.warm_minutes is None else self.warm_minutes
 
 

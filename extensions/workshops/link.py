@@ -1,8 +1,8 @@
-"""The client of the link's socket for this service: sessions of workshops' people, and what is done to them.
+"""The client of the link's socket for this service: reads the sessions of workshops' people, and acts on them.
 
-Every answer is bounded and parsed into a strict model. If the link refuses, its refusal is passed on as it is; if the
-link does not answer, callers get a ``LinkAway``, and the class goes on without this service. If link and service do
-not understand each other, since one of them is older, the error says which one to update.
+Every answer is bounded and parsed into a strict model. If the link refuses a request, callers get its refusal as it is.
+If the link does not answer, callers get a ``LinkAway``, and the class goes on without this service. If link and service
+do not understand each other because they are of different releases, the error says so, and asks to update the link.
 """
 
 from __future__ import annotations
@@ -45,14 +45,17 @@ MISMATCH = Problem(kind="unreachable", message=_MISMATCH, whose="operator")
 
 
 class LinkAway(ProblemError):
-    """Raised if the link does not answer, or its answer cannot be parsed: it may have done what was requested."""
+    """Raised if the link does not answer, or if its answer cannot be parsed.
+
+    In both cases the link may have done what was requested.
+    """
 
     def __init__(self, problem: Problem | None = None) -> None:
         super().__init__(unreachable(_AWAY).problem if problem is None else problem)
 
 
 class LinkUnread(LinkAway):
-    """Raised if the link's answer cannot be parsed, which happens if it is of another release."""
+    """Raised if the link's answer cannot be parsed, which happens if the link is of another release."""
 
     def __init__(self) -> None:
         super().__init__(MISMATCH)
@@ -63,8 +66,10 @@ class LinkRefused(ProblemError):
 
 
 class LinkMismatch(LinkRefused):
-    """Raised if the link does not know such a request, which happens if it is of another release. ``said``: its own
-    words."""
+    """Raised if the link does not know a request, which happens if the link is of another release.
+
+    ``said``: the link's own words.
+    """
 
     def __init__(self, said: str = "") -> None:
         super().__init__(MISMATCH)
@@ -77,9 +82,11 @@ def is_mismatch(error: ProblemError) -> bool:
 
 
 class LinkSocket:
-    """Makes requests about projects of workshops. ``socket``: the link's Unix socket; None: this service has no link,
-    so every method raises ProblemError. ``path`` in methods begins after ``/projects/ID``. Each method raises LinkAway
-    and LinkRefused."""
+    """Makes requests to the link about the projects of workshops. Each method raises LinkAway and LinkRefused.
+
+    ``socket``: the link's Unix socket; None: this service has no link, so each method raises ProblemError. The ``path``
+    of a method is what follows ``/projects/ID`` in the URL, unless the method says otherwise.
+    """
 
     def __init__(self, socket: Path | None) -> None:
         self._http: httpx.AsyncClient | None = None
@@ -132,7 +139,7 @@ class LinkSocket:
         return await self._ask(shape, "DELETE", project, path)
 
     async def stream(self, path: str) -> AsyncGenerator[StreamEvent]:
-        """Yield the events of a stream until it ends. ``path``: the whole path; one stream is for all projects."""
+        """Yield the events of a stream about all projects, until the stream ends. ``path``: the whole path."""
         timeout = httpx.Timeout(_SECONDS, read=_QUIET_SECONDS)
         try:
             async with self._client().stream("GET", path, timeout=timeout, headers=_headers()) as response:
@@ -185,7 +192,10 @@ class LinkSocket:
         return refusal
 
     def _note(self, operation: tuple[str, str], mismatch: LinkMismatch | ValidationError | None) -> None:
-        """Say in the log that the link does not understand an operation, once until it does again."""
+        """Log that the link does not understand an operation, once until the link understands it again.
+
+        ``mismatch`` None: the link has understood the operation.
+        """
         if mismatch is None:
             self._mismatches.discard(operation)
         elif operation not in self._mismatches:
@@ -209,7 +219,7 @@ def _headers() -> dict[str, str]:
 
 
 def _operation(method: str, path: str) -> tuple[str, str]:
-    """Return the operation of a request, without the ids in its path."""
+    """Return the method of a request and the first part of its path, which contains no id."""
     return method, path.strip("/").partition("/")[0]
 
 
@@ -231,7 +241,7 @@ def _refusal(response: httpx.Response, content: bytes) -> ProblemError:
         problem = Problem.model_validate_json(content, extra="ignore")
     except ValidationError:
         return LinkAway()
-    # What this service asks for is always valid for a link of its own release, and about something that has a name.
+    # A link of this service's release finds each request valid, and its answer 404 has a code.
     unknown = response.status_code == 404 and not problem.code
     if unknown or response.status_code in (400, 405):
         return LinkMismatch(problem.message)

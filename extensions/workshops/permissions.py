@@ -1,6 +1,6 @@
-"""What each role may do with a workshop, by its state. Pure.
+"""Decides what each role may do with a workshop, in each of the workshop's states. Pure.
 
-Roles are of one workshop only, and no role is one of the hub: who leads a workshop may do nothing in another one.
+A role belongs to one workshop and is no role at the hub: who leads one workshop may do nothing in another one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def actions(
 
 
 def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
-    """Return whether the caller's role allows this, in whatever state."""
+    """Return whether the caller's role allows an action, whatever the workshop's state."""
     role = _role(membership)
     match action:
         case "approve" | "decline":
@@ -70,7 +70,7 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
 
 
 def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
-    """Return whether the state of the workshop allows this, for those whose role does."""
+    """Return whether the workshop's state allows an action, for callers whose role allows the action."""
     state = workshop.state
     if (event := _EVENTS.get(action)) is not None:
         waits = workshop.submitted is not None

@@ -1,6 +1,6 @@
-"""Checks what a trainer asks for: times, places, budget, and the seats that other workshops have at the time. Pure.
+"""Checks what a trainer asks for: times, places, budget, and whether other workshops leave enough seats. Pure.
 
-Each function raises ProblemError, with an explanation for the trainer and the name of the field at fault.
+A failed check raises ProblemError, with an explanation for the trainer and, for a wrong value, the name of its field.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workshops.times import moment
 
 
 def moment_of(field: str, local: datetime, zone: str) -> datetime:
-    """Return the moment that a field names: by its offset, or in the workshop's zone."""
+    """Return the moment that a field's time means: by the time's own offset, or else in the workshop's zone."""
     try:
         return moment(local, zone)
     except ValueError as error:
@@ -60,7 +60,7 @@ def _in_order(workshop: WorkshopRecord) -> None:
 
 
 def places_of(bodies: Sequence[PlaceBody], pools: WorkshopPools) -> tuple[PlaceRecord, ...]:
-    """Return the places with their pools, in order."""
+    """Return the records of the places that a trainer chose, in the same order and each with its pool."""
     found = tuple(_place(number, body, pools) for number, body in enumerate(bodies, 1))
     factories = [place.factory for place in found]
     if len(set(factories)) < len(factories):
@@ -111,8 +111,10 @@ def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
 
 
 def extended(workshop: WorkshopRecord, minutes: int, pools: WorkshopPools) -> WorkshopRecord:
-    """Return a workshop that ends and closes some minutes later. A seat may last as much longer, as far as the pools of
-    all its places allow."""
+    """Return the workshop with an end and a closing that are some minutes later.
+
+    A seat may last that much longer, too, as far as the pools of all places allow.
+    """
     longest = [pool.max_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
     more = timedelta(minutes=minutes)
     return workshop.with_values(
@@ -125,7 +127,7 @@ def extended(workshop: WorkshopRecord, minutes: int, pools: WorkshopPools) -> Wo
 def check_extended(
     workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools, limits: WorkshopLimits
 ) -> None:
-    """Check that a workshop may go on for as long as it now says."""
+    """Check that an extended workshop is not open for too many days, and that its pools have enough seats."""
     if workshop.closes - workshop.opens > timedelta(days=limits.days):
         said = Message(
             "workshop-extended-too-long", "It would be open for more than {days} days, the most that are allowed."
@@ -135,7 +137,7 @@ def check_extended(
 
 
 def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools) -> None:
-    """Check that its pools have enough seats for this workshop and for all others that take place meanwhile."""
+    """Check that a workshop's pools have enough seats for the workshop and for all others at the same time."""
     others = [one for one in others if one.slug != workshop.slug and one.state in TAKES_SEATS]
     for place in workshop.places:
         pool = pools.get(place.pool)
@@ -155,7 +157,7 @@ def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pool
 def most_seats(
     workshops: Sequence[WorkshopRecord], pool: WorkshopPool, since: datetime, until: datetime
 ) -> tuple[int, datetime]:
-    """Return the most seats that these workshops have on a pool at any time of a period, and the first such time."""
+    """Return the most seats of a pool that these workshops need at any time of a period, and the first such time."""
     mine = [(*_held(one), one.seats) for one in workshops if any(place.pool == pool.id for place in one.places)]
     begins = sorted({since, *(start for start, _, _ in mine if since <= start < until)})
     sums = [(sum(seats for start, end, seats in mine if start <= at < end), at) for at in begins]

@@ -1,6 +1,6 @@
-"""Checks the address of a repository: its form, and that its host is of the public internet or allowed.
+"""Checks the address of a repository: its form, and that its host is on the public internet or allowed.
 
-Otherwise a trainer could let the gateway send requests to its own machine or to its neighbours.
+Without this check, a trainer could make the gateway send requests to its own machine or to its neighbours.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 class BadRepository(Exception):
-    """Raised for an address that is not fetched from. ``message``: the reason, for people."""
+    """Raised for an address from which the gateway does not fetch. ``message``: the reason, for people."""
 
     def __init__(self, message: Message) -> None:
         super().__init__(message)
@@ -66,7 +66,11 @@ def parse(url: str, local: bool = False) -> RepositoryAddress:
 
 
 def check(address: RepositoryAddress, networks: Iterable[Network], resolve: Resolve | None = None) -> list[str]:
-    """Return the IP addresses of a repository's host, all of which may be fetched from. Raises BadRepository."""
+    """Return the IP addresses of a repository's host. Raises BadRepository unless all of them may be fetched from.
+
+    ``networks``: networks that are allowed besides the public internet; ``resolve``: finds the IP addresses of a host
+    and port, None: ``resolved``.
+    """
     try:
         found = (resolve or resolved)(address.host, address.port)
     except OSError as error:
@@ -89,7 +93,7 @@ def resolved(host: str, port: int) -> list[str]:
 
 
 def may_be_fetched_from(text: str, networks: Iterable[Network]) -> bool:
-    """Return whether an IP address is of the public internet, or in one of these networks."""
+    """Return whether an IP address is on the public internet, or in one of these networks."""
     try:
         address: IPv4Address | IPv6Address = ip_address(text)
     except ValueError:
@@ -104,7 +108,7 @@ def may_be_fetched_from(text: str, networks: Iterable[Network]) -> bool:
 
 
 def fault_of(url: str) -> Message | None:
-    """Return why a repository's address is refused, before its host is looked for; None if it is not."""
+    """Return why the form of a repository's address is refused; None: it is right. The host is not looked up."""
     try:
         parse(url)
     except BadRepository as error:

@@ -42,7 +42,7 @@ from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord, Wo
 from workshops.store.store import NobodyLeads, SeatsInUse, SeatTaken, SlugTaken, Stale, Store, seats_taken
 
 _TRIES = 5  # of a slug or a seat that somebody else takes at the same moment
-# Changes of these need a new approval, once there was one.
+# After an approval, a change of these values needs a new approval.
 _APPROVED_VALUES = ("opens", "starts", "ends", "closes", "seats", "hours", "places", "gpu_hours", "person_gpu_hours")
 _ONLY_STAFF = Message("workshop-only-staff", "Only the people who run this workshop may see this.")
 _ONLY_TRAINERS = Message("workshop-only-trainers", "Only the people who teach this workshop may do this.")
@@ -59,7 +59,7 @@ _MAY_NOT: dict[Action, Message] = {
     "fetch-material": _ONLY_TRAINERS,
     "rehearse": _ONLY_TRAINERS,
 }
-# What a person is told who may do something with a workshop, but not in its present state.
+# The refusal of an action that the caller's role allows, but not the workshop's present state.
 _NOT_NOW = {
     WorkshopState.DRAFT: Message("workshop-is-draft", "That is not possible while the workshop is a draft."),
     WorkshopState.APPROVED: Message("workshop-is-approved", "That is not possible before the workshop is scheduled."),
@@ -78,8 +78,11 @@ Method = TypeVar("Method", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
 def _one_at_a_time(method: Method) -> Method:
-    """Return a method that waits for others of this kind: between its check of limits and the change that it stores, no
-    other workshop takes what was free."""
+    """Return a method that waits until no other decorated method runs.
+
+    So no other workshop can take seats of a pool between the method's check of the limits and the change that it
+    stores.
+    """
 
     @functools.wraps(method)
     async def alone(self: Workshops, *args: Any, **kwargs: Any) -> Any:
@@ -90,9 +93,11 @@ def _one_at_a_time(method: Method) -> Method:
 
 
 class Workshops:
-    """All that people may do. ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after each
-    change, so that the table of projects is written soon; ``material_of``: returns the state of a workshop's
-    material."""
+    """Does what people request of workshops: checks their rights and the limits, and stores the changes.
+
+    ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after each change, so that the table of
+    projects is written soon; ``material_of``: returns the state of a workshop's material.
+    """
 
     def __init__(
         self,
@@ -125,8 +130,10 @@ class Workshops:
         )
 
     async def pools(self, caller: WorkshopCaller, slug: str | None = None) -> list[PoolView]:
-        """Return what a trainer may choose for a place of a new workshop, or who may change a workshop for one of its
-        places (``slug``). Raises ProblemError."""
+        """Return the pools that the caller may choose for the places of a workshop. Raises ProblemError.
+
+        ``slug``: a workshop that the caller may change; None: a new workshop.
+        """
         if slug is None:
             self._check_trainer(caller)
         else:
@@ -233,8 +240,8 @@ class Workshops:
     async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:
         """Change a workshop. Raises ProblemError.
 
-        A change of what an operator approved needs a new approval, unless an operator makes it. Once seats may start,
-        only texts may be changed.
+        A change of times, seats, hours, places or GPU-hours after an approval needs a new approval, unless an operator
+        makes the change or the gateway needs no approvals. Once seats may start, these values cannot be changed.
         """
         workshop, mine = await self._allowed(caller, slug, "change")
         if body.version != workshop.version:
@@ -277,7 +284,10 @@ class Workshops:
 
     @_one_at_a_time
     async def submit(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
-        """Ask for an operator's approval; without need for one, the workshop is approved. Raises ProblemError."""
+        """Ask for an operator's approval of a workshop. Raises ProblemError.
+
+        If the gateway needs no approvals, the workshop is approved at once.
+        """
         workshop, mine = await self._allowed(caller, slug, "submit")
         now = self._now()
         plans.check(workshop, self._config.limits, now)
@@ -286,7 +296,7 @@ class Workshops:
 
     @_one_at_a_time
     async def approve(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
-        """Approve a workshop that waits for it. Raises ProblemError."""
+        """Approve a workshop that waits for approval. Raises ProblemError."""
         workshop, mine = await self._allowed(caller, slug, "approve")
         plans.check(workshop, self._config.limits, self._now())
         self._fits(workshop, await self._store.all(over=False))
@@ -316,7 +326,7 @@ class Workshops:
 
     @_one_at_a_time
     async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
-        """Let a class go on for some minutes, within what pools and other workshops leave. Raises ProblemError."""
+        """Let a class go on for some minutes more, if its pools and other workshops allow that. Raises ProblemError."""
         workshop, mine = await self._allowed(caller, slug, "extend")
         pools = self._pools.pools()
         longer = plans.extended(workshop, minutes, pools)
@@ -371,19 +381,19 @@ class Workshops:
         self._changed()
 
     async def may(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopRecord:
-        """Return a workshop in which the caller may do this now. Raises ProblemError."""
+        """Return a workshop if the caller may take this action there now. Raises ProblemError otherwise."""
         return (await self._allowed(caller, slug, action))[0]
 
     async def place(self, caller: WorkshopCaller, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
-        """Return a workshop that the caller may see, and what they are in it. Raises ProblemError."""
+        """Return a workshop that the caller may see, and the caller's membership, if any. Raises ProblemError."""
         return await self._find(caller, slug)
 
     # --- helpers
 
     async def _find(self, caller: WorkshopCaller, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
-        """Return a workshop and what the caller is in it. Raises ProblemError.
+        """Return a workshop that the caller may see, and the caller's membership, if any. Raises ProblemError.
 
-        One that the caller may not see is answered as one that is not there.
+        A workshop that the caller may not see gets the same error as one that does not exist.
         """
         workshop = await self._store.get(slug)
         mine = None if workshop is None else await self._store.member(slug, caller.person)
@@ -394,7 +404,7 @@ class Workshops:
     async def _allowed(
         self, caller: WorkshopCaller, slug: str, action: Action
     ) -> tuple[WorkshopRecord, MembershipRecord | None]:
-        """Return a workshop and what the caller is in it, if they may do this now. Raises ProblemError."""
+        """Return a workshop and the caller's membership, if any, if this action is allowed now. Raises ProblemError."""
         workshop, mine = await self._find(caller, slug)
         if not permissions.holds(action, caller, mine):
             raise forbidden(_MAY_NOT.get(action, _ONLY_LEAD))
@@ -445,7 +455,7 @@ class Workshops:
         return record
 
     def _submitted(self, workshop: WorkshopRecord, now: datetime, live: list[WorkshopRecord]) -> WorkshopRecord:
-        """Return a draft as it is after its trainer has asked for approval. Raises ProblemError."""
+        """Return a draft with the values that it has after its trainer has asked for approval. Raises ProblemError."""
         self._fits(workshop, live)
         submitted = workshop.with_values(submitted=now, declined="")
         if self._config.approval == "none":
@@ -462,7 +472,8 @@ class Workshops:
     ) -> WorkshopRecord:
         """Return a changed workshop in the state that it has after the change. Raises ProblemError.
 
-        What was approved goes back to its draft, and waits for a new approval; it stays if an operator changes it.
+        An approved workshop becomes a draft again, and waits for a new approval. It stays approved if an operator
+        changes it, or if the gateway needs no approvals.
         """
         if before.state not in TAKES_SEATS:
             return changed.with_values(submitted=now) if before.submitted is not None else changed
@@ -520,7 +531,7 @@ class Workshops:
         person: str,
         role: Role,
     ) -> MembershipRecord:
-        """Return what a person is with a role. What is known of them, such as the mail address of a guest, stays."""
+        """Return a person's membership with a role. Known values, such as the mail address of a guest, stay."""
         before = MembershipRecord(workshop.slug, person, role, "staff", None, self._now()) if known is None else known
         if role != "participant":
             return replace(before, role=role, state="staff", seat=None)
@@ -582,7 +593,7 @@ _TIMES = ("opens", "starts", "ends", "closes")
 
 
 def stepped(workshop: WorkshopRecord, event: WorkshopEvent, now: datetime) -> dict[str, Any]:
-    """Return the values that a workshop has after an event. Raises ProblemError if it cannot take it now."""
+    """Return the values of a workshop that an event changes. Raises ProblemError if the state forbids the event."""
     try:
         state = after(workshop.state, event)
     except NoSuchStep as error:

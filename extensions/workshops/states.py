@@ -102,8 +102,11 @@ def after(state: WorkshopState, event: WorkshopEvent) -> WorkshopState:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The times of a workshop. ``warm``: how long before ``opens`` its seats may start; ``closed``: when it began to
-    close, None: it has not; ``clear``: how long it then takes until nothing is left of it."""
+    """The times of a workshop.
+
+    ``warm``: how long before ``opens`` its seats may start; ``closed``: when it began to close, None: not yet;
+    ``clear``: how long after that the workshop is archived.
+    """
 
     opens: datetime
     starts: datetime
@@ -115,9 +118,9 @@ class Schedule:
 
 
 def due(state: WorkshopState, schedule: Schedule, now: datetime) -> WorkshopEvent | None:
-    """Return the event that time brings about now; None if there is none.
+    """Return the event of a workshop that is due now; None: no event is due.
 
-    After a service was away, several events may be due one after the other.
+    If the service was away, several events may be due, one after the other.
     """
     match state:
         case S.DRAFT | S.APPROVED:
@@ -137,7 +140,7 @@ def due(state: WorkshopState, schedule: Schedule, now: datetime) -> WorkshopEven
 
 
 def next_due(state: WorkshopState, schedule: Schedule) -> datetime | None:
-    """Return when time will bring about the next event; None if it never will."""
+    """Return when the next event of a workshop is due; None: no event will be due."""
     match state:
         case S.DRAFT | S.APPROVED:
             return schedule.ends

@@ -1,4 +1,4 @@
-"""Times of a class in the time zone of its place, right also on the days on which summer time begins or ends. Pure."""
+"""Times of a class in the time zone of its place, correct also on the days when summer time begins or ends. Pure."""
 
 from __future__ import annotations
 

@@ -19,8 +19,11 @@ SERVICE = "workshops"
 
 
 class TokenCallers:
-    """Finds the callers of the user API by asking the hub whose token it is, with this service's own token. ``tls``:
-    this service's certificate, if the hub requires one."""
+    """Finds the callers of the user API: asks the hub for the owner of each request's token.
+
+    The service authenticates itself to the hub with its own token. ``tls``: this service's certificate, if the hub
+    requires one.
+    """
 
     def __init__(self, hub: HubAddress, tls: TlsFiles | None = None) -> None:
         self._token_file: Path = hub.token_file

@@ -52,7 +52,7 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
 
     @routes.post("/workshops/{slug}/extend", responses=some)
     async def extend(slug: Slugged, body: ExtendWorkshopBody, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Let a class go on for some minutes; it closes as much later."""
+        """Let a class go on for some minutes more; the workshop closes that much later."""
         await ending.check_extended(await workshops.may(caller, slug, "extend"), body.minutes)
         return await workshops.extend(caller, slug, body.minutes)
 
@@ -76,7 +76,7 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
     async def get_certificate(
         slug: Slugged, language: LanguageCode | None = None, caller: WorkshopCaller = caller_of
     ) -> CertificatePdf:
-        """Return your certificate of attendance as PDF, in this language if there is one, else in yours."""
+        """Return your certificate of attendance as PDF, in ``language`` if the gateway has it, else in your own."""
         found = await ending.certificate(*await workshops.place(caller, slug), language)
         return CertificatePdf(found, headers=_kept_as(f"{slug}.pdf"))
 

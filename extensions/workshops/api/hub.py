@@ -1,6 +1,7 @@
-"""The API for the hub and the operator's command, on a Unix socket that only their account can open.
+"""The API for the hub and the operator's command: on a Unix socket (0600), and over TLS for a hub on another host.
 
-The query says for whom a request is: whoever can open the socket is the hub, which knows its people.
+The query of a request names the person who makes the request. The API trusts that name: only the hub, which knows its
+people, and the operator's command can connect.
 """
 
 from __future__ import annotations

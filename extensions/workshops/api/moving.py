@@ -26,7 +26,7 @@ def moving_router(moves: ClassMoves, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/move", status_code=202, responses=some)
     async def move(slug: Slugged, body: MoveBody, caller: WorkshopCaller = caller_of) -> MovingView:
-        """Move the class, or some seats, to another place: they begin there, and end at the place before."""
+        """Move the class, or some seats, to another place: the seats begin there, and end at their earlier place."""
         return await moves.move(caller, slug, body)
 
     return routes

@@ -1,4 +1,4 @@
-"""The operations of the API on rehearsals: see the last ones, and make one."""
+"""The operations of the API on rehearsals: show the last ones, begin one, and stop one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRout
 
     @routes.post("/workshops/{slug}/rehearsals/stop", responses=some)
     async def stop_rehearsal(slug: Slugged, caller: WorkshopCaller = caller_of) -> RehearsalsView:
-        """Stop the rehearsal with seats that goes on; its seats end, and it has a result."""
+        """Stop the running rehearsal with seats. Its seats end, and its result says how far the rehearsal came."""
         return await rehearsals.stop(caller, slug)
 
     return routes

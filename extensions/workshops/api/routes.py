@@ -1,4 +1,4 @@
-"""The operations of the service's API. Both apps have them: they differ only in how they find the caller."""
+"""The operations of the service's API. Both apps have them; each app finds the caller of a request in its own way."""
 
 from __future__ import annotations
 
@@ -59,8 +59,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/pools", responses=one)
     async def pools(workshop: WorkshopSlug | None = None, caller: WorkshopCaller = caller_of) -> list[PoolView]:
-        """List what a trainer may choose for the places of a new workshop, or who may change a workshop for its places
-        (``workshop``)."""
+        """List the pools that you may choose for a new workshop, or for ``workshop`` if you may change that one."""
         return await workshops.pools(caller, workshop)
 
     @routes.get("/workshops", responses=denied)
@@ -80,7 +79,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.patch("/workshops/{slug}", responses=some)
     async def change(slug: Slugged, body: WorkshopChange, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Change a workshop. 409 if it was changed since the version that you name."""
+        """Change a workshop. The answer is 409 if it was changed after the version that you name."""
         return await workshops.change(caller, slug, body)
 
     @routes.post("/workshops/{slug}/submit", responses=some)
@@ -100,7 +99,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/withdraw", responses=some)
     async def withdraw(slug: Slugged, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Make a draft of an approved workshop again."""
+        """Make an approved workshop a draft again."""
         return await workshops.take(caller, slug, "withdraw")
 
     @routes.post("/workshops/{slug}/cancel", responses=some)

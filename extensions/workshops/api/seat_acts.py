@@ -21,7 +21,7 @@ def seat_acts_router(acts: SeatActs, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/room/{seat}/start", status_code=202, responses=some)
     async def start_seat(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
-        """Start a session on a seat that has none. The room tells how that goes on."""
+        """Start a session on a seat that has none. The room shows the progress."""
         await acts.ask(caller, slug, seat, "start")
 
     @routes.post("/workshops/{slug}/room/{seat}/restart", status_code=202, responses=some)

@@ -1,4 +1,4 @@
-"""The operations on the seats that the service begins: how warming up goes, and going on after a halt."""
+"""The operations on the seats that the service begins: show how the warm-up goes, and continue it after a halt."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def seats_router(workshops: Workshops, store: Store, seats: SeatRunner, who: Cal
 
     @routes.post("/workshops/{slug}/seats/go-on", status_code=204, responses=some)
     async def go_on(slug: Slugged, caller: WorkshopCaller = caller_of) -> None:
-        """Go on with warming up after it was halted; seats that failed begin again."""
+        """Continue the warm-up after it was halted; seats that failed begin again."""
         await workshops.may(caller, slug, "go-on")
         await seats.go_on(slug, caller.person)
 

@@ -31,8 +31,11 @@ _GREY = (90, 90, 90)
 
 @dataclass(frozen=True)
 class CertificateText:
-    """What a certificate says. ``days``: when the class took place, in its language; ``url``: where the certificate can
-    be checked."""
+    """What a certificate says.
+
+    ``days``: when the class took place, as text in ``language``; ``gateway``: the gateway's URL; ``url``: where the
+    certificate can be checked.
+    """
 
     name: str
     title: str
@@ -107,7 +110,10 @@ def _line(pdf: FPDF, top: float, size: float, text: str, *, bold: bool = False, 
 
 
 def _fitting(pdf: FPDF, text: str, most: float, least: float) -> float:
-    """Return the largest size in points, between two, at which a text has one line."""
+    """Return the largest font size from ``least`` to ``most`` points at which a text fits in one line.
+
+    If the text does not fit at all, return ``least``.
+    """
     pdf.set_font(_FONT, "B", most)
     wide = pdf.get_string_width(printable(text)) or 1.0
     return max(least, min(most, most * (_WIDTH - 2 * _MARGIN - 2) / wide))

@@ -36,7 +36,7 @@ Period = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class WorkshopHistory:
-    """The sessions of a workshop, and what its clusters used. ``whole`` False: they are not known."""
+    """The sessions of a workshop, and what its clusters used. ``whole`` False: the link has not told them."""
 
     runs: tuple[PastRun, ...] = ()
     clusters: tuple[ClusterUse, ...] = ()
@@ -44,7 +44,10 @@ class WorkshopHistory:
 
 
 def class_period(workshop: WorkshopRecord, now: datetime) -> Period:
-    """Return when the class took place, until now: an early end counts. The end is never before the start."""
+    """Return the start and the end of the class: at most until now, and until the closing if that was early.
+
+    The end is never before the start.
+    """
     over = workshop.ends if workshop.closed is None else min(workshop.ends, workshop.closed)
     return workshop.starts, max(workshop.starts, min(over, now))
 
@@ -69,8 +72,11 @@ def attended(runs: Iterable[PastRun], period: Period, now: datetime) -> int:
 def report(
     workshop: WorkshopRecord, people: Sequence[MembershipRecord], history: WorkshopHistory, now: datetime
 ) -> ReportView:
-    """Return the report of a workshop, with a row for each of its people and for each other person who ran something
-    for it. What robots of a rehearsal used is in the sums only."""
+    """Return the report of a workshop.
+
+    The report has a row for each person of the workshop, and for each other person who ran something for it. What
+    robots of a rehearsal used is in the sums only.
+    """
     notebooks = [run for run in history.runs if run.notebook]
     rehearsed = [run for run in notebooks if run.server.startswith(REHEARSAL) or is_robot(run.person)]
     before = {run.id for run in rehearsed if run.asked < workshop.opens}
@@ -106,7 +112,7 @@ def report(
 
 
 def without_people(made: ReportView) -> ReportView:
-    """Return a report of which only the sums are left."""
+    """Return a copy of a report with its sums only."""
     return made.model_copy(update={"people": ()})
 
 
@@ -130,9 +136,10 @@ def _by_person(found: Iterable[S]) -> dict[str, list[S]]:
 
 
 def _people(people: Sequence[MembershipRecord], ran: Collection[str]) -> list[tuple[MembershipRecord | None, str]]:
-    """Return who is in a report: participants by seat, then the others, then people who are in the workshop no more.
+    """Return the people of a report, each with their membership: participants by seat, then the others.
 
-    ``ran``: who ran something; of the waiting list, only these are in the report.
+    Last come, with None, people who ran something and are not in the workshop any more. ``ran``: everybody who ran
+    something; people of the waiting list are in the report only if they ran something.
     """
     known = {one.person: one for one in people if one.state != "waiting" or one.person in ran}
     order = sorted(known.values(), key=lambda one: (one.role != "participant", one.seat is None, one.seat, one.person))
@@ -178,7 +185,10 @@ def _was_opened(run: PastRun) -> bool:
 
 
 def _ran(run: PastRun, now: datetime) -> Period:
-    """Return from when to when a session was there for its person; an empty period if it never was."""
+    """Return from when to when a session was ready for its person.
+
+    The period is empty if the session never was ready, or if nobody opened it.
+    """
     if run.ready is None or not _was_opened(run):
         return now, now
     return run.ready, run.ended or now
@@ -226,7 +236,7 @@ def _most_at_once(runs: Iterable[PastRun], people: Collection[str], now: datetim
             changes += [(since, 1, run.person), (until, 0, run.person)]
     running: Counter[str] = Counter()
     most = 0
-    for _, begins, person in sorted(changes):  # who ends at a moment ends before others begin
+    for _, begins, person in sorted(changes):  # of one moment, ends are counted before begins
         running[person] += 1 if begins else -1
         most = max(most, sum(count > 0 for count in running.values()))
     return most

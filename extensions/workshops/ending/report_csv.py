@@ -16,7 +16,10 @@ FIELDS = (
 
 
 def written(report: ReportView) -> str:
-    """Return a CSV file with a heading and a line for each person. No cell is a formula for a spreadsheet."""
+    """Return a CSV file with a heading and a line for each person.
+
+    An apostrophe precedes each text that a spreadsheet would take for a formula.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\r\n")
     table.writerow(FIELDS)

@@ -50,7 +50,7 @@ _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not ans
 
 
 class WorkshopEnding:
-    """Answers about the end of workshops.
+    """Makes the reports and certificates of workshops, and answers when and how a workshop ends.
 
     ``joining``: sends certificates by mail; ``secret``: for the ids of certificates; ``root``: the gateway's URL for
     people, with a slash at its end; ``clear``: how long after its closing a workshop is archived; ``guests``: whether
@@ -78,7 +78,7 @@ class WorkshopEnding:
         self._joining = joining
         self._guests = guests
         self._now = now
-        self._tried: dict[str, datetime] = {}  # when the report of a workshop could not be made last
+        self._tried: dict[str, datetime] = {}  # when the last try to make a workshop's report failed
 
     @classmethod
     def of(
@@ -91,14 +91,14 @@ class WorkshopEnding:
         secret: bytes,
         now: Callable[[], datetime],
     ) -> WorkshopEnding:
-        """Return the part of a service with this configuration."""
+        """Return an instance for a service with this configuration."""
         clear = timedelta(minutes=config.limits.clear_minutes)
         return cls(store, link, pools, secret, config.hub.root, clear, joining, config.joining.sends, now)
 
     # --- the report
 
     async def report(self, workshop: WorkshopRecord) -> ReportView:
-        """Return the report of a workshop; once its people are deleted, its sums."""
+        """Return the report of a workshop; once the workshop's people are deleted, only the stored sums."""
         if workshop.erased is None:
             return await self._made(workshop)
         kept = await self._store.kept_report(workshop.slug)
@@ -107,9 +107,10 @@ class WorkshopEnding:
         return kept.model_copy(update={"erased": workshop.erased})
 
     async def keep(self, workshop: WorkshopRecord, last: bool) -> None:
-        """Store the sums of a workshop that is over.
+        """Store the sums of the report of a workshop that is over.
 
-        ``last``: its people are deleted next, so what is known now is stored if nothing is stored yet.
+        If the link does not tell the history, nothing is stored, and the next try is at least ``RETRY`` later.
+        ``last``: the workshop's people are deleted next, so an incomplete report is stored if none is stored yet.
         """
         now = self._now()
         tried = self._tried.get(workshop.slug)
@@ -149,8 +150,10 @@ class WorkshopEnding:
     async def certificate(
         self, workshop: WorkshopRecord, mine: MembershipRecord | None, language: str | None = None
     ) -> bytes:
-        """Return a participant's certificate as PDF. ``language``: code of the one in which it is wanted; None: the
-        participant's. Raises ProblemError."""
+        """Return a participant's certificate as PDF. Raises ProblemError.
+
+        ``language``: the code of the wanted language; None: the participant's own.
+        """
         if mine is None or mine.role != "participant":
             raise forbidden(Message("certificate-participants", "Certificates are for participants."))
         row = next((one for one in await self._attendance(workshop) if one.person == mine.person), None)
@@ -225,7 +228,7 @@ class WorkshopEnding:
         return certificate_pdf.drawn(self._text(workshop, row, wanted))
 
     def _zipped(self, workshop: WorkshopRecord, rows: list[AttendanceRow], wanted: Mapping[str, str | None]) -> bytes:
-        """Return all certificates. ``wanted``: the languages of people, as far as they are known."""
+        """Return the certificates of these rows as a zip file. ``wanted``: each person's language, None: not known."""
         from workshops.ending import certificate_pdf
 
         return certificate_pdf.zipped([self._text(workshop, row, (wanted.get(row.person),)) for row in rows])
@@ -274,7 +277,7 @@ class WorkshopEnding:
         return ClosingView(known=True, running=now.running, waiting=now.waiting, clusters=now.clusters, ends=ends)
 
     async def check_extended(self, workshop: WorkshopRecord, minutes: int) -> None:
-        """Check that budget and reservations leave some minutes more. Raises ProblemError.
+        """Check that the budget and the reservations of a class allow some minutes more. Raises ProblemError.
 
         If the link does not answer, nothing is refused: the link itself lets nobody exceed a budget.
         """
@@ -311,7 +314,7 @@ class WorkshopEnding:
 
 
 def days(workshop: WorkshopRecord, language: Language) -> str:
-    """Return when a class took place, as clocks in its zone showed it, in a language."""
+    """Return a text in a language that says when a class took place, in the workshop's time zone."""
     begin, end = (in_zone(at, workshop.zone) for at in class_period(workshop, workshop.ends))
     until = f"{end:%H:%M}" if begin.date() == end.date() else minute(end, workshop.zone, language)
     return language.said(DAYS.format(begin=minute(begin, workshop.zone, language), end=until, zone=workshop.zone))

@@ -1,4 +1,4 @@
-"""Answers what sessions ask for their people: takes it from the link, and sends the answers back."""
+"""Answers requests for help that sessions make for their people: takes them from the link, and sends answers back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_DATABASE = Message("help-no-database", "The database of workshops does not a
 
 
 class SessionAsks:
-    """Answers sessions. Start ``run``."""
+    """Takes the sessions' requests for help from the link, and answers them. Start ``run``."""
 
     def __init__(self, helping: Helping, link: LinkSocket) -> None:
         self._helping = helping
@@ -30,7 +30,7 @@ class SessionAsks:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Answer what sessions ask, without end."""
+        """Answer the sessions' requests for help, without end."""
         while True:
             try:
                 found = await self._link.get_of_all(_ASKS, "/help", seconds=ASK_SECONDS + 10)

@@ -10,7 +10,7 @@ _MOST_KEYS = 5000
 
 
 class MinuteLimit:
-    """Allows each key so many acts a minute. ``now``: the clock."""
+    """Allows each key at most ``most`` acts a minute. ``now``: the clock."""
 
     def __init__(self, most: int, now: Callable[[], datetime]) -> None:
         self._most = most
@@ -18,7 +18,7 @@ class MinuteLimit:
         self._times: dict[tuple[str, ...], deque[datetime]] = {}
 
     def allows(self, *key: str) -> bool:
-        """Return whether there may be one more act now, and count it."""
+        """Return whether one more act of a key is allowed now; an allowed act is counted."""
         now = self._now()
         if key not in self._times and len(self._times) >= _MOST_KEYS:
             self._times = {one: times for one, times in self._times.items() if now - times[-1] < timedelta(minutes=1)}

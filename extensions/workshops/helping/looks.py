@@ -1,5 +1,7 @@
-"""Notebooks that their people let helpers see, in this process's memory only: no copy outlives the consent, or this
-process."""
+"""Notebooks that their people let helpers see, in this process's memory only.
+
+So no copy of a notebook outlives its person's consent, or this process.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ MOST_LOOKS = 60  # of all workshops: each takes up to some megabytes of memory
 
 @dataclass
 class NotebookConsent:
-    """One consent. ``seen_by``: the helpers who have looked, in order."""
+    """A person's consent that helpers see a notebook until a time, and the notebook's last saved state.
+
+    ``session``: the session that gave the consent; ``seen_by``: the helpers who have looked, in order.
+    """
 
     workshop: str
     person: str
@@ -27,7 +32,7 @@ class NotebookConsent:
 
 
 class Looks:
-    """The consents that last now. ``now``: the clock."""
+    """Keeps the consents of all workshops and their notebooks. ``now``: the clock."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -43,7 +48,7 @@ class Looks:
         return [one for (of, person), one in self._looks.items() if of == slug and self.get(slug, person) is not None]
 
     def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
-        """Keep a consent in place of the person's earlier one, and return it. Raises ProblemError."""
+        """Store a person's consent, which replaces an earlier one, and return the new one. Raises ProblemError."""
         if (slug, person) not in self._looks and len(self._looks) >= MOST_LOOKS:
             raise too_many(Message("look-limit", "As many people as possible let helpers see a notebook just now."))
         until = self._now() + timedelta(minutes=body.minutes)
@@ -51,7 +56,10 @@ class Looks:
         return look
 
     def renew(self, slug: str, person: str, session: str, snapshot: NotebookSnapshot) -> None:
-        """Keep the notebook's new saved state, from the session that began. Raises ProblemError."""
+        """Store the new saved state of a notebook that helpers may see. Raises ProblemError.
+
+        The state must be of the same file, and come from the session that gave the consent.
+        """
         look = self.get(slug, person)
         if look is None or look.session != session or look.snapshot.file != snapshot.file:
             raise conflict(Message("look-over", "Helpers may not see this notebook any more."))
@@ -67,5 +75,5 @@ class Looks:
         return [self._looks.pop(key) for key in over]
 
     def others(self, slugs: Collection[str]) -> list[NotebookConsent]:
-        """Return the consents in all other workshops."""
+        """Return the consents in all workshops but these."""
         return [one for one in self._looks.values() if one.workshop not in slugs]

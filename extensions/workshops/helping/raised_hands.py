@@ -16,7 +16,7 @@ from workshops.store.store import Store
 
 
 class RaisedHands:
-    """Reads and writes raised hands. Every method but ``forget_all_but`` raises StoreError."""
+    """Reads and writes raised hands. Every method raises StoreError."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -33,7 +33,11 @@ class RaisedHands:
         return (await self.of(slug)).get(person)
 
     async def put(self, hand: HandRecord, event: EventRecord | None = None) -> HandRecord:
-        """Store a hand in place of the person's earlier one, which gives it its time and its helper; return it."""
+        """Store a person's hand in place of an earlier one, and return the stored hand.
+
+        An earlier hand passes on its time, the helper who comes, and the helper who asks to see the notebook.
+        ``event``: a line for the log, written only if no hand was up.
+        """
         async with self._locks[hand.workshop]:
             known = await self._load(hand.workshop)
             before = known.get(hand.person)
@@ -50,7 +54,10 @@ class RaisedHands:
         by: str | None = None,
         asked_by: str | None = None,
     ) -> HandRecord | None:
-        """Set who comes to a person's hand, or who asks to see the notebook; return it, None: it is not up."""
+        """Set who comes to a person's hand (``by``), or who asks to see the notebook (``asked_by``).
+
+        Return the changed hand; None: no hand is up. A value that is None here stays as it was.
+        """
         async with self._locks[slug]:
             known = await self._load(slug)
             before = known.get(person)
@@ -79,7 +86,7 @@ class RaisedHands:
             return True
 
     async def forget_all_but(self, slugs: Collection[str]) -> None:
-        """Delete the hands of all other workshops, which are over."""
+        """Delete the hands of all workshops but these; the other workshops are over."""
         await self._store.transact(
             lambda db: db.execute(delete(raised_hands).where(raised_hands.c.workshop.not_in(slugs)))
         )

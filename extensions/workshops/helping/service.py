@@ -87,7 +87,7 @@ class Helping:
     # --- the person who asks for help
 
     async def state(self, person: str, slug: str) -> HelpState:
-        """Return what a person has asked for."""
+        """Return whether a person's hand is up, and which notebook of theirs helpers may see."""
         workshop, mine = await self._seat(person, slug)
         members = (await self._store.members([slug]))[slug]
         people, raised = {one.person: one for one in members}, _up(await self._raised.of(slug), members)
@@ -104,7 +104,7 @@ class Helping:
         return HelpState(open=mine is not None and workshop.state in _OPEN, hand=own_hand, look=own_look)
 
     async def raise_hand(self, person: str, slug: str, body: HandBody) -> HelpState:
-        """Raise a person's hand; one that is up stays in its place, with what is sent now."""
+        """Raise a person's hand; a hand that is up already keeps its place, and gets what is sent now."""
         await self._may_ask(person, slug)
         if not self._raises.allows(slug, person):
             raise too_many(Message("hand-rate", "You raise your hand too often."))
@@ -137,7 +137,7 @@ class Helping:
         return await self.state(person, slug)
 
     async def renew_look(self, person: str, slug: str, session: str, snapshot: NotebookSnapshot) -> HelpState:
-        """Keep the new saved state of a notebook that helpers may see."""
+        """Store the new saved state of a notebook that helpers may see."""
         await self._may_ask(person, slug)
         self._looks.renew(slug, person, session, snapshot)
         return await self.state(person, slug)
@@ -173,7 +173,10 @@ class Helping:
     # --- the people who help
 
     async def of_room(self, slug: str, members: Sequence[MembershipRecord], contents: bool) -> dict[str, SeatHelp]:
-        """Return what a room shows of help, by person. ``contents``: whether the caller sees more than raised hands."""
+        """Return, by person, the raised hands and the notebooks that a room shows.
+
+        ``contents``: whether the caller may see more than that a hand is up.
+        """
         raised = _up(await self._raised.of(slug), members)
         looks = {one.person: one for one in self._looks.of(slug)} if contents else {}
         people = {one.person: one for one in members}
@@ -259,7 +262,7 @@ class Helping:
             raise conflict(_NOT_OPEN)
 
     async def _holder(self, caller: WorkshopCaller, slug: str, seat: int) -> MembershipRecord:
-        """Return who has a seat, for a caller who may help."""
+        """Return the membership of the person who has a seat, if the caller may help."""
         await self._workshops.may(caller, slug, "help")
         people: Sequence[MembershipRecord] = (await self._store.members([slug]))[slug]
         holder = next((one for one in people if one.seat == seat and one.state == "seated"), None)
@@ -291,7 +294,7 @@ def _seen(look: NotebookConsent, helper: str) -> None:
 
 
 def _name(people: dict[str, MembershipRecord], person: str) -> str:
-    """Return the name of a helper as people know them."""
+    """Return the name by which people know a helper; the user name if there is no other."""
     known = people.get(person)
     return (known.name if known is not None and known.name else person) or ""
 

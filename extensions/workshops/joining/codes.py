@@ -34,21 +34,21 @@ def shown(code: str) -> str:
 
 
 def normalized(typed: str) -> str | None:
-    """Return the code that a person typed, with blanks, dashes and small letters as they like; None: it is no code."""
+    """Return a typed code in capitals, without blanks and dashes; None: the text is no code."""
     found = "".join(typed.split()).upper().translate(_READ_AS)
     return found if len(found) == LENGTH and set(found) <= set(ALPHABET) else None
 
 
 def make_salt() -> str:
-    """Return a new salt for ``hash_of``: two workshops never have the same hash."""
+    """Return a new salt for ``hash_of``, so that the same code has different hashes in different workshops."""
     return secrets.token_hex(16)
 
 
 def hash_of(code: str, salt: str, secret: bytes) -> str:
     """Return the hash of a code, in whatever form it is typed. Raises ValueError if it cannot be a code.
 
-    Nobody can compute it without the service's secret. The hash is fast, since a code has too many random bits to be
-    guessed; with a slow one, guesses would cost the service its time.
+    Nobody can compute the hash without the service's secret. The hash is fast, because a code has too many random bits
+    to be guessed, and with a slow hash, guesses would cost the service its time.
     """
     plain = normalized(code)
     if plain is None:
@@ -57,7 +57,7 @@ def hash_of(code: str, salt: str, secret: bytes) -> str:
 
 
 def is_code(typed: str, salt: str, hashed: str, secret: bytes) -> bool:
-    """Return True if a typed code is the one with this hash; takes as long for a wrong one."""
+    """Return True if a typed code has this hash. A wrong code takes as long as the right one."""
     return normalized(typed) is not None and hmac.compare_digest(hash_of(typed, salt, secret), hashed)
 
 

@@ -1,10 +1,11 @@
-"""Limits of wrong join codes, which lock out nobody else.
+"""Limits wrong join codes, without locking out anybody who has a right one.
 
 A code has 60 bits, and a guess is for one workshop: at a thousand guesses a second, its code is found after eighteen
-million years on average. So no limit has to refuse a right code. The limits keep guesses cheap, and tell the trainer:
+million years on average. So no limit has to refuse a right code. The limits keep guesses cheap for the service, and
+warn the trainer:
 
 - A right code is accepted, whoever else sends wrong ones from the same network address.
-- A browser that sent ``BROWSER`` wrong codes waits until one is forgiven, ``FORGIVEN_SECONDS`` each.
+- A browser that sent ``BROWSER`` wrong codes must wait until one of them is forgiven, which takes ``FORGIVEN_SECONDS``.
 - Wrong codes of an address that sent many are answered later, up to ``SLOWEST`` seconds, and right ones at once.
 - If a workshop gets ``NOTABLE`` wrong codes within an hour, its trainer is told.
 

@@ -1,4 +1,4 @@
-"""The routes of joining for the hub's pages, on the service's Unix socket."""
+"""The routes for joining in the app that the hub asks; the hub's pages use them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The texts that this service itself writes in a person's language: mails, certificates, and messages into sessions.
 
-Its other texts leave it as messages, which are translated where a person reads them. Of the translation catalogues only
-these texts are kept in memory: those of messages whose codes begin with one of ``OWN``.
+The service sends its other texts as messages, which are translated where a person reads them. From the translation
+catalogues, the service keeps only its own texts in memory: messages whose codes begin with one of ``OWN``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _CONTEXTS = tuple(f'msgctxt "{one}' for one in OWN)
 
 @cache
 def known() -> Mapping[str, Language]:
-    """Return all languages by their codes, as of the first call. A catalogue that cannot be read is left out."""
+    """Return all languages by their codes.
+
+    The catalogues are read at the first call only, and one that cannot be read is left out.
+    """
     found = {SOURCE: Language(SOURCE)}
     for path in sorted(folder().glob(f"*/LC_MESSAGES/{DOMAIN}.po")):
         code = path.parts[-3].replace("_", "-")
@@ -55,7 +58,7 @@ def folder() -> Path:
 
 
 def language_of(*wanted: str | None) -> Language:
-    """Return the first of these languages that there is; English if there is none. None: one that is not known."""
+    """Return the first of these languages that has a catalogue, else English. None: a language that is not known."""
     return first(known(), (one for one in wanted if one is not None))
 
 

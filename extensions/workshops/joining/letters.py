@@ -1,4 +1,4 @@
-"""The texts of the mails to people who join a workshop, in their languages. They have no link with a secret in it."""
+"""Writes the mails to people who join a workshop, in their languages. No mail contains a link with a secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_TITLE = 80  # characters of a title in a subject
 
 
 def address(normalized: str) -> Address:
-    """Return the address of a mail in the form in which addresses are stored. Raises ValueError."""
+    """Return the address for a mail's header; ``normalized``: the address as it is stored. Raises ValueError."""
     mailbox, _, host = normalized.rpartition("@")
     return mail.plain_address(mailbox, host)
 
@@ -49,8 +49,10 @@ class Letters:
         return self._letter(to, subject, lines, language)
 
     def joined(self, to: str, workshop: WorkshopFace, mine: MembershipView, language: Language) -> EmailMessage:
-        """Return the mail to a person who has joined: with their seat, as somebody who waits, or to run the
-        workshop."""
+        """Return the mail to a person who has joined.
+
+        ``mine``: the person's place: a seat, the waiting list, or among the people who run the workshop.
+        """
         title = _short(workshop.title)
         subject = Message("letter-joined-subject", "You have joined: {title}")
         if mine.state == "waiting":

@@ -1,14 +1,14 @@
-"""Limits of one-time codes to one mail address, which a stranger who knows the address cannot use up for its guest.
+"""Limits how many one-time codes a mail address gets, so that no stranger uses up the codes of its guest. Pure.
 
-A request is of one of three kinds, and counts in no other:
+A request for a code is of one of three kinds, and counts for its own kind only:
 
 - ``browser``: the guest has logged in from this browser before, which a signed cookie of the hub proves.
-- ``code``: whoever asks has sent a right join code.
-- ``address``: anybody else, who need not know more than the mail address.
+- ``code``: the requester has sent a right join code.
+- ``address``: any other requester, who needs to know no more than the mail address.
 
-Within an hour, each kind has ``address_mails`` codes for a client network, and ``NETWORKS`` times as many for all
-networks together, so that nobody gets very many mails, however many networks ask. Of a guest's own browsers there is
-only one such count. Pure functions.
+Within an hour, a mail address gets at most ``address_mails`` codes for requests of one kind from one client network,
+and ``NETWORKS`` times as many from all networks together. So nobody gets very many mails, however many networks ask.
+All browsers of a guest count as one network.
 """
 
 from __future__ import annotations
@@ -25,20 +25,24 @@ RequestKind = Literal["browser", "code", "address"]
 
 
 def requester_of(secret: bytes, kind: RequestKind, address: str) -> str:
-    """Return who asks for a one-time code: the kind, and a keyed hash of the client's network. ``address``: of the
-    client; it does not matter for a guest's own browsers."""
+    """Return who asks for a one-time code: the kind, and a keyed hash of the client's network.
+
+    ``address``: the client's network address; it does not matter for a guest's own browsers.
+    """
     network = "" if kind == "browser" else network_of(address)
     return prefix(kind) + hmac.new(secret, f"network\0{network}".encode(), hashlib.sha256).hexdigest()
 
 
 def prefix(requester: str) -> str:
-    """Return what all requesters of a kind begin with. ``requester``: one of them, or the kind."""
+    """Return the text with which all requesters of a kind begin. ``requester``: one of them, or the kind."""
     return f"{requester.partition(':')[0]}:"
 
 
 def network_of(address: str) -> str:
-    """Return the network of a client's address: the address itself, of IPv6 its first half. What is no address is its
-    own network."""
+    """Return the network of a client's address: an IPv4 address itself, of an IPv6 address the first half.
+
+    A text that is no address is its own network.
+    """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -21,7 +21,7 @@ _PAUSES = (5.0, 30.0, 120.0)  # seconds before each further try
 
 
 class MailSender:
-    """Hands mails to the configured server or folder, one after the other, with a few tries. Logs no address.
+    """Hands mails to the configured server or folder, a few at a time, and tries again a few times. Logs no address.
 
     One-time codes, for which people wait on a page, do not wait for all other mails.
     """
@@ -33,8 +33,10 @@ class MailSender:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, letter: EmailMessage, *, awaited: bool = False) -> None:
-        """Send the mail soon. If very many mails wait, this one is dropped, and the log says so. ``awaited``: its
-        recipient waits for it now."""
+        """Send a mail soon, in the background. ``awaited``: the recipient waits for the mail now.
+
+        If very many mails wait, this one is dropped, and the log says so.
+        """
         if len(self._tasks) >= _MOST_WAITING:
             log.error("A mail is dropped, since %d mails wait for the mail server", _MOST_WAITING)
             return
@@ -55,7 +57,7 @@ class MailSender:
 
     @asynccontextmanager
     async def _slot(self, awaited: bool) -> AsyncIterator[None]:
-        """Wait for one of the connections, of which mails that are not ``awaited`` leave some to the others."""
+        """Hold one of the connections to the mail server; mails that are not ``awaited`` can use only some of them."""
         if awaited:
             async with self._slots:
                 yield

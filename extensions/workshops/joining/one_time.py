@@ -1,7 +1,8 @@
 """One-time codes by mail: eight digits that prove that a person reads the mails of an address. Pure functions.
 
-A code is bound to the walk (the ticket) in which it was asked for, so that a code that somebody else asked for proves
-nothing in another browser. A new code for an address voids the ones before.
+A code is bound to the ticket of the person who asked for it, so a code that somebody else asked for proves nothing in
+another browser. (A ticket stands for one person's walk through the pages.) A new code for an address voids the earlier
+codes that the same requester got.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Verdict = Literal["right", "wrong", "void"]
 
 @dataclass(frozen=True)
 class OneTimeCode:
-    """A code as stored. ``wrong``: how many wrong ones were sent in its place."""
+    """A code as stored. ``at``: when the code was sent; ``wrong``: how many wrong codes were tried for it."""
 
     digest: str
     mail: str
@@ -37,18 +38,18 @@ def new_digits() -> str:
 
 
 def digest(secret: bytes, ticket: str, mail: str, digits: str) -> str:
-    """Return the hash of a code: nobody can compute it, and so try all codes, without the service's secret."""
+    """Return the hash of a code. Without the service's secret, nobody can find the code by hashing all codes."""
     return hmac.new(secret, f"one-time\0{ticket}\0{mail}\0{digits}".encode(), hashlib.sha256).hexdigest()
 
 
 def normalized(typed: str) -> str | None:
-    """Return the digits that a person typed, with blanks and dashes as they like; None if it is no code."""
+    """Return the digits of a typed code, without blanks and dashes; None: the text is no code."""
     found = "".join(typed.split()).replace("-", "")
     return found if len(found) == DIGITS and found.isascii() and found.isdigit() else None
 
 
 def verdict(code: OneTimeCode, found: str | None, now: datetime) -> Verdict:
-    """Return whether ``found``, a digest, is that of this code. ``void``: no code would be right any more."""
+    """Return whether the digest ``found`` is that of this code. ``void``: the code is not valid any more."""
     if code.wrong >= ATTEMPTS or not code.at <= now < code.at + LIFE:
         return "void"
     return "right" if found is not None and hmac.compare_digest(code.digest, found) else "wrong"

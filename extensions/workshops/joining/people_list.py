@@ -70,8 +70,10 @@ def same_mail(typed: str) -> str:
 
 
 def read(data: bytes) -> list[Invited]:
-    """Return the people of a CSV file (UTF-8; commas or semicolons; a heading with ``mail`` and perhaps ``name``,
-    ``role``). Raises ListFaults with all mistakes."""
+    """Return the people of a CSV file. Raises ListFaults with all mistakes, at most ``MOST_FAULTS``.
+
+    The file is in UTF-8, has commas or semicolons, and a heading with ``mail`` and perhaps ``name`` and ``role``.
+    """
     if len(data) > MOST_BYTES:
         raise ListFaults([ListFault(1, _too_long())])
     try:
@@ -115,7 +117,7 @@ def _heading(row: list[str], line: int) -> list[str]:
 
 
 def _take(row: list[str], columns: list[str], line: int, people: dict[str, Invited], faults: list[ListFault]) -> None:
-    """Add a row's person, or its faults."""
+    """Add the person of a row to ``people``, or the row's mistake to ``faults``."""
     if len(row) != len(columns):
         text = Message("list-cells", "This line has {cells} cells, and the heading has {columns}.")
         faults.append(ListFault(line, text.format(cells=len(row), columns=len(columns))))
@@ -141,7 +143,7 @@ def _take(row: list[str], columns: list[str], line: int, people: dict[str, Invit
 
 
 def written(people: Iterable[Listed]) -> str:
-    """Return a CSV file of people. No cell is a formula for a spreadsheet."""
+    """Return a CSV file of people. An apostrophe precedes each text that a spreadsheet would take for a formula."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\r\n")
     table.writerow((*COLUMNS, "person", "state", "seat", "since"))

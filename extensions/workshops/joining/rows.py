@@ -26,7 +26,10 @@ _NAME_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 
 @dataclass(frozen=True)
 class TicketRow:
-    """A walk, or a guest's way back. The fields are the columns of ``tables.tickets``."""
+    """The ticket of a person who joins a workshop, or of a guest who logs in again.
+
+    The fields are the columns of ``tables.tickets``.
+    """
 
     digest: str
     workshop: str | None
@@ -81,7 +84,10 @@ def count_use(db: Connection, code: int) -> None:
 
 
 def add_ticket(db: Connection, row: TicketRow, oldest: datetime) -> None:
-    """Store a ticket; delete those that were made before ``oldest``, and all ways back if there are very many."""
+    """Store a ticket, and delete those that were made before ``oldest``.
+
+    If there are very many, the tickets of all guests who log in again are deleted, too.
+    """
     table = tables.tickets
     db.execute(delete(table).where(table.c.made < oldest))
     if db.execute(select(func.count()).select_from(table)).scalar_one() >= MOST_TICKETS:
@@ -97,13 +103,13 @@ def ticket(db: Connection, digest: str, oldest: datetime) -> TicketRow | None:
 
 
 def set_digits(db: Connection, digest: str, mail: str, typed: str, digits: str, at: datetime) -> None:
-    """Store the one-time code of a ticket."""
+    """Store the one-time code of a ticket. ``typed``: the mail address as typed; ``digits``: the hash of the code."""
     values = {"mail": mail, "typed": typed, "digits": digits, "sent": at, "wrong": 0}
     db.execute(update(tables.tickets).where(tables.tickets.c.digest == digest).values(values))
 
 
 def void_digits(db: Connection, mail: str, requester: str) -> None:
-    """Make all one-time codes for a mail address void that the same requester got."""
+    """Make all one-time codes void that this requester got for a mail address."""
     table = tables.tickets
     db.execute(
         update(table).where(table.c.mail == mail, table.c.requester == requester).values(wrong=one_time.ATTEMPTS)
@@ -122,8 +128,10 @@ def drop_ticket(db: Connection, digest: str) -> None:
 
 
 def sent_to_address(db: Connection, address: str, requester: str, now: datetime) -> tuple[int, int]:
-    """Return how many one-time codes were sent to an address within the hour: for a requester, and for all of
-    that kind."""
+    """Return how many one-time codes an address got within the hour: for this requester, and for all of its kind.
+
+    Older rows are deleted.
+    """
     table = tables.sent_mails
     db.execute(delete(table).where(table.c.at < now - _HOUR))
     to_address = select(func.count()).where(table.c.address == address)
@@ -161,7 +169,7 @@ def guest_of_name(db: Connection, name: str) -> GuestRow | None:
 
 
 def put_guest(db: Connection, mail: str, shown: str, now: datetime) -> GuestRow:
-    """Return the guest with this mail address, who gives this name; a new one if there is none."""
+    """Store the name that the guest with this mail address gives, and return the guest; a new one if there was none."""
     known = guest_of_mail(db, mail)
     if known is not None:
         db.execute(update(tables.guests).where(tables.guests.c.name == known.name).values(shown=shown))
@@ -208,13 +216,13 @@ def members(db: Connection, slug: str) -> list[MembershipRecord]:
 
 
 def memberships(db: Connection, person: str) -> list[MembershipRecord]:
-    """Return what a person is in all workshops."""
+    """Return a person's memberships in all workshops."""
     rows = db.execute(select(schema.memberships).where(schema.memberships.c.person == person)).mappings()
     return [MembershipRecord(**row) for row in rows]
 
 
 def put_member(db: Connection, record: MembershipRecord) -> None:
-    """Store what a person is in a workshop, in place of what they were."""
+    """Store a person's membership in a workshop, in place of the earlier one."""
     table = schema.memberships
     db.execute(delete(table).where(table.c.workshop == record.workshop, table.c.person == record.person))
     db.execute(insert(table).values(record.__dict__))

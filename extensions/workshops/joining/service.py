@@ -1,8 +1,8 @@
-"""Joining, as the hub's pages ask for it: right codes give tickets, one-time codes prove mail addresses, people get
-seats.
+"""Lets people join workshops, for the hub's pages: checks codes, proves mail addresses, and gives seats.
 
-Answers about mail addresses are the same for all addresses: whether somebody has joined with one, was removed, or has
-got too many mails, shows nowhere.
+A right join code gives a ticket, which stands for one person's walk through the pages. A one-time code proves a mail
+address. Answers are the same for all mail addresses: they do not show whether somebody has joined with an address, was
+removed, or has got too many mails.
 """
 
 from __future__ import annotations
@@ -81,8 +81,12 @@ def _forbidden(message: Message, field: str | None = None, do: str = "") -> Prob
 
 
 class Joining:
-    """The service. ``secret``: 32 random bytes, for hashes; ``changed``: called after the people of a workshop
-    have changed; ``now``: the clock; ``ticks``: seconds of a clock that never jumps."""
+    """Checks the codes of people who join, gives them their places, and keeps the lists of invited people.
+
+    ``secret``: 32 random bytes, for hashes; ``root``: the gateway's URL for people, with a slash at its end;
+    ``changed``: called after the people of a workshop have changed; ``now``: the clock; ``ticks``: a clock in seconds
+    that never jumps, None: the event loop's.
+    """
 
     def __init__(
         self,
@@ -141,7 +145,7 @@ class Joining:
         await asyncio.sleep(delay)
 
     async def ticket(self, body: TicketBody) -> TicketView:
-        """Return the present state of a walk. Raises ProblemError 404."""
+        """Return what the person with this ticket has done so far. Raises ProblemError (404)."""
         row, workshop = await self._walk(body.ticket)
         return views.ticket(body.ticket, row, workshop)
 
@@ -155,7 +159,7 @@ class Joining:
     # --- a mail address
 
     async def send_digits(self, body: ProofBody) -> None:
-        """Send a one-time code to a mail address, if it may join. Raises ProblemError.
+        """Send a one-time code to a mail address, if a person with this address may join. Raises ProblemError.
 
         The answer does not say whether a mail was sent.
         """
@@ -181,8 +185,12 @@ class Joining:
         workshop: WorkshopRecord | None,
         may: Callable[[Connection], bool],
     ) -> None:
-        """Make a new one-time code for a ticket; send it if the address ``may`` have one and whoever asks has not had
-        too many sent there. If no mail is sent, the code is one that nobody knows."""
+        """Make a new one-time code for a ticket, and send it if that is allowed. Raises ProblemError.
+
+        It is allowed if ``may`` returns True, and the requester has not had too many codes sent to this address. If no
+        mail is sent, nobody knows the new code; if there were too many codes and the ticket's last code was for the
+        same address, that code stays valid.
+        """
         digits = one_time.new_digits()
         hashed = one_time.digest(self._secret, ticket.digest, mail, digits)
         # a ticket without a requester is of the release before this one
@@ -222,7 +230,10 @@ class Joining:
             raise invalid(Message("join-mail", "This is no mail address such as ada@example.org."), "mail") from error
 
     def _proved(self, db: Connection, row: TicketRow, typed: str) -> Message | None:
-        """Return why a one-time code proves nothing, after counting a wrong one; None: it proves the address."""
+        """Return why a typed one-time code does not prove the ticket's mail address; None: it does.
+
+        A wrong code is counted.
+        """
         digits = one_time.normalized(typed)
         if row.mail is None or row.digits is None or row.sent is None:
             return _NO_DIGITS
@@ -239,7 +250,7 @@ class Joining:
     # --- a place in the workshop
 
     async def join(self, body: JoinBody) -> JoinedView:
-        """Have a person join, or find them if they have joined before. Raises ProblemError."""
+        """Let a person join a workshop; a person who has joined before keeps their place. Raises ProblemError."""
         row, workshop = await self._walk(body.ticket)
         _check_open(workshop)
         face = views.face(workshop)
@@ -253,7 +264,7 @@ class Joining:
         now = self._now()
 
         def work(db: Connection) -> JoinedView | ProblemError:
-            """Return a refusal instead of raising it, so that a counted attempt stays counted."""
+            """Return a refusal instead of raising it: an error would undo the count of wrong attempts."""
             fresh = rows.ticket(db, row.digest, self._oldest)  # another request may have changed it meanwhile
             if fresh is None:
                 return _forbidden(_VOID_DIGITS, "digits")
@@ -273,8 +284,11 @@ class Joining:
     def _joined(
         self, db: Connection, workshop: WorkshopRecord, row: TicketRow, body: JoinBody, name: str, now: datetime
     ) -> JoinedView | ProblemError:
-        """Give a person their place, or return why they get none. If the body names no person, it is who has proved the
-        ticket's mail address, with this ``name``."""
+        """Give a person their place, or return why they get none.
+
+        If the body names no person, the person is the guest who has proved the ticket's mail address, and ``name`` is
+        the name that the guest gives.
+        """
         mail, guest, person = row.mail or "", None, body.person
         if person is None:
             guest = rows.guest_of_mail(db, mail)
@@ -308,7 +322,7 @@ class Joining:
 
     @staticmethod
     def _refused(code: CodeRecord | None, mail: str | None, now: datetime) -> ProblemError | None:
-        """Return why nobody new joins with a code; None if they do. ``mail``: of a guest."""
+        """Return why nobody new can join with a code; None: they can. ``mail``: the guest's address, None: no guest."""
         if code is None:
             return _forbidden(_CODE_FAULTS["revoked"], "code", _ASK_TRAINER)
         if (fault := codes.fault(code, now)) is not None:
@@ -346,13 +360,14 @@ class Joining:
         return MembershipRecord(workshop.slug, person, role, state, number, now, code=used)
 
     async def leave(self, body: LeaveBody) -> None:
-        """Have a person give up their place; the next one of the waiting list gets the seat. Raises ProblemError."""
+        """Let a person give up their place; the next person of the waiting list gets the seat. Raises ProblemError."""
         await self.put_out(body.slug, body.person, "left", body.person)
 
     async def put_out(self, slug: str, person: str, state: Literal["left", "banned"], by: str) -> None:
-        """End a person's part in a workshop: what runs of it ends after the link's grace time. Raises ProblemError.
+        """Remove a person from a workshop. Raises ProblemError.
 
-        ``banned``: they cannot join it again, and a guest whom no other workshop admits is logged out.
+        What the person runs for the workshop ends after the link's grace time. ``banned``: the person cannot join the
+        workshop again, and a guest whom no other workshop admits is logged out.
         """
         now = self._now()
 
@@ -389,7 +404,7 @@ class Joining:
             raise gone(person)
 
     async def promote(self, slug: str) -> None:
-        """Give seats that are free to the waiting list, such as after the number of seats was raised."""
+        """Give free seats to the waiting list, for example after the number of seats was raised."""
         now = self._now()
         promoted = await self._store.transact(lambda db: rows.promote(db, slug, now))
         if promoted:
@@ -409,8 +424,10 @@ class Joining:
     # --- lists of people
 
     async def invite(self, slug: str, people: Sequence[Invited], by: str) -> None:
-        """Replace the list of invited people. It gives roles and names to those who join with these mail addresses; who
-        has joined keeps their place."""
+        """Replace the list of invited people.
+
+        The list gives roles to those who join with these mail addresses; people who have joined keep their place.
+        """
         now = self._now()
         found = [InvitationRow(slug, one.mail, one.role, one.name, now, by) for one in people]
 
@@ -470,7 +487,7 @@ class Joining:
         return await self.guest(answer)
 
     async def guest(self, name: str) -> GuestView:
-        """Return a guest as they are now. Raises ProblemError 404."""
+        """Return a guest, and until when their workshops admit them. Raises ProblemError (404)."""
         row = await self._store.transact(lambda db: rows.guest_of_name(db, name))
         if row is None:
             raise gone("This guest")
@@ -483,7 +500,7 @@ class Joining:
         return views.guest(row, max(ends, default=None))
 
     async def memberships(self, person: str) -> MembershipsView:
-        """Return the workshops in which a person is."""
+        """Return all memberships of a person, each with its workshop."""
         found = []
         for one in await self._store.transact(lambda db: rows.memberships(db, person)):
             workshop = await self._store.get(one.workshop)

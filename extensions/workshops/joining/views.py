@@ -1,4 +1,4 @@
-"""Turns rows into what the hub and people see of joining."""
+"""Makes what the hub and people see of joining from the rows of the database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IN = ("seated", "waiting", "staff")  # states of people who are in a workshop, o
 
 
 def terms_version(terms: str) -> str:
-    """Return the version of a workshop's terms: a changed text has another one."""
+    """Return the version of a workshop's terms, which differs for each text."""
     return hashlib.sha256(terms.encode()).hexdigest()[:12]
 
 
@@ -66,12 +66,12 @@ def membership(one: MembershipRecord, people: Sequence[MembershipRecord]) -> Mem
 def joined(
     workshop: WorkshopRecord, one: MembershipRecord, people: Sequence[MembershipRecord], known: bool
 ) -> JoinedView:
-    """Return the answer to a person who has joined. ``known``: they were in the workshop before."""
+    """Return the answer to a person who has joined. ``known``: whether the person was in the workshop before."""
     return JoinedView(membership=membership(one, people), workshop=face(workshop), known=known)
 
 
 def ticket(secret: str, row: TicketRow, workshop: WorkshopRecord) -> TicketView:
-    """Return the state of a walk. ``secret``: the ticket itself."""
+    """Return what the person with a ticket has done so far. ``secret``: the ticket itself."""
     return TicketView(ticket=secret, workshop=face(workshop), mail=row.typed or "" if row.sent is not None else "")
 
 

@@ -1,7 +1,7 @@
-"""Brings the material into every open session of a class, and into each that opens later: each archive once a session.
+"""Delivers the material into every open session of a class, and into each that opens later.
 
-A session that has taken an archive and could not be noted, since this service was killed in between, gets it again,
-which changes nothing there.
+Each session gets each archive once. If this service is killed after a session has taken an archive and before that is
+stored, the session gets the archive again, which changes nothing there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _RUNS = (SessionState.STARTING, SessionState.RUNNING)
 
 
 class MaterialDelivery:
-    """Delivers. Start ``run``. ``now``: the clock."""
+    """Delivers the material of workshops into sessions, through the link. Start ``run``. ``now``: the clock."""
 
     def __init__(
         self,
@@ -139,7 +139,10 @@ class MaterialDelivery:
         )
 
     async def restore(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """Deliver to a person again, with what the person has deleted. Raises ProblemError, StoreError."""
+        """Deliver the material to a person again, with the files and cells that the person has deleted.
+
+        Raises ProblemError, StoreError.
+        """
         workshop = await self._workshops.may(caller, slug, "fetch-material")
         await self._load([slug])
         async with self._locks[slug]:
@@ -162,10 +165,10 @@ class MaterialDelivery:
                 raise conflict(_NOT_READY) from error
 
     async def anew(self, slug: str, sessions: list[WorkshopSession], stamp: str) -> str:
-        """Deliver anew to a person's sessions, beside the person's own files, which are kept under this date.
+        """Deliver the material anew to a person's sessions, and keep the person's own folder under another name.
 
-        Return why that was not done; "": it was. The same stamp again moves nothing twice. Raises ProblemError,
-        StoreError.
+        ``stamp``: the date under which the folder is kept; a second call with the same stamp moves nothing again.
+        Return why the delivery failed; "": it did not. Raises ProblemError, StoreError.
         """
         await self._load([slug])
         async with self._locks[slug]:
@@ -199,7 +202,7 @@ class MaterialDelivery:
         return found
 
     async def _deliver(self, slug: str, sessions: list[WorkshopSession], people: list[MembershipRecord]) -> None:
-        """Deliver to those of these sessions that are due; what fails is tried again later."""
+        """Deliver the material to those of these sessions that are due; failed deliveries are tried again later."""
         async with self._locks[slug]:
             entitled = {one.person for one in receivers(people)}
             due = [one for one in self._due(slug, sessions) if one.person in entitled]
@@ -258,7 +261,7 @@ class MaterialDelivery:
         return await self._link.post(_DELIVERIES, project, "/material", order, seconds=_ANSWER_SECONDS)
 
     async def _upload(self, project: str, digest: str, archive: Path) -> None:
-        """Bring an archive to the link, in pieces."""
+        """Send an archive to the link, in pieces."""
         total = (await asyncio.to_thread(archive.stat)).st_size
         begin = tries = 0
         with archive.open("rb") as file:

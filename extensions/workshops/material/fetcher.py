@@ -25,7 +25,7 @@ log = logging.getLogger("workshops")
 _MORE_SECONDS = 20.0  # for the process to start and to end, beyond the time of a fetch
 _MOST_ANSWER = 1 << 20  # bytes
 _AT_ONCE = 2
-_KEPT_SECONDS = 3600.0  # that a file stays which nobody needs
+_KEPT_SECONDS = 3600.0  # how long a file stays that nobody needs
 _KEPT = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")  # variables that the process gets
 
 
@@ -63,7 +63,7 @@ class MaterialFetcher:
         return self.archive(digest).exists()
 
     def sweep(self, digests: Collection[str]) -> None:
-        """Remove all archives but these, and what fetches have left that were cut short."""
+        """Remove all archives but these, and what interrupted fetches have left. Files of the last hour stay."""
         if not self._folder.is_dir():
             return
         kept = {f"{digest}.tar.gz" for digest in digests}

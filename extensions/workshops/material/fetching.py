@@ -26,7 +26,7 @@ from workshops.repositories import BadRepository, RepositoryAddress, check, pars
 _MEMORY = 4 << 30  # bytes of address space of each process
 _LISTED = 1000  # bytes of a listing for each file
 _SERVER_SAID = Message("material-git-said", "The commit could not be fetched. Git says: {said}")
-# What git's words mean, the first that fits.
+# What git's error output means; the first pattern that fits counts.
 _MEANINGS: tuple[tuple[str, Message], ...] = (
     (r"not our ref|unadvertised object|no such remote ref|couldn't find remote ref",
      Message("material-no-commit", "The repository has no such commit, or its server does not give single commits.")),
@@ -109,7 +109,7 @@ def _fetched(request: FetchRequest, folder: Path) -> FetchResult:
 
 @contextlib.contextmanager
 def _contents(repository: GitRepository, entries: list[TreeEntry]) -> Iterator[Callable[[TreeEntry], bytes]]:
-    """Give a function that returns the contents of the entries, each once and in order."""
+    """Yield a function that returns the content of an entry; call it once for each entry, in order."""
     wanted = repository.folder / "wanted"
     wanted.write_text("".join(f"{one.object}\n" for one in entries), encoding="ascii")
     with wanted.open("rb") as stdin, repository.start("cat-file", "--batch", stdin=stdin) as process:
@@ -135,7 +135,10 @@ def _contents(repository: GitRepository, entries: list[TreeEntry]) -> Iterator[C
 
 
 def token_for(address: RepositoryAddress, settings: MaterialSettings) -> tuple[str, str, str] | None:
-    """Return address, user and token for a repository; None if it needs none. Raises OSError if others can read it."""
+    """Return address, user and token for a repository; None: it needs no token.
+
+    Raises OSError if other accounts can read the token's file.
+    """
     token = next((one for one in settings.tokens if address.url.startswith(one.prefix)), None)
     if token is None:
         return None
@@ -147,7 +150,7 @@ def token_for(address: RepositoryAddress, settings: MaterialSettings) -> tuple[s
 
 
 def meaning_of(said: str) -> Message:
-    """Return for people what git's words mean."""
+    """Return a message for people that says what git's error output means."""
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):
             return meaning

@@ -1,6 +1,6 @@
-"""Runs the system's git so that a repository can do nothing here: no hook, no filter, no prompt, no other protocol.
+"""Runs the system's git so that a repository can run nothing here: no hook, no filter, no prompt, no other protocol.
 
-A command is an argv without secrets. A deploy token is in the environment, which only this account can read.
+No command line contains a secret: a deploy token is in the environment, which only this account can read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class GitTooMuch(GitFailed):
 
 @dataclass(frozen=True)
 class GitRepository:
-    """A repository without a work tree in ``folder``, an empty folder of its own. ``environment``: of every command."""
+    """A git repository without a work tree.
+
+    ``folder``: a folder of its own, empty at first; ``environment``: the environment of every git command.
+    """
 
     folder: Path
     environment: Mapping[str, str]
@@ -62,7 +65,7 @@ class GitRepository:
             raise GitFailed("git is not installed") from error
 
     def finish(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait for git to end. Raises GitFailed with its words if it failed."""
+        """Wait for git to end. Raises GitFailed, with git's own words, if git failed."""
         if process.wait() != 0:
             with (self.folder / "errors").open("rb") as file:
                 said = file.read(_MOST_ERRORS).decode(errors="replace").strip()
@@ -116,7 +119,8 @@ def init(commit: str) -> list[str]:
 def fetch(url: str, commit: str, pin: str | None, ca_file: Path | None) -> list[str]:
     """Return the argv that fetches one commit.
 
-    ``pin``: ``HOST:PORT:ADDRESS``, so that git asks no name server again; ``ca_file``: certificates of own servers.
+    ``pin``: ``HOST:PORT:ADDRESS``, so that git asks no name server again; ``ca_file``: the CA certificates for the
+    operator's own servers, None: the system's.
     """
     options = {
         "http.followRedirects": "false",

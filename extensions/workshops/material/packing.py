@@ -1,4 +1,4 @@
-"""Makes an archive of a commit's tree, or says what it has that no material may have. Pure."""
+"""Makes an archive of a commit's tree, or says which of its files no material may have. Pure."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _check(wrong: dict[str, Message]) -> None:
 
 
 def _shown(path: str) -> str:
-    """Return a path that a page can show; a name with characters that nobody sees is written with their codes."""
+    """Return a path in a form that a page can show: cut, and with escapes if it has unprintable characters."""
     return (path if path.isprintable() else ascii(path)[1:-1])[:_MOST_SHOWN]
 
 

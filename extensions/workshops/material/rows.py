@@ -12,7 +12,7 @@ from workshops.store.material_tables import MaterialDeliveryRecord, MaterialReco
 
 
 def materials(db: Connection, slugs: Collection[str]) -> dict[str, MaterialRecord]:
-    """Return the material of these workshops, by workshop. A row that cannot be read is as if it were not there."""
+    """Return the material of these workshops, by workshop. Rows that cannot be read are left out."""
     table = tables.materials
     rows = db.execute(select(table).where(table.c.workshop.in_(slugs))).mappings()
     found = [values for row in rows if (values := intact(table, row)) is not None]
@@ -20,7 +20,7 @@ def materials(db: Connection, slugs: Collection[str]) -> dict[str, MaterialRecor
 
 
 def put(db: Connection, record: MaterialRecord) -> None:
-    """Store the material of a workshop, in place of what it was."""
+    """Store the material of a workshop, in place of the earlier row."""
     table = tables.materials
     db.execute(delete(table).where(table.c.workshop == record.workshop))
     db.execute(insert(table).values(record.__dict__))

@@ -28,7 +28,10 @@ QUIET_SECONDS = 60.0  # between two looks while there is no workshop that is not
 
 
 class Materials:
-    """Fetches what workshops name. Start ``run``; call ``wake`` after each change of a workshop. ``now``: the clock."""
+    """Fetches the material that workshops name, and keeps its state.
+
+    Start ``run``; call ``wake`` after each change of a workshop. ``now``: the clock.
+    """
 
     def __init__(self, store: Store, fetcher: MaterialFetcher, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -107,7 +110,7 @@ class Materials:
             await asyncio.sleep(0)  # each task that has ended is taken out now
 
     async def look(self) -> None:
-        """Begin to fetch what workshops name and is not there. Raises StoreError."""
+        """Begin to fetch all material that workshops name and the service does not have. Raises StoreError."""
         self._quiet = False  # an error does not delay the next look
         live = {one.slug: one for one in await self._store.all(over=False)}
         if not self._loaded:
@@ -160,7 +163,10 @@ class Materials:
         task.add_done_callback(lambda _: self._fetching.pop(slug, None))
 
     async def _fetch(self, slug: str, material: MaterialBody, before: MaterialRecord | None) -> None:
-        """Fetch material, and keep what became of that. ``before``: what was known of the workshop's material."""
+        """Fetch material, and store the result. ``before``: the earlier record of the workshop's material.
+
+        If the fetch fails and the earlier record is of the same commit, with its archive, the earlier record stays.
+        """
         try:
             result = await self.fetcher.fetch(material)
         except OSError as error:
@@ -199,7 +205,7 @@ class Materials:
                 on_ready()
 
     def _is_whole(self, record: MaterialRecord, material: MaterialBody) -> bool:
-        """Return whether this material was fetched, and its archive is there."""
+        """Return whether a record says that this material was fetched, and its archive still exists."""
         same = (record.repository, record.commit_id) == (material.repository, material.commit)
         return same and record.state == "ready" and record.digest is not None and self.fetcher.has(record.digest)
 

@@ -1,4 +1,4 @@
-"""The table of what is being done to single seats, beside those of ``store.schema``."""
+"""The table of acts on single seats (start, restart, reset), beside the tables of ``store.schema``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workshops.models.room import SeatActKind, SeatActState
 from workshops.store.schema import metadata
 
 # One row a person: the last act, until it is done. ``ends``: ids of the sessions that end first; ``moved``: since when
-# it is in its state; ``why``: why it failed.
+# the act is in its state; ``why``: why it failed.
 seat_acts = Table(
     "seat_acts",
     metadata,
@@ -31,7 +31,7 @@ seat_acts = Table(
 
 @dataclass(frozen=True)
 class SeatActRecord:
-    """What is being done to one seat. The fields are the columns of ``seat_acts``."""
+    """The last act on one seat, which goes on or has failed. The fields are the columns of ``seat_acts``."""
 
     workshop: str
     person: str

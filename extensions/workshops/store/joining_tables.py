@@ -1,4 +1,4 @@
-"""The tables of joining, beside those of ``store.schema``: guests, invitations, walks, and mails that were sent."""
+"""The tables of joining, beside those of ``store.schema``: guests, invitations, tickets, and mails that were sent."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ invitations = Table(
     Column("at", MomentColumn, nullable=False),
     Column("by", String, nullable=False),
 )
-# Walks: people who sent a right code and have not joined yet, and guests who log in again (without workshop and code).
-# ``digest``: the hash of the ticket; ``digits``: that of the one-time code, ``sent``: when it was made, ``wrong``: how
-# many wrong ones were tried; ``typed``: the mail address as the person wrote it; ``requester``: as in ``mail_limits``.
+# Tickets of people who sent a right code and have not joined yet, and of guests who log in again (without workshop and
+# code). ``digest``: the hash of the ticket; ``digits``: the hash of the one-time code, ``sent``: when it was made,
+# ``wrong``: how many wrong codes were tried; ``typed``: the mail address as the person wrote it; ``requester``: as in
+# ``mail_limits``.
 tickets = Table(
     "tickets",
     metadata,

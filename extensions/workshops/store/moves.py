@@ -1,7 +1,7 @@
-"""The orders of trainers to move seats, and at which place each seat of a workshop belongs by them.
+"""The trainers' orders to move seats, and the place to which each seat of a workshop belongs by these orders.
 
-An order moves all seats, or those that it names, to a place. Orders are never changed; the last one that names a seat
-counts.
+An order moves all seats, or those that it names, to a place. Orders are never changed; the last order that applies to a
+seat counts.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ class Placement:
 
 
 def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> Placement:
-    """Return where a seat belongs. ``seat`` None: where seats of people who join from now on belong, as far as no order
-    names them."""
+    """Return the place to which a seat belongs, with the order that moved the seat there.
+
+    ``seat`` None: the seats of people who join from now on, so only orders for all seats count.
+    """
     places = {place.number: place for place in workshop.places}
     found = Placement(workshop.places[0])
     for order in sorted(orders, key=lambda one: one.number):
@@ -45,6 +47,6 @@ def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | No
 
 
 def seen_from(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> WorkshopRecord:
-    """Return the workshop with the place where a seat belongs as its first one, for what a person starts there."""
+    """Return the workshop with the place of a seat as its first place, because the person of the seat starts there."""
     mine = place_of(workshop, orders, seat).place
     return workshop.with_values(places=(mine, *(place for place in workshop.places if place != mine)))

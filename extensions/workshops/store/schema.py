@@ -184,7 +184,7 @@ class WorkshopRecord:
         return replace(self, **values)
 
     def schedule(self, clear: timedelta) -> Schedule:
-        """Return the workshop's times. ``clear``: how long it takes until nothing is left of it."""
+        """Return the workshop's times. ``clear``: how long after it has begun to close the workshop is archived."""
         warm = timedelta(minutes=self.warm_minutes)
         return Schedule(self.opens, self.starts, self.ends, self.closes, warm, self.closed, clear)
 

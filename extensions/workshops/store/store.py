@@ -45,7 +45,7 @@ class StoreError(Exception):
 
 
 class StoreOfOtherRelease(StoreError):
-    """Raised if this release cannot use the database, so that trying again is useless."""
+    """Raised if a newer release has made the database, so that trying again is useless."""
 
 
 class SlugTaken(Exception):
@@ -73,7 +73,10 @@ class SeatsInUse(Exception):
 
 
 class Store:
-    """The database. Call ``open`` before use. ``where``: its address; this process claims it."""
+    """Reads and writes the database. Call ``open`` before use.
+
+    ``where``: the database's address. An open store claims the database, so that no other service uses it.
+    """
 
     def __init__(self, where: Database) -> None:
         self.where = where
@@ -114,9 +117,10 @@ class Store:
         return found[0] if found else None
 
     async def all(self, person: str | None = None, over: bool = True) -> list[WorkshopRecord]:
-        """Return all workshops, or those in which a person has a role or a seat; the latest to start comes first.
+        """Return all workshops, or those with a membership of a person; the latest to start comes first.
 
-        ``over`` False: without those that are archived or cancelled.
+        Workshops in which the person is banned are left out. ``over`` False: without those that are archived or
+        cancelled.
         """
         query = select(schema.workshops).order_by(schema.workshops.c.starts.desc(), schema.workshops.c.slug)
         if not over:
@@ -167,7 +171,7 @@ class Store:
         return await self.transact(work)
 
     async def set_problem(self, slug: str, problem: str) -> None:
-        """Store why the link does not get all that a workshop asks for; "": it does."""
+        """Store why a workshop does not get all that it asks for from the link; "": it gets all."""
         query = update(schema.workshops).where(_is(slug)).values(problem=problem)
         await self.transact(lambda db: _done(db, query))
 
@@ -203,7 +207,7 @@ class Store:
         await self.transact(work)
 
     async def kept_report(self, slug: str) -> ReportView | None:
-        """Return the report of a workshop that was stored; None if there is none that can be read."""
+        """Return the stored report of a workshop; None if there is none that can be read."""
         query = select(schema.reports).where(schema.reports.c.workshop == slug)
 
         def work(db: Connection) -> ReportView | None:
@@ -242,13 +246,13 @@ class Store:
         return (await self.memberships_of(person, [slug])).get(slug)
 
     async def memberships_of(self, person: str, slugs: Collection[str]) -> dict[str, MembershipRecord]:
-        """Return what a person is in each of these workshops."""
+        """Return a person's memberships in these workshops, by workshop."""
         table = schema.memberships
         query = select(table).where(table.c.person == person, table.c.workshop.in_(slugs))
         return {row.workshop: row for row in await self.rows(table, query, MembershipRecord)}
 
     async def put_member(self, record: MembershipRecord, event: EventRecord) -> None:
-        """Store what a person is in a workshop, in place of what they were. Raises SeatTaken, NobodyLeads."""
+        """Store a person's membership in a workshop, in place of the earlier one. Raises SeatTaken, NobodyLeads."""
         table = schema.memberships
 
         def work(db: Connection) -> None:
@@ -368,7 +372,7 @@ class Store:
         self._engine = engine
 
     def _copy_if_old(self, engine: Engine) -> None:
-        """Copy a SQLite file beside itself before its migration."""
+        """Copy a SQLite file into its own folder before its migration, if its tables are of an older release."""
         if self.where.url.get_backend_name() != "sqlite":
             return
         with engine.connect() as db:
@@ -424,7 +428,7 @@ def _check_leads(db: Connection, slug: str, before: set[str]) -> None:
 
 
 def _check_seats(db: Connection, record: WorkshopRecord) -> None:
-    """Raise SeatsInUse if a workshop had more seats before, and somebody has one that goes."""
+    """Raise SeatsInUse if a workshop gets fewer seats, and somebody has one of the seats that go."""
     before = db.execute(select(schema.workshops.c.seats).where(_is(record.slug))).scalar_one_or_none()
     table = schema.memberships.c
     highest = db.execute(select(func.max(table.seat)).where(table.workshop == record.slug)).scalar_one_or_none()

@@ -34,7 +34,7 @@ class NewerStore(Exception):
 
 
 def upgrade(db: Connection) -> None:
-    """Bring the database to this release's tables; commits. Raises NewerStore, and SQLAlchemy's errors."""
+    """Change the database to this release's tables, and commit. Raises NewerStore, and SQLAlchemy's errors."""
     # All steps in one transaction, so that two processes that start at once cannot both make them.
     if db.dialect.name == "sqlite":
         db.exec_driver_sql("BEGIN IMMEDIATE")
