@@ -1,4 +1,4 @@
-"""Starts and kills processes with a process group of their own: nothing goes on that nobody waits for any more."""
+"""Starts and kills processes with a process group of their own, so that none runs on for which nobody waits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 async def started(creation: Coroutine[Any, Any, Process]) -> Process:
     """Return the process of ``creation``, a call of ``create_subprocess_exec`` with ``start_new_session``.
 
-    If the caller is cancelled before, the process and those that it has started are killed as soon as it is there:
-    asyncio would kill the process alone, and then wait until the others close its pipes.
+    If the caller is cancelled before the process is there, the process and all processes that it has started are killed
+    as soon as it is there. asyncio alone would kill only the process itself, and then wait until the others close its
+    pipes.
     """
     starting = asyncio.create_task(creation)
     try:

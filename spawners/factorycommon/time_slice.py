@@ -28,7 +28,7 @@ class TimeSlice:
         self._is_due = False  # True while ``_next`` is to run
 
     async def wait(self) -> None:
-        """Return at once if nobody waits and the slice lasts, otherwise after the loop has looked for new requests."""
+        """Return at once if no task waits and the slice lasts, otherwise after the loop has looked for new requests."""
         loop = asyncio.get_running_loop()
         if not (self._waiting or self._woken) and self._lasts(loop):
             return
@@ -57,7 +57,7 @@ class TimeSlice:
             loop.call_soon(self._next, loop)
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the slice, and wake the first of those who wait, in the next pass of the loop."""
+        """End the slice, and wake the first tasks that wait, in the next pass of the loop."""
         self._began, self._is_due = None, False
         while self._waiting and self._woken < WOKEN:
             _, turn = heapq.heappop(self._waiting)

@@ -1,9 +1,9 @@
 """Mutual TLS between hub, link and proxy: each has a certificate of one authority, and its name is the common name.
 
-``listening`` and ``dialing`` return contexts for any server and any client. Both read their files again as soon as
-these have changed, so that a certificate or an authority is replaced while the process runs; connections that stand
-go on until they end. There is no resumption of TLS sessions: each connection is checked against the present
-authority."""
+``listening`` and ``dialing`` return contexts for any server and any client. Both read their files again as soon as the
+files have changed, so a certificate or an authority can be replaced while the process runs; open connections continue
+until they end. TLS sessions are not resumed, so each new connection is checked against the present authority.
+"""
 
 from __future__ import annotations
 

@@ -42,10 +42,11 @@ ZoneTime = Annotated[datetime, BeforeValidator(_written_out)]  # with an offset,
 
 
 class PlaceBody(Model):
-    """One place of a workshop: the first is plan A, the next plan B.
+    """One place of a workshop; the first place of the list is plan A, the next one is plan B.
 
-    ``pool``: what pays there, one of ``GET pools``; None: the first that allows the size. ``environment`` None: the
-    factory's default."""
+    ``pool``: the id of the pool that pays for the sessions there, from ``GET pools``; None: the first pool that allows
+    the size. ``environment``: None means the factory's default.
+    """
 
     factory: Slug
     size: Slug
@@ -63,8 +64,11 @@ class MaterialBody(Model):
 
 
 class CodeBody(Model):
-    """A new code for joining. ``uses``: how many people may join by it, None: no limit but the seats; ``expires``: when
-    it stops to be valid, None: when the workshop closes; ``domains``: of the mail addresses that may join, empty: any.
+    """A new code for joining.
+
+    ``uses``: how many people may join with the code; None: no limit apart from the number of seats. ``expires``: when
+    the code stops to be valid; None: when the workshop closes. ``domains``: the domains of the mail addresses that may
+    join; empty: all domains.
     """
 
     uses: int | None = Field(default=None, ge=1, le=100_000)
@@ -73,10 +77,14 @@ class CodeBody(Model):
 
 
 class WorkshopBody(Model):
-    """A new workshop. ``hours``: the longest session of a seat; ``gpu_hours``: of all its people, None: what the pools
-    allow; ``person_gpu_hours``: of each person, None: an equal share of what all may use; ``certificate_percent``: how
-    much of the class a person has to attend for a certificate; ``submit``: ask for approval at once; ``seat_on_join``:
-    begin the seat of somebody who joins while it is open at once, instead of at their click."""
+    """A new workshop.
+
+    ``hours``: the longest session of a seat; ``gpu_hours``: the most GPU-hours that all its people may use together,
+    None: what the pools allow; ``person_gpu_hours``: the most GPU-hours of each person, None: an equal share of what
+    all may use; ``certificate_percent``: how much of the class a person must attend for a certificate; ``submit``: ask
+    for approval at once; ``seat_on_join``: if a person joins while the workshop is open, begin their seat at once,
+    instead of at their click.
+    """
 
     title: Title
     zone: Zone = "UTC"
@@ -100,7 +108,10 @@ class WorkshopBody(Model):
 
 
 class WorkshopChange(Model):
-    """Changes of a workshop; what is left out stays. ``version``: the one that the change was made from."""
+    """The changes of a workshop; fields that are left out stay as they are.
+
+    ``version``: the version of the workshop on which the change is based.
+    """
 
     version: int = Field(ge=1)
     title: Title | None = None

@@ -12,7 +12,7 @@ CheckVerdict = Literal["good", "limited", "bad", "unknown"]
 
 
 class CheckTests(Model):
-    """The verdict of each test. ``unknown``: it could not be done."""
+    """The verdict of each test; ``unknown``: the test could not be done."""
 
     browser: CheckVerdict
     cookies: CheckVerdict
@@ -37,7 +37,10 @@ class CheckBody(Model):
 
 
 class PersonCheckView(Model):
-    """What one person sent. ``name``: as a guest gave it; ``at``: when they sent it."""
+    """The connection check that one person sent.
+
+    ``name``: the name that a guest gave; ``at``: when the person sent the check.
+    """
 
     person: Person
     name: PlainText
@@ -47,8 +50,12 @@ class PersonCheckView(Model):
 
 
 class ChecksView(Model):
-    """How many of the ``people`` who have a seat or wait for one have ``checked``, for how many of these something does
-    not work (``problems``) or works with limits (``limited``), and what each sent, the worst ones first."""
+    """The connection checks of a workshop's people, counted and one by one.
+
+    ``people``: how many have a seat or wait for one; ``checked``: how many of them have sent a check; ``problems``: for
+    how many of these something does not work; ``limited``: for how many something works only with limits; ``each``:
+    what each person sent, the worst verdicts first.
+    """
 
     people: int
     checked: int

@@ -1,5 +1,4 @@
-"""What the service answers about the end of a workshop: its report, its certificates, and what is kept of its
-people."""
+"""The service's answers about the end of a workshop: report, certificates, and deletion of its people's data."""
 
 from __future__ import annotations
 
@@ -19,13 +18,13 @@ CertificateId = Annotated[str, StringConstraints(max_length=80, pattern=r"^[A-Za
 
 
 class ExtendWorkshopBody(Model):
-    """Body of ``POST workshops/{slug}/extend``: by how much a class goes on."""
+    """Body of ``POST workshops/{slug}/extend``: by how many minutes the class is extended."""
 
     minutes: int = Field(ge=1, le=MOST_MINUTES)
 
 
 class CertificateBody(Model):
-    """Body of ``POST /certificates``. ``name``: as it is printed; "" to ask about the id only."""
+    """Body of ``POST /certificates``. ``name``: the name that is printed on the certificate; "": check the id only."""
 
     id: CertificateId
     name: Typed = ""
@@ -34,9 +33,11 @@ class CertificateBody(Model):
 class AttendanceRow(Model):
     """One person in a report.
 
-    ``role`` None: they were removed; ``first``: when a session of theirs ran first; ``minutes``: of the class in which
-    a session of theirs ran, ``share``: of the whole class, from 0 to 1; ``hours``: of their sessions;
-    ``longest_wait``: seconds until a session answered, None: none did; ``costs``: in the sites' own units."""
+    ``role``: None means that the person was removed; ``first``: when a session of the person first ran; ``minutes``:
+    the minutes of the class in which a session of the person ran; ``share``: these minutes as a share of the whole
+    class, from 0 to 1; ``hours``: the hours of their sessions; ``longest_wait``: the most seconds from a request for a
+    session until the session answered, None: no session answered; ``costs``: in the sites' own units.
+    """
 
     person: Person
     name: str = ""
@@ -55,7 +56,10 @@ class AttendanceRow(Model):
 
 
 class FailureSum(Model):
-    """How many sessions of a workshop failed at a factory for a reason. ``code``: of the reason's explanation."""
+    """How many sessions of a workshop failed at a factory for the same reason.
+
+    ``code``: the code of the reason's explanation.
+    """
 
     factory: Slug
     reason: EndReason
@@ -64,8 +68,10 @@ class FailureSum(Model):
 
 
 class WaitSums(Model):
-    """How long people waited from the request for a session until it answered, in seconds. ``count``: of how many
-    sessions; the others are None if it is 0."""
+    """How long people waited from the request for a session until the session answered, in seconds.
+
+    ``count``: the number of these sessions; if it is 0, the other fields are None.
+    """
 
     count: int
     p50: float | None
@@ -78,10 +84,11 @@ class ReportView(Model):
 
     Of the participants, ``joined`` had a seat, ``came`` had a session while the class took place, and ``certified``
     took part long enough for a certificate. ``used_seats``: the most participants whose sessions ran at the same time.
-    ``sessions`` and ``hours``: of notebooks; ``gpu_hours``: of notebooks and of clusters' Dask schedulers,
-    ``cluster_gpu_hours``: of clusters' workers; ``costs``: of all, in the sites' own units, as far as the catalogue
-    says them. ``whole`` False: the link did not answer, so nothing is known of sessions. ``erased``: when the people
-    were deleted; from then on ``people`` is empty, and the sums stay."""
+    ``sessions`` and ``hours``: those of notebooks; ``gpu_hours``: those of notebooks and of clusters' Dask schedulers;
+    ``cluster_gpu_hours``: those of clusters' workers; ``costs``: the costs of all of these in the sites' own units, as
+    far as the catalogue contains prices. ``whole``: False if the link did not answer, so that the report contains no
+    sessions. ``erased``: when the people's data were deleted; from then on ``people`` is empty, and the sums stay.
+    """
 
     slug: str
     title: str
@@ -112,17 +119,20 @@ class ReportView(Model):
 
 
 class MailedView(Model):
-    """Response to certificates that were sent by mail: how many, and how many people who have earned one have no mail
-    address here, since they have an account."""
+    """How many certificates were sent by mail, and to how many people they could not be sent.
+
+    ``without_mail``: people who have earned a certificate, but have no mail address here, since they have an account.
+    """
 
     sent: int
     without_mail: int
 
 
 class CertificateCheck(Model):
-    """Whether a certificate of attendance is valid. The rest is empty if it is not.
+    """Whether a certificate of attendance is valid; if it is not, the other fields are empty.
 
-    ``named``: whether it is that of the person whose name was typed; None: no name was typed."""
+    ``named``: whether the certificate belongs to the person whose name was typed; None: no name was typed.
+    """
 
     valid: bool
     title: str = ""
@@ -133,10 +143,11 @@ class CertificateCheck(Model):
 
 
 class PrivacyView(Model):
-    """When what is kept of a workshop's people is deleted, for its data-protection page. It has no title and no names,
-    so everybody who has the address may read it.
+    """When the data of a workshop's people are deleted, for the workshop's data-protection page.
 
-    ``deleted``: at the latest; ``guests``: people may join with a mail address."""
+    The view contains no title and no names, so everybody who has the address may read it. ``deleted``: the latest time
+    of the deletion; ``guests``: whether people may join with a mail address.
+    """
 
     slug: str
     zone: str
@@ -148,8 +159,11 @@ class PrivacyView(Model):
 
 
 class ClosingView(Model):
-    """What would end if a workshop were closed now: sessions that run and wait, clusters, and when. None of it is known
-    if the link does not answer."""
+    """What would end if a workshop were closed now: sessions that run, sessions that wait, and clusters.
+
+    ``ends``: when all of these would end; ``known``: False if the link does not answer, so that the numbers are not
+    known.
+    """
 
     known: bool
     running: int = 0

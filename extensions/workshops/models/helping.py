@@ -14,8 +14,11 @@ HELP_EVENTS = ("hand", "lowered", "comes", "helped", "asks to look", "look", "lo
 
 
 class HandView(Model):
-    """A raised hand at its seat. ``place``: in the queue, 0: a helper comes, ``by``. Observers get ``since`` and
-    ``place`` only. ``has``: what else the person sent; ``asked_by``: the helper who asked to see the notebook."""
+    """A raised hand at a seat.
+
+    ``place``: the place in the queue; 0: the helper ``by`` comes. Observers get ``since`` and ``place`` only. ``has``:
+    what else the person sent; ``asked_by``: the helper who asked to see the person's notebook.
+    """
 
     since: datetime
     place: int

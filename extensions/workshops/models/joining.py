@@ -12,12 +12,13 @@ from factorycommon.models import Model
 
 
 class JoiningSettings(Model):
-    """How guests get their mails. Without ``smtp`` and ``folder``, only people with an account can join.
+    """How guests get their mails; without ``smtp`` and ``folder``, only people with an account can join.
 
-    ``sender``: the mail address from which mails come; ``smtp``: the server that takes them; ``folder``: for a demo or
-    a test, a folder into which mails are written instead. Limits for one hour: ``address_mails`` one-time codes to one
-    address for a client network that asks for them (``joining/mail_limits.py`` has the whole rule), ``workshop_mails``
-    for one workshop. ``ticket_minutes``: how long a person may take to join after a right code."""
+    ``sender``: the mail address from which mails come; ``smtp``: the server to which mails are sent; ``folder``: for a
+    demo or a test, a folder into which mails are written instead. ``ticket_minutes``: how long a person may take to
+    join after a right code. Limits for one hour: ``address_mails``: one-time codes that clients of one network may have
+    mailed to one address (``joining/mail_limits.py`` has the whole rule); ``workshop_mails``: mails of one workshop.
+    """
 
     sender: str = Field(default="", max_length=254)
     smtp: SmtpServer | None = None

@@ -1,4 +1,4 @@
-"""The material of a workshop: the operator's settings, what a fetch takes and gives, and what staff see of it."""
+"""The material of a workshop: the operator's settings, request and result of a fetch, and what staff see of it."""
 
 from __future__ import annotations
 
@@ -36,9 +36,12 @@ class DeployToken(Model):
 
 
 class MaterialSettings(Model):
-    """What material may be, and from where it may come. Sizes are in MiB. ``seconds``: the longest fetch; ``networks``:
-    networks that are not of the public internet, and may be fetched from all the same; ``tokens``: for private
-    repositories, the first whose prefix fits; every trainer may use them. ``ca_file``: certificates of own servers."""
+    """What material may be, and from where it may come; sizes are in MiB.
+
+    ``seconds``: the longest time of a fetch; ``networks``: networks outside of the public internet from which material
+    may be fetched, too; ``tokens``: tokens for private repositories, which every trainer may use; the first token whose
+    prefix fits is used; ``ca_file``: CA certificates for git servers of the operator's own.
+    """
 
     files: int = Field(default=1000, ge=1, le=MOST.files)
     file_mib: int = Field(default=16, ge=1, le=MOST.file_bytes >> 20)
@@ -56,8 +59,11 @@ class MaterialSettings(Model):
 
 
 class FetchRequest(Model):
-    """What the fetching process gets. ``folder``: where the archive is written; ``schemes``: https, and in tests of
-    this package also file, which no configuration can choose."""
+    """What the service passes to the process that fetches material.
+
+    ``folder``: where the process writes the archive; ``schemes``: the allowed schemes of the repository's URL. Only
+    tests of this package add ``file`` to them; no configuration can.
+    """
 
     repository: str = Field(max_length=500)
     commit: CommitId
@@ -85,8 +91,10 @@ class FetchResult(Model):
 
 
 class MaterialStatus(Model):
-    """The state of a workshop's material, for the people who run it. ``at``: since when it is in this state;
-    ``steps``: how many its notebooks have."""
+    """The state of a workshop's material, for the people who run the workshop.
+
+    ``at``: since when the material is in this state; ``steps``: the number of steps in its notebooks.
+    """
 
     state: MaterialState
     repository: str
@@ -101,13 +109,16 @@ class MaterialStatus(Model):
 
 
 class RestoreBody(Model):
-    """Deliver the material to a person again, with the files and the cells that the person has deleted."""
+    """A request to deliver the material to a person again, with the files and the cells that the person has deleted."""
 
     person: Person
 
 
 class SeatDelivery(Model):
-    """The last delivery of material to one person. ``report`` None: it failed; ``problem`` says why."""
+    """The last delivery of material to one person.
+
+    ``report``: None if the delivery failed; ``problem``: why it failed.
+    """
 
     person: str
     seat: int | None

@@ -19,8 +19,11 @@ SeatNumbers = Annotated[
 
 
 class MoveBody(Model):
-    """An order to move a class. ``place``: the index in the list of places, so 0 is plan A and 1 is plan B; ``seats``:
-    the numbers of the seats that move, None: all; ``id``: the same one twice is one order, None: a new order."""
+    """An order to move a class.
+
+    ``place``: the index in the list of places, so 0 is plan A and 1 is plan B; ``seats``: the numbers of the seats that
+    move, None: all; ``id``: a second order with the same id changes nothing, None: this is a new order.
+    """
 
     place: int = Field(ge=0, lt=MOST_PLACES)
     seats: SeatNumbers | None = None
@@ -28,7 +31,10 @@ class MoveBody(Model):
 
 
 class MoveView(Model):
-    """One order. ``place``: the number of the place, 1 is plan A; ``seats`` None: all."""
+    """One order to move a class.
+
+    ``place``: the number of the place, 1 is plan A; ``seats``: the numbers of the seats that move, None: all.
+    """
 
     at: datetime
     by: str
@@ -38,9 +44,12 @@ class MoveView(Model):
 
 
 class MovingPlaceView(Model):
-    """One place of the plan. ``seats``: those that belong there, ``ready``: those of them that could be opened there;
-    ``leaving``: jobs of seats that moved away, which end when the factory answers, and whose GPU-hours count until
-    then; ``trouble``: why nothing begins there now."""
+    """One place of the plan.
+
+    ``seats``: how many seats belong at this place; ``ready``: how many of these could be opened there; ``leaving``: how
+    many jobs of seats that moved to another place still exist; they end when the factory answers, and their GPU-hours
+    count until then; ``trouble``: why no seat can begin there now.
+    """
 
     number: int
     factory: str
@@ -52,8 +61,11 @@ class MovingPlaceView(Model):
 
 
 class MovingView(Model):
-    """Where a class is. ``current``: the number of the place of people who join from now on; ``suggestion``: why the
-    class should be moved, None: there is no reason; ``moves``: the last orders, the newest first."""
+    """The places of a class, and the orders to move it.
+
+    ``current``: the number of the place to which people belong who join from now on; ``suggestion``: why the class
+    should be moved, None: there is no reason; ``moves``: the last orders, the newest first.
+    """
 
     current: int
     places: tuple[MovingPlaceView, ...]

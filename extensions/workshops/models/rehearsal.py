@@ -1,4 +1,4 @@
-"""Rehearsals of a workshop at one of its places: what was found, what it was found with, and whether it still holds."""
+"""Rehearsals of a workshop at one of its places: what was found, with which settings, and whether it still counts."""
 
 from __future__ import annotations
 
@@ -32,16 +32,18 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class RehearsalBody(Model):
-    """Body of ``POST workshops/SLUG/rehearsals``. ``place``: the number of the plan, 1 is plan A; ``kind``: ``dry``
-    starts nothing, ``seats`` runs three seats of the caller for some minutes, ``wave`` those of the whole class with
-    robots on them."""
+    """Body of ``POST workshops/SLUG/rehearsals``.
+
+    ``place``: the number of the place, 1 is plan A; ``kind``: ``dry`` starts nothing; ``seats`` runs three seats of the
+    caller for some minutes; ``wave`` runs the seats of the whole class with robots on them.
+    """
 
     place: int = Field(default=1, ge=1, le=MOST_PLACES)
     kind: RehearsalKind = "dry"
 
 
 class RehearsalLine(Coded):
-    """One thing that was looked at: how it is, and what to do."""
+    """One thing that a rehearsal checked: the result, and what to do."""
 
     TEXTS = ("text", "do")
 
@@ -52,8 +54,12 @@ class RehearsalLine(Coded):
 
 
 class RehearsedSeat(Model):
-    """One seat of a rehearsal. ``asked``: when the link took it; ``ran``: when it could be opened; ``why``: why it
-    failed or was refused; ``wave``: of a robot, in which it was asked for, 0: not yet."""
+    """One seat of a rehearsal.
+
+    ``asked``: when the link accepted the request for the seat; ``ran``: when the seat could be opened; ``why``: why the
+    seat failed or was refused; ``wave``: for a robot's seat, the number of the wave in which it was requested, 0: not
+    requested yet.
+    """
 
     person: Occupant
     server: str = Field(max_length=255)
@@ -66,23 +72,27 @@ class RehearsedSeat(Model):
 
     @property
     def seconds(self) -> float | None:
-        """Return how long it took from its begin until it could be opened; None if it could not."""
+        """Return the seconds from the link's acceptance until the seat could be opened; None if it could not."""
         return None if self.asked is None or self.ran is None else (self.ran - self.asked).total_seconds()
 
 
 class WaveReason(Model):
-    """Why seats of robots did not come up, or did not stay: so many for the same reason."""
+    """One reason why robots' seats did not come up or did not stay; ``count``: the number of seats with this reason."""
 
     count: int = Field(ge=1, le=MOST_SEATS)
     why: Words
 
 
 class WaveSummary(Model):
-    """How the seats of robots came up. ``seats``: of the class, ``asked``: of these, how many were asked for, ``up``:
-    could be opened and did not end, ``refused`` and ``failed``: were or did; ``p50``, ``p95`` and ``slowest``: seconds
-    until a seat could be opened; ``seconds``: from the first that was asked for to the last that could be opened;
-    ``per_minute``: seats that came up in a minute; ``warm_minutes``: for which such a class must warm up, None: not
-    known; ``halted``: no more were asked for, since too many of a wave failed; ``reasons``: the most frequent ones."""
+    """How the seats of robots came up.
+
+    ``seats``: the seats of the class. Of these, ``asked`` were requested, ``up`` could be opened and did not end,
+    ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds until a seat could be
+    opened; ``seconds``: from the request for the first seat until the last seat could be opened; ``per_minute``: seats
+    that came up in a minute; ``warm_minutes``: for how long such a class must warm up, None: not known; ``halted``: no
+    more seats were requested, since too many of a wave failed; ``reasons``: the most frequent reasons of failures and
+    refusals.
+    """
 
     seats: int = Field(ge=1, le=MOST_SEATS)
     asked: int = Field(default=0, ge=0, le=MOST_SEATS)
@@ -100,8 +110,11 @@ class WaveSummary(Model):
 
 
 class RehearsalResult(Model):
-    """What a rehearsal found: this is what the service signs. ``seats``: of a person, ``wave``: of robots; ``parts``: a
-    digest of each thing that it was rehearsed with."""
+    """What a rehearsal found; the service signs this result.
+
+    ``seats``: the three seats of a person; ``wave``: the seats of robots; ``parts``: a digest of each thing with which
+    the rehearsal was made.
+    """
 
     workshop: str = Field(max_length=48)
     factory: Slug
@@ -122,16 +135,19 @@ class RehearsalResult(Model):
 
     @property
     def stopped(self) -> bool:
-        """Return whether it ended before it was over, so that it says nothing about the place."""
+        """Return whether the rehearsal was ended early, so that it says nothing about the place."""
         return _is_stopped(self.lines)
 
 
 class RehearsalView(Model):
-    """A rehearsal as people see it. ``colour`` None: it goes on, ``until``: at most until then; ``number``: begins its
-    signature; ``stopping``: somebody has stopped it, and its seats end;
-    ``void``: why it does not count any more; ``checked`` False: whether it still counts could not be told
-    wholly, since the link did not answer; ``counts``: the earlier rehearsal that counts in its place, since it goes on
-    or was stopped."""
+    """A rehearsal as people see it.
+
+    ``colour``: None while the rehearsal goes on; ``until``: when it ends at the latest, while it goes on; ``number``:
+    the first digits of its signature; ``stopping``: somebody has stopped it, and its seats end; ``void``: why it does
+    not count any more; ``checked``: False if the link did not answer, so that it is not wholly known whether the
+    rehearsal still counts; ``counts``: the earlier rehearsal that counts while this one goes on, or because this one
+    was stopped.
+    """
 
     kind: RehearsalKind
     at: datetime
@@ -150,7 +166,7 @@ class RehearsalView(Model):
 
     @property
     def running(self) -> bool:
-        """Return whether it goes on."""
+        """Return whether the rehearsal goes on."""
         return self.ended is None
 
     @property
@@ -164,7 +180,7 @@ def _is_stopped(lines: Iterable[RehearsalLine]) -> bool:
 
 
 class WaveCost(Model):
-    """What a wave would take at a place at most: ``gpu_hours``, and ``minutes``, for so many ``seats``."""
+    """The most that a wave of ``seats`` robots can take at a place: ``gpu_hours``, and ``minutes``."""
 
     seats: int = Field(ge=1, le=MOST_SEATS)
     minutes: int = Field(ge=1)
@@ -172,9 +188,11 @@ class WaveCost(Model):
 
 
 class PlaceRehearsals(Model):
-    """The last rehearsals at one place; ``number`` 1 is plan A. ``ready``: whether three seats were rehearsed there,
-    all went well, and nothing has changed since, and no wave that still counts was red; ``costs``: of a wave, None: not
-    known."""
+    """The last rehearsals at one place; ``number`` 1 is plan A.
+
+    ``ready``: whether the last rehearsal of three seats there was green and nothing has changed since then, and no wave
+    that still counts was red; ``costs``: the most that a wave can take, None: not known.
+    """
 
     number: int
     factory: str

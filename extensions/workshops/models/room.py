@@ -22,8 +22,10 @@ GivenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{8,40}$")]
 
 
 class SeatActView(Model):
-    """What is being done to a seat: it is started, started again, or reset. ``at``: when that was asked for; ``why``:
-    why it failed."""
+    """What is being done to a seat: the seat is started, started again, or reset.
+
+    ``at``: when a trainer asked for this; ``why``: why it failed.
+    """
 
     act: SeatActKind
     state: SeatActState
@@ -40,14 +42,16 @@ class StepView(Model):
 
 
 class SeatView(Model):
-    """One seat. ``person`` None: nobody has it yet, or the caller sees no names; ``taken``: somebody has it.
+    """One seat.
 
-    ``state``: of the session on it, None: there is none; ``before``: while it is unreachable, the last known state.
-    ``ready``: its notebook answers. ``reason``: what the session waits for, why it has ended, or why it could not be
-    begun, in words, which are in ``words`` with their code. ``act``: what is being done to the seat, None: nothing.
-    ``step``: how many steps the person has done, None: not known, or the caller sees no names; ``step_last``: number,
-    from 0, of the furthest one. ``hand``: the person's raised hand, None: it is not up; ``look``: a notebook that
-    the caller may see."""
+    ``taken``: somebody has the seat; ``person``: None if nobody has it yet, or if the caller sees no names. ``state``:
+    the state of the session on the seat, None: there is no session; ``before``: while the session is unreachable, its
+    last known state; ``ready``: the notebook answers. ``reason``: what the session waits for, why it has ended, or why
+    it could not be begun; ``words``: this explanation with its code. ``act``: what is being done to the seat, None:
+    nothing. ``step``: how many steps the person has done, None: not known, or the caller sees no names; ``step_last``:
+    the number, from 0, of the furthest step that is done. ``hand``: the person's raised hand, None: it is not up;
+    ``look``: a notebook that the caller may see.
+    """
 
     seat: int
     taken: bool = False
@@ -92,9 +96,12 @@ class ClassMessageView(Model):
 
 
 class RoomHead(Model):
-    """What a room shows beside its seats. ``trouble``: why what it shows may be old, None: it is not; ``total``:
-    its seats, ``taken``: those that somebody has, ``ready``: those of them whose notebook answers; ``names``: the
-    caller sees names; ``halted``: why no further seats begin, None: they do; ``steps``: of the material."""
+    """What a room shows beside its seats.
+
+    ``trouble``: why what the room shows may be outdated, None: it is not; ``total``: the number of seats; ``taken``:
+    how many seats somebody has; ``ready``: how many of these have a notebook that answers; ``names``: whether the
+    caller sees names; ``halted``: why no further seats begin, None: they do; ``steps``: the steps of the material.
+    """
 
     slug: str
     title: str
@@ -117,16 +124,19 @@ class RoomView(RoomHead):
 
 
 class RoomChange(Model):
-    """What has changed in a room: its head if that has, and seats."""
+    """What has changed in a room: its head, None if the head has not changed; and the seats that have changed."""
 
     head: RoomHead | None = None
     seats: tuple[SeatView, ...] = ()
 
 
 class BroadcastBody(Model):
-    """A message to everybody in the class. ``texts``: the same in more languages, by code: each person reads the first
-    of their own languages, else ``text``, which is in ``language``, None: the workshop's first language. ``id``: the
-    same one twice is one message; None: a new message."""
+    """A message to everybody in the class.
+
+    ``text``: the message in ``language``, None: the workshop's first language; ``texts``: the message in more
+    languages, by code. Each person reads the first of their own languages, or else ``text``. ``id``: a second message
+    with the same id changes nothing; None: this is a new message.
+    """
 
     text: MessageText
     language: LanguageCode | None = None

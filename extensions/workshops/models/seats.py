@@ -22,7 +22,10 @@ class SeatProgress(StrEnum):
 
 
 class BegunSeatView(Model):
-    """One seat that the service begins. ``state`` None: not asked for yet; ``why``: why it failed or was refused."""
+    """One seat that the service begins.
+
+    ``state``: None means that the service has not requested the seat yet; ``why``: why the seat failed or was refused.
+    """
 
     seat: int | None
     person: str
@@ -45,8 +48,11 @@ class HaltView(Model):
 
 
 class SeatingView(Model):
-    """How warming up goes. ``halted`` None: it goes on; ``place``: what the factory allows, None: not known;
-    ``rate``: seats in a minute, as last measured there."""
+    """How warming up goes.
+
+    ``halted``: why no further seats begin, None: they do; ``place``: what the factory allows, None: not known;
+    ``rate``: seats that came up in a minute when this was last measured there.
+    """
 
     seats: tuple[BegunSeatView, ...]
     halted: HaltView | None = None

@@ -1,4 +1,4 @@
-"""What the service answers."""
+"""The service's answers about workshops, their people, and the pools that trainers may choose."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ class CodeView(Model):
 
 
 class StaffView(Model):
-    """What only the people who run a workshop see of it. ``problem``: why the link does not get all that it asks for;
-    ``declined``: why an operator did not approve it; ``material``: whether it was fetched, None: it has none."""
+    """What only the people who run a workshop see of it.
+
+    ``problem``: why the link does not allow all that the workshop asks for; ``declined``: why an operator did not
+    approve the workshop; ``material``: the state of the material, None: the workshop has none.
+    """
 
     version: int
     made_by: str
@@ -109,7 +112,7 @@ class MemberView(Model):
 
 
 class ListedView(Model):
-    """Response to a list of people that was sent: how many it has."""
+    """Response to the upload of a list of people: how many people the list contains."""
 
     people: int
 
@@ -124,7 +127,7 @@ class EventView(Model):
 
 
 class PoolView(Model):
-    """What a trainer may choose for a place."""
+    """A pool that a trainer may choose for a place, and what it allows."""
 
     id: str
     title: str

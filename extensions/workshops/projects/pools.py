@@ -12,7 +12,7 @@ log = logging.getLogger("workshops")
 
 
 class PoolsFile:
-    """The file of pools. If it is wrong, the last good one counts; before there is one, workshops may use nothing."""
+    """The file of pools. If the file is wrong, its last good content counts; before it has any, nothing is allowed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

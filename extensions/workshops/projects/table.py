@@ -1,7 +1,7 @@
 """The table of projects that the link reads: made from the workshops, and written atomically.
 
-The link keeps the last table, so a service that is away ends no class. The table says who may run something, where and
-until when; what that may cost is in the operator's file of pools, which this service only reads.
+The link keeps the last table, so no class ends because the service is away. The table says who may run something, where
+and until when. What this may cost is in the operator's file of pools, which this service only reads.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ def project_of(
     members: Iterable[MembershipRecord],
     rehearsal: RehearsalWindow | None = None,
 ) -> WorkshopProject:
-    """Return the project of a workshop. ``rehearsal``: one that goes on; it counts before the workshop warms up only.
+    """Return the project of a workshop.
 
-    Its people are those who have a seat and those who run it, without observers. While it warms up, it begins at the
-    moment at which that began; if a trainer closes it early, it ends ``LAST_MINUTES`` later.
+    The project's people are those who have a seat and those who run the workshop, without observers. While the workshop
+    warms up, the project begins when the warm-up began. If a trainer closes the workshop early, the project ends
+    ``LAST_MINUTES`` later. ``rehearsal``: the window of a rehearsal that goes on; it counts only before the workshop
+    warms up.
     """
     people = [
         one
@@ -70,7 +72,7 @@ def project_of(
 def budget(workshop: WorkshopRecord, pools: WorkshopPools) -> float | None:
     """Return the GPU-hours that all people of a workshop may use together; None: there is no limit.
 
-    The link computes the same: what its trainer wants, and never more than one of its pools allows.
+    This is what the trainer wants, but at most what each of the workshop's pools allows. The link computes the same.
     """
     allowed = [pool.gpu_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
     return min((one for one in (workshop.gpu_hours, *allowed) if one is not None), default=None)
@@ -81,10 +83,11 @@ def table_of(
     members: Mapping[str, Iterable[MembershipRecord]],
     rehearsals: Mapping[str, RehearsalWindow] = MappingProxyType({}),
 ) -> WorkshopProjects:
-    """Return the table: the projects of all workshops that are approved and not over, in a fixed order, as far as the
-    link reads them (``table_size``).
+    """Return the table: the projects of all workshops that are approved and not over, in a fixed order.
 
-    ``rehearsals``: those that go on, by workshop."""
+    Projects that would make the table larger than the link reads are left out (``table_size``). ``members``,
+    ``rehearsals``: the people, and the rehearsals that go on, by the workshop's slug.
+    """
     there = sorted((one for one in workshops if _belongs(one)), key=lambda one: one.slug)
     made = [project_of(one, members.get(one.slug, ()), rehearsals.get(one.slug)) for one in there]
     sizes = (
@@ -96,12 +99,12 @@ def table_of(
 
 
 def size_of(project: WorkshopProject) -> int:
-    """Return how many bytes of the table's file a project needs, and no less."""
+    """Return how many bytes a project needs in the table's file at most."""
     return len(_content(WorkshopProjects(projects=(project,))))
 
 
 def problems(table: WorkshopProjects, pools: WorkshopPools, workshops: Iterable[WorkshopRecord]) -> dict[str, str]:
-    """Return by project what its pools do not allow, or that it is left out of the table; "" for nothing."""
+    """Return by project what its pools do not allow, or that the table leaves the project out; "" for nothing."""
     found = {project.id: "; ".join(project.project(pools)[1]) for project in table.projects}
     return {one.project: LEFT_OUT for one in workshops if _belongs(one)} | found
 
@@ -137,8 +140,10 @@ class TableFile:
 
 
 def _content(table: WorkshopProjects) -> bytes:
-    """Return the file's content, without keys that are not set: a link of an older release reads the table as long as
-    nobody rehearses."""
+    """Return the file's content, without keys that are not set.
+
+    So a link of an older release can read the table as long as nobody rehearses.
+    """
     return table.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
 
 

@@ -1,10 +1,10 @@
-"""Keeps the table of projects as small as the link reads it. Pure.
+"""Keeps the table of projects within the size that the link reads. Pure.
 
 The link refuses a table of more than ``MOST_TABLE_BYTES`` whole, and then no workshop changes any more. One workshop
 needs at most ``MOST_PROJECT_BYTES``: each of its people has a name of 255 characters at most, and those who run it are
 named up to three times. But nothing limits how many workshops there are, and a trainer may write any names into theirs.
-So what is too much is left out where most is used: of the trainer whose workshops need most, first what does not run
-yet, and of that the largest. With N trainers, whoever needs less than an Nth of the table loses nothing.
+If the table is too large, projects of the trainer whose workshops need most are left out: first those that do not run
+yet, and of these the largest. With N trainers, a trainer who needs less than an Nth of the table loses nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ LEFT_OUT = N_(
 
 @dataclass(frozen=True)
 class ProjectSize:
-    """What one workshop's project needs. ``trainer``: who made it; ``runs``: its seats run, or may."""
+    """How many bytes one workshop's project needs.
+
+    ``trainer``: who made the workshop; ``runs``: whether its seats run, or may run.
+    """
 
     project: ProjectId
     trainer: str
@@ -38,7 +41,7 @@ class ProjectSize:
 def left_out(
     sizes: Iterable[ProjectSize], most_bytes: int = MOST_TABLE_BYTES, most_projects: int = MOST_PROJECTS
 ) -> frozenset[ProjectId]:
-    """Return the projects that a table with no more than this leaves out."""
+    """Return the projects to leave out, so that the table has no more than ``most_bytes`` and ``most_projects``."""
     by_trainer, totals, found = defaultdict[str, list[ProjectSize]](list), defaultdict[str, int](int), set[ProjectId]()
     for one in sorted(sizes, key=lambda one: (not one.runs, one.bytes, one.project)):
         by_trainer[one.trainer].append(one)

@@ -1,1 +1,1 @@
-"""Rehearsals of a workshop at each of its places: dry, and with three real seats; signed, and void after a change."""
+"""Rehearsals of a workshop at each of its places: without seats, with three real seats, or with robots on all seats."""

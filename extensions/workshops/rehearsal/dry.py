@@ -1,7 +1,7 @@
 """Judges a workshop at one of its places without starting anything: each line is green, yellow or red. Pure.
 
-Red: the class could not take place so. Yellow: it could, and somebody should do something before. What the scheduler
-does on the day, nobody can know before.
+Red: the class could not take place as planned. Yellow: the class could take place, but somebody should do something
+before. Nobody can know in advance what the scheduler does on the day.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ _AGAIN = N_("Rehearse again in a minute.")
 
 @dataclass(frozen=True)
 class DryFacts:
-    """All that is known of a workshop at a place. ``invited``: mail addresses of the trainer's list who have not
-    joined; ``pool`` None: the operators allow it no more; ``release``: of this service."""
+    """All that is known of a workshop at a place.
+
+    ``invited``: the mail addresses of the trainer's list whose people have not joined; ``pool``: None means that the
+    operators do not allow the place's pool any more; ``release``: the release of this service.
+    """
 
     workshop: WorkshopRecord
     place: PlaceRecord
@@ -49,7 +52,7 @@ class DryFacts:
 
 
 def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
-    """Return a line for each thing that was looked at, in a fixed order."""
+    """Return a line for each thing that was checked, in a fixed order."""
     parts = (
         _participants, _troubles, _budget, _place, _prestart, _size, _environment, _reservation, _maintenance,
         _accounts, _pace, _material, _connections, _versions,
@@ -58,7 +61,7 @@ def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
 
 
 def place_lines(here: RehearsalPlace, place: PlaceRecord, hours: float) -> list[RehearsalLine]:
-    """Return the lines of what no seat could begin without. ``hours``: of a seat."""
+    """Return the lines about everything without which no seat could begin. ``hours``: the longest session of a seat."""
     return [*_seat_place(here), *_agreed(here), *_sized(here, place, hours), *_environed(here, place)]
 
 
@@ -163,7 +166,7 @@ def _budget(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _without_gpus(workshop: WorkshopRecord) -> RehearsalLine:
-    """Return what limits a class whose seats have no GPU: its trainer may have thought that a budget does."""
+    """Return the line for seats without a GPU; it warns if the trainer set a budget, which limits only GPU-hours."""
     said = Message("rehearsal-no-gpus", "A seat has no GPU. Budgets count GPU-hours, so none limits this class.")
     if workshop.gpu_hours is None and workshop.person_gpu_hours is None:
         return _line("budget", "green", said)

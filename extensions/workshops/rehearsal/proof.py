@@ -1,4 +1,4 @@
-"""What a rehearsal was made with, what of that has changed since, and the signature of its result. Pure."""
+"""Digests of what a rehearsal was made with, what has changed since then, and the signature of its result. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _UNSIGNED = Message("rehearsal-void-signature", "Its signature is not one of thi
 def parts(
     kind: RehearsalKind, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace | None
 ) -> dict[RehearsalPart, str]:
-    """Return a digest of each thing that a rehearsal depends on.
+    """Return a digest of each thing on which a rehearsal depends.
 
-    ``here``: what the link tells of the place; None: it does not answer, and the parts that only it knows are left out.
+    ``here``: what the link reports of the place; None: the link does not answer, so the parts that only the link knows
+    are left out.
     """
     material = workshop.material
     plan = [place.factory, place.size, place.environment, place.pool]
@@ -67,13 +68,13 @@ def sign(secret: bytes, result: RehearsalResult) -> str:
 
 
 def unsigned(secret: bytes, result: RehearsalResult, signature: str | None) -> tuple[Phrase, ...]:
-    """Return in words that a result is not as it was signed; nothing if it is."""
+    """Return why a result does not count if its signature is missing or wrong; empty if the signature is right."""
     good = signature is not None and hmac.compare_digest(signature, sign(secret, result))
     return () if good else (Phrase(text=_UNSIGNED),)
 
 
 def foreign() -> tuple[Phrase, ...]:
-    """Return in words that a result was signed for another place or workshop."""
+    """Return why a result does not count that was signed for another workshop, place or kind of rehearsal."""
     return (Phrase(text=_UNSIGNED),)
 
 

@@ -40,7 +40,10 @@ def running(db: Connection) -> list[RehearsalRow]:
 
 
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
-    """Store a rehearsal in place of the last one of its kind there. Raises RehearsalGoesOn, RehearsedOften."""
+    """Store a rehearsal in place of the last one of its kind at the same factory.
+
+    Raises RehearsalGoesOn, RehearsedOften.
+    """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn
     if row.until is not None:
@@ -56,8 +59,10 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
 
 
 def change(db: Connection, row: RehearsalRow) -> bool:
-    """Store what became of a rehearsal that goes on; return False if it is not there any more. That somebody has
-    stopped it meanwhile stays stored."""
+    """Store what became of a rehearsal that goes on; return False if no such rehearsal is stored any more.
+
+    If somebody has stopped the rehearsal meanwhile, this stays stored.
+    """
     values = {name: value for name, value in row.__dict__.items() if name != "stopped"}
     query = update(rehearsals).where(*_is(row), rehearsals.c.until.is_not(None)).values(values)
     return bool(db.execute(query).rowcount)
@@ -70,8 +75,10 @@ def goes_on(db: Connection, row: RehearsalRow) -> bool:
 
 
 def stop(db: Connection, slug: str, by: str, event: EventRecord) -> bool:
-    """Store that somebody stops the rehearsal of a workshop that goes on; return False if none does. Who stopped it
-    first counts."""
+    """Store that somebody stops the rehearsal of a workshop that goes on; return False if none goes on.
+
+    If several people stop the rehearsal, the first one is stored.
+    """
     mine = (rehearsals.c.workshop == slug, rehearsals.c.until.is_not(None))
     if db.execute(select(rehearsals.c.kind).where(*mine)).first() is None:
         return False
@@ -88,7 +95,7 @@ def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: 
 
 
 def _with_last_result(row: RehearsalRow, before: Iterable[RehearsalRow]) -> RehearsalRow:
-    """Return a rehearsal that begins, with the result that counts meanwhile."""
+    """Return the row of a rehearsal that begins, with the last result, which counts until the rehearsal has one."""
     last = next(iter(before), None)
     if last is None:
         return row

@@ -1,9 +1,9 @@
-"""Rehearsals of workshops: made for a trainer, stored and signed, and looked at again after each change.
+"""Rehearsals of workshops: makes them for a trainer, stores and signs them, and finds out whether they still count.
 
-Three real seats are seats of the trainer who rehearses, for the workshop's project and from its budget; a wave has a
-robot on each seat of the class. While they run, the table of projects says that the project is theirs at that one
-place; afterwards it is again as it was. The link knows when that ends, so a service that dies in between changes no
-class.
+In a rehearsal of three seats, the seats belong to the trainer who rehearses, and use the workshop's project and budget;
+in a wave, a robot has each seat of the class. While the seats run, the table of projects says that the project belongs
+to the trainer or the robots at that one place; afterwards the project is as before. The link knows when the rehearsal
+ends, so a service that dies in between changes no class.
 """
 
 from __future__ import annotations
@@ -71,8 +71,11 @@ _OFTEN = {
 
 
 class Rehearsals:
-    """The rehearsals. Start ``run``. ``secret``: for signatures; ``changed``: called when the table of projects has to
-    be written again; ``material_of``: returns the state of a workshop's material; ``now``: the clock."""
+    """Makes the rehearsals of all workshops, follows their seats, and stores the results. Start ``run``.
+
+    ``secret``: the key for signatures; ``changed``: called when the table of projects has to be written again;
+    ``material_of``: returns the state of a workshop's material; ``now``: the clock.
+    """
 
     def __init__(
         self,
@@ -104,7 +107,10 @@ class Rehearsals:
         return await self._view(workshop, await self._places(workshop))
 
     async def begin(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
-        """Make a dry rehearsal, or begin one with seats; return all. Raises ProblemError, StoreError."""
+        """Make a dry rehearsal, or begin one with seats; return all rehearsals of the workshop.
+
+        Raises ProblemError, StoreError.
+        """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)
         if place is None:
@@ -147,10 +153,11 @@ class Rehearsals:
         return await self._view(workshop, await self._places(workshop))
 
     async def ready(self, workshop: WorkshopRecord, number: int) -> bool:
-        """Return whether a place of a workshop has a green rehearsal of three seats that still counts, and no red one
-        of the whole class that does. Raises StoreError.
+        """Return whether a place of a workshop was rehearsed with good results that still count.
 
-        If the link does not answer, only what this service knows itself is compared.
+        This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
+        still counts was red. If the link does not answer, only what this service knows itself is compared. Raises
+        StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:
@@ -163,7 +170,10 @@ class Rehearsals:
     # --- what the table of projects says
 
     async def windows(self) -> Mapping[str, RehearsalWindow]:
-        """Return the rehearsals with seats that go on, by workshop, as the link has to know them. Raises StoreError."""
+        """Return by workshop the windows of the rehearsals with seats that go on, for the table of projects.
+
+        Raises StoreError.
+        """
         found = await self._store.transact(rows.running)
         return {
             one.workshop: RehearsalWindow(
@@ -194,8 +204,10 @@ class Rehearsals:
             self._woken.clear()
 
     async def look(self) -> bool:
-        """Ask the link about the seats of rehearsals that go on, and end those that are over. Return whether one goes
-        on. Raises StoreError."""
+        """Ask the link about the seats of rehearsals that go on, and end the rehearsals that are over.
+
+        Return whether a rehearsal goes on. Raises StoreError.
+        """
         found = await self._store.transact(rows.running)
         self._troubles = {slug: why for slug, why in self._troubles.items() if slug in {one.workshop for one in found}}
         for row in found:
@@ -244,8 +256,10 @@ class Rehearsals:
             await self._finish(workshop, place, row, end)
 
     async def _left(self, row: RehearsalRow) -> str | None:
-        """Return the person whose seats these are, if they may not rehearse any more; None: they may, or robots have
-        the seats. Raises StoreError."""
+        """Return the person who has the three seats of a rehearsal, if this person may not rehearse any more.
+
+        None: the person may, or robots have the seats. Raises StoreError.
+        """
         if row.kind != "seats" or _teaches(await self._store.member(row.workshop, row.by)):
             return None
         return row.by
@@ -253,7 +267,7 @@ class Rehearsals:
     async def _step(
         self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, until: datetime
     ) -> tuple[RehearsalRow, bool]:
-        """Ask for seats, or what became of them; return the rehearsal as it is then, and whether it is over."""
+        """Ask the link for seats, or what became of them; return the changed row, and whether the rehearsal is over."""
         if row.kind == "wave":
             return await self._wave_step(workshop, place, row, until)
         over = trial.is_over(row.seats, row.at, self._now())
@@ -292,7 +306,7 @@ class Rehearsals:
     async def _asked(
         self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, wanted: tuple[RehearsedSeat, ...]
     ) -> RehearsalRow:
-        """Ask the link for these seats, or what became of them; return the rehearsal as it is then."""
+        """Ask the link for these seats, or what became of them; return the changed row of the rehearsal."""
         until = row.until or row.at
         is_wave = row.kind == "wave"
         hours = min((until - row.at) / timedelta(hours=1) if is_wave else trial.SEAT_HOURS, workshop.hours)
@@ -310,14 +324,14 @@ class Rehearsals:
         return row
 
     async def _put(self, row: RehearsalRow, changed: Mapping[str, RehearsedSeat]) -> RehearsalRow:
-        """Store changed seats of a rehearsal, by server or robot; return it as it is then."""
+        """Store the changed seats of a rehearsal; return the changed row. ``changed``: the seats by their ``_key``."""
         fresh = replace(row, seats=tuple(changed.get(_key(seat), seat) for seat in row.seats))
         if fresh != row:
             await self._store.transact(lambda db: rows.change(db, fresh))
         return fresh
 
     async def _stop(self, workshop: WorkshopRecord, row: RehearsalRow) -> None:
-        """End the sessions of a rehearsal, also those whose answer was lost. Raises LinkAway."""
+        """End the sessions of a rehearsal, also those for which the link's answer was lost. Raises LinkAway."""
         turns = asyncio.Semaphore(_STOPS)
 
         async def stop(seat: RehearsedSeat) -> None:
@@ -461,7 +475,7 @@ class Rehearsals:
         here: RehearsalPlace,
         lines: tuple[RehearsalLine, ...],
     ) -> RehearsalRow:
-        """Return a rehearsal that is over as it begins, with its signed result."""
+        """Return the row of a rehearsal that is over at once, with its signed result."""
         result = self._result(workshop, place, row, here, lines, (), row.at)
         return replace(row, result=result, signature=proof.sign(self._secret, result))
 
@@ -488,18 +502,21 @@ class Rehearsals:
         )
 
     async def _facts(self, workshop: WorkshopRecord) -> RehearsalFacts:
-        """Return what the link tells of a workshop's places. Raises ProblemError."""
+        """Return what the link reports of a workshop's places. Raises ProblemError."""
         return await self._link.get(_FACTS, workshop.project, "/rehearsal", seconds=_SECONDS)
 
     async def _places(self, workshop: WorkshopRecord) -> Mapping[str, RehearsalPlace]:
-        """Return what the link tells of each place; nothing if it does not answer, or knows the workshop no more."""
+        """Return what the link reports of each place, by factory.
+
+        Empty if the link does not answer, or does not know the workshop any more.
+        """
         try:
             return {one.seat.factory: one for one in (await self._facts(workshop)).places}
         except ProblemError:
             return {}
 
     async def _view(self, workshop: WorkshopRecord, places: Mapping[str, RehearsalPlace]) -> RehearsalsView:
-        """Return the last rehearsals. ``places``: what the link tells of each place."""
+        """Return the last rehearsals. ``places``: what the link reports of each place, by factory."""
         found = await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))
         shown = list[PlaceRehearsals]()
         for place in workshop.places:
@@ -580,8 +597,10 @@ class Rehearsals:
 
 
 def _is_ready(tried: RehearsalView | None, waved: RehearsalView | None) -> bool:
-    """Return whether a rehearsal of three seats is over, all went well, and it still counts, while none of the whole
-    class counts in which it did not. One that was stopped does not count, and the one before it does."""
+    """Return whether a rehearsal of three seats with a green result counts, and no wave with a red one does.
+
+    If the last rehearsal of a kind goes on or was stopped, the one before it counts.
+    """
     tried, waved = tried and tried.counting, waved and waved.counting
     if waved is not None and waved.colour == "red" and not waved.void:
         return False
@@ -605,7 +624,10 @@ def _teaches(member: MembershipRecord | None) -> bool:
 
 
 def _key(seat: RehearsedSeat) -> str:
-    """Return what tells the seats of a rehearsal apart: all have one person, or each has a robot of its own."""
+    """Return a key that is different for each seat of a rehearsal.
+
+    The seats have one person on several servers, or a robot each.
+    """
     return f"{seat.person}/{seat.server}"
 
 

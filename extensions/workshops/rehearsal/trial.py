@@ -1,8 +1,8 @@
-"""Three real seats of one person: what the link is asked for, what its answers mean, and when they are over. Pure.
+"""A rehearsal with three real seats of one person: requests to the link, the meaning of its answers, the end. Pure.
 
-They run on servers of their own (``rehearsal-1`` to ``-3``) of the person who rehearses, under ids that are stored
-before the link is asked: so a service that is killed begins none twice. They end by themselves: their walltime and the
-window of the rehearsal are short, and the project is only theirs in that window.
+The seats run on servers of their own (``rehearsal-1`` to ``-3``) of the person who rehearses. Their ids are stored
+before the link is asked, so a service that is killed begins no seat twice. The seats end by themselves: their walltime
+and the window of the rehearsal are short, and the project belongs to the person only in that window.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def begun(person: str) -> tuple[RehearsedSeat, ...]:
 
 
 def asked_for(seats: Sequence[RehearsedSeat], place: PlaceRecord, hours: float, until: datetime) -> SeatsBody:
-    """Return the request for seats, or for what became of them."""
+    """Return the request to the link for these seats; if they have begun, the link answers what became of them.
+
+    ``hours``: the walltime of each seat; ``until``: when a seat ends that nobody has opened.
+    """
     return SeatsBody(
         seats=tuple(
             SeatBody(
@@ -69,12 +72,12 @@ def asked_for(seats: Sequence[RehearsedSeat], place: PlaceRecord, hours: float, 
 
 
 def open_seats(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of which the link has to tell more."""
+    """Return the seats about which the link must still be asked."""
     return tuple(one for one in seats if one.state not in (SeatProgress.FAILED, SeatProgress.REFUSED))
 
 
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
-    """Return a seat after the link's answer."""
+    """Return the seat as it is after the link's answer."""
     problem = answer.problem
     if problem is not None:
         if problem.code in _NOT_YET:
@@ -99,7 +102,10 @@ def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSe
 
 
 def is_over(seats: Sequence[RehearsedSeat], began: datetime, now: datetime) -> bool:
-    """Return whether nothing more is to be learnt from these seats."""
+    """Return whether the rehearsal is over: every seat failed, or stayed for long enough, or the time for this is up.
+
+    ``began``: when the rehearsal began.
+    """
     if now >= began + LAST_START + STAY:
         return True
     if not all(one.ran is not None or one.state in (SeatProgress.FAILED, SeatProgress.REFUSED) for one in seats):
@@ -109,7 +115,7 @@ def is_over(seats: Sequence[RehearsedSeat], began: datetime, now: datetime) -> b
 
 
 def settled(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a rehearsal that is over: one that could not be opened has failed."""
+    """Return the seats of a rehearsal that is over; a seat that could not be opened counts as failed."""
     late = {"state": SeatProgress.FAILED, "why": _LATE}
     return tuple(
         one.model_copy(update=late) if one.state in (SeatProgress.ASKED, SeatProgress.BEGUN) else one for one in seats
@@ -117,14 +123,16 @@ def settled(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
 
 
 def lines(seats: Sequence[RehearsedSeat], *, unsettled: bool = True) -> tuple[RehearsalLine, ...]:
-    """Return a line for each seat of a rehearsal that is over. ``unsettled`` False: without those that were not given
-    the time to come up."""
+    """Return a line for each seat of a rehearsal that is over.
+
+    ``unsettled``: False leaves out the seats that were stopped while they were still coming up.
+    """
     on_their_way = () if unsettled else (SeatProgress.ASKED, SeatProgress.BEGUN)
     return tuple(_line(number, seat) for number, seat in enumerate(seats, 1) if seat.state not in on_their_way)
 
 
 def rate(seats: Sequence[RehearsedSeat], per_minute: int) -> Rate | None:
-    """Return how fast seats come up there, and at most as fast as the site accepts them; None unless all came up."""
+    """Return how fast the seats came up, but at most ``per_minute``, the site's pace; None unless all seats came up."""
     times = [(one.asked, one.ran) for one in seats if one.asked is not None and one.ran is not None]
     found = waves.measured(times) if len(times) == len(seats) else None
     return None if found is None else Rate(min(found.per_minute, per_minute), found.cold)

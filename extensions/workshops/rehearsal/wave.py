@@ -1,9 +1,9 @@
-"""The seats of a whole class with robots on them: which to ask for now, what became of them, and what that says. Pure.
+"""A rehearsal with robots on all seats of a class: which seats to ask for, what became of them, the result. Pure.
 
-The seats begin in the same waves as on the day, except that one that failed is not asked for again. Each robot has one
-seat. All ids are stored before the link is asked, so a service that is killed begins none twice. They end by
-themselves: their walltime and the window of the rehearsal are short, and the project is the robots' only in that
-window.
+The seats begin in the same waves as on the day, except that a seat that failed is not asked for again. Each robot has
+one seat. All ids are stored before the link is asked, so a service that is killed begins no seat twice. The seats end
+by themselves: their walltime and the window of the rehearsal are short, and the project belongs to the robots only in
+that window.
 """
 
 from __future__ import annotations
@@ -54,8 +54,12 @@ _AS_ON_THE_DAY = N_("On the day, they are asked for again.")
 
 @dataclass(frozen=True)
 class WaveEnd:
-    """Why a rehearsal ended before it was over: who has ``stopped`` it, the ``state`` that its workshop has come to, or
-    who has ``left``: the person of its seats, who does not lead or teach the workshop any more."""
+    """Why a rehearsal was ended early; with the default values, it was not.
+
+    ``stopped``: who stopped the rehearsal; ``state``: the state of its workshop, of which each other than scheduled
+    ends the rehearsal; ``left``: the person who has the three seats, if this person does not lead or teach the workshop
+    any more.
+    """
 
     stopped: str | None = None
     state: WorkshopState = WorkshopState.SCHEDULED
@@ -82,8 +86,10 @@ def cost(workshop: WorkshopRecord, here: RehearsalPlace) -> WaveCost | None:
 def check(
     workshop: WorkshopRecord, facts: RehearsalFacts, here: RehearsalPlace, pool: WorkshopPool, taken: int
 ) -> None:
-    """Raise ProblemError, with the number that is missing, unless a wave may begin. ``taken``: seats of the pool that
-    classes and other waves have meanwhile."""
+    """Raise ProblemError unless a wave may begin; the message says how much is missing.
+
+    ``taken``: how many seats of the pool classes and other waves have during the rehearsal.
+    """
     seats, place = workshop.seats, {"machine": here.machine}
     if window(seats, here.seat.per_minute) > LONGEST_REHEARSAL:
         said = Message("wave-long", "At the pace of {machine}, {seats} seats take longer than {hours} hours.")
@@ -152,7 +158,7 @@ def begun(slug: str, count: int) -> tuple[RehearsedSeat, ...]:
 
 
 def unanswered(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
-    """Return the seats that were asked for, and of which the link has to tell more."""
+    """Return the seats that were asked for, and about which the link must still be asked."""
     return tuple(one for one in seats if one.wave and one.state not in _SETTLED)
 
 
@@ -162,7 +168,7 @@ def running(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
 
 
 def next_seats(seats: Sequence[RehearsedSeat], here: SeatPlace, now: datetime) -> tuple[NextWave, list[RehearsedSeat]]:
-    """Return what to do now, and the seats of the next wave, to be stored before they are asked for."""
+    """Return what to do now, and the seats of the next wave, which must be stored before the link is asked for them."""
     pace = Pace(here.per_minute, room(here, ()), here.problem is None)
     decided = waves.next_wave(_facts(seats, now), pace, None, now)
     wanted = set(decided.ask)
@@ -175,7 +181,10 @@ def is_halted(seats: Sequence[RehearsedSeat], now: datetime) -> bool:
 
 
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
-    """Return a seat after the link's answer. What is no matter of the robot is a fault of the place."""
+    """Return the seat as it is after the link's answer.
+
+    A refusal for a reason that has nothing to do with the robot counts as a failure of the place.
+    """
     if answer.problem is not None and answer.problem.code == _NOT_YET:
         return seat  # it is asked for again
     found = trial.after(seat, answer, now)
@@ -197,7 +206,7 @@ def is_late(until: datetime, now: datetime) -> bool:
 
 
 def _facts(seats: Sequence[RehearsedSeat], now: datetime) -> list[SeatFacts]:
-    """Return the seats as waves need them: none that has failed or was refused is asked for again."""
+    """Return the seats as ``waves`` needs them; ``attempts`` is set so that no seat that failed is asked for again."""
     return [
         SeatFacts(
             person=one.person,
@@ -212,7 +221,10 @@ def _facts(seats: Sequence[RehearsedSeat], now: datetime) -> list[SeatFacts]:
 
 
 def _progress(seat: RehearsedSeat) -> SeatProgress | None:
-    """Return how far a seat is, as on the day: what happens after it came up is no matter of the waves."""
+    """Return a seat's progress as ``waves`` counts it on the day.
+
+    A seat that came up counts as running, whatever happens later.
+    """
     if not seat.wave:
         return None
     if seat.ran is not None:
@@ -248,26 +260,32 @@ def summary(seats: Sequence[RehearsedSeat], *, halted: bool) -> WaveSummary:
 
 
 def rate(seats: Sequence[RehearsedSeat]) -> Rate | None:
-    """Return how fast seats come up there; None if too few came up to say it."""
+    """Return how fast the seats came up; None if too few came up."""
     times = [(one.asked, one.ran) for one in seats if one.asked is not None and one.ran is not None]
     return waves.measured(times) if len(times) >= LEAST_OF_RATE * len(seats) else None
 
 
 def settled(seats: Sequence[RehearsedSeat], end: WaveEnd) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a wave that is over: one that was asked for and is not up has failed, unless it was not given
-    the time."""
+    """Return the seats of a wave that is over.
+
+    If the wave was not ended early, a seat that was asked for and is not up counts as failed.
+    """
     return tuple(seats) if end != WaveEnd() else tuple(
         trial.settled([one])[0] if one.wave else one for one in seats
     )  # fmt: skip
 
 
 def lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveEnd) -> tuple[RehearsalLine, ...]:
-    """Return what a wave says. ``warm_minutes``: of the workshop; ``until_minutes``: in which seats had to come up."""
+    """Return the lines about the result of a wave.
+
+    ``warm_minutes``: for how many minutes the workshop may warm up; ``until_minutes``: the minutes within which seats
+    had to come up.
+    """
     return tuple(_lines(found, warm_minutes, until_minutes, end))
 
 
 def stopped(end: WaveEnd) -> RehearsalLine:
-    """Return the line of a rehearsal that ended before it was over."""
+    """Return the line that says why a rehearsal was ended early."""
     match end.state:
         case WorkshopState.SCHEDULED if end.left is not None:
             said = Message(

@@ -9,7 +9,7 @@ from workshops.store.act_table import SeatActRecord, seat_acts
 
 
 def all_acts(db: Connection) -> list[SeatActRecord]:
-    """Return what is being done in all workshops. A row that cannot be read is as if it were not there."""
+    """Return what is being done in all workshops, without rows that cannot be read."""
     found = db.execute(select(seat_acts)).mappings()
     return [SeatActRecord(**values) for row in found if (values := intact(seat_acts, row)) is not None]
 
@@ -22,7 +22,7 @@ def goes_on(db: Connection, record: SeatActRecord) -> bool:
 
 
 def put(db: Connection, record: SeatActRecord) -> None:
-    """Store what is being done to a seat, in place of what was."""
+    """Store what is being done to a seat, in place of an earlier act."""
     drop(db, record.workshop, record.person)
     db.execute(insert(seat_acts).values(record.__dict__))
 

@@ -1,7 +1,7 @@
-"""What is done to one seat: it is started, started again, or reset.
+"""Carries out acts on single seats: a seat is started, started again, or reset.
 
-Each act is stored before anything is asked of the link, and goes on after this process was killed. A person has one act
-at a time, so that one that is asked for twice is done once.
+Each act is stored before the link is asked for anything, so the service goes on with the act after it was killed and
+started again. A person has one act at a time, so an act that two trainers ask for is done once.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class SeatActs:
         }
 
     async def ask(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
-        """Begin an act on a seat; what goes on already is not begun again. Raises ProblemError, StoreError."""
+        """Begin an act on a seat; an act that goes on already is not begun again. Raises ProblemError, StoreError."""
         workshop = await self._workshops.may(caller, slug, "start-seat")
         if not self._link.there:
             raise conflict(NO_LINK)
@@ -134,8 +134,10 @@ class SeatActs:
         self._woken.set()
 
     async def give_up(self, workshop: WorkshopRecord, person: str) -> bool:
-        """End what is being done to a person's seat, and its begin if it has not begun yet; return whether there was
-        something to end. Raises LinkAway, StoreError."""
+        """Give up the act on a person's seat, and the seat itself if it is still on its way.
+
+        Return whether there was anything to give up. Raises LinkAway, StoreError.
+        """
         slug = workshop.slug
         async with self._locks[slug]:
             await self._load()
@@ -210,7 +212,7 @@ class SeatActs:
         await asyncio.gather(*due)
 
     async def _attend(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
-        """Do what is next for one seat; what the link does not answer now is tried again."""
+        """Do what is next for one seat; if the link does not answer now, the next look tries again."""
         try:
             await self._step(workshop, record)
         except ProblemError as error:
@@ -252,7 +254,7 @@ class SeatActs:
     async def _silent(
         self, workshop: WorkshopRecord, record: SeatActRecord, sessions: Collection[WorkshopSession]
     ) -> set[str]:
-        """Return the factories that do not answer the link, of those at which sessions have to end first."""
+        """Return which of the factories at which sessions must end first do not answer the link."""
         if record.state != "stopping":
             return set()
         # A session may also be out of reach by itself, and ends all the same: so the link is asked.
@@ -267,7 +269,7 @@ class SeatActs:
         return found
 
     async def _delivered(self, record: SeatActRecord, why: str) -> None:
-        """End an act, or try again if the material did not come. ``why``: why not, "": it came."""
+        """End an act, or try again if the material was not delivered. ``why``: why it was not, "": it was."""
         key = (record.workshop, record.person)
         self._tries[key] += 1
         final = isinstance(why, Message) and why.code == _LASTING

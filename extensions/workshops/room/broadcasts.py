@@ -1,9 +1,10 @@
 """Messages to a class: stored first, then sent into every open session, and into each session that starts later.
 
-A message has an id, and a session shows each id once. So what was sent and could not be noted, since this service was
-killed in between, is sent again without being seen twice: nobody misses a message, and nobody reads one twice.
+A message has an id, and a session shows each id once. If this service is killed after it has sent a message, but before
+it has stored who received the message, it sends the message again, and nobody sees it twice. So nobody misses a
+message, and nobody reads one twice.
 
-A session that does not take a message is told again, apart from the others: they do not wait for it.
+If a session does not take a message, the service tries again later. The other sessions do not wait for this.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class Broadcasts:
                 log.exception("Messages to classes are looked at again")
 
     async def look(self) -> None:
-        """Send to all open sessions what they have not been told yet. Raises StoreError."""
+        """Send the messages to all open sessions that have not taken them yet. Raises StoreError."""
         slugs = [slug for slug in self._messages if self._waiting(slug)]
         members = await self._store.members(slugs)
         entitled = {slug: {one.person for one in receivers(members[slug])} for slug in slugs}
@@ -145,7 +146,10 @@ class Broadcasts:
         )
 
     async def _keep(self, message: MessageRecord) -> None:
-        """Store a message; one that is stored already is the same if its texts are. Raises ProblemError, StoreError."""
+        """Store a message, unless the same message is stored already. Raises ProblemError, StoreError.
+
+        Another message with this id is refused.
+        """
         known = self._messages[message.workshop]
         same = next((one for one in known if one.id == message.id), None)
         if same is not None:
@@ -179,9 +183,10 @@ class Broadcasts:
         return [(one, people) for one, people in left if people]
 
     async def _deliver(self, slug: str, entitled: set[str], *, again: bool) -> None:
-        """Send what open sessions of these people have not taken yet; what fails is tried again later.
+        """Send to the open sessions of these people the messages that they have not taken yet.
 
-        ``again``: to those whose session did not take a message before, else to all others.
+        What fails is tried again later. ``again``: True sends to the people whose session did not take a message
+        before, False to all others.
         """
         async with self._locks[slug, again]:
             failed: set[str] = set()  # in this round: they delay the messages to the others only once

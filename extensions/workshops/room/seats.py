@@ -53,10 +53,10 @@ def room_of(
 ) -> RoomView:
     """Return the room of a workshop.
 
-    ``people``: of the workshop; ``sessions``: of its project; ``may``: what the caller may do; ``names``: whether the
-    caller sees who sits where; ``trouble``: why the sessions may be old; ``halted``: why no further
-    seats begin; ``helped``: by person, what the caller sees of help; ``acts``: by person, what is being done to seats;
-    ``steps``: of the material; ``not_begun``: by person, why a seat could not be begun for them.
+    ``people``: the people of the workshop; ``sessions``: the sessions of its project; ``may``: what the caller may do;
+    ``names``: whether the caller sees who sits where; ``trouble``: why the sessions may be outdated; ``halted``: why no
+    further seats begin; ``helped``: by person, what the caller sees of help; ``acts``: by person, what is being done to
+    their seat; ``steps``: the steps of the material; ``not_begun``: by person, why their seat could not be begun.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}
@@ -93,7 +93,10 @@ def with_steps(
     count: int,
     names: bool,
 ) -> SeatView:
-    """Return a seat with the steps that its person has done; without names, there are counts for the class only."""
+    """Return a seat with the steps that its person has done; unchanged if the caller sees no names.
+
+    Without names, only the counts for the whole class are shown. ``count``: the number of steps of the material.
+    """
     session = None if holder is None else sessions.get(holder.person)
     if session is None or not names or not count:
         return seat

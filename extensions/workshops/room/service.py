@@ -50,10 +50,13 @@ class _Follower:
 
 
 class Room:
-    """The rooms of all workshops. Start ``run``. ``now``: the clock; ``acts_of``: a function that returns what is being
-    done to a workshop's seats, by person; ``give_up``: one that ends this, and the begin of a seat, for one person, and
-    returns whether there was something to end; ``trouble_of``: one that returns why no seats begin; ``steps_of``: one
-    that returns the steps of its material; ``streams``: the open streams of each person."""
+    """The rooms of all workshops. Start ``run``.
+
+    ``now``: the clock; ``streams``: the open streams of each person. Functions that other parts set: ``acts_of``
+    returns what is being done to a workshop's seats, by person; ``give_up`` gives up the act on a person's seat, and
+    the seat itself if it is still on its way, and returns whether there was anything to give up; ``trouble_of`` returns
+    why no seats of a workshop begin; ``steps_of`` returns the steps of a workshop's material.
+    """
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
         self._workshops = workshops
@@ -75,8 +78,10 @@ class Room:
         self.helping.on_change.append(self._changed)
 
     async def run(self) -> None:
-        """Follow the link's sessions, send messages to those that start late, and answer those that ask for help,
-        without end."""
+        """Follow the link's sessions, send messages to sessions that start late, and answer sessions that ask for help.
+
+        Runs without end.
+        """
         if not self._link.there:
             return
         await self._load()
@@ -89,7 +94,7 @@ class Room:
         self.wake()
 
     def wake(self) -> None:
-        """Look at all rooms that are followed: a workshop or its people have changed."""
+        """Make all streams look at their rooms, because a workshop or its people have changed."""
         for one in self._followers:
             one.woken.set()
 
@@ -132,8 +137,10 @@ class Room:
         return await self.broadcasts.send(workshop, people, caller.person, body)
 
     async def stop(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Request the end of what runs on a seat for the workshop, also if it has not begun yet. Raises ProblemError,
-        StoreError."""
+        """Request the end of the sessions on a seat for the workshop, also of a session that has not begun yet.
+
+        Raises ProblemError, StoreError.
+        """
         workshop = await self._workshops.may(caller, slug, "stop-seat")
         if not self._link.there:
             raise conflict(NO_LINK)
@@ -153,7 +160,7 @@ class Room:
         await self._store.note(EventRecord(slug, self._now(), caller.person, "stopped", f"seat {seat}"))
 
     async def holder(self, slug: str, seat: int) -> MembershipRecord:
-        """Return who has a seat. Raises ProblemError, StoreError."""
+        """Return the membership of the person who has a seat. Raises ProblemError, StoreError."""
         people = (await self._store.members([slug]))[slug]
         holder = next((one for one in people if one.seat == seat and one.state == "seated"), None)
         if holder is None:
@@ -161,7 +168,10 @@ class Room:
         return holder
 
     async def _complete(self, project: str) -> Message | None:
-        """Ask for what is not known of a project's sessions; return why what is known may be old, None: it is new."""
+        """Ask the link for the sessions of a project that are not known.
+
+        Return why the known sessions may be outdated; None: they are not.
+        """
         if not self._link.there:
             return NO_LINK
         try:

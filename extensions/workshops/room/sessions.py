@@ -21,9 +21,11 @@ _SESSIONS = TypeAdapter(WorkshopSessions)
 
 
 class SessionCopy:
-    """The live sessions of workshops, and the last session of each person that has ended. Start ``run``, which follows
-    the link. ``on_change``: functions that are called with the projects whose sessions have changed; an empty set:
-    whether the link answers has changed."""
+    """The live sessions of workshops, and the last session of each person that has ended.
+
+    Start ``run``, which follows the link's events. ``on_change``: functions that are called with the projects whose
+    sessions have changed; an empty set means that the link has begun or ceased to answer.
+    """
 
     def __init__(self, link: LinkSocket) -> None:
         self._link = link
@@ -50,7 +52,7 @@ class SessionCopy:
         self._whole &= kept
 
     async def complete(self, project: str) -> None:
-        """Ask for the sessions of a project that have ended, unless they are known. Raises ProblemError."""
+        """Ask the link for the ended sessions of a project, unless they are known. Raises ProblemError."""
         if project in self._whole:
             return
         found = await self._link.get(_SESSIONS, project, "/sessions", seconds=ANSWER_SECONDS)
@@ -83,7 +85,7 @@ class SessionCopy:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def take(self, whole: bool, said: WorkshopSessions) -> None:
-        """Take sessions that the link has sent. ``whole``: they are all live ones."""
+        """Take sessions that the link has sent. ``whole``: whether these are all live sessions."""
         changed = {one.project for one in said.sessions}
         if whole:
             changed |= {project for project, ones in self._live.items() if ones}

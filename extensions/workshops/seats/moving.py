@@ -32,7 +32,10 @@ LETTERS = "ABCDEFGHIJ"
 
 
 class ClassMoves:
-    """Orders to move classes. ``changed``: called after each, so that it is carried out at once."""
+    """Shows trainers where the seats of a class are, and stores their orders to move the class.
+
+    ``changed``: called after each order, so that the order is carried out at once.
+    """
 
     def __init__(
         self,

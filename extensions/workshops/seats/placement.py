@@ -1,7 +1,7 @@
-"""Decides which seats are yet to be begun at a place, after trainers have moved some. Pure: no I/O and no clock.
+"""Decides which seats must still begin at a place after trainers have moved some. Pure: no I/O and no clock.
 
-What is stored of a seat is where it was begun, and the orders say where it belongs. So the difference shows what is
-left to do, whenever the service was killed.
+The stored row of a seat says where the seat was begun, and the orders say where the seat belongs. So the difference
+shows what is left to do, also after the service was killed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_there(row: SeatRow | None, place: PlaceRecord) -> bool:
 
 
 def facts_at(place: PlaceRecord, people: Iterable[MembershipRecord], known: Mapping[str, SeatRow]) -> list[SeatFacts]:
-    """Return what is known of the seats that belong to a place: one that was begun elsewhere is yet to be begun."""
+    """Return what is known of the seats that belong to a place; a seat that was begun elsewhere counts as not begun."""
     return [_facts(one, known.get(one.person), place) for one in people]
 
 

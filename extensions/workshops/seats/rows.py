@@ -19,13 +19,13 @@ from workshops.store.seat_tables import MoveRow, SeatRow, WarmUpRow
 
 
 def of_workshop(db: Connection, slug: str) -> list[SeatRow]:
-    """Return the seats of a workshop that were asked for."""
+    """Return the seats of a workshop that the service has asked the link for."""
     found = db.execute(select(tables.seats).where(tables.seats.c.workshop == slug)).mappings()
     return [SeatRow(**values) for values in _intact(tables.seats, found)]
 
 
 def put(db: Connection, rows: Iterable[SeatRow]) -> None:
-    """Store these seats, each in place of what was stored of it."""
+    """Store these seats, each in place of the person's earlier row."""
     table = tables.seats
     for row in rows:
         db.execute(delete(table).where(table.c.workshop == row.workshop, table.c.person == row.person))
@@ -33,7 +33,10 @@ def put(db: Connection, rows: Iterable[SeatRow]) -> None:
 
 
 def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
-    """Store what became of seats, by the session that was asked for, unless a seat was asked for anew since."""
+    """Store what became of seats, unless a seat was asked for anew since then.
+
+    ``answers``: the new rows, by the session that was asked for.
+    """
     table = tables.seats
     for session, row in answers.items():
         mine = (table.c.workshop == row.workshop, table.c.person == row.person, table.c.session == session)
@@ -41,8 +44,10 @@ def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
 
 
 def withdraw(db: Connection, slug: str, person: str) -> str | None:
-    """Store that a person's seat that is on its way is not wanted any more; return the id of its session, None if none
-    is on its way."""
+    """Store that a person's seat is not wanted any more, if the seat is still on its way.
+
+    Return the id of its session; None if no seat is on its way.
+    """
     table = tables.seats
     found = (row for row in of_workshop(db, slug) if row.person == person and not is_answered(row))
     row = next(found, None)
@@ -54,8 +59,11 @@ def withdraw(db: Connection, slug: str, person: str) -> str | None:
 
 
 def belonging(db: Connection, workshop: WorkshopRecord, place: PlaceRecord) -> set[str]:
-    """Return the people whose seats may begin at a place now: the class goes on, and they and their seats belong
-    there. What a caller has read before may be old."""
+    """Return the people whose seats may begin at a place now, as the database has it in this transaction.
+
+    The class must go on, and the people and their seats must belong there. What the caller has read before may be
+    outdated.
+    """
     found = db.execute(select(schema.workshops.c.state).where(schema.workshops.c.slug == workshop.slug)).first()
     if found is None or found.state not in WARM_STATES:
         return set()
@@ -89,7 +97,7 @@ def put_warm_up(db: Connection, row: WarmUpRow) -> None:
 
 
 def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
-    """End a halt: seats that failed are asked for again. Return whether there was a halt."""
+    """End a halt, so that seats that failed are asked for again. Return whether there was a halt."""
     if warm_up(db, slug).halted is None:
         return False
     put_warm_up(db, WarmUpRow(slug, go_on=now))
@@ -99,9 +107,9 @@ def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
 
 
 def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
-    """Store an order with a line of the log, and end a halt; return False if there is one with this id.
+    """Store an order with a line of the log, and end a halt; return False if an order with this id is stored already.
 
-    Raises IntegrityError if another order got its number meanwhile.
+    Raises IntegrityError if another order got the same number meanwhile.
     """
     table = tables.moves
     same = select(table.c.number).where(table.c.workshop == row.workshop, table.c.id == row.id)
@@ -131,7 +139,7 @@ def put_rate(db: Connection, factory: str, size: str, rate: Rate, seats: int, no
 
 
 def is_answered(row: SeatRow) -> bool:
-    """Return whether the link need not be asked again what became of a seat."""
+    """Return whether the link need not be asked any more what became of a seat."""
     return row.state not in (SeatProgress.ASKED, SeatProgress.BEGUN)
 
 

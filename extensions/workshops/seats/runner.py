@@ -1,7 +1,8 @@
 """Begins the seats of workshops that warm up or are open, through the link, as ``waves`` decides.
 
-Each seat is stored with the id of its session before the link is asked, and the link begins an id once. So this process
-may be killed at any moment: after its start it asks again for what it does not know, and no seat is doubled.
+Each seat is stored with the id of its session before the link is asked, and the link begins a session with one id only
+once. So this process may be killed at any moment: after its next start it asks again for the seats whose outcome it
+does not know, and no seat begins twice.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class SeatRunner:
                 self._begin(workshop.slug, self.look(workshop, people.get(workshop.slug, ())))
 
     async def settle(self) -> None:
-        """Return when what was begun is done."""
+        """Wait until all work that has begun in the background is done."""
         await asyncio.gather(*self._tasks.values())
 
     async def close(self) -> None:
@@ -137,10 +138,11 @@ class SeatRunner:
             raise conflict(Message("workshop-not-halted", "Warming up was not halted."))
 
     async def begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted = lambda _db: True) -> SeatRow:
-        """Ask for a person's seat, whatever became of the last one; return it. One on its way is not asked for anew.
+        """Ask the link for a person's seat, whatever became of the last one; return the row of the seat.
 
-        Call it again while the answer is ``ASKED``. ``wanted``: returns in the transaction that stores the seat whether
-        it is still to begin. Raises ProblemError, StoreError.
+        A seat that is on its way is not asked for anew. Call this method again while the returned state is ``ASKED``.
+        ``wanted``: returns whether the seat is still to begin; called in the transaction that stores the seat. Raises
+        ProblemError, StoreError.
         """
         while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
             await asyncio.wait([running])
@@ -171,7 +173,7 @@ class SeatRunner:
         return (await self._ask(workshop, place, made, moved)).get(person, made[0])
 
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
-        """Return how warming up goes. ``most``: the longest time before the opening at which it may begin."""
+        """Return how warming up goes. ``most``: how long before the opening warming up may begin at the earliest."""
         slug = workshop.slug
         found = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
         warm_up = await self._store.transact(lambda db: rows.warm_up(db, slug))
@@ -193,13 +195,13 @@ class SeatRunner:
         return {one.factory: one for one in self._places.get(workshop.slug, ())}
 
     async def silent(self, workshop: WorkshopRecord, factory: str) -> bool:
-        """Ask the link now whether a factory does not answer it. Raises ProblemError."""
+        """Ask the link whether it gets no answer from a factory now. Raises ProblemError."""
         places = (await self._link.get(_PLACES, workshop.project, "/seats")).places
         here = next((one for one in places if one.factory == factory), None)
         return here is not None and _is_silent(here)
 
     def trouble(self, slug: str) -> Message | None:
-        """Return why no seats of a workshop begin until somebody mends the gateway; None: nothing is known of that."""
+        """Return why no seats of a workshop begin until somebody mends the gateway; None: no such trouble is known."""
         return self._troubles.get(slug)
 
     def failed_looks(self, slug: str, factory: str) -> int:
@@ -214,7 +216,7 @@ class SeatRunner:
         task.add_done_callback(lambda _task: self._tasks.pop(slug, None))
 
     async def look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
-        """Ask what became of seats, and ask for the next wave. Errors go to the log; the next call goes on."""
+        """Ask the link what became of seats, and for the next wave. Errors go to the log; the next call goes on."""
         try:
             await self._look(workshop, people)
             self._away.discard(workshop.slug)
@@ -231,7 +233,7 @@ class SeatRunner:
             log.exception("The seats of %s are looked at again", workshop.slug)
 
     def _lasting_trouble(self, slug: str, error: ProblemError) -> Message | None:
-        """Return what to say of an error that does not pass by itself; None for another one."""
+        """Return the message about an error that does not pass by itself; None for any other error."""
         if is_mismatch(error):
             return error.problem.as_message("message")
         if not isinstance(error, LinkRefused) or error.problem.kind != "gone":
@@ -239,14 +241,14 @@ class SeatRunner:
         return self._unread(slug, unread=True)
 
     def _unread(self, slug: str, unread: bool) -> Message | None:
-        """Return what to say of a link that has not taken over a workshop for some time; None: it has, or will soon."""
+        """Return the message that the link has not read a workshop for some time; None: it has, or may soon."""
         if not unread:
             self._unknown.pop(slug, None)
             return None
         return _UNREAD if self._now() - self._unknown.setdefault(slug, self._now()) > READING else None
 
     async def _is_unread(self, slug: str) -> bool:
-        """Return whether the link says of a person that they are not in a workshop, or that it has not begun."""
+        """Return whether the link, by its answers about seats, has not read a workshop's people or times."""
         return any(
             row.state == SeatProgress.ASKED
             or (row.state == SeatProgress.REFUSED and row.why is not None and row.why.code == _STRANGER)
@@ -328,8 +330,10 @@ class SeatRunner:
                 self._rated.add((slug, place.factory))
 
     def _is_look_due(self, workshop: WorkshopRecord, work: Sequence[_Share]) -> bool:
-        """Return whether to ask for the places of a workshop although nothing is due: it has a plan B, or its accounts
-        are not all held and clean."""
+        """Return whether to ask the link about a workshop's places although no seat is due.
+
+        This is so from time to time if the workshop has a plan B, or if its accounts are not all held and clean.
+        """
         last = self._looked.get(workshop.slug)
         if last is not None and self._now() - last < LOOK:
             return False
@@ -337,7 +341,7 @@ class SeatRunner:
         return len(workshop.places) > 1 or any(one.wanted and not _has_accounts(seen, one) for one in work)
 
     async def _look_at_places(self, workshop: WorkshopRecord) -> None:
-        """Ask the link what the places of a workshop allow, and count where a factory does not answer it."""
+        """Ask the link what the places of a workshop allow, and count the looks at which a factory does not answer."""
         slug = workshop.slug
         found = (await self._link.get(_PLACES, workshop.project, "/seats")).places
         self._places[slug], self._looked[slug] = found, self._now()
@@ -345,8 +349,10 @@ class SeatRunner:
             self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if _is_silent(one) else 0
 
     async def _hold(self, workshop: WorkshopRecord, share: _Share) -> None:
-        """Hold accounts at a place for all its seats, also those that nobody has taken yet, and for spare ones, if
-        accounts are lent there. Raises ProblemError."""
+        """Hold accounts at a place for all its seats, and spare accounts, if accounts are lent there.
+
+        Seats that nobody has taken yet count, too. Raises ProblemError.
+        """
         factory = share.place.factory
         accounts = _of(self._places[workshop.slug], factory).accounts
         if accounts is not None and accounts.ready + accounts.wiping < min(share.accounts, accounts.pool):
@@ -362,9 +368,12 @@ class SeatRunner:
         since: Mapping[str, datetime] = MappingProxyType({}),
         wanted: Wanted = lambda _db: True,
     ) -> list[SeatRow]:
-        """Store the seats of a wave before they are asked for, without those that do not belong there any more; return
-        them. ``since``: by person, since when they may have had a session that is their seat; who is not in it gets a
-        new one in any case; ``wanted``: as for ``begin_one``."""
+        """Store the seats of a wave before the link is asked for them; return the stored rows.
+
+        Seats that do not belong at the place any more are left out. ``since``: by person, the time since when a session
+        of theirs counts as their seat; people who are not in ``since`` get a new session in any case. ``wanted``: as
+        for ``begin_one``.
+        """
         now, made = self._now(), list[SeatRow]()
         for person in decided.ask:
             last = known.get(person)
@@ -399,9 +408,11 @@ class SeatRunner:
     async def _ask(
         self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow], moved: Mapping[str, datetime]
     ) -> dict[str, SeatRow]:
-        """Ask the link for these seats, or what became of them; return them as they are then, without those that were
-        moved or stopped meanwhile, or whose class has ended. ``moved``: when the seats of people were moved to this
-        place. Raises ProblemError."""
+        """Ask the link for these seats, or what became of them; return the changed rows, by person.
+
+        Seats that were moved or stopped meanwhile, or whose class has ended, are left out. ``moved``: by person, when
+        their seat was moved to this place. Raises ProblemError.
+        """
         found: dict[str, SeatRow] = {}
         now = self._now()
         early = max(timedelta(), workshop.opens - now)
@@ -428,7 +439,7 @@ class SeatRunner:
     async def _wanted(
         self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]
     ) -> tuple[SeatRow, ...]:
-        """Return those of these seats that are still on their way at a place."""
+        """Return the seats among ``asked`` that are still on their way at a place."""
 
         def read(db: Connection) -> tuple[SeatRow, ...]:
             there = rows.belonging(db, workshop, place)
@@ -438,7 +449,7 @@ class SeatRunner:
         return await self._store.transact(read)
 
     async def _halt(self, workshop: WorkshopRecord, halt: Halt, seats: Collection[SeatRow], warm_up: WarmUpRow) -> None:
-        """Store that nothing more is asked for, with the most frequent reason."""
+        """Store that no more seats are asked for, with the most frequent reason of the failures."""
         now = self._now()
         whys = [row.why for row in seats if row.state == SeatProgress.FAILED and row.wave == halt.wave and row.why]
         counted = Counter(why.what for why in whys)
@@ -469,9 +480,12 @@ class SeatRunner:
 
 @dataclass(frozen=True)
 class _Share:
-    """The seats of a workshop that belong to one place. ``mine``: the people whose seat the service begins;
-    ``unanswered``: seats of which the link is asked what became of them; ``wanted``: seats for which accounts are held;
-    ``moved``: when the seats of people were moved to this place."""
+    """The seats of a workshop that belong to one place.
+
+    ``mine``: the people whose seat the service begins; ``unanswered``: seats of which the link is asked what became of
+    them; ``due``: whether a seat may be asked for now; ``wanted``: the number of seats for which accounts are held;
+    ``moved``: by person, when their seat was moved to this place.
+    """
 
     place: PlaceRecord
     mine: Sequence[MembershipRecord]
@@ -509,9 +523,9 @@ def halt_view(warm_up: WarmUpRow) -> HaltView | None:
 
 
 def _gets_seat(workshop: WorkshopRecord, one: MembershipRecord, belongs: Placement) -> bool:
-    """Return whether a person's seat is begun for them.
+    """Return whether the service begins a person's seat before the person opens it.
 
-    Late joiners get theirs only if the workshop says so, or if the seat was moved after they had joined.
+    The seats of late joiners begin only if the workshop says so, or if the seat was moved after they had joined.
     """
     moved = belongs.order is not None and one.at <= belongs.order.at
     return workshop.state == WorkshopState.WARMING or workshop.seat_on_join or one.at <= workshop.opens or moved
@@ -526,13 +540,15 @@ def _were_moved(
 
 
 def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
-    """Return what is stored of a seat at the place where it belongs; None if it was begun elsewhere, or not yet."""
+    """Return the row of a seat if the seat was begun at the place where it belongs, else None."""
     return row if placement.is_there(row, place) else None
 
 
 def _since(before: SeatRow | None, since: datetime | None) -> datetime | None:
-    """Return since when a session of a person is their seat, also if it has ended: not before the last time at which a
-    trainer wanted a new one."""
+    """Return since when a session of a person counts as their seat, also if the session has ended.
+
+    This is not before the last time at which a trainer wanted a new session.
+    """
     if since is None or before is None:
         return since
     return max(since, before.asked if before.since is None else before.since)
@@ -552,7 +568,10 @@ def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
 
 
 def room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
-    """Return how many more seats may begin: by the doors, and by the accounts that are clean while others are wiped."""
+    """Return how many more seats may begin; None: no limit.
+
+    The limits are the number of doors and, while other accounts are being wiped, the number of clean accounts.
+    """
     rooms = [] if here.room is None else [here.room]
     if here.accounts is not None and here.accounts.wiping:
         again = sum(seat.state in (SeatProgress.FAILED, SeatProgress.REFUSED) for seat in seats)  # they have theirs
@@ -587,7 +606,7 @@ def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: dat
 
 
 def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
-    """Return a seat after the link's answer."""
+    """Return the seat as it is after the link's answer."""
     if answer.problem is not None and (
         answer.problem.code in _NOT_YET or (answer.problem.code == _STRANGER and now - row.asked < JOINING)
     ):

@@ -1,4 +1,4 @@
-"""Decides when to suggest to a trainer, in words, that the class be moved. It is never moved unasked. Pure."""
+"""Decides when to suggest to a trainer to move the class; a class is never moved without an order. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ _FEW_READY = Message(
 
 @dataclass(frozen=True)
 class PlaceFacts:
-    """The place where most of a class sits. ``failed_looks``: looks in a row at which it did not answer; ``seats``:
-    seats that belong there; ``ready``: those of them that could be opened; ``other``: the next place of the plan, None:
-    there is none."""
+    """The place where most of a class sits.
+
+    ``failed_looks``: at how many looks in a row the place did not answer; ``seats``: how many seats belong there;
+    ``ready``: how many of these could be opened; ``other``: the factory of the next place of the plan, None: there is
+    none.
+    """
 
     factory: str
     failed_looks: int

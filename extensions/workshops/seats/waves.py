@@ -1,8 +1,8 @@
 """Decides which seats to ask for now, when to halt, and when warming up has to begin. Pure: no I/O and no clock.
 
-Seats are asked for in waves. A wave has as many seats as the place accepts in a minute without those of the last
-minute; the next one is asked for when all seats of the last one are answered. If more than a tenth of a wave, and at
-least two seats, fail, nothing is asked for any more until a trainer says so.
+Seats are asked for in waves. A wave has as many seats as the place accepts in a minute, less the seats that were asked
+for in the last minute. The next wave is asked for when the link has answered for all seats of the last one. If more
+than a tenth of a wave, and at least two seats, fail, no more seats are asked for until a trainer says to go on.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ MOST_RATE = 600.0  # seats in a minute
 
 @dataclass(frozen=True)
 class SeatFacts:
-    """One seat. ``number``: of the seat; ``wave``: the last one in which it was asked for, 0: none; ``asked``: when;
-    ``attempts``: how often, since a trainer last said to go on."""
+    """One seat.
+
+    ``number``: the seat's number; ``wave``: the last wave in which the seat was asked for, 0: none; ``asked``: when
+    this was; ``attempts``: how often the seat was asked for since a trainer last said to go on.
+    """
 
     person: str
     number: int
@@ -48,7 +51,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Halt:
-    """A wave that failed: so many of its seats."""
+    """A wave of which too many seats failed: ``failed`` of ``of``."""
 
     wave: int
     failed: int
@@ -57,8 +60,10 @@ class Halt:
 
 @dataclass(frozen=True)
 class NextWave:
-    """What to do now. ``ask``: the people whose seats to ask for, as the wave ``number``; ``halt``: why nothing is
-    asked for."""
+    """What to do now.
+
+    ``ask``: the people whose seats to ask for, as the wave ``number``; ``halt``: why no seats are asked for.
+    """
 
     number: int
     ask: tuple[str, ...] = ()
@@ -67,14 +72,14 @@ class NextWave:
 
 @dataclass(frozen=True)
 class Rate:
-    """What was measured at a place: seats that came up in a minute, and how long the first one took."""
+    """What was measured at a place: how many seats came up in a minute, and how long the first seat took (``cold``)."""
 
     per_minute: float
     cold: timedelta
 
 
 def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, now: datetime) -> NextWave:
-    """Return what to do now. ``go_on``: when a trainer last said to go on: failures before that do not halt."""
+    """Return what to do now. ``go_on``: when a trainer last said to go on; earlier failures do not cause a halt."""
     number = max((seat.wave for seat in seats), default=0)
     if (halt := failed_wave(seats, go_on)) is not None:
         return NextWave(number, halt=halt)
@@ -90,7 +95,7 @@ def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, no
 
 
 def is_due(seat: SeatFacts, now: datetime) -> bool:
-    """Return whether a seat may be asked for, as far as the seat itself is concerned."""
+    """Return whether a seat may be asked for, by its own state and attempts."""
     if seat.state is None:
         return True
     rested = seat.asked is None or now - seat.asked >= AGAIN
@@ -131,7 +136,10 @@ def measured(times: Iterable[tuple[datetime, datetime]]) -> Rate | None:
 
 
 def warm_time(seats: int, rate: Rate | None, most: timedelta) -> timedelta:
-    """Return how long before the opening warming up begins: at most ``most``, also if nothing was measured yet."""
+    """Return how long before the opening warming up begins: at most ``most``.
+
+    ``rate``: None if nothing was measured yet; then the result is ``most``.
+    """
     if rate is None:
         return most
     needed = SPARE * (rate.cold + seats / rate.per_minute * MINUTE) + MARGIN

@@ -58,7 +58,7 @@ def steps_of(files: Mapping[str, bytes]) -> tuple[KnownStep, ...]:
 
 
 def _told_apart(steps: Iterable[KnownStep]) -> Iterator[KnownStep]:
-    """Number equal steps, which notebooks without ids of cells have."""
+    """Number equal steps, which occur in notebooks whose cells have no ids."""
     seen: Counter[KnownStep] = Counter()
     for one in steps:
         yield replace(one, before=seen[one])
@@ -82,7 +82,7 @@ def _of_notebook(path: str, content: bytes) -> Iterable[KnownStep]:
 
 
 def _name_of(cell: object) -> str | None:
-    """Return the name of a cell's step; None if the cell is none."""
+    """Return the name of a cell's step; None if the cell is no step."""
     if not isinstance(cell, dict) or cell.get("cell_type") != "code":
         return None
     metadata = cell.get("metadata")

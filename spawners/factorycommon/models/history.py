@@ -18,10 +18,11 @@ MOST_CLUSTER_USES = 5000
 class PastRun(Model):
     """One session of a project, from the request to its end.
 
-    ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when its
-    notebook answered; ``code``: of the explanation of its end, "" if there is none; ``seconds``: for which the site
-    charges, of all its runs; ``gpu_hours``: as the gateway counts them; ``own``: the cost in the site's own unit, None
-    if the catalogue does not say it."""
+    ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when the
+    notebook first answered; ``code``: the code of the explanation of its end, "" if there is none; ``seconds``: the
+    seconds of all its runs for which the site charges; ``gpu_hours``: the GPU-hours that the gateway charges; ``own``:
+    the cost in the site's own unit, None if the catalogue has no price.
+    """
 
     id: SessionId
     person: Occupant
@@ -46,8 +47,10 @@ class PastRun(Model):
 
 
 class ClusterUse(Model):
-    """What the workers of one person's Dask clusters have used at a factory. ``size`` None: it is not known any
-    more."""
+    """What the workers of one person's Dask clusters have used at a factory.
+
+    ``size``: the node size; None if it is not known any more.
+    """
 
     person: Occupant
     factory: Slug
@@ -58,8 +61,11 @@ class ClusterUse(Model):
 
 
 class HistoryPage(Model):
-    """One page of a project's history, in a fixed order. ``next``: names the next page, None if this is the last one.
-    ``clusters``: of the whole project, on the first page only."""
+    """One page of a project's history, in a fixed order.
+
+    ``next``: the id that selects the next page, None if this is the last page; ``clusters``: the clusters of the whole
+    project, on the first page only.
+    """
 
     runs: tuple[PastRun, ...] = Field(default=(), max_length=MOST_RUNS)
     clusters: tuple[ClusterUse, ...] = Field(default=(), max_length=MOST_CLUSTER_USES)
@@ -75,10 +81,11 @@ class ReservationEnd(Model):
 
 
 class ProjectNow(Model):
-    """What runs for a project now, and what it has left.
+    """What runs for a project now, and the GPU-hours that it has used and reserved.
 
-    ``running``, ``waiting``: sessions whose job runs, and which wait; ``clusters``: live Dask clusters; ``spent`` and
-    ``reserved``: GPU-hours that it has used, and that its jobs may still use."""
+    ``running``: sessions whose job runs; ``waiting``: sessions that wait; ``clusters``: live Dask clusters; ``spent``:
+    the GPU-hours that the project has used; ``reserved``: the GPU-hours that its jobs may still use.
+    """
 
     running: int = Field(ge=0)
     waiting: int = Field(ge=0)

@@ -43,7 +43,7 @@ class JoinCodeBody(Secretive):
 
 
 class TicketBody(Secretive):
-    """Body of ``POST /joining/ticket``: asks for the present state of a walk."""
+    """Body of ``POST /joining/ticket``: asks how far the person with this ticket is with joining."""
 
     ticket: Ticket = Field(repr=False)
 
@@ -149,7 +149,10 @@ class MembershipView(Model):
 
 
 class TicketView(Model):
-    """A walk's state. ``mail``: the address to which a one-time code was sent, as typed; "" before that."""
+    """How far a person with a ticket is with joining.
+
+    ``mail``: the address to which a one-time code was sent, as the person typed it; "" before that.
+    """
 
     ticket: Ticket
     workshop: WorkshopFace

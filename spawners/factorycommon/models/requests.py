@@ -86,8 +86,10 @@ class SessionRequest(Model):
 
 
 class SeatRequest(SessionRequest):
-    """What the link itself asks for, for the seat of a workshop. No request has this form, so only a seat names a
-    robot."""
+    """The request that the link itself makes for the seat of a workshop.
+
+    No HTTP request has this form, so only the seat of a workshop can be a robot's.
+    """
 
     user: Occupant
 

@@ -19,7 +19,10 @@ _ONE_SERVER = f"{_SERVERS}!server="
 
 
 class HubSilent(Exception):
-    """Raised if the hub does not say who a token's owner is. The text is for a person. ``output``: what it said."""
+    """Raised if the hub does not say who a token's owner is.
+
+    The text is for a person. ``output``: what the hub answered.
+    """
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
@@ -29,8 +32,10 @@ class HubSilent(Exception):
 class TokenOwner(BaseModel):
     """The owner of a hub token.
 
-    ``allowed``: True if the token may use the service; ``server``: the server that the token belongs to ("" is the
-    unnamed server), None: it is a token of the person's own; ``admin``, ``groups``: of the person, at the hub."""
+    ``allowed``: True if the token may use the service; ``server``: the server to which the token belongs ("" is the
+    unnamed server), None: the token is one of the person's own; ``admin``: whether the person is an administrator of
+    the hub; ``groups``: the person's groups at the hub.
+    """
 
     name: str
     allowed: bool
@@ -48,8 +53,11 @@ class _TokenUser(BaseModel):
 
 
 class TokenOwners:
-    """Finds the owners of tokens. ``service``: this process's name as a service of the hub; ``ask``: asks the hub's API
-    ``GET /user`` with a token, or with the service's own if it is None; it may raise any error."""
+    """Finds the owners of tokens.
+
+    ``service``: this process's name as a service of the hub; ``ask``: sends ``GET /user`` to the hub's API with the
+    given token, or with the service's own token if it is None; ``ask`` may raise any error.
+    """
 
     def __init__(self, service: str, ask: Callable[[str | None], Awaitable[httpx.Response]]) -> None:
         self._service = f"{_SCOPE}!service={service}"

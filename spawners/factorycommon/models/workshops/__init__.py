@@ -1,7 +1,8 @@
 """What link and workshops service share: what an operator lets workshops use, and the table of workshops' projects.
 
-The service writes which people a workshop has and until when; the operator's file of pools says which accounts, QOS and
-reservations that may cost. The link reads both, so a service in foreign hands can charge nothing but the pools.
+The service writes which people a workshop has, and until when they may use it. The operator's file of pools says which
+accounts, QOS and reservations this may use. The link reads both files, so an attacker who controls the service can
+charge nothing but the pools.
 """
 
 from __future__ import annotations
@@ -88,10 +89,12 @@ class WorkshopProjectPlace(Model):
 
 
 class RehearsalWindow(Model):
-    """Some minutes before a workshop's own time in which some of its people, and nobody else, may start sessions for it
-    at one of its factories. They use its budget, and not its reservation, which has not begun.
+    """The time of a rehearsal, in which only some people, or robots, may start sessions for a workshop at one factory.
 
-    ``robots``: so many robots may do that in place of people, each of them one session at a time."""
+    It lasts some minutes, before the workshop's own time. The sessions use the workshop's budget, but not its
+    reservation, which has not begun. ``people``: the people of the workshop who rehearse; ``robots``: the number of
+    robots that rehearse in place of people, each with one session at a time.
+    """
 
     people: tuple[Person, ...] = Field(default=(), max_length=MOST_REHEARSE)
     robots: int = Field(default=0, ge=0, le=MOST_SEATS)
@@ -109,8 +112,11 @@ class RehearsalWindow(Model):
 
 
 class ClassProject(Project):
-    """The project of a workshop. ``seats``: of the class; ``staff``: those of its people who run it and have no seat;
-    each of them may use ``staff_gpu_hours`` of its GPU-hours, None: as much as there is."""
+    """The project of a workshop.
+
+    ``seats``: the number of seats; ``staff``: the people who run the workshop and have no seat; ``staff_gpu_hours``:
+    the most GPU-hours that each of them may use, None: as much as there is.
+    """
 
     seats: int = Field(ge=1, le=MOST_SEATS)
     staff: frozenset[Person] = frozenset()
@@ -122,14 +128,17 @@ class ClassProject(Project):
 
 
 class RehearsedProject(ClassProject):
-    """The project of a workshop while a rehearsal goes on: what its people, or robots, may use for that. An account
-    that is lent to one of them now is emptied after the rehearsal. No other project has robots among its members."""
+    """The project of a workshop during a rehearsal: what the people or robots who rehearse may use.
+
+    An account that is lent to one of them now is emptied after the rehearsal. No other project has robots among its
+    members.
+    """
 
     members: tuple[Occupant, ...] = ()
 
     @property
     def robots(self) -> int:
-        """Return how many robots may have a seat in it."""
+        """Return how many robots may have a seat in the project."""
         return sum(is_robot(one) for one in self.members)
 
 
@@ -138,9 +147,12 @@ def shares(
 ) -> tuple[float | None, float | None]:
     """Return the GPU-hours of each participant, and those of each person who runs the class; None: no limit.
 
-    All shares together are never more than ``hours``, those of the class. Everybody gets the same, or what the trainer
-    ``wanted`` for each person; but first each of the ``seats`` gets ``least``, what a session of the longest time
-    needs, and those who run the class get what the seats leave.
+    ``hours``: the GPU-hours of the class; all shares together are never more. ``seats``, ``staff``: the numbers of
+    seats and of people who run the class. ``wanted``: the GPU-hours that the trainer wants for each person; None:
+    everybody gets an equal share. ``least``: what a session of the longest time needs. Seats come first: with
+    ``wanted``, each seat gets that; without it, an equal share or, if that is more, ``least``; but never more than an
+    equal part of ``hours``. The people who run the class share what the seats leave, and none of them gets more than a
+    seat.
     """
     if hours is None:
         return wanted, wanted
@@ -150,11 +162,14 @@ def shares(
 
 
 class WorkshopProject(Model):
-    """The project of one workshop, as the service writes it for the link. ``staff``: those of its people who have no
-    seat; ``begins`` and ``ends``: when its people may run anything; ``seats``: of the class, missing in tables of the
-    release before this one: as many as people who do not run it; ``person_gpu_hours``: what its trainer wants each
-    person to use at most, None: an equal share (``shares``); ``rehearsal``: in which some of its people may run
-    something earlier."""
+    """The project of one workshop, as the service writes it for the link.
+
+    ``staff``: the people who have no seat; ``begins`` and ``ends``: when the people may run anything; ``seats``: the
+    number of seats; tables of the release before this one lack it, and then it is the number of people who do not run
+    the workshop; ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use, None: an equal
+    share (``shares``); ``rehearsal``: a time before ``begins`` in which some of the people, or robots, may run
+    something.
+    """
 
     id: WorkshopProjectId
     title: str = Field(default="", max_length=200)
@@ -189,11 +204,12 @@ class WorkshopProject(Model):
         now: datetime | None = None,
         seat_gpus: Mapping[Slug, float] = MappingProxyType({}),
     ) -> tuple[ClassProject | None, tuple[str, ...]]:
-        """Return the project with what its pools allow, and what they do not allow, one text each.
+        """Return the project with what its pools allow, and texts about what they do not allow.
 
-        A place that no pool allows is left out; a project without any place is None. ``now``: during a rehearsal, the
-        project is what its people or robots may use; None: no rehearsal counts. ``seat_gpus``: the GPUs that a seat is
-        billed for, by factory. There are never more robots than seats, in the workshop and in the pool.
+        A place that no pool allows is left out; the project is None if no place is left. ``now``: if a rehearsal goes
+        on at this time, the project is what the people or robots who rehearse may use; None: no rehearsal counts.
+        ``seat_gpus``: the GPUs that are billed for a seat, by factory. There are never more robots than seats of the
+        workshop, or of the pool.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours
@@ -264,7 +280,10 @@ class WorkshopProject(Model):
         return RehearsedProject(**dict(made) | changed | _limited_to(rehearsal, made))
 
     def _with_robots(self, made: ClassProject, rehearsal: RehearsalWindow, gpus: float) -> ClassProject:
-        """Return the project as it is while robots rehearse: each may use what one seat needs for all of that time."""
+        """Return the project as it is while robots rehearse.
+
+        Each robot may use the GPU-hours that one seat needs for the whole time of the rehearsal.
+        """
         longest = (rehearsal.ends - rehearsal.begins) / timedelta(hours=1)
         changed = {
             "members": robot_names(self.id.removeprefix(PREFIX), rehearsal.robots),

@@ -60,8 +60,10 @@ HelpAct = Literal["state", "raise", "lower", "look", "snapshot", "unlook"]
 
 
 class HandBody(Model):
-    """What a person sends with a raised hand; everything but the hand itself may be left out. ``file``: the notebook's
-    name; ``source``: of a cell; ``error``: the cell's traceback."""
+    """What a person sends with a raised hand; all fields may be left out.
+
+    ``file``: the notebook's name; ``source``: the source of a cell; ``error``: the cell's traceback.
+    """
 
     question: Question = ""
     file: FileName = ""
@@ -99,7 +101,7 @@ class SnapshotCell(Model):
 
 
 class NotebookSnapshot(Model):
-    """The last saved state of a notebook, as text and PNG images. ``cut``: it is not all of the notebook."""
+    """The last saved state of a notebook, as text and PNG images. ``cut``: parts of the notebook are left out."""
 
     file: FileName
     saved: Moment
@@ -122,8 +124,11 @@ class LookBody(Model):
 
 
 class OwnHand(Model):
-    """A person's raised hand, as that person sees it. ``place``: in the queue, 0: a helper comes; ``by``: that helper;
-    ``asked_by``: the helper who asks to see the notebook, "": nobody does."""
+    """A person's raised hand, as that person sees it.
+
+    ``place``: the place in the queue, 0: a helper comes; ``by``: the helper who comes; ``asked_by``: the helper who
+    asks to see the person's notebook, "": nobody does.
+    """
 
     since: Moment
     place: int = Field(ge=0)
@@ -140,7 +145,7 @@ class OwnLook(Model):
 
 
 class HelpState(Model):
-    """What a person has asked for in a workshop. ``open``: a hand can be raised now."""
+    """What a person has asked for in a workshop. ``open``: whether the person can raise a hand now."""
 
     open: bool = True
     hand: OwnHand | None = None
@@ -148,7 +153,10 @@ class HelpState(Model):
 
 
 class HelpAsk(Model):
-    """What a session asks for its person. Project, person and session are the link's, which knows whose token it is."""
+    """What a session asks for its person.
+
+    The link sets project, person and session, since it knows to which session the request's token belongs.
+    """
 
     id: AskId
     project: ProjectId

@@ -36,15 +36,18 @@ class MaterialPiece(Model):
 
 
 class MaterialUpload(Model):
-    """How many bytes of an archive the link has. ``whole``: all, and they are right."""
+    """How many bytes of an archive the link has. ``whole``: the link has all bytes, and their digest is right."""
 
     has: int
     whole: bool
 
 
 class DoorOrder(Model):
-    """What a door gets with an archive: bring it into the folder ``name`` below the notebook's files. ``restore``:
-    write again what the person has deleted; ``aside``: keep the folder as ``NAME-ASIDE`` first, and deliver anew."""
+    """The order that a door gets with an archive: bring the material into the folder ``name``.
+
+    The folder lies below the notebook's files. ``restore``: write files and cells again that the person has deleted;
+    ``aside``: first keep the person's folder as ``NAME-ASIDE``, and deliver all anew.
+    """
 
     name: Slug
     digest: ArchiveDigest
@@ -54,9 +57,11 @@ class DoorOrder(Model):
 
 
 class MaterialOrder(Model):
-    """Bring an archive that the link has into sessions of these people, into a folder with the workshop's slug as its
-    name. ``restore``: write again what people have deleted; ``aside``: keep their folders under this date first, and
-    deliver anew."""
+    """An order to bring an archive that the link has into the sessions of these people.
+
+    The folder has the workshop's slug as its name. ``restore``: write files and cells again that people have deleted;
+    ``aside``: first keep their folders under this date, and deliver all anew.
+    """
 
     digest: ArchiveDigest
     commit: CommitId

@@ -1,6 +1,7 @@
 """What the link tells the workshops service for a rehearsal: each place as a class would find it today.
 
-The digests say which environment, size and agreement a place has: a rehearsal holds as long as they stay the same.
+The digests identify the environment, the size and the agreement of a place: a rehearsal counts only as long as they
+stay the same.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ class PersonTrouble(Model):
 
 
 class BookedNodes(Model):
-    """A reservation of the site, as its scheduler last told it. ``nodes``: how many it has, 0: not known; ``refuses``:
-    those of the workshop's site accounts that it does not admit; ``project``: whether it admits the account that is
-    charged."""
+    """A reservation of the site, as its scheduler last reported it.
+
+    ``nodes``: the number of its nodes, 0: not known; ``refuses``: the workshop's site accounts that the reservation
+    does not admit; ``project``: whether the reservation admits the scheduler's account that is charged.
+    """
 
     name: Word
     start: datetime
@@ -49,9 +52,11 @@ class ClosedNodes(Model):
 
 
 class RehearsedSize(Model):
-    """The node size of a place. ``gpus``: GPU-hours that one hour of it is charged; ``per_node``: how many seats fit on
-    one node; ``nodes``: how many nodes the partition has, None: not known; ``label``: its description, as the start
-    page has it."""
+    """The node size of a place.
+
+    ``gpus``: the GPU-hours that are charged for one hour; ``per_node``: how many seats fit on one node; ``nodes``: how
+    many nodes the partition has, None: not known; ``label``: the size's description, as on the start page.
+    """
 
     id: Slug
     label: str = Field(default="", max_length=500)
@@ -63,7 +68,10 @@ class RehearsedSize(Model):
 
 
 class RehearsedEnvironment(Model):
-    """One environment that a place offers. ``live``: something can start in it; ``fits``: with the workshop's size."""
+    """One environment that a place offers.
+
+    ``live``: whether something can start in it; ``fits``: whether it can be used with the workshop's node size.
+    """
 
     id: Slug
     live: bool
@@ -72,12 +80,16 @@ class RehearsedEnvironment(Model):
 
 
 class RehearsalPlace(Model):
-    """One factory of a workshop. ``size`` None: it is not in the catalogue any more; ``default``: the environment if a
-    workshop names none; ``agreed``: what the site's agreement allows for workshops; ``lends``: whether accounts are
-    lent to people there, ``wipes``: whether they are emptied in between, ``lendable``: how many could be lent now,
-    None: none are lent; ``robots``: whether a robot would have an account there, False: people have their own;
-    ``asked``: when the site last told its nodes and reservations, None: not yet; ``reservation``: that of the workshop
-    as the site told it, None: it told none; ``people``: who could start nothing there today."""
+    """One factory of a workshop.
+
+    ``size``: None if the node size is not in the catalogue any more; ``default``: the environment of a workshop that
+    names none; ``agreed``: what the site's agreement allows for workshops; ``lends``: whether accounts are lent to
+    people there; ``wipes``: whether these accounts are emptied between two people; ``lendable``: how many accounts
+    could be lent now, None: none are lent there; ``robots``: whether a robot would have an account there, False: people
+    have accounts of their own; ``asked``: when the site last reported its nodes and reservations, None: not yet;
+    ``reservation``: the workshop's reservation as the site reported it, None: the site reported none; ``people``: the
+    people who could start nothing there today.
+    """
 
     seat: SeatPlace
     machine: str = Field(max_length=200)
@@ -96,15 +108,21 @@ class RehearsalPlace(Model):
     people: tuple[PersonTrouble, ...] = Field(default=(), max_length=3 * MOST_SEATS)
 
     def environment(self, named: Slug | None) -> RehearsedEnvironment | None:
-        """Return the environment that a workshop gets which names this one; None if it is not there."""
+        """Return the environment with the id ``named``, or the default one if ``named`` is None.
+
+        None if the place does not offer this environment.
+        """
         wanted = named or self.default
         return next((one for one in self.environments if one.id == wanted), None)
 
 
 class RehearsalFacts(Model):
-    """Answer to ``GET /projects/{project}/rehearsal``. ``release``: of the link; ``spent`` and ``reserved``: GPU-hours
-    of the project; ``gpu_hours``: all that it may use, ``person_gpu_hours``: each participant of these, and
-    ``staff_gpu_hours``: each person who runs it; None: no limit."""
+    """Response to ``GET /projects/{project}/rehearsal``.
+
+    ``release``: the link's release; ``spent`` and ``reserved``: GPU-hours of the project; ``gpu_hours``: the most that
+    all people of the project may use; ``person_gpu_hours``: the most of each participant; ``staff_gpu_hours``: the most
+    of each person who runs the workshop; None: no limit.
+    """
 
     release: str = Field(max_length=100)
     spent: Amount

@@ -20,13 +20,19 @@ MOST_ACCOUNTS = 10_000  # of one pool
 
 
 class SeatBody(Model):
-    """One seat to begin. ``person``: whose seat it is, in a rehearsal perhaps a robot; ``session``: the id of its
-    session, which the service has chosen and stored before it asks, so that the same seat asked for twice is one job;
-    ``hours``: the longest session; ``environment`` None: the default; ``moved``: when the trainer moved the seat to
-    this factory: the person's sessions of this workshop at other places that are older end, as soon as it is known that
-    the seat may begin here; None: it was not moved; ``since``: a session that the person has had for this workshop
-    since then is their seat, also if it has ended, and no second one begins; None: one begins, whatever became of
-    earlier ones; ``over``: the last session of which the service knows that it has ended: it does not count."""
+    """One seat to begin.
+
+    ``person``: whose seat it is; in a rehearsal, this may be a robot. ``session``: the id of the seat's session, which
+    the service has chosen and stored before it asks, so that two requests for the same seat start one job. ``hours``:
+    the longest session. ``environment``: None means the factory's default.
+
+    ``moved``: when the trainer moved the seat to this factory; None: the seat was not moved. Sessions that the person
+    started before that for this workshop at other factories end as soon as it is known that the seat may begin here.
+
+    ``since``: a session that the person has started for this workshop since then counts as the seat, also if it has
+    ended, and no second session begins; None: a session begins, whatever became of earlier ones. ``over``: the last
+    session of which the service knows that it has ended; this session does not count as the seat.
+    """
 
     session: SessionId
     person: Occupant
@@ -41,10 +47,13 @@ class SeatBody(Model):
 
 
 class SeatsBody(Model):
-    """Body of ``POST /projects/{project}/seats``. ``unopened_until``: a seat that nobody has opened by then ends;
-    ``early_hours``: how long before the class the seats begin, which is added to their hours as far as size, project
-    and budget allow; ``farewell``: what people read in sessions that end since their seat was moved; ``farewells``: the
-    same by language code: a person reads the first of their own languages, else ``farewell``."""
+    """Body of ``POST /projects/{project}/seats``.
+
+    ``unopened_until``: a seat that nobody has opened by then ends; ``early_hours``: how long before the class the seats
+    begin; this time is added to their hours as far as size, project and budget allow; ``farewell``: what people read in
+    a session that ends because their seat was moved; ``farewells``: the same text by language code. A person reads the
+    first of their own languages, or else ``farewell``.
+    """
 
     seats: tuple[SeatBody, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
     unopened_until: Until
@@ -56,9 +65,10 @@ class SeatsBody(Model):
 class SeatAnswer(Model):
     """What became of one seat.
 
-    ``live``: the id of the person's session: the one asked for, or another one of the same project that they had
-    already (``there``), which may have ended; ``reachable``: the notebook can be opened now; ``words``: why it has
-    ended; ``problem``: why it was refused."""
+    ``live``: the id of the person's session: the requested one, or another one of the same project that the person had
+    already (``there``), and which may have ended; ``reachable``: the notebook can be opened now; ``words``: why the
+    session has ended; ``problem``: why the seat was refused.
+    """
 
     session: SessionId
     answer: Literal["begun", "there", "refused"]
@@ -83,7 +93,7 @@ class HoldBody(Model):
 
 
 class FailedWipe(Model):
-    """An account whose wipe failed, so that nobody gets it. ``why``: the last words of the site."""
+    """An account whose wipe failed, so that nobody gets it. ``why``: the error message."""
 
     account: UnixAccount
     why: str = Field(max_length=1000)
@@ -91,9 +101,12 @@ class FailedWipe(Model):
 
 
 class HeldAccounts(Model):
-    """The accounts of a workshop at one factory. ``pool``: all that may be lent; ``held``: those held for this
-    workshop; ``ready``: held, and clean or with one of its people; ``free``: held and clean; ``wiping``: held and
-    being wiped, or waiting for that; ``failed``: of all, those whose last wipe failed."""
+    """The accounts of a workshop at one factory.
+
+    ``pool``: how many accounts may be lent in all; ``held``: how many are held for this workshop. Of the held accounts,
+    ``ready`` are clean or lent to the workshop's people, ``free`` are clean and lent to nobody, and ``wiping`` are
+    being wiped or wait for that. ``failed``: the accounts of the pool whose last wipe failed.
+    """
 
     pool: int = Field(ge=0, le=MOST_ACCOUNTS)
     held: int = Field(ge=0, le=MOST_ACCOUNTS)
@@ -104,10 +117,13 @@ class HeldAccounts(Model):
 
 
 class SeatPlace(Model):
-    """What a factory allows a workshop now. ``problem``: why nothing can begin there; ``per_minute``: how many seats
-    may begin in a minute, by the site's pace of submissions and logins; ``room``: how many more doors the link may keep
-    open there, None: no limit; ``accounts`` None: people have accounts there that are not lent; ``leaving``: jobs of
-    seats that were moved away, which end as soon as the factory answers."""
+    """What a factory allows a workshop now.
+
+    ``problem``: why nothing can begin there; ``per_minute``: how many seats may begin in a minute, by the site's pace
+    of submissions and logins; ``room``: how many more doors the link may keep open there, None: no limit; ``accounts``:
+    the accounts that are lent to the workshop, None: no accounts are lent there; ``leaving``: how many jobs of seats
+    that were moved away still exist; they end as soon as the factory answers.
+    """
 
     factory: Slug
     problem: Problem | None = None
@@ -118,8 +134,10 @@ class SeatPlace(Model):
 
 
 class SeatPlaces(Model):
-    """Answer to ``GET /projects/{project}/seats``. ``rehearses``: a rehearsal of the workshop goes on, so all
-    seats are those of the rehearsal."""
+    """Response to ``GET /projects/{project}/seats``.
+
+    ``rehearses``: whether a rehearsal of the workshop goes on, so that all its seats now are those of the rehearsal.
+    """
 
     rehearses: bool = False
     places: tuple[SeatPlace, ...] = Field(max_length=20)

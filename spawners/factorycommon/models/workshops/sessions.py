@@ -21,9 +21,11 @@ StoppedBy = Annotated[str, StringConstraints(max_length=255)]
 class WorkshopSession(Model):
     """One session of a workshop, as its room shows it.
 
-    ``reason``: what it waits for, or why it has ended; ``before``: while it is ``unreachable``, its last known state;
-    ``stopping``: its end was requested; ``open``: messages reach its notebook now; ``gpu_percent``: use of its busiest
-    GPU in the last minute, None: not known; ``steps``: of the material, that the person has done."""
+    ``reason``: what the session waits for, or why it has ended; ``before``: while its state is ``unreachable``, the
+    last known state; ``stopping``: its end was requested; ``open``: messages reach its notebook now; ``gpu_percent``:
+    use of its busiest GPU in the last minute, None: not known; ``steps``: the steps of the material that the person has
+    done.
+    """
 
     id: SessionId
     person: Occupant
