@@ -19,8 +19,11 @@ from factorylink.ledger.ledger import LedgerError, LedgerOfOtherRelease
 
 
 def main() -> int:
-    """Run the link. Return 0 if it was asked to end; 2 if it could not start, after printing the reason; 3 if this
-    release cannot start and another one must be installed."""
+    """Run the link; return its exit code.
+
+    0: the link was asked to end. 2: the link could not start, and the reason is printed. 3: this release cannot use the
+    ledger, so another release must be installed.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m factorylink", description="The link between a hub and its factories."
     )

@@ -96,8 +96,11 @@ _OPERATOR = TypeAdapter(OperatorView)
 
 @dataclass(frozen=True)
 class TableChange:
-    """One event of the table: a snapshot with all sessions and clusters, a changed session or cluster (for the last
-    time when it has ended), the health of a factory, or the banner of all pages."""
+    """One event of the link's table of sessions, clusters and factories.
+
+    The event is a snapshot with all sessions and clusters, a changed session or cluster (for the last time when it has
+    ended), the health of a factory, or the banner of all pages.
+    """
 
     snapshot: tuple[Session, ...] | None = None
     clusters: tuple[Cluster, ...] = ()
@@ -111,10 +114,12 @@ LinkAddress = ServiceAddress
 
 
 class PeopleSender:
-    """Sends data about people, but not what the link certainly holds: what it acknowledged during the present
-    subscription to its table, which ends with the link's process. The same data for several callers are sent once.
+    """Sends data about people to the link, except data that the link certainly holds already.
 
-    Nothing is certain of a person about whom different data are sent at the same time.
+    The link certainly holds the data that it has acknowledged since this client subscribed to the link's table, because
+    the subscription ends with the link's process. If several callers have the same data at the same time, the data are
+    sent once for all of them. If different data about a person are sent at the same time, the order in which the link
+    gets them is not known, so none of them count as held.
     """
 
     def __init__(self) -> None:
@@ -125,13 +130,15 @@ class PeopleSender:
         self._sent: dict[str, tuple[PersonBody, asyncio.Task[None]]] = {}  # the first of these
 
     def forget(self, *, subscribed: bool) -> None:
-        """Forget everybody, since a subscription has begun or ended."""
+        """Forget what the link has acknowledged. Called when a subscription begins (``subscribed``) or ends."""
         self._subscribed = subscribed
         self._acknowledged = {}
 
     async def put(self, user: str, person: PersonBody, send: Callable[[], Awaitable[object]]) -> None:
-        """Return when the link holds these data, for which ``send`` sends them if that is necessary. Raises the errors
-        of ``send``."""
+        """Wait until the link holds these data; call ``send`` to send them if that is necessary.
+
+        Raises the errors of ``send``.
+        """
         if self._acknowledged.get(user) == person:
             return
         sent = self._sent.get(user)
@@ -214,9 +221,10 @@ class LinkClient:
     async def sessions(
         self, user: str | None = None, server: str | None = None, live: bool = True, limit: int | None = None
     ) -> list[Session]:
-        """Return sessions: first those without a stop request, then those with one.
+        """Return the live sessions, or the newest ``limit`` sessions, also ended ones, if ``live`` is False.
 
-        Within each group, the newest come first.
+        Live sessions without a stop request come first, then those with one; within each group, the newest come first.
+        ``user``, ``server``: only the sessions of this person or server, if given.
         """
         params = {"user": user, "server": server, "live": live, "limit": limit}
         return await self._ask(_SESSIONS, "GET", "/sessions", params=_given(params))
@@ -236,15 +244,15 @@ class LinkClient:
     async def send_environment(
         self, session_id: SessionId, environment: Mapping[str, str], argv: Sequence[str]
     ) -> Session:
-        """Send the environment, with its tokens, through the session's door, which then starts the notebook.
+        """Send the notebook's environment variables and its command line ``argv`` to the door; return the session.
 
-        Return the session.
+        The environment variables contain the notebook's tokens. The door then starts the notebook.
         """
         body = EnvironmentBody(environment=dict(environment), argv=list(argv)).model_dump()
         return await self._ask(_SESSION, "POST", f"/sessions/{session_id}/environment", json=body, timeout=30)
 
     async def token(self, session_id: SessionId) -> str | None:
-        """Return the hub token of the session's notebook, as its door reports it."""
+        """Return the hub token of the session's notebook, as its door reports it; None: the notebook has none yet."""
         return (await self._ask(TypeAdapter(TokenBody), "GET", f"/sessions/{session_id}/token")).token
 
     async def stop(self, session_id: SessionId, by: By = "hub") -> None:
@@ -262,7 +270,7 @@ class LinkClient:
         return frozenset((await self._ask(TypeAdapter(StopsView), "POST", "/stops", json=body, timeout=30)).done)
 
     async def extend(self, session_id: SessionId, hours: float) -> Session:
-        """Request ``hours`` more for a session."""
+        """Request ``hours`` more hours for a session; return the session."""
         return await self._ask(_SESSION, "POST", f"/sessions/{session_id}/extend", json={"hours": hours}, timeout=30)
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> None:
@@ -348,7 +356,7 @@ class LinkClient:
         return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
 
     async def last_choice(self, user: str) -> Choice | None:
-        """Return the person's last choice."""
+        """Return what the person chose for their last session outside of workshops; None: there was none."""
         return await self._ask(_CHOICE, "GET", f"/people/{quote(user, safe='')}/choice")
 
     async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:
@@ -368,8 +376,8 @@ class LinkClient:
     async def put_person(self, user: str, person: PersonBody) -> None:
         """Send the link the person's groups and data, and whether the person may start anything.
 
-        Data that the link has acknowledged already since this client subscribed to the table are not sent again, as
-        each start of a server would do.
+        Each start of a server calls this method. Data that the link has acknowledged since this client subscribed to
+        the table are not sent again.
         """
         path, body = f"/people/{quote(user, safe='')}", person.model_dump(mode="json")
         await self._people.put(user, person, lambda: self._request("PUT", path, json=body))
@@ -505,8 +513,7 @@ class LinkClient:
 
 
 def _order(message: str, by: str | None) -> dict[str, Any]:
-    """Return the body of an operator's order. ``by`` is left out if it is empty, since older links do not know the
-    field."""
+    """Return the body of an operator's order, without ``by`` if that is None: older links do not know this field."""
     return DrainBody(message=message, **({} if by is None else {"by": by})).model_dump(exclude_unset=True)
 
 

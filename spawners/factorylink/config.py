@@ -59,12 +59,13 @@ class KeyCredentials(Model):
 
 
 class CaCredentials(Model):
-    """The gateway's own SSH CA, which the site trusts (``TrustedUserCAKeys``); it issues user certificates for some
-    minutes.
+    """The gateway's own SSH CA, which the site trusts (``TrustedUserCAKeys``).
+
+    The CA issues user certificates that are valid for some minutes.
 
     ``key``: the CA's private key, 0600. ``source``: the IP addresses from which the certificates are valid.
-    ``commands``: the commands that the certificates allow; None: any. ``minutes``: validity of a certificate; it also
-    limits how far the site's clock may be ahead of the link's."""
+    ``force_command``: the only command that the certificates allow; None: any. ``minutes``: validity of a certificate;
+    it also limits how far the site's clock may be ahead of the link's."""
 
     kind: Literal["ca"] = "ca"
     key: Path
@@ -74,8 +75,9 @@ class CaCredentials(Model):
 
 
 class WrapperCredentials(Model):
-    """One service account at the site. A wrapper there runs commands as other accounts, but only those on the site's
-    list."""
+    """One service account at the site, whose wrapper runs commands as other accounts.
+
+    The wrapper does that only for accounts on the site's list."""
 
     kind: Literal["wrapper"] = "wrapper"
     login: UnixAccount
@@ -84,7 +86,9 @@ class WrapperCredentials(Model):
 
 
 class EfpCredentials(Model):
-    """The SSH CA of the EuroHPC Federation Platform, which gives a certificate of some hours for a person's token.
+    """The SSH CA of the EuroHPC Federation Platform, which exchanges a person's token for a certificate.
+
+    The certificate is valid for some hours.
 
     ``url``: the CA's address, which must use TLS unless it is on this machine; ``resource``: the platform's name for
     the factory's hosts."""
@@ -138,8 +142,10 @@ class SshTransportSettings(Model):
         return {"logins_per_minute": self.logins_per_minute, "max_connections": self.max_connections}
 
     def dialed(self) -> tuple[str, tuple[str, ...]]:
-        """Return the key that lists the hosts to which the gateway connects, and these hosts. Hosts behind a jump host
-        are not looked up here."""
+        """Return the name of the setting that lists the hosts to which the gateway connects, and these hosts.
+
+        With jump hosts, this is only the first one: the gateway itself connects to no host behind it.
+        """
         return ("jump", self.jump[:1]) if self.jump else ("hosts", self.hosts)
 
     @model_validator(mode="after")
@@ -153,7 +159,7 @@ class SshTransportSettings(Model):
 
 
 def _kind(value: object) -> str:
-    """Return the value; if it names no kind, return it as settings of the transport ``local``."""
+    """Return the ``kind`` of a transport's settings; settings that name no kind are of the kind ``local``."""
     kind = value.get("kind", "local") if isinstance(value, dict) else getattr(value, "kind", "local")
     return str(kind)
 
@@ -208,8 +214,8 @@ class Access(Model):
     # Who may extend a running job (`scontrol update`): nobody, the site account (itself or by the wrapper), or the
     # watcher (by default, Slurm allows it only to its operators).
     extend: Literal["no", "account", "watcher"] = "no"
-    # True if the watcher cannot see the jobs of other accounts (Slurm's PrivateData=jobs), so that each account must be
-    # asked for its own jobs.
+    # True if the watcher cannot see the jobs of other accounts (Slurm's PrivateData=jobs), so that the link must ask as
+    # each account for this account's jobs.
     private_jobs: bool = False
     # limit for the whole factory; at most a third of this number at once
     submits_per_minute: int = Field(default=600, ge=1)
@@ -225,7 +231,10 @@ class Access(Model):
         return self
 
     def wipe_commands(self, account: str) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-        """Return the wipe of an account, its proof, and the account that runs them; None: the watcher."""
+        """Return the commands that wipe an account and that prove the wipe, and the account that runs both.
+
+        None in place of the account: the watcher runs the commands.
+        """
         wipe, proof = (
             tuple(account if word == ACCOUNT else word for word in argv)
             for argv in (self.account_wipe, self.account_wipe_proof)
@@ -294,8 +303,8 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # nosec B104  # addresses to list
 class SessionListeners(Model):
     """The listeners of the session ports.
 
-    ``advertise``: the host name by which proxy and hub reach them, None: ``listen_host``. With ``tls``, they accept
-    only clients whose certificates have the names ``proxy`` or ``hub``."""
+    ``advertise``: the host name by which proxy and hub reach them, None: ``listen_host``. If ``link.yaml`` has ``tls``,
+    the listeners accept only clients whose certificates have the names ``proxy`` or ``hub``."""
 
     listen_host: Host = "127.0.0.1"
     advertise: Host | None = None
@@ -307,8 +316,9 @@ class SessionListeners(Model):
 
 
 class MetricsListener(Model):
-    """The listener for Prometheus. ``tls``: True accepts only clients with a certificate of the authority, with any
-    name."""
+    """The listener for Prometheus.
+
+    ``tls``: whether clients need a certificate of the authority; the certificate may have any name."""
 
     host: Host
     port: Port
@@ -316,9 +326,10 @@ class MetricsListener(Model):
 
 
 class WorkshopFiles(Model):
-    """The files by which the link knows workshops. ``table``: the projects, as the workshops service writes them;
-    ``pools``: what an operator lets workshops use at each factory; ``socket``: Unix socket, 0660, for the workshops
-    service, None: it sees no sessions."""
+    """The files by which the link knows workshops.
+
+    ``table``: the projects, as the workshops service writes them; ``pools``: what an operator lets workshops use at
+    each factory; ``socket``: Unix socket, 0660, for the workshops service, None: the service sees no sessions."""
 
     table: Path
     pools: Path

@@ -32,7 +32,7 @@ class NotDone(Unreachable):
 
 
 class Unwanted(NotDone):
-    """The request was not carried out, since somebody cancelled it before it was sent."""
+    """The request was not carried out, because somebody cancelled the request before it was sent."""
 
 
 class Expired(NotDone):
@@ -43,9 +43,9 @@ class Expired(NotDone):
 
 
 class NotLetIn(NotDone):
-    """The site certainly refuses a login that is valid as far as the link knows.
+    """The site refuses a login that is valid as far as the link knows.
 
-    A failed connection leaves this open.
+    A failed connection raises another error, because the site may still accept the login.
     """
 
 

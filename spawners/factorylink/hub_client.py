@@ -64,7 +64,7 @@ class HubClient:
         """Return the owner of this token; None if it belongs to nobody.
 
         An owner is cached for at most 30 s, and "nobody" for 3 s, by the token's hash. Raises Unreachable if the hub
-        refuses every token, since its database does not answer.
+        refuses every token because its database does not answer.
         """
         try:
             return await self._owners.of(token)
@@ -115,7 +115,7 @@ class HubClient:
 
 
 async def _pass_on(request: httpx.Request) -> None:
-    """Add the id of the request that the link works for to its request to the hub."""
+    """Add the id of the request that the link handles now to the link's own request to the hub."""
     if current := request_id.current():
         request.headers[request_id.HEADER] = current
 

@@ -1,4 +1,4 @@
-"""Makes the link's refusals: those of every process that serves HTTP, and those that only the link has."""
+"""Makes the errors with which the link refuses requests; re-exports those that all HTTP services share."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: in
 
 
 def words_of(problem: Problem) -> Words:
-    """Return the Words from which a problem was made, or new Words with its texts."""
+    """Return a problem's code, parameters and texts as Words.
+
+    If the problem does not say who has to act, the Words say that the person has to.
+    """
     return Words(
         code=problem.code,
         parameters=problem.parameters,

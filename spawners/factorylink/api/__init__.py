@@ -1,2 +1,1 @@
-"""The link's HTTP interfaces: for the hub, for people's scripts and notebooks, and for requests from inside a
-session."""
+"""The link's HTTP apps: for the hub, people's programs, running sessions, the workshops service, and Prometheus."""

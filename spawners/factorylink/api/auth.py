@@ -58,8 +58,9 @@ class Caller:
     def shown(self, session: Session) -> Session:
         """Return ``session`` as the caller may see it in a list.
 
-        With a session's token, other sessions show only their names, states and times, but no site, job or log. The URL
-        of the session is the one that the person opens.
+        With a session's token, other sessions show only their names, states and times, but no site account, job, node,
+        log or URL. The token's own session, and each session with a person's own token, has the URL that the person
+        opens.
         """
         if self.session is None or session.id == self.session.record.id:
             return session.addressed(self.root)
@@ -106,7 +107,7 @@ class Caller:
             raise self._too_far()
 
     def may_begin(self) -> None:
-        """Raise ProblemError if the caller is a session that is ending, since its token may start nothing any more."""
+        """Raise ProblemError if the caller is a session that is ending: its token may start nothing any more."""
         if self.session is not None and self.session.record.wish != "run":
             raise of_words("forbidden", explain.own("token-session-over"))
 

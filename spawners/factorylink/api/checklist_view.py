@@ -62,9 +62,10 @@ class Checklist:
         )
 
     def site(self, factory_id: Slug, user: str | None) -> SiteCheck:
-        """Return a site's rules, whether or not a project of the person may use the site; without accounts.
+        """Return a site's rules, and when the person accepted them, without the person's site accounts.
 
-        ``user`` None: a person whom the hub does not know yet. Raises ProblemError.
+        The rules are the same whether or not a project of the person may use the site. ``user`` None: a person whom the
+        hub does not know yet. Raises ProblemError.
         """
         connection = self._factories.get(factory_id)
         if connection is None:

@@ -1,8 +1,8 @@
-"""Carries bytes between a client and a cluster's scheduler at another factory.
+"""Carries bytes between a Dask client and a cluster's Dask scheduler at another factory.
 
-The client is connected by a WebSocket, the scheduler by a channel through its door. The bytes are TLS from end to end;
-the link has no key for it. They are cut into pieces, so that no message of Dask's is too large for any part of the
-path, and each side waits for the slower one.
+The client is connected by a WebSocket, the scheduler by a channel through its door. Client and scheduler encrypt the
+bytes with TLS, for which the link has no key. The bytes travel in pieces, so that no message of Dask's is too large for
+any part of the path. The link reads from each side only as fast as the other side receives.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ async def _over(session: LiveSession) -> None:
 
 
 async def _first(*directions: Awaitable[None]) -> None:
-    """Run all ``directions`` until one ends, then cancel the others, since TLS needs both directions.
+    """Run all ``directions`` until one ends, then cancel the others, because TLS needs both directions.
 
     Raises the error with which the first direction ended.
     """

@@ -74,7 +74,7 @@ class BackWay:
         await self._http.aclose()
 
     def target(self, raw_path: str) -> str | None:
-        """Return the server to which a request for this path is forwarded, ``hub_url`` or ``user_url``; None: to none.
+        """Return the server that gets a request for this path: ``hub_url`` or ``user_url``; None: no server gets it.
 
         ``raw_path``: the path as it was received, without decoding.
         """
@@ -90,7 +90,11 @@ class BackWay:
         return None
 
     async def handle(self, request: Request) -> Response:
-        """Forward a request unchanged, and return the answer; 404 for a path that is not forwarded."""
+        """Forward a request and return the answer; answer 404 for a path that is not forwarded.
+
+        Path, query and body are forwarded unchanged, and so are all headers except those that apply to one connection
+        only, or that a notebook must not set.
+        """
         raw_path = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
         target = self.target(raw_path)
         if target is None:

@@ -55,7 +55,7 @@ from factorylink.util import clock
 from factorylink.util.event_feed import encode
 from factorylink.util.rate_limiter import RateLimiter
 
-# limit of one person's estimates: at once, and then per time; a start page requests one for each size
+# limit of one person's estimates: at once, and then per minute; a start page requests one for each size
 ESTIMATES, ESTIMATES_PER_MINUTE = 40, 30
 _STEP_SECONDS = 2.0  # seconds between two events to one reader
 _HEARTBEAT_STEPS = 7
@@ -144,7 +144,7 @@ class Offers:
     def _json(self, connection: FactoryConnection, permissions: list[Grant], user: str) -> str:
         """Return a person's view of a factory in JSON.
 
-        The part that is the same for all people is made once for each change, not for each reader.
+        The part that is the same for all people is made once for all readers, and again after ``_STEP_SECONDS / 2``.
         """
         shared, now = self._shared.get(connection.factory.id), clock.ticks()
         if shared is None or now - shared.made >= _STEP_SECONDS / 2:

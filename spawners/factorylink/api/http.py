@@ -1,4 +1,4 @@
-"""The link's apps: errors as ``models.Problem``, each counted in the metrics, and the ledger's own errors."""
+"""Creates the link's HTTP apps, which answer each error, also the ledger's, with a Problem, and count the errors."""
 
 from __future__ import annotations
 

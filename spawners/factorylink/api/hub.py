@@ -1,4 +1,7 @@
-"""The link's API for the hub and the operator's command, on a Unix socket that only these two can open."""
+"""The link's API for the hub and the operator's command.
+
+The API is on a Unix socket that only these two can open, and over TLS for a hub on another host.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,8 @@ def hub_app(
 ) -> FastAPI:
     """Return the app for the hub and the operator. ``metrics``: returns the link's metrics.
 
-    The app checks no token, since only the hub and the operator can open its socket.
+    The app checks no token: only the hub and the operator can open its Unix socket, and its TLS listener accepts only
+    the hub's certificate.
     """
     app = new_app("factorygate link, for the hub")
 
@@ -331,7 +335,11 @@ def hub_app(
 
 
 async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
-    """Return True if the ledger holds the stop request, or if the link will never start this unknown session."""
+    """Request the end of a session; return whether the session will certainly end, or never start.
+
+    That is the case if the ledger holds the request, or if the link does not know the session: then the link never
+    starts a session with this id.
+    """
     try:
         await sessions.stop(session_id, by)
     except LedgerError as error:

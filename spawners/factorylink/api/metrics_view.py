@@ -177,8 +177,11 @@ class LinkMetrics(Collector):
         }
 
     def _of_credentials(self) -> dict[str, Values]:
-        """Yield the validity of people's own logins at factories where logins expire, without names, and of the
-        gateway's certificates."""
+        """Return when people's own logins expire, how many sessions have no valid login, and when certificates expire.
+
+        No value names a person. The logins are those at factories where logins expire; the certificates are the
+        gateway's.
+        """
         without: dict[str, float] = dict.fromkeys(self._factories, 0.0)
         first: dict[str, float] = {}
         now = clock.now().timestamp()

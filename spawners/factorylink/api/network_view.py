@@ -22,7 +22,7 @@ from factorylink.site.offered_factories import OfferedFactories
 def network(factories: OfferedFactories) -> NetworkView:
     """Return the network without personal data and without the schedulers' own messages.
 
-    A call makes the link ask the factories for their free resources, as for any reader of these.
+    Each call makes the link ask the factories for their free resources soon, because somebody looks at these now.
     """
     offered = {name: connection.factory for name, connection in factories.items()}
     known: dict[str, Factory | Planned] = {

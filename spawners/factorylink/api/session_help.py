@@ -23,7 +23,7 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
     some = says(401, 403, 409, 429, 503)
 
     async def admitted(caller: Caller = asking) -> LiveSession:
-        """Return the session that asks; it is counted before the body is parsed."""
+        """Return the session whose token was used, and count the request before its body is parsed."""
         session = _own(caller)
         relay.admit(session.record.id)
         return session
@@ -37,7 +37,7 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
 
     @routes.put("/help/hand", responses=some)
     async def raise_hand(body: HandBody, session: LiveSession = mine) -> HelpState:
-        """Raise your hand. A hand that is up stays in its place, with what you send now."""
+        """Raise your hand. A hand that is up already keeps its place in the queue, with what you send now."""
         return await relay.ask(session, "raise", hand=body)
 
     @routes.delete("/help/hand", responses=some)

@@ -111,7 +111,7 @@ def user_app(
     async def choice(wanted: Annotated[ChoiceQuery, Query()], caller: Caller = asking) -> ChoiceView:
         """Return your choice with all defaults filled in, and its highest possible cost.
 
-        The request is refused in the same cases as a start with this choice. It starts nothing."""
+        The request is refused in the same cases as a start with this choice. The request starts nothing."""
         return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 
     @app.get(f"{prefix}/api/coming", responses=own_only)

@@ -1,4 +1,4 @@
-"""The operations for help in workshops: what sessions ask for their people, and the service's answers."""
+"""The operations for help in workshops: the service takes the requests of sessions, and sends the answers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def router(scope: WorkshopScope, relay: HelpRelay) -> APIRouter:
 
     @routes.get("/help")
     async def take_asks(request: Request) -> HelpAsks:
-        """Return what sessions of workshops ask; the answer waits for some seconds until there is something."""
+        """Return what workshops' sessions request about help; if there is nothing, wait some seconds for a request."""
         return await relay.take(request.is_disconnected)
 
     @routes.post("/projects/{project_id}/help/{ask_id}", status_code=204, responses=says(404))
     async def answer_ask(project_id: InProject, ask_id: InAsk, body: HelpAnswer) -> None:
-        """Answer what a session of the workshop asks."""
+        """Answer a request about help of a session of the workshop."""
         relay.answer(scope.project(project_id).id, ask_id, body)
 
     return routes

@@ -20,13 +20,13 @@ _RUNS = (SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
 
 
 class SizeCosts:
-    """Costs of the sizes of the factories that this hub offers."""
+    """Computes what a node size costs, at the factories that this hub offers."""
 
     def __init__(self, factories: OfferedFactories) -> None:
         self._factories = factories
 
     def __call__(self, factory: Slug, size: Slug, seconds: float) -> Cost | None:
-        """Return the cost of a size for so many seconds; None if it is not known."""
+        """Return the cost of a size for so many seconds; None if this hub does not offer the factory or the size."""
         connection = self._factories.get(factory)
         price = None if connection is None else price_of(connection.factory, size)
         return None if price is None else price.of(seconds)
@@ -48,7 +48,7 @@ def router(
         after: Annotated[SessionId | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = MOST_RUNS,
     ) -> HistoryPage:
-        """Return a page of the sessions of a workshop, also of one that is over and in no table any more."""
+        """Return a page of a workshop's sessions, also if the workshop is over and in no table any more."""
         return await history.page(project, after, limit)
 
     @routes.get("/projects/{project}/now", responses=says(404))

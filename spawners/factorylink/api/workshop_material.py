@@ -32,7 +32,7 @@ def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
 
     @routes.post("/projects/{project_id}/material/{digest}", responses=says(404, 503))
     async def upload(project_id: InProject, digest: Digested, body: MaterialPiece) -> MaterialUpload:
-        """Take a piece of an archive; the next piece begins where the answer says."""
+        """Store a piece of an archive; the answer says where in the archive the next piece begins."""
         scope.project(project_id)
         try:
             return await sender.archives.add(digest, body)
@@ -42,7 +42,7 @@ def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
 
     @routes.post("/projects/{project_id}/material", responses=says(403, 404))
     async def deliver(project_id: InProject, body: MaterialOrder) -> MaterialDeliveries:
-        """Bring an archive into the open sessions of these people, and return what it did in each."""
+        """Deliver an archive into the open sessions of these people; return what the delivery did in each session."""
         project = scope.project(project_id)
         scope.people(project, body.people)
         archive = sender.archives.find(body.digest)
@@ -51,7 +51,7 @@ def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
         wanted = set(body.people)
         there = [one for one in scope.sessions(project) if one.record.user in wanted and one.door_open]
         runs = [one for one in there if one.record.state in _RUNS]
-        name = project.id.removeprefix(PREFIX)  # not the service's choice, so that it writes nowhere else
+        name = project.id.removeprefix(PREFIX)  # not from the service, so that it cannot write elsewhere
         order = DoorOrder(name=name, digest=body.digest, commit=body.commit, restore=body.restore, aside=body.aside)
         return MaterialDeliveries(sessions=await sender.send(order, archive, runs))
 

@@ -1,4 +1,4 @@
-"""The operation for a rehearsal of a workshop: what its class would find at each of its places today."""
+"""The operation for a rehearsal of a workshop: returns what the class would find at each factory today."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _environments(factory: Factory, size: NodeSize) -> list[RehearsedEnvironment
 
 
 def _default(factory: Factory, size: NodeSize | None) -> str | None:
-    """Return the environment of a choice that names none; None if there is none for this size."""
+    """Return the environment of a choice that names no environment; None if no environment fits the size."""
     if size is None:
         return None
     try:
@@ -156,7 +156,10 @@ def _agreement(connection: FactoryConnection, at: ProjectAt) -> str:
 
 
 def _booked(found: Reservation, accounts: tuple[str, ...], pays: str | None) -> BookedNodes:
-    """Return a reservation with the accounts that it does not admit. Groups are left to the scheduler."""
+    """Return a reservation, the site accounts that it does not admit, and whether it admits the account that pays.
+
+    Only the scheduler checks the reservation's groups. ``pays``: the scheduler's account that is charged.
+    """
     users = found.model_copy(update={"accounts": (), "groups": ()})
     payers = found.model_copy(update={"users": (), "groups": ()})
     return BookedNodes(

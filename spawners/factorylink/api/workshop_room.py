@@ -1,4 +1,4 @@
-"""The operations for the room of a workshop: what its sessions do, messages into them, and the stop of one."""
+"""The operations for the room of a workshop: show its sessions, send messages into them, and stop a session."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from factorylink.state.live_session import LiveSession
 
 log = logging.getLogger("factorylink")
 
-TELL_SECONDS = 4.0  # for a door to take a message; one that takes longer is told again by the service
+TELL_SECONDS = 4.0  # for a door to take a message; if a door takes longer, the service sends the message again
 
 
 def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIRouter:
@@ -46,9 +46,9 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.post("/projects/{project_id}/messages", responses=says(403, 404))
     async def send_message(project_id: InProject, body: ClassMessageBody) -> ToldView:
-        """Show a message to these people in their sessions; return whose session has taken it.
+        """Show a message to these people in their sessions; return the people whose session has taken the message.
 
-        A session shows the same id only once, so a message may be sent again to those who are not in the answer.
+        A session shows a message with the same id only once, so the message may be sent again to the other people.
         """
         project = scope.project(project_id)
         scope.people(project, body.people)
@@ -63,7 +63,8 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
     async def stop_session(project_id: InProject, session_id: InSession) -> None:
         """Request the end of a session of the workshop; return when the ledger holds the request.
 
-        404 for one that has not begun, which then never begins: its order may be on its way.
+        The answer is 404 for a session that is not live. If such a session has not begun, it never begins, even if the
+        request to begin it arrives later.
         """
         project = scope.project(project_id)
         if not scope.lives(session_id):
@@ -76,7 +77,7 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
 
 async def _tell(sessions: Sessions, live_session: LiveSession, message: MessageBody) -> bool:
-    """Return whether a session's door has taken a message."""
+    """Send a message to a session's door; return whether the door has taken the message."""
     if live_session.record.state not in (SessionState.STARTING, SessionState.RUNNING):
         return False
     try:

@@ -20,15 +20,17 @@ InSession = Annotated[SessionId, Path()]
 
 
 class WorkshopScope:
-    """Refuses requests about projects, people and sessions that are no workshop's. Every method but ``sessions``
-    and ``lives`` raises ProblemError."""
+    """Refuses requests about projects, people and sessions that belong to no workshop.
+
+    Every method but ``sessions`` and ``lives`` raises ProblemError.
+    """
 
     def __init__(self, projects: ProjectBook, live_sessions: SessionTable) -> None:
         self._projects = projects
         self._live_sessions = live_sessions
 
     def project(self, project_id: str) -> Project:
-        """Return the project of a workshop; one that is not in the table of workshops is not known."""
+        """Return the project of a workshop; a project that is not in the table of workshops is refused with 404."""
         project = self._projects.get(project_id) if project_id.startswith(PREFIX) else None
         if project is None:
             raise gone(Message("workshop-project", "The project {project}").format(project=project_id))
@@ -42,7 +44,7 @@ class WorkshopScope:
                 raise forbidden(said.format(person=person, project=project.id))
 
     def sessions(self, project: Project) -> list[LiveSession]:
-        """Return the live sessions of notebooks that are for the project."""
+        """Return the live sessions that run a notebook for the project."""
         return [one for one in self._live_sessions.values() if is_of(one, project.id)]
 
     def lives(self, session_id: SessionId) -> bool:
@@ -50,7 +52,7 @@ class WorkshopScope:
         return session_id in self._live_sessions
 
     def session(self, project: Project, session_id: SessionId) -> LiveSession:
-        """Return a live session that is for the project; one for another project is not known."""
+        """Return a live session for the project; a session for another project is refused like an unknown one."""
         found = self._live_sessions.get(session_id)
         if found is None or not is_of(found, project.id):
             raise gone(Message("live-session", "The live session {session}").format(session=session_id))
@@ -58,7 +60,11 @@ class WorkshopScope:
 
 
 def is_of(live_session: LiveSession, project_id: str) -> bool:
-    """Return whether a live session runs a notebook for this project."""
+    """Return whether a live session runs a notebook for this project.
+
+    False for sessions that people and hub see as ended: those that failed before anybody learned of them, and those
+    whose class has moved to another factory.
+    """
     record = live_session.record
     hidden = record.head or live_session.withdrawn or live_session.moved
     return record.choice.project == project_id and not hidden

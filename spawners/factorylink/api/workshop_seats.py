@@ -18,15 +18,16 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
 
     @routes.get("/projects/{project}/seats", responses=says(404))
     async def places(project: InProject) -> SeatPlaces:
-        """Return what each factory of the workshop allows now: its pace, its doors, and the accounts held there."""
+        """Return what each factory of the workshop allows now: seats per minute, more doors, and the held accounts."""
         found = scope.project(project)
         return connections.raised(found, seats.places(found))
 
     @routes.post("/projects/{project}/seats", responses=says(404))
     async def begin(project: InProject, body: SeatsBody) -> SeatsView:
-        """Begin seats of people of the workshop, or tell what became of them; each is begun once.
+        """Begin seats for people of the workshop, each once; return what became of each seat.
 
-        A person who is not in the workshop, or not yet as far as the link knows, is refused alone.
+        If a person is not in the workshop, or not yet in the table that the link has read, only that person's seat is
+        refused.
         """
         found = scope.project(project)
         begun = await seats.begin(found, body)
@@ -35,7 +36,7 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
 
     @routes.put("/projects/{project}/hold", responses=says(404))
     async def hold(project: InProject, body: HoldBody) -> SeatPlaces:
-        """Hold accounts for the workshop until it is over, and wipe those that need it."""
+        """Hold accounts for the workshop until it is over, and wipe the accounts that are not clean."""
         found = scope.project(project)
         await holds.hold(found, body.accounts)
         connections.begin(found, body.accounts)

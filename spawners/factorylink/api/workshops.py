@@ -1,7 +1,7 @@
 """The link's API for the workshops service, on a Unix socket of its own.
 
-It reaches workshops only: each operation concerns one project of the table of workshops, its people and its sessions.
-So the socket in foreign hands opens no other session, and no ledger.
+The API gives access to workshops only: each operation concerns one project of the table of workshops, its people and
+its sessions. So somebody who gets access to the socket reaches no other session, and not the ledger.
 """
 
 from __future__ import annotations

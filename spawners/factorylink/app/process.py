@@ -81,7 +81,7 @@ async def _serve(
         Listener(user_app, tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB, LINK))),
     ]
     workshops = None if config.workshops is None else config.workshops.socket
-    if workshops is not None:  # of the group of the shared files, as the table of projects is
+    if workshops is not None:  # the socket gets the group of the shared files, as the table of projects has it
         listeners.append(Listener(parts.workshops_app(), unix_socket(workshops, mode=0o660)))
     if (own := config.hub_listener) is not None:
         listeners.append(Listener(hub_app, tcp_socket(own.host, own.port), _tls(config, (HUB,))))

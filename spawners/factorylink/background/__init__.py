@@ -1,4 +1,5 @@
 """Background work of the link.
 
-It ends sessions and clusters of people who have lost access, and starts servers again that the hub has forgotten.
+The folder's modules end sessions and clusters of people who have lost access, start servers that the hub does not have,
+open connections before a workshop's seats start, and measure what Prometheus cannot wait for.
 """

@@ -1,8 +1,8 @@
 """Ends sessions and clusters of people who have lost access to the project, after a grace time.
 
-The people are told at once. Access is lost when a person leaves a group or the project, when the project loses the
+The people are warned at once. Access is lost when a person leaves a group or the project, when the project loses the
 factory or ends, or when the person is blocked. If access returns within the grace time, nothing is ended. The ledger
-keeps each announced end, so a restart of the link changes none.
+keeps each announced end, so a restart of the link does not change it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ LOOK_SECONDS = 5.0  # seconds between two checks of the projects
 
 
 class AccessRevocation:
-    """Announces and carries out ends for lost access. Call ``load`` before ``run``.
+    """Announces the end of sessions and clusters whose people have lost access, and ends them at that time.
+
+    Call ``load`` before ``run``.
 
     ``inhabitants``: returns all sessions and clusters that have not ended.
     """
@@ -64,7 +66,7 @@ class AccessRevocation:
         self._sessions = sessions
         self._clusters = clusters
         self._ends: dict[str, datetime] = {}  # when access ends, by the id of a session or cluster
-        # sessions whose notebook was warned, with the end that it was told
+        # sessions whose notebook was warned, each with the end that the warning names
         self._warned: set[tuple[str, datetime]] = set()
         self._changed = asyncio.Event()
         people.on_change = self._changed.set

@@ -30,7 +30,7 @@ AT_ONCE = 8  # starts that the hub works on at a time: each of its answers takes
 
 
 class HubRecovery:
-    """Restores forgotten servers.
+    """Starts servers that the hub does not have.
 
     ``run`` it in the background; call ``hub_came`` when the hub subscribes to the table.
     """
@@ -128,7 +128,11 @@ class HubRecovery:
 
 
 def _wanted(live_session: LiveSession) -> bool:
-    """Return whether the hub should have a server for a session; it has none for robots, whom it does not know."""
+    """Return whether the hub should have a server for a session.
+
+    This is the case for sessions that are not to end, except those of Dask schedulers, and of a rehearsal's robots: the
+    hub does not know the robots.
+    """
     if live_session.record.head or is_robot(live_session.record.user):
         return False
     return live_session.record.wish == "run" and live_session.record.state not in (
@@ -138,15 +142,16 @@ def _wanted(live_session: LiveSession) -> bool:
 
 
 def _is_of_another(live_session: LiveSession, pending: str | None) -> bool:
-    """Return whether the hub's server, which is up, is that of an earlier session: this one has never answered.
+    """Return whether the hub's server belongs to an earlier session of the person.
 
-    The hub stops such a server soon, since the seat of its person was moved to this session.
+    This is so if the server is up (it has no pending action), but the notebook of ``live_session`` has never answered.
+    The hub stops such a server soon, because the person's seat was moved to ``live_session``.
     """
     return pending is None and live_session.record.ready is None
 
 
 def _young(live_session: LiveSession) -> bool:
-    """Return whether the hub may have asked for a session whose server it has not stored yet."""
+    """Return whether the hub has requested the session so recently that the hub may not have stored its server yet."""
     if live_session.record.unopened_until is not None:  # the hub did not ask for it
         return False
     return (datetime.now(UTC) - live_session.record.created).total_seconds() <= _YOUNG_SECONDS

@@ -1,8 +1,8 @@
-"""Opens connections for the seats of a workshop before they begin, within the site's pace of logins.
+"""Opens connections for a workshop's seats before the seats begin, within the number of logins that the site allows.
 
-Where each person works under an account of their own, a site sees a login for each seat, and allows only some in a
-minute. This module logs in as the accounts of the next seats in the time in which nothing else needs the logins. Seats
-whose connection is open already need none, so more of them may begin in a minute.
+If each person works under an account of their own, each seat needs a login, and a site allows only some logins per
+minute. This module logs in as the accounts of the next seats while nothing else needs logins. A seat whose connection
+is already open needs no login, so more seats may begin per minute.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ log = logging.getLogger("factorylink")
 
 MINUTE = 60.0
 KEPT = 240.0  # seconds for which a connection certainly stays open without use: the pool closes it after 300
-LOOK_SECONDS = 2.0  # until it is looked again whether logins are left
-LONGEST = 600.0  # seconds for which one order opens connections
-SILENT = 2  # accounts in a row without an answer, after which the site is left alone: one of them may be broken
+LOOK_SECONDS = 2.0  # seconds until the next check whether logins are left
+LONGEST = 600.0  # seconds for which one call of ``begin`` opens connections
+SILENT = 2  # accounts in a row without an answer, after which no more are tried: a single account may be broken
 _NOBODY = "0" * 32  # the id of no session
 
 _Key = tuple[Slug, str]  # a factory, and an account there
 
 
 class WarmConnections:
-    """Connections that wait for seats. Nothing of this is kept: after a restart, seats log in when they begin."""
+    """Opens connections for seats, and knows which are open.
+
+    Nothing is stored: after a restart of the link, seats log in when they begin.
+    """
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class WarmConnections:
         self._running: set[tuple[str, Slug]] = set()  # by project and factory
 
     def begin(self, project: Project, factories: Collection[Slug]) -> None:
-        """Open connections for the seats of a workshop that have not begun at these factories, in the background."""
+        """Open connections in the background, for the workshop's seats at these factories that have not begun."""
         for factory_id, at in project.factories.items():
             connection, key = self._factories.get(factory_id), (project.id, factory_id)
             if factory_id not in factories or connection is None or not logs_in(connection.access):
@@ -72,9 +75,10 @@ class WarmConnections:
                 self._tasks.begin(self._run(project, at, connection), f"connections of {project.id} to {factory_id}")
 
     def raised(self, project: Project, found: SeatPlaces) -> SeatPlaces:
-        """Return what factories allow, with the seats that may begin without a login added to the pace of each.
+        """Return ``found`` with the number of seats that may begin per minute corrected for each factory.
 
-        Logins of the last minute are no longer there for other seats.
+        Seats whose connection is open are added, because they need no login. Logins that this object made in the last
+        minute are subtracted, because other seats cannot use them any more.
         """
         return found.model_copy(update={"places": tuple(self._raised(project, one) for one in found.places)})
 
@@ -113,20 +117,23 @@ class WarmConnections:
             self._running.discard((project.id, factory_id))
 
     def _left(self, connection: FactoryConnection) -> int:
-        """Return how many logins seats leave at a factory now."""
+        """Return how many logins at a factory this object may make now; seats that begin need the others."""
         factory_id, now = connection.factory.id, clock.now()
         begun = sum(now - one.record.created < timedelta(seconds=MINUTE) for one in self._table.at(factory_id))
         return pace(connection.access, shared=False) - begun - len(self._recent(factory_id))
 
     def _recent(self, factory_id: Slug) -> deque[float]:
-        """Return the logins of this module in the last minute."""
+        """Return when this object logged in at a factory in the last minute, in ticks; callers append new logins."""
         recent = self._logins.setdefault(factory_id, deque())
         while recent and clock.ticks() - recent[0] >= MINUTE:
             recent.popleft()
         return recent
 
     def _next(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:
-        """Yield the accounts of seats that have neither begun nor a connection, the first to be used first."""
+        """Yield the accounts of seats that have not begun and have no open connection, in the order of their use.
+
+        Accounts that could not log in a short time ago are left out.
+        """
         for account in self._accounts(project, at, connection):
             key = connection.factory.id, account
             failed = self._failed.get(key)
@@ -154,7 +161,7 @@ class WarmConnections:
 
 
 async def _open(connection: FactoryConnection, account: str) -> None:
-    """Log in as an account by an order that every site allows. Raises FactoryError."""
+    """Log in as an account by reading a file that does not exist: every site allows that. Raises FactoryError."""
     folder = await session_folder(connection, account, _NOBODY)
     try:
         await connection.commands.read(account, f"{folder}/{NOTE}")

@@ -1,7 +1,7 @@
 """The catalogue of the whole network: factories with a machine, planned factories, and antennas.
 
-It also explains why nothing can be started at a factory. ``Factory`` entries can be offered (``catalogue.offered`` says
-which are); all other entries are only listed.
+The module also explains why nothing can be started at a factory. ``Factory`` entries can be offered
+(``loading.offered`` says which are); all other entries are only listed.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def antennas_beside(folder: Path) -> Path | None:
 
 
 def unsourced(path: Path, entry: Sourced) -> list[str]:
-    """Return a line for each value that has no source, in an entry that nobody has confirmed."""
+    """Return a line for each value of an entry that has no source; none for a ``live`` factory, which is confirmed."""
     if isinstance(entry, Factory) and entry.state == "live":
         return []
     return [f"{path}: {value}: 'said' does not tell where it comes from" for value in entry.unsourced()]

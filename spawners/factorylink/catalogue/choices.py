@@ -155,9 +155,9 @@ def gpu_label(factory: Factory, size: NodeSize) -> str:
 def gpu_label_parts(factory: Factory, size: NodeSize) -> list[str]:
     """Return the description of a size's hardware for people, in parts.
 
-    Examples: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``one seventh of one H100, 10 GB of GPU memory``, ``no
-    GPU``. If several sizes of the factory have the same
-    hardware, a part says how they differ: ``1 x A100 64 GB, up to 30 min``.
+    Examples: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``one seventh of one H100, 10 GB of GPU memory``,
+    ``no GPU``. If several sizes of the factory have the same hardware, a part says how they differ: ``1 x A100 64 GB,
+    up to 30 min``.
     """
     label = _gpus(factory, size)
     alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]
@@ -319,7 +319,7 @@ def job_request(
 
     ``folder``: absolute path of the session's folder at the factory; the job's log goes there under the name ``log``.
     ``argv``: the arguments after the environment's Python; ``warned``: whether the job wants USR1 before the walltime.
-    ``factory`` has the access's overrides applied.
+    ``factory`` already has the overrides of ``access``.
 
     QOS, partition, account and reservation come from the first of these that sets them: the operator's settings for the
     spawner (``options``), the ``project``'s settings at the factory, the node size, this hub's settings for the
@@ -385,7 +385,7 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
 
 
 def _python(environment: Environment) -> str:
-    """Return the environment's Python. Raises ValueError for a template, which ``catalogue.offered`` never offers."""
+    """Return the environment's Python. Raises ValueError for a template, which ``loading.offered`` never offers."""
     if environment.python is None:
         raise ValueError(f"the environment {environment.id} is a template, which has no Python yet")
     return environment.python

@@ -151,10 +151,11 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
 
 
 def _closed(factory: Factory, access: Access, projects: bool) -> list[str]:
-    """Return the reasons why nothing may run at a real site.
+    """Return the reasons why nothing may run at a real site; empty if there are none.
 
-    Nobody has agreed, the site's rules forbid it, or a required account or QOS is missing. ``projects``: whether
-    projects may supply account and QOS.
+    Possible reasons: nobody has agreed, the site's rules do not allow something that the gateway does, a required
+    account or QOS is missing, or a rate in ``link.yaml`` exceeds the site's rules. ``projects``: whether there are
+    projects, which may supply account and QOS.
     """
     problems: list[str] = []
     if factory.state != "live":

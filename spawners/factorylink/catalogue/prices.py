@@ -16,7 +16,7 @@ _IN_GPUS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) GPU(?:s|-h|-hours?)?")
 def billed_gpus(factory: Factory, size: NodeSize) -> Fraction:
     """Return the exact number of GPUs that the gateway bills for a job of that size: a fraction for a slice of a GPU.
 
-    It is the number of all GPUs of the node if no other job can use them.
+    If the job gets a whole node, all GPUs of the node are billed.
     """
     partition = factory.partition(size.partition)
     if size.whole_node or partition.whole_node_only:
@@ -44,9 +44,9 @@ def price_of(factory: Factory, size_id: str) -> Price | None:
 
 
 def _read(billed_as: str) -> tuple[float | None, Amount | None]:
-    """Return the GPU-hours that the factory charges for an hour, and the amount in another unit.
+    """Return the GPU-hours that the factory charges for an hour, and the amount that it charges in another unit.
 
-    Either is None if the text does not contain it.
+    Each value is None if the text does not contain it.
     """
     if found := _IN_GPUS.fullmatch(billed_as):
         return float(found[1]), None

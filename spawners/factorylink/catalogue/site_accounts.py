@@ -104,7 +104,7 @@ def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping
 
 
 def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos]) -> bool:
-    """Return whether a job that names no QOS gets a default QOS that allows GPUs."""
+    """Return whether a job of this person that names no QOS gets a default QOS that allows GPUs."""
     name = member.default_qos
     if not name:
         return False

@@ -1,7 +1,7 @@
 """Compares a catalogue entry with the answers of the site's Slurm, and describes the differences.
 
 Functions take text and return lines. The commands in ``QUESTIONS`` are run at the site. If a command gave no answer,
-its part is not compared, and a line says so.
+its part is not compared; the caller reports that.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Nodes:
 
     @property
     def gpu_count(self) -> int:
-        """Return the number of GPUs of all types together, also of slices."""
+        """Return the number of GPUs of all types together; each slice of a GPU counts as one."""
         return sum(number for _, number in self.gpus)
 
     @property
     def whole_gpus(self) -> int:
-        """Return the number of GPUs that are not slices of one."""
+        """Return the number of GPUs without slices of GPUs."""
         return sum(number for kind, number in self.gpus if not mig_profile(kind))
 
 

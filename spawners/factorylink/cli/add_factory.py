@@ -78,7 +78,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the command. Return 0 if the doctor found no problem."""
+    """Run the command; return its exit code: 0 if the doctor found no problem, or was not to run."""
     config = load_link_config(options.link)
     if not config.state_dir.is_dir():
         raise CatalogueError([f"{config.state_dir} is not there: start the link once, then run this again"])
@@ -184,8 +184,10 @@ def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace
 
 
 async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKey]:
-    """Return a host's keys, the preferred kind first, up to the one with this fingerprint; if ``None`` is given, only
-    the preferred key."""
+    """Return the keys that a host shows, the preferred kind first, up to the key with this fingerprint.
+
+    ``fingerprint`` None: return only the first key. Raises CatalogueError if the host shows no key.
+    """
     name, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
     keys: list[asyncssh.SSHKey] = []
     said = "no host key"
@@ -259,7 +261,7 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool
 
 
 def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, access: dict[str, object]) -> None:
-    """Write the catalogue's entry and link.yaml. Both are first read and checked as by the link."""
+    """Write the catalogue's entry and link.yaml, after reading and checking the new texts of both as the link does."""
     link: Path = options.link
     file = config.catalogue / f"{entry.id}.yaml"
     text = yaml_edit.with_entry(link.read_text(encoding="utf-8"), "factories", entry.id, access)
@@ -320,7 +322,7 @@ def _site_is_ready() -> bool:
 
 
 def _restart() -> None:
-    """Make a link that runs under systemd read its configuration again; running sessions continue."""
+    """Restart a link that runs under systemd, so that it reads its configuration again; running sessions continue."""
     if (
         shutil.which("systemctl") is None
         or subprocess.run(("systemctl", "--quiet", "is-active", _UNIT), capture_output=True, check=False).returncode
@@ -343,7 +345,10 @@ def _doctor(options: argparse.Namespace, factory: str) -> int:
 
 
 def _ask(question: str, option: str, usual: str | Sequence[str] = ()) -> str:
-    """Ask the person at the terminal. Raises CatalogueError, which names the option to use, if there is no terminal."""
+    """Ask the person at the terminal; return the answer, or ``usual`` if the answer is empty or there is no terminal.
+
+    Raises CatalogueError, which names the option to use, if ``usual`` is empty, too.
+    """
     default = usual if isinstance(usual, str) else " ".join(usual)
     if not sys.stdin.isatty():
         if default:

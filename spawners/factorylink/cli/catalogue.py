@@ -1,4 +1,4 @@
-"""The operator's commands about the catalogue: check, show, table, schema, and the letter to a factory's operator."""
+"""The operator's commands about the catalogue: check, show, table, schema, diff, and the letter to an operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
 """Dask clusters whose workers are jobs.
 
-Notebooks request clusters; the link submits their jobs in batches, and follows these like all other jobs.
+Notebooks request clusters; the link submits the clusters' jobs in batches, and follows these jobs like all others.
 """

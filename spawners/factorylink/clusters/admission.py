@@ -24,7 +24,7 @@ ROUNDING = 1e-9  # GPU-hours
 
 
 class ClusterAdmission:
-    """Decides before anything is written; a refusal has an explanation."""
+    """Decides whether a cluster may start or grow, before anything is written; each refusal has an explanation."""
 
     def __init__(
         self,
@@ -136,8 +136,8 @@ class ClusterAdmission:
     def _options(self, user: str, request: ClusterRequest, own: JobOptions | None) -> JobOptions:
         """Return the operator's job options for workers.
 
-        They are the options of the session that holds the cluster, if it is at the same factory; else those of the
-        session whose token was used; else those that the hub sent for the person.
+        These are the options of the session that holds the cluster, if this session is at the same factory; else those
+        of the session whose token was used; else those that the hub sent for the person.
         """
         live_session = self._sessions.get(request.session or "")
         if (

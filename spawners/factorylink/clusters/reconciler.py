@@ -115,7 +115,7 @@ class ClusterReconciler:
     async def _settle(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
         """Find out whether the scheduler accepted a batch whose submission has an unknown outcome.
 
-        If it certainly did not, submit the batch again, or end it.
+        If the scheduler certainly did not, submit the batch again, or end its jobs.
         """
         if batch.job is not None or batch.id in live_cluster.submissions:
             return
@@ -243,7 +243,7 @@ class ClusterReconciler:
     ) -> None:
         """Find out why these jobs ended, and write it into the ledger.
 
-        What is not known now is looked up at the next answer.
+        If the factory does not say now why a job ended, ask again at the factory's next answer.
         """
         try:
             ended = await self._with_all_runs(live_cluster, batch, connection, ended)
@@ -285,7 +285,7 @@ class ClusterReconciler:
         known: End | None,
         reads_log: bool,
     ) -> WorkerEnd | None:
-        """Return why a job has ended; None: no job is known. Raises FactoryError.
+        """Return why a worker's job has ended; None: the job's id is not known. Raises FactoryError.
 
         ``known``: the scheduler's record of the job, if the last answer had it.
         """
@@ -386,7 +386,10 @@ class ClusterReconciler:
 
 
 def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> bool:
-    """Copy the values that the ledger keeps from a job that has not ended; return whether any value changed."""
+    """Copy those values of a job that the ledger keeps into ``worker``; return whether any value changed.
+
+    The job has not ended.
+    """
     old = (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
     worker.state = _STATES[job.state]
     worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None

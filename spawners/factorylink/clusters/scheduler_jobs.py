@@ -80,7 +80,7 @@ class SchedulerJobs:
     def show(self, cluster_id: ClusterId) -> Session | None:
         """Return the session that runs a cluster's scheduler.
 
-        None if the cluster has no such session, or it has ended.
+        None if the cluster has no such session, or if the session has ended.
         """
         live_session = self._live(cluster_id)
         return None if live_session is None else self._views.of(live_session)

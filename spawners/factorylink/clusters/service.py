@@ -57,10 +57,10 @@ from factorylink.util.rate_limiter import RateLimiter
 log = logging.getLogger("factorylink")
 
 ANSWER_SECONDS = 1.5  # seconds after which the request is answered, though the submission continues
-# limit of one person's log requests: at once, and then per time; each runs a command at the factory
+# limit of one person's log requests: at once, and then per minute; each runs a command at the factory
 LOGS, LOGS_PER_MINUTE = 20, 30
-BATCHES, BATCHES_PER_MINUTE = 100, 60  # limit of one person's batches: at once, and then per time; each is a submission
-# limit of one person's new clusters: at once, and then per time; each writes files at the factory
+BATCHES, BATCHES_PER_MINUTE = 100, 60  # one person's batches: at once, and then per minute; each is a submission
+# limit of one person's new clusters: at once, and then per minute; each writes files at the factory
 CLUSTERS, CLUSTERS_PER_MINUTE = 100, 60
 LOOK_SECONDS = 15.0  # seconds between two checks of clusters' readers and sessions
 
@@ -172,7 +172,7 @@ class Clusters:
         return live_cluster
 
     def look(self, cluster_id: ClusterId, user: str) -> Cluster:
-        """Return a person's cluster as it is now, and have its factory asked soon. Raises ProblemError."""
+        """Return a person's cluster as it is now, and make the link ask its factory soon. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is not None and live_cluster.alive():
             live_cluster.connection.site.expect(True)
@@ -209,7 +209,9 @@ class Clusters:
         may_touch: Callable[[ClusterRecord], None] = lambda _row: None,
         options: JobOptions | None = None,
     ) -> tuple[Cluster, bool]:
-        """Return the cluster with this id, which is created if it is new, and whether it is new. Raises ProblemError.
+        """Create the cluster with this id if there is none; return the cluster, and whether it is new.
+
+        Raises ProblemError.
 
         ``may_touch``: raises ProblemError for an existing cluster that the caller may not act for. ``options``: the job
         options of the session whose token was used, if one was.
@@ -357,9 +359,9 @@ class Clusters:
         return live_cluster.show()
 
     async def _unmake(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """End the jobs of a batch whose writing failed, if the ledger holds the batch all the same.
+        """End the jobs of a batch if the ledger holds the batch although writing it seemed to fail.
 
-        Otherwise they would reserve hours, and the link would submit them after its next start.
+        Otherwise these jobs would reserve hours, and the link would submit them after its next start.
         """
         while live_cluster.record.batches.get(batch.id, batch) is batch:  # otherwise the batch was requested again
             await asyncio.sleep(sessions.UNMAKE_SECONDS)

@@ -29,7 +29,7 @@ CONFIRM_SECONDS = 20.0  # seconds until an accepted cancellation is repeated
 
 
 class ClusterSubmitter:
-    """Runs each submission and each cancellation in the background."""
+    """Writes files for the workers of clusters, and submits and cancels their jobs in the background."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class ClusterSubmitter:
         self._tasks = tasks
 
     async def leave_scheduler(self, connection: FactoryConnection, record: ClusterRecord, scheduler: Scheduler) -> None:
-        """Write the scheduler's address and keys for the workers. Raises ProblemError.
+        """Write the scheduler's address and keys into the file that the workers read. Raises ProblemError.
 
-        They are written only to a 0600 file of the account at the factory.
+        The file belongs to the site account and has the mode 0600; the link stores its content nowhere else.
         """
         await self._leave(connection, record, worker_job.FILE, scheduler.model_dump_json())
 

@@ -1,4 +1,4 @@
-"""Records that jobs of a cluster have ended, and that a cluster to be ended has no jobs left."""
+"""Records in the ledger that jobs of a cluster have ended, and that a stopped cluster has ended with its last job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the scheduler's request for a batch of workers: one request for all jobs of the batch, which are equal."""
+"""Makes the job request for a batch of workers: one request for all jobs of the batch, because they are equal."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The SSH CA of the EuroHPC Federation Platform, which exchanges a person's token for a certificate of some hours.
 
-The protocol, as far as it is public: the CA is DeiC's (github.com/wayf-dk/sshca, read 2026-10): ``POST {url}/sign``
-with JSON ``PublicKey`` (a line of authorized_keys), ``OTT`` (the token) and ``Resource`` (the name of the hosts that
-the certificate is for) answers with the certificate in the form of a line of authorized_keys. The certificate is for
-one principal, ``ID@myaccessid.org``, which the site maps to the account; its extension
+The protocol, as far as it is public: the CA is DeiC's (github.com/wayf-dk/sshca, read 2026-10). The request is
+``POST {url}/sign`` with JSON: ``PublicKey`` (a line of authorized_keys), ``OTT`` (the token) and ``Resource`` (the name
+of the hosts that the certificate is for). The answer is the certificate, as a line of authorized_keys. The certificate
+is for one principal, ``ID@myaccessid.org``, which the site maps to the account; its extension
 ``ssh-domain-grant@core.aai.geant.org`` lists host patterns (integration.docs.my-eurohpc.eu/aai). This module was never
 tested with the platform itself.
 

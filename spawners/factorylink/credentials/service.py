@@ -9,7 +9,9 @@ from factorylink.credentials.base import Login, read_private_key
 
 
 class ServiceAccount:
-    """Logs in as the service account. ``watcher``: the account that asks the scheduler; its key is the same.
+    """Logs in as the service account, and as the watcher, with the same key.
+
+    ``watcher``: the site account that asks the scheduler about all jobs.
 
     The site decides at each command whether the link may act for an account: the link does not know the site's list.
     Raises OSError and ValueError for an unusable key.
@@ -22,7 +24,10 @@ class ServiceAccount:
         self._key_id = self._key.get_fingerprint()
 
     async def login(self, account: str | None) -> Login:
-        """Return the service account's key; if ``account`` is given, with the wrapper to put before every command."""
+        """Return the login of the service account, with the wrapper's command that acts for ``account``.
+
+        ``account`` None: return the watcher's login, without the wrapper.
+        """
         if account is None:
             return Login(self._watcher, self._key, None, self._key_id, None)
         act = ("sudo", "-n", self._settings.wrapper, account)

@@ -12,8 +12,10 @@ from factorylink.explain import explain
 
 
 class StepResult(Model):
-    """The result of one step. ``words``: the finding, or the failure and the advice; ``log``: the last lines of the
-    job's log."""
+    """The result of one step.
+
+    ``said``: what a good step found; ``words``: why a step failed, and what to do; ``log``: the last lines of the job's
+    log."""
 
     step: str
     good: bool
@@ -27,8 +29,9 @@ async def examine(
 ) -> AsyncIterator[StepResult]:
     """Yield the result of each step when it is done.
 
-    After the first failure, only report what could not be removed. ``factory`` has the overrides of the access applied;
-    ``patience``: seconds for the job to start. Raises ValueError if ``link.yaml`` has no access to the factory.
+    After the first failure, only report what could not be removed. ``factory`` already has the overrides of
+    ``link.yaml``; ``patience``: seconds for the job to start. Raises ValueError if ``link.yaml`` has no access to the
+    factory.
     """
     visit = Visit(config, factory, account, size, patience)
     try:

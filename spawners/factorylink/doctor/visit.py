@@ -55,7 +55,7 @@ class Stuck(Exception):
 
 
 class Visit:
-    """One visit. ``steps`` run in order; each returns what it found, or raises Stuck or a FactoryError.
+    """Tests a factory once. ``steps`` run in order; each returns what it found, or raises Stuck or a FactoryError.
 
     ``kept``: the session's folder, which stays at the factory, since the site's wrapper removes no folders. Always call
     ``leave`` at the end.

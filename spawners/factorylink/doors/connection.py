@@ -1,4 +1,4 @@
-"""The SSH connection to one door: finds the door, connects, reads its messages, and reconnects when it is lost."""
+"""The SSH connection to one door: finds the door, connects, reads its messages, and reconnects after each loss."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 class DoorConnection:
     """The link's side of the connection to one door.
 
-    ``slots``: held while connecting; ``places``: held while connected.
+    ``slots`` limits how many connections are being opened at a time; ``places`` limits how many may be open, None: no
+    limit. ``on_status`` is called with each status of the door, and with None when the connection is lost or cannot be
+    opened for a new reason.
     """
 
     def __init__(
@@ -282,7 +284,7 @@ class DoorConnection:
         return read_message(model, said)
 
     async def deliver(self, order: DoorOrder, archive: Path) -> MaterialReport:
-        """Send a workshop's material; return what was done with it. Raises Refused, Unreachable."""
+        """Send a workshop's material to the door; return the report on its files. Raises Refused, Unreachable."""
         connection, _ = self._now()
         return (await send_material(connection, order, archive)).report()
 

@@ -37,11 +37,11 @@ OPENING_AT_ONCE = 16
 
 
 class DoorManager:
-    """Keeps the ports and the connections to doors.
+    """Keeps the sessions' ports and the connections to their doors.
 
     Commands raise Unreachable if the door is not connected, Refused if the door refused. ``on_status`` is called with
-    every new status of a connected door. It is called with None when a door is lost, or when the reason changes for
-    which it cannot be connected.
+    every new status of a connected door. It is called with None when the connection to a door is lost, or when there is
+    a new reason why the door cannot be connected.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class DoorManager:
     def allocate(self, used: set[int]) -> int:
         """Return an unused port of the range. Raises OSError when all ports are taken.
 
-        Ports are taken in turn, since the proxy may still route requests of an ended session to its port, and these
-        must not reach another person's notebook.
+        Ports are taken in turn, because the proxy may still route requests of an ended session to its port, and these
+        requests must not reach another person's notebook.
         """
         first, last = self._config.session_ports
         taken = used | {port.port for port in self._ports.values()}
@@ -181,7 +181,7 @@ class DoorManager:
         return await self._door(session_id).command("tell", DoorStatus, message.model_dump_json())
 
     async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
-        """Send a workshop's material into the session; return what was done with it."""
+        """Send a workshop's material into the session; return the report on its files."""
         return await self._door(session_id).deliver(order, archive)
 
     def _door(self, session_id: SessionId) -> DoorConnection:

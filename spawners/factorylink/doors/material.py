@@ -29,7 +29,10 @@ _TOO_OLD = (
 
 
 async def send_material(connection: asyncssh.SSHClientConnection, order: DoorOrder, archive: Path) -> DoorMaterial:
-    """Send an archive to a door; return what was done with it. Raises Refused with the door's message, Unreachable."""
+    """Send an archive to a door; return what the door did with its files.
+
+    Raises Refused with the door's message, Unreachable.
+    """
     try:
         async with asyncio.timeout(SECONDS):
             said, code = await _sent(connection, order, archive)

@@ -25,8 +25,8 @@ log = logging.getLogger("factorylink")
 DOOR_WAIT = 10.0  # seconds that a connection waits while its door is being reconnected
 
 Channel = asyncssh.SSHUNIXChannel[bytes]
-# The type of functions that open a channel to the notebook for a FarSide. They raise LinkError, asyncssh.Error, OSError
-# or TimeoutError.
+# The type of functions that open a channel to the notebook for a FarSide. They raise FactoryError, asyncssh.Error,
+# OSError or TimeoutError.
 Connect = Callable[[Callable[[], "FarSide"]], Awaitable[object]]
 
 
@@ -39,7 +39,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
         self.traffic: Traffic | None = None  # counts the forwarded bytes
 
     def connection_made(self, chan: Channel) -> None:
-        """Start the transfer, since the channel is open."""
+        """Start the transfer when the channel is open; close the channel if the client has disconnected meanwhile."""
         if self._near.closing:
             chan.close()
         else:
@@ -57,15 +57,15 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
         return True
 
     def pause_writing(self) -> None:
-        """Stop reading from the client, since the door is slower."""
+        """Stop reading from the client, because the door is slower."""
         self._near.pause()
 
     def resume_writing(self) -> None:
-        """Resume reading from the client, since the door has caught up."""
+        """Resume reading from the client, because the door has caught up."""
         self._near.resume()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Close the client's connection, since the channel, or the whole connection to the door, is closed."""
+        """Close the client's connection when the channel, or the whole connection to the door, is closed."""
         self.channel = None
         self._near.close()
 
@@ -113,17 +113,17 @@ class NearSide(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        """Stop reading from the notebook, since the client is slower."""
+        """Stop reading from the notebook, because the client is slower."""
         if self._far.channel is not None:
             self._far.channel.pause_reading()
 
     def resume_writing(self) -> None:
-        """Resume reading from the notebook, since the client has caught up."""
+        """Resume reading from the notebook, because the client has caught up."""
         if self._far.channel is not None:
             self._far.channel.resume_reading()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Close the channel, since the client has disconnected."""
+        """Close the channel when the client has disconnected."""
         self.closing = True
         self._port.near.discard(self)
         if self._task is not None:
@@ -138,9 +138,9 @@ class NearSide(asyncio.Protocol):
     def write_eof(self) -> None:
         """Send an end of file to the client.
 
-        If the client has disconnected, this is noticed here, and the error is suppressed: an error in a channel would
-        close the whole connection to the door. TLS closes both directions at once; with HTTP only the response has
-        ended."""
+        If the client has disconnected, the error is suppressed, because an error in a channel would close the whole
+        connection to the door. A connection with TLS is closed in both directions, because TLS cannot close only one;
+        with HTTP, the response is complete then."""
         if not self._transport.can_write_eof():
             self.close()
         elif not self._transport.is_closing():
@@ -150,12 +150,12 @@ class NearSide(asyncio.Protocol):
                 self._transport.abort()
 
     def pause(self) -> None:
-        """Stop reading for now."""
+        """Stop reading from the client."""
         if not self.closing:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Start reading again."""
+        """Start reading from the client again."""
         if not self.closing:
             self._transport.resume_reading()
 

@@ -1,4 +1,4 @@
-"""Parses the files and messages of a door. They come from the session's own account, so they are not trusted."""
+"""Parses a door's files and messages, which are not trusted, because the session's own account writes them."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class DoorMaterial(_DoorMessage):
     aside: Annotated[str, Field(max_length=300)] | None = None
 
     def report(self) -> MaterialReport:
-        """Return what the workshops service gets of this response. Raises Misread."""
+        """Return the report that the workshops service gets, made from this response. Raises Misread."""
         known = {name: count for name, count in self.counts.items() if name in MaterialCounts.model_fields}
         lists = {name: getattr(self, name) for name in ("conflict", "blocked", "merged", "removed")}
         try:

@@ -1,4 +1,4 @@
-"""Requests from a session: accepts connections to the hub's socket in the job, a limited number at a time."""
+"""Accepts the connections that a session makes to the hub's socket in its job, a limited number at a time."""
 
 from __future__ import annotations
 
