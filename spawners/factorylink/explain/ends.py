@@ -1,7 +1,7 @@
-"""Explains why sessions end: from the scheduler's last report, the door's report, and else from the job's log.
+"""Tables of explanations why sessions end: by the scheduler's last report, the door's report, or else the job's log.
 
-``LOG`` is searched only if a session failed. The person's own programs write the log, so it explains an end to the
-person, and no decision depends on it.
+``LOG`` has patterns for the lines of the job's log, which is searched only if a session failed. The person's own
+programs write to the log, so what it says explains an end to the person, and no decision depends on it.
 """
 
 from __future__ import annotations

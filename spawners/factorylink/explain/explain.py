@@ -99,9 +99,10 @@ def pending(job: Job) -> Words:
 
 
 def unlooked(words: Words, seconds: float) -> Words:
-    """Return ``words``, or the explanation that the scheduler has not considered the job for a long time.
+    """Return the explanation that the scheduler has ignored a new job for unusually long, or else ``words``.
 
-    ``words``: why the job waits; ``seconds``: how long the scheduler has reported nothing about the job.
+    ``words``: why the job waits; ``seconds``: how long the scheduler has reported the same state and reason for the
+    job.
     """
     if words.code != "new" or seconds < UNLOOKED:
         return words
@@ -109,9 +110,9 @@ def unlooked(words: Words, seconds: float) -> Words:
 
 
 def nodes_out(words: Words) -> Words:
-    """Return the explanation of a job's wait if all nodes that it could use are out of service.
+    """Return why a job waits if all nodes that the job could use are out of service.
 
-    ``words``: the scheduler's reason, which is returned unless it may only mean that too few nodes are free.
+    ``words``: the scheduler's reason. It is returned unless it may only mean that too few nodes are free.
     """
     if words.code not in ("new", "priority", "resources", "nodes-busy", "reservation-or-job", "unknown"):
         return words
@@ -119,7 +120,7 @@ def nodes_out(words: Words) -> Words:
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
-    """Return ``words``, with the times of ``maintenance`` if the job waits because it would run into it.
+    """Return ``words``, or an explanation with the times of ``maintenance`` if the job waits for the maintenance's end.
 
     ``words``: why the job waits. Some schedulers report only that something reserves the nodes.
     """
@@ -144,7 +145,8 @@ def ended(
     """Return why a session ended, as a reason and an explanation.
 
     ``end``: the scheduler's record; None: there is none. ``desired``: "stop" if somebody requested the end. ``door``:
-    the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: the last lines of the job's log.
+    the reason that the door reported (its ``end_reason``), None: it reported none; ``message``: the door's message.
+    ``tail``: the last lines of the job's log.
     """
     reason, answer = _ended(end, desired, door)
     if reason is EndReason.FAILED:
@@ -157,7 +159,11 @@ def ended(
 def job_ended(
     end: End | None, *, desired: Literal["run", "stop"] = "run", tail: Iterable[str] = ()
 ) -> tuple[EndReason, Words]:
-    """Return why a job of a Dask cluster ended, as ``ended`` does; its cluster, and no person, starts the next job."""
+    """Return why a job of a Dask cluster ended, as a reason and an explanation; the arguments are those of ``ended``.
+
+    If the advice would only be to start a new session, it is that the cluster requests another job if its work needs
+    one.
+    """
     reason, words = ended(end, desired=desired, tail=tail)
     if words.do in (AGAIN.do, NO_FAULT.do):
         words = words.saying(do=NEXT_JOB.do, whose=NEXT_JOB.whose)
@@ -211,7 +217,7 @@ def refused(text: str) -> Words:
 def _filtered(text: str) -> str:
     """Return the message of a site's own submission filter, without the line that the scheduler adds.
 
-    "" if none spoke.
+    "": the text is not from such a filter.
     """
     for words in _DIALECTS:
         if words.after_filter is not None:

@@ -1,4 +1,4 @@
-"""Signs the link's jobs, and recognises them by their name, their site account, and a comment that only it can sign.
+"""Signs the link's jobs, and recognises them by name, site account, and a comment that only the link can sign.
 
 Any user of the cluster can copy name and comment, so the signature in the comment covers the account.
 """
@@ -26,8 +26,7 @@ _SESSION, _BATCH = "fg", "fgb"  # prefixes of the comments of a session's job, a
 
 
 class Note(Model):
-    """The contents of ``session.json`` in a session's folder: all data from which the ledger's lost row can be
-    restored."""
+    """The contents of ``session.json`` in a session's folder: all data to restore a lost row of the ledger."""
 
     protocol: int = 1
     id: SessionId
@@ -70,7 +69,7 @@ class Identity:
         return self._whose(_BATCH, job, factory)
 
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:
-        """Return whether a job has this gateway's name, but a comment that another gateway has signed."""
+        """Return whether a job has the name of this gateway's jobs, but a comment that another gateway has signed."""
         if job.name != self.job_name or not is_of_our_form(job.comment):
             return False
         return self.session_of(job, factory) is None and self.batch_of(job, factory) is None
@@ -110,13 +109,16 @@ class Identity:
 
 
 def is_of_our_form(comment: str) -> bool:
-    """Return whether a comment has the form of a gateway's comment; only the signature tells which gateway's."""
+    """Return whether a comment has the form of a gateway's comment; only its signature shows whose comment it is."""
     return _COMMENT.match(comment) is not None
 
 
 def read_or_make_key(path: Path, make: bool = True) -> bytes:
-    """Return the HMAC key (a 0600 file), made at the first start if ``make``. Raises OSError; ValueError if the file
-    holds no key, or if others may read it."""
+    """Return the HMAC key from the file ``path`` (mode 0600).
+
+    ``make``: if there is no file, make a key and write it; this happens at the link's first start. Raises OSError;
+    ValueError if the file holds no key, or if others may read it.
+    """
     key = (_read_or_make(path, secrets.token_hex(32).encode() + b"\n") if make else read_secret(path)).strip()
     if not re.fullmatch(rb"[0-9a-f]{64}", key):
         raise ValueError(
@@ -126,8 +128,11 @@ def read_or_make_key(path: Path, make: bool = True) -> bytes:
 
 
 def read_or_make_ssh_key(path: Path, make: bool = True) -> asyncssh.SSHKey:
-    """Return the key with which the link enters its doors (a 0600 file), made at the first start if ``make``. Raises
-    OSError, ValueError."""
+    """Return the SSH key with which the link logs in to its doors, from the file ``path`` (mode 0600).
+
+    ``make``: if there is no file, make a key and write it; this happens at the link's first start. Raises OSError,
+    ValueError.
+    """
     if make:
         made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")
         _read_or_make(path, made.export_private_key())

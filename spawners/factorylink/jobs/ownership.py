@@ -5,8 +5,8 @@ since only this gateway can sign it; only a job with the right comment may be ca
 
 The job's owner can change the comment, and so can a site's filter at the submission. A job whose comment was changed is
 still watched and charged if its account and its time of submission agree, but it is never cancelled or changed. This
-also holds if the comment is a copy of another session's. There is one exception: if that other session has no job and
-takes this job for its own, it is another job.
+also holds if the comment is a copy of another session's comment, with one exception: if that other session has no job
+yet and takes this job for its own, the job counts as another job (``FOREIGN``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DOUBT = 40.0
 
 
 class Found(StrEnum):
-    """The result of looking at the job that a scheduler lists under an id."""
+    """What a scheduler lists under the id of a job that the gateway submitted."""
 
     OURS = "ours"  # the submitted job, with its comment
     ALTERED = "altered"  # the submitted job, with a changed comment: it is watched, but never cancelled or changed
@@ -51,9 +51,10 @@ class OwnJob:
 
 
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
-    """Return whether ``job``, which the scheduler lists under the id of ``own``, is that job.
+    """Return whether ``job``, which the scheduler lists under the id of ``own``, is the submitted job or another one.
 
-    ``of_another``: because of its comment, another session or batch takes the job for its own.
+    ``of_another``: another session or batch takes the job for its own, because the job has the comment of that session
+    or batch.
     """
     if job.account != own.account:
         return Found.FOREIGN
@@ -81,8 +82,9 @@ def _submitted_as(own: OwnJob, job: Job) -> bool:
 def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId], dict[JobId, Found]]:
     """Return the ids that may be cancelled or changed according to a fresh answer, and what is found under each id.
 
-    For an array, there is a finding for each of its tasks. An array's own id is returned if all of its jobs that have
-    not ended may be cancelled.
+    For an array, there is a finding for each of its jobs that has not ended. If only ended jobs or none are found under
+    an id, the finding for this id is ``GONE``. An array's own id is returned if all of its jobs that have not ended may
+    be cancelled.
     """
     by_id = {job.id: job for job in answer}
     by_array: dict[JobId, list[Job]] = {}
@@ -102,5 +104,5 @@ def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId]
 
 
 def of_one(findings: Mapping[JobId, Found], id: JobId) -> Found:
-    """Return the finding under the id of a job that is no array."""
+    """Return the finding for the job with this id, which is no array; ``GONE`` if there is no finding."""
     return findings.get(id, Found.GONE)

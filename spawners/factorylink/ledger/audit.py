@@ -15,7 +15,7 @@ FIELDS = tuple(AuditLine.model_fields)
 
 
 def heading(form: Format) -> str:
-    """Return the heading of the text."""
+    """Return the line with the names of the columns; "" if the format has no such line."""
     return _row(FIELDS) if form == "csv" else ""
 
 

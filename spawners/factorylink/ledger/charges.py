@@ -73,16 +73,16 @@ class ChargeReservation:
 
 
 class OverBudget(Rejected):
-    """Raised if the project has too little left, or ends too soon.
+    """Raised if a project has too few GPU-hours left for a job, or ends before the job would.
 
-    ``left``, ``needs``: GPU-hours, None if the project ends too soon; ``of_person``: True if it is the person's share
-    of the project that has too little left; ``fits``: how many equal reservations the project allows.
+    ``left``, ``needs``: GPU-hours, None if the project ends too soon; ``of_person``: True if not the project but the
+    person's share of the project has too little left; ``fits``: how many equal reservations the project allows.
     """
 
     def __init__(
         self, project: Project, left: Fraction | None, needs: Fraction | None, of_person: bool = False
     ) -> None:
-        """``left``, ``needs``: GPU-seconds."""
+        """Take ``left`` and ``needs`` in GPU-seconds; the attributes have them in GPU-hours."""
         super().__init__(f"The budget of {project.id} does not allow it.")
         self.project = project
         self.of_person = of_person
@@ -117,8 +117,9 @@ def worker_charge(batch: str, task: int) -> str:
 def reserve(reservations: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
     """Return a write that reserves what these jobs may use.
 
-    It raises OverBudget, which rolls back the whole commit. Nothing is refused if ``project`` is None or has no grant.
-    ``alike``: the budget must also allow this many more jobs equal to the first; they are not reserved.
+    The write raises OverBudget if the budget does not allow this; then nothing of the same call to the ledger is
+    stored. Nothing is refused if ``project`` is None or has no grant. ``alike``: the budget must also allow this many
+    more jobs equal to the first, for which nothing is reserved.
     """
 
     def write(db: Connection) -> None:
@@ -139,9 +140,9 @@ def reserve(reservations: Sequence[ChargeReservation], project: Project | None, 
 
 
 def found(reservations: Sequence[ChargeReservation]) -> Write:
-    """Return a write that reserves what jobs may use that exist already but are not in this ledger.
+    """Return a write that reserves the GPU-hours of jobs that exist already but have no charge in this ledger.
 
-    It never refuses.
+    The write never raises OverBudget.
     """
 
     def write(db: Connection) -> None:
@@ -154,7 +155,7 @@ def found(reservations: Sequence[ChargeReservation]) -> Write:
 def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project | None) -> Write:
     """Return a write that reserves ``seconds`` more for a job that is to continue until ``until``.
 
-    It raises OverBudget.
+    The write raises OverBudget if the budget does not allow this.
     """
 
     def write(db: Connection) -> None:
@@ -182,13 +183,14 @@ def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Wri
 def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
     """Return a write that records that the job was requeued and may use its whole walltime again.
 
-    The earlier run is charged as well. Until the scheduler says how long it was, it counts until ``at``.
+    The earlier run is charged as well. Until the scheduler reports how long that run was, it counts from ``started`` to
+    ``at``.
     """
     return _change(charge_id, {"started": None, "earlier": charges.c.earlier + ran(started, at)})
 
 
 def ran(started: datetime | None, at: datetime) -> int:
-    """Return the seconds that are charged for a run that had ended at ``at``; 0 if it never started."""
+    """Return the seconds that are charged for a run from ``started`` to ``at``; 0 if the job never started."""
     return 0 if started is None else seconds_between(started, at)
 
 
@@ -202,7 +204,7 @@ class Used(NamedTuple):
 class Settlement:
     """A write that settles a job's charge.
 
-    ``used``: the job's use, after the write; None: there is no charge.
+    ``used``: the job's use, which is set when the write runs; None: there is no charge.
     """
 
     def __init__(self, charge_id: str, values: dict[str, Any]) -> None:
@@ -233,7 +235,7 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
 
 
 def _believed(seconds: ColumnElement[int]) -> ColumnElement[int]:
-    """Return the seconds, limited to the time since the charge was made.
+    """Return ``seconds``, limited to the time since the charge was made plus the reserved time and ``CLOCKS``.
 
     The limit protects against a wrong record, which may come from the job's own account.
     """
@@ -243,7 +245,7 @@ def _believed(seconds: ColumnElement[int]) -> ColumnElement[int]:
 
 
 def reopen(charge_id: str) -> Write:
-    """Return a write that opens a settled charge again, since the job was not over."""
+    """Return a write that opens a settled charge again, because its job is not over after all."""
     return _change(charge_id, {"ended": None, "seconds": None})
 
 
@@ -254,7 +256,8 @@ CLOCKS = 300  # seconds by which a scheduler's clock may be ahead of ours
 class ChargeTotals:
     """The state of a job's charge, in seconds.
 
-    ``reserved``: for its present run, None: unchanged; ``seconds``: the charged time, once the job is over.
+    ``reserved``: the longest time of the job's present run, None: the stored value stays; ``seconds``: the charged
+    time, once the job is over.
     """
 
     id: str
@@ -323,8 +326,10 @@ class Charges:
         return await self._ledger.transact(read)
 
     async def balances(self) -> dict[tuple[ProjectId | None, Slug], ProjectBalance]:
-        """Return, by project and factory, the GPU-hours used, and those that jobs may still use. Raises
-        LedgerError."""
+        """Return the GPU-hours used, and those that jobs may still use, by project and factory.
+
+        Raises LedgerError.
+        """
         key = (charges.c.project, charges.c.factory)
         groups = (*key, charges.c.gpu_parts)
         over = select(*groups, func.sum(_used)).where(charges.c.ended.is_not(None)).group_by(*groups)
@@ -357,7 +362,7 @@ class Charges:
         return float(sum((billed(row) * seconds_used(row, now) for row in rows), Fraction(0)) / HOUR)
 
     async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
-        """Return the use of each of these jobs that is over. Raises LedgerError."""
+        """Return, by the id of its charge, the use of each of these jobs that is over. Raises LedgerError."""
         query = select(charges).where(charges.c.id.in_(charge_ids), charges.c.ended.is_not(None))
         rows = await self._ledger.rows(charges, query) if charge_ids else []
         return {row["id"]: Used(billed(row), row["seconds"] or 0) for row in rows}
@@ -370,8 +375,10 @@ class Charges:
     async def usage(
         self, project: ProjectId | None = None, since: date | None = None, person: str | None = None
     ) -> list[UsageLine]:
-        """Return GPU-seconds by day (UTC), project, factory and person, oldest first; running jobs count up to now.
-        Raises LedgerError."""
+        """Return GPU-seconds by day (UTC), project, factory and person, oldest first.
+
+        Running jobs count up to now. Raises LedgerError.
+        """
         where: list[ColumnElement[bool]] = [
             or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)
         ]
@@ -386,7 +393,7 @@ class Charges:
 
 
 def _sum(db: Connection, query: Select[Any]) -> Fraction:
-    """Return the GPU-seconds of a query whose rows have ``gpu_parts`` and the sum of charges with these parts."""
+    """Return the total GPU-seconds of a query with rows of ``gpu_parts`` and a sum in 1/``gpu_parts`` GPU-seconds."""
     return sum((Fraction(int(total or 0), max(1, parts)) for parts, total in db.execute(query)), Fraction(0))
 
 
@@ -455,12 +462,11 @@ def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
 
 
 def _check(db: Connection, project: Project, needs: Fraction, until: datetime, person: str) -> None:
-    """Raise OverBudget if a project, or a person's share of it, has less than ``needs`` GPU-seconds left, or if the
-    project ends before ``until``.
+    """Raise OverBudget if a project, or a person's share of it, has less than ``needs`` GPU-seconds left.
 
-    ``until``: when the last of the GPU-seconds may be used. Other writers for the same project wait until this commit
-    is finished: the first statement writes the project's row, which two transactions cannot do at once on any database.
-    Only then the rest of the budget is read.
+    ``until``: when the last of the GPU-seconds may be used; OverBudget is raised, too, if the project ends before.
+    Other writers for the same project wait until this commit is finished: the first statement writes the project's row,
+    which two transactions cannot do at once on any database. The rest of the budget is read only after this statement.
     """
     kept = {"project": project.id, "gpu_hours": project.gpu_hours, "at": clock.now()}
     db.execute(upsert(db, budgets).values(kept).on_conflict_do_update(index_elements=["project"], set_=kept))

@@ -141,7 +141,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether the link submitted these jobs with another ledger, so that only a client reports them here."""
+        """Return whether this ledger knows the batch only from a client: the link submitted it with another ledger."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
@@ -199,15 +199,15 @@ def _cluster(row: Mapping[str, Any]) -> ClusterRecord:
 
 
 class ClusterStore:
-    """The clusters' part of the ledger."""
+    """Reads and writes the ledger's rows of clusters, batches and workers."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     async def add(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
-        """Write a new row with its workers; ``also`` is written in the same commit.
+        """Write a new cluster, or a new batch with its workers; ``also`` is written in the same commit.
 
-        Raises LedgerConflict if the id is taken, and the errors of ``also``.
+        ``entry``: a line for the audit. Raises LedgerConflict if the id is taken, and the errors of ``also``.
         """
 
         def write(db: Connection) -> None:
@@ -225,7 +225,10 @@ class ClusterStore:
             raise LedgerConflict(str(error.orig)) from error
 
     async def change(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, **values: Any) -> None:
-        """Write these columns, then set them on the record."""
+        """Write ``values``, by column, into the record's row, and then set them on the record.
+
+        ``entry``: a line for the audit, written in the same commit.
+        """
         table = _KEPT[type(record)]
 
         def write(db: Connection) -> None:
@@ -333,7 +336,7 @@ def committed(record: ClusterRecord, now: datetime | None = None) -> float:
 
 
 def busy(record: ClusterRecord) -> Fraction:
-    """Return the number of GPUs of its running jobs."""
+    """Return the number of GPUs of the cluster's running jobs."""
     return record.gpus * sum(worker.started is not None and worker.ended is None for worker in record.workers())
 
 

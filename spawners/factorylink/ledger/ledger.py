@@ -64,7 +64,7 @@ class LedgerError(Exception):
 
 
 class LedgerOfOtherRelease(LedgerError):
-    """Raised if this release cannot use the ledger, so that trying again is useless."""
+    """Raised if a newer release wrote the ledger, so that this release can never open it."""
 
 
 class LedgerConflict(Exception):
@@ -142,7 +142,7 @@ class Ledger:
     async def change(
         self, record: SessionRecord, *also: Write, say: str = "", entry: AuditEntry | None = None, **values: Any
     ) -> None:
-        """Write these columns, then set them on the record.
+        """Write ``values``, by column, into the record's row, and then set them on the record.
 
         The same commit may add a line to the session's log (``say``) and to the audit (``entry``), and run ``also``.
         Raises LedgerConflict, and the errors of ``also``.
@@ -196,13 +196,16 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, *where, limit=limit))
 
     async def ended_of(self, user: str, server: str, since: datetime) -> list[SessionRecord]:
-        """Return the sessions of a person's server that were made since then and have ended, newest first."""
+        """Return the ended sessions of a person's server that were created at ``since`` or later, newest first.
+
+        At most ``MOST_ENDED`` sessions are returned.
+        """
         table = schema.sessions.c
         mine = (table.user == user, table.server == server, table.created >= since, table.ended.is_not(None))
         return await self.transact(lambda db: self._rows(db, *mine, limit=MOST_ENDED))
 
     async def last_ended(self, project_id: ProjectId) -> list[SessionRecord]:
-        """Return the last session of each person that was charged to a project and has ended."""
+        """Return each person's last session that was charged to the project and has ended."""
         table, charged = schema.sessions.c, select(schema.charges.c.id).where(schema.charges.c.project == project_id)
         newest = (
             select(table.user, func.max(table.created))
@@ -213,7 +216,7 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, *last))
 
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
-        """Return how many sessions ended since then before their notebook answered, by factory and reason.
+        """Return how many sessions ended after ``since`` before their notebook had answered, by factory and reason.
 
         ``without``: reasons that are not counted.
         """
@@ -246,7 +249,7 @@ class Ledger:
         ]
 
     async def audited(self, action: str | None = None) -> list[AuditEntry]:
-        """Return the audit, oldest first."""
+        """Return the entries of the audit, oldest first; ``action``: only entries with this action."""
         query = select(*(schema.audit.c[field.name] for field in fields(AuditEntry)))
         if action is not None:
             query = query.where(schema.audit.c.action == action)
@@ -306,7 +309,7 @@ class Ledger:
         return await self._messages(schema.pauses)
 
     async def pause(self, factory: str, message: str, entry: AuditEntry) -> None:
-        """Record that the link submits nothing and enters nothing at a factory, with a line for the audit."""
+        """Record that the link submits no jobs and opens no doors at a factory, with a line for the audit."""
         await self._set_message(schema.pauses, factory, message, entry)
 
     async def resume(self, factory: str, entry: AuditEntry) -> None:
@@ -316,7 +319,7 @@ class Ledger:
     # --- reading and writing rows
 
     async def rows(self, table: Table, query: Select[Any]) -> list[dict[str, Any]]:
-        """Return the rows of a table that can be read completely; other rows are skipped. Raises LedgerError."""
+        """Return the rows of the table that the query finds; unreadable rows are skipped. Raises LedgerError."""
         return await self.transact(lambda db: self.intact(table, db.execute(query).mappings()))
 
     def intact(self, table: Table, found: MappingResult) -> list[dict[str, Any]]:
@@ -387,7 +390,12 @@ class Ledger:
         await self.transact(all_of_them)
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work``, which only reads, in a transaction of its own. Raises IntegrityError, LedgerError."""
+        """Run ``work`` in a transaction of its own, and return the result of ``work``.
+
+        Use ``write`` for a function that writes: it puts many writes into one transaction. If the transaction collides
+        with one of another process, ``work`` runs again. Raises IntegrityError, DataError, LedgerError, and the errors
+        of ``work``.
+        """
 
         def transact() -> T:
             if self._engine is None:

@@ -1,6 +1,7 @@
 """Makes ``OwnJob`` objects for the jobs that this link has submitted according to the ledger.
 
-Orders compare them with the scheduler's answer.
+The link compares such an object with the job that the scheduler lists, in particular before it cancels or extends the
+job.
 """
 
 from __future__ import annotations

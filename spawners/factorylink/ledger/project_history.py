@@ -20,21 +20,24 @@ from factorylink.util import clock
 CostOf = Callable[[Slug, Slug, float], Cost | None]
 _OF_WORKER = "%/%"  # ids of charges of a cluster's workers: the batch's, and the worker's number
 _BATCH = func.substr(charges.c.id, 1, 32)
-_MOST_IDS = 500  # of one query
+_MOST_IDS = 500  # ids in one query
 
 
 class ProjectHistory:
-    """Reads histories. ``cost_of``: returns the cost of a factory's size for a number of seconds; None if it is not
-    known."""
+    """Reads the histories of projects.
+
+    ``cost_of``: returns the cost of a factory's size for a number of seconds; None if the cost is not known.
+    """
 
     def __init__(self, ledger: Ledger, cost_of: CostOf) -> None:
         self._ledger = ledger
         self._cost_of = cost_of
 
     async def page(self, project: str, after: SessionId | None, limit: int) -> HistoryPage:
-        """Return a page of the sessions of a project, by their ids. Raises LedgerError.
+        """Return a page of the sessions of a project, ordered by their ids. Raises LedgerError.
 
-        ``after``: the last id of the page before, None for the first page, which also has the clusters.
+        ``after``: ``next`` of the previous page; None: the first page, which also has what the project's clusters have
+        used.
         """
         where = [charges.c.project == project, charges.c.id.not_like(_OF_WORKER)]
         where += [] if after is None else [charges.c.id > after]

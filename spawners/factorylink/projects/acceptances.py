@@ -40,7 +40,7 @@ class Acceptances:
     def open(self, user: str, factory: Factory) -> Words | None:
         """Return why the person can start nothing at the factory before accepting its rules.
 
-        None if nothing is missing, as for a robot, for whom nobody computes.
+        None: no acceptance is missing. A robot of a rehearsal needs none, because no person uses its session.
         """
         if is_robot(user) or factory.site.rules is None or self.at(user, factory) is not None:
             return None
@@ -49,8 +49,8 @@ class Acceptances:
     async def accept(self, user: str, factory: Factory, version: str) -> None:
         """Record that the person accepts ``version`` of the factory's rules; repeating this changes nothing.
 
-        Returns when the ledger holds the record. Raises ProblemError if the factory has no rules, or another version by
-        now; LedgerError.
+        Returns when the ledger holds the record. Raises ProblemError if the factory has no rules, or if ``version`` is
+        not the present version of its rules; LedgerError.
         """
         rules = factory.site.rules
         if rules is None:

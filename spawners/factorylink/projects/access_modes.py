@@ -43,8 +43,8 @@ PRESETS: dict[Mode, AccessModePreset] = {
 def presets(project: Project) -> dict[str, float | datetime]:
     """Return the values that a project's mode gives for keys that the project leaves out.
 
-    ``null`` in the file counts as a value. A project without ``begins`` gets none, since the mode's months would have
-    no first day.
+    ``null`` in the file counts as a value. A project without ``begins`` gets no values, since the mode's months would
+    have no first day.
     """
     preset, found = PRESETS.get(project.mode), dict[str, float | datetime]()
     if preset is None or project.begins is None:

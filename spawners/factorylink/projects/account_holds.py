@@ -1,12 +1,12 @@
 """Holds accounts of a pool for a workshop, from its warm-up until it is over, and wipes them before and after.
 
-A held account is lent to the people of that workshop only. It is wiped before if somebody else's files may be in it,
-and after the workshop's project has ended and nothing runs under it any more. An account whose wipe fails is lent to
-nobody, and is wiped again later. An account that was lent for a rehearsal of the workshop is wiped and given back as
-soon as that is over, whether or not the class has begun.
+A held account is lent to the people of that workshop only. It is wiped before they use it if somebody else's files may
+be in it, and again after the workshop's project has ended and nothing runs under it any more. An account whose wipe
+fails is lent to nobody, and is wiped again later. An account that was lent for a rehearsal of the workshop is wiped and
+given back as soon as the rehearsal is over, whether or not the class has begun.
 
-Seats come before spare accounts: a workshop that cannot hold an account for each of its seats gets those that another
-one holds beyond its own seats, if nobody has them.
+Seats come before spare accounts. If a workshop cannot hold an account for each of its seats, it gets accounts that
+another workshop holds beyond the number of its own seats, and that are lent to nobody.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _Key = tuple[Slug, str]  # a factory, and an account there
 
 
 class AccountHolds:
-    """The holds. Call ``load`` before use, and ``run`` in the background."""
+    """Holds the accounts. Call ``load`` before use, and ``run`` in the background."""
 
     def __init__(
         self, ledger: Ledger, leases: AccountLeases, projects: ProjectBook, factories: OfferedFactories
@@ -48,7 +48,7 @@ class AccountHolds:
         self._projects = projects
         self._factories = factories
         self._lock = asyncio.Lock()
-        self._short: dict[tuple[ProjectId, Slug], int] = {}  # how many could be held, if too few: it is logged once
+        self._short: dict[tuple[ProjectId, Slug], int] = {}  # how many were held last; too few are logged once
 
     async def load(self) -> None:
         """Load the holds from the ledger. Raises LedgerError."""
@@ -59,7 +59,7 @@ class AccountHolds:
         }
 
     async def run(self) -> None:
-        """Look at the held accounts every ``LOOK_SECONDS``."""
+        """Call ``look`` every ``LOOK_SECONDS``."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -68,9 +68,10 @@ class AccountHolds:
                 log.exception("The held accounts are looked at again")
 
     async def hold(self, project: Project, accounts: Mapping[Slug, int]) -> None:
-        """Hold so many accounts of a project's pools at each factory, or all that others leave. Wipes begin at once.
+        """Hold up to the given number of accounts of a project's pools at each factory, and begin their wipes.
 
-        In a rehearsal they are held until that is over, and for its robots only. Raises LedgerError.
+        ``accounts``: the number by factory; fewer are held if other workshops leave fewer. During a rehearsal, accounts
+        are held until the rehearsal is over, and for its robots only. Raises LedgerError.
         """
         if isinstance(project, RehearsedProject):
             accounts = {factory: min(count, project.robots) for factory, count in accounts.items()}
@@ -82,8 +83,10 @@ class AccountHolds:
         await self.look()
 
     async def look(self) -> None:
-        """Wipe held accounts that need it, and end the holds of workshops and rehearsals that are over. Raises
-        LedgerError."""
+        """Wipe held accounts that need a wipe, and end the holds of workshops and rehearsals that are over.
+
+        Raises LedgerError.
+        """
         async with self._lock:
             for key, hold in tuple(self._leases.holds.items()):
                 if not self._projects.tells("", hold.project):
@@ -97,7 +100,10 @@ class AccountHolds:
                     self._clean(key)
 
     def seen(self, project: Project, factory: Slug) -> HeldAccounts | None:
-        """Return what is held for a project at a factory; None if no accounts are lent to its people there."""
+        """Return how many accounts are held for a project at a factory, and in which state they are.
+
+        None: the project's people are lent no accounts at the factory.
+        """
         at = project.factories.get(factory)
         if at is None or not at.site_accounts.pool:
             return None
@@ -123,7 +129,9 @@ class AccountHolds:
 
     def lendable(self, project: Project, factory: Slug) -> int | None:
         """Return how many accounts could be held for a project now: clean ones, and those that can be wiped at once.
-        None if no accounts are lent to its people there."""
+
+        None: the project's people are lent no accounts at the factory.
+        """
         at, connection = project.factories.get(factory), self._factories.get(factory)
         if at is None or not at.site_accounts.pool:
             return None
@@ -131,7 +139,7 @@ class AccountHolds:
         return sum(self._is_lendable(project, (factory, account), wipes) for account in at.site_accounts.pool)
 
     def has_for_robots(self, project: Project, factory: Slug) -> bool:
-        """Return whether a robot would have an account at a factory of a project."""
+        """Return whether the robots of a project's rehearsal would have accounts at a factory."""
         at, connection = project.factories.get(factory), self._factories.get(factory)
         return at is not None and connection is not None and self._leases.has_for_anybody(connection, at)
 
@@ -141,7 +149,7 @@ class AccountHolds:
         others = [a for a in pool if self._is_left((factory, a)) or self._is_free(factory, a, people)]
 
         def order(account: str) -> tuple[bool, bool, bool]:
-            """First those of its own people, then clean ones, and last those whose wipe failed."""
+            """Return a sort key: the project's people's accounts, clean ones, others; in each, failed wipes last."""
             holder = self._leases.holder(factory, account)
             return holder not in people, holder is not None, (factory, account) in self._leases.failed
 
@@ -161,8 +169,10 @@ class AccountHolds:
         self._short[project.id, factory] = held
 
     def _spares(self, project: ProjectId, factory: Slug, pool: Sequence[str]) -> list[str]:
-        """Return the accounts of a pool that other classes hold beyond what their seats need, and that none of their
-        people has: clean ones first."""
+        """Return the accounts of a pool that other classes hold but do not need for their seats, clean ones first.
+
+        None of these accounts is lent to a person of the class that holds it.
+        """
         held: dict[ProjectId, list[str]] = {}
         for (place, account), hold in self._leases.holds.items():
             of_class = hold.project != project and not hold.rehearsal and (place, account) not in self._leases.failed
@@ -180,12 +190,12 @@ class AccountHolds:
         return sorted(found, key=lambda account: self._leases.holder(factory, account) is not None)
 
     def _is_unused(self, factory: Slug, account: str) -> bool:
-        """Return whether none of the people for whom an account is held has it."""
+        """Return whether a held account is idle, and lent to none of the people for whom it is held."""
         hold = self._leases.holds[factory, account]
         return self._leases.lent_to(factory, account) not in hold.people and self._leases.is_idle(factory, account)
 
     def _counts_as_held(self, project: Project, key: _Key) -> bool:
-        """Return whether an account is held for a project, and can be used or will be after its wipe."""
+        """Return whether an account is held for a project, and can be used now or after its wipe."""
         return self._holds(project, key) and key not in self._leases.failed
 
     def _clean(self, key: _Key) -> None:
@@ -200,7 +210,10 @@ class AccountHolds:
             self._leases.wipe(connection, key[1])
 
     async def _give_back(self, key: _Key) -> None:
-        """End the hold of an account of a workshop that is over, once nothing runs there and it is wiped."""
+        """End the hold of an account whose workshop or rehearsal is over, once nothing runs under the account.
+
+        If the site has a command for wipes, the account is wiped first.
+        """
         connection, holder = self._factories.get(key[0]), self._leases.holder(*key)
         if not self._leases.is_idle(*key) or self._leases.is_wiping(*key):
             return
@@ -233,15 +246,19 @@ class AccountHolds:
         return free and (holder in people or self._leases.is_idle(factory, account))
 
     def _is_left(self, key: _Key) -> bool:
-        """Return whether an account is held for a class that is over. What runs there ends, and another workshop may
-        then wait for the wipe. An account of a rehearsal is wiped first: its trainer belongs to the class, too."""
+        """Return whether an account is still held for a class that is over.
+
+        What runs under such an account ends, so another workshop may hold the account and wait for its wipe. An account
+        that was lent for a rehearsal does not count: it must be wiped before the class gets it, because the rehearsing
+        trainer belongs to the class, too.
+        """
         hold = self._leases.holds.get(key)
         if hold is None or hold.rehearsal:
             return False
         return self._projects.tells("", hold.project) and self._over(key, hold)
 
     def _is_lendable(self, project: Project, key: _Key, wipes: bool) -> bool:
-        """Return whether an account could be held for a project. ``wipes``: whether accounts there can be wiped."""
+        """Return whether an account could be held for a project; ``wipes``: whether its factory can wipe accounts."""
         hold, holder = self._leases.holds.get(key), self._leases.holder(*key)
         if key in self._leases.failed or (hold is not None and hold.project != project.id):
             return False
@@ -258,13 +275,13 @@ class AccountHolds:
         return frozenset() if project is None else frozenset((*project.members, *project.managers))
 
     def _counts(self, project: Project, key: _Key) -> bool:
-        """Return whether a held account is shown: also one of a rehearsal that could not be wiped."""
+        """Return whether ``seen`` counts an account as held; one of a rehearsal whose wipe failed counts, too."""
         hold = self._leases.holds.get(key)
         is_failed = hold is not None and hold.project == project.id and key in self._leases.failed
         return is_failed or self._holds(project, key)
 
     def _over(self, key: _Key, hold: Hold) -> bool:
-        """Return whether a workshop is over, or the rehearsal for which an account was lent."""
+        """Return whether the workshop that holds an account is over, or the rehearsal for which it was lent."""
         project = self._projects.get(hold.project)
         if project is None or (project.ends is not None and project.ends <= clock.now()):
             return True

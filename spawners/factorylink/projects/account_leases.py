@@ -2,8 +2,8 @@
 
 A lent account stays with its person until another person needs it. It is lent to another person only if no job of the
 first person runs under it, and after a wipe: nobody else may read the first person's files. An account that is held for
-a workshop (``account_holds``) is lent to the people of that workshop only. One that is lent for a rehearsal is held
-until that is over, and emptied then.
+a workshop (``account_holds``) is lent to the people of that workshop only. An account that is lent for a rehearsal is
+held until the rehearsal is over, and is wiped then.
 """
 
 from __future__ import annotations
@@ -59,8 +59,10 @@ class Grant:
 
 @dataclass(frozen=True)
 class Hold:
-    """The workshop for which an account is kept: the id of its project, and its people. ``rehearsal``: it is kept only
-    until a rehearsal of the workshop is over, and is no account of the class."""
+    """The workshop for which an account is held: the id of its project, and its people.
+
+    ``rehearsal``: the account is held only until a rehearsal of the workshop is over, and is no account of the class.
+    """
 
     project: ProjectId
     people: frozenset[str] = frozenset()
@@ -95,9 +97,10 @@ class AccountLeases:
 
     @contextlib.contextmanager
     def beginning(self, user: str) -> Iterator[None]:
-        """Keep the accounts lent to ``user`` in use during the block, in which the person starts something.
+        """Keep the accounts that are lent to ``user`` in use during the block, in which the person starts something.
 
-        Until it is started, nothing runs under these accounts, so they could be lent to another person.
+        Until the session or cluster is started, nothing runs under these accounts, so otherwise they could be lent to
+        another person.
         """
         self._beginning[user] += 1
         try:
@@ -106,9 +109,9 @@ class AccountLeases:
             self._beginning[user] -= 1
 
     def own(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
-        """Return the person's own account, or the one that everybody shares.
+        """Return the person's own account, or the shared account that the person uses.
 
-        None if there is neither, although an account may be lent to the person.
+        None: there is neither; an account may still be lent to the person.
         """
         known = at.site_accounts.personal.get(user) or connection.access.accounts.get(user)
         if known is not None or at.site_accounts != SiteAccounts():
@@ -116,7 +119,7 @@ class AccountLeases:
         return site_account(connection.access, user)
 
     def has_for_anybody(self, connection: FactoryConnection, at: ProjectAt) -> bool:
-        """Return whether a person without an account of their own would have one: lent, or shared by all."""
+        """Return whether there are accounts for people without an account of their own: lent ones, or shared ones."""
         if at.site_accounts != SiteAccounts():
             return bool(at.site_accounts.pool)
         return bool(connection.access.account_pool)
@@ -173,7 +176,7 @@ class AccountLeases:
             for a in pool
             if (factory, a) not in self._wiping and not self._used(factory, a, user) and self._open(factory, a, grant)
         ]
-        able.sort(key=lambda account: (factory, account) not in self.holds)  # those that are held for them first
+        able.sort(key=lambda account: (factory, account) not in self.holds)  # accounts that are held for them first
         for account in able:
             if self._leases.get((factory, account)) == user:
                 return account
@@ -198,7 +201,7 @@ class AccountLeases:
         self._untouched.discard((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
-        """Return whether another person holds the account now."""
+        """Return whether another person uses the account: something of theirs runs under it, or is being started."""
         holder = self._leases.get((factory, account), user)
         if holder != user and self._beginning[holder] > 0:
             return True
@@ -206,7 +209,7 @@ class AccountLeases:
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
     def _open(self, factory: Slug, account: str, grant: Grant) -> bool:
-        """Return whether no other workshop holds the account, nor a rehearsal that is over."""
+        """Return whether the account may be lent through ``grant``: no other workshop or past rehearsal holds it."""
         hold = self.holds.get((factory, account))
         if hold is None:
             return True
@@ -229,8 +232,11 @@ class AccountLeases:
         return self._leases.get((factory, account))
 
     async def pass_on(self, factory: Slug, account: str, hold: Hold) -> bool:
-        """Hold an account for another workshop, unless one of the first one's people has got it meanwhile; return
-        whether that was done. Raises LedgerError."""
+        """Hold an account for another workshop; return whether this was done.
+
+        Nothing is done if a person of the workshop that holds the account has got it meanwhile, or if something runs
+        under it. Raises LedgerError.
+        """
         async with self._lock:
             if self._kept(factory, account) or not self.is_idle(factory, account):
                 return False
@@ -256,8 +262,10 @@ class AccountLeases:
             self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
 
     async def release(self, factory: Slug, account: str) -> None:
-        """End the hold of an account, and its lease if nobody has used it, unless something has begun there meanwhile.
-        Raises LedgerError."""
+        """End the hold of an account, and its lease if nobody has used the account.
+
+        Nothing is done if something runs under the account, or if it is being wiped. Raises LedgerError.
+        """
         key = factory, account
         async with self._lock:
             if not self.is_idle(*key) or self.is_wiping(*key):
@@ -279,8 +287,10 @@ class AccountLeases:
     # --- wipes
 
     def _begin_wipe(self, grant: Grant, user: str) -> tuple[Slug, str]:
-        """Start to wipe an account that another person has left; return its factory and name. Raises ProblemError if
-        there is no such account."""
+        """Begin to wipe an account that another person no longer uses; return its factory and name.
+
+        Raises ProblemError if there is no such account.
+        """
         connection = grant.connection
         factory = connection.factory.id
         left = [
@@ -316,7 +326,7 @@ class AccountLeases:
             del self._wiping[key]
 
     async def _write(self, factory: Slug, account: str, user: str | None, hold: Hold | None = None) -> None:
-        """Store who has an account, None: nobody; with ``hold``, also that it is kept. Raises LedgerError."""
+        """Store to whom an account is lent (``user``; None: nobody), and ``hold`` if given. Raises LedgerError."""
         leases = schema.leases
 
         def write(db: Connection) -> None:
@@ -330,7 +340,7 @@ class AccountLeases:
 
 
 def write_hold(db: Connection, factory: Slug, account: str, hold: Hold | None) -> None:
-    """Store for which workshop an account is kept; None: for none."""
+    """Store for which workshop an account is held; ``hold`` None: for none."""
     holds = schema.holds
     db.execute(delete(holds).where(holds.c.factory == factory, holds.c.account == account))
     if hold is not None:
@@ -342,7 +352,7 @@ def write_hold(db: Connection, factory: Slug, account: str, hold: Hold | None) -
 
 
 def _hold_of(grant: Grant) -> Hold | None:
-    """Return the hold of an account that is lent for a rehearsal; None for other accounts."""
+    """Return the hold for an account that is lent through ``grant``; None unless it is lent for a rehearsal."""
     project = grant.project
     if not isinstance(project, RehearsedProject):
         return None

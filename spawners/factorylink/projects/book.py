@@ -109,7 +109,7 @@ class YamlTable:
 class ProjectBook:
     """The present projects of each person, from the table of projects and from that of workshops.
 
-    Without ``table``, sessions need no project: only those that are for a workshop have one, and guests need one.
+    Without ``table``, only sessions for a workshop have a project, and only guests and robots of workshops need one.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class ProjectBook:
 
     @property
     def known(self) -> bool:
-        """Return whether the projects are known."""
+        """Return whether the projects of ``table`` are known; True if there is no such table."""
         return self._table is None or self._table.projects is not None
 
     def knows(self, user: str) -> bool:
@@ -168,21 +168,21 @@ class ProjectBook:
     def payer(self, choice: ResolvedChoice) -> ProjectId | None:
         """Return the project that is charged for ``choice``.
 
-        None if the gateway has no projects, whichever project the choice names.
+        None: the choice names no project, or the gateway has no table for a project with this id.
         """
         return choice.project if self.is_charged(choice.project) else None
 
     def is_charged(self, project_id: ProjectId | None) -> bool:
-        """Return whether there is a table that would have the project with this id, so that it is charged."""
+        """Return whether the project is charged: the gateway has a table for such ids (of workshops, or others)."""
         return project_id is not None and self._table_of(project_id) is not None
 
     def _table_of(self, project_id: ProjectId) -> ProjectTable | None:
-        """Return the table that has the project with this id, if any has it; None if there is no such table."""
+        """Return the table for projects with an id of this kind (of workshops, or others); None: there is none."""
         of_workshop = self._workshops is not None and project_id.startswith(PREFIX)
         return self._workshops if of_workshop else self._table
 
     def _is_known(self, project_id: ProjectId) -> bool:
-        """Return whether it is known which projects the table of this project has."""
+        """Return whether the projects of the table for this id are known; True if there is no such table."""
         table = self._table_of(project_id)
         return table is None or table.projects is not None
 
@@ -321,7 +321,7 @@ def read(
 def problems(
     projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> Iterable[str]:
-    """Yield each conflict with the catalogue, and each site account that would belong to two people."""
+    """Yield each wrong period, each conflict with the catalogue, and each account that would belong to two people."""
     holders: dict[tuple[Slug, str], str] = {}  # by factory and account, the project and person that have it
     for project in projects:
         if project.begins is not None and project.ends is not None and project.begins >= project.ends:

@@ -94,7 +94,7 @@ class KnownPeople:
     async def put_access(self, user: str, access: AccessStatus) -> None:
         """Store whether the person may start anything; their groups stay unchanged. Raises LedgerError.
 
-        Ignored for a person the link does not know, since such a person is refused anyway.
+        Nothing is stored for a person whom the link does not know: such a person is refused anyway.
         """
         # otherwise a block that is being written could be undone
         async with self._locks.setdefault(user, asyncio.Lock()):

@@ -30,7 +30,7 @@ from factorylink.util import clock
 
 
 class Permissions:
-    """Reads the projects and the accounts; changes nothing."""
+    """Finds what a person may use, from the projects and the site accounts; changes nothing."""
 
     def __init__(self, config: LinkConfig, projects: ProjectBook, account_leases: AccountLeases) -> None:
         self._config = config
@@ -40,7 +40,7 @@ class Permissions:
     def all(self, connection: FactoryConnection, user: str) -> list[Grant]:
         """Return the person's permissions at a factory, one for each project, ordered by project.
 
-        For each of them the person has a site account, or one can be lent to them.
+        A permission is left out if the person has no site account for it, and none can be lent to them.
         """
         found = [_grant(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
         if not self._projects.needed(user) and not self._projects.blocked(user):
@@ -57,8 +57,8 @@ class Permissions:
     ) -> Grant:
         """Return the person's permission at a factory for ``project``. Raises ProblemError.
 
-        If ``project`` is None: for their only project there that allows ``size``, or for the ``last`` project that they
-        used.
+        If ``project`` is None and the person needs a project, the permission is for their only project at the factory
+        that allows ``size``; if several projects do, for the one that the person used last (``last``).
         """
         self.check(user)
         machine = connection.factory.site.machine
@@ -93,7 +93,7 @@ class Permissions:
             raise of_words("forbidden", self.not_now(joined[-1]) if joined else self.no_project())
 
     def accounts(self, user: str, places: Mapping[Slug, FactoryConnection]) -> list[AccountView]:
-        """Return the account that the person would use, for each project and factory."""
+        """Return, for each project and factory, which kind of site account the person would use."""
         return [
             AccountView(project=project.id, factory=name, machine=places[name].factory.site.machine, account=account)
             for project in self._projects.of(user)
@@ -121,7 +121,7 @@ class Permissions:
     def resolve(self, grant: Grant, choice: Choice, of: str = "") -> ResolvedChoice:
         """Return the choice with every default filled in, within the project's limits. Raises ProblemError.
 
-        ``of``: prefix of the name of the field at fault.
+        ``of``: prefix for the name of the wrong field in the error.
         """
         if choice.size is not None and not has(grant, choice.size):
             raise self._wrong_size(grant, choice.size)
@@ -135,7 +135,7 @@ class Permissions:
         return found.model_copy(update={"project": grant.project.id})
 
     def most(self, grant: Grant, hours: float) -> float:
-        """Return ``hours``, limited to the hours that the project has left."""
+        """Return ``hours``, limited to the longest job that the project allows if it starts now."""
         most = None if grant.project is None else _most(grant.project)
         return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
 

@@ -18,10 +18,10 @@ MARGIN = timedelta(minutes=2)
 
 
 def within(hours: float, window: Reservation | None, now: datetime) -> float:
-    """Return the hours of a session that may run in a reservation, which it cannot begin before: at most those from the
-    later of its begin and now to its end, without ``MARGIN``, in whole minutes.
+    """Return ``hours``, limited to what a session can run in the reservation ``window``, in whole minutes.
 
-    ``hours`` without a reservation, and if too little of it is left for any session.
+    The session cannot begin before the reservation, and must end ``MARGIN`` before the reservation does. ``hours`` is
+    returned unchanged if ``window`` is None, or if too little of the reservation is left for any session.
     """
     if window is None:
         return hours

@@ -17,12 +17,12 @@ FIELDS = ("day", "project", "factory", "person", "jobs", "gpu_seconds", "gpu_hou
 
 
 def hours(gpu_seconds: Fraction) -> str:
-    """Return GPU-hours as text for people."""
+    """Return the GPU-hours as text for people, with two decimals."""
     return f"{float(gpu_seconds / 3600):.2f}"
 
 
 def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
-    """Return rows of (what, number of jobs, GPU-hours), with a total at the end.
+    """Return rows of (value of ``by``, number of jobs, GPU-hours), with a total at the end.
 
     Days are in their order; other rows are ordered by use, the most first.
     """

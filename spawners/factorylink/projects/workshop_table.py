@@ -40,9 +40,12 @@ TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 
 
 class WorkshopTable:
-    """The projects of workshops. Both files are read again when they change, and when a rehearsal begins or ends;
-    ``projects`` is None until they could be read for the first time. The pools are checked against ``factories``, the
-    catalogue. ``kept``: the link's own copy of the last good table; None: it keeps none."""
+    """The projects of workshops, from the file of the workshops service and the operator's file of pools.
+
+    Both files are read again when they change. ``projects`` changes also when a rehearsal begins or ends, and is None
+    until both files could be read for the first time. The pools are checked against ``factories``, the catalogue.
+    ``kept``: the link's own copy of the last good table; None: the link keeps no copy.
+    """
 
     def __init__(
         self,
@@ -56,8 +59,8 @@ class WorkshopTable:
         self._accesses = accesses
         self._kept = kept
         self._read: tuple[Looks, Looks] | None = None
-        self._good: tuple[WorkshopProjects, WorkshopPools] | None = None  # the last good contents of both
-        self._next: datetime | None = None  # when these say something else
+        self._good: tuple[WorkshopProjects, WorkshopPools] | None = None  # the last good contents of both files
+        self._next: datetime | None = None  # when the projects change though no file does
         self.projects: Mapping[ProjectId, Project] | None = None
 
     async def refresh(self) -> bool:
@@ -102,7 +105,7 @@ class WorkshopTable:
 
 
 def _keep(path: Path, table: WorkshopProjects) -> None:
-    """Store a copy of the table. Without one, the link works all the same."""
+    """Store a copy of the table. If this fails, the link works all the same."""
     content = table.model_dump_json(exclude_none=True).encode()
     fresh = path.with_name(f"{path.name}.new")
     try:
@@ -122,7 +125,7 @@ def load(
 ) -> tuple[WorkshopProjects, WorkshopPools]:
     """Return the contents of both files. Raises CatalogueError.
 
-    A table that is not there yet has no projects: the service has not written it.
+    If the table's file does not exist, the service has not written it yet, and the table has no projects.
     """
     pools = read_pools(files.pools, factories, accesses)
     return read_table(files.table), pools
@@ -131,8 +134,11 @@ def load(
 def projects_of(
     table: WorkshopProjects, pools: WorkshopPools, now: datetime, factories: Mapping[Slug, Factory]
 ) -> tuple[dict[ProjectId, Project], tuple[str, ...], datetime | None]:
-    """Return the projects by id; what their pools do not allow, one text each; and when, if ever, the same table says
-    something else, since a rehearsal begins or ends then."""
+    """Return the projects of ``table``, what their pools do not allow, and when they change without a new table.
+
+    The projects are by id. There is one text for each thing that a pool does not allow. The time is when the next
+    rehearsal begins or ends; None: no rehearsal will.
+    """
     projects, wrong, changes = dict[ProjectId, Project](), list[str](), list[datetime]()
     crowded = _without_room(table.projects, pools, now)
     for one in table.projects:
@@ -148,8 +154,11 @@ def projects_of(
 
 
 def _without_room(projects: Sequence[WorkshopProject], pools: WorkshopPools, now: datetime) -> set[ProjectId]:
-    """Return the projects whose robots have no room: a pool never has more seats than its operator says, those of
-    classes that take place now included. The rehearsal that began first goes on."""
+    """Return the projects for whose rehearsal with robots the pool has too few seats now.
+
+    A pool never has more seats than its operator says; the seats of classes that take place now count as used. If two
+    rehearsals do not both fit, the one that began first continues.
+    """
     taken, refused = Counter[Slug](), set[ProjectId]()
     for one in projects:
         if one.begins <= now < one.ends:
@@ -168,7 +177,7 @@ def _without_room(projects: Sequence[WorkshopProject], pools: WorkshopPools, now
 
 
 def _seat_gpus(project: WorkshopProject, factories: Mapping[Slug, Factory]) -> dict[Slug, float]:
-    """Return how many GPUs a seat of a workshop is billed for, by factory."""
+    """Return, by factory, the GPUs that are billed for a seat of a workshop, at the size with the most GPUs."""
     return {
         name: max(float(gpus_of(factories[name], size)) for size in place.sizes)
         for name, place in project.factories.items()
@@ -187,9 +196,9 @@ def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[
 
 
 def agrees(factory: Factory, access: Access, act: TeachingAct) -> bool:
-    """Return whether a site allows something for workshops; a testbed allows all.
+    """Return whether a site's agreement allows ``act`` for workshops; a testbed allows everything.
 
-    A site that is not live runs nothing anyway, so nothing is asked of its agreement.
+    A site that is not live runs nothing anyway, so its agreement is not checked.
     """
     if access.testbed or factory.state != "live":
         return True
@@ -197,7 +206,7 @@ def agrees(factory: Factory, access: Access, act: TeachingAct) -> bool:
 
 
 def reserved(projects: Mapping[ProjectId, Project]) -> list[str]:
-    """Return a line for each project of ``projects.yaml`` whose id is one of a workshop."""
+    """Return an error line for each project of ``projects.yaml`` whose id has the form of a workshop's project."""
     return [
         f"projects.{name}: the ids that begin with {PREFIX!r} are those of workshops; choose another"
         for name in projects
@@ -235,7 +244,7 @@ def _problems(pool: WorkshopPool, factories: Mapping[Slug, Factory], accesses: M
 
 
 def read_table(path: Path) -> WorkshopProjects:
-    """Return the contents of a table; none if it is not there. Raises CatalogueError."""
+    """Return the contents of the table's file; no projects if there is no file. Raises CatalogueError."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_TABLE_BYTES + 1)

@@ -49,7 +49,8 @@ INDEX = "%INDEX%"  # placeholder in the name of a job's log for the job's index 
 class JobVariables:
     """Shell expressions with which a dialect's script computes the variables FACTORYGATE_JOB_*.
 
-    The job's programs read these variables, and none of a scheduler's. "": the scheduler does not provide the value.
+    The job's programs read these variables, and no variables of a scheduler. An empty expression means that the
+    scheduler does not provide the value.
     """
 
     id: str
@@ -144,7 +145,7 @@ def written(
 
 @lru_cache(maxsize=64)
 def _compiled(template: str) -> Template:
-    """Return the compiled template, since to compile it takes longer than all else. Raises TemplateError."""
+    """Return the compiled template, cached because compiling takes most of the time. Raises TemplateError."""
     return _JINJA.from_string(template)
 
 

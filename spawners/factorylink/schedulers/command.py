@@ -28,9 +28,9 @@ class Output:
 class Command(Generic[T]):
     """A question or an order to a scheduler, to be run by a transport.
 
-    ``parse`` returns the answer in the output, or raises one of the four errors with the scheduler's own words. ``env``
-    is added to the command's environment (for example the format of times); it never holds a secret. ``most``: the most
-    bytes of stdout that are read; a longer answer raises Misread.
+    ``parse`` returns the answer in the output, or raises one of the four errors of ``factorylink.errors`` with the
+    scheduler's own words. ``env`` is added to the command's environment (for example the format of times); it never
+    holds a secret. ``most``: the most bytes of stdout that are read; a longer answer raises Misread.
     """
 
     argv: tuple[str, ...]  # never a shell string

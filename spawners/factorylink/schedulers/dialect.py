@@ -63,7 +63,7 @@ class Dialect(Protocol):
     def extend(self, job: JobId, minutes: int) -> Command[None]:
         """Set the time limit of a running job to ``minutes``, counted from its start.
 
-        Refused: the job may not have them.
+        Refused: the job may not run that long.
         """
 
     def nodes(self) -> Command[list[NodeState]]:
@@ -84,5 +84,5 @@ class Dialect(Protocol):
     def enter(self, job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
         """Return the argv of a command that runs inside a running job and is connected by stdio.
 
-        ``node``: its first node.
+        ``node``: the job's first node.
         """

@@ -94,13 +94,13 @@ class LiveCluster:
                 waiter.set_result(None)
 
     async def ended_within(self, seconds: float) -> None:
-        """Return when another of the cluster's jobs has ended, or after ``seconds``."""
+        """Wait until another of the cluster's jobs has ended, at most ``seconds``."""
         before, deadline = len(self.alive()), clock.ticks() + seconds
         while len(self.alive()) == before and (left := deadline - clock.ticks()) > 0:
             await self._touched(left)
 
     async def _touched(self, seconds: float) -> None:
-        """Return when the cluster next changes, or after ``seconds``."""
+        """Wait until the cluster changes, at most ``seconds``."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         with contextlib.suppress(TimeoutError):
@@ -115,7 +115,7 @@ class LiveCluster:
     def figures(self) -> Cluster:
         """Return the view of the cluster without its workers.
 
-        It stays equal as long as nothing happens to the cluster.
+        Two such views are equal if nothing has happened to the cluster in between.
         """
         turn, head = last_turn(self.record), self.head()
         return self._look(self.version, turn if head is None else max(turn, head.started or turn))

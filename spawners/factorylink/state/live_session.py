@@ -81,8 +81,10 @@ class LiveSession:
 
     @property
     def moved(self) -> bool:
-        """Return whether its class has moved to another place: people and the hub see it as ended, although its job is
-        cancelled only when the factory answers."""
+        """Return whether the session was stopped because its class has moved to another place.
+
+        People and the hub then see the session as ended, although its job is cancelled only when its factory answers.
+        """
         return self.record.wish == "stop" and self.record.stopped_for == EndReason.MOVED
 
     @property
@@ -93,7 +95,7 @@ class LiveSession:
     def confirm_environment(self) -> None:
         """Record that the door has confirmed that it has the environment.
 
-        Its next status says so, too. Until it comes, the hub would send the environment again.
+        The door's next status reports this, too. But until this status comes, the hub would send the environment again.
         """
         if self.door is not None and self.door.phase == "waiting":
             self.door = self.door.model_copy(update={"environment": True})
@@ -137,11 +139,12 @@ def show(
     """Return the session as it looks now. A session that is ``unreachable`` has its last known state in ``before``.
 
     ``url``: the address at which the proxy reaches its notebook; ``problem``: why the link cannot reach its door;
-    ``more``: the session's ``room``; ``barred``: why the link cannot act as its site account."""
+    ``more``: the session's ``room``; ``barred``: why the link cannot act as its site account.
+    """
     record = live_session.record
     if (
         live_session.withdrawn and record.ended is None
-    ):  # every caller sees it as ended; if it still gets a job, this is cancelled
+    ):  # every caller sees it as ended; if it still gets a job, the job is cancelled
         shown = {
             "state": SessionState.ENDED,
             "ended": record.log[-1].at if record.log else record.created,
@@ -214,7 +217,7 @@ def seen_state(live_session: LiveSession, health: Health, barred: Words | None) 
 
 
 def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: Words | None) -> Words:
-    """Return why a session is unreachable; None if it is reachable. The arguments are those of ``show``."""
+    """Return why a session is unreachable; call this only for such a session. The arguments are those of ``show``."""
     if health.state == "unreachable":
         return health.words or explain.unreachable("")
     if barred is not None and _barred(live_session, barred):
@@ -230,7 +233,7 @@ def _barred(live_session: LiveSession, barred: Words | None) -> bool:
 
 
 def _suspended(live_session: LiveSession) -> bool:
-    """Return whether the site has a session's job suspended."""
+    """Return whether the site has suspended a session's job."""
     job = live_session.job
     return live_session.record.state in _FROZEN_STATES and job is not None and job.suspended
 

@@ -30,8 +30,8 @@ _ENDED_KEPT = 500
 class SessionTable(Mapping[SessionId, LiveSession]):
     """Sessions that have not ended, by id.
 
-    Each function of ``on_change`` is called with a session whose view may have changed. When a session has ended, it is
-    called a last time, right before the table removes the session.
+    Each function of ``on_change`` is called with a session whose view may have changed. When a session has ended, each
+    function is called with it a last time, right before the table removes the session.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         self._audit = audit
         self._tasks = tasks
         self._live: dict[SessionId, LiveSession] = {}
-        self._announced: dict[SessionId, tuple[SessionRecord, asyncio.Event]] = {}  # with what is set in the end
+        self._announced: dict[SessionId, tuple[SessionRecord, asyncio.Event]] = {}  # set when the block ends
         self._ended: dict[SessionId, Session] = {}  # sessions that ended recently, for streams that began just before
         self.on_change: list[Callable[[LiveSession], None]] = []
 
@@ -90,7 +90,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
             mine[1].set()
 
     async def written(self, session_id: SessionId) -> None:
-        """Return when no session with this id is being written into the ledger."""
+        """Wait while a session with this id is being written into the ledger."""
         while (announced := self._announced.get(session_id)) is not None:
             await announced[1].wait()
 
@@ -161,7 +161,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
                 and record.job is not None
                 and live_session.seen
             ):
-                # It is not known whether it ran. If so, it started after it was last seen waiting.
+                # It is not known whether the job ran. If it did, it started after it was last seen waiting.
                 started, ends = live_session.seen, live_session.seen + timedelta(seconds=walltime(record.choice.hours))
             settled = charges.settle(record.id, job_end, live_session.restarts, started, min(now, ends or now))
             await self._ledger.change(record, settled, say=values["end"].what, entry=entry, **values)

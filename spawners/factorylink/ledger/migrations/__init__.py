@@ -57,10 +57,11 @@ def _begin(db: Connection) -> None:
 
 
 def _make_steps(db: Connection, known: str | None, number: int) -> None:
-    """Make all steps after the database's present one.
+    """Run all migration steps after the database's present one.
 
     If a step fails because its columns exist already, somebody has set the database's version back: then store the
-    version that its tables have."""
+    version that its tables have.
+    """
     config = _config(db)
     try:
         if known is None:
@@ -103,7 +104,7 @@ def head() -> str:
 def is_at(db: Connection) -> str | None:
     """Return the last step that the database has been through. Raises NewerDatabase.
 
-    None: there is none, since the database is empty or older than the steps.
+    None: the database is empty, or older than the steps.
     """
     if _number(db) > KEEPS_STEPS:
         raise NewerDatabase(f"version {_number(db)}, and this link reads versions up to {KEEPS_STEPS}")

@@ -1,10 +1,11 @@
 """The PBS dialect (OpenPBS 23, PBS Professional): commands to run, and parsers. Pure: no I/O, clock or configuration.
 
-**Which jobs are asked for.** qstat cannot select jobs by name; it shows all jobs of the site, with a history the jobs
-of weeks. So qselect lists the jobs, and qstat is asked for these, in one request (-E; without it some versions print
-only the first of several jobs as JSON). A shell joins the two commands by a constant text; the selection is passed as
-arguments. If there are no jobs, the shell prints this: an empty answer never means "no jobs". PBS has no command that
-tells when a job would start; it reports ``estimated.start_time`` for waiting jobs.
+**Which jobs are asked for.** qstat cannot select jobs by name: it shows all jobs of the site and, with its history, all
+jobs of the last weeks. So qselect lists the ids of the wanted jobs, and one qstat asks for all of them (-E; without it
+some versions print only the first of several jobs as JSON). A shell joins the two commands by a constant text; the
+selection is passed as arguments. If qselect finds no jobs, the shell prints a JSON answer without jobs, so an empty
+output never means "no jobs". PBS has no command that tells when a job would start; it reports ``estimated.start_time``
+for waiting jobs.
 """
 
 from __future__ import annotations

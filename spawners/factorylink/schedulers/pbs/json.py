@@ -29,7 +29,7 @@ _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
 @contextlib.contextmanager
 def understood(stdout: str) -> Iterator[None]:
-    """Turn errors in the block into Misread with the whole answer ``stdout``, whose content is not as expected."""
+    """Raise Misread with the whole answer ``stdout`` if the block fails because the content is not as expected."""
     try:
         yield
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -37,7 +37,7 @@ def understood(stdout: str) -> Iterator[None]:
 
 
 def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
-    """Return the JSON documents of an answer, each with its ``Jobs``, ``nodes``, ...
+    """Return the objects of each kind (``Jobs``, ``nodes``, ...) from an answer with one JSON document per kind.
 
     Raises Misread for other content.
     """
@@ -116,15 +116,15 @@ def as_dict(value: object) -> dict[str, Any]:
 
 
 def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the names and values in a list of an answer."""
+    """Yield each name in ``found``, such as a job's id, with its values. Raises TypeError if these are no object."""
     for name, values in found.items():
         yield name, as_dict(values)
 
 
 def once(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the names and values in a list of an answer.
+    """Yield each name in ``found``, such as a job's id, with its values.
 
-    Raises ValueError if a name is repeated in the list, or in one of its values.
+    Raises ValueError if a name is repeated in ``found`` or among the values, TypeError if the values are no object.
     """
     for name, values in items(found):
         for one in (found, values):

@@ -21,9 +21,10 @@ _AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?([kmgtp]?[bw])?", re.I)
 def nodes(stdout: str) -> list[NodeState]:
     """Return one state for each host, from pbsnodes' answer followed by qstat's answer about the queues.
 
-    PBS may show a host as several vnodes; a chunk may span them, so they are added up. A node that belongs to a queue
-    runs only that queue's jobs. Every other node runs the jobs of all queues that have no nodes of their own and whose
-    chunks fit: a queue selects its nodes by a resource in ``default_chunk``, such as ``Qlist``.
+    PBS may show a host as several vnodes. A job's chunk may span the vnodes of a host, so their resources are added up.
+    A node that belongs to a queue runs only that queue's jobs. Every other node runs the jobs of all queues that have
+    no nodes of their own and whose chunks fit: a queue selects its nodes by a resource in ``default_chunk``, such as
+    ``Qlist``.
     """
     found, queues = documents(stdout, "nodes", "Queue")
     with understood(stdout):
@@ -41,7 +42,7 @@ def nodes(stdout: str) -> list[NodeState]:
 
 
 def _chosen(queue: Mapping[str, Any]) -> dict[str, str]:
-    """Return the resources that select nodes and that every chunk of a queue's jobs requests, without amounts."""
+    """Return the resources in a queue's ``default_chunk`` by which it selects nodes; amounts are left out."""
     chunk = as_dict(queue.get("default_chunk", {}))
     return {name: str(value) for name, value in chunk.items() if not _AMOUNT.fullmatch(str(value))}
 

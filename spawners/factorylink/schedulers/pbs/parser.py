@@ -66,7 +66,10 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 
 
 def jobs(stdout: str, name: str | None = None) -> list[Job]:
-    """Return the jobs of qstat's answer, without whole arrays. ``name``: the name of every job in the answer."""
+    """Return the jobs of qstat's answer, without whole arrays.
+
+    ``name``: the name that all jobs must have; None: any name. Raises Misread.
+    """
     (found,) = documents(stdout, "Jobs")
     with understood(stdout):
         return [job for id, values in once(found) if (job := _job(id, values, name)) is not None]
@@ -210,7 +213,10 @@ def who(comment: str, owner: str) -> Literal["account", "administrator", "other"
 
 
 def moment(text: object) -> datetime | None:
-    """Return the moment of ``Tue Nov 24 14:40:05 2026``, UTC; None for any other text (empty, ``UNKNOWN``)."""
+    """Return the time of a text such as ``Tue Nov 24 14:40:05 2026``, in UTC.
+
+    None if ``text`` is None or ``UNKNOWN``, or if the year is not allowed. Raises ValueError for any other text.
+    """
     if text is None or text == "UNKNOWN":
         return None
     found = _CTIME.fullmatch(text) if isinstance(text, str) else None
@@ -224,7 +230,7 @@ def moment(text: object) -> datetime | None:
 def _estimated(value: object) -> datetime | None:
     """Return the time in ``estimated.start_time``, which may be a date, seconds since 1970, or a word for none.
 
-    Any other text counts as none, since an estimate is not worth losing the whole answer.
+    Any other text counts as none: because of an estimate alone, the whole answer must not be lost.
     """
     indices = value.get("start_time") if isinstance(value, dict) else None
     try:
@@ -236,7 +242,10 @@ def _estimated(value: object) -> datetime | None:
 
 
 def seconds(text: object) -> int | None:
-    """Return the seconds of a duration such as ``01:00:00``, or of a number of seconds; None for any other text."""
+    """Return the seconds of a duration such as ``01:00:00``, or of a number of seconds; None if ``text`` is None.
+
+    Raises ValueError for any other text.
+    """
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]+(:[0-9]{2}){0,2}", str(text)):
@@ -248,7 +257,7 @@ def seconds(text: object) -> int | None:
 
 
 def size(value: object) -> int:
-    """Return the bytes of ``512gb``, ``419430400kb``, ``64``. A word (w) has eight bytes."""
+    """Return the bytes of ``512gb``, ``419430400kb``, ``64``. A word (w) has eight bytes. Else raises ValueError."""
     found = re.fullmatch(r"([0-9]+)([kmgtp]?)([bw]?)", str(value).lower())
     if found is None:
         raise ValueError(f"{value!r} is no size")
@@ -261,10 +270,10 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def _variable(values: Mapping[str, Any]) -> str:
-    """Return the job's variable that identifies it, or "".
+    """Return the value of the job's variable ``FACTORYGATE_JOB``, by which the link recognises its jobs; else "".
 
-    Any job may have a variable with this name twice. The released 23.06 takes a variable that follows an empty one for
-    the empty one's value, and prints both with the text between them.
+    Any job may have a variable with this name twice. The released 23.06 misreads a variable without a value: as that
+    value it prints a comma, and the name and the value of the next variable.
     """
     variables = as_dict(values.get("Variable_List"))
     swallowed = f",{VARIABLE}="

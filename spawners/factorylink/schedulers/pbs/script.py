@@ -8,13 +8,13 @@ copied, so its HMAC signs the account.
 
 **The log.** PBS spools a job's output on the node and copies it when the job has ended. The script opens the log itself
 instead, so that the log can be read while the job runs. The script appends to the log, so that a requeued job continues
-it. If a job fails, PBS' own copy, in a file with ``.pbs`` after the log's name, has the output from before and after
-the script's.
+it. If a job fails, PBS' own copy, in a file with ``.pbs`` after the log's name, has what was printed before and after
+the script's own output.
 
 **The job's environment.** Nothing of the link's environment is forwarded (no ``-V``). A login shell of the person
-starts the script; this cannot be avoided. On ``qdel`` both get TERM at once, and when that shell has ended PBS kills
-the rest: there is hardly any time for a clean end. There is no signal before the walltime: the door knows the end from
-``FACTORYGATE_JOB_END``.
+starts the script; this cannot be avoided. On ``qdel`` the login shell and the script get TERM at once, and when the
+login shell has ended PBS kills the rest: there is hardly any time for a clean end. PBS sends no signal before the
+walltime: the door knows the end from ``FACTORYGATE_JOB_END``.
 
 **Which GPUs.** PBS counts GPUs (``ngpus``). A hook of the site may select the GPUs of a job, by
 ``CUDA_VISIBLE_DEVICES`` or by hiding the others. Without a hook every job on a node would take the first GPU. So the

@@ -95,7 +95,7 @@ def free_text(width: int) -> str:
 def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
     """Return the -O argument for ``fields``, and the grammar of a row without its comment.
 
-    Each field is (name, width, group, alphabet).
+    Each field is (name for -O, width, group of the regular expression, pattern for the value).
     """
     names = ",".join(f"{name}:{width}|" for name, width, _, _ in fields)
     # Padding is part of the field: a row cannot be shorter than the widths together, whatever a user writes.
@@ -345,7 +345,7 @@ def _when(row: re.Match[str]) -> float:
 
 
 def _end(runs: list[re.Match[str]]) -> End | None:
-    """Return the end of a job from the rows of its runs, in the order of the runs; None if it has none."""
+    """Return the end of a job from the rows of its runs, in their order; None if the last run has not ended."""
     last = runs[-1]
     if STATES[last["state"]] is not JobState.ENDED:
         return None

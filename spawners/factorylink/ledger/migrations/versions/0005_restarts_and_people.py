@@ -1,4 +1,4 @@
-"""How often a worker was requeued; people as the hub knows them, lent site accounts, and ends for lost access.
+"""How often a worker was requeued; people as the hub knows them; lent site accounts; when lost access ends sessions.
 
 Some databases have part of these tables and columns: before there were migration steps, version 4 created missing parts
 in place.

@@ -1,4 +1,4 @@
-"""Whether people may start anything by the hub's rules, the hub's options for their jobs, and counts of extensions.
+"""Whether the hub's rules let people start anything, the hub's options for their jobs, and counts of extensions.
 
 People stored by an earlier release have no access status. They can start nothing until the hub sends one, at their next
 request to the hub.

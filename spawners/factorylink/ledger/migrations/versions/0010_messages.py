@@ -1,4 +1,4 @@
-"""Codes and parameters of the log's messages, from which they are shown in any language.
+"""Codes and parameters of the log's messages, so that the messages can be shown in any language.
 
 Lines stored by an earlier release keep their complete English text, which is shown unchanged.
 """
