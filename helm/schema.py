@@ -1,8 +1,8 @@
 """Write the schema of the chart's values: ``python helm/schema.py > helm/factorygate/values.schema.json``.
 
-``values.schema.yaml`` is the hand-written part. Values that hub and link read unchanged are described by their own
-models, so that the chart accepts exactly the values that they accept. Files are no values: the chart mounts and names
-them.
+``values.schema.yaml`` is the hand-written part. Values that hub, link and workshops service read unchanged are
+described by these programs' own models, so that the chart accepts exactly the values that the programs accept. Names of
+files are no values: the chart mounts the files and names them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""JupyterHub's configuration; each file in ``parts`` has one topic. FACTORYGATE_HUB_CONFIG names the operator's YAML
-file."""
+"""JupyterHub's configuration; each file in ``parts`` has one topic.
+
+The environment variable FACTORYGATE_HUB_CONFIG names the operator's YAML file.
+"""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
-"""``python -m images.builder``: builds the requested images. ``images/build`` first installs what
-this program needs."""
+"""``python -m images.builder``: builds the requested images.
+
+``images/build`` first installs what this program needs."""
 
 from __future__ import annotations
 
@@ -48,8 +49,9 @@ class Builder:
         self._storage.prune()
 
     def _wheels(self, recipe: Recipe) -> tuple[list[dict[str, Locked]], dict[str, Path]]:
-        """Return an image's lock files and their wheels, which are downloaded and checked to be complete. Raises
-        BuildError."""
+        """Download an image's wheels, and check that none is missing; return the image's lock files and the wheels.
+
+        Raises BuildError."""
         arch = self._options.arch
         if recipe.node:
             return [], self._node(arch)

@@ -84,10 +84,9 @@ def project_wheel(cache: Path) -> Path:
 
 
 def node_modules(cache: Path, node_wheel: Path) -> Path:
-    """Return the folder of the npm packages in package-lock.json for the proxy, checked by hash. No install scripts are
-    run.
+    """Return a folder with the npm packages of package-lock.json for the proxy, checked by hash.
 
-    ``node_wheel``: the wheel for this machine, which contains Node.js and npm."""
+    No install scripts are run. ``node_wheel``: the wheel for this machine, which contains Node.js and npm."""
     node = cache / "node" / node_wheel.stem
     if not node.is_dir():
         shutil.rmtree(node.parent, ignore_errors=True)

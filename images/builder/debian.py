@@ -27,7 +27,7 @@ _HOOKS = (
 
 
 def packages(lists: Iterable[str]) -> list[str]:
-    """Return the packages in the lists of ``images/apt``."""
+    """Return the packages in these lists, which are files of ``images/apt``."""
     lines = [line.partition("#")[0].strip() for name in lists for line in (LISTS / f"{name}.txt").open()]
     return sorted({line for line in lines if line})
 

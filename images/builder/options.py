@@ -1,6 +1,6 @@
 """The arguments of ``images/build``. Standard library only, since Debian's bare Python parses them first.
 
-If it is run as a module, it only checks them, or answers ``--help`` and ``--list``."""
+When this file is run as a module, it only checks the arguments, or answers ``--help`` and ``--list``."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def write(archive: Path, name: str, identity: str, target: Path) -> None:
 
 
 def steady(document: dict[str, object], identity: str) -> dict[str, object]:
-    """Return the document with the time and the namespace computed from the image instead of new values."""
+    """Return the SBOM with a fixed time, and with a namespace that is computed from the image's id."""
     made = {"created": datetime.fromtimestamp(EPOCH, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
     creation = document.get("creationInfo")
     return {

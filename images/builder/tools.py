@@ -68,8 +68,9 @@ def install_packages(programs: Mapping[str, str]) -> None:
 
 
 def environment(folder: Path) -> Path:
-    """Return the Python of an environment with the packages of the lock file, checked by hash; the environment is made
-    if necessary."""
+    """Return the Python of an environment with the packages of the lock file, which are checked by hash.
+
+    The environment is made if necessary."""
     python = folder / "bin" / "python"
     stamp = folder / ".stamp"
     made_from = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()

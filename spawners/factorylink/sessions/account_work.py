@@ -1,6 +1,7 @@
-"""Runs work that needs commands as a site account, separately from the poller.
+"""Runs work that needs commands as a site account, in the background instead of in the poller.
 
-Such a command may take as long as the account likes, and the handling of the scheduler's answers must not wait for it.
+An account can make such a command last arbitrarily long (for example by a shell that sleeps), and the handling of the
+scheduler's answers must not wait for the command.
 """
 
 from __future__ import annotations

@@ -29,9 +29,12 @@ LEAST_SEAT_HOURS = 0.25  # a share of the budget that allows less is refused, an
 
 @dataclass(frozen=True)
 class SeatTerms:
-    """What is different for a session that is begun for a workshop. ``unopened_until``: it ends if nobody has opened it
-    by then; ``early_hours``: how long before the class it begins, which is added to its hours if possible; ``leaves``:
-    how many sessions of the person end for it."""
+    """The terms of a session that is started for a seat of a workshop.
+
+    ``unopened_until``: the session ends if nobody has opened it by then; ``early_hours``: how long before the class the
+    session starts, which is added to the session's hours if possible; ``leaves``: how many of the person's other
+    sessions end for this one.
+    """
 
     unopened_until: datetime
     early_hours: float = 0.0
@@ -39,7 +42,10 @@ class SeatTerms:
 
 
 class Admission:
-    """Decides before anything is written; a refusal has an explanation."""
+    """Checks whether a session may start, and decides its factory, its site account and its defaults.
+
+    The caller writes the session into the ledger only afterwards. A refusal has an explanation for the person.
+    """
 
     def __init__(
         self,
@@ -59,10 +65,10 @@ class Admission:
     async def admit(
         self, request: SessionRequest, seat: SeatTerms | None = None
     ) -> tuple[FactoryConnection, ResolvedChoice, str]:
-        """Return the factory, choice and site account of a session that may start. Raises ProblemError.
+        """Check that a session may start; return its factory, its choice and its site account. Raises ProblemError.
 
-        ``seat``: it is begun for a workshop, so that a login of any age is enough. Call this inside
-        ``AccountLeases.beginning``.
+        ``seat``: the terms of the workshop seat for which the session is started, so that a login of any age is enough;
+        None: it is not for a workshop. Call this inside ``AccountLeases.beginning``.
         """
         grant, choice, account = await self._admit(request, seat)
         return grant.connection, choice, account
@@ -71,7 +77,8 @@ class Admission:
     async def checked(self, request: SessionRequest, seat: SeatTerms) -> AsyncIterator[None]:
         """Check that a session may start, and that the budget allows it, without starting it. Raises ProblemError.
 
-        During the block, other checks do not count on its GPU-hours. Call this inside ``AccountLeases.beginning``.
+        During the block, other calls of ``checked`` count this session's GPU-hours as reserved from the project's
+        budget. Call this inside ``AccountLeases.beginning``.
         """
         grant, choice, _account = await self._admit(request, seat)
         project, gpus = grant.project, gpus_of(grant.connection.factory, choice.size)
@@ -118,7 +125,7 @@ class Admission:
         connection = self._permission.connection(choice.factory or self._permission.first_healthy(user, choice.project))
         begins = connection.site.reservation(choice.reservation) if choice.reservation is not None else None
         try:
-            # It cannot start before its reservation, so its time counts from there.
+            # The session cannot start before its reservation, so its hours count from the reservation's start.
             now = clock.now()
             choice = shortened(connection.factory, choice, now if begins is None else max(now, begins.start))
         except ChoiceError as error:
@@ -132,9 +139,11 @@ class Admission:
         return grant, _within(resolved, _window(grant, request, resolved.reservation))
 
     async def _with_early_hours(self, grant: Grant, choice: ResolvedChoice, user: str, early: float) -> ResolvedChoice:
-        """Return the choice with the time before the class, as far as size, project and budget allow.
+        """Return the choice with ``early`` hours added for the time before the class.
 
-        If the person's share of the budget is smaller than the class, they get what is left of it.
+        Fewer hours are added if the size, the end of the project or the budget do not allow more. If less than the
+        hours of the class is left of the project's budget or of the person's share, the session gets what is left. With
+        less than ``LEAST_SEAT_HOURS`` left, the session keeps the hours of the class, and a later check refuses it.
         """
         limits = [choice.hours + early, find_size(grant.connection.factory, choice.size).max_hours]
         project = grant.project
@@ -151,9 +160,9 @@ class Admission:
         return choice.model_copy(update={"hours": math.floor(round(min(limits) * 60, 6)) / 60})
 
     async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
-        """Return the permission and the choice of the server's last session, which replace an empty choice.
+        """Return the permission and the choice of the server's last session, to be used instead of an empty choice.
 
-        None if there was no such session, or if its choice is no longer possible: then the defaults are used.
+        None: there was no such session, or its choice is no longer possible; then the defaults are used.
         """
         for record in await self._ledger.recent(user, server, limit=1):
             # The reservation and the permission for tokens in URLs are not repeated: a reservation ends, and people
@@ -188,5 +197,5 @@ def _window(grant: Grant, request: SessionRequest, chosen: str | None) -> Reserv
 
 
 def _within(choice: ResolvedChoice, window: Reservation | None) -> ResolvedChoice:
-    """Return the choice with as many hours as its reservation allows."""
+    """Return the choice with at most the hours that the reservation ``window`` allows; None: no reservation."""
     return choice.model_copy(update={"hours": reserved.within(choice.hours, window, clock.now())})

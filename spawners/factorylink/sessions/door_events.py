@@ -153,7 +153,10 @@ class DoorListener:
             connection.site.expect(True)
 
     async def _probe(self, live_session: LiveSession) -> None:
-        """Poll the notebook until its first answer, since it does not report when it starts to listen."""
+        """Poll the notebook until its first answer, and then record the session as running.
+
+        The notebook itself does not report when it starts to listen.
+        """
         record, pause = live_session.record, 0.1
         config = self._config
         path = "/health" if record.head else f"{notebook_base(config.hub.base_url, record.user, record.server)}api"

@@ -1,7 +1,7 @@
 """Extends running sessions if the site allows it: computes the new end, asks the scheduler, and informs the door.
 
-The end that the scheduler reports is the valid one, also if its administrator has changed it. It is sent to the
-session's door, which gives its warnings and ends the session by it.
+A session's end is the one that the scheduler reports, also if the site's administrators have changed it. The link sends
+this end to the session's door, which warns the person and ends the session accordingly.
 """
 
 from __future__ import annotations
@@ -61,10 +61,12 @@ class Extender:
         self._tasks = tasks
 
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
-        """Ask the scheduler for ``hours`` more. The new end is shown once the scheduler's next answer contains it.
+        """Ask the scheduler for ``hours`` more for a session; return the session's view.
 
-        Raises ProblemError if the person may start nothing at all, at this factory, or now; if the extension is shorter
-        than a minute, longer than allowed, or requested too often; or if the scheduler refuses.
+        The view has the new end once the scheduler's next answer contains it. Raises ProblemError if the factory allows
+        no extensions or is paused; if the person may not start anything there; if the extension is shorter than a
+        minute, longer than allowed, or requested too often; if the session does not run, or the budget does not allow
+        the extension; or if the scheduler refuses it.
         """
         live_session = self._table.get(session_id)
         if live_session is None:

@@ -1,8 +1,9 @@
-"""Passes on what sessions of workshops ask for their people, to the workshops service, and its answers.
+"""Passes requests for help from sessions of workshops on to the workshops service, and the service's answers back.
 
-Sessions reach the link only, and the service reaches the link by a socket that it opens itself. So an ask waits here
-until the service takes it, and its session waits for the answer. Nothing is stored: if the service does not answer in
-time, or either process ends, the session is told so and asks again, and every ask may be repeated.
+A session can reach only the link, and the link cannot open a connection to the service. So a session's request (an
+*ask*) waits here until the service fetches it, and the session waits for the answer. Nothing is stored: if the service
+does not answer in time, or the link or the service ends, the session gets an error and asks again. Every ask may be
+repeated.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from factorycommon.models.workshops.help import (
 from factorylink.problems import ProblemError, conflict, too_many, unreachable
 from factorylink.state.live_session import LiveSession
 
-ANSWER_SECONDS = 8.0  # that a session waits for the service
-GONE_SECONDS = 10.0  # without a question of the service, after which it counts as away
+ANSWER_SECONDS = 8.0  # seconds that a session waits for the service's answer
+GONE_SECONDS = 10.0  # seconds without a request of the service, after which the service counts as away
 MOST_WAITING = 400  # asks of all sessions together
-MOST_NOTEBOOKS = 40  # of these that carry a notebook, which may have almost a megabyte
+MOST_NOTEBOOKS = 40  # asks of all sessions that carry a notebook, which may have almost a megabyte
 MOST_OF_SESSION = 4  # asks of one session at the same time
 MOST_A_MINUTE = 60  # asks of one session; a session with a raised hand asks every five seconds
 _WITH_NOTEBOOK = ("look", "snapshot")
@@ -51,7 +52,7 @@ class _Waiting:
 
 
 class HelpRelay:
-    """The asks that wait for an answer."""
+    """Holds the asks that wait for the service's answer."""
 
     def __init__(self) -> None:
         self._queue: deque[HelpAsk] = deque()
@@ -63,7 +64,7 @@ class HelpRelay:
         self._closed = False
 
     def admit(self, session_id: SessionId) -> None:
-        """Count an ask of a session, before what it sends is parsed. Raises ProblemError."""
+        """Count an ask against the session's limit, before the body of the request is parsed. Raises ProblemError."""
         now = asyncio.get_running_loop().time()
         times = self._times.setdefault(session_id, deque())
         while times and now - times[0] > 60:
@@ -83,7 +84,10 @@ class HelpRelay:
         look: LookBody | None = None,
         snapshot: NotebookSnapshot | None = None,
     ) -> HelpState:
-        """Ask the service for a session's person, and return the person's state. Raises ProblemError."""
+        """Pass an ask of the session's person to the service; return the state that it answers. Raises ProblemError.
+
+        ``hand``, ``look``, ``snapshot``: what the person sends with an ask of this kind (``act``).
+        """
         record = live_session.record
         project = record.choice.project
         if project is None or not project.startswith(PREFIX):
@@ -114,8 +118,10 @@ class HelpRelay:
         return answer.state or HelpState()
 
     async def take(self, left: Callable[[], Awaitable[bool]], seconds: float = ASK_SECONDS) -> HelpAsks:
-        """Return what sessions ask; wait so long for the first one. ``left``: returns whether nobody reads the
-        answer any more, so that it takes no ask along."""
+        """Return the asks that wait for the service; wait up to ``seconds`` for the first one.
+
+        ``left``: returns whether the service no longer waits for this answer; then all asks stay in the queue.
+        """
         self._readers += 1
         try:
             if not self._open():
@@ -130,18 +136,18 @@ class HelpRelay:
         return HelpAsks(asks=tuple(self._queue.popleft() for _ in range(min(self._open(), MOST_ASKS))))
 
     def answer(self, project: str, ask_id: str, answer: HelpAnswer) -> None:
-        """Answer an ask for this project; one that nobody waits for any more is forgotten."""
+        """Answer an ask of a session of this project; do nothing if no session waits for this answer any more."""
         waiting = self._waiting.get(ask_id)
         if waiting is not None and waiting.ask.project == project and not waiting.answer.done():
             waiting.answer.set_result(answer)
 
     def close(self) -> None:
-        """End the service's question, so that its connection can be closed."""
+        """End the request with which the service waits for asks (``take``), so that its connection can be closed."""
         self._closed = True
         self._woken.set()
 
     def _open(self) -> int:
-        """Return how many asks may be taken; those whose session waits no longer are dropped."""
+        """Drop the asks for which no session waits any more; return how many are left."""
         self._queue = deque(one for one in self._queue if one.id in self._waiting)
         return len(self._queue)
 

@@ -75,7 +75,7 @@ class LiveFeed:
         return self._feed.stream(first, _SESSION + session_id, _is_end, personal)
 
     def snapshot(self) -> list[Message]:
-        """Return the first events of a stream of everything."""
+        """Return the first events of a stream of the whole table: the snapshot and the banner."""
         factories = tuple(TableFactory(id=name, health=self._factories.health(name)) for name in self._factories)
         clusters = tuple(live_cluster.figures() for live_cluster in self._clusters.values())
         snapshot = TableSnapshot(sessions=tuple(self._views.live()), factories=factories, clusters=clusters)

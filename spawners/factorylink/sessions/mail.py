@@ -31,9 +31,10 @@ class Mailer:
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
     def tell(self, record: SessionRecord, factory: str, address: str) -> None:
-        """Send a mail that the session runs, if it waited long enough.
+        """Send a mail that the session runs, if the session waited for more than ``WAITED``.
 
-        ``factory``: the factory's name; ``address``: the notebook's URL, or "".
+        Guests and robots get no mail. ``factory``: the factory's name; ``address``: the notebook's URL; "": the
+        configuration has no public URL.
         """
         waited = (record.started or datetime.now(UTC)) - record.created
         if self._mail is None or waited <= WAITED or is_guest(record.user) or is_robot(record.user):
@@ -56,9 +57,9 @@ class Mailer:
 
 
 def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
-    """Return the mail. It contains no token, since its URL leads to a login.
+    """Return the mail that the session runs, after it has waited for the time ``waited``.
 
-    Raises ValueError if the person has no mail address.
+    The mail contains no token: its URL leads to a login. Raises ValueError if the person has no mail address.
     """
     to = address_of(record.user, mail.domain)
     name = f"Your session {record.server}" if record.server else "Your session"
@@ -76,9 +77,9 @@ def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waite
 
 
 def address_of(user: str, domain: str) -> Address:
-    """Return the mail address of a person. Raises ValueError for a name that cannot be part of a plain address.
+    """Return the mail address of a person: the name itself if it is a mail address, else NAME@``domain``.
 
-    It is the person's name if this is a mail address already, else NAME@``domain``.
+    Raises ValueError for a name that cannot be part of a plain address.
     """
     mailbox, _, host = user.rpartition("@") if "@" in user else (user, "", domain)
     try:

@@ -47,9 +47,9 @@ def compare(
 ) -> MatchingPlan:
     """Return which job belongs to which row.
 
-    The job of a row that has one is recognised by its id, and such a row takes no other job. Any other job belongs to
-    this gateway only if name, account and comment agree. ``submitting``: rows whose submission is running; they take no
-    job until it has finished. ``of_batch``: returns whether a job belongs to a batch of workers.
+    A row that has a job id already is matched by this id only, and takes no other job. Any other job belongs to this
+    gateway only if name, account and comment agree. ``submitting``: rows whose submission is running; they take no job
+    until it has finished. ``of_batch``: returns whether a job belongs to a batch of workers.
     """
     plan = MatchingPlan()
     by_id = {record.id: record for record in rows}

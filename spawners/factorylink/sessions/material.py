@@ -22,22 +22,22 @@ _AT_ONCE = 6  # doors that get an archive at the same time
 
 
 class MaterialArchives:
-    """The archives on the link's disk, by digest. ``folder``: made when it is needed."""
+    """Stores archives on the link's disk, by their SHA-256 digest. ``folder``: created when it is needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = asyncio.Lock()
 
     async def add(self, digest: str, piece: MaterialPiece) -> MaterialUpload:
-        """Append a piece to an archive; return how much of it is there, so that the next piece begins there.
+        """Append a piece to an archive; return how many bytes are stored, which is where the next piece must begin.
 
-        Raises OSError.
+        A piece that does not begin there is ignored. A complete archive with another digest is deleted. Raises OSError.
         """
         async with self._lock:
             return await asyncio.to_thread(self._add, digest, piece)
 
     def find(self, digest: str) -> Path | None:
-        """Return the file of an archive; None if it is not there."""
+        """Return the file of an archive; None: the archive is not stored, or not completely."""
         path = self._folder / digest
         if not path.exists():
             return None
@@ -68,7 +68,7 @@ class MaterialArchives:
         return MaterialUpload(has=has, whole=True)
 
     def _drop_oldest(self) -> None:
-        """Make room for one more archive, whole or not."""
+        """Delete the oldest archives, complete or not, to make room for one more."""
         there = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in there[_KEPT - 1 :]:
             path.unlink(missing_ok=True)
@@ -85,7 +85,7 @@ class MaterialSender:
     async def send(
         self, order: DoorOrder, archive: Path, there: Sequence[LiveSession]
     ) -> tuple[MaterialDelivered, ...]:
-        """Send an archive to these sessions; return what came of each."""
+        """Send an archive to the sessions ``there``; return the outcome for each session."""
         return tuple(await asyncio.gather(*(self._one(order, archive, one) for one in there)))
 
     async def _one(self, order: DoorOrder, archive: Path, live_session: LiveSession) -> MaterialDelivered:

@@ -1,9 +1,9 @@
 """Handles this gateway's jobs that have no live session: restores the session, or cancels the job after a grace time.
 
-A job belongs to this gateway by name, site account and comment. An **orphan** is a job that no session can have any
-more: its session has ended, or the ledger has lost the session and its folder has no note that this link has signed. An
-orphan is cancelled when it has been one for the grace time, with a line in the audit. If a note cannot be read, it is
-not known whether the job is an orphan, and nothing is done.
+This gateway recognises its jobs by name, site account and comment. An **orphan** is a job that no session can have any
+more: the job's session has ended, or the session's server has another session, or the session is missing in the ledger
+and its folder has no note that this link has signed. The link cancels an orphan after the grace time, with a line in
+the audit. While a note cannot be read, the link does not know whether the job is an orphan, and does nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Key = tuple[str, JobId]  # factory id, job
 
 
 class OrphanFinder:
-    """Decides about each job of this gateway that has no live session, at its first answer and after its grace time."""
+    """Decides what happens to this gateway's jobs without a live session: at once, and after the grace time."""
 
     def __init__(
         self,
@@ -68,9 +68,10 @@ class OrphanFinder:
         self._strangers: set[Key] = set()  # jobs of others that carry a comment of this gateway; each is logged once
 
     def only(self, connection: FactoryConnection, jobs: list[Job], account: str | None) -> None:
-        """Forget orphans and unknown jobs that an answer does not contain.
+        """Forget orphans and ignored jobs that an answer does not list.
 
-        ``account``: the only account whose jobs the answer lists, and then nothing is forgotten; None: all accounts.
+        ``account``: the only account whose jobs the answer lists, in which case nothing is forgotten; None: the answer
+        lists the jobs of all accounts.
         """
         if account is not None:
             return
@@ -120,9 +121,10 @@ class OrphanFinder:
         return of_one(await connection.site.cancel(job.account, [own]), job.id)
 
     async def unknown(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> LiveSession | None:
-        """Handle a job of this gateway without a live session. Return the session that it now belongs to.
+        """Handle a job of this gateway without a live session; return the session to which the job now belongs.
 
-        None: there is no session, or it is looked for in the background, since that takes commands as the account.
+        None: there is no such session, or the link looks for the session's note in the background, with commands as the
+        account.
         """
         key = (connection.factory.id, job.id)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:
@@ -156,7 +158,7 @@ class OrphanFinder:
         return live_session
 
     async def _lost(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
-        """Restore a session that the ledger has lost from its note.
+        """Restore a session that is missing in the ledger, from the note in the session's folder.
 
         If that is not possible, treat its job as an orphan.
         """
@@ -261,8 +263,8 @@ class OrphanFinder:
 def _before(job: Job, own: Job | None) -> bool:
     """Return whether ``job`` was submitted before ``own``, the job of the session's row.
 
-    Such a job was submitted by this gateway for a row that the ledger has lost: nobody could copy a comment that no job
-    had yet.
+    Only this gateway can have submitted such a job, for a row that the ledger has lost: when ``job`` was submitted, no
+    other job had a comment that somebody could have copied.
     """
     if own is None or own.submitted is None or job.submitted is None:
         return False

@@ -1,8 +1,8 @@
-"""Decides who may start anything: sessions, clusters with schedulers and workers, extensions, and estimates.
+"""Decides who may start sessions and clusters (with schedulers and workers), extend sessions, and get estimates.
 
-No other module decides this. The checks are: the hub's rules (a login that is not too old, the gateway's terms, nobody
-blocked), the site's rules, a project that may use the factory, the operators' drains and pauses, the limits of one
-person, and the project's budget.
+No other module decides this. The checks are: the hub's rules (the login is not too old, the gateway's terms are
+accepted, the person is not blocked), the site's rules, a project that may use the factory, the operators' drains and
+pauses, the limits of one person, and the project's budget.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WITH_STOPPING = 3  # factor of the allowed sessions of a person: sessions with a
 
 
 class Permission:
-    """The checks. Every method raises ProblemError, with an explanation for the person, if the check fails."""
+    """Checks what a person may start. A check that fails raises ProblemError, with an explanation for the person."""
 
     def __init__(
         self,
@@ -64,8 +64,11 @@ class Permission:
     # --- the person, the factory, the account, the project
 
     def person(self, user: str, *, fresh: bool = True) -> None:
-        """Check that this person may start something somewhere. ``fresh`` False: the seat of a workshop, for which a
-        login of any age is enough. Robots start nothing but seats."""
+        """Check that this person may start something somewhere.
+
+        ``fresh``: False for the seat of a workshop, for which a login of any age is enough. Robots may start nothing
+        but seats.
+        """
         if is_robot(user) and fresh:
             raise of_words("forbidden", explain.own("robot-seat-only"))
         if self._projects.blocked(user):
@@ -75,14 +78,16 @@ class Permission:
         self._permissions.check(user)
 
     def rules(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
-        """Check the person, and check that they have accepted the present version of the site's rules."""
+        """Check the person as ``person`` does, and that they have accepted the present version of the site's rules."""
         self.person(user, fresh=fresh)
         if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             raise of_words("forbidden", rules_open, "factory")
 
     def missing(self, connection: FactoryConnection, user: str) -> Words | None:
-        """Return why this person could start nothing at the factory even in the time of their project; None if nothing
-        is missing. The age of the login does not count. Raises nothing."""
+        """Return why this person could start nothing at the factory even while their project runs.
+
+        None: nothing is missing. The age of the login does not count. Raises no ProblemError.
+        """
         if self._projects.blocked(user):
             return explain.own("blocked")
         refused = self._people.refusal(user, fresh=False)
@@ -116,9 +121,11 @@ class Permission:
         return connection
 
     def first_healthy(self, user: str, project: ProjectId | None) -> str:
-        """Return the factory for a choice that names none.
+        """Return the factory for a choice that names no factory.
 
-        It is the first factory by id that the person may use, that is healthy, and whose rules the person has accepted.
+        This is the first factory, ordered by id, that the person may use for ``project`` (None: for any project), that
+        is healthy, and whose rules the person has accepted. If there is none, return another factory, about which the
+        later checks decide.
         """
         mine = [
             name
@@ -139,7 +146,7 @@ class Permission:
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
         """Return the person's permission at the factory for a project.
 
-        It is the project of ``choice``, or else the project that they used last.
+        This is the project of ``choice`` or, if ``choice`` has none, the project that the person used last.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
@@ -147,7 +154,10 @@ class Permission:
     # --- limits of one person
 
     def one_more_session(self, user: str, leaves: int = 0) -> None:
-        """Check that this person may have one more session. ``leaves``: how many of theirs end before it begins."""
+        """Check that this person may have one more session.
+
+        ``leaves``: how many of the person's sessions end before the new one begins.
+        """
         mine = [record for record in self._sessions.records() if record.user == user and not record.head]
         if is_robot(user) and mine:  # one seat each
             raise of_words("limit", explain.own("robot-seat-only"))
@@ -238,14 +248,14 @@ class Permission:
     def hold(self, claims: Sequence[ChargeReservation], project: ProjectId | None, alike: int = 0) -> Write:
         """Return a write that reserves the project's budget for ``claims``.
 
-        It raises OverBudget if the budget does not allow them, or does not allow ``alike`` more claims of the same
-        kind.
+        The write raises OverBudget if the budget does not allow the claims, or does not allow ``alike`` more claims of
+        the same kind.
         """
         return charges.reserve(claims, self._projects.get(project), alike)
 
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:
         """Return a write that reserves ``seconds`` more for a job that is to continue until ``until``.
 
-        It raises OverBudget if the project's budget does not allow it.
+        The write raises OverBudget if the project's budget does not allow this.
         """
         return charges.reserve_more(charge_id, seconds, until, self._projects.get(project))

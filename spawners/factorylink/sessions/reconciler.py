@@ -39,10 +39,11 @@ ENOUGH_MISSES = 2
 
 
 class SessionReconciler:
-    """Updates sessions from answers.
+    """Updates sessions from the answers of their factories.
 
-    ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns whether a job at that
-    factory belongs to a cluster. ``same_name``: by factory, the number of jobs of another gateway with the same name.
+    ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns whether a job at a
+    factory (named by its id) belongs to a cluster. ``same_name``: by factory, how many jobs another gateway with the
+    same name has there.
     """
 
     def __init__(
@@ -78,8 +79,8 @@ class SessionReconciler:
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
         """Update the sessions from a factory's successful answer.
 
-        ``account``: the only site account whose jobs the answer lists; None: all accounts. If this fails for a session,
-        it is repeated at the next answer.
+        ``account``: the only site account whose jobs the answer lists; None: all accounts. Updates that the ledger
+        could not store are repeated at the next answer.
         """
         here = {
             live_session.record.id: live_session
@@ -220,8 +221,11 @@ class SessionReconciler:
         self._termination.replaced(live_session, connection)
 
     async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Handle a session whose state has not changed: check its time limits, and store the node and the end time if
-        the scheduler reports them only now."""
+        """Handle an answer that does not change a session's state.
+
+        Check the session's time limits, store the node and the end time if the scheduler reports them only now, and
+        look for the session's door if it is not connected yet.
+        """
         record = live_session.record
         with contextlib.suppress(OSError):  # a port that is taken was reported before; it may be free by now
             await self._doors.bind(record.id, record.port)
@@ -259,7 +263,7 @@ class SessionReconciler:
             self._termination.conclude(live_session, connection)
 
     async def _waits(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Handle a session without a job that no job in the answer matches either.
+        """Handle a session without a job, if the answer has no job for this session either.
 
         Once no submission can still arrive, submit again, or end the session if a stop was requested.
         """
@@ -280,9 +284,10 @@ class SessionReconciler:
             await self._termination.nothing_there(live_session, explain.own("submit-doubtful"))
 
     async def _ends_by_door(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
-        """Handle a running job of a stopped session that must not be cancelled.
+        """Handle a running job that must not be cancelled, although its session is to stop.
 
-        Look for its door, which can ask the notebook to end, and continue to charge the job.
+        The job's comment was changed. Look for the session's door, which can ask the notebook to end, and continue to
+        charge the job.
         """
         record, node = live_session.record, job.nodes[0] if job.nodes else live_session.record.node
         if record.ended is not None:
@@ -363,9 +368,10 @@ class SessionReconciler:
         await self._listener.let_go(live_session)
 
     def _late(self, live_session: LiveSession) -> bool:
-        """Return whether the notebook's time to start is over.
+        """Return whether the notebook has taken longer to start than the limit allows.
 
-        Time spent waiting for the environment does not count, since the door limits it.
+        The time for which the door waits for the environment does not count, because the door limits this time itself.
+        The time for which the site suspends the job does not count either.
         """
         limits = self._limits
         if live_session.environment_at is not None:
@@ -376,7 +382,10 @@ class SessionReconciler:
 
 
 def _measure_wait(live_session: LiveSession, job: Job) -> None:
-    """Measure how long the first run of a session's job waited, by the scheduler's clock if it tells both moments."""
+    """Measure how long the first run of a session's job waited in the queue.
+
+    The wait begins when the scheduler says that the job was submitted, or else when the session was created.
+    """
     record = live_session.record
     if record.started is not None or job.started is None or max(record.restarts, job.restarts):
         return
@@ -405,8 +414,8 @@ def _remark(live_session: LiveSession, job: Job, what: Found, name: str) -> Word
 def _goes_on(live_session: LiveSession) -> bool:
     """Return whether a session has not ended and has no stop request.
 
-    Call this while holding the session's lock: either may have been written while the lock was awaited, and then the
-    answer no longer counts.
+    Call this while holding the session's lock: the session may have ended, or a stop may have been requested, while the
+    caller waited for the lock. Then the factory's answer must not be applied.
     """
     return state_machine.phase(live_session.record) not in (Phase.STOPPING, Phase.ENDED)
 
@@ -414,7 +423,7 @@ def _goes_on(live_session: LiveSession) -> bool:
 async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run all coroutines concurrently, so that their writes share commits of the ledger: hundreds may start at once.
 
-    When all have finished, raise the error of the first one that failed.
+    When all have finished, raise the error of the first coroutine, in the order of ``each``, that failed.
     """
     for outcome in await asyncio.gather(*each, return_exceptions=True):
         if isinstance(outcome, BaseException):
@@ -428,9 +437,9 @@ def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId,
 
 
 def _awaited(live_session: LiveSession) -> bool:
-    """Return whether something about a session depends on the next answer.
+    """Return whether a session needs the next answer soon: it is ending, its job is missing, or it has no job yet.
 
-    A job that only waits in the queue does not count.
+    A session whose job only waits in the queue does not need it.
     """
     return (
         live_session.record.state == SessionState.ENDING or live_session.misses > 0 or live_session.record.job is None

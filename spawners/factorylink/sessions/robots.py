@@ -1,8 +1,8 @@
 """Starts the notebooks of robots, which take the seats of a class in a rehearsal.
 
 The hub has no robots, so it starts no server for such a session, and the proxy has no route to it. Instead of the hub,
-the link sends the environment through the door. The environment gives no right: its token is one that nobody knows, the
-hub included.
+the link sends the environment through the door. The environment gives no rights: its token is random, and not even the
+hub knows it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ _TOKEN_BYTES = 32
 
 
 class RobotNotebooks:
-    """Sends the environment to the sessions of robots, as soon as their doors wait for it. ``base_url``: the hub's
-    base path."""
+    """Sends the environment to the sessions of robots, as soon as their doors wait for it.
+
+    ``base_url``: the hub's base path.
+    """
 
     def __init__(self, table: SessionTable, sessions: Sessions, base_url: str, tasks: BackgroundTasks) -> None:
         self._sessions = sessions
@@ -46,7 +48,7 @@ class RobotNotebooks:
             self._tasks.begin(self._start(record), f"notebook of {record.user}")
 
     async def _start(self, record: SessionRecord) -> None:
-        """Send the environment. If the door does not take it, its next status line begins this again."""
+        """Send the environment to a robot's session; if that fails, the door's next status starts another attempt."""
         try:
             await self._sessions.send_environment(record.id, environment(self._base_url, record), [PROGRAM])
         except (ProblemError, FactoryError) as error:
@@ -56,9 +58,10 @@ class RobotNotebooks:
 
 
 def environment(base_url: str, record: SessionRecord) -> dict[str, str]:
-    """Return the variables with which a single-user server starts that nobody may enter.
+    """Return the environment variables of a robot's single-user server, which nobody may enter.
 
-    It reports no activity to the hub, whose answer would be that it does not know the token.
+    ``JUPYTERHUB_ACTIVITY_URL`` is left out, so the server reports no activity to the hub, which does not know its
+    token.
     """
     prefix = notebook_base(base_url, record.user, record.server)
     scopes = json.dumps([f"access:servers!server={record.user}/{record.server}"])

@@ -131,7 +131,7 @@ class Sessions:
                 )
 
     def resume(self) -> None:
-        """Connect to the doors of running sessions, and continue to stop sessions with a stop request."""
+        """Connect to the doors of running sessions, and continue to carry out stop requests."""
         for live_session in self._table.values():
             connection = self._factories.get(live_session.record.factory)
             # A door that is reached by stdio is entered with the job's id, so an answer must first show that the job is
@@ -183,10 +183,10 @@ class Sessions:
     async def _found_or_begun(
         self, session_id: SessionId, request: SessionRequest, seat: SeatTerms | None
     ) -> tuple[LiveSession, bool]:
-        """Return the live session with this id, which is begun if there is none, and whether it is new.
+        """Start the session with this id if there is none; return the live session, and whether it is new.
 
-        A person's sessions are admitted one after the other, so that limits are counted correctly, and written into the
-        ledger together. Raises ProblemError, LedgerError.
+        The sessions of a person are admitted one after the other, so that limits are counted correctly, but are written
+        into the ledger together. Raises ProblemError, LedgerError.
         """
         with ExitStack() as until_written, self._account_leases.beginning(request.user):
             async with self._admitting.setdefault(request.user, asyncio.Lock()):
@@ -205,7 +205,7 @@ class Sessions:
     async def _admit(
         self, session_id: SessionId, request: SessionRequest, seat: SeatTerms | None
     ) -> tuple[SessionRecord, FactoryConnection]:
-        """Return the record of a new session, and its factory. Raises ProblemError, LedgerError."""
+        """Check that a new session may start; return its record and its factory. Raises ProblemError, LedgerError."""
         connection, choice, account = await self._admission.admit(request, seat)
         now = clock.now()
         try:
@@ -263,9 +263,9 @@ class Sessions:
         return live_session
 
     async def _unmake(self, session_id: SessionId) -> None:
-        """End a session whose writing failed, if the ledger holds it all the same.
+        """End a session whose write into the ledger failed, in case the ledger has stored the session nevertheless.
 
-        Nobody was told of this session, and it would reserve GPU-hours and its server's name forever.
+        No caller knows of this session, and it would reserve GPU-hours and its server's name forever.
         """
         live_session: LiveSession | None = None
         while True:
@@ -308,9 +308,9 @@ class Sessions:
         return show_charged(record, used.get(record.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
-        """Return sessions without those that run a cluster's scheduler.
+        """Return the sessions of a person and a server (None: of all), without those of a cluster's Dask scheduler.
 
-        If ``live``, return the live sessions, else the newest sessions, also ended ones.
+        ``live``: return the live sessions; else return the newest sessions, ``limit`` at most, also ended ones.
         """
         if live:
             return self._views.live(user, server)
@@ -324,13 +324,15 @@ class Sessions:
         ]
 
     async def last_ended(self, project_id: ProjectId) -> list[Session]:
-        """Return the last session of each person that was charged to a project and has ended. Raises LedgerError."""
+        """Return each person's last session that was charged to the project and has ended. Raises LedgerError."""
         return [from_record(record) for record in await self._ledger.last_ended(project_id) if not record.head]
 
     async def last_of_seat(self, project_id: ProjectId, user: str, server: str, since: datetime) -> Session | None:
-        """Return the last session of a person's server for a project, of those that were made since then and have
-        ended. Sessions that the scheduler refused, and those that ended since the class moved, do not count. Raises
-        LedgerError."""
+        """Return the last ended session of a person's server for a project, of those created at ``since`` or later.
+
+        None: there is none. Sessions that the scheduler refused do not count, nor do those that ended because the class
+        moved to another place. Raises LedgerError.
+        """
         for record in await self._ledger.ended_of(user, server, since):
             if record.choice.project == project_id and record.end_reason not in _NO_SEAT:
                 return from_record(record)
@@ -339,7 +341,8 @@ class Sessions:
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator", "trainer"]) -> None:
         """Request the end of a session; return when the ledger holds the request.
 
-        Raises ProblemError for an unknown session. An unknown session that is requested later is not started either.
+        Raises ProblemError if the session is not known; then a later request to start a session with this id is
+        refused, too.
         """
         if session_id not in self._table:
             self._never.add(session_id)  # add it first, since the session may start while the ledger is asked
@@ -361,14 +364,17 @@ class Sessions:
         return self._account_leases.beginning(user)
 
     def checked(self, request: SessionRequest, seat: SeatTerms) -> AbstractAsyncContextManager[None]:
-        """Check that the seat of a workshop may begin, without beginning it; during the block, other checks do not
-        count on its GPU-hours. Raises ProblemError. Call this inside ``beginning``."""
+        """Check that the seat of a workshop may begin, without beginning it. Raises ProblemError.
+
+        During the block, other such checks count the seat's GPU-hours as reserved. Call this inside ``beginning``.
+        """
         return self._admission.checked(request, seat)
 
     async def move(self, session_id: SessionId) -> None:
         """End a session whose class moves to another place; return when the ledger holds this. Raises LedgerError.
 
-        The hub and its person see it as ended at once. Its job is cancelled now, or when the factory answers again.
+        The hub and the person see the session as ended at once. The session's job is cancelled now, or when the factory
+        answers again.
         """
         live_session = self._table.get(session_id)
         if live_session is not None:
@@ -376,7 +382,10 @@ class Sessions:
             await self._termination.request_end(live_session, EndReason.MOVED, "trainer", say)
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
-        """Send environment and command through the session's door without storing them. Raises ProblemError."""
+        """Send the notebook's environment and command to the session's door without storing them.
+
+        Raises ProblemError.
+        """
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
         if (live_session := self._table.get(session_id)) is not None:  # the session may have ended in the meantime
             live_session.confirm_environment()
@@ -407,7 +416,7 @@ class Sessions:
         return found[0]
 
     async def _through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
-        """Run a command at the session's door. Raises ProblemError."""
+        """Run ``ask``, which sends a command to the session's door. Raises ProblemError."""
         if session_id not in self._table:
             raise gone(f"The live session {session_id}")
         if not self._doors.is_open(session_id):

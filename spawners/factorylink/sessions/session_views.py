@@ -18,8 +18,10 @@ from factorylink.util import clock
 
 
 class SessionViews:
-    """Makes a session's view from its record, its factory's health, its door and its project. ``session_url``: a
-    function that returns the address at which the proxy reaches a notebook by its port."""
+    """Makes a session's view from its record, its factory's health, its door and its project.
+
+    ``session_url``: returns the address at which the proxy reaches the notebook with a given port.
+    """
 
     def __init__(
         self,
@@ -36,7 +38,7 @@ class SessionViews:
         self._session_url = session_url
 
     def of(self, live_session: LiveSession) -> Session:
-        """Return the session as it looks now."""
+        """Return the present view of the session."""
         url = self._session_url(live_session.record.port)
         connection = self._factories.get(live_session.record.factory)
         if connection is None:
@@ -67,7 +69,7 @@ class SessionViews:
     def room(self, live_session: LiveSession, connection: FactoryConnection) -> float | None:
         """Return the hours by which the session can still be extended.
 
-        None if the factory does not allow it, or not now.
+        None: the factory does not allow extensions, or this session cannot be extended now.
         """
         choice, factory = live_session.record.choice, connection.factory
         until = self._projects.until(live_session.record.user, choice.project, factory.id)

@@ -13,7 +13,7 @@ from factorylink.ledger.schema import SessionRecord
 
 
 class Phase(StrEnum):
-    """The state in the ledger, where a stop request is a phase of its own."""
+    """The phase of a session: the state in the ledger, but with a phase of its own for sessions with a stop request."""
 
     PENDING = "pending"
     STARTING = "starting"

@@ -63,9 +63,10 @@ class Submission:
             self.begin(live_session, connection)
 
     async def known(self, live_session: LiveSession, since: float) -> None:
-        """Wait for a short time until the scheduler has accepted the session's job.
+        """Wait for a short time (``ANSWER_SECONDS`` from ``since``) until the scheduler has accepted the session's job.
 
-        Raises ProblemError if it was refused. ``since``: when the caller made its request, in ticks.
+        ``since``: when the caller made its request, by ``clock.ticks``. Raises ProblemError if the submission has
+        failed.
         """
         submission = live_session.submission
         if submission is None or live_session.answered:
@@ -80,7 +81,11 @@ class Submission:
         live_session.answered = True
 
     async def _submission(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
-        """Submit the job; return the problem if the submission has certainly failed, else None."""
+        """Submit the job; return the problem for a caller that waits for the outcome, else None.
+
+        None: the scheduler has accepted the job, the session was stopped, or the factory's next answers will show the
+        outcome.
+        """
         try:
             problem = await self._handed_over(live_session, connection)
         except LedgerError:
@@ -94,7 +99,7 @@ class Submission:
         return problem
 
     async def _handed_over(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
-        """Submit the job, and write the outcome into the ledger; return the problem if it failed, else None.
+        """Submit the job, and write the outcome into the ledger; return the problem or None, as ``_submission`` does.
 
         Raises LedgerError.
         """
@@ -137,9 +142,9 @@ class Submission:
             live_session.withdrawn, live_session.answered = False, True
 
     async def _withdraw(self, live_session: LiveSession, begun: bool) -> None:
-        """End a session that no caller was told of, and remove everything that belongs to it.
+        """End a session whose submission has failed before any caller was told that the session exists.
 
-        ``begun``: whether there may be a job.
+        ``begun``: whether there may be a job; then the session ends only when this is known, and a job is cancelled.
         """
         if begun:
             await self._termination.request_end(

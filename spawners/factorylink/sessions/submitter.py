@@ -1,4 +1,7 @@
-"""Submits the job for a row of the ledger, after creating the session's folder with its note."""
+"""Submits the job for a row of the ledger, after creating the session's folder with its note.
+
+The note is a signed copy of the row's main fields, from which the link can restore a row that the ledger has lost.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,10 @@ class Submitter:
         return folder
 
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
-        """Write files and folders of one account's sessions; once the parent folder exists, with a single command."""
+        """Write files into the folders of one account's sessions, with one command once the parent folder exists.
+
+        ``key``: the factory's id and the account.
+        """
         connection, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
         anew = key not in self._made
@@ -98,9 +104,9 @@ class Submitter:
         folder: str,
         comment: str,
     ) -> JobRequest:
-        """Return the request for the dialect.
+        """Return the job request from which the dialect makes a job script.
 
-        Raises Refused if a path or name in it cannot be passed to a scheduler.
+        Raises Refused if the choice is no longer offered, or if a path or name cannot be passed to a scheduler.
         """
         factory, access = connection.factory, connection.access
         door = [
@@ -173,7 +179,10 @@ async def read_note(
 
 
 def _opened_in_time(record: SessionRecord) -> ResolvedChoice:
-    """Return a session's choice with the time that it may stay unopened, counted from now."""
+    """Return a session's choice, with the time that it may stay unopened counted from now.
+
+    This time lasts at least until ``unopened_until``.
+    """
     if record.unopened_until is None:
         return record.choice
     minutes = math.ceil((record.unopened_until - clock.now()).total_seconds() / 60)
@@ -194,12 +203,12 @@ def _note(record: SessionRecord) -> Note:
 
 
 def make_folders(*folders: str) -> Command[None]:
-    """Return the command that makes those of these folders that are missing, with mode 0700."""
+    """Return the command that makes the missing ones of these folders, with mode 0700."""
     return Command(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=done, timeout=10)
 
 
 def write_files(sessions: str, files: Mapping[str, str]) -> Command[None]:
-    """Return the command that writes ``files`` as 0600 files in 0700 folders.
+    """Return the command that writes ``files`` as 0600 files in 0700 folders below the folder ``sessions``.
 
     ``files``: the content by ``SESSION/FILE``. The command unpacks an archive, which sets the modes whatever the
     account's umask is.

@@ -68,8 +68,9 @@ class Termination:
     async def request_end(self, live_session: LiveSession, reason: EndReason, by: str, say: str) -> None:
         """Write a stop request into the ledger, and start to carry it out.
 
-        If there are several, the first one counts; but a session whose class moves leaves its server at once, also if
-        it was to stop before.
+        If a stop is requested several times, the first reason counts. Only ``EndReason.MOVED`` replaces an earlier
+        reason, so that a session whose class moves frees its server at once. ``by``: who requests the stop, for the
+        audit; ``say``: the line for the session's log.
         """
         async with live_session.lock:
             record = live_session.record
@@ -106,7 +107,10 @@ class Termination:
             )
 
     def replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """End a session whose job's id the scheduler has given to another job, so that its own job has ended."""
+        """End a session in the background, because the scheduler has given its job's id to another job.
+
+        So the session's own job has ended.
+        """
         if not live_session.job_over.is_set():
             live_session.job_over.set()
             live_session.over_since = clock.ticks()
@@ -322,7 +326,7 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 def read_tail(path: str) -> Command[tuple[str, ...]]:
     """Return the command that reads the last lines of a job's log, from the log's last ``TAIL_BYTES``.
 
-    Refused: the log cannot be read.
+    Its ``parse`` raises Refused if the log cannot be read.
     """
 
     def parse(output: Output) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Events about the sessions of all workshops, for the workshops service: batches of what has changed.
 
-The service reads one stream for all rooms that are open. A busy minute of sixty seats costs two events a second, not
-one for each change.
+The service reads one stream for all open rooms. Changes are collected for half a second, so a class of sixty seats
+costs at most two events a second, however much changes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_WAITING = 5000
 
 
 class _Subscriber:
-    """What one stream has not sent yet: the ids of live sessions, and sessions that have ended."""
+    """Holds what one stream has not sent yet: the ids of changed live sessions, and the sessions that have ended."""
 
     def __init__(self) -> None:
         self.waiting: dict[SessionId, Session | None] = {}
@@ -44,7 +44,7 @@ class WorkshopFeed:
 
     @property
     def full(self) -> bool:
-        """Return whether as many streams are open as may be."""
+        """Return whether ``MOST_READERS`` streams are open, so that no other may be opened."""
         return len(self._subscribers) >= MOST_READERS
 
     def close(self) -> None:
@@ -54,14 +54,17 @@ class WorkshopFeed:
             one.changed.set()
 
     def live(self, project_id: ProjectId | None = None) -> list[WorkshopSession]:
-        """Return the live sessions of all workshops, or of one, the oldest first."""
+        """Return the live sessions of all workshops, or of one workshop's project, the oldest first."""
         found = [one for one in self._sessions.values() if _shows(one, project_id) and not one.moved]
         found.sort(key=lambda one: (one.record.created, one.record.id))
         return [WorkshopSession.of(self._views.of(one)) for one in found[:MOST_SESSIONS]]
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield server-sent events: ``snapshot``, all live sessions, first and after an overrun; then ``sessions``,
-        those that have changed, at most one event in ``BATCH_SECONDS``."""
+        """Yield server-sent events: first ``snapshot`` with all live sessions, then ``sessions`` with the changed ones.
+
+        There is at most one event in ``BATCH_SECONDS``. After an overrun (too many changes), there is a new
+        ``snapshot``.
+        """
         mine = _Subscriber()
         self._subscribers.add(mine)
         sent: dict[SessionId, WorkshopSession] = {}
@@ -93,7 +96,7 @@ class WorkshopFeed:
         return _event("snapshot", found)
 
     def _take(self, mine: _Subscriber, sent: dict[SessionId, WorkshopSession]) -> list[WorkshopSession]:
-        """Return the sessions whose view differs from the one that was sent."""
+        """Return the live sessions whose view differs from the one last sent, and the sessions that have ended."""
         waiting, mine.waiting = mine.waiting, {}
         mine.changed.clear()
         changed: list[WorkshopSession] = []

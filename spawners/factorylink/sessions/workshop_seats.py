@@ -1,7 +1,7 @@
-"""Begins the seats of a workshop, and says what its factories allow.
+"""Starts the sessions for the seats of a workshop, and reports what its factories allow.
 
-A seat is a session that the link begins itself, before its person comes; the hub then adopts it as it adopts a session
-that it has forgotten. All checks of a start apply, except the age of the person's login.
+A seat is a session that the link itself starts before its person comes. The hub then adopts this session, as it adopts
+a session that its database has lost. All checks of a start apply, except that of the login's age.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.session_table import SessionTable
 
-FAREWELL_SECONDS = 2.0  # for a session to show that its seat was moved
-LOGIN_SHARE = 0.8  # of a site's logins in a minute, so that the poller and people who start by themselves have some
+FAREWELL_SECONDS = 2.0  # seconds for a session to show that its seat was moved
+LOGIN_SHARE = 0.8  # share of a site's logins in a minute that seats may use; the poller and other starts need some, too
 
 
 class WorkshopSeats:
-    """The seats. ``on_begun`` is called when sessions were begun that the hub does not know yet."""
+    """Starts the seats of workshops. ``on_begun`` is called when sessions were begun that the hub does not know yet."""
 
     def __init__(
         self,
@@ -56,9 +56,10 @@ class WorkshopSeats:
         self.on_begun: Callable[[], None] = lambda: None
 
     async def begin(self, project: Project, body: SeatsBody) -> SeatsView:
-        """Begin these seats, or tell what became of them. The same seat asked for again is not begun again.
+        """Start the sessions for these seats; return for each seat what became of it.
 
-        Returns within some seconds. Raises LedgerError.
+        A seat that is requested again with the same session id is not started again. Returns within some seconds.
+        Raises LedgerError.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
         answers = await asyncio.gather(*(self._one(project, seat, terms, body) for seat in body.seats))
@@ -108,10 +109,11 @@ class WorkshopSeats:
         return _answer(seat, session, begun)
 
     async def _had(self, project: Project, seat: SeatBody, known: Iterable[Session]) -> Session | None:
-        """Return a session that was the seat of a person, and ends or has ended before the service knew of it.
+        """Return the session that the person had for this seat before, and that is ending or has ended.
 
-        ``known``: the person's sessions that have not ended. None: there was none, or it does not count. Raises
-        LedgerError.
+        The person started and stopped this session before the service requested the seat. None: there is none that
+        counts. Sessions from before ``seat.since`` do not count, nor does the session that the service knows to have
+        ended (``seat.over``). ``known``: the person's sessions that have not ended. Raises LedgerError.
         """
         if seat.since is None or seat.session in self._table:
             return None
@@ -123,7 +125,10 @@ class WorkshopSeats:
         return None if last is None or last.id in (seat.session, seat.over) else last
 
     async def _leave(self, session: Session, body: SeatsBody) -> None:
-        """End a session at the place before, after its person was told if that is possible. Raises LedgerError."""
+        """End a session at the class's previous place, after showing its person the farewell if possible.
+
+        Raises LedgerError.
+        """
         if body.farewell is not None and session.door_open:
             message = MessageBody(id=f"moved-{session.id}", text=body.farewell, texts=body.farewells, kind="warning")
             with contextlib.suppress(ProblemError, TimeoutError):
@@ -132,7 +137,7 @@ class WorkshopSeats:
         await self._sessions.move(session.id)
 
     def places(self, project: Project) -> SeatPlaces:
-        """Return what each factory of a workshop allows now."""
+        """Return for each factory of a workshop whether seats may start there now, and within which limits."""
         found = []
         for factory_id in project.factories:
             connection = self._factories.get(factory_id)
@@ -168,8 +173,11 @@ class WorkshopSeats:
 
 
 def pace(access: Access, *, shared: bool) -> int:
-    """Return how many seats may begin at a factory in a minute: as many as it accepts jobs and, if each person has an
-    account of their own there (not ``shared``), logins."""
+    """Return how many seats may begin at a factory in a minute.
+
+    This is limited by the jobs that the site accepts in a minute and, if each person has an account of their own there
+    (not ``shared``), by the logins.
+    """
     settings = access.transport
     if shared or not isinstance(settings, SshTransportSettings) or not logs_in(access):
         return access.submits_per_minute
@@ -177,7 +185,7 @@ def pace(access: Access, *, shared: bool) -> int:
 
 
 def logs_in(access: Access) -> bool:
-    """Return whether the gateway logs in at a site as each account that it works for."""
+    """Return whether the link logs in over SSH as each site account itself, instead of as one service account."""
     settings = access.transport
     return isinstance(settings, SshTransportSettings) and not isinstance(settings.credentials, WrapperCredentials)
 
@@ -190,7 +198,10 @@ def _check_prestart(connection: FactoryConnection) -> None:
 
 
 def _check_wipe(connection: FactoryConnection, project: Project) -> None:
-    """Raise ProblemError if accounts are lent there that cannot be emptied: robots would leave none to the class."""
+    """Raise ProblemError if the project lends accounts at the factory that cannot be wiped.
+
+    Robots would use these accounts up, and leave none to the class.
+    """
     at = project.factories.get(connection.factory.id)
     if at is not None and at.site_accounts.pool and not connection.access.account_wipe:
         said = Message("robot-no-wipe", "At {factory} accounts are lent that cannot be emptied, so robots get none.")
@@ -198,7 +209,7 @@ def _check_wipe(connection: FactoryConnection, project: Project) -> None:
 
 
 def _is_left(project: Project, seat: SeatBody, session: Session) -> bool:
-    """Return whether a session ends since the seat of its person was moved to another place."""
+    """Return whether a session has to end because its person's seat was moved to another place."""
     if seat.moved is None or session.id == seat.session or session.choice.project != project.id:
         return False
     return session.choice.factory != seat.factory and session.created < seat.moved

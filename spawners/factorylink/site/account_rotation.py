@@ -1,7 +1,7 @@
 """Chooses the account for the next question if accounts see only their own jobs (Slurm's ``PrivateData=jobs``). Pure.
 
-One question is asked at a time, as one account after the other, so that the rate is that of one poller, however many
-accounts there are.
+The link asks one question at a time, as one account after the other. So the rate of questions is that of one poller,
+however many accounts there are.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ class AccountRotation:
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Skip an account for some questions if its question took long, each time for twice as many.
+        """Record whether an account's question took long (``long``); if so, skip the account for the next questions.
 
-        Its slow commands must not delay the others; the only account is never skipped.
+        With each slow question in a row, twice as many questions are skipped, up to ``MOST_PASSED``, so that the
+        account's slow commands do not delay the others. If all accounts are to be skipped, none is.
         """
         if not long:
             self._passes.pop(account, None)

@@ -39,9 +39,9 @@ def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tup
 def fits(factory: Factory, nodes: Sequence[NodeState], size: NodeSize) -> int:
     """Return how many more sessions of a size fit into the free parts of the nodes now.
 
-    Counted for each node, since a session never spans two. Nodes that are reserved for a waiting job do not count,
-    although a short session may still run there before that job: in this case the number is a lower bound. Limits of a
-    QOS or a project are not considered.
+    The sessions are counted node by node, since a session never spans two nodes. Nodes that are reserved for a waiting
+    job do not count, although a short session may still run there before that job: in this case the number is a lower
+    bound. Limits of a QOS or a project are not considered.
     """
     partition = next(p for p in factory.partitions if p.name == size.partition)
     whole = size.whole_node or partition.whole_node_only
@@ -93,10 +93,12 @@ class Queue:
 
 
 class Positions:
-    """Places in the queue, from an older list of all waiting jobs and a newer answer about this gateway's jobs.
+    """Computes places in the queue.
 
-    ``left``: jobs of this gateway that waited in the older list and are missing in the newer answer, since some
-    schedulers list only jobs that have not ended.
+    The sources are an older list of all waiting jobs and a newer answer about this gateway's jobs.
+
+    ``left``: jobs of this gateway that are in the older list and missing in the newer answer. They no longer wait: some
+    schedulers do not list jobs that have ended.
     """
 
     def __init__(self, queue: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:

@@ -52,7 +52,7 @@ def _transport(
 ) -> tuple[CommandRunner, StreamOpener | None, SiteAccessStatus]:
     """Return the transport for commands, the transport for byte streams, and the access status of a factory.
 
-    The second is None if the factory's transport cannot open byte streams. Raises OSError and ValueError.
+    The transport for byte streams is None if the factory's transport cannot open them. Raises OSError and ValueError.
     """
     match access.transport:
         case LocalTransportSettings() as settings:

@@ -100,7 +100,8 @@ class JobPoller:
     def happened(self, account: str | None) -> None:
         """Ask again soon, without back-off.
 
-        Called when an order was carried out as ``account``, since the factory answers, and its jobs have changed.
+        Called when an order was carried out as ``account``: so the factory answers, and the account's jobs have
+        changed.
         """
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)

@@ -13,7 +13,7 @@ def maintenances(
 ) -> tuple[MaintenanceView, ...]:
     """Return the maintenances that are not over, the next one first.
 
-    Each has the partitions in which it leaves no node.
+    Each view lists the partitions in which the maintenance leaves no node.
     """
     coming = sorted((one for one in reservations if one.maintenance and one.end > now), key=lambda one: one.start)
     return tuple(
@@ -31,7 +31,7 @@ def maintenances(
 def closing(coming: Iterable[MaintenanceView], partition: str) -> MaintenanceView | None:
     """Return the next maintenance that leaves a partition without a node; None if there is none.
 
-    Jobs in that partition must end before it begins.
+    Jobs in that partition must end before the maintenance begins.
     """
     return next((one for one in coming if partition in one.closes), None)
 
@@ -66,8 +66,9 @@ def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str
 def admits(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
     """Return whether a reservation admits a site account.
 
-    If the reservation names users, accounts or groups, each of these lists must admit it. Slurm ignores letter case in
-    the names of accounts.
+    If the reservation names users, accounts or groups, each of these lists must admit the site account; a reservation
+    without any list admits nobody. ``pays`` and ``groups``: as for ``offered``. Slurm ignores letter case in the names
+    of accounts.
     """
     accounts = [one.lower() for one in reservation.accounts]
     return (
@@ -87,8 +88,10 @@ def _shared(names: Sequence[str], groups: frozenset[str]) -> bool:
 
 
 def _named(names: Sequence[str], name: str | None) -> bool:
-    """Return whether ``names`` admits ``name``. A dash before a name excludes it; if all names have a dash, everybody
-    else is admitted."""
+    """Return whether ``names`` admits ``name``.
+
+    A dash before a name excludes this name; if all names have a dash, everybody else is admitted.
+    """
     if f"-{name}" in names:
         return False
     wanted = [one for one in names if not one.startswith("-")]

@@ -48,7 +48,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return len(self.offered)
 
     async def load(self) -> None:
-        """Load the drains and pauses from the ledger. Raises LedgerError."""
+        """Load the drains, the pauses and the banner from the ledger. Raises LedgerError."""
         self.drains = await self._ledger.drains()
         self.closed = self.drains.pop(WHOLE_GATEWAY, None)
         self.banner = _banner(self.drains.pop(BANNER, ""), self.drains.pop(BANNER_UNTIL, ""))
@@ -95,7 +95,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     # --- orders of an operator (``by``); each is recorded in the audit
 
     async def drain(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
-        """Start nothing new at the factory. Raises LedgerError."""
+        """Drain the factory: let nothing new start there. Raises LedgerError."""
         await self._ledger.drain(factory_id, message, AuditEntry(by, "", factory_id, "drain", detail=message))
         self.drains[factory_id] = message
         self.on_change(factory_id)
@@ -107,7 +107,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         self.on_change(factory_id)
 
     async def close_all(self, message: str, by: str = OPERATOR) -> None:
-        """Start nothing new at any factory. Raises LedgerError."""
+        """Drain the whole gateway: let nothing new start at any factory. Raises LedgerError."""
         await self._ledger.drain(WHOLE_GATEWAY, message, AuditEntry(by, "", GATEWAY, "drain", detail=message))
         self._set_closed(message)
 

@@ -18,7 +18,7 @@ SILENCE_AGAIN = 5.0
 
 
 class Down(Unreachable):
-    """Raised if the scheduler itself is certainly down. A failed question leaves this open."""
+    """Raised if the scheduler itself is certainly down, which a failed question alone does not show."""
 
 
 class NotAsked(NotDone):
@@ -58,10 +58,10 @@ class CircuitBreaker:
 
 
 class SchedulerClient:
-    """Runs commands over a transport.
+    """Runs commands over a transport, and finds out early if the scheduler is down.
 
-    All commands that wait for a silent scheduler share one check whether it is alive. Slurm's own commands try for 9 s
-    to reach a controller that is down; ``scontrol ping`` reports this in 10 ms.
+    All commands that have no answer yet share one check of whether the scheduler is alive. Slurm's own commands try for
+    9 s to reach a controller that is down; ``scontrol ping`` reports this in 10 ms.
     """
 
     def __init__(self, transport: CommandRunner, dialect: Dialect) -> None:

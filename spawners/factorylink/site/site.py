@@ -53,11 +53,12 @@ ESTIMATES = 30.0  # seconds for which an estimate is cached
 
 
 class Site:
-    """One factory. Call ``start`` before any other method; for one event loop.
+    """One factory: questions to its scheduler, and orders about its jobs.
 
-    ``on_answer`` is called with every successful answer about this gateway's jobs (it must not await ``ask_jobs_now``),
-    and with the site account whose jobs the answer lists; None: all accounts. ``on_health`` is called when the state or
-    words of ``health`` have changed, ``load_poller.on_loads`` when there is a new survey.
+    Call ``start`` before any other method, and use the object in one event loop only. ``on_answer`` is called with
+    every successful answer about this gateway's jobs (it must not await ``ask_jobs_now``), and with the site account
+    whose jobs the answer lists; None: all accounts. ``on_health`` is called when the state or words of ``health`` have
+    changed, ``load_poller.on_loads`` when there is a new survey.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class Site:
 
     @property
     def silent(self) -> frozenset[JobId]:
-        """Return the known ids of jobs that are missing in the last answers.
+        """Return the ids of known jobs that the last answer lacks, and about which the question by id got no answer.
 
         It is unknown whether these jobs have ended.
         """
@@ -269,18 +270,18 @@ class Site:
         return job
 
     def check(self) -> None:
-        """Raise NotAsked if the factory does not answer anyway."""
+        """Raise NotAsked if the factory has not answered for some time."""
         self._scheduler_client.circuit_breaker.check()
 
     def count_earlier(self, ago: Iterable[float]) -> None:
-        """Count submissions of an earlier process, each so many seconds ago, in the rate limit."""
+        """Count the submissions of an earlier process in the rate limit. ``ago``: how many seconds ago each was."""
         self._turns.count_earlier(ago)
 
     async def turn(self, person: str) -> None:
-        """Wait until the rate limit allows a submission for this person. Raises NotAsked if the factory does not answer
-        anyway.
+        """Wait until the rate limit allows a submission for this person.
 
-        While several people wait, they get their turns one after the other, however many jobs each of them has.
+        While several people wait, they get their turns one after the other, however many jobs each of them has. Raises
+        NotAsked if the factory has not answered for some time.
         """
         self.check()
         await self._turns.take(person)
@@ -345,7 +346,7 @@ class Site:
         return {}
 
     async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
-        """Return when such a job would start; ``start`` is None if the factory does not say.
+        """Return an estimate of when such a job would start; its ``start`` is None if the factory gives no estimate.
 
         An answer is cached for ``ESTIMATES`` seconds.
         """

@@ -11,8 +11,10 @@ from factorylink.util.rate_limiter import MINUTE, TurnRateLimiter
 
 
 class SubmissionTurns:
-    """The turns of one factory. While several people wait, each of them gets one turn after the other; a person's own
-    submissions keep their order."""
+    """Gives the turns of one factory.
+
+    While several people wait, they get one turn each, one after the other; a person's own submissions keep their order.
+    """
 
     def __init__(self, per_minute: int) -> None:
         self._limiter = TurnRateLimiter(per_minute)
@@ -21,7 +23,7 @@ class SubmissionTurns:
         self._timer: asyncio.TimerHandle | None = None  # until the next turn, which is already counted
 
     def count_earlier(self, ago: Iterable[float]) -> None:
-        """Count submissions of an earlier process, each so many seconds ago."""
+        """Count the submissions of an earlier process. ``ago``: how many seconds ago each was made."""
         now = clock.ticks()
         for seconds in sorted((one for one in ago if 0 <= one < MINUTE), reverse=True):
             self._limiter.take(now - seconds)
@@ -43,8 +45,10 @@ class SubmissionTurns:
             self._timer.cancel()
 
     def _give(self) -> None:
-        """Give the counted turn to the next person, and count the following one. If nobody waits any more, the turn is
-        lost."""
+        """Give the turn that is counted already to the next person, and count the following turn.
+
+        If nobody waits any more, the turn is lost.
+        """
         self._timer = None
         given = False
         while self._waiting and not given:

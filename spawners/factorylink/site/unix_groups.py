@@ -26,7 +26,8 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 def question(account: str) -> Command[frozenset[str]]:
     """Return the command that prints the names of an account's groups, each followed by a NUL.
 
-    The NULs show whether the answer was truncated. Refused: the site does not tell the groups.
+    The NULs show whether the answer was truncated. The command's ``parse`` raises Refused if the site does not report
+    the groups.
     """
 
     def read(output: Output) -> frozenset[str]:
@@ -42,7 +43,7 @@ def question(account: str) -> Command[frozenset[str]]:
 class Groups:
     """The Unix groups of site accounts, which are looked up while ``keep`` runs.
 
-    If the site does not tell, an account counts as in no group.
+    If the site does not report the groups of an account, the account counts as a member of no group.
     """
 
     def __init__(self, factory: str, transport: CommandRunner) -> None:
@@ -55,7 +56,7 @@ class Groups:
         self._one = asyncio.Lock()
 
     def of(self, account: str) -> frozenset[str]:
-        """Return an account's groups if they are known; if not, have them looked up soon."""
+        """Return the known groups of an account; if they are unknown or outdated, have them looked up soon."""
         until, groups = self._known.get(account, (float("-inf"), frozenset()))
         if until < time.monotonic():
             self._wanted[account] = None
@@ -63,7 +64,7 @@ class Groups:
         return groups
 
     async def wait_for(self, account: str) -> None:
-        """Wait a moment for groups that ``of`` had to look up."""
+        """Wait for groups that ``of`` has requested, for ``PATIENCE`` seconds at most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._ask(account)

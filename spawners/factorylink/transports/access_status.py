@@ -1,8 +1,8 @@
-"""The link's access to a factory: whether it may act for an account there now. The factory's health is separate.
+"""The link's access to a factory: whether the link may act for an account there now.
 
-Three things can prevent access: an operator of the gateway has paused the factory; the account's credential has expired
-(the credential itself tells); the site does not let the link act for the account (known from the site's last answer,
-for some time).
+The factory's health is not part of this. Three things can prevent access: an operator of the gateway has paused the
+factory; the account's credential has expired (the link knows until when it is valid); the site does not let the link
+act for the account (the site's last answer said so, and counts for ``HEARD_SECONDS``).
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class SiteAccessStatus:
 
     @contextmanager
     def heeding(self, account: str | None) -> Iterator[None]:
-        """Record whether the operation in the block, at the site for an account, succeeded."""
+        """Record whether the site let the link act for the account in the operation of the block."""
         try:
             yield
         except FactoryError as error:
@@ -123,7 +123,7 @@ class SiteAccessStatus:
 
     @contextmanager
     def entering(self, account: str | None) -> Iterator[None]:
-        """Record whether the operation in the block succeeded, which a pause forbids.
+        """Forbid the operation of the block while the factory is paused; else record its outcome as ``heeding`` does.
 
         Raises Unreachable while the factory is paused.
         """

@@ -70,8 +70,8 @@ class CommandRunner(Protocol):
     async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and return its parsed answer.
 
-        After ``ask.timeout``, or when cancelled, the command is killed with all its children; whether it has had an
-        effect by then is not known (Unreachable).
+        After ``command.timeout`` seconds, or when the call is cancelled, the command is killed with all its children;
+        whether it has had an effect by then is not known (Unreachable).
         """
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
@@ -188,7 +188,7 @@ def head(path: str, limit: int) -> tuple[str, ...]:
 
 
 def first_bytes(stdout: bytes, stderr: bytes, code: int) -> bytes:
-    """Return the bytes that the command of ``head`` has read; the command's error messages are in English.
+    """Return the bytes that a command of ``head`` has read; its error messages must be in English.
 
     Raises Gone if there is no file, Refused for any other error.
     """

@@ -1,8 +1,9 @@
-"""Reads files of an account that are requested at about the same time with one command, since a command is a process.
+"""Reads files of an account with one command if they are requested at about the same time.
 
-Hundreds of sessions that start at once wait for their doors' files, most of which are not there yet. The output of a
-command for several files is used only as far as it is clear which bytes belong to which file; what is not clear is read
-again, each file by a command of its own. All files of a command belong to the account as which it runs.
+Each command is a process, and hundreds of sessions that start at once wait for their doors' files, most of which do not
+exist yet. The output of a command for several files is used only where it is clear which bytes belong to which file;
+each other file is read again, by a command of its own. All files of a command belong to the account as which the
+command runs.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from factorylink.transports.base import first_bytes, head
 GATHER_SECONDS, LONGEST_GATHER = 0.1, 0.5
 SHARE = 0.2  # the share of that time which the last command took
 MOST_FILES = 50  # files of one command; a path has some hundred bytes
-# Seconds. A file may block a command for as long as its account likes. Then the account's files are read alone for a
-# while, so that it blocks no other.
+# Seconds. An account can make a file block a command arbitrarily long. Then each of the account's files is read by a
+# command of its own for a while, so that this file blocks no other.
 PATIENCE, ALONE_SECONDS = 3.0, 60.0
 ALONE_PATIENCE = 10.0  # seconds for a command that reads one file
 _MISSING = ": No such file or directory"
 
-# Runs an argv as an account: reads so many bytes of stdout at most, and takes so many seconds at most.
+# Runs an argv as an account. The two numbers limit the bytes of stdout that are read, and the seconds.
 Run = Callable[[str | None, tuple[str, ...], int, float], Awaitable[tuple[bytes, bytes, int]]]
 
 
@@ -39,7 +40,7 @@ class _Request(NamedTuple):
 
 
 class GatheredReads:
-    """Reads files as site accounts. ``run``: runs a command; its messages are in English."""
+    """Reads files as site accounts. ``run``: runs a command whose error messages are in English."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -51,8 +52,10 @@ class GatheredReads:
         self._closed = False
 
     async def read(self, account: str | None, path: str, limit: int) -> bytes:
-        """Return the first ``limit`` bytes of a file. The first request starts a command at once; those that follow
-        soon share the next one. Raises FactoryError."""
+        """Return the first ``limit`` bytes of a file. Raises FactoryError.
+
+        The first request starts a command at once; requests that follow soon share the next command.
+        """
         if self._closed:
             raise Unreachable("The connection to the site is closed.")
         request = _Request(path, limit, asyncio.get_running_loop().create_future())
@@ -110,7 +113,7 @@ class GatheredReads:
             raise
 
     async def _together(self, account: str | None, paths: Sequence[str], limit: int) -> dict[str, bytes | Gone]:
-        """Return what one command says of these files, as far as that is clear."""
+        """Read these files with one command; return the content of each file, or Gone, where the output is clear."""
         most = sum(limit + len(_heading(path)) + 1 for path in paths)
         argv = ("head", "-v", "-c", str(limit), "--", *paths)
         try:
@@ -120,7 +123,7 @@ class GatheredReads:
             return {}
 
     async def _alone(self, account: str | None, requests: Sequence[_Request]) -> None:
-        """Read the file that these requests name with a command of its own."""
+        """Read one file, which all these requests name, with a command of its own."""
         path, limit, _ = requests[0]
         outcome: bytes | Exception
         try:
@@ -137,7 +140,7 @@ class GatheredReads:
     async def _timed(
         self, account: str | None, argv: tuple[str, ...], most: int, seconds: float
     ) -> tuple[bytes, bytes, int]:
-        """Run a command, and keep how long it took for the pause before the account's next one."""
+        """Run a command, and store how long it took, which decides the pause before the account's next command."""
         began = time.monotonic()
         try:
             return await self._run(account, argv, most, seconds)

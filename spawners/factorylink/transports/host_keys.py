@@ -37,8 +37,8 @@ class HostKeys:
 def pinned(own: tuple[Sequence[str], Sequence[str]], site: tuple[Sequence[str], Sequence[str]]) -> HostKeys:
     """Parse the pinned host keys and CA keys.
 
-    ``own``: those of link.yaml, which replace those of the catalogue (``site``). Raises ValueError, with an explanation
-    for the operator, if there is none or one cannot be parsed.
+    ``own``: the host keys and the CA keys of link.yaml; if there are any, those of the catalogue (``site``) are
+    ignored. Raises ValueError, with an explanation for the operator, if there is no key or if a key cannot be parsed.
     """
     keys, cas = own if any(own) else site
     if not keys and not cas:

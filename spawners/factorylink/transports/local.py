@@ -51,7 +51,7 @@ _NOT_RUN = range(125, 128)  # the exit codes of this program, and of ``env``, if
 
 
 async def _resolved(host: str, port: int) -> list[Any]:
-    """Return the addresses of a host. Raises Unreachable, with an own message, for a name that does not resolve."""
+    """Return the addresses of a host. Raises Unreachable, with an explanation, if the name does not resolve."""
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT):
             return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -264,9 +264,10 @@ async def _start(
 
 
 def _changed_user(identity: _Identity, env: dict[str, str]) -> tuple[str, ...]:
-    """Return the words before a command that make it run as this user, with these groups only.
+    """Return the words that, before a command, make it run as this user, with the groups of this user only.
 
-    Variables that an operator has set begin to count when the user is changed already: some of them load libraries.
+    Variables that an operator has set (``env``) take effect only after the change of the user, because some variables
+    load libraries, which must not be loaded as root.
     """
     groups = ",".join(f"+{group}" for group in identity.groups)
     plain = _plain_environment(identity)
@@ -276,13 +277,16 @@ def _changed_user(identity: _Identity, env: dict[str, str]) -> tuple[str, ...]:
 
 
 def _plain_environment(identity: _Identity) -> dict[str, str]:
-    """Return the variables of every command. A scheduler may forward variables, so there are none of the link's."""
+    """Return the environment variables that every command gets.
+
+    They include none of the link's own variables, because a scheduler may forward a command's variables to the job.
+    """
     name = identity.name
     return {"PATH": PATH, "HOME": identity.home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
 
 
 def _look_up(account: str | None) -> _Identity:
-    """Return the account's user, groups and home; blocks.
+    """Return the user, groups and home of an account (None: of the link's own user). This call blocks.
 
     Raises KeyError if there is no such account, Refused for an account that the link may not act for.
     """
@@ -308,9 +312,10 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 
 
 async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, cap: int) -> bytes:
-    """Read all output, and return at most ``cap`` bytes; a command with more output is killed.
+    """Read all output of a command; kill the command if its output is longer than ``cap`` bytes.
 
-    The rest is read and dropped: asyncio reports the end of a process only when its pipes are at their end.
+    The result is then longer than ``cap``, too, but may lack the end of the output: the rest is read and dropped,
+    because asyncio reports the end of a process only when its pipes are at their end.
     """
     if stream is None:
         raise ValueError("the command was started without pipes")

@@ -17,8 +17,8 @@ class Batcher(Generic[K, T]):
     """Batches calls. A round is one call of ``work`` for up to ``most`` things of a key; a key has one round at a time.
 
     The first thing starts at once and alone, without waiting for others. Each caller gets the outcome of its own thing.
-    If ``work`` raises an error of a class in ``apart``, nothing of the round was done, and its things are done one by
-    one to find the one at fault. Any other error goes to all callers of the round.
+    An error of a class in ``apart`` means that nothing of the round was done; then its things are done one by one, to
+    find the one at fault. Any other error goes to all callers of the round.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Batcher(Generic[K, T]):
         self._rounds: dict[K, asyncio.Task[None]] = {}
 
     async def do(self, key: K, thing: T) -> None:
-        """Return when ``thing`` is done. Raises the error of ``work`` for it."""
+        """Have ``thing`` done in a round of ``key``; return when it is done. Raises the error of ``work``."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append((thing, done))
         if key not in self._rounds:

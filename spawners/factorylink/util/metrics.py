@@ -1,6 +1,6 @@
-"""All metrics of the link for Prometheus: counters, which the link updates while it works, and gauges, whose values
-``api/metrics_view.py`` computes at each scrape.
+"""All metrics of the link for Prometheus: counters and gauges.
 
+The link updates the counters while it works; ``api/metrics_view.py`` computes the values of the gauges at each scrape.
 Labels are ids of factories and projects, states, reasons and codes: never the name of a person, of a site account or of
 a session. ``begin`` creates the series of every factory at once with the value 0, so that rates and differences are
 right from the first event."""

@@ -1,16 +1,16 @@
 """Limits how often a factory is asked. Pure: times are seconds of one clock, intervals are returned in seconds.
 
-There are two opposing goals: a session on an idle cluster must be noticed as fast as by a spawner that asks every 0.5
-s, and 600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are frequent for a few
-seconds after something happened (a submission, a cancellation, an expected start), and then the interval grows in
-proportion to the time since. A budget limits the frequent questions, however often something happens; it is larger
-while few sessions wait, since each of them would cost a spawner of the other kind 180 RPCs in 30 s.
+There are two opposing goals. A session on an idle cluster must be noticed as fast as by a spawner that asks for each
+session every 0.5 s, and 600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are
+frequent for a few seconds after something happened (a submission, a cancellation, an expected start), and then the
+interval grows in proportion to the time since. A budget limits the frequent questions, however often something happens.
+The budget is larger while few sessions wait, because each of them would cost such a spawner 180 RPCs in 30 s.
 
-With more than ``FEW`` waiting sessions, at two RPCs a question, 30 s cost at most 8 + 30/4.5
-questions for jobs, two for nodes and two for the waiting jobs of other users, or three if one is asked early for a new
-job: 40 RPCs. Counted with sdiag on Slurm 24.11, before there were early questions: 22 in the 30 s after 60 jobs began
-to wait, 32 after 600, and 18 to 20 in each 30 s later, for both. Submissions, cancellations and estimates are not
-included; each takes one or two RPCs.
+With more than ``FEW`` waiting sessions, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for jobs, two
+for nodes and two for the waiting jobs of other users, or three if one is asked early for a new job: 40 RPCs. Counted
+with sdiag on Slurm 24.11, before there were early questions: 22 in the 30 s after 60 jobs began to wait, 32 after 600,
+and 18 to 20 in each 30 s later, for both. Submissions, cancellations and estimates are not included; each takes one or
+two RPCs.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class QuestionRateLimiter:
 class TurnRateLimiter:
     """A token bucket for submissions: ``burst`` at once, then one in ``seconds``, in the order of the requests.
 
-    No ``MINUTE`` has more than ``per_minute`` of them, the burst included: that is what a site was promised.
+    In any ``MINUTE`` there are at most ``per_minute`` submissions, the burst included: this was promised to the site.
     """
 
     def __init__(self, per_minute: int) -> None:

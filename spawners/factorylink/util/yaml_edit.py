@@ -16,7 +16,9 @@ from factorycommon.service.yaml_file import CatalogueError
 
 def with_entry(text: str, mapping: str, key: str, value: object) -> str:
     """Return the text with ``key: value`` added to a top-level mapping, which is created if it is missing or empty.
-    Raises CatalogueError if the mapping has the key already, or is written in braces and not empty."""
+
+    Raises CatalogueError if the mapping has the key already, or is written in braces and not empty.
+    """
     node = _find(text, mapping)
     entry = _block({key: value}, 2)
     if node is None:
@@ -41,7 +43,7 @@ def with_entry(text: str, mapping: str, key: str, value: object) -> str:
 
 
 def with_value(text: str, key: str, value: object) -> str:
-    """Return the text with another value of a top-level key, which is added at the end if it is missing."""
+    """Return the text in which a top-level key has this value; a missing key is added at the end."""
     node = _find(text, key)
     if node is None:
         return f"{_ended(text)}{key}: {_flow(value)}\n"
@@ -77,8 +79,10 @@ def _find(text: str, key: str) -> tuple[yaml.Node, yaml.Node] | None:
 
 
 def _end_of(text: str, node: yaml.Node) -> int:
-    """Return the position after a node's last line. A block ends where the next key begins; comments and empty lines in
-    between stay after the block."""
+    """Return the position after a node's last line.
+
+    A block ends where the next key begins; comments and empty lines in between stay after the block.
+    """
     lines = text[: node.end_mark.index].splitlines(keepends=True)
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):

@@ -105,9 +105,10 @@ def kill(channel: asyncssh.SSHClientChannel[bytes]) -> None:
 
 
 async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, window: int) -> tuple[Any, Any]:
-    """Open a channel and run the command.
+    """Open a channel and run the command ``line`` in it. ``make``: returns asyncssh's session for the channel.
 
-    Raises NoPlace or Lost if nothing was run; Refused; Unreachable.
+    Raises NoPlace or Lost if nothing was run, Refused if the server runs no commands for the link, and Unreachable if
+    the channel was opened but the command was not taken or the connection was lost.
     """
     begun = False
 

@@ -55,10 +55,11 @@ class LoginPace:
 
     @contextlib.asynccontextmanager
     async def login(self, watcher: bool, name: str | None = None) -> AsyncIterator[None]:
-        """Wait until a login may start, and count it as one that is going on during the block.
+        """Wait until a login may start, and count it as going on during the block.
 
-        The watcher, whose answers all others need, waits for no other login. ``name``: as for ``turn``. Raises
-        Unreachable if the turn would take too long.
+        At most ``AT_ONCE`` logins go on at the same time. Logins of the watcher are not counted and do not wait for
+        others, because everybody needs the watcher's answers. ``name``: as for ``turn``. Raises Unreachable if the wait
+        would be too long.
         """
         if watcher:
             await self.turn(watcher, name)
@@ -142,7 +143,10 @@ class SshConnector:
     async def _through(
         self, host: tuple[str, int], login: Login, watcher: bool, on_lost: Callable[[], None]
     ) -> asyncssh.SSHClientConnection:
-        """Connect through the jump hosts, whose connections are closed when the connection is lost."""
+        """Connect to ``host`` through the jump hosts.
+
+        If this connection fails or is lost, the connections to the jump hosts are closed.
+        """
         passed: list[asyncssh.SSHClientConnection] = []
 
         def lost() -> None:

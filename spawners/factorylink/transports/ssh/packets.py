@@ -14,9 +14,9 @@ _MSG_IGNORE = 2  # RFC 4253, 11.2
 def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
     """Make asyncssh send no empty message before each message of ``connection``.
 
-    asyncssh does so against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here. OpenSSH does not
-    send empty messages either. Each of them is encrypted and written separately, and once more for each SSH connection
-    that carries this one.
+    asyncssh sends them as a defence against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here.
+    OpenSSH does not send empty messages either. Each empty message is encrypted and written separately, and once more
+    for each SSH connection that carries this one.
     """
     send = connection.send_packet
 
@@ -28,7 +28,7 @@ def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
 
 
 class GatheringSocket:
-    """Connects asyncssh, as its ``tunnel``, directly to a host, and joins writes.
+    """A ``tunnel`` for asyncssh that connects directly to a host, and joins writes.
 
     All packets of one turn of the event loop are written at once: OpenSSH accepts at most 32 KiB in a packet, and a
     system call costs more than such a packet.

@@ -79,7 +79,8 @@ class ConnectionUse:
 class Connection:
     """One connection and its channels.
 
-    ``most``: the limit of channels that the server counts. ``changed`` is called whenever a place may be free.
+    ``most``: the limit for the channels that the server counts (``sessions``). ``changed`` is called whenever a place
+    may be free.
     """
 
     def __init__(self, connection: asyncssh.SSHClientConnection, most: int, changed: Callable[[], None]) -> None:
@@ -148,7 +149,7 @@ class Pool:
         self._closed = False
 
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
-        """Return a place as soon as one is free.
+        """Return a place for a channel as soon as one is free.
 
         ``enter`` opens a connection if one more is needed. It is called for one connection at a time, and after a
         failure only when a pause is over: until then every caller gets the same error. Raises the errors of ``enter``;

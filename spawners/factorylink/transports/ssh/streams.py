@@ -39,8 +39,9 @@ SAID = 4096  # bytes of stderr that are kept for error messages
 class _Passing:
     """The receiving side of a channel: it passes received data to the protocol that is connected to the stream.
 
-    All packets of one turn of the event loop are passed on at once: OpenSSH sends 32 KiB in each, a door's own packets
-    are larger, and asyncssh copies the rest of a packet with every piece of it.
+    All packets of one turn of the event loop are passed on at once. OpenSSH sends 32 KiB in each, but the packets of
+    the door's own SSH connection are larger, and with every piece of such a packet asyncssh copies the pieces before it
+    again.
     """
 
     def __init__(self, use: ConnectionUse, protocol: Any) -> None:

@@ -215,8 +215,9 @@ class SshTransport:
 def _line(act: Sequence[str], env: Mapping[str, str], argv: Sequence[str]) -> str:
     """Return an argv as a line of shell code; no other function makes such lines.
 
-    sshd passes the line to the account's login shell. sshd seldom accepts variables from the link, so the line itself
-    sets those in ``env``. Raises Unreachable, and Refused for words that cannot be quoted.
+    ``act``: words that precede the command, so that it acts for an account. sshd passes the line to the account's login
+    shell. sshd seldom accepts variables from the link, so the line itself sets those in ``env``. Raises Unreachable if
+    an argument contains a NUL, Refused if the line is too long for the site's shell.
     """
     words = [*act, *(("env", *(f"{name}={value}" for name, value in env.items())) if env else ()), *argv]
     line = shlex.join(words)
