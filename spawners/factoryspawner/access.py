@@ -1,6 +1,6 @@
-"""Decides who may start anything: the authenticator decides, and the hub sends the result to the link.
+"""Asks the authenticator whether a person may start anything, and sends the decision to the link.
 
-The hub sends it before each start and at each change.
+The hub sends the decision before each start and at each change.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _GROUP: TypeAdapter[str] = TypeAdapter(Group)
 class Refusal(NamedTuple):
     """Why a person may start nothing.
 
-    ``out``: the person has lost access, so that running sessions end, too; ``known``: the hub's groups of the person
-    are right, and only an acceptance (of the terms) is missing.
+    ``out``: the person has lost access, so that running sessions end, too; ``known``: the person's groups in the hub
+    are right, and only the acceptance of the terms is missing.
     """
 
     words: Words
@@ -41,8 +41,8 @@ class Refusal(NamedTuple):
 class LoginStatus(Protocol):
     """An authenticator that can decide at any time whether a person may start anything.
 
-    A site's own authenticator class takes part by having the method ``standing``. So this name must not change: under
-    another name nobody would be refused, and nobody would notice.
+    A site's own authenticator class takes part if it has a method ``standing``. So the method must keep this name:
+    under another name nobody would be refused, and nobody would notice.
     """
 
     async def standing(self, user: Any) -> Refusal | None:
@@ -89,7 +89,8 @@ async def status(
     """Return the update to send to the link about a person, and why they may start nothing (None: they may).
 
     If a person is refused but has not lost access, the update has only the access status, so that the link keeps the
-    groups that it has: the hub cannot tell whether they are wrong.
+    person's groups: the hub cannot tell whether these groups are wrong. ``options``: the operator's options for the
+    person's jobs; None: not known.
     """
     refusal = await authenticator.standing(user) if isinstance(authenticator, LoginStatus) else None
     until = await authenticator.counts_until(user) if isinstance(authenticator, Expires) else None
@@ -106,9 +107,10 @@ async def status(
 
 
 async def check(link: LinkClient, authenticator: object, user: Any, options: JobOptions | None = None) -> None:
-    """Send the link the person's data and status. Raises StartFailed if they may start nothing, or if this fails.
+    """Send the person's data and access status to the link. Raises StartFailed if they may start nothing.
 
-    ``options``: the operator's options for their jobs, if they are known.
+    Raises StartFailed, too, if the link does not answer or refuses the update. ``options``: the operator's options for
+    the person's jobs; None: not known.
     """
     update, refusal = await status(authenticator, user, options)
     try:
@@ -130,7 +132,7 @@ async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
 
 
 async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None:
-    """Send the update to the link, now or when the link answers again."""
+    """Send the update to the link, again and again until the link takes it."""
     for pause in pauses():
         try:
             await tell(link, name, update)

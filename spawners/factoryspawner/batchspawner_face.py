@@ -14,9 +14,9 @@ from factoryspawner.session_handle import SessionHandle
 
 
 class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner is untyped
-    """The settings of batchspawner that have an effect on the job.
+    """The base of FactorySpawner: batchspawner's methods, and its settings that have an effect on the job.
 
-    A spawner with any other setting of batchspawner is refused when it is created.
+    Creating a spawner raises SettingsError if its configuration has one of the settings in ``REFUSED``.
     """
 
     req_qos = Unicode("", help="Quality of service of every job").tag(config=True)
@@ -54,7 +54,7 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
         )
 
     def state_isunknown(self) -> bool:
-        """Return whether the state is unknown, since the factory does not answer."""
+        """Return whether the session's state is unknown because the factory does not answer."""
         return self.handle.session is not None and self.handle.session.state == SessionState.UNREACHABLE
 
     def state_gethost(self) -> str | None:

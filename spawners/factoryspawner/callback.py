@@ -1,8 +1,8 @@
 """Removes batchspawner's callback from the hub.
 
-``POST /hub/api/batchspawner`` sets any attribute of a spawner that its caller names, and accepts a notebook's own
-token, so that a notebook could run commands as the hub. Importing batchspawner registers the callback; modules that
-import batchspawner through this package get a hub without it.
+``POST /hub/api/batchspawner`` lets its caller set any attribute of a spawner, and accepts a notebook's own token, so
+that a notebook could run commands as the hub. Importing batchspawner registers the callback. This module imports
+batchspawner and removes the callback again, so other modules import batchspawner's classes from here.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untype
 
 
 class AskFirst(Exception):
-    """Raised for a link to the start page with options: it fills in the form, and never starts a session by itself.
+    """Raised if a URL of the start page has options: these fill in the form, and never start a session by themselves.
 
     The person has to click *Start*.
     """

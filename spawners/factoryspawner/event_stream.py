@@ -41,7 +41,7 @@ class PageStreams:
 
 
 class Source(NamedTuple):
-    """Values that are sent as events of one name."""
+    """Values that are sent as events with the same name. ``shape``: the type of a value."""
 
     event: str
     shape: TypeAdapter[Any]
@@ -49,7 +49,10 @@ class Source(NamedTuple):
 
 
 class Stream:
-    """One stream with the values of several sources. It ends with the first source that ends, or by ``stop``."""
+    """A stream of events with the values of several sources.
+
+    The stream ends when one of the sources ends, or when ``stop`` is called.
+    """
 
     def __init__(self, *sources: Source) -> None:
         self._sources = sources
@@ -57,7 +60,7 @@ class Stream:
         self._stopped = False
 
     def stop(self) -> None:
-        """End the stream, since the client has disconnected."""
+        """End the stream; called when the client has disconnected."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()

@@ -26,9 +26,9 @@ _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[LinkAddress, HubGat
 
 
 class StopTimes:
-    """The time of the last stop request for each server, so that a start that was requested earlier is given up.
+    """Keeps the time of the last stop request for each server, so that starts requested before this time are given up.
 
-    A time is kept as long as a start may take before it makes its request to the link.
+    A time is kept for ``_STOPS_KEPT`` seconds: no start takes longer until it sends its request to the link.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,10 @@ class StopTimes:
 
 
 class HubGateway:
-    """The objects that one hub process has for one link. Made by ``gateway()``; subscribes to the table at once."""
+    """The objects that one hub process has for one link: the client, the table, stop requests, background tasks.
+
+    ``gateway()`` makes a HubGateway, which subscribes to the link's table at once.
+    """
 
     def __init__(self, at: LinkAddress) -> None:
         self.link = LinkClient(at)
@@ -78,7 +81,7 @@ class HubGateway:
         return task
 
     def tell_rules(self, rules: HubRules) -> None:
-        """Send the link this hub's rules for everybody, now and at each new subscription."""
+        """Send the link this hub's rules for everybody, now and at each new subscription to the link's table."""
         self._rules = rules
         self._tell_rules()
 
@@ -100,7 +103,7 @@ class HubGateway:
     async def network(self) -> NetworkView:
         """Return the public view of the whole network, at most 5 s old. Raises LinkSilent.
 
-        So visitors without a login cause at most one request to the link in that time.
+        So visitors without a login cause at most one request to the link in 5 s.
         """
         await self.table.wait_for_link()
         if self.table.silent:
@@ -133,7 +136,7 @@ class HubGateway:
 
 
 def gateway(at: LinkAddress) -> HubGateway:
-    """Return the process's gateway to the link at that address; call this in the event loop."""
+    """Return this process's HubGateway for the link at the address ``at``; call this in the event loop."""
     mine = _gateways.setdefault(asyncio.get_running_loop(), {})
     if at not in mine:
         mine[at] = HubGateway(at)
@@ -146,11 +149,11 @@ def banner_of(at: LinkAddress) -> Callable[[], str]:
 
 
 def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
-    """Subscribe to the link's table when the hub starts, even if no server needs it.
+    """Subscribe to the link's table when the hub starts, even if no server needs the table.
 
-    So the link learns that the hub runs, and its rules, and it starts servers again that the hub has forgotten. Stop
-    requests that an earlier hub process left in its ``database`` (an SQLAlchemy URL) are carried out. Does nothing
-    outside an event loop (``jupyterhub token``).
+    The subscription tells the link that the hub runs; the link then starts the servers again that the hub has
+    forgotten. The hub also sends the link its ``rules``, and carries out the stop requests that an earlier hub process
+    left in ``database`` (an SQLAlchemy URL). Does nothing outside of an event loop (``jupyterhub token``).
     """
     try:
         asyncio.get_running_loop()

@@ -31,7 +31,7 @@ _MOST = 8  # languages that are read from one request
 
 
 class PageLanguage(language.Language):
-    """One language, for pages and answers."""
+    """One language, with its texts and formats for pages and answers."""
 
     @cached_property
     def name(self) -> str:
@@ -39,11 +39,11 @@ class PageLanguage(language.Language):
         return str(Locale.parse(self.code, sep="-").get_display_name() or self.code).capitalize()
 
     def moment(self, at: datetime) -> str:
-        """Return a time in the reader's language, in UTC, since the server does not know the reader's time zone."""
+        """Return a time in the reader's language, in UTC, because the server does not know the reader's time zone."""
         return f"{format_datetime(at, 'd MMM yyyy HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
 
     def moment_in(self, at: datetime, zone: str) -> str:
-        """Return a time in the reader's language, as clocks of an IANA time zone show it, with the zone's name."""
+        """Return a time as the local time of an IANA time zone, with the zone's name, in the reader's language."""
         locale = Locale.parse(self.code, sep="-")
         try:
             there = ZoneInfo(zone)

@@ -23,8 +23,8 @@ _TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:se
 def of(config: Sections, login: LoginSettings | None) -> HubRules:
     """Return the hub's rules for everybody.
 
-    They say whether its authenticator has rules of its own, the version of its terms, and the operator's options for
-    jobs.
+    The rules say whether the hub's authenticator itself decides who may start anything, the version of the hub's terms,
+    and the operator's options for jobs.
     """
     settings: dict[str, str] = {}
     for section in SECTIONS:
@@ -38,7 +38,7 @@ def of(config: Sections, login: LoginSettings | None) -> HubRules:
 
 
 def check_tokens(config: Sections) -> None:
-    """Raise SettingsError if a server's token could not be distinguished from its person's own token.
+    """Raise SettingsError if the link could not distinguish a server's token from its person's own token.
 
     A person's own token has more permissions.
     """
@@ -67,7 +67,8 @@ def _is_too_much(scope: str) -> bool:
 def _has_rules(authenticator: object) -> bool:
     """Return whether the authenticator decides who may start something, that is, whether it has ``standing``.
 
-    True if it cannot be imported: then the link starts nothing for people about whom the hub has sent nothing.
+    True if the authenticator cannot be imported: then the link starts nothing for people about whom the hub has sent
+    nothing.
     """
     if isinstance(authenticator, str):
         known = {one.name: one for one in metadata.entry_points(group="jupyterhub.authenticators")}

@@ -1,7 +1,7 @@
 """The hub's copy of the link's table: live sessions and clusters, and the health of factories.
 
-One subscription keeps it up to date. Spawners and pages read it without I/O. While the link does not answer, the table
-keeps its last content, and is marked ``silent``.
+One subscription keeps the copy up to date, and spawners and pages read the copy without I/O. While the link does not
+answer, the copy keeps its last content, and is marked ``silent``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class LinkTable:
         return sorted(live, key=lambda session: session.created)
 
     def over(self, session_id: SessionId) -> bool:
-        """Return whether the link has reported that this session has ended, or is unknown to it.
+        """Return whether this session has ended, or is unknown to the link, according to the link's last reports.
 
         A link that does not answer never makes this true.
         """
@@ -152,7 +152,7 @@ class LinkTable:
             except LinkProblem as error:
                 log.error("The link gives no table: %s", error)  # noqa: TRY400  # its words say it all
             except Exception:
-                log.exception("The link's table was not taken in")  # without it every server would look as it did last
+                log.exception("The link's table was not taken in")  # otherwise all servers keep their last state
             self._fall_silent()
             await asyncio.sleep(next(delays))
 
@@ -175,7 +175,7 @@ class LinkTable:
             self._wake(*self._watches)
 
     async def _take_snapshot(self, sessions: tuple[Session, ...]) -> None:
-        """Apply a snapshot. If a live session of the table is missing in it, ask the link how the session ended."""
+        """Apply a snapshot. If it lacks a live session of the table, ask the link how this session ended."""
         fresh = {session.id: session for session in sessions}
         missing = [session.id for session in self._sessions.values() if _live(session) and session.id not in fresh]
         for session_id in missing:
@@ -194,7 +194,7 @@ class LinkTable:
         self._wake(*(_of_clusters(cluster.user) for cluster in known.values()))
 
     def _learn_cluster(self, cluster: Cluster) -> None:
-        """Store a cluster. Ended clusters are removed, since the link is asked about them."""
+        """Store a live cluster, or remove an ended one: pages request ended clusters from the link."""
         if cluster.state == "ended":
             self._clusters.pop(cluster.id, None)
         else:

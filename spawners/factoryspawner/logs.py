@@ -1,7 +1,7 @@
-"""The hub's log, and the ids of requests in it.
+"""The formats of the hub's log, and the ids of requests in the log.
 
 JupyterHub hides a token in the URL of a request, but not if that URL is a parameter of another URL: the URL of the
-login page contains the URL of the page to return to.
+login page contains the URL of the page to return to. The formatters of this module hide such tokens, too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class HubJsonFormatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterh
     """Formats each record as one line of JSON, with tokens hidden."""
 
     def format(self, record: LogRecord) -> str:
-        """Return the line."""
+        """Return the record as one line of JSON."""
         exception = self.formatException(record.exc_info) if record.exc_info else ""
         return json_line(record, "hub", exception, hidden)
 
@@ -56,8 +56,10 @@ def request_id_of(handler: Any) -> str:
 
 
 def give_request_ids() -> None:
-    """Give each request to the hub an id. The id is in the log, in the response's header, and in the hub's own requests
-    to the link. This changes JupyterHub's handlers and the gateway's."""
+    """Give each request to the hub an id, by a change of the handlers of JupyterHub and the gateway.
+
+    The id is in the log, in the response's header, and in the hub's own requests to the link.
+    """
     if hasattr(BaseHandler, _GIVEN):
         return
     setattr(BaseHandler, _GIVEN, True)

@@ -34,7 +34,10 @@ def choice_from_options(options: object) -> Choice:
 
 
 def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
-    """Return the choice in a posted form or a query, whose values are lists of strings; "" stands for the default."""
+    """Return the choice in a posted form or a query, whose values are lists of strings. Raises StartFailed (400).
+
+    The value "" stands for the default.
+    """
     options: dict[str, object] = {}
     for key, values in form.items():
         if key in _NOT_OPTIONS:

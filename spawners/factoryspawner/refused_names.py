@@ -39,7 +39,10 @@ def forget(user: Any) -> None:
 
 
 def _starts(spawner: Any) -> bool:
-    """Return whether a start is being answered, or is about to begin: JupyterHub creates a name before its start."""
+    """Return whether a start of the server is under way, or is about to begin.
+
+    JupyterHub creates a server's name before it starts the server.
+    """
     if spawner is None:  # the server is from before the hub's restart
         return False
     start = spawner._spawn_future

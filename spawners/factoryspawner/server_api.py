@@ -1,11 +1,11 @@
 """JupyterHub's API for servers and users, changed for scripts.
 
-The answer to a start describes the session, and a stop is recorded before it is answered, in whatever state the server
-is.
+The answer to a start describes the session. A request to stop or delete a server is answered only when the stop is
+recorded, whatever the server is doing.
 
-JupyterHub itself cancels a start, waits one second, and answers 500 if the start has not ended by then; the server
-continues. Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is
-running. Until then the server counts as stopping.
+If a start is under way, JupyterHub's own handler cancels the start, waits one second, and answers 500 if the start has
+not ended by then; the server continues. Here JupyterHub's own clean-up runs after the request, once no other start,
+poll or stop of the server is running. Until then the server counts as stopping.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StartsServers:
     """Mixin for JupyterHub's handlers that start servers.
 
     If somebody stops a start, the request for the start is answered with an explanation. A start that only adopts a
-    session needs no new login, since nothing is started.
+    session needs no new check of the login, because nothing is started.
     """
 
     _adopts = False
@@ -57,7 +57,7 @@ class StartsServers:
     ) -> None:
         """Start a server as JupyterHub does.
 
-        Raises HTTPError 400 if the server is pending, or was stopped meanwhile.
+        Raises HTTPError 400 if a start or stop of the server is pending, or if somebody stopped the server meanwhile.
         """
         self._adopts, self._starts = isinstance(options, dict) and ADOPT in options, user
         spawner = user.spawners.get(server_name)
@@ -99,7 +99,10 @@ class StopsServers:
         return spawner.ending
 
     async def answered(self, work: asyncio.Task[None]) -> None:
-        """Set the status: 204 if the work is done soon, else 202. Raises the error of the work."""
+        """Set the status: 204 if the work ends within JupyterHub's ``slow_stop_timeout``, else 202.
+
+        Raises the error of the work.
+        """
         await asyncio.wait([work], timeout=self.slow_stop_timeout)  # type: ignore[attr-defined]
         if work.done():
             work.result()
@@ -134,12 +137,13 @@ class StopsServers:
 
 
 class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's handler for a server, with another DELETE, and with the session in the answer to a start."""
+    """JupyterHub's handler for a server, with the gateway's DELETE, and with the session in the answer to a start."""
 
     def find_user(self, name: str) -> Any:
         """Return the user with this name; None if there is none.
 
-        JupyterHub would read the user's whole row again, and look for new roles, groups and shares.
+        JupyterHub's own method takes longer: it reads the user's whole row again, and looks for new roles, groups and
+        shares.
         """
         user_id = self.db.execute(_ID_OF_USER, {"name": name}).scalar()
         return None if user_id is None else self.users[user_id]
@@ -212,8 +216,8 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
 class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """JupyterHub's start page; if a start was stopped meanwhile, its request is answered with 400.
 
-    JupyterHub refuses the form if the server starts or runs already. Here the answer leads to the server, as for a GET:
-    the seat of a class may have begun while its person looked at the form.
+    JupyterHub refuses the form if the server starts or runs already. Here the answer redirects to the server, as for a
+    GET: the seat of a class may have begun while its person filled in the form.
     """
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]
@@ -231,8 +235,8 @@ class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhu
 def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
     """Return the session of a server that is starting, as the link's user API describes it.
 
-    Before the link has answered, return only its person and server, its id (None: another session must end first), its
-    state and its URL.
+    Before the link has answered, return only the session's person and server, its id (None: another session must end
+    first), its state and its URL.
     """
     own = spawner.user.host if spawner.user.settings.get("subdomain_host") else spawner.gateway_url
     root = f"{own}{base_url}"
@@ -265,7 +269,10 @@ def _scheduler_client(caller: Any, owner: Any) -> By:
 
 
 async def _let_go(spawner: FactorySpawner, stopped_by_others: bool) -> None:
-    """Return when no start, poll or stop of the server is running any more."""
+    """Return when no start, poll or stop of the server is running any more.
+
+    ``stopped_by_others``: JupyterHub was stopping the server before this request, so wait for that stop, too.
+    """
     while True:
         under_way = [f for f in (spawner._spawn_future, spawner._stop_future) if f is not None and not f.done()]
         if under_way:

@@ -56,7 +56,7 @@ class SessionHandle:
 
     @property
     def session(self) -> Session | None:
-        """Return the session from the table."""
+        """Return the session as the hub's copy of the link's table has it; None if the table does not have it."""
         return self._table.session(self.session_id)
 
     def names(self) -> dict[str, str]:
@@ -86,12 +86,12 @@ class SessionHandle:
 
     @property
     def moved(self) -> bool:
-        """Return whether the session has ended since its seat was moved to another place, where a new one begins."""
+        """Return whether the session has ended because its seat moves to another place, where a new session begins."""
         session = self.session
         return session is not None and session.end_reason == EndReason.MOVED and not self.asked_to_stop
 
     async def successor(self) -> Session | None:
-        """Return the session that begins in place of one that was moved; None if none has begun within some seconds.
+        """Return the session that begins in place of one that was moved; None if none begins in ``_SUCCESSOR_SECONDS``.
 
         Raises StartFailed if the link does not answer.
         """
@@ -99,7 +99,7 @@ class SessionHandle:
             async with asyncio.timeout(_SUCCESSOR_SECONDS):
                 while True:
                     changed.clear()
-                    found = await self.find(wait=False, ask=False)  # a class moves at once: the table knows it
+                    found = await self.find(wait=False, ask=False)  # a whole class moves at once: read the table
                     if found is not None:
                         return found
                     await changed.wait()
@@ -114,9 +114,9 @@ class SessionHandle:
     async def find(self, wait: bool = True, ask: bool = True) -> Session | None:
         """Return the live session of this server, or None. Raises StartFailed if the link does not answer.
 
-        If the only session is stopping, wait for its end; with ``wait=False`` return None at once. ``ask=False``: if
-        the table is up to date and has no session of this server, do not ask the link. The link refuses to begin a
-        second session of a server in any case.
+        ``wait``: if the only session is stopping, wait for its end; otherwise return None at once. ``ask``: always ask
+        the link; otherwise return None without a request if the table is up to date and has no session of this server.
+        This is safe, because the link refuses to begin a second session of a server.
         """
         while True:
             if not (ask or self._table.silent or self._table.of(self._user, self._server)):
@@ -143,7 +143,7 @@ class SessionHandle:
                 self.predecessor = None
 
     def adopt(self, session: Session, spare: str) -> None:
-        """Adopt a live session. ``spare``: the token to use if its notebook has none yet."""
+        """Adopt a live session. ``spare``: the token to use if the session's notebook has not received one yet."""
         if session.id != self.session_id:
             self.token = ""  # nosec B105
         self.session_id = session.id
@@ -160,7 +160,7 @@ class SessionHandle:
         self.was_certain = True
 
     async def put(self, request: SessionRequest) -> None:
-        """Request the new session until the link answers.
+        """Request the new session from the link, again and again until the link answers.
 
         Repeating the PUT starts no second job, so a lost answer does no harm. Raises StartFailed if the link refuses;
         then there is no session. Cancelling this call does not cancel the request: a job may exist already, which
@@ -174,8 +174,8 @@ class SessionHandle:
     async def reachable(self, environment: Environment, spare: str) -> str:
         """Return the session's URL once a request to it reaches the notebook.
 
-        Sends the environment when the door is connected. There is no limit on the time in the queue. Raises StartFailed
-        if the session ends first.
+        Sends the environment when the door is connected. There is no limit on the time in the queue. ``spare``: the
+        token to use if the door does not know the notebook's. Raises StartFailed if the session ends first.
         """
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
@@ -215,8 +215,8 @@ class SessionHandle:
     async def stop(self) -> None:
         """Return when the ledger holds the stop request; never raises.
 
-        A PUT that is running then starts no session, or one that ends: the link stores stops for ids that it does not
-        know.
+        If a PUT is still running, it starts no session, or a session that ends at once: the link also stores stops for
+        ids that it does not know.
         """
         self.asked_to_stop = True
         if self.session_id:
@@ -276,7 +276,10 @@ class SessionHandle:
         return True
 
     async def _ask_token(self, spare: str) -> None:
-        """Ask the door for the notebook's own token, which the hub's database has lost."""
+        """Ask the door for the notebook's own token, which the hub's database has lost.
+
+        ``spare``: the token to use if the door does not know the notebook's.
+        """
         if self.session is None or not self.session.door_open:
             return
         try:

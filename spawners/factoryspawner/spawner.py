@@ -1,9 +1,10 @@
 """FactorySpawner: a JupyterHub spawner whose server is a batch job at a factory, which the link manages.
 
-Much of this follows from JupyterHub 6. ``User.spawn`` clears a spawner's state before ``start``, and saves it only
-after. When a hub starts, the result of ``poll`` decides: with None JupyterHub tries to reach the server and *stops* it
-if it does not answer; with a number JupyterHub forgets the server without ``stop``. ``User.stop`` calls ``stop`` only
-if ``poll`` is None, revokes the server's token unless ``will_resume``, and clears the state whatever ``stop`` did.
+Much of this follows from JupyterHub 6. ``User.spawn`` clears a spawner's state before ``start``, and saves the state
+only after ``start``. When a hub starts, the result of ``poll`` decides: with None JupyterHub tries to reach the server
+and *stops* the server if it does not answer; with a number JupyterHub forgets the server without ``stop``.
+``User.stop`` calls ``stop`` only if ``poll`` is None, revokes the server's token unless ``will_resume``, and clears the
+state whatever ``stop`` did.
 """
 
 from __future__ import annotations
@@ -68,14 +69,14 @@ class FactorySpawner(BatchspawnerFace):
 
     @property
     def gateway(self) -> HubGateway:
-        """Return what this hub process shares."""
+        """Return the objects that all handlers and spawners of this hub process share."""
         return gateway(self.link_at)
 
     @property
     def handle(self) -> SessionHandle:
         """Return the handle of this server's session; the handle may have no session yet.
 
-        It is created at the first use, since it needs the event loop.
+        The handle is created at its first use, because it needs the event loop.
         """
         if self._handle_made is None:
             self._handle_made = SessionHandle(self.gateway, self.user.name, self.name)
@@ -85,12 +86,15 @@ class FactorySpawner(BatchspawnerFace):
     def will_resume(self) -> bool:
         """Return whether the session continues although JupyterHub forgets the server.
 
-        In this case its token must stay valid.
+        In this case the server's token must stay valid.
         """
         return not self.handle.over()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of an earlier hub process. A stop that did not reach the ledger then is requested again."""
+        """Restore the state of an earlier hub process.
+
+        A stop that the earlier process could not record in the ledger is requested again.
+        """
         super().load_state(state)
         self.handle.session_id = state.get("session_id", "")
         self.handle.token = self.api_token = state.get("api_token", "")
@@ -125,7 +129,7 @@ class FactorySpawner(BatchspawnerFace):
     def _save(self, old_token: str | None = None, **values: Mapping[str, Any]) -> None:
         """Commit the state, and other ``values`` of the server's row.
 
-        Also delete a token that was kept for a session that has ended, or that has another token. Raises
+        ``old_token``: a token of an earlier session, which is deleted unless it is still in use. Raises
         SQLAlchemyError; then nothing has changed.
         """
         db = self.user.db
@@ -207,7 +211,8 @@ class FactorySpawner(BatchspawnerFace):
     def _request(self) -> SessionRequest | None:
         """Return the request for the link.
 
-        None if the link starts a server that the hub has forgotten, which only adopts its session.
+        None if the link itself starts this server, which the hub has forgotten: such a start only adopts the server's
+        session.
         """
         if isinstance(self.user_options, Mapping) and ADOPT in self.user_options:
             self._take_back_options()
@@ -217,7 +222,7 @@ class FactorySpawner(BatchspawnerFace):
         return SessionRequest(user=self.user.name, server=self.name, choice=self._choice(), options=self.job_options())
 
     def _asked_at(self) -> float:
-        """Return when this start was requested, in the loop's time."""
+        """Return when this start was requested, as a time of the event loop's clock."""
         now = asyncio.get_running_loop().time()
         return now - self.handler.request.request_time() if self.handler is not None else now
 
@@ -275,7 +280,10 @@ class FactorySpawner(BatchspawnerFace):
         self._save(user_options=self._good_options)
 
     def _environment(self) -> tuple[dict[str, str], list[str]]:
-        """Return environment and argv for the door. The token in it is passed nowhere else."""
+        """Return the notebook's environment variables and argv, for the door.
+
+        The token among the variables is passed nowhere else.
+        """
         self.api_token = self.handle.token
         variables = {name: str(value) for name, value in self.get_env().items()}
         if self._languages:
@@ -283,7 +291,7 @@ class FactorySpawner(BatchspawnerFace):
         return variables | self.handle.names(), [*self.cmd, *self.get_args()]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield each change of the session, until it can be used or has ended."""
+        """Yield a progress event at each change of the session, until the session can be used or has ended."""
         last: dict[str, Any] = {}
         table = self.gateway.table
         with table.watch_person(self.user.name) as changed:
@@ -305,8 +313,9 @@ class FactorySpawner(BatchspawnerFace):
     async def poll(self) -> int | None:
         """Return None while the session is live, else its exit code; reads the table only, without I/O.
 
-        When a hub starts, the result is None only for a session that can be reached now. A pending session is then
-        forgotten by JupyterHub without ``stop``; the link starts the server again, and ``start`` adopts the session.
+        When a hub starts, the result is None only for a session that can be reached now. JupyterHub then forgets the
+        server of a pending session without ``stop``; the link starts the server again, and ``start`` adopts the
+        session.
         """
         handle = self.handle
         if not handle.session_id:
@@ -331,8 +340,8 @@ class FactorySpawner(BatchspawnerFace):
     def _certain(self) -> bool:
         """Return whether a call of ``stop`` is intended.
 
-        A hub that cannot reach a server at its own start calls ``stop`` without intending it; a stop for a blocked user
-        is intended.
+        If a hub starts and cannot reach a server, JupyterHub calls ``stop`` although nobody wants the session to end. A
+        stop for a blocked user is intended.
         """
         return self._confirmed or self.user.name in self.authenticator.blocked_users
 
@@ -344,7 +353,7 @@ class FactorySpawner(BatchspawnerFace):
         return f"{session.url}{self.server.base_url}"
 
     def start_polling(self) -> None:
-        """Start following the server, since it answers; calls of ``stop`` are intended from now on."""
+        """Start following the server, which answers now; calls of ``stop`` are intended from now on."""
         super().start_polling()
         self._confirmed = True
         self._unfollow = self.gateway.background(self._follow())
@@ -401,9 +410,9 @@ class FactorySpawner(BatchspawnerFace):
         return self.gateway.stop_requests.keep(found, by)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Return when the ledger holds the stop request.
+        """Return when the ledger holds the stop request; do nothing if the stop is not intended (``_certain``).
 
-        Never raises, since JupyterHub clears the state all the same.
+        Never raises, because JupyterHub clears the state in any case.
         """
         if not self._certain:
             return
@@ -412,8 +421,8 @@ class FactorySpawner(BatchspawnerFace):
     async def delete_forever(self) -> None:
         """Stop the session of a server that is deleted, or whose user is deleted.
 
-        A session that a restarted hub has forgotten ends as well, since the link would start its server again. Never
-        raises, since JupyterHub deletes the server all the same.
+        A session that a restarted hub has forgotten ends as well, because the link would start its server again. Never
+        raises, because JupyterHub deletes the server in any case.
         """
         try:
             await self.request_stop()

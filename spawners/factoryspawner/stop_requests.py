@@ -47,7 +47,7 @@ class NotKept(Exception):
 class StopStore:
     """The table of stop requests in the hub's database. ``url``: an SQLAlchemy URL.
 
-    Each call is one transaction on a connection of its own, and blocks until it is on the disk.
+    Each call is one transaction on a connection of its own, and blocks until the transaction is on the disk.
     """
 
     def __init__(self, url: str) -> None:
@@ -79,7 +79,10 @@ class StopStore:
 
 
 def _copy_no_log(connection: DBAPIConnection, _record: object) -> None:
-    """Leave the copying of SQLite's log to ``hub_sqlite``: a commit here would copy all that the hub has written."""
+    """Switch off a connection's automatic copying of SQLite's log, which ``hub_sqlite`` does instead.
+
+    Otherwise a commit of a stop would copy everything that the hub has written.
+    """
     connection.cursor().execute("PRAGMA wal_autocheckpoint=0")
 
 
@@ -106,24 +109,28 @@ class StopRequests:
     def keep_in(self, store: StopStore) -> None:
         """Keep stops in this store from now on, and send those that it contains to the link.
 
-        Blocks until they are read.
+        Blocks until the stored stops are read.
         """
         self._store = store
         try:
             left = store.load()
         except SQLAlchemyError as error:
-            log.error("The stops that an earlier hub recorded cannot be read: %s", error)  # noqa: TRY400  # its words say it all
+            log.error("The stops that an earlier hub recorded cannot be read: %s", error)  # noqa: TRY400
             return
         for session_id, by in left.items():
             self._stored.add(session_id)
             _ = self._carry_out(session_id, by)
 
     def are_open(self, session_id: SessionId) -> bool:
-        """Return whether the session has a stop request that the ledger is not known to hold."""
+        """Return whether the session has a stop request that the ledger does not hold yet, as far as the hub knows."""
         return session_id in self._open
 
     def unwanted(self, session_id: SessionId) -> bool:
-        """Return whether a stop of the session was ever requested; the link's answers may be older than the request."""
+        """Return whether this process knows of a stop request for the session.
+
+        The link's answers may be older than the request, and show the session as wanted. Of the stops that the ledger
+        holds, the last 10,000 are known.
+        """
         return session_id in self._open or session_id in self._ever
 
     async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
@@ -255,7 +262,7 @@ class StopRequests:
 def _looked_at(task: asyncio.Future[None]) -> None:
     """Retrieve a task's exception, so that asyncio does not report it.
 
-    It is logged already, and raised in the code that awaits the task.
+    The exception is logged already, and raised in the code that awaits the task.
     """
     if not task.cancelled():
         task.exception()

@@ -14,7 +14,7 @@ class ClustersHandler(GatewayHandler):
     """This person's Dask clusters."""
 
     async def get(self) -> None:
-        """Answer ``list[Cluster]`` without their jobs: the live clusters and the last that ended, newest first."""
+        """Answer ``list[Cluster]`` without their jobs: the live clusters and the ones that ended last, newest first."""
         self.answer(CLUSTERS, await self.gateway.link.person_clusters(self.person))
 
 

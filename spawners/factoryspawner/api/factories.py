@@ -1,4 +1,4 @@
-"""Handlers for the catalogue as a person may use it: factories, estimates of a start, and the person's logins there."""
+"""Handlers for the catalogue as a person may use it: factories, start estimates, the person's logins at factories."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FactoriesEvents(GatewayHandler):
 
 
 class ComingFactories(GatewayHandler):
-    """The factories without a machine yet."""
+    """The factories of the catalogue that have no machine yet."""
 
     async def get(self) -> None:
         """Answer ``list[ComingView]``."""
@@ -43,12 +43,13 @@ class ComingFactories(GatewayHandler):
 
 
 class FactoryEstimate(GatewayHandler):
-    """The estimate of when a session of a size would start."""
+    """The estimate of when a session with a given node size would start."""
 
     async def get(self, factory: str) -> None:
         """Answer ``Estimate``.
 
-        Query: ``size``; ``hours`` if not the size's default; ``project`` if several projects can be charged.
+        Query: ``size``; ``hours``, if they differ from the size's default; ``project``, if several projects can be
+        charged.
         """
         size = self.get_query_argument("size")
         hours, project = self.get_query_argument("hours", ""), self.get_query_argument("project", None)
@@ -65,7 +66,7 @@ class FactoryCredential(GatewayHandler):
     """The person's own login at a factory."""
 
     async def put(self, factory: str) -> None:
-        """Pass the token in the body ``{"token"}`` on to the link without storing it. Answer ``CredentialView``."""
+        """Pass the token of the body ``{"token": …}`` on to the link without storing it. Answer ``CredentialView``."""
         try:
             wanted = RenewBody.model_validate_json(self.request.body)
         except ValidationError:

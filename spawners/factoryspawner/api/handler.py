@@ -1,6 +1,7 @@
 """The base class of the handlers for the gateway's pages: JSON and server-sent events for people who are logged in.
 
-The hub's cookie is checked here and not passed on; the link gets the person's name over its Unix socket.
+The handlers check the hub's cookie, and do not pass the cookie on to the link. The link gets the person's name from the
+hub, over the link's listener for the hub.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self._locale = locale
 
     async def prepare(self) -> None:
-        """Refuse requests without a login cookie; tokens are not accepted. Raises HTTPError 401, 413.
+        """Refuse requests without a login cookie, and bodies of more than ``MOST_BYTES``. Raises HTTPError 401, 413.
 
-        Scripts use the service ``factories``.
+        Tokens are not accepted: scripts use the service ``factories`` instead.
         """
         await super().prepare()
         if self.current_user is None:
@@ -53,7 +54,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
     @property
     def gateway(self) -> HubGateway:
-        """Return what this hub process shares."""
+        """Return the objects that all handlers and spawners of this hub process share."""
         return gateway(self._link_at)
 
     @property
@@ -67,7 +68,10 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         return str(self.current_user.name)
 
     def answer(self, shape: TypeAdapter[T], value: T) -> None:
-        """Finish with JSON in the person's language; the headers forbid browsers to store it."""
+        """Finish the request with ``value`` as JSON, in the person's language; browsers must not store the answer.
+
+        ``shape``: the type of ``value``.
+        """
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
@@ -96,7 +100,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         await self._stream.run(self)
 
     def _seen(self, value: T) -> T:
-        """Return the value for the person: texts in their language, and sessions with the URL that opens them."""
+        """Return ``value`` as the person sees it: texts in their language, sessions with their URLs."""
         return self.language.spoken(_addressed(value, self.base_url))
 
     async def _all_seen(self, source: AsyncGenerator[T]) -> AsyncGenerator[T]:
@@ -105,7 +109,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
                 yield self._seen(value)
 
     def on_connection_close(self) -> None:
-        """End the stream, since the client has disconnected."""
+        """End the stream when the client disconnects."""
         stream = getattr(self, "_stream", None)
         if stream is not None:
             stream.stop()

@@ -11,7 +11,7 @@ from factoryspawner.event_stream import Source
 class HomeEvents(GatewayHandler):
     """A stream of this person's live sessions and clusters.
 
-    Both are in one stream, since a browser opens few connections to a server.
+    Sessions and clusters share one stream, because a browser opens only few connections to a server.
     """
 
     async def get(self) -> None:

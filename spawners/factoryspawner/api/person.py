@@ -29,10 +29,10 @@ class Ready(GatewayHandler):
 
 
 class LastChoice(GatewayHandler):
-    """This person's last choice."""
+    """What this person chose for their last session outside of workshops."""
 
     async def get(self) -> None:
-        """Answer ``Choice`` or null."""
+        """Answer ``Choice``; null: there was no such session."""
         self.answer(CHOICE, await self.gateway.link.last_choice(self.person))
 
 

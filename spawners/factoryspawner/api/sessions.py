@@ -23,7 +23,7 @@ class SessionsHandler(GatewayHandler):
     """This person's sessions."""
 
     async def get(self) -> None:
-        """Answer ``list[Session]``: the live sessions and the last that ended, newest first."""
+        """Answer ``list[Session]``: the live sessions and the ones that ended last, newest first."""
         self.answer(SESSIONS, await self.gateway.link.person_sessions(self.person, _RECENT))
 
 
@@ -37,7 +37,7 @@ class SessionsEvents(GatewayHandler):
 
 class _OfSession(GatewayHandler):
     async def own_session(self, session_id: str) -> Session:
-        """Return the session, if it belongs to this person or the person may see all servers.
+        """Return the session, if it belongs to this person, or if this person may see the servers of its owner.
 
         Raises LinkProblem (404) if not.
         """
@@ -55,7 +55,11 @@ class OneSession(_OfSession):
         self.answer(SESSION, await self.own_session(session_id))
 
     async def delete(self, session_id: str) -> None:
-        """Stop a session whose server the hub does not know at the moment; answer 202 once the stop is recorded."""
+        """Stop a session whose server is not active in the hub; answer 202 once the stop is recorded.
+
+        Raises HTTPError 403 if this person may not stop the session, 409 if the server is active and must be stopped on
+        the Home page or through the hub's API. Raises LinkProblem (503) if the stop cannot be recorded.
+        """
         try:
             session = await self.own_session(session_id)
         except LinkSilent:
@@ -88,12 +92,12 @@ class OneSessionEvents(_OfSession):
 
 
 class OneSessionExtend(_OfSession):
-    """The extension of a session."""
+    """Extends a session."""
 
     async def post(self, session_id: str) -> None:
-        """Extend the session by ``{"hours": more}``; answer the present ``Session``.
+        """Extend the session by the ``hours`` of the body; answer the session as it is now.
 
-        The new end is sent by the event streams.
+        The event streams send the new end. Raises HTTPError 403 if the session belongs to another person.
         """
         session = await self.own_session(session_id)
         if session.user != self.person:

@@ -54,7 +54,7 @@ class SettingsError(ConfigurationError, ValueError):
 
 
 def check_settings(names: Mapping[str, object], section: str) -> None:
-    """Raise SettingsError if a section of the configuration has a setting that has no effect on the job."""
+    """Raise SettingsError if ``names``, the settings of ``section``, include one that has no effect on the job."""
     for name, why in REFUSED.items():
         if name in names:
             raise SettingsError(f"c.{section}.{name} has no meaning here: {why}")

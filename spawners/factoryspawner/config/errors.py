@@ -19,15 +19,17 @@ class ConfigurationError(Exception):
 
 
 class StoreUnusable(ConfigurationError):
-    """Raised if this release cannot use a store, since a newer release wrote it or its migration failed. The message
-    says which release to install."""
+    """Raised if this release cannot use a store: a newer release wrote the store, or its migration failed.
+
+    The message says which release to install.
+    """
 
     code = STORE_UNUSABLE
 
 
 @contextmanager
 def told_in_words() -> Iterator[None]:
-    """End the process with the exit code and the message of a ConfigurationError, without a traceback."""
+    """If the block raises ConfigurationError, end the process with the error's message and code, not its traceback."""
     try:
         yield
     except ConfigurationError as error:

@@ -55,8 +55,7 @@ BasePath = Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")]
 
 
 class LinkSettings(Model):
-    """The link's listener for the hub (``hub_listener`` of ``link.yaml``), at the address by which this host reaches
-    it."""
+    """The address at which the hub reaches the link's listener for the hub (``hub_listener`` of ``link.yaml``)."""
 
     url: Annotated[Url, StringConstraints(pattern=r"^https://")]
 
@@ -217,12 +216,15 @@ class HubConfig(Model):
 
     @property
     def guests_at(self) -> ServiceAddress | None:
-        """Return the address of the service that knows the guests; None if there are none."""
+        """Return the address of the workshops service, which knows the guests; None if nobody may join as a guest."""
         return self.workshops_at if self.workshops is not None and self.workshops.guests else None
 
     def antennas_file(self, shipped: Path) -> Path | None:
-        """Return the file of the antennas that the login page offers; None if the catalogue has none. Raises
-        HubConfigError if the catalogue is not there. ``shipped``: the file of this release."""
+        """Return the file of the antennas that the login page offers; None if the catalogue has none.
+
+        ``shipped``: the file of this release, for a hub without ``catalogue``. Raises HubConfigError if the catalogue's
+        folder does not exist.
+        """
         if self.catalogue is None:
             return shipped
         if not self.catalogue.is_dir():
@@ -275,7 +277,7 @@ def keep_private(database: str) -> None:
 def load(path: Path) -> HubConfig:
     """Return the configuration in a file. Raises HubConfigError, with one line for each mistake.
 
-    A line has file, line, key and the allowed values.
+    Each line names file, line, key and the allowed values.
     """
     try:
         return _from(path.absolute().parent, read_model(path, HubConfig))
@@ -287,7 +289,7 @@ def load(path: Path) -> HubConfig:
 def loaded() -> HubConfig:
     """Return the configuration in the file that the environment names.
 
-    It is read once for all parts of ``hub_config``.
+    The file is read once, for all parts of ``hub_config``.
     """
     name = os.environ.get(VARIABLE)
     if not name:

@@ -53,8 +53,10 @@ class HubSchema:
 
 
 def schema(url: str) -> HubSchema:
-    """Return the step of the database at the SQLAlchemy URL ``url``, without changing it. Raises StoreUnusable for a
-    database of a newer JupyterHub; DatabaseAway."""
+    """Return the migration step of the database at the SQLAlchemy URL ``url``, without changing the database.
+
+    Raises DatabaseAway; StoreUnusable if a newer JupyterHub wrote the database.
+    """
     script = ScriptDirectory(dbutil.ALEMBIC_DIR)
     head = str(script.get_current_head())
     file = _file(url)
@@ -127,7 +129,7 @@ def _connected(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def _ini(url: str) -> Iterator[Path]:
-    """Write Alembic's configuration for this database into a private folder; it may hold a password."""
+    """Write Alembic's configuration for this database, which may contain a password, into a private folder."""
     with tempfile.TemporaryDirectory(prefix="factorygate-") as folder:
         ini = Path(folder) / "alembic.ini"
         os.close(os.open(ini, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
@@ -136,8 +138,10 @@ def _ini(url: str) -> Iterator[Path]:
 
 
 def _steps(ini: Path) -> str:
-    """Run all steps in a separate process, since some of them change JupyterHub's classes. Return the error, or "" if
-    there is none."""
+    """Run all migration steps in a separate process. Return the error, or "" if there is none.
+
+    In the present process, some of the steps would change JupyterHub's classes.
+    """
     argv = [sys.executable, "-m", "alembic", "-c", str(ini), "upgrade", "head"]
     try:
         done = subprocess.run(

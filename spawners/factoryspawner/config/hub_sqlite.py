@@ -1,14 +1,14 @@
 """Makes commits to the hub's SQLite database cheap: JupyterHub commits about ten times for each start of a server.
 
 By default SQLite waits for the disk several times in each commit, and the hub's event loop waits with it. With a
-write-ahead log and ``synchronous=NORMAL``, a commit waits for no disk. A hub that is killed loses no commit, and the
-database stays whole in any case. A machine that loses its power may lose the commits of about the last second, since
-a thread brings the log to the disk ``FLUSH_SECONDS`` after the first of them. The link's ledger loses none, and the hub
-learns from the link which sessions run.
+write-ahead log and ``synchronous=NORMAL``, a commit does not wait for the disk. If the hub is killed, no commit is
+lost. If the machine loses its power, the commits of about the last second may be lost, because a thread writes the log
+to the disk ``FLUSH_SECONDS`` after the first of them. The database stays consistent in both cases. The link's ledger
+loses no commits, and the hub learns from the link which sessions run.
 
-The log is copied into the database (a checkpoint) only when the hub has rested, or when the log is long: the next
-commit begins the log anew, and waits for the disk. While a class starts, a checkpoint each second stopped the event
-loop for 0.2 to 0.5 s each time.
+A thread copies the log into the database (a checkpoint) only when the hub has made no commit for ``REST_SECONDS``, or
+when the log is long: after a checkpoint, the next commit begins the log anew and waits for the disk. While a class
+started, a checkpoint each second stopped the event loop for 0.2 to 0.5 s each time.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ def engine_options(url: str) -> dict[str, Any]:
 
 
 def ping_no_files() -> None:
-    """Make JupyterHub ask only database servers, before each transaction, whether the connection still works. A
-    connection to a file always does."""
+    """Make JupyterHub test its connection before each transaction only if the database is on a server.
+
+    A connection to a file always works.
+    """
     orm.register_ping_connection = _ping_server
 
 
@@ -56,8 +58,10 @@ def _ping_server(engine: Engine, ping: Callable[[Engine], None] = orm.register_p
 
 
 class HubConnection(sqlite3.Connection):
-    """A connection of the hub to its database file. If the file's folder allows no write-ahead log, it is an ordinary
-    connection."""
+    """A connection of the hub to its database file, with a write-ahead log.
+
+    If the file's folder allows no write-ahead log, the connection works as SQLite's own does.
+    """
 
     def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
         super().__init__(database, *arguments, **options)
@@ -75,7 +79,7 @@ class HubConnection(sqlite3.Connection):
             self.execute(f"PRAGMA {pragma}")
 
     def commit(self) -> None:
-        """Commit, and have the commit brought to the disk soon, if it changes anything."""
+        """Commit; if rows have changed, have a thread write the commit to the disk soon."""
         super().commit()
         if self._is_lazy and self.total_changes != self._written:
             self._written = self.total_changes
@@ -83,8 +87,11 @@ class HubConnection(sqlite3.Connection):
 
 
 class Flusher:
-    """Brings commits to the disk, in a thread and not more often than every ``FLUSH_SECONDS``. Without commits it does
-    nothing."""
+    """Writes a database's commits to the disk, in a thread, at most once in ``FLUSH_SECONDS``.
+
+    Also copies the log into the database when it is long, or when there was no commit for ``REST_SECONDS``. Without
+    commits, a flusher does nothing.
+    """
 
     def __init__(self, database: str) -> None:
         self._database = database
@@ -92,7 +99,7 @@ class Flusher:
         self._rest: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
-        """Bring what was committed to the disk after ``FLUSH_SECONDS``; before the event loop runs, do nothing."""
+        """Write all commits to the disk after ``FLUSH_SECONDS``; before the event loop runs, do nothing."""
         if self._is_due:
             return
         try:
@@ -125,9 +132,9 @@ class Flusher:
 
 
 def flush(database: str) -> int:
-    """Bring all commits to the disk; return the length of the log in bytes, 0 if there is none. Blocks. Raises OSError.
+    """Write all commits to the disk; return the length of the log in bytes, 0 if there is none. Blocks. Raises OSError.
 
-    SQLite has no lock on the log's file itself, so that closing it here releases none.
+    SQLite puts no lock on the log's file, so closing this file here releases no lock of the hub's connections.
     """
     try:
         descriptor = os.open(f"{database}-wal", os.O_RDONLY | os.O_CLOEXEC)
@@ -141,7 +148,10 @@ def flush(database: str) -> int:
 
 
 def checkpoint(database: str) -> None:
-    """Copy the log into the database file, as far as nobody reads it; blocks. Raises sqlite3.Error."""
+    """Copy the log into the database file, as far as possible without waiting for other connections.
+
+    Blocks. Raises sqlite3.Error.
+    """
     with closing(
         sqlite3.connect(f"{Path(database).absolute().as_uri()}?mode=rw", timeout=_BUSY_SECONDS, uri=True)
     ) as db:

@@ -34,7 +34,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern
 
 
 class ProviderPreset(NamedTuple):
-    """The default settings for a kind of provider. ``issuer`` None: each operator has their own."""
+    """The default settings for a kind of provider. ``issuer`` None: each operator configures one."""
 
     title: str
     issuer: str | None

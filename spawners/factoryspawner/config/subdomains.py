@@ -35,10 +35,10 @@ def domain_of(name: str, domain: str, kind: str) -> str:
 
 
 def hub_address(request: HTTPServerRequest, public_url: str) -> str | None:
-    """Return the same address on the hub's host, for a page that was requested on a person's host; None otherwise.
+    """Return the request's URL on the hub's host, if the request was made on a person's host; None otherwise.
 
-    The links of the proxy's error pages lead to the host that they are shown on. Only the host changes, so the address
-    never leads outside of the gateway.
+    Such requests come from the proxy's error pages, whose links lead to the host on which the page is shown. Only the
+    host changes, so the URL never leads outside of the gateway.
     """
     host = urlsplit(public_url).netloc.lower()
     if request.method not in ("GET", "HEAD") or not request.host.lower().endswith(f".{host}"):
@@ -49,7 +49,7 @@ def hub_address(request: HTTPServerRequest, public_url: str) -> str | None:
 def redirect_to_the_hub(public_url: str) -> None:
     """Redirect requests for the hub's pages on a person's host to the hub's host; this changes JupyterHub's handlers.
 
-    Without this, the person would not be logged in there: the hub's cookie belongs to the hub's host.
+    Without the redirect, the hub would not recognise the person: its cookie belongs to the hub's host.
     """
     if hasattr(BaseHandler, _DONE):
         return

@@ -1,9 +1,9 @@
 """Makes it cheap for the hub to hash and to check tokens that are random.
 
-JupyterHub hashes a secret that somebody may have chosen in 16,384 rounds, which takes its event loop some milliseconds:
-at each start of a server, whose token is the secret of an OAuth client, and at each request with a service's token. It
-hashes tokens that it has generated itself in one round, since more rounds protect no random token. Here, all tokens of
-the form of a random one are hashed in one round.
+JupyterHub hashes a secret that somebody may have chosen in 16,384 rounds, which takes the hub's event loop some
+milliseconds: at each start of a server, whose token is the secret of an OAuth client, and at each request with a
+service's token. JupyterHub hashes a token that it has generated itself in one round, because more rounds do not protect
+a random token better. With this module, one round is enough for every token that has the form of a random one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RANDOM = re.compile(r"[0-9a-f]{32,64}")  # as JupyterHub's new_token() and ``op
 
 
 def hash_secret(secret: str) -> str:
-    """Return the hash of an OAuth client's secret, in JupyterHub's format."""
+    """Return the hash of an OAuth client's secret, in JupyterHub's format; one round if the secret looks random."""
     return str(hash_token(secret, rounds=1) if _RANDOM.fullmatch(secret) else hash_token(secret))
 
 
@@ -29,9 +29,9 @@ def hash_random_secrets_once() -> None:
 
 
 def trust_random_tokens(config: Any) -> None:
-    """Set JupyterHub's ``trust_user_provided_tokens`` if all tokens in its configuration are random ones.
+    """Set JupyterHub's ``trust_user_provided_tokens`` if all tokens in its configuration look random.
 
-    ``config``: JupyterHub's configuration. A token that is in the hub's database already keeps its hash.
+    ``config``: JupyterHub's configuration. If a token is in the hub's database already, its stored hash stays as it is.
     """
     section = config.get("JupyterHub", {})
     if "trust_user_provided_tokens" not in section and all(_RANDOM.fullmatch(token) for token in _tokens(section)):

@@ -33,7 +33,7 @@ _API = "jupyterhub"  # the OAuth client of tokens for the hub's API
 
 
 class FederatedAuthenticator(NamesOfPeople):
-    """Passes each login to the provider that it came from. Its settings are ``login`` in the hub's YAML.
+    """Passes each login to the client of its provider. The settings are ``login`` in the hub's YAML.
 
     If no rule admits a person any more, they lose access at the next refresh: they have no groups, no API tokens, and
     no new session, and the hub informs the link. If a provider does not answer, nobody loses access for
@@ -76,7 +76,8 @@ class FederatedAuthenticator(NamesOfPeople):
     def provider_of(self, antenna: Antenna) -> str | None:
         """Return the id of the provider at which an antenna's people log in; None if there is none.
 
-        It is the provider with the id in the antenna's hint, or the only one of that kind.
+        The antenna's hint is a provider's id, or else a kind of provider: then there must be only one provider of this
+        kind.
         """
         wanted = antenna.login.provider
         if wanted in self.providers:
@@ -91,9 +92,9 @@ class FederatedAuthenticator(NamesOfPeople):
     # --- called by JupyterHub -----------------------------------------------------------------------------------------
 
     def add_user(self, user: Any) -> None:
-        """Reserve the name of a user in JupyterHub's database, so that nobody else gets it.
+        """Reserve the name of a user in JupyterHub's database, so that nobody else gets the name.
 
-        Called at the start and later.
+        JupyterHub calls this at its start for each user that it knows, and later for each new user.
         """
         self._in_hub.add(user.name)
         super().add_user(user)
@@ -101,7 +102,7 @@ class FederatedAuthenticator(NamesOfPeople):
     async def authenticate(self, handler: Any, _data: Any = None) -> dict[str, Any] | None:
         """Return the person who came back from a provider. Raises LoginRefused.
 
-        None for a request of another kind, such as a posted form.
+        None: the request is of another kind, such as a posted form.
         """
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:
@@ -124,9 +125,11 @@ class FederatedAuthenticator(NamesOfPeople):
         return model
 
     async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
-        """Check a person at their provider again.
+        """Check a person at their provider again, and return their new authentication.
 
-        False: they must log in; if they are refused, that login explains why.
+        True: the person stays logged in, because the provider does not answer but its last answer is still valid, or
+        because another request has just checked the person. False: the person must log in; if they are refused, that
+        login explains why.
         """
         begun = time.monotonic()
         async with self._looking[user.name]:
@@ -165,9 +168,10 @@ class FederatedAuthenticator(NamesOfPeople):
         return model
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Return why the person may start nothing; None if they have logged in and a rule admits them.
+        """Return why the person may start nothing; None if they may.
 
-        Needed for starts without a refresh, such as those by an API token.
+        People may start something if their login is valid, a rule admits them, and they have accepted the terms. This
+        check is needed for starts without a refresh, such as those by an API token.
         """
         return self._refusal(user.name, await user.get_auth_state() or {})
 
@@ -236,7 +240,7 @@ class FederatedAuthenticator(NamesOfPeople):
             model["admin"] = False if groups else None  # None: the admin flag stays as it is in the hub
 
     async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
-        """Remove a person's groups, admin rights and API tokens.
+        """Store ``state``, and remove the person's groups, admin rights and API tokens.
 
         The tokens of servers stay valid: the sessions end after the link's grace time, and people can save until then.
         """
@@ -257,7 +261,7 @@ class FederatedAuthenticator(NamesOfPeople):
         self._tell(user.name, PersonBody(groups=frozenset(), blocked=True))
 
     def _tell(self, name: str, update: access.PersonUpdate) -> None:
-        """Send the update to the link, now or when the link answers again. It is sent once more before each start."""
+        """Send the update to the link, now or when the link answers again. Each start sends the update once more."""
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()
         link = gateway(self._config.link_at)

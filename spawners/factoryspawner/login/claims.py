@@ -139,7 +139,10 @@ def _matched(text: str, match: EntitlementMatch) -> str | None:
 
 
 def _decoded(part: str) -> str:
-    """Return a component without percent encoding; "" if the decoded text would have another meaning."""
+    """Return a component without percent encoding; "" if the decoded text is not allowed.
+
+    The text must be UTF-8, printable, and without the separators of entitlements (``:`` and ``#``).
+    """
     try:
         text = unquote(part, errors="strict")
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """Deletes the hub's users of guests whose workshops are all deleted.
 
-The workshops service may not delete users of the hub; so the hub asks it from time to time which guests it knows no
-more. If the service does not answer, nobody is deleted.
+The workshops service may not delete users of the hub. So the hub regularly asks the service which guests it still
+knows. If the service does not answer, nobody is deleted.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ _UNKNOWN = 404
 
 
 class GuestSweep:
-    """Deletes users of guests. ``at``: where the workshops service listens for the hub; ``users``: the hub's
-    users; ``authenticator``: the hub's, which is told of each deletion."""
+    """Deletes users of guests whom the workshops service no longer knows.
+
+    ``at``: where the workshops service listens for the hub; ``users``: the hub's users; ``authenticator``: the hub's
+    authenticator, which is informed of each deletion.
+    """
 
     def __init__(self, at: ServiceAddress, users: Any, authenticator: Any) -> None:
         self._at = at
@@ -35,7 +38,7 @@ class GuestSweep:
         self._authenticator = authenticator
 
     async def keep(self) -> None:
-        """Sweep every hour."""
+        """Delete the users of guests whom the service no longer knows, every hour, without end."""
         while True:
             try:
                 await self.once()
@@ -44,9 +47,9 @@ class GuestSweep:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def once(self) -> list[str]:
-        """Delete the users of guests whom the service knows no more, and return their names.
+        """Delete the users of guests whom the service no longer knows, and return their names.
 
-        A guest stays who did something within a day, or whose server runs.
+        Guests who did something within a day, or whose server runs, are not deleted.
         """
         gone = []
         for name in self._unused(datetime.now(UTC)):
@@ -61,7 +64,7 @@ class GuestSweep:
         return gone
 
     def _unused(self, now: datetime) -> list[str]:
-        """Return the names of guests who have done nothing for some time."""
+        """Return the names of guests who have done nothing for the time ``UNUSED``."""
         before = (now - UNUSED).replace(tzinfo=None)  # JupyterHub stores UTC without a zone
         table = orm.User
         query = self._users.db.query(table).filter(table.name.startswith(GUEST, autoescape=True))

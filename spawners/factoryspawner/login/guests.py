@@ -2,8 +2,9 @@
 
 The service ``workshops`` gives each guest a name that begins with ``guest.``; no other way of logging in accepts such a
 name. The hub asks the service about a guest at each of their requests, so that a banned guest is refused at once. If
-the service does not answer, its last answer counts; without one, the guest's cookie does, and the link lets nobody
-start anything who was not in a workshop when the service last wrote.
+the service does not answer, the hub uses the service's last answer about the guest. If there is none, the hub accepts
+the guest's cookie; the link then lets only those guests start something who are members of a workshop in the table that
+the service last wrote.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from factoryspawner.login.passwords import PasswordAuthenticator
 from factoryspawner.login.words import words
 from factoryspawner.pages.workshops.joining_client import joining
 
-_FRESH = 2.0  # seconds for which an answer about a guest is not asked for again
-_SILENT = 5.0  # seconds after a failed question in which none is asked
+_FRESH = 2.0  # seconds for which an answer about a guest is used without asking the service again
+_SILENT = 5.0  # seconds after an unanswered question, in which the service is not asked again
 _TRUSTED = timedelta(hours=1)  # how long the link may trust the hub about a guest of whom the hub knows nothing
-_AGAIN = 60.0  # seconds after which the link is told again that a guest may start nothing
+_AGAIN = 60.0  # seconds after which the link is informed again that a guest may start nothing
 _API = "jupyterhub"  # the OAuth client of tokens for the hub's API
 
 
@@ -46,7 +47,7 @@ class _Answer(NamedTuple):
 
 
 class GuestStatuses:
-    """What the service last said about each guest."""
+    """Asks the workshops service about guests, and keeps its last answer about each guest."""
 
     def __init__(self, at: ServiceAddress) -> None:
         self._at = at
@@ -55,7 +56,7 @@ class GuestStatuses:
         self._silent_at = float("-inf")
 
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
-        """Return the guest; None if there is none. ``now``: ask, whatever is known.
+        """Return the guest; None if there is none. ``now``: ask the service even if its last answer is new.
 
         Raises LinkSilent if the service does not answer, and has said nothing about the guest since the hub started.
         """
@@ -87,21 +88,21 @@ class GuestStatuses:
 
 
 class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
-    """Admits guests beside the people of another authenticator, to which this class is added."""
+    """A mixin for an authenticator: admits guests beside the people whom the authenticator admits."""
 
     workshops_at = AnyTrait(help="where the service workshops listens for the hub").tag(config=True)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.guests = GuestStatuses(self.workshops_at)
-        self._shut_out_at: dict[str, float] = {}  # when the link was last told so, in the loop's seconds
+        self._shut_out_at: dict[str, float] = {}  # by guest: when the link was last informed, in the loop's time
         self._sweeping: asyncio.Task[None] | None = None
 
     async def authenticate(self, handler: Any, data: Any = None) -> Any:
-        """Return the guest who has proved their address on the page for joining; for others, what the other
-        authenticator says.
+        """Return the guest who has proved their mail address; for other people, the other authenticator's result.
 
-        The page sets ``joined_guest``. A name of a guest that comes any other way is refused.
+        The page for joining sets ``joined_guest`` on its handler after the proof. A guest's name from the other
+        authenticator is refused.
         """
         name = getattr(handler, "joined_guest", None)
         if name is not None:
@@ -130,10 +131,13 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return model
 
     def keep_guest(self, name: str) -> None:
-        """Prepare to keep what the guest accepts."""
+        """Make it possible to store what the guest accepts; here there is nothing to do."""
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
-        """Check a guest at the service; others as the other authenticator does. False: they must log in."""
+        """Check a guest at the workshops service, and other people by the other authenticator.
+
+        False: the person must log in.
+        """
         self._begin_sweep()
         if not is_guest(user.name):
             return await super().refresh_user(user, handler, **kwargs)
@@ -145,7 +149,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return True
 
     def _begin_sweep(self) -> None:
-        """Delete users of guests from now on, unless that has begun. The hub calls no authenticator at its start."""
+        """Start the task that deletes users of guests, unless the task runs already.
+
+        This happens at a request, because the hub calls no method of an authenticator when it has started.
+        """
         if self._sweeping is None and hasattr(self.parent, "users"):
             sweep = GuestSweep(self.workshops_at, self.parent.users, self)
             self._sweeping = asyncio.get_running_loop().create_task(sweep.keep())
@@ -207,7 +214,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
 
 
 class FederatedWithGuests(GuestLogin, FederatedAuthenticator):  # type: ignore[misc]  # untyped
-    """People of login providers, and guests."""
+    """Admits people of login providers, and guests."""
 
     def keep_guest(self, name: str) -> None:
         """Reserve the guest's name in the file of names, which also keeps what they accept."""
@@ -222,9 +229,9 @@ class FederatedWithGuests(GuestLogin, FederatedAuthenticator):  # type: ignore[m
 
 
 class PasswordsWithGuests(GuestLogin, PasswordAuthenticator):
-    """People with passwords, and guests."""
+    """Admits people with passwords, and guests."""
 
-    rules_for_all = False  # of a person with a password, the link need not hear anything before they start
+    rules_for_all = False  # the link needs no data about a person with a password before they start something
 
 
 def check_names(config: HubConfig) -> None:

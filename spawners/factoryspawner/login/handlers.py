@@ -21,7 +21,7 @@ from factoryspawner.pages.checklist import ChecklistFirst
 
 
 class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
-    """A step of a login, which may be refused. ``provider``: the provider's id."""
+    """The base of the handlers for the steps of a login: answers a refused login. ``provider``: the provider's id."""
 
     provider = ""
 
@@ -150,7 +150,8 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
     """Signs a person out at the hub and, if the operator configured it, at the provider.
 
-    Otherwise the provider may log in the next person at this browser without asking.
+    If the person stays signed in at the provider, the provider may log in the next person at this browser without
+    asking.
     """
 
     async def handle_logout(self) -> None:

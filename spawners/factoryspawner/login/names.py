@@ -1,4 +1,4 @@
-"""Keeps people from names that only robots of rehearsals have."""
+"""Refuses people the names that are reserved for the robots of rehearsals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from factoryspawner.login.password_file import read_passwords
 
 
 class NamesOfPeople(Authenticator):  # type: ignore[misc]  # untyped
-    """An authenticator that admits no robot, however somebody logs in or is made through the hub's API."""
+    """An authenticator that refuses the names of robots, at logins and for users that the hub's API creates."""
 
     def validate_username(self, username: str) -> bool:
         """Return whether a person may have this name."""

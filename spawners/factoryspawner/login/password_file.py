@@ -1,7 +1,8 @@
 """The file with the names and passwords of people who log in without a site's own login, for demos and first trials.
 
-The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes it.
-The command ``factorygate`` writes it where the hub's packages may be missing, so this module needs none of them.
+The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes the
+file. The command ``factorygate`` also writes the file, where the hub's packages may be missing, so this module needs
+none of them.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ def check_password(password: str, line: str) -> bool:
 
 
 def write_passwords(path: Path, passwords: Mapping[str, str]) -> None:
-    """Replace the file atomically by one (0600) with these names and passwords."""
+    """Replace the file atomically by one (0600) with these names and the hashes of their passwords."""
     write_lines(path, {name: hash_password(password) for name, password in passwords.items()})
 
 
 def write_lines(path: Path, lines: Mapping[str, str], owner: tuple[int, int] | None = None) -> None:
-    """Replace the file atomically by one (0600) with the hash of each name's password.
+    """Replace the file atomically by one (0600) with ``lines``, the hash of each name's password.
 
     ``owner``: uid and gid of the file; None: those of this process.
     """

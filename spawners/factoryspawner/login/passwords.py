@@ -22,7 +22,7 @@ class PasswordAuthenticator(NamesOfPeople):
     allow_all = Bool(True).tag(config=True)  # everybody who has a password may log in
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
-        """Return the routes of the login form, which leads to the checklist."""
+        """Return the route of the login form; after a login the checklist is shown if there is anything to accept."""
         return [("/login", FormLogin)]
 
     async def authenticate(self, _handler: Any, data: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Stores the name at this hub of each identity of a provider; a name never changes.
+"""Stores which name each identity of a provider has at this hub; a name never changes.
 
 The names are in one SQLite file. No name is given twice, and none is withdrawn: a person who leaves and returns still
 has their sessions and files.
@@ -116,7 +116,7 @@ class People:
         return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
-        """Remember an antenna."""
+        """Store the antenna that the person selected."""
         with _transaction(self._path) as database:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
@@ -136,8 +136,10 @@ class People:
             )
 
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
-        """Return the person's name: their present name, or a new one of the form ``BEGIN-N``. N is the first number
-        whose name was never given to anybody and is not ``taken`` by a person without a provider."""
+        """Return the person's name: their present name, or a new one of the form ``BEGIN-N``.
+
+        N is the next number whose name was never given to anybody and is not ``taken`` by a person without a provider.
+        """
         with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:
@@ -152,8 +154,10 @@ class People:
         return name
 
     def admit_as(self, issuer: str, sub: str, name: str) -> str:
-        """Return the person's name: their present name, or this one, which an operator configured. Raises NameTaken if
-        another person has it."""
+        """Return the person's name: their present name, or else ``name``, which becomes theirs.
+
+        Raises NameTaken if another person has ``name``.
+        """
         with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:

@@ -1,6 +1,6 @@
 """The checklist: what a person must accept and have before they can start a session.
 
-After a login it is shown first if there is anything to accept.
+After a login, the hub shows the checklist first if there is anything to accept.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class FormLogin(ChecklistFirst, LoginHandler):  # type: ignore[misc]  # untyped
 class ChecklistPage(PublicHandler):
     """The page of the checklist.
 
-    It works without JavaScript; acceptances are recorded before it redirects to ``next``.
+    The page works without JavaScript. It records what the person accepts before it redirects to ``next``.
     """
 
     @web.authenticated
@@ -125,7 +125,7 @@ class ChecklistPage(PublicHandler):
     async def post(self) -> None:
         """Record the acceptances ``terms`` and ``rules-FACTORY``, whose values are the versions that were read.
 
-        Answer 302, or 400 with the errors by field.
+        Answer 302, or 400 with the errors by field; 503 if the link does not answer.
         """
         found = await self._find()
         wrong = self._accept_terms(found) | await self._accept_rules(found)
@@ -198,5 +198,5 @@ class ChecklistPage(PublicHandler):
 
 
 def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``, beside the other pages."""
+    """Return the page's route for ``c.JupyterHub.extra_handlers``."""
     return [(r"/checklist", ChecklistPage, {"link_at": link_at, "locale": pages / "locale"})]

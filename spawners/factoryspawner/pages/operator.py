@@ -60,7 +60,7 @@ class OperatorPage(PublicHandler):
     """Shows the page, and carries out the orders of its forms."""
 
     async def prepare(self) -> None:
-        """Refuse everybody except administrators. Raises HTTPError 403."""
+        """Refuse people who are logged in and are no administrators. Raises HTTPError 403."""
         await super().prepare()
         if self.current_user is not None and not self.current_user.admin:
             raise web.HTTPError(403)
@@ -72,8 +72,11 @@ class OperatorPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """Carry out an order: ``order`` (a key of ``DONE``, or ``preview``), ``factory`` ("": all), ``message``; for a
-        banner ``sessions`` and ``until``. Answer 302, or 400 and what is wrong, by field; for a preview 200."""
+        """Carry out the order of a form. Answer 302, or 400 and what is wrong, by field; for a preview 200.
+
+        Fields: ``order`` (a key of ``DONE``, or ``preview``), ``factory`` ("": all), ``message``; for a banner
+        ``sessions`` and ``until``.
+        """
         order, factory = self.get_body_argument("order", ""), self.get_body_argument("factory", "")
         message = plain_text(self.get_body_argument("message", "").strip())
         field = "banner" if order == "preview" else f"{order}-{factory}" if factory else order
@@ -135,7 +138,8 @@ class OperatorPage(PublicHandler):
     async def _show(self, done: str, wrong: dict[str, Any], message: str = "", until: datetime | None = None) -> None:
         """Answer with the page.
 
-        ``message``, ``until``: of the banner that is previewed, or of the input that is ``wrong``.
+        ``done``: what to say about the last order; ``wrong``: errors by field; ``message``, ``until``: those of the
+        banner that is previewed, or the input in which something is wrong.
         """
         view = await self._view()
         failed: dict[str, list[FailureCount]] = {}
@@ -174,5 +178,5 @@ class OperatorPage(PublicHandler):
 
 
 def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``, beside the other pages."""
+    """Return the page's route for ``c.JupyterHub.extra_handlers``."""
     return [(r"/operator", OperatorPage, {"link_at": link_at, "locale": pages / "locale"})]

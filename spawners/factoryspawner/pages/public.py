@@ -116,7 +116,7 @@ def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
 def as_of(factory: NetworkFactory) -> datetime | None:
     """Return the time of the data that pages show of a factory.
 
-    None if the factory was not asked yet, or if it does not answer, which the pages show separately.
+    None if the link has no data of the factory yet, or if the factory does not answer, which the pages show separately.
     """
     if factory.health is None or factory.health.state == "unreachable":
         return None
@@ -225,7 +225,7 @@ class StatusPage(PublicHandler):
         await self.page("status.html", status=await self.status())
 
     async def status(self) -> StatusView:
-        """Return the state of the offered factories; if the link does not answer, only that."""
+        """Return the state of the offered factories; if the link does not answer, return only this fact."""
         network = await self.network()
         if network is None:
             return StatusView(version=version(), link="silent")

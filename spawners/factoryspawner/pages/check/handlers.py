@@ -1,8 +1,9 @@
 """The connection check: ``/hub/check`` and, below it, what its tests ask for.
 
-The browser does the tests, one after the other, over the same proxies as a notebook. Nobody needs a login. What the
-tests get is small and bounded (``limits.py``), contains nothing that the browser sent, and goes to pages of this hub
-only. Nothing of a test is stored, unless a person who is logged in sends the verdicts to a workshop of theirs.
+The browser does the tests, one after the other, over the same proxies as a notebook. Nobody needs a login. The answers
+to the tests are small and bounded (``limits.py``), contain nothing that the browser sent except numbers, and go to
+pages of this hub only. No result of a test is stored, unless a person who is logged in sends the verdicts to a workshop
+of theirs.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class CheckPage(WorkshopHandler):
 
 
 class CheckResult(WorkshopHandler):
-    """Takes the result of a person's check for a workshop of theirs, at their click."""
+    """Takes the result of a check, which a person sends to one of their workshops by a click."""
 
     async def post(self) -> None:
         """Pass the verdict of each test on to the workshops service, and nothing else. Answer 204."""
@@ -110,7 +111,7 @@ class CheckResult(WorkshopHandler):
 
 
 class _TestHandler(PublicHandler):
-    """What the handlers of the tests share."""
+    """The base of the handlers of the tests."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, limits: CheckLimits) -> None:  # type: ignore[override]
         """Keep ``limits``, which all handlers share."""
@@ -179,8 +180,10 @@ class CheckUpload(_TestHandler):
     """Takes bytes and throws them away, to measure how fast the browser sends data."""
 
     async def prepare(self) -> None:
-        """Refuse a body of more than ``UPLOAD_BYTES``, and too many at once, before it is read. Raises HTTPError 403,
-        413."""
+        """Refuse too large a body, and too many uploads at once, before the body is read. Raises HTTPError 403, 413.
+
+        413: the body has more than ``UPLOAD_BYTES``. Too many uploads at once are answered with 429.
+        """
         await super().prepare()
         connection: Any = self.request.connection
         connection.set_max_body_size(UPLOAD_BYTES)
@@ -191,8 +194,11 @@ class CheckUpload(_TestHandler):
         self._counted.enter_context(self.admitted("upload"))
 
     def check_xsrf_cookie(self) -> None:
-        """Ask for no token, since the request changes nothing. The token of a visitor without a login depends on their
-        network address, and people behind several proxies have several."""
+        """Require no XSRF token, because the request changes nothing.
+
+        The token of a visitor without a login depends on their network address, and people behind several proxies have
+        several addresses.
+        """
 
     def data_received(self, chunk: bytes) -> None:
         """Throw the bytes away."""
@@ -203,7 +209,7 @@ class CheckUpload(_TestHandler):
         self.finish()
 
     def on_finish(self) -> None:
-        """Stop counting the request."""
+        """Stop counting the upload as open when its answer is complete."""
         self._counted.close()
         super().on_finish()
 
@@ -249,14 +255,14 @@ class CheckSocket(WebSocketHandler):
         return SOCKET_BYTES
 
     def open(self, *_args: str, **_kwargs: str) -> None:
-        """Count the connection, and limit its time. Tornado has refused pages of other sites by then."""
+        """Count the connection, and limit its time. Tornado has already refused those from pages of other sites."""
         if self._counted.enter_context(self._limits.one_more("socket", str(self.request.remote_ip))):
             self.close(BUSY, "busy")
             return
         self._end = asyncio.get_running_loop().call_later(SOCKET_SECONDS, self.close, 1000, "over")
 
     async def on_message(self, message: str | bytes) -> None:
-        """Send a number back; close the connection for anything else, and after ``SOCKET_MESSAGES``."""
+        """Send a number back; close the connection for any other message, and after ``SOCKET_MESSAGES`` messages."""
         self._messages += 1
         if not isinstance(message, str) or not _COUNT.fullmatch(message) or self._messages > SOCKET_MESSAGES:
             self.close(1008, "numbers only")
@@ -273,7 +279,7 @@ class CheckSocket(WebSocketHandler):
 
 @cache
 def _random() -> bytes:
-    """Return bytes that no proxy can compress, the same ones for all."""
+    """Return bytes that no proxy can compress, the same bytes at each call."""
     return os.urandom(DOWNLOAD_BYTES)
 
 

@@ -17,12 +17,15 @@ from factorycommon.leaky_counts import LeakyCounts
 
 CheckKind = Literal["trip", "download", "upload", "stream", "socket"]
 
-FULL_SECONDS = 3.0  # until a test is tried again that is not begun since too many are open
+FULL_SECONDS = 3.0  # until the browser may repeat a test that was refused because too many are open
 
 
 class Allowance(NamedTuple):
-    """How many tests of a kind are allowed: ``burst`` at once and then one in ``seconds`` for a network address;
-    ``all_burst`` and one in ``all_seconds`` for all addresses together; ``most_open`` at the same time."""
+    """How many tests of a kind are allowed.
+
+    ``burst``: tests of one network address at once, and then one in ``seconds``; ``all_burst``: tests of all addresses
+    together at once, and then one in ``all_seconds``; ``most_open``: tests that may be open at the same time.
+    """
 
     burst: int
     seconds: float
@@ -41,8 +44,10 @@ ALLOWED: dict[CheckKind, Allowance] = {
 
 
 class CheckLimits:
-    """Counts the tests of each network address, and those that are open. ``ticks``: a clock in seconds that never
-    jumps."""
+    """Counts the tests of each network address and of all addresses, and the tests that are open.
+
+    ``ticks``: a clock in seconds that never jumps.
+    """
 
     def __init__(self, ticks: Callable[[], float]) -> None:
         self._addresses = {kind: LeakyCounts(one.seconds, ticks) for kind, one in ALLOWED.items()}
@@ -53,7 +58,7 @@ class CheckLimits:
     def one_more(self, kind: CheckKind, address: str) -> Iterator[int]:
         """Count a test of an address as open during the block, and yield 0.
 
-        If it is not allowed, yield the seconds after which it may be tried again; the test is not counted.
+        If the test is not allowed, it is not counted, and the yielded number is the seconds after which to try again.
         """
         wait = self._wait(kind, address_key(address))
         if wait:
@@ -76,8 +81,10 @@ class CheckLimits:
 
 
 def address_key(address: str) -> str:
-    """Return the key under which an address is counted: of IPv6 its network of 64 bits, since one person may have all
-    addresses of it."""
+    """Return the key under which the tests of an address are counted.
+
+    For IPv6 the key is the address's network of 64 bits, because one person may have all addresses of this network.
+    """
     try:
         found = ip_address(address)
     except ValueError:

@@ -1,1 +1,1 @@
-"""The pages of workshops. They ask the workshops service over its socket, and work without JavaScript, but the room."""
+"""The pages of workshops, with data from the workshops service. All but the room work without JavaScript."""

@@ -1,4 +1,4 @@
-"""The pages of a workshop's end: its report, certificates of attendance, and what is kept of its people."""
+"""The pages of a workshop's end: its report, certificates of attendance, and which data of its people are kept."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class WorkshopFileHandler(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str, name: WorkshopFile) -> None:
-        """Answer the file; 403 or 409 and why there is none for this person."""
+        """Answer the file; 403 or 409 with the reason why this person cannot have the file."""
         kind, kept_as = _TYPES[name]
         try:
             content = await self.client.file(self.caller, slug, name, self.language.code[:2])
@@ -69,7 +69,7 @@ class CertificatePage(WorkshopHandler):
     """Says whether a certificate of attendance is valid, to everybody who has its number."""
 
     async def get(self, number: str) -> None:
-        """Answer HTML."""
+        """Answer HTML; 404 if the certificate is not valid."""
         await self._show(number, "")
 
     async def post(self, number: str) -> None:
@@ -89,7 +89,10 @@ class CertificatePage(WorkshopHandler):
 
 
 class PrivacyPage(WorkshopHandler):
-    """What is kept of a workshop's people, why, until when, and who sees it; for everybody who has its address."""
+    """Says which data of a workshop's people are kept, why, until when, and who sees them.
+
+    Everybody who has the page's address may read it.
+    """
 
     async def get(self, slug: str) -> None:
         """Answer HTML."""
@@ -101,7 +104,7 @@ class PrivacyPage(WorkshopHandler):
 
 
 def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none without the service."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service."""
     if service_at is None:
         return []
     to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}

@@ -1,4 +1,4 @@
-"""The form of a workshop: turns what a browser sends into a request to the service, and back. Pure."""
+"""The form of a workshop: turns a browser's form into a request to the service, and a workshop into the form. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ WRONG = {
 
 
 class PlaceOption(NamedTuple):
-    """One thing that a trainer may choose for a place. ``value``: what the browser sends."""
+    """A choice that a trainer may make for a place: pool, factory, node size and environment.
+
+    ``value``: what the browser sends.
+    """
 
     value: str
     factory: str
@@ -48,7 +51,7 @@ class PlaceOption(NamedTuple):
 
 
 def options(pools: Iterable[PoolView]) -> list[PlaceOption]:
-    """Return what may be chosen for a place."""
+    """Return the options for a place: each size and environment of each pool."""
     return [
         PlaceOption(
             "/".join((pool.id, pool.factory, size, environment)), pool.factory, size, environment, pool.title or pool.id
@@ -65,9 +68,11 @@ def reservations(pools: Iterable[PoolView]) -> list[tuple[str, str]]:
 
 
 def read(argument: Callable[[str], str], many: Callable[[str], Sequence[str]]) -> dict[str, Any]:
-    """Return the fields of a form as the service's models have them. Nothing is checked here.
+    """Return the fields of a form, as the service's models name and nest them. Nothing is checked here.
 
-    ``argument``: returns a field's text, "" if it is missing; ``many``: returns all texts of a field."""
+    ``argument``: a function that returns a field's text, "" if the field is missing; ``many``: a function that returns
+    all texts of a field.
+    """
     values: dict[str, Any] = {name: argument(name).strip() for name in _TEXTS}
     values |= {name: argument(name).strip() or None for name in _OPTIONAL}
     values["seat_on_join"] = argument("seat_on_join") == "yes"
@@ -107,13 +112,13 @@ def change(values: Mapping[str, Any], version: str) -> WorkshopChange:
 
 
 def wrong(error: ValidationError) -> dict[str, str]:
-    """Return what is wrong, by field of the form."""
+    """Return what is wrong, in words for people, by field of the form."""
     fields = [str(one["loc"][0]) if one["loc"] else "" for one in error.errors()]
     return {field: WRONG.get(field, N_("This request is not understood.")) for field in fields}
 
 
 def wrong_field(field: str | None) -> str:
-    """Return the form's field for the one that the service names; "" for the whole form."""
+    """Return the form's field for ``field``, which the service names in a refusal; "" for the whole form."""
     first = (field or "").split(".")[0]
     return first if first in WRONG else ""
 
@@ -144,7 +149,7 @@ def filled(workshop: WorkshopView) -> dict[str, Any]:
 
 
 def clock(at: datetime, zone: str) -> str:
-    """Return a moment as an input of type datetime-local has it, in that zone."""
+    """Return the local time in ``zone``, in the format of an input of type datetime-local."""
     return in_zone(at, zone).strftime(_CLOCK)
 
 

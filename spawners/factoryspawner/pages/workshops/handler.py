@@ -1,4 +1,4 @@
-"""The base of the pages of workshops: who asks, the service's client, and what is shown if the service refuses."""
+"""The base of the pages of workshops: who makes a request, the service's client, and the texts of its refusals."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _codes: dict[tuple[str, str], tuple[float, CreatedView]] = {}
 
 
 def client_of(at: ServiceAddress) -> WorkshopsClient:
-    """Return this process's client of the service; call this in the event loop."""
+    """Return this process's client of the workshops service; call this in the event loop."""
     mine = _clients.setdefault(asyncio.get_running_loop(), {})
     if at not in mine:
         mine[at] = WorkshopsClient(at)
@@ -36,7 +36,10 @@ def client_of(at: ServiceAddress) -> WorkshopsClient:
 
 
 def keep_code(person: str, created: CreatedView) -> str:
-    """Keep a code until its page is shown to the person once; return the key for ``take_code``."""
+    """Keep a new join code until a page shows it to the person once; return the key for ``take_code``.
+
+    A code is kept for ``_KEPT_SECONDS`` at most.
+    """
     now = asyncio.get_running_loop().time()
     for old in [old for old, (at, _) in _codes.items() if at < now - _KEPT_SECONDS]:
         del _codes[old]
@@ -48,16 +51,16 @@ def keep_code(person: str, created: CreatedView) -> str:
 
 
 def take_code(person: str, key: str) -> CreatedView | None:
-    """Return a code that was kept for this person, and forget it; None if there is none."""
+    """Return a join code that was kept for this person, and forget the code; None if there is none."""
     found = _codes.pop((person, key), None)
     return None if found is None else found[1]
 
 
 class WorkshopHandler(PublicHandler):
-    """A page of workshops, for people who are logged in."""
+    """The base of the pages of workshops."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
-        """Keep ``service_at``: where the workshops service listens; the others as for other pages."""
+        """Keep ``service_at``: where the workshops service listens; the others as for ``PublicHandler``."""
         super().initialize(link_at, locale)
         self._service_at = service_at
 
@@ -68,13 +71,16 @@ class WorkshopHandler(PublicHandler):
 
     @property
     def caller(self) -> WorkshopCaller:
-        """Return who asks, as the hub knows them."""
+        """Return the person who makes the request, with the groups and rights that they have in the hub."""
         user = self.current_user
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
     async def show(self, template: str, **values: Any) -> None:
-        """Finish with one of the templates of workshops. They call factories by the names that the map shows, and node
-        sizes as the start page does; by their ids if the link does not answer."""
+        """Finish with one of the templates of workshops.
+
+        The template gets functions and tables for the names of factories and node sizes, as the map and the start page
+        show them. If the link does not answer, the names are missing, and the template shows ids.
+        """
         network = await self.network()
         factories = network.factories if network else ()
         labels = {(one.id, size.id): size.label for one in factories for size in one.sizes}
@@ -91,7 +97,7 @@ class WorkshopHandler(PublicHandler):
         self.redirect(f"{self.hub.base_url}workshops{path}")
 
     def words_of(self, error: WorkshopsProblem | WorkshopsSilent) -> str:
-        """Return what the service said, for a page; set the response's status. Raises HTTPError 404."""
+        """Return the service's message about an error, for a page; set the response's status. Raises HTTPError 404."""
         if isinstance(error, WorkshopsSilent):
             self.set_status(503)
             return SILENT

@@ -1,7 +1,7 @@
-"""Help in a room: what people with a raised hand sent, the acts of those who help, and notebooks that they may see.
+"""Help in a room: raised hands with their questions, what helpers do at a seat, and notebooks that they may see.
 
 A notebook is drawn from a strict model as text and PNG images, in a frame without scripts and without this page's
-origin; so nothing that a participant wrote can run here.
+origin, so nothing that a participant wrote can run here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workshops.client import WorkshopsProblem, WorkshopsSilent
 from workshops.models.helping import HandContent
 
 _HAND = TypeAdapter(HandContent)
-# Of the frame, which loads nothing.
+# The style of the frame, which loads nothing.
 _STYLE = """
 body { margin: 1rem; background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif; }
 section { margin: 0 0 1.25rem; }
@@ -46,7 +46,7 @@ class RoomHand(RoomRequest):
 
 
 class RoomHelp(RoomRequest):
-    """The acts of those who help."""
+    """Carries out what a helper does at a seat."""
 
     async def post(self, slug: str, seat: str, act: Literal["come", "done", "ask-look"]) -> None:
         """Come to a seat, lower its hand, or ask its person to let helpers see a notebook."""
@@ -75,7 +75,7 @@ class LookPage(WorkshopHandler):
 
 
 def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Return the routes of help. ``slug``: the pattern of a workshop's slug; ``to_service``: as for all pages."""
+    """Return the routes of help. ``slug``: the pattern of a slug; ``to_service``: the arguments of the handlers."""
     seat = rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})"
     return [
         (rf"{seat}/hand", RoomHand, to_service),

@@ -1,9 +1,10 @@
 """The pages for joining a workshop: ``/hub/join/SLUG``, and ``/hub/join`` for guests who log in again.
 
-A person enters the join code, then proves a mail address with a one-time code, or logs in as usual; gives a name,
-accepts terms and rules, and gets to their session, or to the start page if they start it themselves. The pages work
-without JavaScript. Each form answers with a redirect, so that a reload sends nothing twice; a cookie has the ticket of
-the walk.
+A person enters the join code, then proves a mail address with a one-time code, or logs in as usual. The person gives a
+name, accepts terms and rules, and gets to their session, or to the start page if they start the session themselves. The
+pages work without JavaScript. Each form answers with a redirect, so that a reload sends nothing twice. The service
+gives a browser that enters a right join code a *ticket*, a random text that stands for these steps; a cookie keeps the
+ticket.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ Step = Literal["code", "mail", "prove", "confirm", "member"]
 
 
 class Document(NamedTuple):
-    """A text to accept. ``key``: ``gateway``, ``workshop``, or the factory's id; ``machine``: a factory's machine."""
+    """A text to accept. ``key``: ``gateway``, ``workshop``, or a factory's id; ``machine``: the factory's machine."""
 
     key: str
     version: str
@@ -74,7 +75,7 @@ class Document(NamedTuple):
 
 
 class _JoiningHandler(PublicHandler):
-    """What both pages share."""
+    """The base of the two pages for joining."""
 
     def initialize(  # type: ignore[override]
         self, link_at: LinkAddress, locale: Path, workshops_at: ServiceAddress, guests: bool
@@ -137,19 +138,22 @@ class _JoiningHandler(PublicHandler):
         return error.status if isinstance(error, LinkProblem) else 503
 
     async def _log_in(self, name: str) -> bool:
-        """Log in the guest who has proved their address."""
+        """Log in the guest who has proved their address; return False if the authenticator refuses."""
         self.joined_guest = name  # read by the authenticator
         user = await self.login_user()
         if user is None:
             return False
         await self.authenticator.refresh_user(user, self)  # so that each further request is checked, too
-        self._jupyterhub_user = user  # who the rest of this request is for
+        self._jupyterhub_user = user  # the rest of this request is made by this person
         # strangers who ask for one-time codes for the guest's address then use up nothing of this browser's
         self.set_secure_cookie(GUEST, name, expires_days=_BROWSER_DAYS, **self._cookie_options())
         return True
 
     async def _tell_link(self) -> None:
-        """Send the link what it must know before it lets the person start anything."""
+        """Send the link the person's data and access status, which it needs before it starts anything for the person.
+
+        If the link does not answer within ``_LINK_SECONDS``, a background task sends them later.
+        """
         user = self.current_user
         update, _ = await access.status(self.authenticator, user, access.options_of(user))
         try:
@@ -160,7 +164,7 @@ class _JoiningHandler(PublicHandler):
 
 
 class JoinPage(StartsServers, _JoiningHandler):
-    """The page on which a person joins a workshop, and where they return to."""
+    """The page on which a person joins a workshop, and to which they return later."""
 
     async def get(self, slug: str) -> None:
         """Answer HTML. Query: ``anew``, to begin again."""
@@ -172,7 +176,7 @@ class JoinPage(StartsServers, _JoiningHandler):
         await self._show(slug, {})
 
     async def post(self, slug: str) -> None:
-        """Take a form. ``step``: which one. Answer 302, or the page with the errors by field."""
+        """Handle a posted form; ``step`` says which one. Answer 302, or the page with the errors by field."""
         match self.get_body_argument("step", ""):
             case "code":
                 await self._take_code(slug)
@@ -221,7 +225,10 @@ class JoinPage(StartsServers, _JoiningHandler):
             self.redirect(self._here(slug))
 
     async def _send(self, slug: str, view: TicketView) -> bool:
-        """Have a one-time code sent; False, with the page as the answer, if the address cannot be one."""
+        """Have a one-time code sent to the typed address; return whether this succeeded.
+
+        If the service refuses, or does not answer, the page is the answer.
+        """
         if not self._guests:
             raise web.HTTPError(403)
         try:
@@ -310,7 +317,7 @@ class JoinPage(StartsServers, _JoiningHandler):
         return found
 
     async def _accept(self, name: str, documents: list[Document]) -> None:
-        """Record what the person has accepted, beside the workshop's terms, which the service has recorded."""
+        """Record what the person has accepted, except the workshop's terms, which the service has recorded."""
         for one in documents:
             if one.key == "gateway":
                 self.authenticator.accept_terms(name, one.version)
@@ -325,8 +332,8 @@ class JoinPage(StartsServers, _JoiningHandler):
     async def _onward(self, slug: str, joined: JoinedView) -> str:
         """Return where the person goes next: to their session or the start page, if they can start now, else this page.
 
-        Where people get a running seat when they join, their session starts here, so that they need not wait until the
-        workshops service begins their seat; the service then finds it.
+        If people of this workshop get a running seat when they join, their session starts here, so that they need not
+        wait until the workshops service begins their seat. The service later finds this session.
         """
         if not _may_start(joined):
             return self._here(slug)
@@ -367,7 +374,10 @@ class JoinPage(StartsServers, _JoiningHandler):
         return f"{self.hub.base_url}join/{slug}"
 
     async def _ticket(self, slug: str) -> TicketView | None:
-        """Return the walk of this browser for this workshop; None if it has none, or if the walk took too long."""
+        """Return the service's data for this browser's ticket; None if there is no ticket for this workshop.
+
+        None, too, if the ticket has expired, or if the service does not answer.
+        """
         ticket = self.get_cookie(TICKET, "")
         if len(ticket) != 43:
             return None
@@ -378,7 +388,10 @@ class JoinPage(StartsServers, _JoiningHandler):
         return view if view.workshop.slug == slug else None
 
     async def _membership(self, slug: str) -> JoinedView | None:
-        """Return the place of the person who is logged in; None if they are not in the workshop. Raises LinkError."""
+        """Return the membership of the person who is logged in; None if they are not in the workshop.
+
+        Raises LinkError.
+        """
         if self.current_user is None:
             return None
         found = await self._service.memberships(self.current_user.name)
@@ -436,7 +449,7 @@ class ReturnPage(_JoiningHandler):
         await self._show({})
 
     async def post(self) -> None:
-        """Take a form: ``mail``, or ``digits``. Answer 302, or the page with the errors by field."""
+        """Handle the posted form ``mail`` or ``digits``. Answer 302, or the page with the errors by field."""
         if self.get_body_argument("step", "") == "digits":
             await self._take_digits()
             return
@@ -511,7 +524,10 @@ class ReturnPage(_JoiningHandler):
 
 
 def _versions(documents: list[Document]) -> str:
-    """Return the value of the box that accepts these documents: another one as soon as one of them changes."""
+    """Return the value of the box that accepts these documents.
+
+    If the version of a document changes, the value changes, too, so that nobody accepts a text that they have not read.
+    """
     named = " ".join(f"{one.key}={one.version}" for one in documents)
     return hashlib.sha256(named.encode()).hexdigest()[:32] if named else ""
 
@@ -536,7 +552,7 @@ def _may_start(joined: JoinedView) -> bool:
 def routes(
     link_at: LinkAddress, pages: Path, workshops_at: ServiceAddress | None, guests: bool
 ) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none without the service."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service."""
     if workshops_at is None:
         return []
     given = {"link_at": link_at, "locale": pages / "locale", "workshops_at": workshops_at, "guests": guests}

@@ -1,7 +1,7 @@
-"""Client of the service ``workshops`` for joining and for guests' logins: typed methods over its Unix socket, or over
-TLS from another host.
+"""Client of the service ``workshops`` for joining, and for the logins of guests.
 
-Its methods raise LinkProblem if the service refuses, with a reason, and LinkSilent if it does not answer.
+The client has typed methods, over the service's Unix socket, or over TLS from another host. The methods raise
+LinkProblem if the service refuses, with a reason, and LinkSilent if the service does not answer.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ class JoiningClient:
         return await self._post(_TICKET, "code", body)
 
     async def ticket(self, ticket: str) -> TicketView:
-        """Return the present state of a walk; LinkProblem 404 if there is none, or it took too long."""
+        """Return the present state of the steps for which a ticket stands.
+
+        Raises LinkProblem (404) if the service does not know the ticket, or if the person took too long.
+        """
         return await self._post(_TICKET, "ticket", TicketBody(ticket=ticket))
 
     async def send_digits(self, body: ProofBody) -> None:
@@ -92,7 +95,7 @@ class JoiningClient:
         return _read(_GUEST, found)
 
     async def memberships(self, person: str) -> MembershipsView:
-        """Return the workshops in which a person is, also as somebody who waits."""
+        """Return the workshops that a person is in, including those where they wait for a seat."""
         return _read(_MEMBERSHIPS, await self._ask("GET", f"/joining/people/{quote(person, safe='')}"))
 
     async def close(self) -> None:
@@ -127,7 +130,7 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ServiceAddress, Join
 
 
 def joining(at: ServiceAddress) -> JoiningClient:
-    """Return the process's client of the service at that address; call this in the event loop."""
+    """Return this process's client of the service at the address ``at``; call this in the event loop."""
     mine = _clients.setdefault(asyncio.get_running_loop(), {})
     if at not in mine:
         mine[at] = JoiningClient(at)

@@ -12,16 +12,16 @@ _RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
 
 
 def read_move(argument: Callable[[str, str], str]) -> MoveBody:
-    """Return the order that a form asks for. ``argument``: returns a field's text, else the second argument.
+    """Return the order that a form asks for. Raises ValidationError for a place or seats that cannot be read.
 
-    Raises ValidationError for a place or seats that cannot be read.
+    ``argument``: a function that returns a field's text, or its second argument if the field is missing.
     """
     place, seats = argument("place", "").strip(), argument("seats", "").strip()
     return MoveBody.model_validate({"place": place, "seats": _seats(seats) if seats else None})
 
 
 def _seats(text: str) -> list[int] | str:
-    """Return the seats of a list such as ``3, 5-8``; the text itself, which no model accepts, if it is none."""
+    """Return the seats of a list such as ``3, 5-8``; for any other text the text itself, which no model accepts."""
     found: list[int] = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part.strip())

@@ -1,4 +1,4 @@
-"""The pages of workshops: all of mine, a new one, and one with everything that may be done with it."""
+"""The pages of workshops: the list of a person's workshops, the form of a new one, and the page of one workshop."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ _NOT_UNDERSTOOD = N_("This request is not understood.")
 
 
 class WorkshopsPage(WorkshopHandler):
-    """All workshops of a person; for an operator, all."""
+    """The list of a person's workshops; operators see all workshops."""
 
     @web.authenticated
     async def get(self) -> None:
@@ -180,13 +180,13 @@ class WorkshopsPage(WorkshopHandler):
         )
 
     def when(self, workshop: WorkshopView, field: str) -> str:
-        """Return one of a workshop's times as clocks in its zone show it, in the reader's language."""
+        """Return the time ``field`` of a workshop as local time of its zone, in the reader's language."""
         return _when(self, workshop, field)
 
 
 class _FormPage(WorkshopHandler):
     async def form(self, values: Mapping[str, Any], wrong: Mapping[str, str], workshop: WorkshopView | None) -> None:
-        """Answer with the form. ``workshop``: the one that is changed; None: a new one."""
+        """Answer with the form. ``workshop``: the workshop that is changed; None: a new one."""
         pools = await self.client.pools(self.caller, workshop.slug if workshop else None)
         await self.show(
             "workshop_form.html",
@@ -206,7 +206,7 @@ class _FormPage(WorkshopHandler):
         }
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields as the service's models have them."""
+        """Return the fields as the service's models name and nest them."""
         return forms.read(lambda name: self.get_body_argument(name, ""), self.get_body_arguments)
 
 
@@ -230,7 +230,10 @@ class NewWorkshopPage(_FormPage):
 
     @web.authenticated
     async def post(self) -> None:
-        """Create the workshop; ``order``: draft or submit. Answer 302, or 400 or 409 and what is wrong, by field."""
+        """Create the workshop. Answer 302, or 400 or 409 and what is wrong, by field.
+
+        ``order``: ``draft``, or ``submit`` to ask for an approval, too.
+        """
         order = self.get_body_argument("order", "")
         wrong: dict[str, str] = {}
         try:
@@ -317,7 +320,7 @@ class PeopleList(WorkshopHandler):
 
 
 class WorkshopPage(WorkshopHandler):
-    """One workshop, with what the person may do with it."""
+    """One workshop, with buttons and forms for what the person may do with it."""
 
     @web.authenticated
     async def get(self, slug: str) -> None:
@@ -326,7 +329,7 @@ class WorkshopPage(WorkshopHandler):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Do something: ``order``, a key of ``DONE``, or ``code``. Answer 302, or what is wrong, by field."""
+        """Carry out ``order``: a key of ``DONE``, or ``code``. Answer 302, or what is wrong, by field."""
         order = self.get_body_argument("order", "")
         field = FIELDS.get(order, "")
         try:
@@ -340,7 +343,7 @@ class WorkshopPage(WorkshopHandler):
             self.to(str(url_concat(f"/{slug}", query)))
 
     async def _order(self, slug: str, order: str) -> dict[str, str]:
-        """Carry out an order; return the query of the page that says so."""
+        """Carry out an order; return the query with which the page then reports it."""
         caller, client = self.caller, self.client
         match order:
             case _ if order in _TAKEN:
@@ -419,7 +422,7 @@ class WorkshopPage(WorkshopHandler):
             most_question=MOST_QUESTION,
             tests=TESTS,
             waits=waits,
-            # the page says that it waits as long as it does, so it is not said twice
+            # the page has a text of its own for a workshop that waits for approval
             done="" if waits and order == "submit" else DONE.get(order, ""),
             wrong=wrong,
             closing=await self._closing(workshop),
@@ -436,7 +439,7 @@ class WorkshopPage(WorkshopHandler):
         )
 
     async def _help(self, workshop: WorkshopView) -> HelpState | None:
-        """Return what a person with a seat has asked for; None for others, and if that cannot be told now."""
+        """Return what a participant has asked the helpers for; None for others, and if the service does not say."""
         if workshop.role != "participant" or workshop.state not in ("warming", "open"):
             return None
         try:
@@ -446,7 +449,7 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _seating(self, slug: str) -> SeatingView | None:
-        """Return how warming up goes; None if that cannot be told now, which is no reason to show nothing."""
+        """Return the progress of the warm-up; None if the service does not say: the page is shown all the same."""
         try:
             return await self.client.seating(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -454,7 +457,7 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _moving(self, slug: str) -> MovingView | None:
-        """Return at which places the seats are; None if that cannot be told now."""
+        """Return at which places the seats are; None if the service does not say."""
         try:
             return await self.client.moving(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -462,7 +465,7 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _rehearsals(self, workshop: WorkshopView) -> RehearsalsView | None:
-        """Return the rehearsals of a workshop that has not taken place yet; None if they cannot be told now."""
+        """Return the rehearsals of a scheduled or warming workshop; None for others, or if the service does not say."""
         if workshop.state not in ("scheduled", "warming"):
             return None
         try:
@@ -472,7 +475,10 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _closing(self, workshop: WorkshopView) -> ClosingView | None:
-        """Return what would end if the workshop were closed now; None if that is not known, or not this person's."""
+        """Return what would end if the workshop were closed now.
+
+        None if this person may not close the workshop, or if the service does not say.
+        """
         if "close" not in workshop.may:
             return None
         try:
@@ -490,7 +496,10 @@ class Countdown(NamedTuple):
 
 
 def countdown(workshop: WorkshopView, now: datetime) -> Countdown | None:
-    """Return the time until the next step of a class whose seats may run; None for other workshops."""
+    """Return the time until a class begins, ends or closes, whichever is next.
+
+    None if no seats may run (the workshop is neither ``warming`` nor ``open``), or if all of these times have passed.
+    """
     if workshop.state not in ("warming", "open"):
         return None
     steps = (
@@ -523,7 +532,7 @@ def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:
 
 
 def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none without the service."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service."""
     if service_at is None:
         return []
     to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}

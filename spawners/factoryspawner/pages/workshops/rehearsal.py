@@ -1,6 +1,6 @@
-"""The page of a workshop's rehearsals: what was found at each place, and buttons to rehearse again.
+"""The page of a workshop's rehearsals: the results for each place, and buttons to rehearse again.
 
-The page is complete without JavaScript; with it, what is shown of a rehearsal that goes on is renewed.
+The page is complete without JavaScript. With JavaScript, the page updates the results of a running rehearsal.
 """
 
 from __future__ import annotations
@@ -57,8 +57,10 @@ class RehearsalPage(WorkshopHandler):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Rehearse: ``place``, the number of a plan, and ``kind``; or stop a rehearsal: ``order`` is ``stop``. Answer
-        302, or what is wrong."""
+        """Start a rehearsal, or stop it if ``order`` is ``stop``. Answer 302, or what is wrong.
+
+        ``place``: the number of a plan; ``kind``: a key of ``KINDS``.
+        """
         try:
             if self.get_body_argument("order", "") == "stop":
                 await self.client.stop_rehearsal(self.caller, slug)
@@ -97,7 +99,7 @@ class RehearsalPage(WorkshopHandler):
 
 
 def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
-    """Return the route for ``c.JupyterHub.extra_handlers``; none without the service."""
+    """Return the route for ``c.JupyterHub.extra_handlers``; none if there is no workshops service."""
     if service_at is None:
         return []
     to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}

@@ -37,7 +37,10 @@ class RoomPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML; 403 to people who do not run the workshop. Query: ``names=no``: for a projector."""
+        """Answer HTML; 403 to people who do not run the workshop.
+
+        Query: ``names=no``: show no names, for a projector.
+        """
         try:
             workshop = await self.client.one(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -53,7 +56,7 @@ class RoomRequest(GatewayHandler):
     """The base of the room's data: JSON for people who are logged in by cookie."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
-        """Keep ``service_at``: where the workshops service listens; the others as for other data."""
+        """Keep ``service_at``: where the workshops service listens; the others as for ``GatewayHandler``."""
         super().initialize(link_at, locale)
         self._service_at = service_at
 
@@ -64,12 +67,12 @@ class RoomRequest(GatewayHandler):
 
     @property
     def caller(self) -> WorkshopCaller:
-        """Return who asks, as the hub knows them."""
+        """Return the person who makes the request, with the groups and rights that they have in the hub."""
         user = self.current_user
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
     def refuse(self, error: WorkshopsProblem | WorkshopsSilent) -> None:
-        """Finish with what the service said."""
+        """Finish with the service's refusal as a ``Problem``; 503 if the service does not answer."""
         if isinstance(error, WorkshopsProblem):
             self.set_status(error.status)
             self.answer(PROBLEM, error.problem)
@@ -79,7 +82,7 @@ class RoomRequest(GatewayHandler):
 
 
 class RoomData(RoomRequest):
-    """The whole room."""
+    """The present state of the whole room."""
 
     async def get(self, slug: str) -> None:
         """Answer a ``RoomView``."""
@@ -92,10 +95,10 @@ class RoomData(RoomRequest):
 
 
 class RoomEvents(RoomRequest):
-    """The room, live."""
+    """A stream of the room's changes."""
 
     async def get(self, slug: str) -> None:
-        """Answer server-sent events ``change``: first the whole room, then what changes."""
+        """Answer server-sent events ``change``: first the whole room, then each change."""
         async with aclosing(self.client.room_events(self.caller, slug)) as changes:
             try:
                 first = await anext(changes)
@@ -125,7 +128,7 @@ class RoomMessage(RoomRequest):
 
 
 class RoomSeat(RoomRequest):
-    """What is done to one seat."""
+    """Carries out what a trainer does with one seat."""
 
     async def post(self, slug: str, seat: str, act: str) -> None:
         """Stop the session on a seat, start one, start a new one instead, or reset the seat."""
@@ -141,10 +144,10 @@ class RoomSeat(RoomRequest):
 
 
 class RoomGoOn(RoomRequest):
-    """The end of a halt."""
+    """Ends a halt of the warm-up."""
 
     async def post(self, slug: str) -> None:
-        """Go on with seats after too many have failed."""
+        """Let the warm-up go on, which was halted because too many seats failed."""
         try:
             await self.client.go_on(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -154,7 +157,7 @@ class RoomGoOn(RoomRequest):
 
 
 async def _all(first: RoomChange, rest: AsyncGenerator[RoomChange]) -> AsyncGenerator[RoomChange]:
-    """Yield the first change and the rest; a service that falls silent ends the stream, and the page asks again."""
+    """Yield the first change and the rest. If the service stops answering, the stream ends, and the page asks again."""
     yield first
     try:
         async for change in rest:
@@ -164,7 +167,7 @@ async def _all(first: RoomChange, rest: AsyncGenerator[RoomChange]) -> AsyncGene
 
 
 def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Return the routes of rooms. ``slug``: the pattern of a workshop's slug; ``to_service``: as for all pages."""
+    """Return the routes of rooms. ``slug``: the pattern of a slug; ``to_service``: the arguments of the handlers."""
     return [
         (rf"/workshops/{slug}/room", RoomPage, to_service),
         (rf"/workshops/{slug}/room/seats", RoomData, to_service),
