@@ -1,2 +1,4 @@
-"""The benchmarks. Each claim about speed is measured beside another program in the same run; ``bin/bench NAME`` runs
-one benchmark."""
+"""The benchmarks, which measure each claim about speed beside another program in the same run.
+
+``bin/bench NAME`` runs one benchmark.
+"""

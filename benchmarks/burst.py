@@ -8,12 +8,13 @@ benchmark measures:
 - hub: the 95th percentile of ``GET /hub/api/info`` through the proxy, requested every 0.1 s until all sessions run
 - running: the time until the hub reports all 200 servers as ready
 
-The site's jobs run on this machine, too. Up to a hundred programs of job steps want its processors at the same moment,
-which would show as slow answers of each side. So the side's processes, the cluster's daemons and this process have the
-processors before the jobs, as if these ran on other machines. Only root can arrange that; for others, all compete.
+The site's jobs run on this machine, too. Up to a hundred programs of job steps compete for its processors at the same
+moment, which would show as slow answers of each side. So the side's processes, the cluster's daemons and this process
+get priority over the jobs, as if the jobs ran on other machines. Only root can give this priority; if another user runs
+the benchmark, all processes compete.
 
-It also measures the CPU time of the hub (and of the link), and the RPCs at the controller. batchspawner has its default
-settings, except that more than 100 servers may start at a time. A smaller run: ``bin/bench burst 20``.
+The benchmark also measures the CPU time of the hub (and of the link), and the RPCs at the controller. batchspawner has
+its default settings, except that more than 100 servers may start at a time. A smaller run: ``bin/bench burst 20``.
 """
 
 from __future__ import annotations

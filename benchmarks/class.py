@@ -1,22 +1,26 @@
-"""A class of sixty: their seats run before it begins, and a click leads to a cell's answer.
+"""A class of sixty people, whose servers start before the class begins: how fast a click leads to a cell's output.
 
-This gateway: the people are members of a workshop, whose service begins their seats in waves; the hub adopts them.
-Beside it, in the same run and on the same Slurm, jupyter-classroom: a service of a hub with batchspawner and its
-default settings. Its teacher clicks on "Start all", which requests the servers of all people of a group, ten at a time,
-with an administrator's token. Both sides have an account for each person, real JupyterLab servers and kernels, and
-their own hub and proxy; they run one after the other. Measured are:
+The benchmark compares this gateway with jupyter-classroom, one after the other on the same Slurm. Both have an account
+for each person, real JupyterLab servers and kernels, and their own hub and proxy. With this gateway, the people are
+members of a workshop: the workshops service begins their seats in waves, and the hub adopts the seats' sessions.
+jupyter-classroom is a service of a hub with batchspawner and its default settings. Its teacher clicks on "Start all";
+then the service requests the servers of all people of a group, ten at a time, with an administrator's token. The
+measurements are:
 
-- seats-at-t0: the servers that the hub reports as ready when the class begins, ``--lead`` seconds after the first order
-- all-run: the time until all are ready; if they are not ready at T-0, the lead
-- click: from the click to the answer of the first cell, for each person: the page of JupyterLab, a new kernel, and one
-  cell through the kernel's channel. The clicks come evenly within ``--within`` seconds. A client without an answer
-  counts with 120 s. A line with ``aim`` instead of a peer shows the required value
-- info-p95: the 95th percentile of ``GET /hub/api/info`` through the proxy, every 0.1 s, in both phases
+- seats-at-t0: the servers that the hub reports as ready when the class begins (T-0), ``--lead`` seconds after the first
+  order to start servers
+- all-run: the seconds until all servers are ready; the lead if they are not all ready at T-0
+- click: the seconds from the click to the output of the first cell, for each person. A client requests the page of
+  JupyterLab, starts a kernel, and runs one cell through the kernel's channel. The clicks are spread evenly over
+  ``--within`` seconds. A client without an answer counts with 120 s
+- info-p95: the 95th percentile of ``GET /hub/api/info`` through the proxy, every 0.1 s, until T-0 and during the clicks
 - cpu: CPU time of hub, link and workshops service, with the commands that they run, until T-0
 
+A line with ``aim`` instead of a peer shows the required value.
+
 With ``--certificates ssh``, the factory is behind sshd in its own network, and the link logs in as each account with
-certificates of its own CA, 60 logins a minute. batchspawner cannot reach such a factory, so there is no peer.
-Needs root. A smaller run: ``bin/bench class --seats 20``.
+certificates of its own CA, 60 logins a minute. batchspawner cannot reach such a factory, so there is no peer. The
+benchmark needs root. A smaller run: ``bin/bench class --seats 20``.
 """
 
 from __future__ import annotations
@@ -44,13 +48,16 @@ PEER = classroom.NAME
 LOGINS = 60  # a minute
 OPERATOR = WorkshopCaller("bench", operator=True)
 ENDING_SECONDS = 180.0  # until all JupyterLab servers have ended
-READ_SECONDS = 7.0  # until the link has read the table of projects, at which it looks every 5 s
+READ_SECONDS = 7.0  # until the link has read the table of projects, which it does every 5 s
 AIMS = {"click-p95": 15.0, "click-max": 60.0}  # seconds
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for. ``lead``, ``within``: seconds."""
+    """The options of the command line.
+
+    ``lead``: seconds from the first order to start servers until T-0; ``within``: seconds in which all people click.
+    """
 
     seats: int
     carrier: str
@@ -62,7 +69,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What was measured on one side. Times are in seconds."""
+    """The measurements of one side.
+
+    ``running``: how many servers were ready at T-0; ``up``: seconds until all were ready; ``cpu``: CPU seconds until
+    T-0; ``clicks``: seconds from each click to the cell's output; ``info_start``, ``info_clicks``: the 95th percentile
+    of ``GET /hub/api/info`` in milliseconds, until T-0 and during the clicks.
+    """
 
     running: int
     up: float
@@ -95,7 +107,10 @@ def people(seats: int) -> tuple[str, ...]:
 
 
 async def lesson(gateway: gateways.Gateway, begin: Callable[[], Awaitable[None]], wanted: Options) -> Lesson:
-    """Begin the seats, count them at T-0, and let all people click."""
+    """Start the servers, count the ready ones at T-0, let all people click, and return the measurements.
+
+    ``begin``: gives the order to start the servers.
+    """
     names = gateway.bed.people
     tokens = {f"/user/{name}/": await gateway.token(name) for name in names}
     before, over = measure.cpu_seconds(gateway.counted), asyncio.Event()
@@ -125,7 +140,7 @@ async def lesson(gateway: gateways.Gateway, begin: Callable[[], Awaitable[None]]
 
 
 async def workshop(gateway: gateways.Gateway) -> tuple[WorkshopsClient, str]:
-    """Make a workshop with all people as members; return the service's client, and the workshop."""
+    """Make a workshop with all people as members; return the service's client, and the workshop's id."""
     assert gateway.workshops_socket is not None
     client = WorkshopsClient(gateway.workshops_socket)
     opens = datetime.now(UTC) + timedelta(hours=1)
@@ -154,7 +169,7 @@ async def workshop(gateway: gateways.Gateway) -> tuple[WorkshopsClient, str]:
 
 
 async def ours(on: Bed, wanted: Options) -> Lesson:
-    """Measure this gateway; then end all that runs."""
+    """Measure this gateway; then end it and all jobs."""
     access: dict[str, object] = {"accounts": {person: person for person in on.people}}
     known = on.cluster.access_fields()
     if wanted.carrier == "stdio":
@@ -184,7 +199,7 @@ async def ours(on: Bed, wanted: Options) -> Lesson:
 
 
 async def peer(on: Bed, wanted: Options) -> Lesson:
-    """Measure jupyter-classroom; then end all that runs."""
+    """Measure jupyter-classroom; then end it and all jobs."""
     password = secrets.token_urlsafe()
     file = on.folder / "teacher-password"
     file.touch(0o600)
@@ -204,7 +219,7 @@ async def cleared(on: Bed) -> None:
 
 
 def clicked(share: float) -> Callable[[Lesson], float]:
-    """Return a function that returns the seconds that this share of the clicks did not exceed."""
+    """Return a function that returns the seconds that a share (0 to 1) of a lesson's clicks did not exceed."""
     return lambda one: measure.percentile(one.clicks, share)
 
 

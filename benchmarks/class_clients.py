@@ -31,9 +31,10 @@ async def browser(url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def clicks(url: str, pages: Mapping[str, str], seconds: float) -> list[float]:
-    """Let each person open their page, evenly within ``seconds``, and run a cell; return the seconds of each.
+    """Let each person open their page and run a cell; return the seconds from each click to the cell's output.
 
-    ``pages``: the token of each page's person, by the page's path.
+    ``pages``: the token of each page's person, by the page's path. ``seconds``: the time over which the clicks are
+    spread evenly. A click without an answer counts with ``LIMIT`` seconds.
     """
     async with browser(url) as client:
         begin = time.monotonic()
@@ -72,10 +73,11 @@ async def open_page(client: httpx.AsyncClient, url: str, path: str, token: str) 
 
 
 async def _answer(socket: ClientConnection, kind: str, content: Mapping[str, Any], reply: str) -> str:
-    """Send a request, and return what was printed by the time of the kernel's reply.
+    """Send a request to a kernel, wait for its reply, and return what the kernel has printed.
 
-    A question whether the kernel is there may be lost, so it is repeated. The reply and what a cell prints come by
-    different channels, in any order: all is there once the kernel is idle, too.
+    ``kind``, ``reply``: the message types of request and reply. A kernel that is starting may lose a
+    ``kernel_info_request``, so this request is repeated. The reply and the output of a cell come by different channels,
+    in any order: the output is complete only when the kernel is idle, too.
     """
     printed, sent, last = "", list[str](), float("-inf")
     replied, idle = False, kind == "kernel_info_request"
@@ -107,6 +109,6 @@ def _request(message: str, kind: str, content: Mapping[str, Any]) -> dict[str, A
 
 
 def shares(taken: Sequence[float]) -> str:
-    """Return the 50th and 95th percentile and the slowest, as text."""
+    """Return the 50th percentile, the 95th percentile and the maximum of these seconds, as text."""
     named = (("p50", 0.5), ("p95", 0.95), ("max", 1.0))
     return ", ".join(f"{name} {measure.percentile(taken, share):.2f} s" for name, share in named)

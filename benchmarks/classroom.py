@@ -21,7 +21,10 @@ LONGEST = 600.0  # seconds until the click is answered
 
 
 def configuration(password_file: Path) -> tuple[str, ...]:
-    """Return the lines of a hub's configuration, as jupyter-classroom's documentation has them, and a login."""
+    """Return configuration lines for a hub with jupyter-classroom, as its documentation says, and with a login.
+
+    ``password_file``: the file with the password of all people.
+    """
     program = install.program_folder() / "peers" / "bin" / "jupyter-classroom"
     service = {
         "name": SERVICE,
@@ -70,7 +73,7 @@ async def teacher(gateway: Gateway, password: str) -> AsyncIterator[httpx.AsyncC
 
 
 async def start_all(client: httpx.AsyncClient) -> None:
-    """Click on "Start all", and tell what the page says of it."""
+    """Click on "Start all", and print the message that the page shows then."""
     answer = await client.post(f"{PREFIX}/classrooms/{GROUP}/servers/start")
     said = answer.url.params.get("flash", answer.status_code)
     measure.note(f"{NAME}: {said}")

@@ -12,7 +12,8 @@ time that ``sbatch`` itself takes). The sides alternate. The measurements are:
 - freeze: the longest time in which the cluster's event loop did not run, from ``scale`` until 3 s after the ids are
   known. In these 3 s the link reports the states of all jobs to ``FactoryCluster``. An idle event loop in another
   process shows how much of this the machine's other work causes.
-- down, cancels, down-freeze: the same for ``scale(0)``, until the cluster has no jobs
+- down, cancels, down-freeze: the time, the calls of ``scancel`` and the freeze for ``scale(0)``, until the cluster has
+  no jobs
 
 Results are medians of the rounds, also for freezes; the results of each round are printed, too. 1,000 workers of
 dask-jobqueue with slowed ``sbatch`` take a minute, and are requested only once. ``FactoryCluster`` uses TLS and
@@ -74,7 +75,10 @@ class Counted:
         self.begin()
 
     def begin(self, pause: float = 0) -> None:
-        """Start counting; each call takes the given time, and only one call runs at a time."""
+        """Start counting.
+
+        ``pause``: seconds by which each call is delayed; calls at the same moment are delayed one after the other.
+        """
         self._calls.write_text("")
         self._pause.write_text(f"{pause:g}\n")
 
@@ -112,7 +116,10 @@ class Side:
         self._argv = on.argv_as(person, str(on.notebook_python), "-c", NOTEBOOK.read_text(), *where)
 
     async def ask(self, jobs: int, pause: float, sbatch: Counted, scancel: Counted) -> tuple[Scaled, Scaled]:
-        """Run a fresh notebook that scales to a number of jobs and back to 0; then clean up."""
+        """Run a fresh notebook that scales to ``jobs`` jobs and back to 0; return the measurements of both.
+
+        ``pause``: seconds by which each call of ``sbatch`` is delayed.
+        """
         sbatch.begin(pause)
         scancel.begin()
         async with asyncio.timeout(LIMIT), self._notebook(str(jobs)) as notebook:

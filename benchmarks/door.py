@@ -9,8 +9,8 @@ For comparison, in turns and in the same run, the benchmark measures:
 - ``direct``: the server's own Unix socket, from the same machine, without any carrier
 
 The loads are a download of 200 MB (median of five), and, one after another on one connection, 10,000 small requests and
-500 echoes of a real kernel over a WebSocket. Then one link opens many doors: its memory is measured, and the time until
-all are open.
+500 echoes of a real kernel over a WebSocket. Then, for each carrier, one process opens many connections to a door, as a
+link with many doors does: the benchmark measures the process's memory, and the time until all are open.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def socket_of(session_id: str) -> Path:
 
 @asynccontextmanager
 async def session(on: Bed, carrier: str, door: dict[str, object]) -> AsyncIterator[Carried]:
-    """Start a link with that carrier, and a session that answers."""
+    """Start a link with that carrier and a session, and yield the session when its server answers."""
     name = f"bench-{carrier}"
     async with gateways.link_alone(on, "http://127.0.0.1:1", name, door=door) as link:
         client = LinkClient(link.socket)
@@ -106,7 +106,7 @@ async def session(on: Bed, carrier: str, door: dict[str, object]) -> AsyncIterat
 
 
 def inside(on: Bed, job: str, *argv: str) -> tuple[str, ...]:
-    """Run a command in the job of the first person, connected by stdio as with carrier stdio."""
+    """Return the argv that runs a command by ``srun`` in a job of the first person, as the carrier ``stdio`` does."""
     step = (
         "srun",
         "-u",
@@ -124,7 +124,7 @@ def inside(on: Bed, job: str, *argv: str) -> tuple[str, ...]:
 
 @contextmanager
 def forwarded(on: Bed, carried: Carried) -> Iterator[Target]:
-    """Forward a port with ``ssh -L`` to a server on the node's TCP port, in the same job."""
+    """Start a Jupyter server in the session's job, and yield a local port that ``ssh -L`` forwards to the server."""
     node, port, here = carried.session.node, DOOR_PORTS[1], programs.free_port()
     where = f"--ServerApp.ip={node} --ServerApp.port={port} --ServerApp.port_retries=0"
     script = SERVER.format(home=home(on), base=ROOT_PATH, where=where)
@@ -193,7 +193,10 @@ def tell_latency(what: str, taken: dict[str, list[float]]) -> None:
 
 
 async def many(carried: Carried, on: Bed, number: int) -> None:
-    """Open many doors with one link, which is a new process each time, so that its memory can be measured."""
+    """Open many connections to a door from one process, and print the times and the memory.
+
+    This is a new process for each call, so that its memory can be measured.
+    """
     argv = (
         sys.executable, "-m", "benchmarks.door_many", str(carried.config), str(on.catalogue),
         carried.session.model_dump_json(), str(number),
@@ -232,8 +235,11 @@ async def measure_all(on: Bed, tcp: Carried, stdio: Carried, path: Path, peer: T
 
 
 async def main() -> None:
-    """Run the benchmark, and print the results. ``local``: without sshd in between, for users who are not root, or to
-    measure the carriers alone."""
+    """Run the benchmark, and print the results.
+
+    With the argument ``local``, and for users who are not root, there is no sshd between link and factory. This
+    measures the carriers alone.
+    """
     local = os.geteuid() != 0 or "local" in sys.argv[1:]
     if local:
         measure.note("without sshd between: the link is on the login side, and there is no ssh -L to compare with")

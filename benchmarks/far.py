@@ -115,7 +115,7 @@ class Ssh:
     """OpenSSH's client, with an open connection to each login host."""
 
     def __init__(self, folder: Path, here: SlurmCluster, there: SlurmCluster) -> None:
-        """Connect. ``folder``: a 0700 folder with a short path, for keys and sockets."""
+        """Connect to both login hosts. ``folder``: a 0700 folder with a short path, for keys and sockets."""
         self._account = here.accounts[0]
         self._sides: list[Visitor] = []
         for side in (here, there):
@@ -167,7 +167,10 @@ class Ssh:
 
 
 def one_wire(name: str, ours: Ours, ssh: Ssh) -> bool:
-    """Measure one wire, and print the results; return True if the promise is kept."""
+    """Measure with one delay of the network, and print the results; return True if the promise is kept.
+
+    ``name``: the delay's name in the results. The promise is at least ``GOAL`` of ssh's rate, up and down.
+    """
     kept = True
     for way in ("up", "down"):
         both: dict[str, list[float]] = {"ours": [], PEER: []}

@@ -94,9 +94,12 @@ class Gateway:
 
 @asynccontextmanager
 async def ours(bed: Bed, seats: int = 0, others: Sequence[Bed] = (), **access: object) -> AsyncIterator[Gateway]:
-    """Start this gateway with proxy, link and hub, as an operator would. ``seats``: start the workshops service, too,
-    whose workshops may have so many seats; ``others``: more factories; ``access``: replaces the first cluster's own
-    access settings."""
+    """Start this gateway with proxy, link and hub, as an operator would.
+
+    ``seats``: if not 0, start the workshops service, too; this is the number of seats that its workshops may have.
+    ``others``: clusters of more factories. ``access``: fields that replace those of the first cluster's own access
+    settings.
+    """
     folder = _folder(bed, "ours")
     ports = Ports()
     secret_files = {name: _secret(folder / name) for name in ("proxy-token", "service-token", "admin-token")}

@@ -1,9 +1,9 @@
 """The cost of a gateway that nobody uses: CPU time in 30 s, beside a JupyterHub with batchspawner.
 
-There is one Slurm without jobs; for a second window of this gateway there are three. This gateway has a hub, a link and
-the workshops service, and no workshop; batchspawner has a hub, and one Slurm. Each has waited for a minute before, so
-that what follows a start is over. The proxies, which are the same program, are left out. A line with ``aim`` instead of
-a peer shows the required value.
+This gateway has a hub, a link and the workshops service, and no workshop. The benchmark measures this gateway with one
+factory, and again with three; each factory has a Slurm without jobs. batchspawner has a hub, and one Slurm without
+jobs. Each measurement begins about a minute after the start, when the work of the start is over. The proxies, which are
+the same program, are left out. A line with ``aim`` instead of a peer shows the required value.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Ours:
 
 
 class Dask(Cluster):  # type: ignore[misc]  # untyped upstream
-    """A dask cluster manager that received workers as from a scheduler; nothing runs."""
+    """A dask cluster manager with data of a scheduler and its workers, none of which run."""
 
     def __init__(self, jobs: int) -> None:
         super().__init__(asynchronous=True)

@@ -112,7 +112,7 @@ async def window(link: gateways.Link, on: Bed) -> tuple[float, dict[str, int]]:
 
 
 def questions(rpcs: dict[str, int]) -> float:
-    """Return how often per second the link asked for the jobs in the window."""
+    """Return how often per second the link asked the scheduler for its jobs, from the RPCs in the window."""
     return rpcs.get("REQUEST_JOB_INFO", 0) / WINDOW
 
 
@@ -130,7 +130,7 @@ def tell_reaction(name: str, follower: Follower, starts: dict[str, float], ids: 
 
 
 def read_starts(on: Bed) -> dict[str, float]:
-    """Return the session and the time of its job's first command, for each job."""
+    """Return the Unix time of the first command of each session's job, by session."""
     lines = (line.split() for line in (on.folder / "starts").read_text().splitlines())
     return {session: float(moment) for session, moment in lines}
 
@@ -168,7 +168,7 @@ def _sruns(job: str) -> list[int]:
 
 @asynccontextmanager
 async def hub_that_knows_all() -> AsyncIterator[str]:
-    """Serve the hub's list of servers with all servers that were ever requested here; yield the address."""
+    """Serve a hub's list of servers, with one starting server for each person of the benchmark; yield the address."""
 
     def users(_: Request) -> JSONResponse:
         names = [f"person{number}" for number in range(WAITING + RUNNING)]

@@ -26,7 +26,10 @@ LIMIT = 120.0  # seconds
 
 
 async def one_start(gateway: gateways.Gateway, server: str, tell: bool = False) -> float:
-    """Return the seconds from the POST to the first 200; then stop the server, and wait until the queue is empty."""
+    """Return the seconds from the POST to the first 200; then stop the server, and wait until the queue is empty.
+
+    ``tell``: whether to print the link's log of the session.
+    """
     person = gateway.bed.people[0]
     begin = time.monotonic()
     post = asyncio.create_task(gateway.start_server(person, server))

@@ -68,9 +68,9 @@ def remove(*names: str, homes: Path = HOMES) -> dict[str, str]:
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
-    """Return where the accounts' homes of an isolated factory are kept, by their path inside the factory.
+    """Make the folders for the accounts' homes of an isolated factory; return them by the homes' paths in the factory.
 
-    Each value is a folder in ``folder``, whose content is kept between starts.
+    The folders are in ``folder``; their content is kept between starts.
     """
     made: dict[Path, Path] = {}
     folder.mkdir(mode=0o755, exist_ok=True)
@@ -98,10 +98,10 @@ def own_name() -> str:
 
 @contextmanager
 def changing(homes: Path = HOMES) -> Iterator[None]:
-    """Hold a lock during the block, which changes accounts, so that only one process at a time runs such a block.
+    """Hold a lock during the block, so that only one process at a time changes accounts.
 
-    Two `useradd` of one name at the same moment both succeed, and the home then has another user id than the account.
-    And programs that change accounts give up after 15 s if another one is at work.
+    Without the lock, two `useradd` of one name at the same moment both succeed, and the home then has another user id
+    than the account. Programs that change accounts also give up after 15 s if another one is at work.
     """
     homes.mkdir(parents=True, exist_ok=True)
     held = os.open(homes, os.O_RDONLY | os.O_DIRECTORY)

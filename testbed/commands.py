@@ -142,7 +142,10 @@ def _clock(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _state(options: argparse.Namespace) -> Path:
-    """Return the checkout's state folder; for a fault of a factory that runs in the demo only, the demo's folder."""
+    """Return the folder in which a command looks for clusters.
+
+    This is the checkout's own folder or, for a fault of a factory that runs only in the demo, the demo's folder.
+    """
     own, demo = CHECKOUT / ".testbed", install.program_folder() / "clusters"
     asked = options.factory[:1] if options.command == "fault" else []
     return demo if asked and asked[0] in cluster.known(demo) and asked[0] not in cluster.known(own) else own

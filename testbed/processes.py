@@ -1,8 +1,8 @@
 """Finds and ends the processes of one cluster, and no others.
 
-A cluster runs copies of the daemons from its own ``sbin`` folder, so a process whose program is in that folder belongs
-to the cluster, whatever its name. Processes of jobs are found as descendants of the daemons, or by an environment
-variable.
+A Slurm cluster runs copies of the daemons from its own ``sbin`` folder, so a process whose program is in that folder
+belongs to the cluster, whatever its name. All other processes of a cluster are found by an environment variable, by
+their network namespace, or as descendants of processes that are known already.
 """
 
 from __future__ import annotations
@@ -132,12 +132,12 @@ def send(process: Process, number: signal.Signals) -> None:
 
 
 def put_first(pids: Iterable[int]) -> None:
-    """Let these processes, and what they start later, have the processors before all others, as if the others ran on
-    another machine. Other users than root may not do so; for them nothing changes.
+    """Give these processes, and those that they start later, priority over all other processes of this machine.
 
-    The jobs of a cluster run on other machines than the gateway and the cluster's daemons, but here they all share this
-    one. A program that a process starts as a session of its own (slurmd starts job steps so) has the usual priority,
-    if the kernel has ``sched_autogroup_enabled``.
+    The jobs of a real cluster run on other machines than the gateway and the cluster's daemons, but here they all share
+    one machine. With the priority, gateway and daemons run nearly as if the jobs were elsewhere. Only root may give it;
+    for other users nothing changes. A program that is started as a session of its own (as slurmd starts job steps) has
+    the usual priority if the kernel has ``sched_autogroup_enabled``.
     """
     for pid in pids:
         folder = _PROC / str(pid)

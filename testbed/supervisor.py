@@ -1,4 +1,4 @@
-"""Keeps programs running: starts a program that ends again at once, and one that keeps failing after pauses.
+"""Keeps programs running: starts a program again when it ends, with pauses if it keeps failing.
 
 Each program has its own process group and log. The running processes are written to a file whenever they change, so
 that the next supervisor finds and ends the programs of a supervisor that was killed.
@@ -42,9 +42,10 @@ class Program:
 
 
 def pause_after(failures: int, code: int) -> float:
-    """Return the seconds until the next start.
+    """Return the seconds until a program that has ended is started again.
 
-    A program that was killed by a signal has not failed, so it starts again at once.
+    ``failures``: how often in a row the program has ended soon after its start. ``code``: its return code. A program
+    that was killed with SIGKILL has not failed, so it starts again at once.
     """
     return 0.0 if code == -signal.SIGKILL else PAUSES[min(failures, len(PAUSES) - 1)]
 

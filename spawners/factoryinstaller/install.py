@@ -87,7 +87,10 @@ def install(machine: Machine, options: Options) -> int:
 
 
 def before(machine: Machine, options: Options) -> str:
-    """Return the results of the checks as text. Raises InstallerError if something must be corrected first."""
+    """Check system, domain, ports and web server before anything is changed; return the results as text.
+
+    Raises InstallerError if the operator must correct something first.
+    """
     found = checks.system(machine.path("/etc/os-release").read_text(encoding="utf-8"))
     checks.machine(machine.path("/"))
     remark = checks.name(options.domain, checks.resolve, checks.is_ours)
@@ -169,8 +172,10 @@ def units(folder: Path) -> Iterator[WantedFile]:
 
 
 def left_to_the_operator(machine: Machine, options: Options) -> Iterator[str]:
-    """Yield what the operator must change in hub.yaml and link.yaml so that both name the workshops service or neither
-    does: files that an operator has changed are left alone."""
+    """Yield what the operator must change in hub.yaml and link.yaml, if the operator has changed these files before.
+
+    The installer leaves such files alone. Both must name the workshops service if it is wanted; otherwise neither may.
+    """
     for name in ("hub.yaml", "link.yaml"):
         text = machine.path(f"{files.ETC}/{name}").read_text(encoding="utf-8")
         if bool(re.search(r"^workshops:", text, re.MULTILINE)) != options.workshops:

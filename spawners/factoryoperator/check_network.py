@@ -35,7 +35,11 @@ _DEFAULT = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class GatewayPort:
-    """A port on which a part of the gateway listens when it runs. ``answers``: whether that part answers on it now."""
+    """A port on which a part of the gateway listens when it runs.
+
+    ``answers``: returns True if that part answers on the port now, and otherwise False or a text that says what is
+    wrong.
+    """
 
     where: str
     what: str

@@ -244,7 +244,11 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
 
 
 def _of_the_proxy(problem: str, path: Path) -> str:
-    """Return what is wrong with a file of the proxy's unit, which systemd reads as root, but a backup does not."""
+    """Return what the operator must correct in a file of the proxy's unit.
+
+    ``problem``: the message of the check that read the file. systemd reads the file as root, but a backup reads it as
+    the hub's account, so the file must belong to this account.
+    """
     said = _mended(problem.removeprefix(f"{path}: "), path)
     if said == os.strerror(errno.EACCES):
         return f"{said}: it must belong to the account of the hub, whose backups contain it"

@@ -22,7 +22,7 @@ _HELLOS = 4  # message rounds in which a TLS handshake between two ends is compl
 
 
 def own(gateway: Gateway) -> Iterator[Finding]:
-    """Check the certificates of hub, link and workshops service as the other side would."""
+    """Check that hub, link and workshops service have certificates that the other processes accept."""
     hub, link, workshops = gateway.hub.config, gateway.link.config, gateway.workshops.config
     if hub is not None and hub.tls is not None:
         yield from _usable(hub.tls, HUB, _dialed(hub.hub_url), gateway.hub.at)
@@ -107,8 +107,10 @@ def _of_another_authority(authority: Path, certificate: Path) -> bool:
 
 
 def peers(gateway: Gateway) -> Iterator[Finding]:
-    """Check that the servers that hub, link and workshops service connect to have a trusted certificate, and accept
-    ours."""
+    """Check the TLS servers to which hub, link and workshops service connect.
+
+    The servers must have a trusted certificate, and accept the certificates of hub, link and workshops service.
+    """
     hub, link, workshops = gateway.hub.config, gateway.link.config, gateway.workshops.config
     if hub is not None and hub.tls is not None:
         urls = {"link_url": hub.link_url, "proxy_api_url": hub.proxy_api_url}

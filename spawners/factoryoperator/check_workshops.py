@@ -27,7 +27,7 @@ _UNREADABLE = (
 
 
 def workshops_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check workshops.yaml, and that hub and link know the same service."""
+    """Check workshops.yaml, its secrets and database, and that hub.yaml and link.yaml agree with it."""
     side, hub, link = gateway.workshops, gateway.hub, gateway.link
     yield from of_lines(side.problems)
     for other, name in ((hub, "hub.yaml"), (link, "link.yaml")):
@@ -44,8 +44,11 @@ def workshops_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 def pools(gateway: Gateway) -> Iterator[Finding]:
-    """Check the pools of workshops against the catalogue and link.yaml, the ids of projects, and that this release's
-    link can read the table of workshops' projects."""
+    """Check the pools of workshops, and the table of workshops' projects.
+
+    The pools must agree with the catalogue and link.yaml. This release's link must be able to read the table. No
+    project of the operator's file of projects may have an id of the kind that workshops' projects have.
+    """
     config = gateway.link.config
     if config is None or config.workshops is None:
         return
@@ -97,7 +100,7 @@ def _token(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
 
 
 def _secrets(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
-    """Check the password of the mail server and the deploy tokens for material, and whether there is a git."""
+    """Check the mail server's password, the deploy tokens and CA file for material, and whether git is installed."""
     at = gateway.workshops.at
     if config.joining.smtp is not None and config.joining.smtp.password_file is not None:
         yield from _secret(at("joining", "smtp", "password_file"), config.joining.smtp.password_file)

@@ -40,8 +40,11 @@ class Side(Generic[C]):
 
 @dataclass(frozen=True)
 class Gateway:
-    """The configuration files. A machine may have only some of them. ``workshops``: beside hub.yaml or link.yaml, if
-    that names a workshops service."""
+    """The configuration files of a gateway, of which a machine may have only some.
+
+    ``workshops``: the file that ``FACTORYGATE_WORKSHOPS`` names; otherwise, if hub.yaml or link.yaml names a workshops
+    service, the workshops.yaml beside that file.
+    """
 
     hub: Side[HubConfig]
     link: Side[LinkConfig]
@@ -56,7 +59,7 @@ class Gateway:
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name the two configuration files."""
+    """Add the options ``--hub`` and ``--link``, which name the two configuration files."""
     hub = os.environ.get(hub_config.VARIABLE)
     link = os.environ.get(_LINK_VARIABLE)
     for name, variable, default in (("hub", hub_config.VARIABLE, hub), ("link", _LINK_VARIABLE, link)):
@@ -65,9 +68,10 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def read(hub: Path | None, link: Path | None) -> Gateway:
-    """Read the configuration files; None: the file at its usual path, which may be missing.
+    """Read the configuration files. Raises CatalogueError if there is none.
 
-    A host that runs the workshops service alone has only its file, which ``FACTORYGATE_WORKSHOPS`` names.
+    ``hub`` or ``link`` None: the file is at its usual path, or missing. A host that runs only the workshops service has
+    only the file that ``FACTORYGATE_WORKSHOPS`` names.
     """
     found = Gateway(
         _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)

@@ -91,8 +91,8 @@ class Plan:
     """What a restore would write.
 
     ``write``: stores with their targets; ``same``: targets that have the same content already; ``other``: targets with
-    other content, which the restore would overwrite; ``read_only``: stores that are left out, with their targets, which
-    are on a read-only file system and have other content, or are missing.
+    other content, which the restore would overwrite; ``read_only``: stores that the restore leaves out, with their
+    targets: these are on a read-only file system, and have other content or are missing.
     """
 
     write: tuple[tuple[Kept, Path], ...]

@@ -126,8 +126,10 @@ def _lost_sessions(gateway: Gateway, before: Observed, now: Observed) -> Iterato
 
 
 def _lost_clusters(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
-    """Yield the clusters that the link no longer knows, neither as live nor as ended by their person. Their jobs are
-    not compared, since jobs start and end with the work."""
+    """Yield the clusters that were live, and that the link now knows neither as live nor as recently ended.
+
+    The clusters' jobs are not compared, because jobs start and end with the work.
+    """
     for was in before.clusters.values():
         if was.state == "live" and was.id not in now.clusters and was.id not in _ended_clusters(gateway, was.user):
             yield f"{was}: the link does not know it any more"

@@ -28,9 +28,12 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True)
 class StoreSchema:
-    """A store with tables. ``name``: its name on the command line; ``what``: its name in a backup; ``step``: its
-    present step; ``needs``: the step of this release; ``owner``: the uid of the account that may write to it;
-    ``upgrade``: migrates it, and raises SchemaError."""
+    """A store with tables.
+
+    ``name``: its name on the command line; ``what``: its name in a backup; ``step``: its present migration step;
+    ``needs``: the migration step that this release needs; ``owner``: the uid of the account that may write to it;
+    ``upgrade``: migrates the store, and raises SchemaError.
+    """
 
     name: str
     what: str
@@ -65,7 +68,7 @@ def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]
 
 
 def upgrade(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
-    """Migrate the old stores; return their states before. Raises SchemaError."""
+    """Migrate the old stores; return them as they were before the migration. Raises SchemaError."""
     old = [store for store in of(gateway, only) if store.is_old]
     for store in old:
         store.upgrade()

@@ -27,7 +27,11 @@ _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
 @dataclass(frozen=True)
 class KeptStore:
-    """One store. ``path``: its file, or a name for a database on a server. ``url``: URL of that database."""
+    """One store of the gateway.
+
+    ``path``: its file or, for a database on a server, a made-up path such as ``/hub.dump``; ``what``: a description;
+    ``url``: the URL of that database.
+    """
 
     kind: Kind
     path: Path

@@ -61,8 +61,11 @@ class Journal(Model):
 
 @dataclass(frozen=True)
 class Upgrade:
-    """Upgrades a gateway. ``confirm``: asks the operator; ``patience``: seconds until the gateway must be in its
-    earlier state."""
+    """Upgrades a gateway, or rolls back its last upgrade.
+
+    ``backups``: the folder for backups; ``confirm``: asks the operator a question; ``patience``: within how many
+    seconds the gateway must be in its earlier state again.
+    """
 
     layout: Layout
     units: Units
@@ -106,7 +109,7 @@ class Upgrade:
         self.say(f"Release {new.version} is in use. {sessions}. The backup is {backup}.")
 
     def _migrate(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema], new: Release) -> Journal:
-        """Stop hub and link, copy the old stores, and migrate them with the new release's program."""
+        """Stop hub, workshops service and link, copy the old stores, and migrate them by the new release's program."""
         self.say("Stopping hub and link; sessions continue.")
         self._stop(gateway)
         if not old:
@@ -195,8 +198,10 @@ class Upgrade:
         self.say(f"Release {journal.old} is in use.")
 
     def _undo(self, journal: Journal, gateway: Gateway, before: Observed | None) -> None:
-        """Run the old release again with its stores. If that fails, raises UpgradeError with the
-        steps to do by hand."""
+        """Run the old release again with its stores.
+
+        Raises UpgradeError if that fails; the message says what the operator has to do.
+        """
         self.say(f"Going back to release {journal.old}.")
         try:
             old = self.layout.installed_release(journal.old)
@@ -321,7 +326,7 @@ class Upgrade:
 
 
 def _free_name(folder: Path, begin: str) -> Path:
-    """Return an unused name for a backup, made from the time."""
+    """Return an unused path for a backup in ``folder``; its name is ``begin`` and the present time."""
     stem = f"{begin}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     names = (f"{stem}{'' if number == 1 else f'-{number}'}.tar.gz" for number in count(1))
     return next(folder / name for name in names if not (folder / name).exists())

@@ -110,7 +110,10 @@ class DemoFolder:
 
     @property
     def trainer(self) -> str:
-        """Return the name of the person who may create workshops: with passwords a person of their own."""
+        """Return the name of the person who leads the demo's workshop.
+
+        If people log in with passwords, this is a person of its own; with a login provider, one of the demo's people.
+        """
         return TRAINER if self.login == "passwords" else PEOPLE[0]
 
     @property
@@ -215,7 +218,7 @@ class DemoFolder:
         return self._write_yaml("link.yaml", content)
 
     def write_workshops_config(self, catalogue: Mapping[str, Factory]) -> Path:
-        """Write the YAML of the workshops service, and a pool of seats at each factory; return the path of the first.
+        """Write the YAML of the workshops service, and of a pool of seats at each factory; return the former's path.
 
         All people of the demo may create workshops; an operator has to approve them.
         """

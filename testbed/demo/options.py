@@ -1,8 +1,8 @@
 """The command line of ``bin/demo``, and all checks that are possible before anything is installed or started.
 
-``bin/demo`` runs ``python3 -m testbed.demo.options ARGUMENTS`` first, under the system's bare Python: standard library
-only. Exit codes like those of ``testbed.demo``: 0 if the demo can start, 1 if a port is taken, 2 for wrong options, 3
-if this machine cannot run it.
+``bin/demo`` runs ``python3 -m testbed.demo.options ARGUMENTS`` first, under the system's bare Python, so this module
+uses only the standard library. Exit codes like those of ``testbed.demo``: 0 if the demo can start, 1 if a port is
+taken, 2 for wrong options, 3 if this machine cannot run it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class Ports:
 
     @property
     def sessions(self) -> tuple[int, int]:
-        """Return the port range for sessions. The ranges of demos whose ports differ by 28 to 308 do not meet."""
+        """Return the port range for sessions.
+
+        The ranges of two demos do not overlap if their ports differ by 28 to 308.
+        """
         if self.public == 8000:
             return 20000, 23999
         start = 24000 + self.public % 336 * 19

@@ -29,7 +29,7 @@ _OPERATOR = WorkshopCaller(ADMIN, operator=True)
 
 
 async def ready(folder: DemoFolder, factories: Sequence[str], until: Until) -> dict[str, Any]:
-    """Return what ``demo.json`` says of the trainer and the workshop, which is made unless there is a live one.
+    """Make a workshop, unless one of an earlier start is live; return what ``demo.json`` says of trainer and workshop.
 
     ``until``: calls a function until it returns true.
     """
@@ -59,7 +59,7 @@ def _kept(file: Path) -> str:
 
 
 def _read(kept: Path) -> dict[str, str]:
-    """Return what an earlier start has kept of its workshop; empty if there is nothing."""
+    """Return what an earlier start has stored about its workshop; empty if nothing is stored."""
     with suppress(OSError, ValueError):
         found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8"))
         return found
@@ -109,7 +109,7 @@ def _body(pools: Sequence[PoolView], now: datetime) -> WorkshopBody:
 
 
 async def _token(folder: DemoFolder, kept: str) -> str:
-    """Return a hub token of the trainer: the one that was kept, or a new one."""
+    """Return a hub token of the trainer: the stored token ``kept`` if it is still valid, or else a new one."""
     api = f"{folder.hub_url}{folder.base_url}hub/api"
     async with httpx.AsyncClient(timeout=30) as http:
         if kept:

@@ -47,7 +47,7 @@ def state_lost(cluster: SlurmCluster) -> str:
 def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
     """Cut off a node as a power failure does: drop its packets and kill its processes.
 
-    slurmctld finds out by itself, or is told at once if ``now`` is given.
+    slurmctld notices the failure by itself. If ``now`` is not empty, the administrator sets the node down at once.
     """
     _check_node(cluster, node)
     if cluster.network is None:

@@ -6,8 +6,8 @@ only what is missing: each folder has a stamp that identifies its sources. The f
     python3 -m testbed.install demo     # the environments hub and notebook, and the proxy
     python3 -m testbed.install test     # the environment test, and eslint beside eslint.config.js
     python3 -m testbed.install torch    # PyTorch for the notebooks, where the distribution has it
-    python3 -m testbed.install peers    # what benchmarks measure beside ours
-    python3 -m testbed.install docs     # what builds the documentation as a site
+    python3 -m testbed.install peers    # the programs that benchmarks compare with this gateway
+    python3 -m testbed.install docs     # the tools that build the documentation as a web site
     python3 -m testbed.install helm     # helm and kubectl, and Kubernetes' own schemas
     python3 -m testbed.install system   # as root: Debian's packages that isolated factories need
 """

@@ -28,11 +28,13 @@ def stopped(pid: int) -> Iterator[None]:
 
 @contextmanager
 def hub_killed(gateway: Gateway) -> Iterator[None]:
-    """Kill the hub again and again during the block, so that nobody follows the link's table; afterwards wait until it
-    answers."""
+    """Kill the hub again and again during the block; afterwards wait until the hub answers.
+
+    While the hub is dead, nobody follows the link's table.
+    """
 
     def kill() -> None:
-        with contextlib.suppress(ProcessLookupError):  # the next one has not begun yet
+        with contextlib.suppress(ProcessLookupError):  # the next hub has not been started yet
             os.kill(gateway.pid("hub"), signal.SIGKILL)
 
     with _repeated(kill, 0.5):
@@ -42,7 +44,7 @@ def hub_killed(gateway: Gateway) -> Iterator[None]:
 
 @contextmanager
 def ledger_locked(gateway: Gateway) -> Iterator[None]:
-    """Keep the ledger locked by another program during the block, while one write after another is asked for."""
+    """Let this process lock the ledger during the block, while the link gets requests that write to the ledger."""
     folder = gateway.path.parent / "link"
     with (
         closing(sqlite3.connect(folder / "ledger.sqlite", isolation_level=None)) as database,

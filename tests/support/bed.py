@@ -30,7 +30,7 @@ class Bed:
             return False
 
     def workers(self, factory: str = FACTORY) -> list[str]:
-        """Return the clusters' jobs that wait or run."""
+        """Return the jobs of Dask workers that wait or run at a factory."""
         jobs = self.gateway.factories[factory].jobs()
         return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
 

@@ -13,15 +13,18 @@ from factorycommon.service.database import PRAGMAS
 
 @contextmanager
 def tolerated() -> Iterator[None]:
-    """Let each answer wait until its data exist, and clients wait for their answers, however long that takes.
+    """Raise the time limits of the gateway's parts and of HTTP clients to a minute during the block.
 
-    Commits do not wait for the disk, since no test simulates a power failure.
+    So an answer may be late on a busy machine, but does not lack data. Commits do not wait for the disk, because no
+    test simulates a power failure.
     """
     limits = httpx.Timeout.as_dict
 
     def patient(timeout: httpx.Timeout) -> dict[str, float | None]:
-        """Return a client's limits: a minute instead of 5 s, which is the default, or more. A test that waits for a
-        limit sets a shorter one."""
+        """Return a client's time limits: a limit of 5 s (the default) or more becomes at least a minute.
+
+        A shorter limit stays: tests that wait for a limit set a shorter one.
+        """
         found = limits(timeout)
         return {name: found[name] if (found[name] or 0.0) < 5 else max(found[name] or 0.0, 60.0) for name in found}
 

@@ -30,7 +30,7 @@ def program(name: str) -> str:
 
 
 def helm(*arguments: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run helm to its end. Without a cluster, unless KUBECONFIG is given."""
+    """Run helm to its end, without a cluster unless ``env`` has KUBECONFIG."""
     return subprocess.run(
         [program("helm"), *arguments],
         input=stdin,

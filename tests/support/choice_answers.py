@@ -12,7 +12,7 @@ from factorylink.catalogue.prices import price
 
 
 def choice_answers(factory: Factory) -> Callable[..., ChoiceView]:
-    """Return a replacement for ``link.get_now`` that answers choices at this one factory."""
+    """Return a replacement for ``link.get_now`` that answers questions about choices at this one factory."""
 
     def answer(path: str, _kind: object, _way: object, **wanted: Any) -> ChoiceView:
         assert path == "/choice"

@@ -1,4 +1,4 @@
-"""Moves a class from plan A to plan B while plan A does not answer, and checks what is at A when it answers again."""
+"""Moves a class from plan A to plan B while the factory of plan A does not answer, and checks A after its return."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ PATIENCE = 600.0  # seconds; longer than any limit, so that a failure says how l
 
 @dataclass(frozen=True)
 class Moved:
-    """What was measured. ``warm``: seconds from the order to begin the seats until all were ready at A; ``before``: the
-    time from the order to move until the class opens; ``ready``: seconds from that order until the seat of each person
-    was ready at B, in order; ``ended``: seconds from A's return until all jobs had ended there; ``back``: GPU-hours
-    that came back to the budget then."""
+    """The measurements of a move.
+
+    ``warm``: seconds from the order to begin the seats until all seats were ready at A; ``before``: the time from the
+    order to move until the class opens; ``ready``: for each person, the seconds from the order to move until their seat
+    was ready at B, sorted; ``ended``: seconds from A's return until all jobs at A had ended; ``back``: GPU-hours that
+    the budget got back after A's return.
+    """
 
     warm: float
     before: timedelta
@@ -44,15 +47,17 @@ class Moved:
 
 @dataclass(frozen=True)
 class Budget:
-    """The GPU-hours that are left. ``of``: to each person; ``whole``: to the class."""
+    """The GPU-hours that are left. ``of``: for each person; ``whole``: for the class."""
 
     of: Mapping[str, float]
     whole: float
 
 
 def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(minutes=60)) -> Moved:
-    """Let a class warm up at A, cut A, move the class, and let A come back. ``ahead``: how long before the class the
-    seats are begun."""
+    """Begin the seats of a class at A, cut A off, move the class, let A answer again; return the measurements.
+
+    ``ahead``: the time from now until the class opens.
+    """
     service, a = Service(gateway), gateway.factories[PLAN_A["factory"]]
     opens = datetime.now(UTC) + ahead
     plan = body(
@@ -90,7 +95,10 @@ def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(m
 
 
 def arrivals(gateway: Gateway, people: Sequence[str], ordered: datetime) -> list[float]:
-    """Return the seconds until the seat of each person is ready at B, and their address leads to it, in order."""
+    """Return, sorted, the seconds until each person's seat is ready at B and the person's address leads to this seat.
+
+    ``ordered``: the time of the order to move.
+    """
     began, found = time.monotonic(), dict[str, float]()
     while len(found) < len(people):
         for person, factory in ready(gateway, people).items():
@@ -111,7 +119,7 @@ def is_newer(gateway: Gateway, person: str, ordered: datetime) -> bool:
 
 
 def leaving(service: Service, slug: str) -> int:
-    """Return how many jobs A has yet to end."""
+    """Return how many jobs of the class A has yet to end."""
     return int(service.ask("moving", slug).places[0].leaving)
 
 
@@ -124,7 +132,7 @@ def left(gateway: Gateway, slug: str, people: Sequence[str]) -> Budget:
 
 
 def ran(factory: Factory, job: str) -> float:
-    """Return the hours that a job which has ended ran, as its scheduler counts them."""
+    """Return the hours for which a job ran that has ended, according to its scheduler."""
     state, used = factory.ask("squeue", "-h", "-t", "all", "-j", job, "-o", "%T %M").split()
     assert state in ("CANCELLED", "COMPLETED"), f"{job} is {state}"
     days, _, clock = used.rpartition("-")
@@ -135,10 +143,10 @@ def ran(factory: Factory, job: str) -> float:
 
 
 def check_budget(gateway: Gateway, slug: str, at_a: Budget, at_both: Budget, used: Mapping[str, float]) -> float:
-    """Check that all GPU-hours of A are back, except those that its jobs have used; return how many are.
+    """Check that the budget got back all GPU-hours of A that A's jobs did not use; return how many it got back.
 
-    ``at_a``: what was left while the class was at A; ``at_both``: when it was at B, and A did not answer yet; ``used``:
-    the hours that each person's job at A ran.
+    ``at_a``: the budget while the class was at A; ``at_both``: the budget when the class was at B, and A did not answer
+    yet; ``used``: the hours that each person's job at A ran.
     """
     people = list(used)
     reserved = {person: SHARE - at_a.of[person] for person in people}  # by the seats at A
@@ -155,7 +163,10 @@ def check_budget(gateway: Gateway, slug: str, at_a: Budget, at_both: Budget, use
 
 
 def check_once(gateway: Gateway, people: Sequence[str], earlier: set[str]) -> None:
-    """Check that each person has one session and one job at B, and nothing else. ``earlier``: their sessions at A."""
+    """Check that each person has exactly one session and one job at B, and that A has no job.
+
+    ``earlier``: the ids of the sessions at A.
+    """
     live = sessions(gateway, people)
     assert {name: one["choice"]["factory"] for name, one in live.items()} == dict.fromkeys(people, PLAN_B["factory"])
     assert not earlier & {one["id"] for one in live.values()}

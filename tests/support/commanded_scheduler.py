@@ -1,5 +1,4 @@
-"""A scripted scheduler that understands the commands of Slurm or PBS, and a gateway with a real ``Site`` in front of
-it.
+"""A scripted scheduler that understands the commands of Slurm or PBS, and a gateway with one factory that has it.
 
 Only the output of the commands is scripted. The dialects, the site, the sessions, the clusters and the ledger are the
 real ones.
@@ -32,7 +31,7 @@ Kind = Literal["slurm", "pbs"]
 
 @dataclass(frozen=True)
 class ScriptedJob:
-    """A job of the scheduler. ``task``: its index in an array."""
+    """A job of the scheduler. ``task``: its index in an array; None: it belongs to no array."""
 
     number: int
     name: str
@@ -49,10 +48,11 @@ class ScriptedJob:
 class CommandedScheduler(FakeHome):
     """The scripted scheduler.
 
-    ``kind``: whose commands it understands. ``cancelled``, ``extended``: the ids in such commands, in their order.
-    ``rewrites``: how the site changes a job at its submission. ``hangs``: accounts whose commands never end. ``lies``:
-    by account, the id that its submissions print although there is no job. ``commands``: the ids in each cancel
-    command."""
+    ``kind``: the scheduler whose commands it understands. ``cancelled``, ``extended``: the ids in the commands that
+    cancel or extend jobs, in their order. ``rewrites``: how the site changes a job at its submission. ``hangs``:
+    accounts whose commands never end. ``lies``: by account, the id that its submissions print although there is no job.
+    ``commands``: how many ids each cancel command had.
+    """
 
     def __init__(self, kind: Kind) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class CommandedScheduler(FakeHome):
         self.change(id, state="RUNNING", started=clock.now().replace(microsecond=0))
 
     def loses_its_state(self) -> None:
-        """Forget all jobs; ids begin again."""
+        """Forget all jobs, and number new jobs from 1 again."""
         self.jobs.clear()
         self.next = 1
 
@@ -252,7 +252,7 @@ class CommandedWorld(World):
         return self
 
     async def answers(self, times: int = 3) -> None:
-        """Wait until the gateway has handled so many successful answers."""
+        """Wait until the gateway has handled this number of successful answers of the scheduler."""
         for _ in range(times + 1):  # an answer is handled before the next question is asked
             await self.scheduler.ask_jobs_now()
 

@@ -162,7 +162,10 @@ class RunningDoor:
 
 
 async def ask(connection: asyncssh.SSHClientConnection, command: str, told: object = None) -> Any:
-    """Run a command; return its output. Fails the test with the door's message if the command fails."""
+    """Run a command of the door, with ``told`` as JSON input; return the JSON output.
+
+    Fails the test with the door's message if the command fails.
+    """
     done = await connection.run(command, input="" if told is None else json.dumps(told), timeout=PATIENCE)
     assert isinstance(done.stdout, str)
     assert done.exit_status == 0, (done.exit_status, done.stdout)

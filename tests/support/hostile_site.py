@@ -1,7 +1,7 @@
-"""A site in this process that is reached over SSH: a small scheduler, honest accounts, and accounts that send what a
-test wants.
+"""A site in this process that the link reaches over SSH, with honest and hostile accounts.
 
-It simulates what a real site cannot be made to do: a shell, files, a door and a scheduler that send arbitrary data.
+The site has a small scheduler. For hostile accounts, its shell, files, doors and scheduler send the arbitrary data that
+a test wants, which a real site cannot be made to send.
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ NOTHING = Bytes()
 
 @dataclass
 class Reply:
-    """The output of a command. ``hangs``: the command never ends, like one that reads a FIFO. ``cut``: the output is a
-    file, of which no more is printed than was requested."""
+    """The output of a command.
+
+    ``hangs``: the command never ends, like one that reads a FIFO. ``cut``: when the link asks for a limited number of
+    bytes of a file, the output ends there; False: the whole output is sent.
+    """
 
     stdout: Bytes = NOTHING
     stderr: Bytes = NOTHING
@@ -63,7 +66,7 @@ class Reply:
 
 @dataclass
 class Life:
-    """The behaviour of one hostile session. None: as an honest session."""
+    """The behaviour of one hostile session. Where a field is None, the session behaves like an honest one."""
 
     submit: Reply | None = None  # reply to sbatch; None: the job is accepted
     before: Reply | None = None  # printed by the shell before an honest answer to mkdir and tar
@@ -79,7 +82,7 @@ class Life:
 
 
 def status(session: str, **told: Any) -> bytes:
-    """Return a status line of an honest door."""
+    """Return a status line of an honest door. ``told``: further fields, or other values."""
     honest = {"protocol": 1, "session": session, "phase": "up", "environment": True}
     return json.dumps({**honest, "notebook_sock": "/n", "hub_sock": "/h", **told}).encode() + b"\n"
 
@@ -96,7 +99,7 @@ class _Job:
 
 
 class Site:
-    """The site. ``lives``: the behaviour of sessions by id; all other sessions are honest."""
+    """The site. ``lives``: the behaviour of hostile sessions by id; all other sessions are honest."""
 
     def __init__(self) -> None:
         self.lives: dict[str, Life] = {}
@@ -343,7 +346,7 @@ async def _say(process: asyncssh.SSHServerProcess[bytes], reply: Reply) -> None:
 
 
 def _words(line: str) -> list[str]:
-    """Return a command without the words around it."""
+    """Return the words of a command, without the ``env NAME=VALUE`` and ``sh -c SCRIPT NAME`` before them."""
     words = shlex.split(line)
     if words[:1] == ["env"]:
         words = list(itertools.dropwhile(lambda word: "=" in word, words[1:]))

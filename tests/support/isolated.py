@@ -17,7 +17,7 @@ SILENT = 1.5  # seconds after which no answer is expected, since everything is o
 
 
 class Visitor:
-    """A client with certificates of the factory's CA. ``folder``: for keys."""
+    """A client of an isolated factory's sshd, with certificates of the factory's CA. ``folder``: for its keys."""
 
     def __init__(self, folder: Path, cluster: SlurmCluster) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ class Visitor:
 
     @contextmanager
     def line(self, account: str) -> Iterator[Line]:
-        """Return an open connection that echoes."""
+        """Yield an open SSH connection that echoes each byte."""
         process = subprocess.Popen(
             [*self.argv(account), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -102,7 +102,10 @@ def keygen(*words: str) -> None:
 
 
 def answers(address: str, port: int, inside: tuple[str, ...] = (), seconds: float = SILENT) -> bool:
-    """Return True if a TCP connection succeeds, from the hub, or from the place that ``inside`` enters."""
+    """Return True if a TCP connection to the address succeeds.
+
+    ``inside``: the argv prefix that enters the place to connect from; empty: connect from the hub's side.
+    """
     if not inside:
         try:
             socket.create_connection((address, port), timeout=seconds).close()
@@ -116,6 +119,6 @@ def answers(address: str, port: int, inside: tuple[str, ...] = (), seconds: floa
 
 @contextmanager
 def listener(address: str) -> Iterator[int]:
-    """Listen on the hub's side; return the port."""
+    """Listen on the hub's side during the block; yield the port."""
     with socket.create_server((address, 0)) as server:
         yield server.getsockname()[1]

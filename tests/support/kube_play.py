@@ -94,8 +94,10 @@ class KubePlay:
             assert done.returncode == 0, f"{done.stdout}{done.stderr}{self.podman.logs()}"
 
     def run(self, job: Object, objects: Sequence[Object]) -> str:
-        """Run the pod of a Job, which must succeed, without a network; return what it printed. ``objects``: with the
-        ConfigMaps that it mounts. Its Secrets are those of the last ``play``."""
+        """Run the pod of a Job without a network; return what the pod printed. The pod must succeed.
+
+        ``objects``: must include the ConfigMaps that the pod mounts. The pod's Secrets are those of the last ``play``.
+        """
         name = job["metadata"]["name"]
         spec = self._with_folders(job["spec"]["template"]["spec"])
         spec.pop("hostAliases", None)

@@ -60,8 +60,10 @@ class Cluster:
         return [thing for (kind, name), thing in self.objects.items() if name in self.names(kind)]
 
     def store(self, kind: str, name: str, thing: Object) -> Object:
-        """Store an object as an API server does: it keeps the first version's uid and creation time, and gets a new
-        revision."""
+        """Store an object as an API server does; return the object.
+
+        It keeps the uid and the creation time of its first version, and gets a new revision.
+        """
         before = self.objects.get((kind, name), {}).get("metadata", {})
         self.revision += 1
         if kind == "Secret":
@@ -110,7 +112,7 @@ class Release:
         return {key: base64.b64decode(value) for key, value in self.stored.named("Secret", name)["data"].items()}
 
     def checksums(self, kind: str, name: str) -> Object:
-        """Return the annotations of an object whose change restarts its pods."""
+        """Return the checksums in the annotations of an object's pods; a changed checksum restarts the pods."""
         found = self.stored.named(kind, name)["spec"]["template"]["metadata"]["annotations"]
         return {key: value for key, value in found.items() if key.startswith("checksum/")}
 

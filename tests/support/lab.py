@@ -30,7 +30,7 @@ START_SECONDS = 180.0  # a busy machine may need long for JupyterLab and its ext
 
 
 def in_minutes(minutes: float) -> str:
-    """Return a time in RFC 3339."""
+    """Return the time ``minutes`` from now, in RFC 3339."""
     return (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
 
 
@@ -104,7 +104,7 @@ class FakeGateway:
 
 @dataclass
 class LabServer:
-    """A running server; ``tell`` replaces the messages of its session's door."""
+    """A running notebook server. ``tell`` writes the file that the session's door would write."""
 
     url: str
     root: Path
@@ -113,7 +113,7 @@ class LabServer:
     module: str
 
     def page(self, name: str) -> str:
-        """Return the URL at which the text document of that name is open."""
+        """Return the URL at which JupyterLab or Notebook opens the text document ``name``."""
         way = f"lab/tree/{name}?reset&" if self.module == "jupyterlab" else f"edit/{name}?"
         return f"{self.url}/{way}token={TOKEN}"
 
@@ -134,7 +134,7 @@ def _url(run: Path) -> str | None:
 
 
 def _save_nothing_alone(settings: Path) -> None:
-    """Let JupyterLab save only what a test saves, so that no document is saved before on a busy machine."""
+    """Turn off JupyterLab's automatic saving, which may come before the test's own saving on a busy machine."""
     changed = json.loads(settings.read_text())
     changed["@jupyterlab/docmanager-extension:plugin"]["autosave"] = False
     settings.write_text(json.dumps(changed))

@@ -20,7 +20,7 @@ from tests.faults.test_kill import kill
 from tests.support.gateway import Gateway
 from tests.support.trial import CHECKOUT
 
-_NUMBERS = itertools.count(1)  # of the accounts of all tests
+_NUMBERS = itertools.count(1)  # for the names of all tests' accounts
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,11 @@ class LentAccounts:
 
 @contextmanager
 def lent_accounts(gateway: Gateway, pools: Mapping[str, str], count: int) -> Iterator[LentAccounts]:
-    """Make so many accounts for each pool, and the pools; remove both afterwards. ``pools``: the factory of each pool,
-    by its id. The link is started anew at the beginning and at the end, since it reads its settings then."""
+    """Make ``count`` accounts for each pool, and the pools; remove both after the block.
+
+    ``pools``: the factory of each pool, by the pool's id. The link is started again at the beginning and at the end,
+    because it reads its settings when it starts.
+    """
     folder, port = gateway.path.parent, gateway.root.rpartition(":")[2].partition("/")[0]
     # The link may still be clearing the accounts of the test before.
     names = {pool: tuple(f"fg-{port}-{next(_NUMBERS)}" for _ in range(count)) for pool in pools}
@@ -70,7 +73,7 @@ def lent_accounts(gateway: Gateway, pools: Mapping[str, str], count: int) -> Ite
 
 
 def processes(account: str) -> list[int]:
-    """Return the processes of an account."""
+    """Return the ids of an account's processes."""
     uid = pwd.getpwnam(account).pw_uid
     found = []
     for one in Path("/proc").glob("[0-9]*"):
@@ -83,7 +86,7 @@ def processes(account: str) -> list[int]:
 
 
 def held(gateway: Gateway, slug: str, factory: str) -> HeldAccounts | None:
-    """Return what the link says of a class's accounts at a factory; None if it does not know the class yet."""
+    """Return what the link says of a class's accounts at a factory; None if the link does not know the class yet."""
     transport = httpx.HTTPTransport(uds=str(gateway.path.parent / "link" / "workshops.sock"))
     with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
         answer = link.get(f"/projects/workshop-{slug}/seats")

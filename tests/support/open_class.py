@@ -1,4 +1,4 @@
-"""A class that goes on, with a kernel on each seat, and the processes of its gateway, which tests kill."""
+"""A running class with a kernel on each seat, and the processes of its gateway, which tests kill."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from workshops.client import WorkshopsProblem, WorkshopsSilent
 
 FACTORY, SIZE, TRAINER = "it4lia", "gpu-1", "ada"
 PARTS = ("hub", "link", "proxy", "workshops")
-AT_ONCE = 4  # kernels that start
-HOURS, SHARE = 1.0, 3.0  # of each seat; GPU-hours of each person, who may come back to their seat
+AT_ONCE = 4  # kernels that start at the same time
+HOURS, SHARE = 1.0, 3.0  # hours of each seat; GPU-hours of each person, who may start their seat again
 LOOKS = 0.5  # seconds between two questions to a seat
 UNTOUCHED_SECONDS = 30.0  # for all seats to answer while hub, link and proxy run
 SHOWN_SECONDS = 30.0
@@ -31,7 +31,7 @@ SHOWN_SECONDS = 30.0
 
 @dataclass
 class Seat:
-    """A seat of the class: its person, the job of its session, and a kernel in which ``kept`` is its number."""
+    """A seat of the class: its person, session and job, and a kernel whose variable ``kept`` is the seat's number."""
 
     number: int
     person: str
@@ -41,7 +41,7 @@ class Seat:
 
 
 class OpenClass:
-    """A class that goes on, after ``begin``. ``answer_seconds``: from a kill until each seat has to answer."""
+    """A class that runs after ``begin``. ``answer_seconds``: from a kill, until each seat must answer."""
 
     def __init__(self, gateway: Gateway, people: Sequence[str], answer_seconds: float) -> None:
         self.gateway, self.service = gateway, Service(gateway)
@@ -104,15 +104,18 @@ class OpenClass:
         self.seats[seat.number - 1] = self._seat(seat.number, seat.person)
 
     def answers(self, seat: Seat) -> bool:
-        """Return whether a seat's kernel answers with its variable, at the public address."""
+        """Return whether the kernel of a seat answers through the public address, and still has its variable."""
         try:
             return self.gateway.notebook(seat.person).run("print(kept)", seat.kernel, 10).strip() == str(seat.number)
         except Exception:  # whatever a page would show: the next question may be answered
             return False
 
     def goes_on(self, since: float | None = None) -> float:
-        """Check that each seat answers in time, and that no seat is lost or doubled; return the seconds until each has
-        answered. ``since``: when a part was killed, None: all that seats need runs."""
+        """Check that each seat answers in time, and that no seat is lost or doubled.
+
+        Returns the seconds until all seats have answered. ``since``: the time at which parts of the gateway were
+        killed; None: no part that seats need was killed.
+        """
         limit = UNTOUCHED_SECONDS if since is None else self.answer_seconds
         since = time.monotonic() if since is None else since
         end = since + limit
@@ -150,7 +153,7 @@ class OpenClass:
         return {part: int(record[part]["pid"]) for part in PARTS if part in record}
 
     def kill(self, *parts: str) -> float:
-        """Kill these parts at once, and wait until others have their place; return when they were killed."""
+        """Kill these parts at once, and wait until new processes have replaced them; return the time of the kill."""
 
         def running() -> dict[str, int]:
             found = self.pids()
@@ -187,7 +190,10 @@ class OpenClass:
 
     @contextmanager
     def without_service(self, how: Literal["gone", "silent"]) -> Iterator[None]:
-        """Let the workshops service not be started again, or not answer."""
+        """Keep the workshops service from answering during the block.
+
+        ``how``: ``gone`` kills the service and prevents its next start; ``silent`` stops its process.
+        """
         settings = self.gateway.path.parent / "workshops.yaml"
         pid = self.pids()["workshops"]
         if how == "silent":

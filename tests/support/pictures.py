@@ -1,5 +1,4 @@
-"""Makes the pictures of ``docs/pictures``: each page of the hub in a browser, with a scripted link that has data for
-everything.
+"""Makes the pictures of ``docs/pictures``: pages of the hub in a browser, with the data of a scripted link.
 
 A PNG has at most 256 colours, so that the repository stays small; a file over 150 kB is an error.
 """
@@ -36,8 +35,11 @@ STANDS_FOR = {"one": "slaif", "two": "czai", "three": "it4lia", "four": "l-aif"}
 
 
 def tell_one_state(link: FakeLink) -> None:
-    """Give the scripted factories the names of four factories of the catalogue, each in one state on every page: the
-    start page, the map, the status page, the sessions and the checklist agree. The other factories are not offered."""
+    """Let the scripted factories stand for four factories of the catalogue, each in one state on every page.
+
+    The start page, the map, the status page, the sessions and the checklist agree. The catalogue's other factories are
+    not offered.
+    """
     page_states.fill(link)
     link.factories = [_real(view) for view in link.factories]
     offered = {STANDS_FOR[view.id]: view for view in link.factories}
@@ -57,8 +59,10 @@ def tell_one_state(link: FakeLink) -> None:
 
 
 def _told_anew(session: Session, machine: str) -> Session:
-    """Return a session whose texts name the machine. A waiting session has just begun to wait, and the busy one is near
-    its end."""
+    """Return a session whose texts name the machine, and whose times fit the pictures.
+
+    The waiting session has just begun to wait, and the session with a notice is near its end.
+    """
     said = page_states.asked_line("small", machine)
     log = tuple(line.saying(text=said) if line.text == page_states.ASKED else line for line in session.log)
     times: dict[str, datetime] = {}
@@ -108,7 +112,7 @@ def small(png: bytes) -> bytes:
 
 
 async def complete(page: Page) -> None:
-    """Return when the page has not changed for a second, apart from its figures, since some parts are loaded later."""
+    """Wait until the page's text, apart from its numbers, has not changed for a second: some parts are loaded late."""
     before = None
     while (now := re.sub(r"[0-9]+", "", await page.inner_text("body"))) != before:
         before = now

@@ -1,4 +1,4 @@
-"""Give this process and what it starts nearly all processor time, so that a time limit does not measure other work."""
+"""Gives this process and its children nearly all processor time, so that other programs do not affect a time limit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MOUNTS = Path("/proc/self/mounts")
 
 
 def hierarchy(mounts: str) -> tuple[Path, str] | None:
-    """Return where the control groups of the processor are mounted, and their kind; None if nowhere.
+    """Return the mount point and the kind of the control groups that share the processor; None if there are none.
 
-    ``mounts`` has the lines of ``/proc/self/mounts``. A machine may mount both kinds, and only one of them, the one
-    with the controller ``cpu``, shares the processor.
+    ``mounts`` has the lines of ``/proc/self/mounts``. A machine may mount both kinds of control groups, but only the
+    kind with the controller ``cpu`` shares the processor.
     """
     for line in mounts.splitlines():
         _device, folder, kind, options, *_ = line.split()
@@ -31,11 +31,11 @@ def hierarchy(mounts: str) -> tuple[Path, str] | None:
 
 @contextlib.contextmanager
 def preferred() -> Iterator[bool]:
-    """Put this process into a control group with the highest share of the processor, and take it back at the end.
+    """Put this process into a control group with the highest share of the processor during the block.
 
-    Unlike a nice value, the share holds for programs that set their own nice value (a browser does) and beside
-    programs of other sessions (between these, a kernel with ``sched_autogroup_enabled`` ignores nice values). Only root
-    may do so; for others, and where no control group can be made, nothing changes. The value says whether it changed.
+    Yields whether this was done: only root may do it, and only where a control group can be made; otherwise nothing
+    changes. Unlike a nice value, the share holds for programs that set their own nice value (a browser does) and beside
+    programs of other sessions (between these, a kernel with ``sched_autogroup_enabled`` ignores nice values).
     """
     found = hierarchy(MOUNTS.read_text())
     if found is None:
@@ -67,8 +67,11 @@ def preferred() -> Iterator[bool]:
 
 @contextlib.contextmanager
 def ordinary() -> Iterator[None]:
-    """Give the group of ``preferred`` an ordinary share during the block: of many busy programs with the highest share,
-    the kernel's own threads get so little of the processor that the disk answers nothing for half a minute."""
+    """Give the group of ``preferred`` an ordinary share during the block.
+
+    If many busy programs have the highest share, the kernel's own threads get so little of the processor that the disk
+    does not answer for half a minute.
+    """
     found = hierarchy(MOUNTS.read_text())
     group = None if found is None else _group_of_this_process(*found)
     if found is None or group is None or not group.name.startswith(NAME):

@@ -46,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Query:
-    """One query of one panel."""
+    """One query of a panel of a dashboard."""
 
     dashboard: str
     panel: str
@@ -87,10 +87,11 @@ class Prometheus:
         return {(a["labels"]["alertname"], a["labels"].get("factory", "")) for a in found if a["state"] == state}
 
     def firing_since(self, begun: float, every: float) -> dict[tuple[str, str], tuple[float, float]]:
-        """Return when each alert, with its factory ("" if it has none), fired first and last, in Unix times.
+        """Return the Unix times at which each alert, with its factory ("" if it has none), fired first and last.
 
-        ``begun``: Unix time at which to begin; ``every``: seconds between two looks, which is how exact the times are.
-        Of an alert that fires for several processes, the times of all of them count."""
+        ``begun``: the Unix time from which alerts count; ``every``: seconds between two samples, so the times are only
+        as exact as this. If an alert fires for several processes, this is the first and the last time of any of them.
+        """
         params = {"query": 'ALERTS{alertstate="firing"}', "start": begun, "end": time.time(), "step": every}
         answer = self._http.get("/query_range", params=params).json()
         assert answer["status"] == "success", answer

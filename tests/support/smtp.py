@@ -15,9 +15,12 @@ T = TypeVar("T")
 
 
 class Sink:
-    """A mail server that accepts every mail. ``letters``: (recipients of the SMTP dialogue, the mail); ``refuse``: the
-    answer to the next recipients, instead of 250; ``held``: words in the subject of mails that it answers only after
-    ``free`` is set."""
+    """A mail server that accepts every mail.
+
+    ``letters``: each mail with the recipients of its SMTP dialogue; ``refuse``: replies to the next recipients, one
+    each, instead of 250; ``held``: if the subject of a mail has these words, the mail is accepted only after ``free``
+    is set.
+    """
 
     def __init__(self) -> None:
         self.refuse: list[bytes] = []
@@ -32,7 +35,7 @@ class Sink:
         return [one for recipients, one in self.letters if recipients == [address] and subject in one["Subject"]]
 
     async def until(self, look: Callable[[], T]) -> T:
-        """Return the result of ``look`` as soon as it is truthy after a mail."""
+        """Call ``look`` now and after each new mail until its result is truthy; return the result."""
         async with self._arrived:
             while not (seen := look()):
                 await self._arrived.wait()

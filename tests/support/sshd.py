@@ -76,7 +76,7 @@ class Sshd:
         return public(self.host_key)
 
     def settings(self, **told: object) -> SshTransportSettings:
-        """Return transport settings for this server."""
+        """Return transport settings for this server. ``told``: further fields, or other values."""
         return SshTransportSettings.model_validate(
             {
                 "hosts": [self.host],
@@ -168,12 +168,12 @@ def transport_to(settings: SshTransportSettings, credentials: Credentials | Path
 
 
 def shell(text: str, stdin: str = "", timeout: float = PATIENCE, most: int = LISTING) -> Command[str]:
-    """Run a shell command there; return its stdout."""
+    """Return a command that runs ``text`` in a shell; its result is the shell's stdout."""
     return Command(("/bin/sh", "-c", text), lambda output: output.stdout, stdin, timeout, most=most)
 
 
 async def until(holds: Callable[[], bool]) -> bool:
-    """Return True if the condition becomes true in time."""
+    """Wait until the condition becomes true; return False if it does not in time."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         if time.monotonic() > deadline:

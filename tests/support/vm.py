@@ -169,7 +169,7 @@ class Vm:
             time.sleep(0.05)
 
     def join(self, address: str, other: Vm, others: str) -> None:
-        """Connect the machine to another machine."""
+        """Connect the machine to ``other`` by a network of their own. ``address``, ``others``: their addresses."""
         ip, number = system.program("ip"), os.getpid()
         ends = ((self, f"fg{number}a", address), (other, f"fg{number}b", others))
         subprocess.run([ip, "link", "add", ends[0][1], "type", "veth", "peer", "name", ends[1][1]], check=True)
@@ -180,7 +180,7 @@ class Vm:
             subprocess.run([*inside, "link", "set", name, "up"], check=True)
 
     def beside(self, *argv: str, inside: bool = True, **env: str) -> subprocess.Popen[bytes]:
-        """Start a program of this machine in the other machine's network; the program ends with that machine."""
+        """Start a program outside the machine; it ends with the machine. ``inside``: it uses the machine's network."""
         into = ["nsenter", f"--net={self.netns}"] if inside else []
         with self._log.open("ab") as log:
             made = subprocess.Popen(

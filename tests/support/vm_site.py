@@ -1,4 +1,4 @@
-"""A factory for tests on another machine: a Slurm with one node behind sshd, and the decisions of its site."""
+"""A factory for tests on another machine: a Slurm with one node behind sshd, and what the site's people do for it."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class VmSite:
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint of the site's host key, as the site publishes it."""
+        """Return the fingerprint of the site's host key, as the site publishes it."""
         return self._vm.run("ssh-keygen", "-l", "-f", "/etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[1]
 
     def entry(self, name: str) -> str:
-        """The site's entry for a gateway's catalogue."""
+        """Return the site's entry for a gateway's catalogue."""
         return _ENTRY.format(id=name)
 
     def authorize(self, public: str, account: str = PERSON) -> None:

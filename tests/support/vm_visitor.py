@@ -1,7 +1,9 @@
-"""A person at the gateway in a machine of the tests; runs in that machine, and prints one line of JSON.
+"""Acts as a person who uses the gateway; runs in a machine of the tests, and prints one line of JSON.
 
-``python -m tests.support.vm_visitor login PASSWORD``; ``… cell CODE`` starts the server where none runs, and runs a
-cell; ``… kernel ID CODE`` runs a cell in a kernel that is there; ``… oidc NAME`` logs in at the login provider."""
+``python -m tests.support.vm_visitor login PASSWORD`` logs in with name and password; ``… cell CODE`` starts the server
+if it does not run, and runs a cell; ``… kernel ID CODE`` runs a cell in an existing kernel; ``… oidc NAME`` logs in at
+the login provider.
+"""
 
 from __future__ import annotations
 

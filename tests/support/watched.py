@@ -38,7 +38,7 @@ def view(jobs: int = 0, **more: Any) -> ClusterView:
 
 
 class ScriptedCluster:
-    """A cluster with the methods of ``Watched``; ``now`` is its view."""
+    """A cluster with the methods of the protocol ``Watched``, which panels use. ``now``: the cluster's present view."""
 
     def __init__(self, now: ClusterView) -> None:
         self.now = now
@@ -51,7 +51,7 @@ class ScriptedCluster:
         return self.now
 
     def change(self, number: int, **more: Any) -> None:
-        """Change one job."""
+        """Change fields of the job ``w-NUMBER``."""
         jobs = [replace(one, **more) if one.name == f"w-{number}" else one for one in self.now.jobs]
         self.now = replace(self.now, jobs=tuple(jobs))
 

@@ -1,5 +1,4 @@
-"""A class on a running gateway: the workshops service, asked as the hub asks it, and the seats as link and hub have
-them."""
+"""Helpers for a class on a running gateway: its workshops service, and its seats according to link and hub."""
 
 from __future__ import annotations
 
@@ -30,14 +29,17 @@ SEAT_SECONDS = 3.0  # more for each seat of a whole class: all of them run on th
 
 
 class Service:
-    """The workshops service of the demo, asked as the hub asks it. ``caller``: who asks."""
+    """The demo's workshops service, used in the way the hub uses it. ``caller``: the person who sends the requests."""
 
     def __init__(self, gateway: Gateway, caller: WorkshopCaller = OPERATOR) -> None:
         self.folder = gateway.path.parent
         self.caller = caller
 
     def ask(self, order: str, *arguments: Any) -> Any:
-        """Return the service's answer, which comes a moment later if the service is being started."""
+        """Return the service's answer to a request; if the service is being started, wait for its start.
+
+        ``order``: the name of a method of ``WorkshopsClient``.
+        """
 
         async def asked() -> Any:
             client = WorkshopsClient(self.folder / "workshops" / "hub.sock")
@@ -60,14 +62,14 @@ class Service:
         return str(self.ask("one", slug).state)
 
     def scheduled(self, plan: WorkshopBody) -> str:
-        """Make a workshop that takes place; return its slug."""
+        """Create and approve a workshop, and wait until it is scheduled; return its slug."""
         slug = str(self.ask("create", plan).slug)
         self.ask("take", slug, "approve")
         eventually(lambda: self.state(slug) in ("scheduled", "warming", "open"), what="the workshop is scheduled")
         return slug
 
     def warm(self, slug: str) -> None:
-        """Begin the seats now, unless their time has come already."""
+        """Begin the seats now, unless they have begun already."""
         with contextlib.suppress(WorkshopsProblem):
             self.ask("take", slug, "warm")
         assert self.state(slug) in ("warming", "open")
@@ -84,8 +86,8 @@ class Service:
     def over(self, slug: str) -> None:
         """Let a class end now.
 
-        Nobody may change the times of a class that has begun, and one that is closed early ends in five minutes only:
-        so its end is set where the service keeps it.
+        Nobody may change the times of a class that has begun, and a class that is closed early ends only after five
+        minutes. So the end is set in the service's database.
         """
         now = time.time()
         with closing(sqlite3.connect(self.folder / "workshops" / "workshops.sqlite", timeout=30)) as db, db:
@@ -94,7 +96,7 @@ class Service:
 
 
 def body(**fields: Any) -> WorkshopBody:
-    """Return a workshop with a few seats at one factory, an hour before it opens, with these other fields."""
+    """Return a workshop with a few seats at one factory that opens in an hour. ``fields``: replace its fields."""
     now = datetime.now(UTC)
     times = {"opens": now + timedelta(minutes=60), "starts": now + timedelta(minutes=70)}
     times |= {"ends": now + timedelta(hours=2), "closes": now + timedelta(hours=3)}
@@ -113,7 +115,7 @@ def body(**fields: Any) -> WorkshopBody:
 
 @contextmanager
 def cut(factory: Factory) -> Iterator[None]:
-    """Let a factory answer nothing: neither its scheduler, nor its nodes with the doors of their jobs."""
+    """Keep a factory from answering during the block: its scheduler, and its nodes with the doors of their jobs."""
     folder, stopped = Path(factory.slurm_conf).resolve().parents[1], set[processes.Process]()
     try:
         while more := set(processes.of_cluster(folder)) - stopped:  # a process can start others until it stops
@@ -128,7 +130,10 @@ def cut(factory: Factory) -> Iterator[None]:
 
 
 def sessions(gateway: Gateway, people: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return the live sessions on people's seats, as the link has them, by person. A second one of a person fails."""
+    """Return the live sessions on people's seats, by person, as the link reports them.
+
+    Fails the test if a person has two.
+    """
     live = [one for one in gateway.everybody() if one["user"] in people and one["server"] == ""]
     found = {one["user"]: one for one in live}
     assert len(found) == len(live), "a person has two live sessions on one seat"
@@ -136,7 +141,7 @@ def sessions(gateway: Gateway, people: Collection[str]) -> dict[str, dict[str, A
 
 
 def ready(gateway: Gateway, people: Collection[str]) -> dict[str, str]:
-    """Return the factories at which seats are ready, for link and hub, by person."""
+    """Return, by person, the factory at which the person's seat is ready according to both link and hub."""
     answer = gateway.api("GET", "/users", params={"state": "ready", "limit": 200})
     assert answer.status_code == 200, answer.text
     servers = {user["name"] for user in answer.json() if user["servers"].get("", {}).get("ready")}
@@ -145,7 +150,7 @@ def ready(gateway: Gateway, people: Collection[str]) -> dict[str, str]:
 
 
 def at(gateway: Gateway, person: str) -> str | None:
-    """Return the factory at which the seat of a person is ready."""
+    """Return the factory at which the seat of a person is ready; None if the seat is not ready."""
     return ready(gateway, [person]).get(person)
 
 
@@ -157,8 +162,10 @@ def wait_ready(gateway: Gateway, people: Collection[str], factory: str) -> None:
 
 
 def stop(gateway: Gateway, people: Collection[str], ready_seconds: float = READY_SECONDS) -> None:
-    """Stop the seats of these people, and wait until neither the hub nor the link has them. ``ready_seconds``: for a
-    few seats."""
+    """Stop the seats of these people, and wait until neither the hub nor the link has them.
+
+    ``ready_seconds``: how long this may take for a few seats; a second is added for each seat.
+    """
     for person in people:
         answer = gateway.stop(person)
         assert answer.status_code in (202, 204), answer.text

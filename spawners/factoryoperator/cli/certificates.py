@@ -1,4 +1,4 @@
-"""``factorygate certificates``: make and renew the certificates of hub, link and proxy on separate hosts."""
+"""``factorygate certificates``: make and renew the certificates of processes on separate hosts."""
 
 from __future__ import annotations
 

@@ -91,7 +91,10 @@ def _lines(file: Path) -> dict[str, str]:
 
 
 def _write(config: HubConfig, file: Path, lines: dict[str, str]) -> None:
-    """Replace the file. As root, give it to the account that has the file already, or else the hub's data."""
+    """Replace the file of passwords.
+
+    If root runs this, the file keeps its owner; a new file belongs to the owner of the hub's data.
+    """
     known = file if file.exists() else config.cookie_secret_file.parent
     owner = (known.stat().st_uid, known.stat().st_gid) if os.geteuid() == 0 and known.exists() else None
     try:

@@ -72,7 +72,7 @@ def _upgrade(options: argparse.Namespace) -> int:
 
 
 def _with_new_program(options: argparse.Namespace, version: str) -> int:
-    """Continue with the program of the new release, since only that program knows its own steps."""
+    """Replace this process by the new release's program, because only that program knows the steps of its upgrade."""
     release = Layout(options.root.absolute()).installed_release(version)
     argv = [str(release.python), "-m", "factoryoperator", "upgrade", "--to", version, "--root", str(options.root),
             "--backups", str(options.backups)]  # fmt: skip

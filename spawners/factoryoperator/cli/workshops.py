@@ -1,4 +1,4 @@
-"""``factorygate workshops``: look at workshops, create, approve, change and close them, over the service's socket."""
+"""``factorygate workshops``: show, create, approve, change and close workshops, over the service's socket."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ async def _rehearse(client: WorkshopsClient, caller: WorkshopCaller, options: ar
 
 
 def _progress(found: RehearsalsView) -> str:
-    """Return how far the robots of a rehearsal that goes on are; "" for another rehearsal."""
+    """Return how many seats of a running rehearsal are ready, failed or were refused; "" if no rehearsal runs."""
     for place in found.places:
         if place.wave is not None and place.wave.running and (now := place.wave.wave) is not None:
             return f"{now.up} of {now.seats} can be opened, {now.failed} failed, {now.refused} were refused"
