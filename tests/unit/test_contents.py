@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from jupyter_server.services.contents.filecheckpoints import AsyncGenericFileCheckpoints
 
+from factorygate.session.jupyter.contents import Contents
 from factorygate.session.notebook import write_config
 from testbed import ports
 from tests.support.gateway import eventually
@@ -180,6 +186,11 @@ def test_a_download_can_be_resumed_but_never_joined_from_two_versions(
         assert (answer.status_code, answer.content) == (200, b"abcdefghij")
 
 
+@pytest.mark.parametrize("path", ["nothing.ipynb", "a%00b.ipynb", ".hidden.ipynb", "..%2fout.ipynb"])
+def test_a_file_that_is_not_in_the_folder_is_not_found(server: tuple[httpx.Client, Path, Path], path: str) -> None:
+    assert server[0].get(f"/api/contents/{path}").status_code == 404
+
+
 def test_an_interrupted_upload_has_a_record_for_later_servers(server: tuple[httpx.Client, Path, Path]) -> None:
     client, root, data = server
     put(client, "cut.bin", 1, b"x")
@@ -199,3 +210,49 @@ def test_jupyterlab_saves_often_and_fetches_no_news(server: tuple[httpx.Client, 
         assert answer.status_code == 200, answer.text
         properties = answer.json()["schema"]["properties"]
         assert {name: properties[name]["default"] for name in settings} == settings
+
+
+def test_a_notebook_that_is_read_while_it_is_saved_keeps_the_save(server: tuple[httpx.Client, Path, Path]) -> None:
+    """jupyter_server takes a notebook that another request is writing for a broken one: it would move the new content
+    to a file `.invalid`, and restore the old content."""
+    client, root, _ = server
+
+    def save(number: int) -> httpx.Response:
+        output = {"output_type": "stream", "name": "stdout", "text": [f"{line} {'x' * 60}\n" for line in range(5000)]}
+        cell = {"cell_type": "code", "execution_count": number, "id": "a", "metadata": {}, "outputs": [output]}
+        notebook = {"cells": [cell | {"source": ""}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        return client.put("/api/contents/busy.ipynb", json={"type": "notebook", "content": notebook})
+
+    assert save(0).status_code == 201
+    saving = threading.Event()
+    saving.set()
+
+    def read() -> set[int]:
+        found = set()
+        while saving.is_set():
+            found.add(client.get("/api/contents/busy.ipynb").status_code)
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            for number in range(1, 31):
+                assert save(number).status_code == 200
+                saved = json.loads((root / "busy.ipynb").read_text())
+                assert saved["cells"][0]["execution_count"] == number
+        finally:
+            saving.clear()
+        assert [reader.result() for reader in readers] == [{200}, {200}]
+    assert not list(root.glob("*.invalid"))
+
+
+async def test_a_save_may_read_the_file_for_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person may have configured checkpoints that are made from the file's model."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "root").mkdir()
+    contents = Contents(root_dir=str(tmp_path / "root"), checkpoints_class=AsyncGenericFileCheckpoints)
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    async with asyncio.timeout(30):
+        await contents.save({"type": "notebook", "content": notebook}, "one.ipynb")
+    assert (await contents.get("one.ipynb"))["content"] == notebook
+    assert list((tmp_path / "root" / ".ipynb_checkpoints").iterdir())

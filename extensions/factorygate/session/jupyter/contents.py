@@ -1,4 +1,5 @@
-"""The notebook server's contents manager and files handler: no transfer leaves an incomplete file unnoticed.
+"""The notebook server's contents manager and files handler: no save is lost, and no transfer leaves an incomplete file
+unnoticed.
 
 jupyter_server appends each piece of a large upload to the file itself, so that an interrupted upload leaves an
 incomplete file under the full name. Here the pieces go to a hidden file (see ``partial_uploads``). Downloads get what a
@@ -13,8 +14,8 @@ import binascii
 import errno
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,22 +62,41 @@ class Contents(AsyncLargeFileManager):
         self._uploads: dict[Path, Part] = {}
         # a lock is removed with its last user
         self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+        self._users: dict[Path, asyncio.Task[Any] | None] = {}  # the tasks that have the locks
 
     @default("files_handler_class")
     def _downloads(self) -> type[Downloads]:
         return Downloads
 
+    async def get(self, path: str, content: bool = True, *more: Any, **options: Any) -> dict[str, Any]:
+        """Return a file's model, as jupyter_server does; wait until the file is saved completely.
+
+        jupyter_server takes a notebook that another request is writing for a broken one: it would move the new content
+        to a file ``.invalid``, and restore the old content (its issue 1416). ``more``, ``options``: what else the
+        release of jupyter_server has, such as ``type`` and ``require_hash``.
+        """
+        if content or options.get("require_hash"):
+            target = await self._target(path)
+            if not await asyncio.to_thread(target.is_dir):
+                async with self._alone(target):
+                    return await self._found(path, content, *more, **options)
+        return await self._found(path, content, *more, **options)
+
+    async def _found(self, path: str, content: bool, *more: Any, **options: Any) -> dict[str, Any]:
+        found: dict[str, Any] = await super().get(path, content, *more, **options)
+        return found
+
     async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
         """Save a file, or one piece of it if ``model`` has ``chunk``: 1, 2, 3, ..., -1 for the last piece."""
         number = model.get("chunk")
+        target = await self._target(path)
         if number is None:
-            saved: dict[str, Any] = await super().save(model, path)
+            async with self._alone(target):
+                saved: dict[str, Any] = await super().save(model, path)
             return saved
         path = path.strip("/")
         data = _piece(model, number)
-        target = await asyncio.to_thread(Path(self._get_os_path(path)).resolve)
-        lock = self._locks.setdefault(target, asyncio.Lock())
-        async with lock:
+        async with self._alone(target):
             if number == 1:
                 self.run_pre_save_hooks(model=model, path=path)
                 await self._begin(target)
@@ -97,6 +117,30 @@ class Contents(AsyncLargeFileManager):
         self.run_post_save_hooks(model=saved, os_path=str(target))
         self.emit(data={"action": "save", "path": path})
         return saved
+
+    async def _target(self, path: str) -> Path:
+        """Return the file that ``path`` of the API names, links followed.
+
+        Raises HTTPError 404 if it cannot be in the session's folder.
+        """
+        try:
+            return Path(await asyncio.to_thread(os.path.realpath, self._get_os_path(path.strip("/"))))
+        except ValueError as error:  # the path contains a NUL
+            raise HTTPError(404, "No such file or directory") from error
+
+    @asynccontextmanager
+    async def _alone(self, target: Path) -> AsyncIterator[None]:
+        """Keep all other tasks from reading and writing the file. A task may enter again: a save may read the file."""
+        task = asyncio.current_task()
+        if self._users.get(target) is task:
+            yield
+            return
+        async with self._locks.setdefault(target, asyncio.Lock()):
+            self._users[target] = task
+            try:
+                yield
+            finally:
+                del self._users[target]
 
     async def _begin(self, target: Path) -> None:
         old = self._uploads.pop(target, None)
