@@ -289,17 +289,21 @@ class FakeScheduler:
     def knows_ids(self, known: Callable[[str | None], Iterable[str]]) -> None:
         self.known_ids = known
 
-    async def answer(self, times: int = 1) -> None:
-        """Send successful answers as the poller does: jobs with our name, and jobs with known ids."""
+    async def answer(self, times: int = 1, account: str | None = None) -> None:
+        """Send successful answers as the poller does: jobs with our name, and jobs with known ids.
+
+        ``account``: the only account whose jobs the answers list; None: they list the jobs of all accounts.
+        """
         for _ in range(times):
             known = set(self.known_ids(None))
             self.jobs = {
                 number: job
                 for number, job in self.jobs_there.items()
-                if job.name == self.identity.job_name or (number in known and not self.no_answer_by_id)
+                if (job.name == self.identity.job_name or (number in known and not self.no_answer_by_id))
+                and account in (None, job.account)
             }
             self.silent = frozenset(known - self.jobs.keys()) if self.no_answer_by_id else frozenset()
-            await self.on_answer(list(self.jobs.values()), None)
+            await self.on_answer(list(self.jobs.values()), account)
             await self.settle()
 
 

@@ -234,6 +234,28 @@ async def test_a_job_whose_session_ended_is_cancelled_after_a_grace(tmp_path: Pa
     await world.down()
 
 
+async def test_an_orphan_that_its_account_no_longer_has_begins_a_new_grace(tmp_path: Path, ticks: list[float]) -> None:
+    """At a factory that shows each account its own jobs only."""
+    world = await World(tmp_path).up()
+    await world.running()
+    job = world.scheduler.jobs_there.pop("1")
+    await world.answered_until(state="ended")
+    world.scheduler.jobs_there["1"] = job
+    await world.scheduler.answer(account=job.account)
+    await world.scheduler.answer(account="another")  # says nothing about the job
+    del world.scheduler.jobs_there["1"]
+    await world.scheduler.answer(account=job.account)
+    ticks[0] = 601.0
+    world.scheduler.jobs_there["1"] = job  # with the same id, after the scheduler has lost its state
+    await world.scheduler.answer(account=job.account)
+    assert not world.scheduler.cancelled
+    ticks[0] = 1202.0
+    await world.scheduler.answer(account="another")
+    await world.scheduler.answer(account=job.account)
+    assert world.scheduler.cancelled == ["1"]
+    await world.down()
+
+
 async def test_a_job_without_row_and_note_is_cancelled_after_a_grace(tmp_path: Path, ticks: list[float]) -> None:
     world = await World(tmp_path).up()
     await world.put()

@@ -37,7 +37,7 @@ log = logging.getLogger("factorylink")
 _ALIVE = (JobState.PENDING, JobState.RUNNING)
 _UNCERTAIN = 2  # after its row was restored from the job, the number of submissions is not known; assume several
 
-Key = tuple[str, JobId]  # factory id, job
+Key = tuple[str, str, JobId]  # factory id, site account, job
 
 
 class OrphanFinder:
@@ -70,14 +70,13 @@ class OrphanFinder:
     def only(self, connection: FactoryConnection, jobs: list[Job], account: str | None) -> None:
         """Forget orphans and ignored jobs that an answer does not list.
 
-        ``account``: the only account whose jobs the answer lists, in which case nothing is forgotten; None: the answer
-        lists the jobs of all accounts.
+        ``account``: the only account whose jobs the answer lists; None: the answer lists the jobs of all accounts.
         """
-        if account is not None:
-            return
-        here = {(connection.factory.id, job.id) for job in jobs}
+        listed = {job.id for job in jobs}
         gone = {
-            key for key in (*self._orphans, *self._strangers) if key[0] == connection.factory.id and key not in here
+            (factory, owner, job)
+            for factory, owner, job in (*self._orphans, *self._strangers)
+            if factory == connection.factory.id and account in (None, owner) and job not in listed
         }
         self._orphans = {key: since for key, since in self._orphans.items() if key not in gone}
         self._strangers -= gone
@@ -126,7 +125,7 @@ class OrphanFinder:
         None: there is no such session, or the link looks for the session's note in the background, with commands as the
         account.
         """
-        key = (connection.factory.id, job.id)
+        key = _key(connection, job)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:
             return None
         since = self._orphans.get(key)
@@ -175,16 +174,16 @@ class OrphanFinder:
             log.error("Session %s is found, and there is no port for it: %s", session_id, error)  # noqa: TRY400
             return
         if why is None:
-            self._orphans.pop((connection.factory.id, job.id), None)
+            self._orphans.pop(_key(connection, job), None)
             connection.site.expect(True)  # the next answer shows the state of the session
-        elif (connection.factory.id, job.id) in self._orphans:
+        elif _key(connection, job) in self._orphans:
             await self._cancel(connection, job, None, why)
         else:
             self._orphan(None, connection, job, why)
 
     def _orphan(self, record: SessionRecord | None, connection: FactoryConnection, job: Job, why: str) -> None:
         """Start the grace time of an orphaned job, or cancel the job if its grace time is over."""
-        key = (connection.factory.id, job.id)
+        key = _key(connection, job)
         if key in self._orphans:
             self._apart(connection, job, lambda: self._cancel(connection, job, record, why))
             return
@@ -198,7 +197,7 @@ class OrphanFinder:
         except FactoryError as error:
             log.warning("The orphan %s at %s is not cancelled yet: %s", job.id, connection.factory.id, error.message)
             return
-        self._orphans.pop((connection.factory.id, job.id), None)
+        self._orphans.pop(_key(connection, job), None)
         if what is not Found.OURS:
             log.warning("Job %s at %s is not cancelled: it is %s now", job.id, connection.factory.id, what.value)
             return
@@ -255,9 +254,13 @@ class OrphanFinder:
         return self._table.hold(record, answered=True)
 
     def _leave_alone(self, connection: FactoryConnection, job: Job, why: str) -> None:
-        if (connection.factory.id, job.id) not in self._strangers:
-            self._strangers.add((connection.factory.id, job.id))
+        if _key(connection, job) not in self._strangers:
+            self._strangers.add(_key(connection, job))
             log.warning("Job %s at %s %s: left alone", job.id, connection.factory.id, why)
+
+
+def _key(connection: FactoryConnection, job: Job) -> Key:
+    return connection.factory.id, job.account, job.id
 
 
 def _before(job: Job, own: Job | None) -> bool:

@@ -96,13 +96,13 @@ def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
 
     An array lists the remaining indices as ``4,6-500``, ``1-9:2``, or ``-``, which means none.
     """
-    ended = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
-    if "[]" not in id or not ended:
+    remaining = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
+    if "[]" not in id or not remaining:
         yield id
         return
     number, _, server = id.partition("[]")
     left = _MOST_OF_AN_ARRAY
-    for part in ended.split(",") if ended != "-" else ():
+    for part in remaining.split(",") if remaining != "-" else ():
         span = _INDICES.fullmatch(part)
         if span is None:
             raise ValueError(f"{part!r} is no index of an array")
@@ -223,8 +223,8 @@ def moment(text: object) -> datetime | None:
     if found is None or found[1] not in _MONTHS:
         raise ValueError(f"{text!r} is no moment")
     day, hour, minute, second, year = (int(part) for part in found.groups()[1:])
-    indices = datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
-    return believed(indices.timestamp())
+    at = datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+    return believed(at.timestamp())
 
 
 def _estimated(value: object) -> datetime | None:
@@ -232,11 +232,11 @@ def _estimated(value: object) -> datetime | None:
 
     Any other text counts as none: because of an estimate alone, the whole answer must not be lost.
     """
-    indices = value.get("start_time") if isinstance(value, dict) else None
+    start = value.get("start_time") if isinstance(value, dict) else None
     try:
-        if isinstance(indices, int) and not isinstance(indices, bool):
-            return believed(indices)
-        return moment(indices)
+        if isinstance(start, int) and not isinstance(start, bool):
+            return believed(start)
+        return moment(start)
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -183,6 +183,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
     Gone: this cluster has no accounting database.
     """
+    words = _checked(ids)
 
     def read(output: Output) -> list[End]:
         if "accounting storage is disabled" in output.stderr.lower():
@@ -192,7 +193,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
     return Command(
         (*LIST, "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2",
          f"--format={parse.ACCOUNTING_FIELDS}",
-         f"--jobs={','.join(ids)}"),
+         f"--jobs={','.join(words)}"),
         read,
         most=LISTING,
         env=parse.TIMES,
@@ -214,8 +215,9 @@ def alive() -> Command[None]:
 
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:  # noqa: ARG001
     """Return the argv of a step on the first node of a running job, connected to this process by stdio."""
+    (id,) = _checked([job])
     return (
-        "srun", "--unbuffered", "--overlap", "--jobid", job, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",
+        "srun", "--unbuffered", "--overlap", "--jobid", id, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",
         "--gres=none", "--export=NONE", "--", *argv,
     )  # fmt: skip
 
