@@ -31,8 +31,9 @@ def test_the_description_contains_everything_for_trust() -> None:
 
 def test_a_persons_own_security_object_is_changed_in_place() -> None:
     theirs = Security.temporary()
-    told = theirs.get_tls_config_for_role("client")
+    told, shown = theirs.get_tls_config_for_role("client"), repr(theirs)
     mend(theirs)
+    assert repr(theirs) == shown
     assert theirs.get_tls_config_for_role("client") == told
     context = theirs.get_connection_args("client")["ssl_context"]
     assert context.options & ssl.OP_IGNORE_UNEXPECTED_EOF

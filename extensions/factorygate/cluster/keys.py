@@ -64,15 +64,17 @@ class Keys(Security):
 class _Mended(Security):
     """The class that ``mend`` gives to a Security that the caller made; opens the same sockets as ``Keys``.
 
-    Python can give this class to an existing object only because ``__slots__`` is empty here. ``Keys`` cannot have
-    empty ``__slots__``, because Dask takes a class's ``__slots__`` for the names of its parameters. For the same reason
-    no object of this class can be made directly.
+    Python can give this class to an existing object only because ``__slots__`` is empty when the class is made. Dask
+    takes a class's ``__slots__`` for the names of its parameters, so they are set to those of Security afterwards.
     """
 
     __slots__ = ()
 
     def _get_tls_context(self, config: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
         return _mended_context(self, config, purpose)
+
+
+_Mended.__slots__ = Security.__slots__
 
 
 def _mended_context(security: Security, config: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
