@@ -114,6 +114,25 @@ async def test_closing_ends_what_runs(transport: LocalTransport, tmp_path: Path)
     assert await running == -9
 
 
+async def test_closing_ends_a_command_that_is_being_entered(
+    transport: LocalTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, start = tmp_path / "pid", local._start
+
+    async def closed_meanwhile(*arguments: Any) -> asyncio.subprocess.Process:
+        process = await start(*arguments)
+        while not pid.exists():
+            await asyncio.sleep(0.02)
+        await transport.close()
+        return process
+
+    monkeypatch.setattr(local, "_start", closed_meanwhile)
+    made = await transport.enter(None, ["/bin/sh", "-c", f"sleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"])
+    child = int(pid.read_text())
+    await until(lambda: not alive(child))
+    made.close()
+
+
 async def test_too_much_output_is_misread(transport: LocalTransport) -> None:
     with pytest.raises(Misread):
         await transport.run(shell("yes", most=1000))

@@ -52,10 +52,10 @@ class FactoryCluster(JobQueueCluster):
 
     A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` connects
     again, and the cluster ends when nothing was computed for ``idle_minutes``. With ``scheduler="job"`` the scheduler
-    is a job of its own, so that the cluster outlives the session, too. A cluster at another factory than this
-    notebook's always has its scheduler there as a job: only data between client and cluster travel between the
-    factories, data between workers do not. A cluster at another factory, or for another project, needs a token of your
-    own (``factorygate.use_token()``): the session's token is valid for its own factory and project.
+    is a job of its own, so that the cluster outlives the session, too. By default, a cluster at another factory than
+    this notebook's has its scheduler there as a job: only data between client and cluster travel between the factories,
+    data between workers do not. A cluster at another factory, or for another project, needs a token of your own
+    (``factorygate.use_token()``): the session's token is valid for its own factory and project.
 
     Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
     programs with the cluster's own key can connect. Raises LinkError if the gateway or the scheduler refuses;

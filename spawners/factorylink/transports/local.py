@@ -160,6 +160,8 @@ class LocalTransport:
         finally:
             theirs.close()
         self._running.add(process)
+        if self._closed:  # the transport was closed in the meantime
+            kill_group(process)
         name = f"{argv[0]} of {identity.name}"
         self._listening.add(task := asyncio.create_task(self._listen(process, name)))
         task.add_done_callback(self._listening.discard)
