@@ -32,7 +32,7 @@ class StartError(Exception):
 class _Server(uvicorn.Server):
     """A uvicorn server that handles no signals, since the process handles them, and wakes once a second.
 
-    uvicorn wakes ten times a second to look at ``should_exit``. A link has six servers, and is often idle."""
+    uvicorn wakes ten times a second to look at ``should_exit``. A link has four to seven servers, and is often idle."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         self._exits = asyncio.Event()
