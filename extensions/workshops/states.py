@@ -118,9 +118,9 @@ class Schedule:
 
 
 def due(state: WorkshopState, schedule: Schedule, now: datetime) -> WorkshopEvent | None:
-    """Return the event of a workshop that is due now; None: no event is due.
+    """Return the event that is due now for a workshop in ``state``; None: no event is due.
 
-    If the service was away, several events may be due, one after the other.
+    If the service was away, another event may be due after this one: ask again with the new state.
     """
     match state:
         case S.DRAFT | S.APPROVED:

@@ -353,7 +353,7 @@ class FactorySpawner(BatchspawnerFace):
         return f"{session.url}{self.server.base_url}"
 
     def start_polling(self) -> None:
-        """Start following the server, which answers now; calls of ``stop`` are intended from now on."""
+        """Start following the server, which answers now; from now on ``stop`` ends its session (see ``_certain``)."""
         super().start_polling()
         self._confirmed = True
         self._unfollow = self.gateway.background(self._follow())

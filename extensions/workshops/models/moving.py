@@ -44,11 +44,11 @@ class MoveView(Model):
 
 
 class MovingPlaceView(Model):
-    """One place of the plan.
+    """One place of a class.
 
-    ``seats``: how many seats belong at this place; ``ready``: how many of these could be opened there; ``leaving``: how
-    many jobs of seats that moved to another place still exist; they end when the factory answers, and their GPU-hours
-    count until then; ``trouble``: why no seat can begin there now.
+    ``seats``: how many seats belong to this place; ``ready``: how many of these became ready there, whether or not they
+    have ended since; ``leaving``: how many jobs of seats that moved to another place still exist here, and count
+    GPU-hours until they end: they end as soon as the factory answers; ``trouble``: why no seat can begin there now.
     """
 
     number: int

@@ -91,7 +91,7 @@ class Caller:
         return choice.model_copy(update={"factory": factory, "project": self.acts_at(factory, choice.project)})
 
     def reaches(self, choice: ResolvedChoice) -> bool:
-        """Return whether the caller may act for a cluster at the factory and for the project of ``choice``."""
+        """Return whether the caller's token is valid for the factory and the project of ``choice``."""
         own = None if self.session is None else self.session.record.choice
         return own is None or (choice.factory, self._payer(choice)) == (own.factory, self._payer(own))
 

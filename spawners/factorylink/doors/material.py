@@ -29,9 +29,9 @@ _TOO_OLD = (
 
 
 async def send_material(connection: asyncssh.SSHClientConnection, order: DoorOrder, archive: Path) -> DoorMaterial:
-    """Send an archive to a door; return what the door did with its files.
+    """Send an archive to a door; return what the door did with the archive's files.
 
-    Raises Refused with the door's message, Unreachable.
+    Raises Refused with an explanation, Unreachable.
     """
     try:
         async with asyncio.timeout(SECONDS):

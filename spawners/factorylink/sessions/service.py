@@ -131,7 +131,7 @@ class Sessions:
                 )
 
     def resume(self) -> None:
-        """Connect to the doors of running sessions, and continue to carry out stop requests."""
+        """Connect to the doors of sessions whose jobs run, if the carrier is ``tcp``, and carry out stop requests."""
         for live_session in self._table.values():
             connection = self._factories.get(live_session.record.factory)
             # A door that is reached by stdio is entered with the job's id, so an answer must first show that the job is

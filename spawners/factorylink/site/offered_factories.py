@@ -76,7 +76,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return health.model_copy(update={"state": "draining", "words": words})
 
     def drained(self, factory_id: Slug) -> str | None:
-        """Return the operator's message if nothing new may start at the factory, else None."""
+        """Return the operator's message if the factory or the whole gateway is drained, else None."""
         return self.drains.get(factory_id, self.closed)
 
     def not_offered(self, factory_id: str) -> str:

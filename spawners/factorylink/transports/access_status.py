@@ -72,7 +72,7 @@ class SiteAccessStatus:
     # --- credentials
 
     async def login(self, account: str | None) -> Login:
-        """Return the login of the credentials, and store its key id."""
+        """Return the credentials' login for the account, and store the id of its key."""
         if self._credentials is None:
             raise Refused("This factory needs no login.")
         found = await self._credentials.login(account)

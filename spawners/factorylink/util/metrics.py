@@ -146,7 +146,8 @@ GAUGES = {
     ),
     "factorygate_gpu_hours_used": GaugeWords(
         _BOTH,
-        "GPU-hours used, running jobs included; project: none (jobs without a project), other (projects in no list)",
+        "GPU-hours used, running jobs included; project: none (jobs without a project), other (projects that no longer "
+        "exist)",
     ),
     "factorygate_gpu_hours_held": GaugeWords(_BOTH, "GPU-hours that jobs may still use"),
     "factorygate_gpu_hours_granted": GaugeWords(_PROJECT, "GPU-hours granted; absent: not limited here"),

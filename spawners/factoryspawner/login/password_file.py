@@ -1,8 +1,8 @@
-"""The file with the names and passwords of people who log in without a site's own login, for demos and first trials.
+"""The file with the names and passwords of people who log in by password, for demos and first trials.
 
 The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes the
-file. The command ``factorygate`` also writes the file, where the hub's packages may be missing, so this module needs
-none of them.
+file. The command ``factorygate`` also writes the file, perhaps where the hub's packages are missing, so this module
+imports none of them.
 """
 
 from __future__ import annotations

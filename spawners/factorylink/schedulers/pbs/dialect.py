@@ -68,7 +68,10 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """Ask for all jobs named ``name`` that have not ended, of every account, and for ended jobs of their arrays."""
+    """Ask for all jobs named ``name`` that have not ended, of every account.
+
+    For an array that has not ended, ask for each of its jobs, also for those that have ended.
+    """
     return Command(
         ("sh", "-c", _LIVE, "sh", "-N", name),
         _listed(lambda text: parse.jobs(text, name)),
