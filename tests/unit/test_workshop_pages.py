@@ -286,6 +286,7 @@ async def test_a_participant_sends_a_connection_check_and_the_trainer_sees_who_h
     assert f'<option value="{slug}">Mine &lt;b&gt;x&lt;/b&gt;</option>' in page and other not in page
     assert 'id="fg-send"' not in (await hub.http.get("/hub/check")).text
     tests = dict.fromkeys(("browser", "cookies", "trip", "download", "upload", "stream"), "good") | {"socket": "bad"}
+    untested = {**tests, "socket": "unknown"}
     forged = {"X-XSRFToken": ada.cookies["_xsrf"]}
 
     async def result(**body: object) -> int:
@@ -302,6 +303,12 @@ async def test_a_participant_sends_a_connection_check_and_the_trainer_sees_who_h
     assert "1 of 2 people have sent a connection check." in page
     assert "For 1 of them something does not work." in page
     assert re.search(r"<li>ada, .*<ul><li>WebSocket, the connection to a notebook: Does not work</li></ul>", page, re.S)
+    assert await result(workshop=slug, tests=untested) == 204
+    page = (await bob.get(path)).text
+    assert "For 1 of them a test could not be done." in page
+    assert re.search(
+        r"<li>ada, .*<ul><li>WebSocket, the connection to a notebook: Could not be tested</li></ul>", page, re.S
+    )
 
 
 async def test_names_of_factories_and_people_are_text_on_all_pages(
