@@ -67,6 +67,7 @@ def summary(people: Sequence[MembershipRecord], sent: Sequence[CheckRecord]) -> 
         people=len(counted),
         checked=len(each),
         problems=verdicts.count("bad"),
+        untested=verdicts.count("unknown"),
         limited=verdicts.count("limited"),
         each=tuple(sorted(each, key=lambda one: (_ORDER.index(one.verdict), one.person))),
     )

@@ -2,7 +2,8 @@
 
 Every answer is bounded and parsed into a strict model. If the link refuses a request, callers get its refusal as it is.
 If the link does not answer, callers get a ``LinkAway``, and the class goes on without this service. If link and service
-do not understand each other because they are of different releases, the error says so, and asks to update the link.
+do not understand each other because they are of different releases, the error says so, and asks for an update of
+the older one.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _AWAY = Message("workshop-link-away", "The gateway’s link does not answer just
 _MISMATCH = Message(
     "workshop-link-other-release",
     "The gateway’s link and its service for workshops are of different releases and do not understand each other. Ask "
-    "this gateway’s operators to update the link, and to start it again.",
+    "this gateway’s operators to update the older of the two, and to start it again.",
 )
 MISMATCH = Problem(kind="unreachable", message=_MISMATCH, whose="operator")
 

@@ -64,6 +64,11 @@ def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertifi
     return _sign(folder, name, wanted, days)
 
 
+def paths(folder: Path) -> list[Path]:
+    """Return the paths of the certificates of the folder's processes."""
+    return sorted(folder.glob(f"*/{CERTIFICATE}"))
+
+
 def renew(folder: Path, within: timedelta | None, days: int) -> list[TlsCertificate]:
     """Renew certificates in the folder; return the new ones. Raises CertificateProblem, OSError.
 
@@ -71,7 +76,7 @@ def renew(folder: Path, within: timedelta | None, days: int) -> list[TlsCertific
     ``within`` None: renews all certificates. ``days``: how long the new certificates are valid.
     """
     done = []
-    for path in sorted(folder.glob(f"*/{CERTIFICATE}")):
+    for path in paths(folder):
         known = read(path)
         if within is None or _left(known) < within or _authority_of(folder, path) != 0:
             done.append(_sign(folder, path.parent.name, known.hosts, days))
@@ -101,7 +106,7 @@ def new_authority(folder: Path) -> None:
 def drop_old(folder: Path) -> None:
     """Trust only the newest authority. Raises CertificateProblem if an earlier one signed a certificate in the folder;
     OSError."""
-    for path in sorted(folder.glob(f"*/{CERTIFICATE}")):
+    for path in paths(folder):
         if _authority_of(folder, path) != 0:
             raise CertificateProblem(f"{path} is of an authority before: run certificates renew first, with --all")
     newest = _authorities(folder)[0]

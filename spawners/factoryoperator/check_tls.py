@@ -33,10 +33,13 @@ def own(gateway: Gateway) -> Iterator[Finding]:
         theirs = None if hub is None else hub.workshops
         own_hosts = set() if theirs is None else _dialed(theirs.url, theirs.hub_api_url or "")
         yield from _usable(workshops.tls, WORKSHOPS, own_hosts, gateway.workshops.at)
-    if hub is not None and hub.tls is not None and link is not None and link.tls is not None:
+    # Link and workshops service connect to each other by a Unix socket, without certificates.
+    for one, its in ((link, gateway.link), (workshops, gateway.workshops)):
+        if hub is None or hub.tls is None or one is None or one.tls is None:
+            continue
         for files, other, where in (
-            (hub.tls, link.tls, gateway.hub.at("tls", "authority")),
-            (link.tls, hub.tls, gateway.link.at("tls", "authority")),
+            (hub.tls, one.tls, gateway.hub.at("tls", "authority")),
+            (one.tls, hub.tls, its.at("tls", "authority")),
         ):
             if _of_another_authority(files.authority, other.certificate):
                 yield Finding(where, f"{files.authority} has no authority that signed {other.certificate}")

@@ -48,7 +48,7 @@ class _Failed(Exception):
 
 class Journal(Model):
     """The record of an upgrade that has begun. ``backup``: a backup of the whole gateway from before the upgrade;
-    ``copies``: a backup of the migrated stores from the time when hub and link were stopped; ``proxy``: True if the
+    ``copies``: a backup of the migrated stores from the time when the gateway was stopped; ``proxy``: True if the
     proxy is restarted, too."""
 
     old: Version
@@ -110,7 +110,7 @@ class Upgrade:
 
     def _migrate(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema], new: Release) -> Journal:
         """Stop hub, workshops service and link, copy the old stores, and migrate them by the new release's program."""
-        self.say("Stopping hub and link; sessions continue.")
+        self.say(f"Stopping {_named(_stopped(gateway))}; sessions continue.")
         self._stop(gateway)
         if not old:
             return journal
@@ -212,9 +212,9 @@ class Upgrade:
             self._verify(gateway, Observed() if before is None else before)
         except (_Failed, UnitError, BackupError, ReleaseError, OSError) as error:
             raise UpgradeError(
-                f"Release {journal.old} could not be brought back: {error}. By hand: stop hub and link, let "
-                f"{self.layout.root / 'current'} lead to releases/{journal.old}, factorygate restore "
-                f"{journal.copies or journal.backup} if its databases were changed, and start link and hub"
+                f"Release {journal.old} could not be brought back: {error}. By hand: stop {_named(_stopped(gateway))}, "
+                f"let {self.layout.root / 'current'} lead to releases/{journal.old}, factorygate restore "
+                f"{journal.copies or journal.backup} if its databases were changed, and start {_named(_parts(gateway))}"
             ) from error
         (self.layout.root / _JOURNAL).unlink(missing_ok=True)
 
@@ -297,7 +297,7 @@ class Upgrade:
             raise UpgradeError(f"{error}. Nothing was changed") from error
 
     def _stop(self, gateway: Gateway) -> None:
-        for part in reversed(_parts(gateway)):
+        for part in _stopped(gateway):
             self.units.stop(part)
 
     # --- the journal
@@ -356,6 +356,17 @@ def _parts(gateway: Gateway) -> tuple[Part, ...]:
         "link": gateway.link.config, "workshops": gateway.workshops.config, "hub": gateway.hub.config
     }  # fmt: skip
     return tuple(part for part, config in there.items() if config is not None)
+
+
+def _stopped(gateway: Gateway) -> tuple[Part, ...]:
+    """Return the parts on this machine in the order in which they stop."""
+    return _parts(gateway)[::-1]
+
+
+def _named(parts: Sequence[Part]) -> str:
+    """Return the names of parts for the operator, such as ``hub, workshops service and link``."""
+    names = ["workshops service" if part == "workshops" else part for part in parts]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _files(gateway: Gateway) -> tuple[str, ...]:

@@ -178,7 +178,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
         spawner = user.spawners[server_name]
         if spawner.pending == "rename":
             raise web.HTTPError(400, "Cannot stop a server while it is being renamed")
-        stop = spawner.request_stop(_scheduler_client(self.current_user, user))
+        stop = spawner.request_stop(_requested_by(self.current_user, user))
         work = self.end(user, spawner, remove)
         await self.recorded(stop)
         await self.answered(work)
@@ -261,7 +261,7 @@ def replace_handlers() -> None:
         routes[:] = [(route[0], _OURS.get(route[1], route[1]), *route[2:]) for route in routes]
 
 
-def _scheduler_client(caller: Any, owner: Any) -> By:
+def _requested_by(caller: Any, owner: Any) -> By:
     """Return who requests a stop. ``caller``: JupyterHub's user or service; a service counts as the hub itself."""
     if not isinstance(caller, User):
         return "hub"

@@ -126,8 +126,10 @@ async def test_the_link_knows_whether_the_authenticator_has_rules(tmp_path: Path
     for authenticator, has in (("pam", False), ("dummy", False), (login, True), ("no.such.thing", True)):
         assert link_rules.of({"JupyterHub": {"authenticator_class": authenticator}}, None).access is has
     assert link_rules.of({}, None).access is False
-    told = link_rules.of({"BatchSpawnerBase": {"req_account": "a"}, "FactorySpawner": {"req_account": "b"}}, None)
+    told = link_rules.of({"BatchSpawnerBase": {"req_account": "a"}, "BatchspawnerFace": {"req_account": "b"}}, None)
     assert told.options.account == "b"
+    told = link_rules.of({"BatchspawnerFace": {"req_account": "b"}, "FactorySpawner": {"req_account": "c"}}, None)
+    assert told.options.account == "c"
 
 
 async def test_the_link_s_own_token_starts_servers_and_no_more(hub: HubProcess, link: FakeLink) -> None:

@@ -17,6 +17,7 @@ import pytest
 from factorycommon.tls import TlsFiles, listening
 from factoryoperator import certificates
 from tests.unit.test_check import Configured
+from tests.unit.test_check_workshops import add_workshops
 from tests.unit.test_tls import of
 
 Seed = Callable[[Configured], Any]
@@ -136,6 +137,28 @@ def test_a_mistake_is_told_with_file_and_line(
     seed(separate)
     wrong = said(separate, capsys, "--offline")
     assert any(re.match(rf"{file}:[0-9]+: {key}: .*{words}", line) for line in wrong), wrong
+
+
+def test_the_authority_of_the_workshops_service_is_compared(
+    separate: Configured, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = separate.host
+    certificates.make(separate.folder / "tls", "workshops", [host], 60)
+    add_workshops(separate)
+    separate.change(
+        "hub.yaml", "socket: workshops.sock, url: 'http:", f"hub_api_url: 'https://{host}:8444', url: 'https:"
+    )
+    text = (separate.folder / "workshops.yaml").read_text().replace("http:", "https:", 1)
+    files = HUB_FILES.replace("/hub/", "/workshops/")
+    separate.write("workshops.yaml", f"{text}{files}\nhub_listener: {{host: {host}, port: 8444}}\n")
+    assert said(separate, capsys, "--offline") == []
+    certificates.make(separate.folder / "theirs", "workshops", [host], 60)
+    separate.change("workshops.yaml", "tls: {certificate: tls/", "tls: {certificate: theirs/")
+    separate.change("workshops.yaml", "key: tls/", "key: theirs/")
+    separate.change("workshops.yaml", "authority: tls/", "authority: theirs/")
+    hubs, services = sorted(said(separate, capsys, "--offline"))
+    assert re.match(r"hub.yaml:[0-9]+: tls.authority: .* no authority that signed .*theirs/workshops/tls.crt", hubs)
+    assert re.match(r"workshops.yaml:[0-9]+: tls.authority: .* no authority that signed .*tls/hub/tls.crt", services)
 
 
 @contextlib.contextmanager

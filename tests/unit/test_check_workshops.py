@@ -35,6 +35,12 @@ def configured(tmp_path: Path) -> Configured:
     """Write a gateway's files, with a workshops service and its empty database."""
     (tmp_path / "gateway").mkdir()
     made = Configured(tmp_path / "gateway")
+    add_workshops(made)
+    return made
+
+
+def add_workshops(made: Configured) -> None:
+    """Add a workshops service and its empty database to a gateway's files."""
     there = f"{{socket: workshops.sock, url: 'http://{made.host}:8092', token_file: workshops-token}}"
     made.change("hub.yaml", "extra_config: extra.py", f"extra_config: extra.py\nworkshops: {there}")
     made.change("link.yaml", "factories:\n", "workshops: {table: table.json, pools: pools.yaml}\nfactories:\n")
@@ -44,7 +50,6 @@ def configured(tmp_path: Path) -> Configured:
     made.write("table.json", '{"projects": []}')
     (made.folder / "workshops").mkdir(mode=0o700)
     asyncio.run(_database(made.folder / "workshops.yaml"))
-    return made
 
 
 async def _database(path: Path) -> None:

@@ -17,7 +17,7 @@ from factorycommon.models import JobOptions
 from factorycommon.service_address import NetworkAddress
 from factorycommon.tls import TlsFiles
 from factoryspawner.callback import BatchSpawnerBase, remove_callback
-from factoryspawner.config.batch_settings import SettingsError, check_all, job_options
+from factoryspawner.config.batch_settings import SECTIONS, SettingsError, check_all, job_options
 from factoryspawner.config.hub_config import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
 from factoryspawner.login.guests import check_names
 from factoryspawner.login.names import check_no_robots
@@ -29,6 +29,7 @@ from factoryspawner.login.password_file import (
     write_passwords,
 )
 from factoryspawner.login.passwords import PasswordAuthenticator
+from factoryspawner.spawner import FactorySpawner
 
 HUB_CONFIG = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
 WORKSHOPS = {"socket": "w.sock", "token_file": "w"}
@@ -233,10 +234,14 @@ def test_a_link_on_another_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["exec_prefix", "batch_submit_cmd", "batch_query_cmd", "batch_cancel_cmd", "req_memory", "req_options"]
 )
-@pytest.mark.parametrize("section", ["FactorySpawner", "BatchSpawnerBase", "Spawner"])
+@pytest.mark.parametrize("section", SECTIONS)
 def test_settings_without_a_meaning_are_refused(section: str, name: str) -> None:
     with pytest.raises(SettingsError, match=rf"c\.{section}\.{name}"):
         check_all({section: {name: "x"}})
+
+
+def test_the_sections_are_those_of_the_spawners_classes() -> None:
+    assert tuple(FactorySpawner.section_names()[-len(SECTIONS) :]) == SECTIONS
 
 
 def test_settings_feed_the_job() -> None:

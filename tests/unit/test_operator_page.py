@@ -95,6 +95,21 @@ async def test_an_unknown_order_is_refused(ada: httpx.AsyncClient, link: FakeLin
     assert link.orders == []
 
 
+async def test_an_order_to_a_link_that_does_not_answer_is_answered_503(
+    hub: HubProcess, ada: httpx.AsyncClient, link: FakeLink
+) -> None:
+    await ada.get(PAGE)
+    token = {"X-XSRFToken": ada.cookies["_xsrf"]}  # the page has no form while the link does not answer
+    await link.down()
+    try:
+        said = await ada.post(PAGE, data={"order": "pause", "message": "Back at noon."}, headers=token)
+    finally:
+        await link.up()
+        await hub.until("ada", lambda _: link.readers > 0)
+    assert (said.status_code, "cannot reach the factories at the moment" in said.text) == (503, True)
+    assert link.orders == []
+
+
 async def test_the_banner_is_on_all_pages_until_it_is_removed(
     hub: HubProcess, ada: httpx.AsyncClient, link: FakeLink
 ) -> None:

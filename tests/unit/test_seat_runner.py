@@ -597,7 +597,7 @@ async def test_a_link_of_another_release_is_named_once(taught: Class, caplog: py
     for _ in range(3):
         await taught.look(seconds=70)
     (said,) = complaints(caplog)
-    assert "update the link" in said
+    assert "update the older of the two" in said
     for slug in (taught.slug, second):
         trouble = taught.runner.trouble(slug)
         assert trouble is not None and trouble.code == "workshop-link-other-release"

@@ -18,6 +18,7 @@ from factorycommon import tls
 from factorycommon.tls import TlsError, TlsFiles, dialing, is_loopback_host, listening
 from factoryoperator import certificates
 from factoryoperator.certificates import CertificateProblem
+from factoryoperator.cli import main
 
 
 def files(folder: Path, name: str) -> TlsFiles:
@@ -162,6 +163,15 @@ def test_the_folder_of_certificates(ours: Path) -> None:
     certificates.new_authority(ours)
     with pytest.raises(CertificateProblem, match="certificates renew first"):
         certificates.drop_old(ours)
+
+
+def test_an_empty_folder_is_said_to_have_no_certificates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (("--all",), ("--within", "10"), ()):
+        assert main(["certificates", "renew", str(tmp_path), *options]) == 0
+        assert capsys.readouterr().out == f"{tmp_path} has no certificates.\n"
+    certificates.make(tmp_path, "link", [], 90)
+    assert main(["certificates", "renew", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"None of {tmp_path} ends within 30 days.\n"
 
 
 @pytest.mark.parametrize(

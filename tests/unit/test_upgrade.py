@@ -19,6 +19,7 @@ from factoryoperator.restore import opened
 from factoryoperator.upgrade import UpgradeError
 from tests.unit.test_check import Configured
 from tests.unit.test_check_tls import separate
+from tests.unit.test_check_workshops import add_workshops
 from tests.unit.test_store_schemas import BEFORE_NAMES_OF_SERVERS, head_of_installed, old, set_step, step
 from tests.unit.upgrade_world import ADAS, CLUSTER, GRACES, NEW, OLD, World, session
 
@@ -67,6 +68,7 @@ AFTER = [head_of_installed(), 1, migrations.head()]
 def test_hub_and_link_are_taken_to_the_new_release_and_the_proxy_goes_on(world: World) -> None:
     world.upgrade.to(world.new)
     assert world.units.did == ORDER
+    assert "Stopping hub and link; sessions continue." in world.said
     assert world.current == NEW
     (backup,) = world.backups.iterdir()
     with opened(backup) as found:
@@ -104,7 +106,20 @@ def test_a_host_of_the_hub_alone_has_no_link_to_start(apart: World) -> None:
 def test_a_host_of_the_link_alone_has_no_hub_to_start(apart: World) -> None:
     replace(apart.upgrade, hub=None).to(apart.new)
     assert apart.units.did == [f"stop link {OLD}", f"start link {NEW}"]
+    assert "Stopping link; sessions continue." in apart.said
     assert "2 sessions continue" in apart.said[-1]
+
+
+def test_all_parts_that_are_stopped_are_named(world: World) -> None:
+    add_workshops(world.configured)
+    for version in (OLD, NEW):
+        world.units.scripts[version].fails["hub"] = "no such module"
+    with pytest.raises(UpgradeError) as failed:
+        world.upgrade.to(world.new)
+    assert world.units.did[:3] == [f"stop {part} {OLD}" for part in ("hub", "workshops", "link")]
+    assert "Stopping hub, workshops service and link; sessions continue." in world.said
+    assert "By hand: stop hub, workshops service and link, let " in str(failed.value)
+    assert str(failed.value).endswith("and start link, workshops service and hub")
 
 
 def test_old_stores_are_migrated_after_a_question_and_a_copy(older: World) -> None:

@@ -48,22 +48,23 @@ def test_all_tests_together_are_as_good_as_the_worst_one(verdicts: dict[str, str
 
 async def test_trainers_see_how_many_have_checked_and_who_has_a_problem(tmp_path: Path) -> None:
     async with workshops_world(tmp_path) as world:
-        slug = await with_people(world, "ada", "ben", "cleo", "dan")
+        slug = await with_people(world, "ada", "ben", "cleo", "dan", "eve")
         await world.workshops.put_check(WorkshopCaller("ada"), slug, sent())
         await world.workshops.put_check(WorkshopCaller("ben"), slug, sent(socket="bad"))
         await world.workshops.put_check(WorkshopCaller("cleo"), slug, sent(stream="limited"))
+        await world.workshops.put_check(WorkshopCaller("dan"), slug, sent(stream="limited", upload="unknown"))
         await world.workshops.put_check(TINA, slug, sent(socket="bad"))  # who runs the class is not counted
         seen = await world.workshops.checks(TINA, slug)
-        assert (seen.people, seen.checked, seen.problems, seen.limited) == (4, 3, 1, 1)
+        assert (seen.people, seen.checked, seen.problems, seen.untested, seen.limited) == (5, 4, 1, 1, 1)
         assert [(one.person, one.verdict) for one in seen.each] == [
-            ("ben", "bad"), ("cleo", "limited"), ("ada", "good"),
+            ("ben", "bad"), ("dan", "unknown"), ("cleo", "limited"), ("ada", "good"),
         ]  # fmt: skip
         world.clock.forward(hours=1)
         await world.workshops.put_check(WorkshopCaller("ben"), slug, sent())  # from another network
         seen = await world.workshops.checks(OPERATOR, slug)
-        assert (seen.checked, seen.problems, seen.each[-1].at) == (3, 0, world.clock.at)
+        assert (seen.checked, seen.problems, seen.each[-1].at) == (4, 0, world.clock.at)
         await world.workshops.drop_member(TINA, slug, "ben")
-        assert (await world.workshops.checks(TINA, slug)).checked == 2
+        assert (await world.workshops.checks(TINA, slug)).checked == 3
 
 
 async def test_only_people_of_the_workshop_send_and_only_who_runs_it_sees(tmp_path: Path) -> None:

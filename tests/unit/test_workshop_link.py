@@ -258,9 +258,9 @@ async def test_a_link_of_another_release_is_named_as_such(tmp_path: Path) -> Non
             link.post(NOTHING, MINE, "/newer"),
             link.put(NOTHING, MINE, "/seats", HoldBody(accounts={"one": 2})),
         ):
-            with pytest.raises(LinkMismatch, match="update the link"):
+            with pytest.raises(LinkMismatch, match="update the older of the two"):
                 await asked
-        with pytest.raises(LinkUnread, match="update the link"):
+        with pytest.raises(LinkUnread, match="update the older of the two"):
             await link.get(TypeAdapter(SeatPlaces), MINE, "/seats")
     await link.close()
 

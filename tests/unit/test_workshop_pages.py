@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import html
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from unittest.mock import AsyncMock
 
@@ -21,6 +21,7 @@ from factorycommon.models.messages import Phrase
 from factorycommon.models.sessions import Words
 from factorycommon.models.workshops.help import HandBody, LookBody
 from factorycommon.models.workshops.seats import HeldAccounts, SeatPlace
+from factorycommon.service.problems import ProblemError, conflict, forbidden
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.rehearsal_stage import RehearsedLink
@@ -285,6 +286,7 @@ async def test_a_participant_sends_a_connection_check_and_the_trainer_sees_who_h
     assert f'<option value="{slug}">Mine &lt;b&gt;x&lt;/b&gt;</option>' in page and other not in page
     assert 'id="fg-send"' not in (await hub.http.get("/hub/check")).text
     tests = dict.fromkeys(("browser", "cookies", "trip", "download", "upload", "stream"), "good") | {"socket": "bad"}
+    untested = {**tests, "socket": "unknown"}
     forged = {"X-XSRFToken": ada.cookies["_xsrf"]}
 
     async def result(**body: object) -> int:
@@ -301,6 +303,12 @@ async def test_a_participant_sends_a_connection_check_and_the_trainer_sees_who_h
     assert "1 of 2 people have sent a connection check." in page
     assert "For 1 of them something does not work." in page
     assert re.search(r"<li>ada, .*<ul><li>WebSocket, the connection to a notebook: Does not work</li></ul>", page, re.S)
+    assert await result(workshop=slug, tests=untested) == 204
+    page = (await bob.get(path)).text
+    assert "For 1 of them a test could not be done." in page
+    assert re.search(
+        r"<li>ada, .*<ul><li>WebSocket, the connection to a notebook: Could not be tested</li></ul>", page, re.S
+    )
 
 
 async def test_names_of_factories_and_people_are_text_on_all_pages(
@@ -401,6 +409,30 @@ async def test_who_may_not_create_one_is_told_so(hub: HubProcess, world: Worksho
     assert (refused.status_code, "You may not create workshops here." in refused.text) == (403, True)
     world.config.trainers.__dict__["people"] = ("bob",)
     await browser.aclose()
+
+
+@pytest.mark.parametrize(
+    ("page", "of", "operation"),
+    [
+        ("", "workshops", "one"),
+        ("", "workshops", "members"),
+        ("/change", "workshops", "one"),
+        ("/room", "workshops", "one"),
+        ("/privacy", "ending", "privacy"),
+        ("certificate", "ending", "check_certificate"),
+    ],
+)
+@pytest.mark.parametrize(("refuse", "status"), [(forbidden, 403), (conflict, 409)])
+async def test_a_refusal_of_the_service_keeps_its_status(
+    world: WorkshopsWorld, bob: httpx.AsyncClient, page: str, of: str, operation: str,
+    refuse: Callable[[str], ProblemError], status: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    slug = (await world.scheduled(BOB, seats=2)).slug
+    number = certificates.certificate_id(SECRET, slug, "Ben")
+    path = f"certificates/{number}" if page == "certificate" else f"{slug}{page}"
+    monkeypatch.setattr(getattr(world, of), operation, AsyncMock(side_effect=refuse("Not <now>.")))
+    answer = await bob.get(f"/hub/workshops/{path}")
+    assert (answer.status_code, "Not &lt;now&gt;." in answer.text) == (status, True)
 
 
 async def test_the_room_is_for_the_people_who_run_the_workshop(

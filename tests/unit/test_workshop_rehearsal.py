@@ -192,6 +192,10 @@ def test_what_is_wrong_at_a_place_is_said(here: dict[str, Any], check: str, colo
         ({"workshop": record(material=None), "material": None}, "material", "green"),
         ({"checks": ChecksView(people=4, checked=2, problems=1, limited=0, each=())}, "connections", "yellow"),
         ({"checks": ChecksView(people=4, checked=2, problems=0, limited=0, each=())}, "connections", "yellow"),
+        (
+            {"checks": ChecksView(people=4, checked=4, problems=0, untested=1, limited=0, each=())},
+            "connections", "yellow",
+        ),
         ({"release": "2"}, "versions", "yellow"),
     ],
 )  # fmt: skip

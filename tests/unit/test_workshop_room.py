@@ -465,7 +465,7 @@ async def test_a_link_of_another_release_is_named_in_the_room(tmp_path: Path) ->
             await comes(lambda: world.room.sessions.mismatch)
             room = await world.room.view(TINA, slug)
             assert room.trouble is not None
-            assert "update the link" in room.trouble.text
+            assert "update the older of the two" in room.trouble.text
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
         world.room.sessions.take(True, WorkshopSessions())

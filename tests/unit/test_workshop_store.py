@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,12 @@ def test_all_steps_lead_to_the_tables_of_today(empty: Connection) -> None:
     metadata.drop_all(empty)
     metadata.create_all(empty)
     assert shape(empty) == stepped
+
+
+def test_the_migrations_alone_know_all_tables() -> None:
+    look = "from workshops.store import migrations; print(*migrations.metadata.tables)"
+    known = subprocess.run((sys.executable, "-c", look), capture_output=True, text=True, check=True).stdout
+    assert set(known.split()) == set(migrations.metadata.tables)
 
 
 async def test_all_of_a_workshop_survives_a_restart(database: Database, tmp_path: Path) -> None:

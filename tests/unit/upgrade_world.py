@@ -102,7 +102,7 @@ class Scripted:
         current = self._layout.current()
         assert current is not None
         script = self._script[part] = self.scripts[current.version]
-        if part in script.fails or part == "proxy":
+        if part in script.fails or part in ("workshops", "proxy"):
             return
         if part == "link":
             with suppress(FileNotFoundError):

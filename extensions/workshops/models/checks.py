@@ -53,12 +53,13 @@ class ChecksView(Model):
     """The connection checks of a workshop's people, counted and one by one.
 
     ``people``: how many have a seat or wait for one; ``checked``: how many of them have sent a check; ``problems``: for
-    how many of these something does not work; ``limited``: for how many something works only with limits; ``each``:
-    what each person sent, the worst verdicts first.
+    how many of these something does not work; ``untested``: for how many others a test could not be done; ``limited``:
+    for how many others something works only with limits; ``each``: what each person sent, the worst verdicts first.
     """
 
     people: int
     checked: int
     problems: int
+    untested: int = 0  # a service of an earlier release does not count these people
     limited: int
     each: tuple[PersonCheckView, ...]

@@ -415,6 +415,10 @@ def _connections(given: DryFacts) -> Iterator[RehearsalLine]:
     elif sent.checked < sent.people or not sent.people:
         said = Message("rehearsal-connections-some", "{checked} of {people} people have sent a connection check.")
         yield _line("connections", "yellow", said.format(**parts), do)
+    elif sent.untested:
+        said = Message("rehearsal-connections-untested", "For {untested} of {checked} people a test could not be done.")
+        again = N_("Ask them to check their connection again. Their names are on the workshop's page.")
+        yield _line("connections", "yellow", said.format(**parts, untested=sent.untested), again)
     else:
         said = Message("rehearsal-connections", "All {people} people have checked their connection: it works.")
         yield _line("connections", "green", said.format(**parts))

@@ -395,7 +395,3 @@ def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> 
     worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None
     worker.runs(job, batch, now)
     return old != (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
-
-
-def _completed(end: End | None) -> bool:
-    return end is not None and end.outcome is Outcome.COMPLETED

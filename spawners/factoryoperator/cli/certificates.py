@@ -19,7 +19,9 @@ SOON = 30  # days before its end from which a certificate is renewed
 
 def add(parts: Any) -> None:
     """Add the command to a parser's subparsers."""
-    words = parts.add_parser("certificates", help="make and renew the certificates of hub, link and proxy")
+    words = parts.add_parser(
+        "certificates", help="make and renew the certificates of hub, link, workshops service and proxy"
+    )
     kinds = words.add_subparsers(required=True, metavar="WHAT")
     make = _part(kinds, "make", _make, "the files of one process, and the authority if there is none")
     make.add_argument("--name", required=True, help=f"of the process: {HUB}, {LINK}, {PROXY}, {WORKSHOPS}, …")
@@ -68,7 +70,9 @@ def _renew(options: argparse.Namespace) -> None:
     done = certificates.renew(options.folder, None if options.all else timedelta(days=options.within), options.days)
     for made in done:
         _say(made)
-    if not done:
+    if not certificates.paths(options.folder):
+        sys.stdout.write(f"{options.folder} has no certificates.\n")
+    elif not done:
         sys.stdout.write(f"None of {options.folder} ends within {options.within} days.\n")
 
 

@@ -46,7 +46,7 @@ _FEEDS = (
 
 
 # sections with the spawner's settings, the most specific last
-SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner")
+SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchspawnerFace", "FactorySpawner")
 
 
 class SettingsError(ConfigurationError, ValueError):

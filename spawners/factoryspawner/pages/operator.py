@@ -72,7 +72,9 @@ class OperatorPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """Carry out the order of a form. Answer 302, or 400 and what is wrong, by field; for a preview 200.
+        """Carry out the order of a form. Answer 302; for a preview 200.
+
+        If something is wrong, answer 400 and what is wrong, by field; 503 if the link does not answer.
 
         Fields: ``order`` (a key of ``DONE``, or ``preview``), ``factory`` ("": all), ``message``; for a banner
         ``sessions`` and ``until``.
@@ -98,7 +100,7 @@ class OperatorPage(PublicHandler):
         except LinkProblem as error:
             wrong = {"": error.problem.as_message("message")}
         if wrong:
-            self.set_status(400)
+            self.set_status(503 if LINK_SILENT.what in wrong.values() else 400)
             await self._show("", wrong, message)
         else:
             self.redirect(url_concat(f"{self.hub.base_url}operator", {"done": order}))

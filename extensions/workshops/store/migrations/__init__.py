@@ -20,6 +20,7 @@ import workshops.store.check_table
 import workshops.store.hand_table
 import workshops.store.joining_tables
 import workshops.store.material_tables
+import workshops.store.rehearsal_table
 import workshops.store.room_tables
 import workshops.store.seat_tables  # noqa: F401  (they are the service's, too)
 from workshops.store.schema import metadata

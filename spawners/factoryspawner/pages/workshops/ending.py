@@ -37,7 +37,7 @@ class ReportPage(WorkshopHandler):
             workshop = await self.client.one(self.caller, slug)
             report = await self.client.report(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
+            raise self.refusal(error) from error
         await self.show(
             "workshop_end/report.html",
             report=report,
@@ -58,7 +58,7 @@ class WorkshopFileHandler(WorkshopHandler):
         try:
             content = await self.client.file(self.caller, slug, name, self.language.code[:2])
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
+            raise self.refusal(error) from error
         self.set_header("Content-Type", kind)
         self.set_header("Content-Disposition", f'attachment; filename="{kept_as.format(slug=slug)}"')
         self.set_header("Cache-Control", "no-store")
@@ -82,7 +82,7 @@ class CertificatePage(WorkshopHandler):
         except ValidationError:
             check = _INVALID
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(503, self.words_of(error)) from error
+            raise self.refusal(error) from error
         if not check.valid:
             self.set_status(404)
         await self.show("workshop_end/certificate.html", check=check, number=number, typed=name, most_name=MOST_NAME)
@@ -99,7 +99,7 @@ class PrivacyPage(WorkshopHandler):
         try:
             privacy = await self.client.privacy(slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(503, self.words_of(error)) from error
+            raise self.refusal(error) from error
         await self.show("workshop_end/privacy.html", privacy=privacy)
 
 

@@ -105,3 +105,10 @@ class WorkshopHandler(PublicHandler):
             raise web.HTTPError(404)
         self.set_status(error.status)
         return error.problem.as_message("message")
+
+    def refusal(self, error: WorkshopsProblem | WorkshopsSilent) -> web.HTTPError:
+        """Return the error that ends the request, with the service's status and message.
+
+        The status is 503 if the service does not answer. Raises HTTPError 404.
+        """
+        return web.HTTPError(503 if isinstance(error, WorkshopsSilent) else error.status, self.words_of(error))

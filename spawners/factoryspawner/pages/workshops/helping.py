@@ -69,7 +69,7 @@ class LookPage(WorkshopHandler):
         except WorkshopsProblem as error:
             raise web.HTTPError(error.status, error.problem.as_message("message")) from error
         except WorkshopsSilent as error:
-            raise web.HTTPError(503, self.words_of(error)) from error
+            raise self.refusal(error) from error
         self.set_header("Cache-Control", "no-store")
         await self.show("workshop_room/look.html", look=look, slug=slug, style=_STYLE)
 

@@ -281,7 +281,7 @@ class ChangeWorkshopPage(_FormPage):
         except WorkshopsProblem as error:
             wrong = {forms.wrong_field(error.problem.field): self.words_of(error)}
         except WorkshopsSilent as error:
-            raise web.HTTPError(503, self.words_of(error)) from error
+            raise self.refusal(error) from error
         else:
             self.to(f"/{slug}?done=change")
             return
@@ -291,13 +291,13 @@ class ChangeWorkshopPage(_FormPage):
         try:
             await self.form(values, wrong, workshop)
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
+            raise self.refusal(error) from error
 
     async def _workshop(self, slug: str) -> WorkshopView:
         try:
             workshop = await self.client.one(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(503, self.words_of(error)) from error
+            raise self.refusal(error) from error
         if "change" not in workshop.may:
             raise web.HTTPError(403)
         return workshop
@@ -312,7 +312,7 @@ class PeopleList(WorkshopHandler):
         try:
             text = await self.client.get_list(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
+            raise self.refusal(error) from error
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", f'attachment; filename="{slug}.csv"')
         self.set_header("Cache-Control", "no-store")
@@ -400,7 +400,7 @@ class WorkshopPage(WorkshopHandler):
             material = await self.client.material(self.caller, slug) if staff and workshop.material else None
             checks = await self.client.checks(self.caller, slug) if staff else None
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(503, self.words_of(error)) from error
+            raise self.refusal(error) from error
         moving = await self._moving(slug) if "move" in workshop.may else None
         helped = await self._help(workshop)
         seating = await self._seating(slug) if staff and workshop.state in ("warming", "open") else None

@@ -83,7 +83,7 @@ class RehearsalPage(WorkshopHandler):
                 raise web.HTTPError(403)
             rehearsals = await self.client.rehearsals(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(getattr(error, "status", 503), self.words_of(error)) from error
+            raise self.refusal(error) from error
         await self.show(
             "workshop_end/rehearsal.html",
             workshop=workshop,

@@ -44,7 +44,7 @@ class RoomPage(WorkshopHandler):
         try:
             workshop = await self.client.one(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
-            raise web.HTTPError(503, self.words_of(error)) from error
+            raise self.refusal(error) from error
         if "see-room" not in workshop.may:
             raise web.HTTPError(403)
         named = {one.code: one.name for one in languages(self._locale)}
