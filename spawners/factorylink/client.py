@@ -221,10 +221,11 @@ class LinkClient:
     async def sessions(
         self, user: str | None = None, server: str | None = None, live: bool = True, limit: int | None = None
     ) -> list[Session]:
-        """Return the live sessions, or the newest ``limit`` sessions, also ended ones, if ``live`` is False.
+        """Return the live sessions; if ``live`` is False, return the newest sessions, live or ended.
 
         Live sessions without a stop request come first, then those with one; within each group, the newest come first.
-        ``user``, ``server``: only the sessions of this person or server, if given.
+        The sessions of Dask schedulers are left out. ``user``, ``server``: only the sessions of this person or server,
+        if given. ``limit``: at most so many sessions if ``live`` is False; None: 20.
         """
         params = {"user": user, "server": server, "live": live, "limit": limit}
         return await self._ask(_SESSIONS, "GET", "/sessions", params=_given(params))
@@ -279,7 +280,7 @@ class LinkClient:
         await self._request("POST", f"/sessions/{session_id}/messages", json=body, timeout=30)
 
     async def table(self) -> AsyncGenerator[TableChange]:
-        """Subscribe to the whole table, and yield its changes; the first is a snapshot.
+        """Subscribe to the link's table of sessions, clusters and factories; yield a snapshot, then each change.
 
         Raises LinkSilent when the connection is lost.
         """
@@ -296,17 +297,20 @@ class LinkClient:
     # --- factories and people
 
     async def factories(self, user: str) -> list[FactoryView]:
-        """Return the catalogue as ``user`` may use it."""
+        """Return the factories where ``user`` may start something, with what they may use there."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
 
     async def usage(
         self, project: str | None = None, since: date | None = None, person: str | None = None
     ) -> list[UsageLine]:
-        """Return the use of jobs by day, project, factory and person. ``project``, ``person``: only these, if given."""
+        """Return the GPU-seconds and the number of jobs by day, project, factory and person.
+
+        ``project``, ``person``: only these, if given; ``since``: the first day (UTC), None: from the beginning.
+        """
         return await self._ask(_USAGE, "GET", "/usage", params=_usage_of(project, since, person), timeout=60)
 
     async def usage_csv(self, project: str, since: date | None = None, person: str | None = None) -> bytes:
-        """Return the use of jobs as CSV, selected as in ``usage``."""
+        """Return the same lines as ``usage``, as CSV."""
         params = _usage_of(project, since, person)
         return await self._request("GET", "/usage.csv", params=params, timeout=60)
 
@@ -315,7 +319,7 @@ class LinkClient:
         return await self._ask(_PROJECTS, "GET", "/projects", params={"user": user})
 
     async def ready(self, user: str) -> ReadyView:
-        """Return the accounts and projects with which ``user`` can start a session, or why there are none."""
+        """Return which kind of site account ``user`` has, by project and factory, or why they can start nothing."""
         return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
 
     async def checklist(self, user: str) -> ChecklistView:
@@ -328,7 +332,10 @@ class LinkClient:
         await self._request("PUT", path, json=AcceptBody(version=version).model_dump())
 
     async def site_rules(self, factory: str, user: str | None) -> SiteCheck:
-        """Return a site's rules, and whether ``user`` has accepted them; None: a person who is not known yet."""
+        """Return a site's rules, and when ``user`` accepted them.
+
+        ``user`` None: a person whom the hub does not know yet.
+        """
         return await self._ask(_SITE, "GET", f"/factories/{factory}/rules", params=_given({"user": user}))
 
     async def coming(self) -> list[ComingView]:
@@ -336,11 +343,11 @@ class LinkClient:
         return await self._ask(_COMING, "GET", "/coming")
 
     async def network(self) -> NetworkView:
-        """Return the whole network, as anybody may see it."""
+        """Return the public view of all factories and antennas, which needs no login."""
         return await self._ask(_NETWORK, "GET", "/network")
 
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
-        """Yield the catalogue for ``user`` now and after every change, without end.
+        """Yield the list of ``factories`` for ``user`` now and after every change, without end.
 
         Reconnect if the link does not answer.
         """
@@ -388,15 +395,18 @@ class LinkClient:
         await self._people.put_other(user, lambda: self._request("PUT", path, json=body))
 
     async def put_rules(self, rules: HubRules) -> None:
-        """Send the link the hub's rules for everybody."""
+        """Send the link the rules of the hub that hold for everybody, such as the version of the gateway's terms."""
         await self._request("PUT", "/rules", json=rules.model_dump(mode="json"))
 
     async def drain(self, factory: str, message: str, by: str | None = None) -> None:
-        """Start nothing new at a factory; running sessions continue. ``by``: the operator's name, for the audit."""
+        """Make the link start nothing new at a factory; running sessions continue.
+
+        ``by``: the operator's name, for the audit.
+        """
         await self._request("PUT", f"/factories/{factory}/drain", json=_order(message, by))
 
     async def undrain(self, factory: str, by: str | None = None) -> None:
-        """Allow new sessions at a factory again."""
+        """End the drain of a factory: new sessions may start there again."""
         await self._request("DELETE", f"/factories/{factory}/drain", params=_given({"by": by}))
 
     async def pause(self, factory: str, message: str) -> None:
@@ -412,11 +422,11 @@ class LinkClient:
         return await self._ask(_OPERATOR, "GET", "/operator")
 
     async def pause_starts(self, message: str, by: str) -> None:
-        """Start nothing new at any factory; running sessions continue."""
+        """Make the link start nothing new at any factory; running sessions continue."""
         await self._request("PUT", "/starts/pause", json=_order(message, by))
 
     async def resume_starts(self, by: str) -> None:
-        """Allow new sessions again; factories that are drained one by one stay drained."""
+        """End ``pause_starts``; a factory that was drained by ``drain`` stays drained."""
         await self._request("DELETE", "/starts/pause", params={"by": by})
 
     async def show_banner(self, message: str, by: str, sessions: bool = False, until: datetime | None = None) -> None:
@@ -432,7 +442,7 @@ class LinkClient:
         await self._request("DELETE", "/banner", params={"by": by})
 
     async def audit(self, factory: str, since: datetime | None = None) -> AsyncGenerator[AuditLine]:
-        """Yield the lines of a factory's audit, oldest first."""
+        """Yield a factory's lines of the audit, oldest first. ``since``: only those of this time or later, if given."""
         after = 0
         while True:
             params = _given({"since": since.isoformat() if since else None, "after": after})
@@ -444,7 +454,7 @@ class LinkClient:
             after = page[-1].number
 
     async def renew(self, factory: str, user: str, token: str) -> CredentialView:
-        """Use a person's token to renew the login to their account at a factory."""
+        """Renew the login to a person's site accounts with their token; return until when the login is valid."""
         body = {"user": user, "token": token}
         return await self._ask(TypeAdapter(CredentialView), "PUT", f"/credentials/{factory}", json=body, timeout=30)
 

@@ -1,7 +1,7 @@
 """The link's own configuration (``link.yaml``): where it listens, and how this hub reaches each factory.
 
-The catalogue describes a factory; this file describes how the gateway reaches it. A factory without an entry under
-``factories`` is shown to nobody.
+The catalogue describes a factory; ``link.yaml`` describes how the gateway reaches the factory. Nobody can start
+anything at a factory without an entry under ``factories``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ Seconds = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class LocalTransportSettings(Model):
-    """Settings of the transport ``local``, which runs commands on this machine. ``prefix`` and ``env`` apply to
-    scheduler commands only."""
+    """Settings of the transport ``local``, which runs commands on this machine.
+
+    For scheduler commands only: ``prefix``: words before each command; ``env``: more environment variables."""
 
     kind: Literal["local"] = "local"
     prefix: tuple[str, ...] = ()
@@ -38,21 +39,23 @@ class LocalTransportSettings(Model):
     dials_nodes: ClassVar[bool] = True  # True if the gateway itself connects to a factory's nodes
 
     def rebased(self, base: Path) -> LocalTransportSettings:  # noqa: ARG002
-        """Return the settings with their files resolved relative to ``base``."""
+        """Return the settings unchanged, because they contain no path relative to ``base``."""
         return self
 
     def rates(self) -> dict[str, int]:
-        """Return the rates that a site's rules may limit, by the rules' names."""
+        """Return no rates, because this transport has none that a site's rules may limit."""
         return {}
 
     def dialed(self) -> tuple[str, tuple[str, ...]]:
-        """Return the name of the setting that lists the hosts to which the gateway connects, and these hosts."""
+        """Return an empty name and no hosts, because no setting of this transport lists hosts."""
         return "", ()
 
 
 class KeyCredentials(Model):
-    """One private key for each site account: ``KEYS/ACCOUNT``, mode 0600. The site has authorized each key. This is the
-    simplest way, for sites that support nothing better, and for tests."""
+    """One private key for each site account, which the site has authorized.
+
+    This is the simplest kind of credentials, for sites that support nothing better, and for tests. ``keys``: the folder
+    of the keys; each file has the name of its account and the mode 0600."""
 
     kind: Literal["key"] = "key"
     keys: Path
@@ -77,7 +80,8 @@ class CaCredentials(Model):
 class WrapperCredentials(Model):
     """One service account at the site, whose wrapper runs commands as other accounts.
 
-    The wrapper does that only for accounts on the site's list."""
+    The wrapper acts only for accounts on the site's list. ``login``: the service account's name; ``wrapper``: the
+    wrapper's path at the site."""
 
     kind: Literal["wrapper"] = "wrapper"
     login: UnixAccount
@@ -133,12 +137,12 @@ class SshTransportSettings(Model):
     dials_nodes: ClassVar[bool] = False  # the login side connects to the nodes
 
     def rebased(self, base: Path) -> SshTransportSettings:
-        """Return the settings with the files of their credentials resolved relative to ``base``."""
+        """Return the settings with the relative paths in their credentials resolved from ``base``."""
         paths = {name: base / value for name, value in self.credentials if isinstance(value, Path)}
         return self.model_copy(update={"credentials": self.credentials.model_copy(update=paths)})
 
     def rates(self) -> dict[str, int]:
-        """Return the rates that a site's rules may limit, by the rules' names."""
+        """Return the configured rates that a site's rules may limit, by the names that the rules use."""
         return {"logins_per_minute": self.logins_per_minute, "max_connections": self.max_connections}
 
     def dialed(self) -> tuple[str, tuple[str, ...]]:
@@ -187,7 +191,7 @@ class DoorAccess(Model):
 
 
 class Access(Model):
-    """How this hub reaches one factory, and as which accounts its people work there."""
+    """How this hub reaches one factory, and under which site accounts the hub's users run jobs there."""
 
     transport: Annotated[
         Annotated[LocalTransportSettings, Tag("local")] | Annotated[SshTransportSettings, Tag("ssh")],
@@ -318,7 +322,7 @@ class SessionListeners(Model):
 class MetricsListener(Model):
     """The listener for Prometheus.
 
-    ``tls``: whether clients need a certificate of the authority; the certificate may have any name."""
+    ``tls``: whether clients need a certificate, of any name, from the authority in ``LinkConfig.tls``."""
 
     host: Host
     port: Port
@@ -329,14 +333,14 @@ class WorkshopFiles(Model):
     """The files by which the link knows workshops.
 
     ``table``: the projects, as the workshops service writes them; ``pools``: what an operator lets workshops use at
-    each factory; ``socket``: Unix socket, 0660, for the workshops service, None: the service sees no sessions."""
+    each factory; ``socket``: Unix socket, 0660, of the link's API for the workshops service, None: no such API."""
 
     table: Path
     pools: Path
     socket: Path | None = None
 
     def rebased(self, base: Path) -> WorkshopFiles:
-        """Return a copy in which relative paths are taken from ``base``."""
+        """Return a copy with the relative paths resolved from ``base``."""
         socket = None if self.socket is None else base / self.socket
         return WorkshopFiles(table=base / self.table, pools=base / self.pools, socket=socket)
 
@@ -370,7 +374,7 @@ class LinkConfig(Model):
 
     @property
     def kept_workshops(self) -> Path:
-        """Return the link's copy of the last good table of workshops' projects."""
+        """Return the path of the link's copy of the last valid table of workshops' projects."""
         return self.state_dir / "workshops.last-good.json"
 
     @property
@@ -381,12 +385,12 @@ class LinkConfig(Model):
 
     @property
     def database(self) -> Database:
-        """Return the database of the ledger."""
+        """Return the database in which the link keeps its ledger."""
         return Database.file(self.state_dir / "ledger.sqlite") if self.ledger is None else Database.parse(self.ledger)
 
     @property
     def keys(self) -> Path:
-        """Return the folder with the link's own keys."""
+        """Return the folder with the link's own keys: ``hmac.key`` and ``link_ed25519``."""
         return self.key_dir or self.state_dir
 
     def session_url(self, port: int) -> str:

@@ -63,8 +63,8 @@ class HubClient:
     async def user_of(self, token: str) -> TokenOwner | None:
         """Return the owner of this token; None if it belongs to nobody.
 
-        An owner is cached for at most 30 s, and "nobody" for 3 s, by the token's hash. Raises Unreachable if the hub
-        refuses every token because its database does not answer.
+        The owner of a person's own token is cached for at most 30 s, other answers for 3 s. Raises Unreachable if the
+        hub does not answer, or refuses every token because its database does not answer.
         """
         try:
             return await self._owners.of(token)
@@ -91,9 +91,9 @@ class HubClient:
         return found
 
     async def start_server(self, user: str, server: str, session_id: SessionId) -> None:
-        """Start a server so that it adopts the session ``session_id``, and starts no other.
+        """Make the hub start a server that adopts the session ``session_id`` and never starts a new session.
 
-        Raises Gone if there is no such user; Refused, with the hub's message, if the server cannot be started now.
+        Raises Gone if the hub has no such user; Refused, with the hub's message, if the hub does not start the server.
         """
         name = quote(user, safe="@~")
         path = f"/users/{name}/servers/{quote(server, safe='')}" if server else f"/users/{name}/server"

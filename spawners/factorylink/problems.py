@@ -36,9 +36,9 @@ __all__ = [
 
 
 def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: int | None = None) -> ProblemError:
-    """Return a ProblemError with these words.
+    """Return a ProblemError with the texts, code and parameters of ``words``.
 
-    ``field``: the form's field at fault, if there is one; ``fits``: as in Problem.
+    ``field``: the form's field at fault, if there is one; ``fits``: how many of the requested jobs may start.
     """
     return ProblemError(
         Problem(

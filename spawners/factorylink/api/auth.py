@@ -56,21 +56,21 @@ class Caller:
             raise of_words("forbidden", explain.own("token-other-session"))
 
     def shown(self, session: Session) -> Session:
-        """Return ``session`` as the caller may see it in a list.
+        """Return a session of the caller's person, reduced to what the caller may see.
 
-        With a session's token, other sessions show only their names, states and times, but no site account, job, node,
-        log or URL. The token's own session, and each session with a person's own token, has the URL that the person
-        opens.
+        With a person's own token: the whole session, with the URL that the person opens. A session's token shows its
+        own session in the same way. It shows the person's other sessions without site account, job, node, log, URL and
+        use of resources.
         """
         if self.session is None or session.id == self.session.record.id:
             return session.addressed(self.root)
         return session.model_copy(update=_NOT_TOLD)
 
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
-        """Return the project to act for at ``factory``.
+        """Return the project to use for a request of the caller that names ``factory`` and ``project``.
 
-        If ``project`` is None, a session's token acts for the session's own project. Raises ProblemError if the token
-        is not valid for the factory or the project.
+        With a person's own token, this is ``project``; with a session's token, the session's project. Raises
+        ProblemError if the token belongs to a session of another factory or project.
         """
         if self.session is None:
             return project
@@ -80,10 +80,9 @@ class Caller:
         return self._payer(own)
 
     def chooses(self, choice: Choice) -> Choice:
-        """Return ``choice`` with this caller's restrictions applied.
+        """Return ``choice``; with a session's token, with the factory and project of that session filled in.
 
-        A session's token may choose for its own factory and project only. Raises ProblemError if the token is not valid
-        for the choice.
+        Raises ProblemError if a session's token is used for another factory or project than the session's.
         """
         if self.session is None:
             return choice
@@ -112,10 +111,10 @@ class Caller:
             raise of_words("forbidden", explain.own("token-session-over"))
 
     def begins(self, request: ClusterRequest) -> ClusterRequest:
-        """Return ``request`` with this caller's restrictions applied. Raises ProblemError.
+        """Return ``request`` for a new cluster; with a session's token, with the project of that session filled in.
 
-        A session's token creates clusters at its own factory and for its own project only. The session that holds such
-        a cluster must have this factory and project, too.
+        Raises ProblemError if a session's token is used for another factory or project than the session's, or if the
+        session named in ``request`` has another factory or project; also if the session whose token was used is ending.
         """
         self.may_begin()
         project = self.acts_at(request.factory, request.project)
@@ -157,7 +156,11 @@ class Callers:
         self._root = root
 
     async def of(self, headers: Mapping[str, str]) -> Caller:
-        """Return the caller that a request's ``Authorization`` header identifies. Raises ProblemError."""
+        """Return the caller that a request's ``Authorization`` header identifies.
+
+        Raises ProblemError if the token is missing, unknown or not allowed, if its session has ended, or if the hub
+        does not answer.
+        """
         kind, _, token = headers.get("Authorization", "").partition(" ")
         if kind.lower() not in ("bearer", "token") or not token.strip():
             raise _no_token("Send a hub token of yours: Authorization: Bearer TOKEN.")

@@ -33,7 +33,7 @@ _ID: TypeAdapter[str] = TypeAdapter(ClusterId)
 
 
 class ClusterWebSocket:
-    """The WebSocket endpoint by which a client reaches a cluster's scheduler at another factory."""
+    """The WebSocket endpoint by which a Dask client reaches a cluster's Dask scheduler at another factory."""
 
     def __init__(self, clusters: Clusters, callers: Callers) -> None:
         self._clusters = clusters

@@ -47,7 +47,7 @@ SwaggerUIBundle({ url: "openapi.json", dom_id: "#api", deepLinking: true, valida
 
 
 def describe(app: FastAPI, prefix: str) -> None:
-    """Serve the page at ``{prefix}/docs``, and the schema of ``app`` at ``{prefix}/openapi.json``.
+    """Serve the page about ``app`` at ``{prefix}/docs``, and the schema of ``app`` at ``{prefix}/openapi.json``.
 
     Neither path is part of the schema itself.
     """

@@ -39,7 +39,7 @@ _DROPPED = frozenset(
 
 
 class BackWay:
-    """Forwards requests from sessions.
+    """Forwards the requests that notebook servers send through their doors, to the hub's API or to the user API.
 
     ``hub_url``: address of the hub's own listener; ``user_url``: address of the user API, or a placeholder for it if
     the user API listens on the Unix socket ``user_socket``; ``base_url``: the hub's base path; ``tls``: the link's

@@ -64,7 +64,7 @@ _ESTIMATE_PASSED = timedelta(minutes=1)  # an estimate of "now" becomes useless 
 
 
 class Shared(NamedTuple):
-    """A factory's view without personal parts, and its JSON. ``made``: when the view was made, in ticks."""
+    """A factory's view without personal parts, and its JSON. ``made``: when it was made, by ``clock.ticks``."""
 
     made: float
     view: FactoryView
@@ -72,7 +72,7 @@ class Shared(NamedTuple):
 
 
 class Offers:
-    """Builds the views for the start page."""
+    """Builds the views for the start page: factories, projects, estimates, and the person's choice."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Offers:
         return await self._projects.views(user, self._charges)
 
     def ready(self, user: str) -> ReadyView:
-        """Return the site accounts that the person can use now, or the reason why they can start nothing."""
+        """Return which kind of site account the person has, by project and factory, or why they can start nothing."""
         try:
             self._permissions.check(user)
         except ProblemError as error:
@@ -127,7 +127,7 @@ class Offers:
                 yield connection, permissions
 
     async def stream(self, user: str) -> AsyncGenerator[bytes]:
-        """Yield server-sent events: the person's views now, and again whenever they changed."""
+        """Yield server-sent events: the views of the person's factories now, and again after each change."""
         last, quiet = "", 0
         while not self._feed.closed:
             views = [self._json(connection, permissions, user) for connection, permissions in self._places(user)]
@@ -158,7 +158,7 @@ class Offers:
     ) -> Estimate:
         """Return when a session of that size would start at the factory. Raises ProblemError.
 
-        ``project`` None: the person's first project that may use the size.
+        ``project`` None: the person's first project that may use the size, or none if the person needs no project.
         """
         connection = self._factories.get(factory_id)
         if connection is None:
@@ -187,7 +187,7 @@ class Offers:
         """Return a choice with every default filled in, and its highest possible cost.
 
         If the choice names no size, ``cores`` and ``memory_gb`` select the smallest size that has both. Raises
-        ProblemError in the same cases as a start.
+        ProblemError in the same cases as a start, and if the named size has fewer cores or less memory.
         """
         connection = self._permission.connection(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:

@@ -172,7 +172,7 @@ def hub_app(
 
     @app.post("/stops")
     async def stop_sessions(body: StopsBody) -> StopsView:
-        """Request the end of many sessions at once, so that a busy hub sends only one request."""
+        """Request the end of many sessions at once; return those that will certainly end, or never start."""
         stopped = await asyncio.gather(*(stop_kept(sessions, *stop) for stop in body.sessions.items()))
         return StopsView(done=tuple(one for one, kept in zip(body.sessions, stopped, strict=True) if kept))
 
@@ -353,9 +353,10 @@ async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["pers
 async def renew_credential(
     projects: ProjectBook, connection: FactoryConnection, body: CredentialBody
 ) -> CredentialView:
-    """Use a person's token to log in to their own site accounts; return until when that login is valid.
+    """Use a person's token to log in to their personal site accounts; return until when all these logins are valid.
 
-    Accounts that several people share accept no token. Raises ProblemError.
+    Raises ProblemError if the person has no personal account at the factory, if the factory takes no tokens, or if the
+    issuer of logins refuses the token or does not answer.
     """
     accounts, url = projects.personal(body.user, connection), connection.access_status.renew_url
     if not accounts or url is None:

@@ -59,8 +59,10 @@ _FRESH_SECONDS = 0.5
 
 
 class LinkMetrics(Collector):
-    """Collects the gauges. ``same_name``: by factory, the number of jobs of another gateway with the same name;
-    ``certificates``: certificate files by name."""
+    """Computes the link's gauges for Prometheus.
+
+    ``same_name``: by factory, the number of jobs of another gateway with the same name; ``certificates``: paths of the
+    gateway's certificate files, by the name that the metric has for each."""
 
     def __init__(
         self,
@@ -97,7 +99,7 @@ class LinkMetrics(Collector):
         return generate_latest(metrics.REGISTRY) + generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges."""
+        """Yield all gauges, computed now from the link's present state."""
         values = {**self._of_sessions(), **self._of_clusters(), **self._of_factories(), **self._of_credentials()}
         values |= {**self._of_projects(), **self._of_the_process()}
         for name, gauge in metrics.GAUGES.items():

@@ -20,9 +20,9 @@ from factorylink.site.offered_factories import OfferedFactories
 
 
 def network(factories: OfferedFactories) -> NetworkView:
-    """Return the network without personal data and without the schedulers' own messages.
+    """Return all factories and antennas, without personal data and without the schedulers' own messages.
 
-    Each call makes the link ask the factories for their free resources soon, because somebody looks at these now.
+    Each call makes the link ask the offered factories soon for their free resources.
     """
     offered = {name: connection.factory for name, connection in factories.items()}
     known: dict[str, Factory | Planned] = {

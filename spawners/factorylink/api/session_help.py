@@ -37,7 +37,7 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
 
     @routes.put("/help/hand", responses=some)
     async def raise_hand(body: HandBody, session: LiveSession = mine) -> HelpState:
-        """Raise your hand. A hand that is up already keeps its place in the queue, with what you send now."""
+        """Raise your hand. If it is up already, it keeps its place in the queue, and gets what you send now."""
         return await relay.ask(session, "raise", hand=body)
 
     @routes.delete("/help/hand", responses=some)

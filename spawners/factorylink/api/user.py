@@ -66,7 +66,7 @@ def user_app(
 ) -> FastAPI:
     """Return the app for people and sessions. ``base_url``: the hub's base path, usually ``/``.
 
-    A person sees only their own data; a session's token shows only data of its own session's factory and project.
+    A caller sees only data of the token's person. A session's token acts for its session's factory and project only.
     """
     app = new_app("API of the factories")
     app.add_middleware(Bounded, most=MOST_BYTES)
@@ -178,7 +178,7 @@ def user_app(
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404))
     async def get_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
-        """Return one of your Dask clusters with its jobs. Each request keeps the cluster alive."""
+        """Return one of your Dask clusters with its jobs. Unlike reading its events, this does not keep it alive."""
         return clusters.look(mine(cluster_id, caller), caller.user)
 
     @app.get(

@@ -1,4 +1,4 @@
-"""The operations for help in workshops: the service takes the requests of sessions, and sends the answers."""
+"""The operations for help in workshops: the workshops service fetches sessions' requests, and answers them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def router(scope: WorkshopScope, relay: HelpRelay) -> APIRouter:
 
     @routes.get("/help")
     async def take_asks(request: Request) -> HelpAsks:
-        """Return what workshops' sessions request about help; if there is nothing, wait some seconds for a request."""
+        """Return the waiting requests of sessions about help; if there are none, wait some seconds for one."""
         return await relay.take(request.is_disconnected)
 
     @routes.post("/projects/{project_id}/help/{ask_id}", status_code=204, responses=says(404))
     async def answer_ask(project_id: InProject, ask_id: InAsk, body: HelpAnswer) -> None:
-        """Answer a request about help of a session of the workshop."""
+        """Send the answer to a request about help back to the session that made the request."""
         relay.answer(scope.project(project_id).id, ask_id, body)
 
     return routes

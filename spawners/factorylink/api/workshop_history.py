@@ -48,7 +48,7 @@ def router(
         after: Annotated[SessionId | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = MOST_RUNS,
     ) -> HistoryPage:
-        """Return a page of a workshop's sessions, also if the workshop is over and in no table any more."""
+        """Return a page of a workshop's sessions, also if the workshop is over and its project no longer exists."""
         return await history.page(project, after, limit)
 
     @routes.get("/projects/{project}/now", responses=says(404))

@@ -36,7 +36,7 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.get("/projects/{project_id}/sessions", responses=says(404))
     async def list_sessions(project_id: InProject) -> WorkshopSessions:
-        """Return the live sessions of a workshop, and the last session of each person that has ended."""
+        """Return the live sessions of a workshop, and for each person the last of their ended sessions."""
         project = scope.project(project_id)
         live = feed.live(project.id)
         ids = {one.id for one in live}

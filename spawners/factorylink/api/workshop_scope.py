@@ -37,14 +37,14 @@ class WorkshopScope:
         return project
 
     def people(self, project: Project, people: Iterable[Person]) -> None:
-        """Check that all these people are in the project."""
+        """Raise ProblemError if one of these people is not in the project."""
         for person in people:
             if not project.has(person, frozenset()):
                 said = Message("not-in-workshop", "{person} is not in the project {project}.")
                 raise forbidden(said.format(person=person, project=project.id))
 
     def sessions(self, project: Project) -> list[LiveSession]:
-        """Return the live sessions that run a notebook for the project."""
+        """Return the project's live sessions, without Dask schedulers and sessions that people see as ended."""
         return [one for one in self._live_sessions.values() if is_of(one, project.id)]
 
     def lives(self, session_id: SessionId) -> bool:
@@ -52,7 +52,7 @@ class WorkshopScope:
         return session_id in self._live_sessions
 
     def session(self, project: Project, session_id: SessionId) -> LiveSession:
-        """Return a live session for the project; a session for another project is refused like an unknown one."""
+        """Return the project's live session with this id; refuse with 404 if the project has no such session."""
         found = self._live_sessions.get(session_id)
         if found is None or not is_of(found, project.id):
             raise gone(Message("live-session", "The live session {session}").format(session=session_id))

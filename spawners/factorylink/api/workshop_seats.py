@@ -18,13 +18,13 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
 
     @routes.get("/projects/{project}/seats", responses=says(404))
     async def places(project: InProject) -> SeatPlaces:
-        """Return what each factory of the workshop allows now: seats per minute, more doors, and the held accounts."""
+        """Return for each factory of the workshop how many seats per minute, doors and accounts it allows now."""
         found = scope.project(project)
         return connections.raised(found, seats.places(found))
 
     @routes.post("/projects/{project}/seats", responses=says(404))
     async def begin(project: InProject, body: SeatsBody) -> SeatsView:
-        """Begin seats for people of the workshop, each once; return what became of each seat.
+        """Start the sessions of these seats, each seat once; return what became of each seat.
 
         If a person is not in the workshop, or not yet in the table that the link has read, only that person's seat is
         refused.

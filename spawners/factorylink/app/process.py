@@ -37,7 +37,8 @@ _USER_API = "http://user-api"  # a name for the user app's Unix socket
 async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue) -> None:
     """Run the link until SIGTERM or SIGINT. Raises StartError.
 
-    ``factories``: the factories that this hub offers, with its overrides applied; ``federation``: the whole catalogue.
+    ``factories``: the factories that this hub offers, with the overrides of ``config`` applied; ``federation``: the
+    whole catalogue.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -30,9 +30,9 @@ AT_ONCE = 8  # starts that the hub works on at a time: each of its answers takes
 
 
 class HubRecovery:
-    """Starts servers that the hub does not have.
+    """Makes the hub start a server for each live session whose server the hub does not have.
 
-    ``run`` it in the background; call ``hub_came`` when the hub subscribes to the table.
+    Run ``run`` in the background; call ``hub_came`` when the hub subscribes to the link's table of sessions.
     """
 
     def __init__(self, table: SessionTable, hub: HubClient) -> None:
@@ -43,7 +43,7 @@ class HubRecovery:
         self._without_owner: set[tuple[str, str]] = set()  # servers for which a missing hub user was already logged
 
     def look_soon(self) -> None:
-        """Check for servers that the hub does not have; called when sessions were begun without the hub."""
+        """Check soon for sessions whose server the hub does not have; called after the link has begun sessions."""
         self._came.set()
 
     def hub_came(self) -> None:
@@ -51,9 +51,9 @@ class HubRecovery:
         self._came.set()
 
     async def run(self) -> None:
-        """Check for forgotten servers when the hub subscribes, and every 45 s in case a subscription was missed.
+        """Call ``look`` when the hub subscribes, and every 45 s in case a subscription was missed; never return.
 
-        If a decision was postponed, check again soon.
+        If a decision was postponed, check again after 3 s; if the hub does not answer, after 2 s.
         """
         pause = _AGAIN_SECONDS
         while True:
@@ -74,9 +74,10 @@ class HubRecovery:
                 log.warning("The hub's token file cannot be read: %s", error)
 
     async def look(self) -> bool:
-        """Start servers again that the hub has forgotten.
+        """Start the servers of live sessions that the hub has forgotten, or has not had yet.
 
-        Return whether a decision was postponed and can be made soon. Raises Unreachable if the hub does not answer.
+        Return whether to check again soon, because a decision was postponed or the hub refused a start. Raises
+        Unreachable if the hub does not answer, OSError if the hub's token file cannot be read.
         """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:

@@ -19,14 +19,14 @@ BALANCES_SHARE = 0.01  # largest share of time that these sums may take, however
 
 
 class Measuring:
-    """Measures the GPU-hours of all projects. ``balances``: the last results by project and factory."""
+    """Measures the GPU-hours of all projects. ``balances``: the last sums by project and factory."""
 
     def __init__(self, charges: Charges) -> None:
         self._charges = charges
         self.balances: Mapping[tuple[ProjectId | None, Slug], ProjectBalance] = {}
 
     async def keep(self) -> None:
-        """Compute the sums repeatedly, until cancelled."""
+        """Update ``balances`` from the ledger repeatedly, until cancelled."""
         while True:
             began = clock.ticks()
             try:
@@ -37,7 +37,7 @@ class Measuring:
             await asyncio.sleep(max(BALANCES_SECONDS, took / BALANCES_SHARE))
 
     async def read(self) -> None:
-        """Compute the sums once. Raises LedgerError."""
+        """Update ``balances`` from the ledger once. Raises LedgerError."""
         self.balances = await self._charges.balances()
 
 

@@ -39,7 +39,7 @@ _Key = tuple[Slug, str]  # a factory, and an account there
 
 
 class WarmConnections:
-    """Opens connections for seats, and knows which are open.
+    """Opens the SSH connections that a workshop's seats need, and knows which are open.
 
     Nothing is stored: after a restart of the link, seats log in when they begin.
     """
@@ -63,7 +63,10 @@ class WarmConnections:
         self._running: set[tuple[str, Slug]] = set()  # by project and factory
 
     def begin(self, project: Project, factories: Collection[Slug]) -> None:
-        """Open connections in the background, for the workshop's seats at these factories that have not begun."""
+        """Open connections in the background for the workshop's seats that have not begun.
+
+        The seats are those at ``factories``; factories where the link does not log in as each account are left out.
+        """
         for factory_id, at in project.factories.items():
             connection, key = self._factories.get(factory_id), (project.id, factory_id)
             if factory_id not in factories or connection is None or not logs_in(connection.access):

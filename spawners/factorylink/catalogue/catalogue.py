@@ -85,7 +85,7 @@ def load(folder: Path, antennas: Path | None = None) -> Catalogue:
 
 
 def antennas_beside(folder: Path) -> Path | None:
-    """Return the antennas' file that belongs to a folder of factories; None if there is none."""
+    """Return the path of ``antennas.yaml`` beside a folder of factories; None if there is no such file."""
     path = folder.absolute().parent / "antennas.yaml"
     return path if path.is_file() else None
 

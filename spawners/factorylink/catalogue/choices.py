@@ -101,7 +101,7 @@ def offer(factory: Factory, size: NodeSize) -> Offer:
 
 
 def session_bounds(factory: Factory) -> SessionBounds:
-    """Return the values that can be chosen with every size of the factory."""
+    """Return the bounds of a session's idle time, time until first opened and time in the queue, for all sizes."""
     idle = factory.idle
     return SessionBounds(
         idle_minutes=Bounds(least=1, most=idle.max_idle_minutes, preset=idle.idle_minutes),
@@ -111,7 +111,11 @@ def session_bounds(factory: Factory) -> SessionBounds:
 
 
 def sized(factory: Factory, wanted: Choice, cores: int | None, memory_gb: float | None) -> Choice:
-    """Return the choice with a size that has at least ``cores`` and ``memory_gb``. Raises ChoiceError."""
+    """Return the choice with a size that has at least ``cores`` and ``memory_gb``.
+
+    If the choice names no size, the smallest such size is filled in; if both numbers are None, the choice is returned
+    unchanged. Raises ChoiceError if no size, or not the named size, has so much.
+    """
     if cores is None and memory_gb is None:
         return wanted
     if wanted.size is None:
@@ -284,9 +288,10 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
 
 
 def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
-    """Return the choice with ``hours`` set to the time until its ``until``. Raises ChoiceError.
+    """Return the choice with its end ``until`` replaced by ``hours`` from ``now``.
 
-    A choice without ``until`` is returned unchanged.
+    These are at most the hours of the choice or, if it names none, of the size. A choice without ``until`` is returned
+    unchanged. Raises ChoiceError if less than a minute is left, or the size is unknown.
     """
     if choice.until is None:
         return choice
@@ -320,6 +325,9 @@ def job_request(
     ``folder``: absolute path of the session's folder at the factory; the job's log goes there under the name ``log``.
     ``argv``: the arguments after the environment's Python; ``warned``: whether the job wants USR1 before the walltime.
     ``factory`` already has the overrides of ``access``.
+
+    Raises ChoiceError if the catalogue no longer has the size or the environment, ValueError for a value that a job
+    request does not allow.
 
     QOS, partition, account and reservation come from the first of these that sets them: the operator's settings for the
     spawner (``options``), the ``project``'s settings at the factory, the node size, this hub's settings for the

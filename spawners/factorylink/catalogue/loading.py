@@ -83,7 +83,7 @@ def _rebased(access: Access, base: Path) -> Access:
 
 
 def apply(factory: Factory, access: Access) -> Factory:
-    """Return the factory with this hub's overrides applied. Raises CatalogueError if they do not fit the factory."""
+    """Return the factory with the overrides in ``access`` applied. Raises CatalogueError if they do not fit."""
     changed: dict[str, Any] = {}
     if access.environments is not None:
         changed["environments"] = [environment.model_dump() for environment in access.environments]
@@ -122,10 +122,10 @@ def _without_templates(factory: Factory) -> Factory:
 
 
 def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug, Factory]:
-    """Return the factories that this hub offers, by id, with its overrides applied.
+    """Return the factories that ``link.yaml`` names, by id, with the overrides of ``link.yaml`` applied.
 
-    Outside a testbed a factory is offered only if it is ``live``, which requires its operator's agreement. Environments
-    that are templates are left out. Raises CatalogueError with every problem.
+    Environments that are templates are left out. Raises CatalogueError with every problem: for example, if a
+    factory outside a testbed is not ``live``, which requires its operator's agreement.
     """
     problems: list[str] = []
     factories: dict[Slug, Factory] = {}

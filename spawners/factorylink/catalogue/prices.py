@@ -25,7 +25,7 @@ def billed_gpus(factory: Factory, size: NodeSize) -> Fraction:
 
 
 def gpus_of(factory: Factory, size_id: str) -> Fraction:
-    """Return ``billed_gpus`` of the size with this id; 0 if the catalogue no longer has this size."""
+    """Return the number of billed GPUs of the size with this id; 0 if the catalogue no longer has this size."""
     return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), Fraction(0))
 
 

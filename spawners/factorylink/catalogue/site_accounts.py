@@ -1,6 +1,7 @@
-"""Compares a catalogue entry with the site's accounting: QOS and their limits, and who must name an account or a QOS.
+"""Compares a catalogue entry with the site's accounting: QOS, their limits, and whether jobs must name account or QOS.
 
-Functions take text and return lines, as in ``site_answers``. Slurm keeps the names of accounts and QOS in lower case.
+Functions take the text that Slurm printed, and return a line for each difference. Slurm keeps the names of accounts and
+QOS in lower case.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _GPUS = "gres/gpu"
 class SiteQos:
     """A QOS of the site.
 
-    ``job`` and ``group``: the limit of each resource for one job and for all jobs of the QOS together.
+    ``wall``: the longest walltime, in Slurm's form. ``job`` and ``group``: the limit of each resource for one job, and
+    for all jobs of the QOS together.
     """
 
     wall: str
@@ -81,7 +83,7 @@ def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[st
 
 
 def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Yield lines about differences in who must name an account or a QOS.
+    """Yield a line if entry and site differ in whether jobs must name an account, and the same for a QOS.
 
     Also yield a line for each size whose QOS nobody may use.
     """

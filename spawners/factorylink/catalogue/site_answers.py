@@ -1,7 +1,7 @@
 """Compares a catalogue entry with the answers of the site's Slurm, and describes the differences.
 
-Functions take text and return lines. The commands in ``QUESTIONS`` are run at the site. If a command gave no answer,
-its part is not compared; the caller reports that.
+Functions take the text that Slurm printed, and return a line for each difference. The caller runs the commands in
+``QUESTIONS`` at the site. The part of a command without an answer is not compared; the caller reports this.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Nodes:
 def differences(factory: Factory, answers: Mapping[str, str]) -> list[str]:
     """Return a line for each difference: ``key: the entry says …, the site …``.
 
-    Raises ValueError if an answer cannot be parsed.
+    ``answers``: the output of the commands, by the names in ``QUESTIONS``. Raises ValueError if an output cannot be
+    parsed.
     """
     limits = _partitions(answers["partitions"]) if "partitions" in answers else None
     nodes = _nodes(answers["nodes"]) if "nodes" in answers else None

@@ -38,7 +38,7 @@ def _seconds(text: str | None) -> int | None:
 
 
 def differ(where: str, ours: object, theirs: object) -> str:
-    """Return the line that says how entry and site differ. ``where``: the key in the entry."""
+    """Return the line that says how the value at the key ``where`` differs between entry and site."""
     return f"{where}: the entry says {_word(ours)}, the site {_word(theirs)}"
 
 

@@ -86,7 +86,7 @@ class SchedulerJobs:
         return None if live_session is None else self._views.of(live_session)
 
     async def spent(self, cluster: ClusterRecord) -> float:
-        """Return the GPU-hours charged for the scheduler's job of a cluster that has ended."""
+        """Return the GPU-hours of an ended cluster's scheduler job; 0 if the scheduler had no job of its own."""
         return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
@@ -103,7 +103,7 @@ class SchedulerJobs:
     # --- begin and end
 
     async def begin(self, cluster: ClusterRecord, grant: Grant, asked: SchedulerJob) -> None:
-        """Submit the job of a cluster's scheduler. Raises ProblemError."""
+        """Submit the job of a cluster's scheduler, as ``asked`` in the cluster's request. Raises ProblemError."""
         connection = grant.connection
         try:
             size = find_size(grant.factory, asked.size) if asked.size else smallest_size(grant.factory)
@@ -157,9 +157,10 @@ class SchedulerJobs:
             await self._sessions.stop(cluster_id, "person")
 
     async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
-        """End the jobs of schedulers whose cluster is unknown. Raises LedgerError.
+        """End scheduler jobs older than a minute whose cluster is not live. Raises LedgerError.
 
-        Such a cluster was never written into the ledger, or was lost with a ledger.
+        Such a cluster was never written into the ledger, was lost with a ledger, or has ended. ``known``: returns
+        whether a live cluster has this id.
         """
         for live_session in tuple(self._table.values()):
             old = clock.since(live_session.record.created).total_seconds() > YOUNG_SECONDS
@@ -211,9 +212,9 @@ class SchedulerJobs:
     # --- connections to a scheduler
 
     async def keys(self, cluster: ClusterRecord, connection: FactoryConnection) -> Scheduler:
-        """Return the address and keys of a cluster's scheduler, read from the file for its workers.
+        """Return the address and keys of a cluster's scheduler, from the file that the cluster's workers read.
 
-        Raises ProblemError.
+        Raises ProblemError, for example if the scheduler's job does not run yet.
         """
         live_session = self._live(cluster.id)
         if live_session is not None and live_session.record.state is not SessionState.RUNNING:

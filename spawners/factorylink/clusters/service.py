@@ -113,9 +113,9 @@ class Clusters:
         scheduler_jobs.on_change = self._head_changed
 
     async def load(self) -> None:
-        """Read the live clusters from the ledger into the table, and from now on end clusters that nobody holds.
+        """Read the live clusters from the ledger into the table, and carry on with their cancellations.
 
-        Raises LedgerError.
+        From now on, the link ends clusters whose session has ended, or whose events nobody reads. Raises LedgerError.
         """
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))
@@ -162,9 +162,9 @@ class Clusters:
         return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> LiveCluster:
-        """Return a person's cluster. Raises ProblemError if there is none.
+        """Return a person's cluster that is live, or ended a short time ago.
 
-        The error is the same for another person's cluster and for one that does not exist.
+        Raises ProblemError, which is the same for another person's cluster and for one that does not exist.
         """
         live_cluster = self._table.known(cluster_id)
         if live_cluster is None or live_cluster.record.user != user:
@@ -179,7 +179,7 @@ class Clusters:
         return live_cluster.show()
 
     async def log(self, cluster_id: ClusterId, user: str, name: str) -> WorkerLog:
-        """Return the last lines that the job of a worker has written. Raises ProblemError."""
+        """Return the last lines of the log of a worker's job; no lines if there is no log yet. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         pairs = [(b, w) for b in live_cluster.record.batches.values() for w in b.workers if w.name == name]
         if not pairs:
@@ -290,10 +290,10 @@ class Clusters:
     # --- growing
 
     async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
-        """Add a batch of jobs to a cluster. Raises ProblemError.
+        """Add a batch of jobs to a cluster; return the cluster. Raises ProblemError.
 
-        The jobs are submitted together or, with ``adopt``, taken over as existing jobs. A batch that is sent twice is
-        submitted once.
+        The jobs are submitted together, for which this method waits 1.5 s at most; with ``adopt``, the jobs exist
+        already and are taken over. A batch that is sent twice is submitted once.
         """
         begun = clock.ticks()
         live_cluster = self.own(cluster_id, user)
@@ -378,7 +378,7 @@ class Clusters:
     # --- shrinking and ending
 
     async def cancel(self, cluster_id: ClusterId, user: str, names: tuple[str, ...]) -> Cluster:
-        """Request the end of these workers; return when the ledger holds the request. Raises ProblemError."""
+        """Request the end of these workers' jobs; return when the ledger holds the request. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         await self._unwanted(live_cluster, [worker for worker in live_cluster.named(names) if worker.wish == "run"])
         return live_cluster.show()

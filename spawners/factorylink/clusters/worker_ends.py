@@ -36,7 +36,7 @@ class WorkerEnds:
         words: Words,
         ends: Sequence[End | None] = (),
     ) -> None:
-        """Record that these jobs have ended for one reason.
+        """Record that these jobs have ended, all for the same reason.
 
         ``ends``: the scheduler's record of each job, in the order of ``ended``.
         """

@@ -40,7 +40,7 @@ class Credentials(Protocol):
         """
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return until when the credential is valid (UTC), without any request; None if no limit is known."""
+        """Return until when the account's login is valid (UTC), without any request; None if no limit is known."""
 
 
 def read_private_key(path: Path) -> asyncssh.SSHKey:

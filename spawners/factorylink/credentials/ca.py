@@ -48,7 +48,7 @@ class CertificateAuthority:
         self._logins: dict[str, Login] = {}
 
     async def login(self, account: str | None) -> Login:
-        """Return the present certificate, or a new one if the present one expires soon. Makes no request."""
+        """Return a login with the account's certificate; sign a new one first if there is none, or it expires soon."""
         name = self._watcher if account is None else account
         now = self._clock()
         known = self._logins.get(name)

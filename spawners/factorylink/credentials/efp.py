@@ -80,9 +80,10 @@ class FederationAuthority:
         return self._settings.renew_url
 
     async def login(self, account: str | None) -> Login:
-        """Return the watcher's key, or a person's certificate.
+        """Return the login for a person's account, by certificate; ``account`` None: the watcher's, by key.
 
-        The certificate is renewed as long as the CA accepts the person's token.
+        The certificate is renewed as long as the CA accepts the person's token. Raises Expired if there is no valid
+        certificate.
         """
         if account is None:
             return self._watcher
@@ -97,7 +98,7 @@ class FederationAuthority:
             return held.login
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return the time at which the certificate expires; ``NEVER`` if there is none."""
+        """Return when the account's certificate expires; ``NEVER`` if there is none; None for the watcher's key."""
         if account is None:
             return None
         held = self._held.get(account)

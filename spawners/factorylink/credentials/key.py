@@ -29,7 +29,10 @@ class KeyFiles:
                 read_private_key(path)
 
     async def login(self, account: str | None) -> Login:
-        """Return the account's key. It is read each time, so that keys can be replaced while the link runs."""
+        """Return a login with the account's key. Raises Refused if there is no key, or it cannot be used.
+
+        Each call reads the key's file, so that keys can be replaced while the link runs.
+        """
         name = self._watcher if account is None else account
         try:
             key = await asyncio.to_thread(read_private_key, self._keys / name)

@@ -29,8 +29,9 @@ def changed(job: Job, name: str, comment: str) -> Words | None:
 
 
 def own_identity(hub: str, keys: Path) -> Identity | None:
-    """Return the identity with which this machine's link signs; None if the link was never started here, or if its key
-    cannot be read."""
+    """Return the identity with which this machine's link signs its jobs; None if its key is missing or cannot be read.
+
+    The key is missing if the link was never started here. ``hub``: the hub's name; ``keys``: the folder of the key."""
     file = keys / "hmac.key"
     try:
         return Identity(hub, read_or_make_key(file)) if file.exists() else None

@@ -57,8 +57,8 @@ class Stuck(Exception):
 class Visit:
     """Tests a factory once. ``steps`` run in order; each returns what it found, or raises Stuck or a FactoryError.
 
-    ``kept``: the session's folder, which stays at the factory, since the site's wrapper removes no folders. Always call
-    ``leave`` at the end.
+    ``kept``: the session's folder if ``leave`` left it at the factory, because the site's wrapper removes no folders;
+    else "". Always call ``leave`` at the end.
     """
 
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:

@@ -244,7 +244,10 @@ class DoorConnection:
     # --- operations
 
     async def connect(self, far: Callable[[], FarSide]) -> object:
-        """Open a channel to the notebook. Waits until the door is connected."""
+        """Wait until the door is connected, then open a channel to the notebook.
+
+        ``far``: makes the FarSide that handles the channel.
+        """
         await self._opened.wait()
         connection, status = self._now()
 
@@ -256,9 +259,9 @@ class DoorConnection:
         return await connection.create_unix_connection(counted, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
 
     async def enter(self) -> Stream:
-        """Open a channel to the session's socket as a pair of streams.
+        """Open a channel to the socket of the session's notebook or Dask scheduler, as a pair of streams.
 
-        Raises Unreachable if the door is not connected.
+        Raises Unreachable if the door is not connected, or does not open the channel.
         """
         connection, status = self._now()
         try:
@@ -284,7 +287,7 @@ class DoorConnection:
         return read_message(model, said)
 
     async def deliver(self, order: DoorOrder, archive: Path) -> MaterialReport:
-        """Send a workshop's material to the door; return the report on its files. Raises Refused, Unreachable."""
+        """Deliver a workshop's material; return how many files had each outcome. Raises Refused, Unreachable."""
         connection, _ = self._now()
         return (await send_material(connection, order, archive)).report()
 

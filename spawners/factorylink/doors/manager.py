@@ -39,9 +39,10 @@ OPENING_AT_ONCE = 16
 class DoorManager:
     """Keeps the sessions' ports and the connections to their doors.
 
-    Commands raise Unreachable if the door is not connected, Refused if the door refused. ``on_status`` is called with
-    every new status of a connected door. It is called with None when the connection to a door is lost, or when there is
-    a new reason why the door cannot be connected.
+    Methods that send something through a door raise Gone if ``open`` was not called for the session, Unreachable if the
+    door is not connected or does not answer, and Refused if the door refused. ``on_status`` is called with every new
+    status of a connected door. It is called with None when the connection to a door is lost, or when there is a new
+    reason why the door cannot be connected.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class DoorManager:
         asyncssh.set_log_level(logging.WARNING)  # at INFO, asyncssh logs every connection
 
     def allocate(self, used: set[int]) -> int:
-        """Return an unused port of the range. Raises OSError when all ports are taken.
+        """Return a port of ``session_ports`` that is free and not in ``used``. Raises OSError if there is none.
 
         Ports are taken in turn, because the proxy may still route requests of an ended session to its port, and these
         requests must not reach another person's notebook.
@@ -133,7 +134,7 @@ class DoorManager:
         await asyncio.gather(*(self.close(session_id) for session_id in {*self._ports, *self._doors}))
 
     def is_open(self, session_id: SessionId) -> bool:
-        """Return whether requests to the session's port reach the session's node now."""
+        """Return whether the session's door is connected, so that requests to the session's port reach its node."""
         door = self._doors.get(session_id)
         return door is not None and door.is_open
 
@@ -161,19 +162,19 @@ class DoorManager:
         return await self._door(session_id).command("environment", DoorStatus, message)
 
     async def enter(self, session_id: SessionId) -> Stream:
-        """Open a channel to the session's socket. Raises Unreachable if the door is not connected."""
+        """Open a channel to the socket of the session's notebook or Dask scheduler, as a pair of streams."""
         return await self._door(session_id).enter()
 
     async def token(self, session_id: SessionId) -> str | None:
-        """Return the hub token of the notebook; None if the notebook has none yet."""
+        """Return the token with which the notebook calls the hub's API; None if the notebook has none yet."""
         return (await self._door(session_id).command("token", DoorToken)).token
 
     async def stop(self, session_id: SessionId) -> DoorStatus:
-        """Ask the session to stop the notebook cleanly, and then its job."""
+        """Ask the door to stop the notebook cleanly and then to end the job; return the door's status."""
         return await self._door(session_id).command("stop", DoorStatus)
 
     async def new_end(self, session_id: SessionId, ends: datetime) -> DoorStatus:
-        """Send the door the session's new end, as the scheduler reports it."""
+        """Send the door the new end of the session's job, as the scheduler reports it; return the door's status."""
         return await self._door(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:
@@ -181,7 +182,7 @@ class DoorManager:
         return await self._door(session_id).command("tell", DoorStatus, message.model_dump_json())
 
     async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
-        """Send a workshop's material into the session; return the report on its files."""
+        """Deliver a workshop's material into the session; return how many files had each outcome."""
         return await self._door(session_id).deliver(order, archive)
 
     def _door(self, session_id: SessionId) -> DoorConnection:

@@ -166,9 +166,9 @@ class NearSide(asyncio.Protocol):
 
 
 class SessionPort:
-    """The listener of one session.
+    """The listener on the port of one session.
 
-    It listens as long as the link knows the session, whether its door is connected or not.
+    The port is open as long as the link knows the session, even while the session's door is not connected.
     """
 
     def __init__(self, host: str, port: int, connect: Connect, tls: ssl.SSLContext | None = None) -> None:

@@ -19,9 +19,9 @@ WINDOW, PACKET = 2 << 20, 256 << 10
 
 
 async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, hub_sock: str, socket: Path) -> None:
-    """Make the door forward connections to its ``hub_sock`` to the link. Raises asyncssh.Error.
+    """Make the door listen on ``hub_sock``, and forward its connections to the link's ``socket``.
 
-    ``socket``: the link's own socket for these connections, whose app decides where their requests may go.
+    The link's app behind ``socket`` decides where their requests may go. Raises asyncssh.Error.
     """
     back: set[object] = set()  # open channels
     warned = False
