@@ -1,8 +1,8 @@
-"""Explains what a scheduler reports: what the report means, who has to act, and what to do. Pure.
+"""Explains what schedulers, doors and the gateway report: what a report means, who has to act, and how. Pure.
 
 Each explanation keeps the scheduler's own words in ``Words.scheduler``; ``Words.code`` names the case for pages,
-scripts and tests. A word that is in no table is shown as it is: it is never hidden, and its meaning is never guessed.
-``docs/reasons.md`` lists all explanations.
+scripts and tests. A scheduler's message that is in no table is shown unchanged: it is never hidden, and its meaning is
+never guessed. ``docs/reasons.md`` lists all explanations.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ def pending(job: Job) -> Words:
 
 
 def unlooked(words: Words, seconds: float) -> Words:
-    """Return the explanation that the scheduler has ignored a new job for unusually long, or else ``words``.
+    """Return ``words``, or an explanation that the scheduler has not considered a new job for unusually long.
 
-    ``words``: why the job waits; ``seconds``: how long the scheduler has reported the same state and reason for the
-    job.
+    ``words``: why the job waits; they are replaced only if the job is new to the scheduler, for ``UNLOOKED`` seconds at
+    least. ``seconds``: how long the scheduler has reported the same state and reason for the job.
     """
     if words.code != "new" or seconds < UNLOOKED:
         return words
@@ -110,9 +110,10 @@ def unlooked(words: Words, seconds: float) -> Words:
 
 
 def nodes_out(words: Words) -> Words:
-    """Return why a job waits if all nodes that the job could use are out of service.
+    """Return why a job waits when all nodes that the job could use are out of service.
 
-    ``words``: the scheduler's reason. It is returned unless it may only mean that too few nodes are free.
+    ``words``: the explanation of the scheduler's own reason. They are returned unchanged if they show that the job
+    waits for something else than free nodes, for example that it is on hold.
     """
     if words.code not in ("new", "priority", "resources", "nodes-busy", "reservation-or-job", "unknown"):
         return words
@@ -122,7 +123,8 @@ def nodes_out(words: Words) -> Words:
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
     """Return ``words``, or an explanation with the times of ``maintenance`` if the job waits for the maintenance's end.
 
-    ``words``: why the job waits. Some schedulers report only that something reserves the nodes.
+    ``words``: why the job waits; some schedulers report only that something reserves the nodes. ``maintenance``: the
+    one that begins before the job could end; None: there is none.
     """
     if maintenance is None or words.code not in ("maintenance", "reservation-or-job"):
         return words
@@ -161,8 +163,8 @@ def job_ended(
 ) -> tuple[EndReason, Words]:
     """Return why a job of a Dask cluster ended, as a reason and an explanation; the arguments are those of ``ended``.
 
-    If the advice would only be to start a new session, it is that the cluster requests another job if its work needs
-    one.
+    Where ``ended`` only advises the person to start a new session, the advice here is to wait: the cluster requests
+    another job if its work needs one.
     """
     reason, words = ended(end, desired=desired, tail=tail)
     if words.do in (AGAIN.do, NO_FAULT.do):
@@ -244,9 +246,9 @@ def unreachable(error: FactoryError | str) -> Words:
 
 
 def barred(error: FactoryError | str) -> Words | None:
-    """Return an explanation if the site refuses every request of the link, or every request for one account, else None.
+    """Return an explanation if the site refuses all requests of the link, or all requests for one account, else None.
 
-    The site's wrapper or sshd says so in ``error``.
+    ``error``: the failure of a request. The site refuses by its command ``factorygate-act``, or by refusing the login.
     """
     text = error.message if isinstance(error, FactoryError) else error
     if isinstance(error, NotLetIn):
@@ -260,15 +262,15 @@ def barred(error: FactoryError | str) -> Words | None:
 def door(problem: str) -> Words:
     """Return the explanation why a running session cannot be reached.
 
-    ``problem``: the message from the connection to its door, or "".
+    ``problem``: the last error of the link's connection to the session's door; "": there was none.
     """
     return door_obstacle(problem) or OURS["door-silent"].words(problem)
 
 
 def door_obstacle(problem: str) -> Words | None:
-    """Return the explanation of a problem that keeps the link from a door until somebody repairs it.
+    """Return the explanation of a problem that keeps the link from a door until somebody repairs the cause.
 
-    None if the door may just not be ready yet.
+    ``problem``: as for ``door``. None: it names no such cause, so the door may just not be ready yet.
     """
     for pattern, code in DOOR_TROUBLE:
         if re.search(pattern, problem, re.I):
@@ -279,13 +281,13 @@ def door_obstacle(problem: str) -> Words | None:
 def own(code: str, detail: str = "") -> Words:
     """Return the explanation with this code in ``OURS``, the gateway's own explanations.
 
-    ``detail`` is shown unchanged.
+    ``detail``: text of the scheduler or of an error, which pages show unchanged beside the explanation.
     """
     return OURS[code].words(detail)
 
 
 def filled(code: str, **parts: str) -> Words:
-    """Return the explanation with this code in ``OURS``, with ``parts`` filled into its text."""
+    """Return the explanation with this code in ``OURS``, with ``parts`` filled into its placeholders."""
     return _filled(OURS[code], "", **parts)
 
 
@@ -318,7 +320,7 @@ def _scheduler_words(end: End | None, message: str) -> str:
 
 
 def everything() -> dict[str, list[Answer]]:
-    """Return all explanations for the docs and the tests, by the kind of thing that they explain."""
+    """Return all explanations for the docs and the tests, by the heading of their table in the docs."""
     ends = [*ENDED.values(), *DOOR.values()]
     withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
     others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]

@@ -1,4 +1,4 @@
-"""The types of a table of explanations: a case's code, its meaning, who has to act, and what to do."""
+"""The types of the tables of explanations, and the advice that several explanations share."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Move(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One explanation. Its texts are in English, and marked for translation."""
+    """One explanation: a case's code, its meaning, and who has to act. The texts are in English, for translation."""
 
     code: str
     what: str
     move: Move
 
     def words(self, scheduler: str = "") -> Words:
-        """Return the explanation as Words, with the scheduler's own words."""
+        """Return the explanation as ``Words``; ``scheduler``: the scheduler's own words, which are shown beside it."""
         return Words(code=self.code, what=self.what, do=self.move.do, whose=self.move.whose, scheduler=scheduler)
 
 
@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
     @property
     def answer(self) -> Answer:
-        """Return this case as an answer, without its pattern."""
+        """Return the case's explanation, without the pattern."""
         return Answer(self.code, self.what, self.move)
 
 

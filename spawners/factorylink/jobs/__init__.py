@@ -1,1 +1,1 @@
-"""Recognises the gateway's own jobs at a scheduler: by a signed comment, and by fresh answers of the scheduler."""
+"""Recognises the gateway's own jobs: by their signed comment, or by id, account and time of submission."""

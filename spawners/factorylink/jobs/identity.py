@@ -1,6 +1,6 @@
 """Signs the link's jobs, and recognises them by name, site account, and a comment that only the link can sign.
 
-Any user of the cluster can copy name and comment, so the signature in the comment covers the account.
+Any user of the scheduler can copy name and comment, so the signature in the comment covers the account.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Note(Model):
 
 
 class Identity:
-    """Signs comments of jobs and notes, and recognises those that it has signed.
+    """Signs the comments of jobs and the files ``session.json`` (``Note``), and recognises those that it has signed.
 
     ``hub``: the hub's name; ``key``: the link's HMAC key, 32 bytes.
     """
@@ -50,11 +50,11 @@ class Identity:
         self._key = key
 
     def comment(self, session_id: SessionId, account: str, factory: str) -> str:
-        """Return the comment for the job of a session."""
+        """Return the signed comment for a session's job that runs under the site account ``account``."""
         return self._comment(_SESSION, session_id, account, factory)
 
     def batch_comment(self, batch_id: BatchId, account: str, factory: str) -> str:
-        """Return the comment for each job of a batch of workers."""
+        """Return the signed comment for each job of a batch of workers that run under the site account ``account``."""
         return self._comment(_BATCH, batch_id, account, factory)
 
     def session_of(self, job: Job, factory: str) -> SessionId | None:
@@ -69,7 +69,10 @@ class Identity:
         return self._whose(_BATCH, job, factory)
 
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:
-        """Return whether a job has the name of this gateway's jobs, but a comment that another gateway has signed."""
+        """Return whether a job has the name of this gateway's jobs, and a gateway's comment that is not signed for it.
+
+        Such a comment was signed by another gateway, or copied from a job of another account, or invented.
+        """
         if job.name != self.job_name or not is_of_our_form(job.comment):
             return False
         return self.session_of(job, factory) is None and self.batch_of(job, factory) is None
@@ -86,12 +89,12 @@ class Identity:
         return match[2] if hmac.compare_digest(expected, job.comment) else None
 
     def seal(self, note: Note) -> str:
-        """Return a note with its seal, as the text of the file in the session's folder."""
+        """Return the text of ``session.json``: the note, and its seal, which is an HMAC."""
         written = note.model_dump_json()
         return f'{{"note":{written},"seal":"{self._mac("note", written)}"}}\n'
 
     def unseal(self, text: bytes) -> Note | None:
-        """Return the note in ``text`` if it is complete and signed by this link, else None.
+        """Return the note in the contents of ``session.json`` if it is complete and signed by this link, else None.
 
         Fields that only other releases know are ignored.
         """
@@ -130,8 +133,8 @@ def read_or_make_key(path: Path, make: bool = True) -> bytes:
 def read_or_make_ssh_key(path: Path, make: bool = True) -> asyncssh.SSHKey:
     """Return the SSH key with which the link logs in to its doors, from the file ``path`` (mode 0600).
 
-    ``make``: if there is no file, make a key and write it; this happens at the link's first start. Raises OSError,
-    ValueError.
+    ``make``: if there is no file, make a key and write it; this happens at the link's first start. Raises OSError;
+    ValueError if the file holds no key, or if others may read it.
     """
     if make:
         made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")

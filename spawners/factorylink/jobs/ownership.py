@@ -53,8 +53,8 @@ class OwnJob:
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
     """Return whether ``job``, which the scheduler lists under the id of ``own``, is the submitted job or another one.
 
-    ``of_another``: another session or batch takes the job for its own, because the job has the comment of that session
-    or batch.
+    ``of_another``: True if another session or batch takes the job for its own, because the job has the comment of that
+    session or batch.
     """
     if job.account != own.account:
         return Found.FOREIGN
@@ -80,11 +80,11 @@ def _submitted_as(own: OwnJob, job: Job) -> bool:
 
 
 def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId], dict[JobId, Found]]:
-    """Return the ids that may be cancelled or changed according to a fresh answer, and what is found under each id.
+    """Return the ids of ``wanted`` jobs that may be cancelled or changed, and what is found under each id.
 
-    For an array, there is a finding for each of its jobs that has not ended. If only ended jobs or none are found under
-    an id, the finding for this id is ``GONE``. An array's own id is returned if all of its jobs that have not ended may
-    be cancelled.
+    ``answer``: the scheduler's answer of this moment about these ids. For an array, there is a finding for each of its
+    jobs that has not ended. If only ended jobs or none are found under an id, the finding for this id is ``GONE``. An
+    array's own id is returned if all of its jobs that have not ended may be cancelled, else the ids of those that may.
     """
     by_id = {job.id: job for job in answer}
     by_array: dict[JobId, list[Job]] = {}

@@ -1,4 +1,4 @@
-"""Prints the audit for a site: what the link did there, as which account, for whom, and with which key."""
+"""Formats the audit for a site as text: what the link did there, as which account, for whom, and with which key."""
 
 from __future__ import annotations
 

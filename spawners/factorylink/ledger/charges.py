@@ -52,15 +52,16 @@ _used = _gpus * charges.c.seconds  # of a job that is over
 
 
 def billed(row: Mapping[str, Any] | RowMapping) -> Fraction:
-    """Return the billed GPUs of a row of ``charges`` or ``clusters``, exactly."""
+    """Return how many GPUs are billed, from a row of ``charges`` or ``clusters``, as an exact fraction."""
     return Fraction(row["gpus"], max(1, row["gpu_parts"]))
 
 
 @dataclass(frozen=True)
 class ChargeReservation:
-    """The most that one job may use.
+    """The most that one job may use: its billed GPUs (``gpus``) for its whole walltime (``seconds``).
 
-    ``id``: the id of its charge, which is the session's id or ``worker_charge``; ``gpus``: the billed GPUs.
+    ``id``: the id of its charge: the session's id, or the result of ``worker_charge``. ``project`` None: no project is
+    charged.
     """
 
     id: str
@@ -76,7 +77,8 @@ class OverBudget(Rejected):
     """Raised if a project has too few GPU-hours left for a job, or ends before the job would.
 
     ``left``, ``needs``: GPU-hours, None if the project ends too soon; ``of_person``: True if not the project but the
-    person's share of the project has too little left; ``fits``: how many equal reservations the project allows.
+    person's share of the project has too little left; ``fits``: how many reservations like the first one the budget
+    allows, None if it was not computed.
     """
 
     def __init__(
@@ -117,9 +119,10 @@ def worker_charge(batch: str, task: int) -> str:
 def reserve(reservations: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
     """Return a write that reserves what these jobs may use.
 
-    The write raises OverBudget if the budget does not allow this; then nothing of the same call to the ledger is
-    stored. Nothing is refused if ``project`` is None or has no grant. ``alike``: the budget must also allow this many
-    more jobs equal to the first, for which nothing is reserved.
+    The write raises OverBudget if ``project``, or the person's share of it, has too few GPU-hours left, or if the
+    project ends before the longest job would; then nothing of the same call to the ledger is stored. ``project`` None:
+    nothing is refused. ``alike``: the budget must also allow this many more jobs equal to the first, for which nothing
+    is reserved.
     """
 
     def write(db: Connection) -> None:
@@ -140,7 +143,7 @@ def reserve(reservations: Sequence[ChargeReservation], project: Project | None, 
 
 
 def found(reservations: Sequence[ChargeReservation]) -> Write:
-    """Return a write that reserves the GPU-hours of jobs that exist already but have no charge in this ledger.
+    """Return a write that reserves the GPU-hours of existing jobs, except those that have a charge already.
 
     The write never raises OverBudget.
     """
@@ -155,7 +158,7 @@ def found(reservations: Sequence[ChargeReservation]) -> Write:
 def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project | None) -> Write:
     """Return a write that reserves ``seconds`` more for a job that is to continue until ``until``.
 
-    The write raises OverBudget if the budget does not allow this.
+    The write raises OverBudget as the one of ``reserve`` does. ``project`` None: nothing is refused.
     """
 
     def write(db: Connection) -> None:
@@ -172,7 +175,8 @@ def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project
 def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Write:
     """Return a write that records that the job has run since ``started`` and may run until ``ends`` at most.
 
-    Both are the scheduler's times.
+    Both are the scheduler's times. ``started`` None: the job does not run; ``ends`` None: the reserved time stays as it
+    is.
     """
     values: dict[str, Any] = {"started": started}
     if started is not None and ends is not None:
@@ -183,8 +187,8 @@ def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Wri
 def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
     """Return a write that records that the job was requeued and may use its whole walltime again.
 
-    The earlier run is charged as well. Until the scheduler reports how long that run was, it counts from ``started`` to
-    ``at``.
+    The earlier run is charged as well. Until the scheduler reports how long that run was, it counts as the time from
+    ``started`` (None: it never started) to ``at``.
     """
     return _change(charge_id, {"started": None, "earlier": charges.c.earlier + ran(started, at)})
 
@@ -204,7 +208,7 @@ class Used(NamedTuple):
 class Settlement:
     """A write that settles a job's charge.
 
-    ``used``: the job's use, which is set when the write runs; None: there is no charge.
+    ``used``: the job's use; None: the write has not run yet, or there is no charge.
     """
 
     def __init__(self, charge_id: str, values: dict[str, Any]) -> None:
@@ -222,8 +226,8 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
     """Return a write that settles the charge of a job that is over, or never existed.
 
     What the job used is charged, and the rest of its reservation is released. The scheduler's record ``end`` counts all
-    runs to the second. Without a record, the job ran from ``started`` (None: not at all) to ``latest``, and its earlier
-    runs count for as long as they were seen.
+    runs to the second; ``restarts``: how often the job was requeued. Without a record, the job's last run lasted from
+    ``started`` (None: it did not run) to ``latest``, and its earlier runs count for as long as they were seen.
     """
     ended = latest if end is None or end.ended is None else end.ended
     if end is not None and end.elapsed is not None:
@@ -284,7 +288,7 @@ def stand(now: Sequence[ChargeTotals]) -> Write:
 
 
 def seconds_between(since: datetime, until: datetime) -> int:
-    """Return whole seconds; 0 if ``until`` precedes ``since``."""
+    """Return the whole seconds from ``since`` to ``until``; 0 if ``until`` precedes ``since``."""
     return max(0, round((until - since).total_seconds()))
 
 
@@ -301,7 +305,7 @@ def counted(end: End | None, restarts: int) -> int | None:
 
 
 class Charges:
-    """Reads the charges."""
+    """Reads the charges of jobs from the ledger, and sums them up."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -362,13 +366,16 @@ class Charges:
         return float(sum((billed(row) * seconds_used(row, now) for row in rows), Fraction(0)) / HOUR)
 
     async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
-        """Return, by the id of its charge, the use of each of these jobs that is over. Raises LedgerError."""
+        """Return the use of each of these jobs that is over, by the id of its charge. Raises LedgerError."""
         query = select(charges).where(charges.c.id.in_(charge_ids), charges.c.ended.is_not(None))
         rows = await self._ledger.rows(charges, query) if charge_ids else []
         return {row["id"]: Used(billed(row), row["seconds"] or 0) for row in rows}
 
     async def earlier(self) -> dict[str, int]:
-        """Return the seconds of earlier runs for each requeued job that is not over. Raises LedgerError."""
+        """Return the seconds of earlier runs for each requeued job that is not over, by the id of its charge.
+
+        Raises LedgerError.
+        """
         query = select(charges).where(charges.c.ended.is_(None), charges.c.earlier > 0)
         return {row["id"]: row["earlier"] for row in await self._ledger.rows(charges, query)}
 

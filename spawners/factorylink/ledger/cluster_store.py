@@ -46,7 +46,7 @@ from factorylink.util import clock
 class WorkerRecord:
     """One worker's job.
 
-    ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler has requeued it;
+    ``task``: the job's index in the batch's array, from 1; ``restarts``: how often the scheduler has requeued the job;
     ``earlier``: hours that its earlier runs took, at most. Fields below the comment line are not stored in the ledger.
     """
 
@@ -97,13 +97,13 @@ class WorkerRecord:
             self.started = self.ended - timedelta(seconds=end.elapsed)
 
     def used(self, now: datetime) -> float:
-        """Return the hours for which the job ran."""
+        """Return the hours of all runs of the job; a present run counts until ``now`` or the end of its walltime."""
         if self.started is None:
             return self.earlier
         return self.earlier + _hours(self.started, self.ended or min(now, self.ends or now))
 
     def stand(self) -> ChargeTotals:
-        """Return the state of the job's charge."""
+        """Return the state of the job's charge, to be stored by ``charges.stand``."""
         over = None if self.ended is None else round(3600 * self.used(self.ended))
         reserved = seconds_between(self.started, self.ends) if self.started and self.ends else None
         charge = worker_charge(self.batch, self.task)
@@ -122,8 +122,8 @@ class WorkerRecord:
 class BatchRecord:
     """Equal jobs that were submitted together.
 
-    ``job``: the id of the array, or of the only job. ``submitted``: when, by the scheduler's clock; None: no answer has
-    listed one of the jobs yet.
+    ``job``: the id of the array, or of the only job; None: not known. ``submitted``: when, by the scheduler's clock;
+    None: no answer has listed one of the jobs yet.
     """
 
     id: BatchId
@@ -141,7 +141,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether this ledger knows the batch only from a client: the link submitted it with another ledger."""
+        """Return whether the ledger knows the batch only from a client: an earlier ledger recorded its submission."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
@@ -151,7 +151,7 @@ class BatchRecord:
 
 @dataclass
 class ClusterRecord:
-    """One cluster.
+    """One Dask cluster, as the ledger stores it.
 
     ``gpus``: billed GPUs of each job; ``earlier``: GPU-hours of jobs that are not in this ledger.
     """
@@ -227,7 +227,7 @@ class ClusterStore:
     async def change(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, **values: Any) -> None:
         """Write ``values``, by column, into the record's row, and then set them on the record.
 
-        ``entry``: a line for the audit, written in the same commit.
+        ``entry``: a line for the audit, written in the same commit. Raises LedgerError.
         """
         table = _KEPT[type(record)]
 
@@ -242,7 +242,7 @@ class ClusterStore:
             setattr(record, name, value)
 
     async def save(self, changed: Sequence[WorkerRecord]) -> None:
-        """Write workers, and their charges, in one commit."""
+        """Write the rows of these workers, and the state of their charges, in one commit. Raises LedgerError."""
         if not changed:
             return
         keys = ("batch", "task")
@@ -283,7 +283,7 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
     async def ended(self, user: str, limit: int) -> list[tuple[ClusterRecord, int, float]]:
-        """Return the last clusters of a person that have ended, without their batches.
+        """Return a person's clusters that ended last, without their batches, newest first; at most ``limit``.
 
         Each comes with the number of its jobs, and with the hours that these ran in total.
         """
@@ -309,9 +309,9 @@ class ClusterStore:
         return await self._ledger.transact(lambda db: list(db.execute(query).scalars()))
 
     async def batch(self, batch_id: BatchId) -> tuple[str, datetime | None] | None:
-        """Return the person of a batch, and when the batch's cluster ended; old batches are found, too.
+        """Return to whom a batch belongs, and when its cluster ended (None: not yet); None: the batch is unknown.
 
-        None if the batch is unknown.
+        Batches of clusters that ended long ago are found, too.
         """
         query = select(clusters.c.user, clusters.c.ended).join(batches).where(batches.c.id == batch_id)
 
@@ -323,20 +323,20 @@ class ClusterStore:
 
 
 def spent(record: ClusterRecord, now: datetime | None = None) -> float:
-    """Return the GPU-hours that the cluster's jobs have used."""
+    """Return the GPU-hours that the cluster's jobs have used until ``now``; None: until the present time."""
     at = now or clock.now()
     return record.earlier + float(record.gpus) * sum(worker.used(at) for worker in record.workers())
 
 
 def committed(record: ClusterRecord, now: datetime | None = None) -> float:
-    """Return the GPU-hours that the cluster's jobs may still use, at most."""
+    """Return the GPU-hours that the cluster's jobs may still use after ``now``, at most; None: the present time."""
     at = now or clock.now()
     hours = sum(w.left(batch.hours, at) for batch in record.batches.values() for w in batch.workers)
     return float(record.gpus) * hours
 
 
 def busy(record: ClusterRecord) -> Fraction:
-    """Return the number of GPUs of the cluster's running jobs."""
+    """Return the number of billed GPUs of the cluster's running jobs."""
     return record.gpus * sum(worker.started is not None and worker.ended is None for worker in record.workers())
 
 

@@ -1,4 +1,4 @@
-"""The clusters' tables of the ledger."""
+"""The ledger's tables of Dask clusters, their batches of jobs, and their workers."""
 
 from __future__ import annotations
 

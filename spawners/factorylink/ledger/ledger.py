@@ -1,4 +1,4 @@
-"""The link's database: sessions with their logs, last choices, drained and paused factories, and the audit.
+"""The link's database: sessions with their logs, people's last choices, drains and pauses of factories, the audit.
 
 This is an async interface to one writer thread. Every method returns after its commit is on the disk; concurrent writes
 share one commit.
@@ -60,7 +60,10 @@ _CHANGE = update(schema.sessions).where(schema.sessions.c.id == bindparam(_KEY))
 
 
 class LedgerError(Exception):
-    """Raised if the ledger cannot be used: the disk is full, the file is damaged, or it belongs to a newer version."""
+    """Raised if the ledger cannot be used.
+
+    For example, the disk is full, the file is damaged, another link uses the ledger, or a newer release wrote it.
+    """
 
 
 class LedgerOfOtherRelease(LedgerError):
@@ -68,7 +71,11 @@ class LedgerOfOtherRelease(LedgerError):
 
 
 class LedgerConflict(Exception):
-    """Raised if a live row with the same key exists: another session of the same server, or with the same job."""
+    """Raised if a row with the same key exists.
+
+    That is a row with the same id, a session of the same server that is not to stop, or a live session with the same
+    job.
+    """
 
 
 class Rejected(Exception):
@@ -89,10 +96,11 @@ class AuditEntry:
 
 
 class Ledger:
-    """The ledger. Call ``open`` before use.
+    """The link's database. Call ``open`` before use.
 
     ``where``: a SQLite file, made with mode 0600 if missing, or a PostgreSQL database. ``alone``: claim the ledger, so
-    that no other process can claim it at the same time."""
+    that no other process can claim it at the same time.
+    """
 
     def __init__(self, where: Path | Database, alone: bool = False) -> None:
         self.where = where if isinstance(where, Database) else Database.file(where)
@@ -107,14 +115,15 @@ class Ledger:
         self._reported: set[tuple[str, str, str]] = set()
 
     async def open(self) -> None:
-        """Open the database.
+        """Open the database, and migrate it to the tables of this release.
 
-        Raises LedgerError with an explanation if the file belongs to another account or cannot be used.
+        Raises LedgerError with an explanation if the database cannot be used, or if another link has claimed it;
+        LedgerOfOtherRelease if a newer release wrote it.
         """
         await self._run(self._open)
 
     async def close(self) -> None:
-        """Wait for pending writes, and close the file."""
+        """Wait for pending writes, and close the database."""
         await self._writes.settle()
         await self._run(lambda: self._engine.dispose() if self._engine else None)
         self._thread.shutdown()
@@ -124,7 +133,7 @@ class Ledger:
     async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> None:
         """Write a new session before its job is submitted; ``also`` is written in the same commit.
 
-        Raises LedgerConflict, and the errors of ``also``.
+        Raises LedgerConflict, LedgerError, and the errors of ``also``.
         """
 
         def write(db: Connection) -> None:
@@ -145,7 +154,7 @@ class Ledger:
         """Write ``values``, by column, into the record's row, and then set them on the record.
 
         The same commit may add a line to the session's log (``say``) and to the audit (``entry``), and run ``also``.
-        Raises LedgerConflict, and the errors of ``also``.
+        Raises LedgerConflict, LedgerError, and the errors of ``also``.
         """
         line = LogLine(at=clock.now(), text=say) if say else None
 
@@ -173,7 +182,7 @@ class Ledger:
         await self.write(lambda db: _done(db, insert(schema.audit), audit_values(entry)))
 
     async def record(self, session_id: SessionId) -> SessionRecord | None:
-        """Return one session with its log."""
+        """Return the session with this id, also an ended one, with its log; None if it is unknown."""
         rows = await self.transact(lambda db: self._rows(db, schema.sessions.c.id == session_id, limit=1))
         return rows[0] if rows else None
 
@@ -278,15 +287,18 @@ class Ledger:
         return found[0]["choice"] if found else None
 
     async def drains(self) -> dict[str, str]:
-        """Return the drained factories, each with the operator's message."""
+        """Return the operators' messages of drained factories by factory id, and the messages for the whole gateway.
+
+        The latter have the keys ``WHOLE_GATEWAY``, ``BANNER`` and ``BANNER_UNTIL`` of ``schema``.
+        """
         return await self._messages(schema.drains)
 
     async def drain(self, factory: str, message: str, entry: AuditEntry) -> None:
-        """Record that a factory starts nothing new, with a line for the audit."""
+        """Record that a factory (or ``WHOLE_GATEWAY``) starts nothing new, with a line for the audit."""
         await self._set_message(schema.drains, factory, message, entry)
 
     async def undrain(self, factory: str, entry: AuditEntry) -> None:
-        """Record that a factory may start new sessions again, with a line for the audit."""
+        """Record that a factory (or ``WHOLE_GATEWAY``) may start new sessions again, with a line for the audit."""
         await self._drop_message(schema.drains, factory, entry)
 
     async def set_banner(self, text: str, until: datetime | None, entry: AuditEntry) -> None:
@@ -455,7 +467,7 @@ class Ledger:
 
 
 def upsert(db: Connection, table: Table) -> Any:
-    """Return an INSERT with ``on_conflict_do_update`` and ``on_conflict_do_nothing``, for either kind of database."""
+    """Return an INSERT for the kind of ``db``, with ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
     return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
 
 

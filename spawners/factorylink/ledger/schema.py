@@ -1,4 +1,4 @@
-"""The ledger's tables, and a row of the sessions' table in memory.
+"""The ledger's tables, except those of clusters, and a row of the sessions' table in memory.
 
 Times are stored as seconds since 1970. ``migrations`` changes a database of an older release to these tables; a test
 checks that both give the same tables.
@@ -48,7 +48,7 @@ from factorycommon.service.columns import MomentColumn, ParsedColumn
 
 
 def only(where: ColumnElement[bool]) -> dict[str, Any]:
-    """Return the keyword arguments for an index over the rows that ``where`` selects, for either kind of database."""
+    """Return the keyword arguments for an index over the rows that ``where`` selects, for SQLite and PostgreSQL."""
     return {"sqlite_where": where, "postgresql_where": where}
 
 

@@ -43,8 +43,8 @@ PRESETS: dict[Mode, AccessModePreset] = {
 def presets(project: Project) -> dict[str, float | datetime]:
     """Return the values that a project's mode gives for keys that the project leaves out.
 
-    ``null`` in the file counts as a value. A project without ``begins`` gets no values, since the mode's months would
-    have no first day.
+    ``null`` in the file counts as a value. A project without ``begins`` gets no values, because the months of its mode
+    would have no first day.
     """
     preset, found = PRESETS.get(project.mode), dict[str, float | datetime]()
     if preset is None or project.begins is None:
@@ -62,14 +62,14 @@ def filled(project: Project) -> Project:
 
 
 def origins(project: Project) -> Iterator[str]:
-    """Yield each value that the mode filled in, as a text ``KEY: WORDS``."""
+    """Yield a text ``KEY: WORDS`` for each value that the project's mode fills in."""
     for key, value in presets(project).items():
         shown = f"{value:%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else f"{value:g}"
         yield f"{key}: {shown}, of the mode {PRESETS[project.mode].title}"
 
 
 def warnings(project: Project) -> Iterator[str]:
-    """Yield each unusual value of a project, after its mode is filled in, as a text ``KEY: WORDS``."""
+    """Yield a text ``KEY: WORDS`` for each unusual value of a project whose mode has been filled in."""
     if not project.members and not project.groups and not project.managers:
         yield "members: nobody is in it: 'members', 'managers' and 'groups' are empty"
     found = _ID.match(project.id)

@@ -38,7 +38,7 @@ _Key = tuple[Slug, str]  # a factory, and an account there
 
 
 class AccountHolds:
-    """Holds the accounts. Call ``load`` before use, and ``run`` in the background."""
+    """Holds accounts of pools for workshops. Call ``load`` before use, and ``run`` in the background."""
 
     def __init__(
         self, ledger: Ledger, leases: AccountLeases, projects: ProjectBook, factories: OfferedFactories
@@ -59,7 +59,7 @@ class AccountHolds:
         }
 
     async def run(self) -> None:
-        """Call ``look`` every ``LOOK_SECONDS``."""
+        """Call ``look`` every ``LOOK_SECONDS``, forever; errors go to the log."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -71,7 +71,8 @@ class AccountHolds:
         """Hold up to the given number of accounts of a project's pools at each factory, and begin their wipes.
 
         ``accounts``: the number by factory; fewer are held if other workshops leave fewer. During a rehearsal, accounts
-        are held until the rehearsal is over, and for its robots only. Raises LedgerError.
+        are held only for its robots (which rehearse in place of people), and until the rehearsal is over. Raises
+        LedgerError.
         """
         if isinstance(project, RehearsedProject):
             accounts = {factory: min(count, project.robots) for factory, count in accounts.items()}
@@ -102,7 +103,7 @@ class AccountHolds:
     def seen(self, project: Project, factory: Slug) -> HeldAccounts | None:
         """Return how many accounts are held for a project at a factory, and in which state they are.
 
-        None: the project's people are lent no accounts at the factory.
+        None: the project has no pool of accounts at the factory.
         """
         at = project.factories.get(factory)
         if at is None or not at.site_accounts.pool:
@@ -130,7 +131,7 @@ class AccountHolds:
     def lendable(self, project: Project, factory: Slug) -> int | None:
         """Return how many accounts could be held for a project now: clean ones, and those that can be wiped at once.
 
-        None: the project's people are lent no accounts at the factory.
+        None: the project has no pool of accounts at the factory.
         """
         at, connection = project.factories.get(factory), self._factories.get(factory)
         if at is None or not at.site_accounts.pool:
@@ -139,7 +140,7 @@ class AccountHolds:
         return sum(self._is_lendable(project, (factory, account), wipes) for account in at.site_accounts.pool)
 
     def has_for_robots(self, project: Project, factory: Slug) -> bool:
-        """Return whether the robots of a project's rehearsal would have accounts at a factory."""
+        """Return whether robots that rehearse, who have no accounts of their own, would have accounts at a factory."""
         at, connection = project.factories.get(factory), self._factories.get(factory)
         return at is not None and connection is not None and self._leases.has_for_anybody(connection, at)
 

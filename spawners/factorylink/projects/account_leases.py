@@ -61,7 +61,8 @@ class Grant:
 class Hold:
     """The workshop for which an account is held: the id of its project, and its people.
 
-    ``rehearsal``: the account is held only until a rehearsal of the workshop is over, and is no account of the class.
+    ``rehearsal``: True if the account is held only until a rehearsal of the workshop is over; the class does not get
+    it.
     """
 
     project: ProjectId
@@ -97,7 +98,7 @@ class AccountLeases:
 
     @contextlib.contextmanager
     def beginning(self, user: str) -> Iterator[None]:
-        """Keep the accounts that are lent to ``user`` in use during the block, in which the person starts something.
+        """Treat the accounts that are lent to ``user`` as used during the block, in which the person starts something.
 
         Until the session or cluster is started, nothing runs under these accounts, so otherwise they could be lent to
         another person.
@@ -109,7 +110,7 @@ class AccountLeases:
             self._beginning[user] -= 1
 
     def own(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
-        """Return the person's own account, or the shared account that the person uses.
+        """Return the person's own account, or the account that the person shares with others.
 
         None: there is neither; an account may still be lent to the person.
         """
@@ -125,7 +126,7 @@ class AccountLeases:
         return bool(connection.access.account_pool)
 
     def kind(self, connection: FactoryConnection, at: ProjectAt, user: str) -> AccountKind:
-        """Return the kind of account under which the person's jobs would run."""
+        """Return the kind of account under which the person's jobs would run: own, shared, lent, or missing."""
         if at.site_accounts.personal.get(user) or connection.access.accounts.get(user):
             return "own"
         if self.own(connection, at, user) is not None:
@@ -141,14 +142,17 @@ class AccountLeases:
         return self.own(connection, at, user) or next(mine, None)
 
     def seen(self, grant: Grant, user: str) -> str | None:
-        """Return an account for views and estimates, without lending one; None if there is none."""
+        """Return the person's account, or else one of the pool, for views and estimates; no account is lent.
+
+        None: the person has no account, and there is no pool.
+        """
         pool = grant.at.site_accounts.pool
         return self.name(grant.connection, grant.at, user) or (pool[0] if pool else None)
 
     async def account(self, grant: Grant, user: str) -> str:
         """Return the account under which this person's jobs run at the factory; lend one if they have none.
 
-        Call this inside ``beginning``. Raises ProblemError.
+        Call this inside ``beginning``. Raises ProblemError if the person has no account and none can be lent now.
         """
         own = self.own(grant.connection, grant.at, user)
         if own is not None:
@@ -228,14 +232,14 @@ class AccountLeases:
         return None if (factory, account) in self._untouched else self._leases.get((factory, account))
 
     def lent_to(self, factory: Slug, account: str) -> str | None:
-        """Return the person to whom the account was lent last, also if they have not used it; None: it is clean."""
+        """Return the person to whom the account is lent, also if they have not used it; None: it is lent to nobody."""
         return self._leases.get((factory, account))
 
     async def pass_on(self, factory: Slug, account: str, hold: Hold) -> bool:
-        """Hold an account for another workshop; return whether this was done.
+        """Hold an account, which another workshop holds, for the workshop of ``hold``; return whether this was done.
 
-        Nothing is done if a person of the workshop that holds the account has got it meanwhile, or if something runs
-        under it. Raises LedgerError.
+        Nothing is done if the account was lent meanwhile to a person of the other workshop, or if something runs under
+        it. Raises LedgerError.
         """
         async with self._lock:
             if self._kept(factory, account) or not self.is_idle(factory, account):
@@ -256,7 +260,7 @@ class AccountLeases:
         return (factory, account) in self._wiping
 
     def wipe(self, connection: FactoryConnection, account: str) -> None:
-        """Wipe an idle account in the background, and end its lease if that succeeds."""
+        """Wipe an idle account in the background; if this succeeds, end its lease, else record this in ``failed``."""
         key = (connection.factory.id, account)
         if key not in self._wiping:
             self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")

@@ -173,7 +173,10 @@ class ProjectBook:
         return choice.project if self.is_charged(choice.project) else None
 
     def is_charged(self, project_id: ProjectId | None) -> bool:
-        """Return whether the project is charged: the gateway has a table for such ids (of workshops, or others)."""
+        """Return whether jobs of this project are charged to it.
+
+        They are if the gateway has a table of projects with such ids: those of workshops, or all others.
+        """
         return project_id is not None and self._table_of(project_id) is not None
 
     def _table_of(self, project_id: ProjectId) -> ProjectTable | None:
@@ -189,7 +192,8 @@ class ProjectBook:
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
         """Return the project's settings at a factory, for a job that was admitted before.
 
-        Raises Refused if the project may not use the factory any more, Unreachable if the projects are not known.
+        If no project is charged, the settings are empty. Raises Refused if the project may not use the factory any
+        more, Unreachable if the projects are not known.
         """
         if project_id is None or not self.is_charged(project_id):
             return ProjectAt()
@@ -221,7 +225,7 @@ class ProjectBook:
         return known[3]
 
     async def views(self, user: str, budget: Charges) -> list[ProjectView]:
-        """Return that person's view of their projects, also of those that have ended or not begun."""
+        """Return the person's view of their projects, also of those that have ended or not begun."""
         return [await self._view(project, user, budget) for project in self.joined(user)]
 
     async def _view(self, project: Project, user: str, budget: Charges) -> ProjectView:

@@ -17,14 +17,14 @@ from factorylink.state.live_cluster import LiveCluster
 
 
 class ChargeReservations:
-    """Makes the reservations that are then written into the ledger."""
+    """Makes the reservations of jobs; callers write them into the ledger."""
 
     def __init__(self, factories: OfferedFactories, projects: ProjectBook) -> None:
         self._factories = factories
         self._projects = projects
 
     def of_session(self, record: SessionRecord) -> ChargeReservation:
-        """Return the most that a session's job may use."""
+        """Return the reservation for a session's job: its billed GPUs, for its whole walltime."""
         connection, payer = self._factories.get(record.factory), self._projects.payer(record.choice)
         gpus = Fraction(0) if connection is None else gpus_of(connection.factory, record.choice.size)
         return ChargeReservation(
@@ -34,7 +34,7 @@ class ChargeReservations:
     def of_workers(
         self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
     ) -> list[ChargeReservation]:
-        """Return the most that each of these jobs of a batch may use."""
+        """Return the reservation for each of these jobs of a batch: its billed GPUs, for its whole walltime."""
         record, payer = live_cluster.record, self._projects.payer(live_cluster.record.choice)
         gpus = (
             record.gpus
@@ -45,7 +45,7 @@ class ChargeReservations:
         return [ChargeReservation(charges.worker_charge(batch.id, worker.task), *of) for worker in workers]
 
     def of_batch(self, live_cluster: LiveCluster, batch: BatchRecord) -> list[ChargeReservation]:
-        """Return the reservations of a batch: those of its jobs that are not over.
+        """Return the reservations for the jobs of a batch that are not over.
 
         A job that only a client has reported reserves nothing until an answer of the factory lists it.
         """

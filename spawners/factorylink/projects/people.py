@@ -64,12 +64,15 @@ class KnownPeople:
         return explain.own("terms-open") if self.rules.terms not in (None, access.terms) else None
 
     def options(self, user: str) -> JobOptions:
-        """Return the job options that the operator adds for that person."""
+        """Return the job options that the operator adds for this person, or else those for everybody."""
         person = self._known.get(user)
         return self.rules.options if person is None or person.options is None else person.options
 
     async def put(self, user: str, person: PersonBody) -> None:
-        """Store the person's data. Returns when the ledger holds them. Raises LedgerError."""
+        """Store the hub's data about a person; if they have no ``options``, the stored ones stay.
+
+        Returns when the ledger holds the data. Raises LedgerError.
+        """
         async with self._locks.setdefault(user, asyncio.Lock()):
             await self._put(user, person)
 
@@ -94,7 +97,7 @@ class KnownPeople:
     async def put_access(self, user: str, access: AccessStatus) -> None:
         """Store whether the person may start anything; their groups stay unchanged. Raises LedgerError.
 
-        Nothing is stored for a person whom the link does not know: such a person is refused anyway.
+        Nothing is stored for a person about whom the hub has sent no data: such a person is refused anyway.
         """
         # otherwise a block that is being written could be undone
         async with self._locks.setdefault(user, asyncio.Lock()):

@@ -1,4 +1,4 @@
-"""A person's permissions at each factory, by project; without any permission, a refusal with an explanation."""
+"""A person's permissions at each factory, by project; if there is none, a refusal with an explanation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Permissions:
     def all(self, connection: FactoryConnection, user: str) -> list[Grant]:
         """Return the person's permissions at a factory, one for each project, ordered by project.
 
-        A permission is left out if the person has no site account for it, and none can be lent to them.
+        A person who needs no project also has a permission without one, which comes first. A permission is left out if
+        the person has no site account for it, and none can be lent to them.
         """
         found = [_grant(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
         if not self._projects.needed(user) and not self._projects.blocked(user):
@@ -55,10 +56,12 @@ class Permissions:
         size: Slug | None = None,
         last: ProjectId | None = None,
     ) -> Grant:
-        """Return the person's permission at a factory for ``project``. Raises ProblemError.
+        """Return the person's permission at a factory for ``project``. Raises ProblemError if there is none.
 
-        If ``project`` is None and the person needs a project, the permission is for their only project at the factory
-        that allows ``size``; if several projects do, for the one that the person used last (``last``).
+        If ``project`` is None and the person needs a project, their only project at the factory that allows ``size``
+        counts. If several projects allow ``size``, the one that the person used last (``last``) counts; ProblemError is
+        raised if ``last`` is not among them. A person who needs no project gets the permission without one, unless jobs
+        of ``project`` are charged.
         """
         self.check(user)
         machine = connection.factory.site.machine
@@ -212,5 +215,5 @@ def _day(moment: datetime | None) -> str:
 
 
 def has(grant: Grant, size: Slug) -> bool:
-    """Return whether the permission includes that size."""
+    """Return whether the permission includes the size."""
     return any(each.id == size for each in grant.factory.sizes)

@@ -43,7 +43,7 @@ def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeas
 
 
 def refusal(name: str, grant: Grant, theirs: Iterable[ReservationView]) -> ProblemError:
-    """Return the explanation why a session cannot run in the reservation ``name``.
+    """Return a ProblemError that explains why a session cannot run in the reservation ``name``.
 
     ``theirs``: the reservations offered to the person.
     """

@@ -1,4 +1,4 @@
-"""Prints usage as text: a table for the terminal, and CSV for other programs."""
+"""Formats usage as text: a table for the terminal, and CSV for other programs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
 
 
 def as_csv(lines: Iterable[UsageLine]) -> str:
-    """Return CSV with a heading.
+    """Return the lines as CSV, with a heading.
 
     GPU-seconds of whole GPUs are exact, those of slices have six decimals; the hours in the next column are rounded.
     """

@@ -1,8 +1,8 @@
 """The second project table: the projects of workshops, from the file that the workshops service writes.
 
-The service says who is in a workshop and until when; the operator's file of pools says what that may cost. If the
-service is away, the file stays as it is, so the workshops go on. If a service of another release writes what this link
-cannot read, the last good table counts, of which the link keeps a copy for its next start.
+The service says who is in a workshop and until when; the operator's file of pools says what a workshop may use. If the
+service is away, the file stays as it is, so the workshops go on. If the link cannot read the file, for example because
+a service of another release wrote it, the last good table counts, of which the link keeps a copy for its next start.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 class WorkshopTable:
     """The projects of workshops, from the file of the workshops service and the operator's file of pools.
 
-    Both files are read again when they change. ``projects`` changes also when a rehearsal begins or ends, and is None
-    until both files could be read for the first time. The pools are checked against ``factories``, the catalogue.
-    ``kept``: the link's own copy of the last good table; None: the link keeps no copy.
+    Both files are read again when they change. ``projects`` also changes when a rehearsal begins or ends, and is None
+    until both files were good once. The pools are checked against ``factories``, the catalogue, and ``accesses``, this
+    hub's settings for each factory. ``kept``: the link's own copy of the last good table, used at a start with a bad
+    file; None: the link keeps no copy.
     """
 
     def __init__(

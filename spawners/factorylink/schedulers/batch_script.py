@@ -66,7 +66,7 @@ class JobVariables:
     shards: str = ""
 
     def exports(self) -> str:
-        """Return the line that exports the variables."""
+        """Return the line of the script that computes and exports the variables."""
         names = (field.name for field in fields(self) if self.slice or field.name not in ("slice", "shards"))
         words = (f'FACTORYGATE_JOB_{name.upper()}="{getattr(self, name)}"' for name in names)
         return f"export {' '.join(words)}"
@@ -113,8 +113,8 @@ def written(
     ``identity`` may contain.
 
     The job's own variables are part of ``environment``; if a template has no ``environment``, they are exported right
-    before the command. Raises Refused if the template fails, leaves the identity out, or puts it where the scheduler
-    does not read it, so that the job could not be found again.
+    before the command. Raises Refused if the template fails, sets a directive of ``owned`` itself, leaves the identity
+    out, or puts it where the scheduler does not read it, so that the job could not be found again.
     """
     exports = variables.exports()
     values = {

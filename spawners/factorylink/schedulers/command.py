@@ -1,4 +1,4 @@
-"""The result of a dialect's function: a command for a transport to run, with the function that parses its output."""
+"""A scheduler's command for the link to run at a factory, with the function that parses the command's output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Command(Generic[T]):
-    """A question or an order to a scheduler, to be run by a transport.
+    """A question or an order to a scheduler, made by a dialect (``dialect.py``) and run by a transport.
 
     ``parse`` returns the answer in the output, or raises one of the four errors of ``factorylink.errors`` with the
     scheduler's own words. ``env`` is added to the command's environment (for example the format of times); it never
@@ -42,6 +42,6 @@ class Command(Generic[T]):
 
 
 def done(output: Output) -> None:
-    """Parse the output of an order that has no answer. Raises Refused with the command's output if it failed."""
+    """Parse the output of an order that has no answer. Raises Refused, with the command's stderr, if it failed."""
     if output.code != 0:
         raise Refused(output.stderr.strip() or f"exit code {output.code}")

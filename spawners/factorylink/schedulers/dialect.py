@@ -1,4 +1,4 @@
-"""The functions that a dialect's module has. The module itself is the dialect: ``dialect: Dialect = slurm``."""
+"""The interface of a dialect, the module that makes commands for one scheduler: ``dialect: Dialect = slurm``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from factorylink.schedulers.words import SchedulerWords
 
 
 class Dialect(Protocol):
-    """Pure functions that make a Command from a request.
+    """Pure functions, most of which make a ``Command`` from a request; a caller runs the command.
 
-    ``factorylink.errors`` has the errors that a Command raises.
+    The errors of a ``Command`` are raised when its output is parsed; ``factorylink.errors`` lists them.
     """
 
     WORDS: SchedulerWords
@@ -24,11 +24,11 @@ class Dialect(Protocol):
     def jobs(self, name: str) -> Command[list[Job]]:
         """Ask for every job with the name ``name`` that the scheduler lists, of every account.
 
-        Some may be ``ENDED``.
+        Some of the jobs may have ended (``ENDED``).
         """
 
     def by_id(self, ids: Iterable[JobId]) -> Command[list[Job]]:
-        """Ask for the jobs with these ids, whatever their names; for an array's id, for each of its jobs.
+        """Ask for the jobs with these ids, whatever their names; for the id of an array, ask for each of its jobs.
 
         Jobs that the scheduler does not know are left out, and so may be jobs that have ended.
         """
@@ -37,12 +37,12 @@ class Dialect(Protocol):
         """Ask how the recent jobs with the name ``name`` ended, as far as the scheduler itself remembers."""
 
     def waiting(self) -> Command[dict[str, list[tuple[int, JobId]]]]:
-        """Ask for all pending jobs that are visible: for each partition (priority, id), in the order of their start."""
+        """Ask for all pending jobs that are visible: for each partition (priority, id), in the order of the queue."""
 
     def submit(self, script: str, count: int = 1) -> Command[JobId]:
-        """Submit a script; return the job's id.
+        """Submit a script, with ``count`` > 1 as an array of that many jobs; return the id of the job or the array.
 
-        Unreachable: the outcome is not known, and the job may have been accepted.
+        Raises Unreachable if the outcome is not known: then the job may have been accepted.
         """
 
     def estimate(self, script: str) -> Command[Estimate] | None:
@@ -54,7 +54,7 @@ class Dialect(Protocol):
     def array_of(self, job: JobId) -> JobId | None:
         """Return the id of the array that a job belongs to.
 
-        None if the job belongs to no array, or if its id has the form of another kind of scheduler.
+        None: the job belongs to no array, or its id has the form of another kind of scheduler.
         """
 
     def cancel(self, ids: Iterable[JobId]) -> Command[None]:
@@ -63,26 +63,26 @@ class Dialect(Protocol):
     def extend(self, job: JobId, minutes: int) -> Command[None]:
         """Set the time limit of a running job to ``minutes``, counted from its start.
 
-        Refused: the job may not run that long.
+        Raises Refused if the job may not run that long.
         """
 
     def nodes(self) -> Command[list[NodeState]]:
         """Ask for every node, with its free resources."""
 
     def reservations(self) -> Command[list[Reservation]]:
-        """Ask for present and future reservations, for a maintenance or for some people."""
+        """Ask for present and future reservations, both those for a maintenance and those for some people."""
 
     def accounting(self, ids: Iterable[JobId]) -> Command[list[End]]:
-        """Ask for the jobs' ends in the accounting records. Gone: there are no accounting records."""
+        """Ask for the jobs' ends in the accounting records. Raises Gone if there are no such records."""
 
     def alive(self) -> Command[None]:
         """Ask whether the scheduler answers; this is the cheapest and fastest question.
 
-        Unreachable: it does not answer.
+        Raises Unreachable if the scheduler does not answer.
         """
 
     def enter(self, job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
-        """Return the argv of a command that runs inside a running job and is connected by stdio.
+        """Return the command line that runs ``argv`` inside a running job, connected to the caller by stdio.
 
-        ``node``: the job's first node.
+        ``node``: the job's first node. Raises Unreachable if the dialect needs ``node`` and it is None.
         """

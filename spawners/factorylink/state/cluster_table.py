@@ -14,7 +14,7 @@ _ENDED_KEPT = 50
 
 
 class ClusterTable(Mapping[ClusterId, LiveCluster]):
-    """Clusters by id, until they are removed after their end.
+    """Dask clusters by id; ended ones stay until ``put_away``.
 
     Each function of ``on_change`` is called with a cluster whose view may have changed. Each function of
     ``on_put_away`` is called with a cluster that has ended, right before the table removes it. ``adopted``: by person,
@@ -49,7 +49,11 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
     def hold(
         self, record: ClusterRecord, connection: FactoryConnection | None, head: Callable[[], Session | None]
     ) -> LiveCluster:
-        """Put a cluster of the ledger into the table. ``head``: returns the session of the cluster's Dask scheduler."""
+        """Put a cluster that is in the ledger into the table; return it as a live cluster.
+
+        ``connection`` None: the factory is not offered any more. ``head``: returns the session of the cluster's Dask
+        scheduler, or None.
+        """
         live_cluster = LiveCluster(record, connection, self._tell, lambda: self._closed, head)
         self._live[record.id] = live_cluster
         return live_cluster
@@ -65,7 +69,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
             del self._ended[next(iter(self._ended))]
 
     def close(self) -> None:
-        """Close the event streams of all clusters."""
+        """Let the event streams of all clusters end."""
         self._closed = True
 
     def _tell(self, live_cluster: LiveCluster) -> None:

@@ -1,4 +1,4 @@
-"""Finds the live session or live cluster that a factory's job belongs to."""
+"""Finds the jobs and site accounts of live sessions and clusters, and whether a factory's job is one of theirs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class JobOwners:
         return {record.account for some in records for record in some if record.factory == factory_id}
 
     def job_ids(self, factory_id: str, account: str | None) -> Iterator[JobId]:
-        """Yield the known ids of jobs that have not ended, of a site account; None: of all accounts."""
+        """Yield the known ids of a site account's jobs that have not ended; ``account`` None: of all accounts' jobs."""
         for live in self._sessions.at(factory_id):
             if live.record.job is not None and account in (None, live.record.account):
                 yield live.record.job
@@ -42,12 +42,12 @@ class JobOwners:
                         yield id
 
     def is_of_batch(self, factory_id: str, job: Job) -> bool:
-        """Return whether a job belongs, by its comment and its id, to a cluster's batch."""
+        """Return whether a job belongs, by its comment and its id, to a batch of a live cluster."""
         batch_id = self._identity.batch_of(job, factory_id)
         batches = [live_cluster.record.batches.get(batch_id or "") for live_cluster in self._clusters.values()]
         return any(batch is not None and batch.job == (job.array or job.id) for batch in batches)
 
     def is_of_session(self, factory_id: str, job: Job) -> bool:
-        """Return whether a job belongs, by its comment and its id, to a session."""
+        """Return whether a job belongs, by its comment and its id, to a live session."""
         live = self._sessions.get(self._identity.session_of(job, factory_id) or "")
         return live is not None and live.record.job == job.id

@@ -1,4 +1,4 @@
-"""A live cluster in memory, its views, and the readers of its events."""
+"""A live Dask cluster in memory, its views, and the event streams about it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class LiveCluster:
     """The ledger's record of a cluster, with data that only this process has.
 
     ``connection``: None if its factory is not offered any more. ``on_touch`` is called when the cluster's view may have
-    changed. ``closed``: returns whether its event streams have to end. ``left``: when the last reader left, in ticks.
+    changed. ``closed``: returns whether its event streams have to end. ``readers``: the number of these streams;
+    ``left``: when the last one ended (``clock.ticks``).
     """
 
     record: ClusterRecord
@@ -94,7 +95,7 @@ class LiveCluster:
                 waiter.set_result(None)
 
     async def ended_within(self, seconds: float) -> None:
-        """Wait until another of the cluster's jobs has ended, at most ``seconds``."""
+        """Wait until a further job of the cluster has ended, but at most ``seconds``."""
         before, deadline = len(self.alive()), clock.ticks() + seconds
         while len(self.alive()) == before and (left := deadline - clock.ticks()) > 0:
             await self._touched(left)
@@ -145,7 +146,7 @@ class LiveCluster:
         )
 
     def gpu_hours(self, at: datetime | None = None) -> GpuHours:
-        """Return the GPU-hours of the cluster's workers, and of its scheduler's job if that has GPUs.
+        """Return the GPU-hours of the cluster's workers, and of its Dask scheduler's job if this job has GPUs.
 
         ``at``: the time up to which they are counted; None: now.
         """
@@ -215,7 +216,8 @@ class LiveCluster:
     async def stream(self) -> AsyncGenerator[bytes]:
         """Yield server-sent events ``cluster`` until the cluster has ended: first the whole cluster, then its changes.
 
-        A reader keeps the cluster alive.
+        While somebody reads such a stream, the cluster does not end as abandoned. The stream also ends when the link
+        ends.
         """
         self.readers += 1
         sent = -1

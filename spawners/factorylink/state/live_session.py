@@ -93,9 +93,9 @@ class LiveSession:
         return self.submission is not None and not self.submission.done()
 
     def confirm_environment(self) -> None:
-        """Record that the door has confirmed that it has the environment.
+        """Record that the door has confirmed that it has the notebook's environment variables.
 
-        The door's next status reports this, too. But until this status comes, the hub would send the environment again.
+        The door's next status reports this, too. But until this status comes, the hub would send the variables again.
         """
         if self.door is not None and self.door.phase == "waiting":
             self.door = self.door.model_copy(update={"environment": True})
@@ -109,10 +109,11 @@ def room(
     project: Project | None = None,
     maintenance: Sequence[MaintenanceView] = (),
 ) -> float | None:
-    """Return the hours by which a session can still be extended; None if the factory does not allow it, or not now.
+    """Return the hours by which a session can still be extended, rounded down to 0.1.
 
-    The limits are those of its size and its ``project``, the end of its person's access (``until``), and the next
-    ``maintenance`` that leaves its partition without a node.
+    None: the factory allows no extensions, or the session does not run now or is being stopped. The limits are those of
+    the session's size and its ``project``, the end of its person's access (``until``), and the next ``maintenance``
+    that leaves its partition without a node.
     """
     record, job = live_session.record, live_session.job
     if access.extend == "no" or record.state != SessionState.RUNNING or record.wish != "run":
@@ -139,7 +140,7 @@ def show(
     """Return the session as it looks now. A session that is ``unreachable`` has its last known state in ``before``.
 
     ``url``: the address at which the proxy reaches its notebook; ``problem``: why the link cannot reach its door;
-    ``more``: the session's ``room``; ``barred``: why the link cannot act as its site account.
+    ``more``: the result of ``room``; ``barred``: why the link cannot act as the session's site account, None: it can.
     """
     record = live_session.record
     if (
@@ -206,7 +207,10 @@ def show(
 
 
 def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
-    """Return the state of a session as people see it. Cheaper than ``show``, for counting many sessions."""
+    """Return the state of a session as people see it. Cheaper than ``show``, for counting many sessions.
+
+    One difference: ``show`` says of a session whose class has moved that it has ended, even before it has.
+    """
     record = live_session.record
     if live_session.withdrawn and record.ended is None:
         return SessionState.ENDED

@@ -1,6 +1,6 @@
-"""The table of live sessions. Only this module adds, changes and ends them, in memory and in the ledger.
+"""The table of live sessions. Only this module adds and ends sessions, both in memory and in the ledger.
 
-It notifies listeners of each change.
+The table notifies listeners of each change.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
 
     @contextmanager
     def announced(self, record: SessionRecord) -> Iterator[None]:
-        """Count a session among ``records`` during the block, in which it is written into the ledger."""
+        """Include a session in ``records`` during the block, in which it is written into the ledger."""
         mine = self._announced[record.id] = record, asyncio.Event()
         try:
             yield
@@ -97,7 +97,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     # --- changes
 
     def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
-        """Put a session of the ledger into the table.
+        """Put a session that is in the ledger into the table; return it as a live session.
 
         ``answered``: whether a caller was told that the session exists; ``earlier``: seconds that earlier runs of its
         job took.
@@ -119,12 +119,16 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         return live_session
 
     def touch(self, live_session: LiveSession) -> None:
-        """Notify listeners that the view of a session may have changed."""
+        """Notify listeners that the view of a session may have changed, if the session is in the table."""
         if live_session.record.id in self._live:
             self._tell(live_session)
 
     def door_changed(self, live_session: LiveSession) -> None:
-        """Record whether the session's door is connected; if it was lost, check again when the loss is to be shown."""
+        """Record whether the session's door is connected, and notify listeners.
+
+        If the door was lost, listeners are notified again after ``LOST_SECONDS``, when people are to see the loss. A
+        new connection gets a line in the audit.
+        """
         is_open = self._doors.is_open(live_session.record.id)
         if live_session.door_open and not is_open:
             live_session.door_lost = clock.ticks()
@@ -145,7 +149,8 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         """Write once that the session has ended, notify listeners, and close its door.
 
         If ``still()`` is false after other transitions of the session have finished, nothing is done. ``job_end``: the
-        scheduler's record of the end of its job. Raises LedgerError.
+        scheduler's record of the end of its job. ``values``: further columns of its row, among them ``end``, the
+        explanation. Raises LedgerError.
         """
         async with live_session.lock:
             if live_session.record.ended is not None or not still():

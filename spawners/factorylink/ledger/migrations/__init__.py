@@ -97,14 +97,15 @@ def _make_anew(db: Connection) -> None:
 
 
 def head() -> str:
-    """Return the id of the last step, which this release's tables need."""
+    """Return the id of the last migration step of this release."""
     return str(_script().get_current_head())
 
 
 def is_at(db: Connection) -> str | None:
-    """Return the last step that the database has been through. Raises NewerDatabase.
+    """Return the id of the last migration step that the database has been through.
 
-    None: the database is empty, or older than the steps.
+    None: the database is empty, or older than the steps. Raises NewerDatabase if this release does not know its
+    version.
     """
     if _number(db) > KEEPS_STEPS:
         raise NewerDatabase(f"version {_number(db)}, and this link reads versions up to {KEEPS_STEPS}")

@@ -113,7 +113,7 @@ def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
 def submit(script: str, count: int = 1) -> Command[JobId]:
     """Submit a script; with ``count`` > 1 as an array of that many jobs.
 
-    Unreachable: the job may have been accepted.
+    Raises Unreachable if the outcome is not known: then the job may have been accepted.
     """
     array = ("-J", f"1-{count}") if count > 1 else ()
 
@@ -148,7 +148,7 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 def extend(job: JobId, minutes: int) -> Command[None]:
     """Set the walltime of a job to ``minutes``, counted from its start; repeating this changes nothing.
 
-    PBS lets users only shorten it.
+    PBS lets users only shorten a walltime.
     """
     _check(job)
     if minutes < 1:
@@ -175,7 +175,7 @@ def reservations() -> Command[list[Reservation]]:
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
     """Ask for the jobs' ends in PBS' history (tracejob and the accounting logs are for PBS' administrators).
 
-    Gone: PBS keeps no history. A job that is older than the history is missing in the answer.
+    Raises Gone if PBS keeps no history. A job that is older than the history is missing in the answer.
     """
     words = tuple(ids)
     for word in words:
@@ -190,7 +190,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Ask whether the server answers. Unreachable: it does not answer."""
+    """Ask whether the server answers. Raises Unreachable if it does not."""
 
     def read(output: Output) -> None:
         if output.code or not pbs_json.documents(output.stdout, "Server")[0]:
@@ -200,10 +200,10 @@ def alive() -> Command[None]:
 
 
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
-    """Return the argv of a command in a running job, connected to this process by stdio.
+    """Return the command line that runs ``argv`` in a running job, connected to the caller by stdio.
 
-    pbs_attach moves a process into a job, on the job's node. Sites let people log in to a node by ssh while they have a
-    job there.
+    pbs_attach moves a process into a job, on the job's node. So the command logs in to ``node`` by ssh, which sites
+    allow to people who have a job there. Raises Unreachable if ``node`` is None or no host name.
     """
     _check(job)
     if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):

@@ -66,7 +66,7 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 
 
 def jobs(stdout: str, name: str | None = None) -> list[Job]:
-    """Return the jobs of qstat's answer, without whole arrays.
+    """Return the jobs of qstat's answer, each job of an array by itself; an array as a whole is left out.
 
     ``name``: the name that all jobs must have; None: any name. Raises Misread.
     """
@@ -205,7 +205,10 @@ def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
 
 
 def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
-    """Return who deleted a job, from the last words of its comment; root means the site."""
+    """Return who deleted a job, from the last words of the job's comment; None: these words name nobody.
+
+    root means the site (``administrator``).
+    """
     found = re.search(r" and terminated by ([^@\s]+)@\S+$", comment)
     if found is None:
         return None
@@ -215,7 +218,8 @@ def who(comment: str, owner: str) -> Literal["account", "administrator", "other"
 def moment(text: object) -> datetime | None:
     """Return the time of a text such as ``Tue Nov 24 14:40:05 2026``, in UTC.
 
-    None if ``text`` is None or ``UNKNOWN``, or if the year is not allowed. Raises ValueError for any other text.
+    None: ``text`` is None or ``UNKNOWN``, or the time is out of the range that ``believed`` accepts. Raises ValueError
+    for any other text.
     """
     if text is None or text == "UNKNOWN":
         return None
@@ -257,7 +261,10 @@ def seconds(text: object) -> int | None:
 
 
 def size(value: object) -> int:
-    """Return the bytes of ``512gb``, ``419430400kb``, ``64``. A word (w) has eight bytes. Else raises ValueError."""
+    """Return the bytes of ``512gb``, ``419430400kb``, ``64``; a word (w) has eight bytes.
+
+    Raises ValueError for any other text.
+    """
     found = re.fullmatch(r"([0-9]+)([kmgtp]?)([bw]?)", str(value).lower())
     if found is None:
         raise ValueError(f"{value!r} is no size")

@@ -91,7 +91,7 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """Return the job's variables: those that PBS sets, and those computed from the request.
+    """Return the job's variables, from those that PBS sets and from the request.
 
     PBS provides neither the end nor the memory, nor the number of earlier runs.
     """
@@ -131,6 +131,7 @@ def resources(request: JobRequest) -> tuple[str, ...]:
     Memory is requested in bytes, so that a size of 512 GB fits at a site whose 512gb are 512 x 1024^3. ``gres`` holds
     the operator's own resources, which replace ngpus; ``constraint`` is added. If whole nodes are requested by their
     type alone (``select=1:node_type=mi300a``), ``gpu_syntax`` is ``constraint``. A reservation is a queue of PBS.
+    Raises Refused for a request that PBS cannot express, such as a QOS.
     """
     if request.qos is not None:
         raise Refused("PBS has no QOS: take `qos` out of the size and the configuration of this factory.")

@@ -52,7 +52,7 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")
 def jobs(name: str) -> Command[list[Job]]:
     """Ask for all jobs with the name ``name`` that the controller knows, of every account.
 
-    These include jobs that ended within its MinJobAge.
+    These include jobs that have ended, for as long as Slurm's ``MinJobAge`` says.
     """
     return Command(
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
@@ -112,7 +112,7 @@ def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
 def submit(script: str, count: int = 1) -> Command[JobId]:
     """Submit a script; with ``count`` > 1 as an array of that many jobs.
 
-    Unreachable: the job may have been accepted.
+    Raises Unreachable if the outcome is not known: then the job may have been accepted.
     """
     array = (f"--array=1-{count}",) if count > 1 else ()
 
@@ -155,7 +155,7 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 def extend(job: JobId, minutes: int) -> Command[None]:
     """Set the time limit of a job to ``minutes``, counted from its start; repeating this changes nothing.
 
-    Slurm lets users only shorten it.
+    Slurm lets users only shorten a time limit.
     """
     if not re.fullmatch(r"[0-9]+", job) or minutes < 1:
         raise ValueError(f"not a job id of Slurm, or no time: {job!r}, {minutes}")
@@ -181,7 +181,7 @@ def reservations() -> Command[list[Reservation]]:
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
     """Ask the accounting database for the jobs' ends, and for the duration of each of their runs.
 
-    Gone: this cluster has no accounting database.
+    Raises Gone if this Slurm has no accounting database.
     """
     words = _checked(ids)
 
@@ -201,7 +201,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Ask whether a controller answers. Unreachable: none does.
+    """Ask whether a controller answers. Raises Unreachable if none does.
 
     The command reports this at once if no process listens on the controllers' ports.
     """
@@ -214,7 +214,10 @@ def alive() -> Command[None]:
 
 
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:  # noqa: ARG001
-    """Return the argv of a step on the first node of a running job, connected to this process by stdio."""
+    """Return the command line that runs ``argv`` as a step of a running job, connected to the caller by stdio.
+
+    The step runs on the job's first node; ``node`` is not used.
+    """
     (id,) = _checked([job])
     return (
         "srun", "--unbuffered", "--overlap", "--jobid", id, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",

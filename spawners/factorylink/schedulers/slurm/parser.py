@@ -88,12 +88,15 @@ LARGEST = 10**10  # the largest number that is accepted; Slurm's own numbers hav
 
 
 def free_text(width: int) -> str:
-    """Return the grammar of a field that may hold any text; ``rows`` checks that the text has ``width`` bytes."""
+    """Return the regular expression of a field that may hold any text.
+
+    ``rows`` checks that the text has ``width`` bytes.
+    """
     return rf"(?P<text>[\s\S]{{1,{width}}}?)\|"
 
 
 def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
-    """Return the -O argument for ``fields``, and the grammar of a row without its comment.
+    """Return the -O argument of squeue or sinfo for ``fields``, and the regular expression of their part of a row.
 
     Each field is (name for -O, width, group of the regular expression, pattern for the value).
     """
@@ -185,7 +188,7 @@ def no_two(ids: Iterable[str], text: str) -> None:
 def moment(text: str) -> datetime | None:
     """Return the time for seconds since the epoch.
 
-    None for other texts ("N/A", "0"), and for a year that is not allowed.
+    None: ``text`` is no such number ("N/A"), or the time is out of the range that ``believed`` accepts ("0").
     """
     return believed(int(text)) if text.isdigit() else None
 
@@ -227,7 +230,7 @@ def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
 
 
 def jobs(name: str, stdout: str) -> list[Job]:
-    """Return the jobs of squeue's answer in ``JOB_FORMAT``.
+    """Return the jobs of squeue's answer in ``JOB_FORMAT``. Raises Misread.
 
     Jobs of a kind that the gateway never submits (parts of het jobs) are left out.
     """
@@ -324,10 +327,10 @@ def planned_start(stderr: str) -> datetime | None:
 
 
 def accounting(stdout: str) -> list[End]:
-    """Return the ends of the jobs in sacct's answer.
+    """Return the ends of the jobs in sacct's answer. Raises Misread.
 
     The fields ``ACCOUNTING_FIELDS`` are separated by ``|``, and none of them holds free text. A job has a row for each
-    of its runs, in any order; a job that still runs has no end.
+    of its runs, in any order; a job that still runs is left out.
     """
     runs: dict[str, list[re.Match[str]]] = {}
     for row in rows(_RECORD, stdout):
