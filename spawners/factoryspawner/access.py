@@ -1,6 +1,7 @@
 """Asks the authenticator whether a person may start anything, and sends the decision to the link.
 
-The hub sends the decision before each start and at each change.
+The hub sends the decision before each start, at each login, after each new check of the person, and when the person
+accepts the terms.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ class Refusal(NamedTuple):
 class LoginStatus(Protocol):
     """An authenticator that can decide at any time whether a person may start anything.
 
-    A site's own authenticator class takes part if it has a method ``standing``. So the method must keep this name:
-    under another name nobody would be refused, and nobody would notice.
+    Every authenticator class with a method ``standing`` counts, also an operator's own class. So the method must keep
+    this name: after a renaming, an operator's own class would refuse nobody, and nobody would notice.
     """
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Return why the person may start nothing; None if they may."""
+        """Return why the person may start nothing; None: they may start something."""
 
 
 @runtime_checkable
@@ -54,7 +55,7 @@ class Expires(Protocol):
     """An authenticator whose decision about a person expires."""
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return when the person must sign in, or be checked, again; None: never."""
+        """Return until when the decision about a person is valid; None: without end."""
 
 
 class TermsOf(NamedTuple):
@@ -74,10 +75,10 @@ class KeepsTerms(Protocol):
     """An authenticator that makes people accept the gateway's terms."""
 
     def terms_of(self, name: str) -> TermsOf | None:
-        """Return the terms, and when the person accepted them; None if there are no terms."""
+        """Return the terms, and when the person ``name`` accepted them; None if there are no terms."""
 
     def accept_terms(self, name: str, version: str) -> None:
-        """Record that the person accepts ``version`` of the terms."""
+        """Record that the person ``name`` accepts ``version`` of the terms."""
 
 
 PersonUpdate = PersonBody | AccessStatus  # a person's data with access status, or the status only
@@ -88,9 +89,12 @@ async def status(
 ) -> tuple[PersonUpdate, Refusal | None]:
     """Return the update to send to the link about a person, and why they may start nothing (None: they may).
 
-    If a person is refused but has not lost access, the update has only the access status, so that the link keeps the
-    person's groups: the hub cannot tell whether these groups are wrong. ``options``: the operator's options for the
-    person's jobs; None: not known.
+    The update has the person's groups and access status, also if only the acceptance of the terms is missing. If the
+    person has lost access, the update blocks them and has no groups. If they are refused for any other reason, the
+    update has the access status only, and the link keeps the groups that it knows, because the hub cannot tell whether
+    these are wrong.
+
+    ``options``: the operator's options for the person's jobs; None: not known.
     """
     refusal = await authenticator.standing(user) if isinstance(authenticator, LoginStatus) else None
     until = await authenticator.counts_until(user) if isinstance(authenticator, Expires) else None
@@ -124,7 +128,10 @@ async def check(link: LinkClient, authenticator: object, user: Any, options: Job
 
 
 async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
-    """Send the update to the link. Raises LinkSilent, LinkProblem."""
+    """Send an update about the person ``name`` to the link.
+
+    Raises LinkSilent if the link does not answer, LinkProblem if the link refuses the update.
+    """
     if isinstance(update, AccessStatus):
         await link.put_access(name, update)
     else:
@@ -132,7 +139,7 @@ async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
 
 
 async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None:
-    """Send the update to the link, again and again until the link takes it."""
+    """Send an update about the person ``name`` to the link, again and again until the link takes the update."""
     for pause in pauses():
         try:
             await tell(link, name, update)
@@ -144,7 +151,10 @@ async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None
 
 
 def options_of(user: Any) -> JobOptions | None:
-    """Return the operator's options for the jobs of a person's unnamed server; None if they are not known."""
+    """Return the operator's options for the jobs of a person's unnamed server.
+
+    None if they are not known: a setting is wrong, or the hub uses another spawner.
+    """
     try:
         options: JobOptions = user.spawner.job_options()
     except (SettingsError, AttributeError) as error:  # the start itself reports wrong settings

@@ -16,7 +16,8 @@ from factoryspawner.session_handle import SessionHandle
 class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner is untyped
     """The base of FactorySpawner: batchspawner's methods, and its settings that have an effect on the job.
 
-    Creating a spawner raises SettingsError if its configuration has one of the settings in ``REFUSED``.
+    Creating a spawner raises SettingsError if the configuration has a setting of batchspawner that has no effect here
+    (``REFUSED`` in ``config.batch_settings``).
     """
 
     req_qos = Unicode("", help="Quality of service of every job").tag(config=True)
@@ -35,7 +36,10 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
         """Return the handle of this server's session; the handle may have no session yet."""
 
     def job_options(self) -> JobOptions:
-        """Return the job options from the settings. Raises SettingsError."""
+        """Return the options for the job (account, partition and others) from the spawner's settings.
+
+        Raises SettingsError if a value is not valid.
+        """
         return job_options({name: getattr(self, name) for name in FEEDING})
 
     async def run_command(self, *_args: Any, **_kwargs: Any) -> str:
@@ -43,20 +47,23 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
         raise RuntimeError("The hub runs no commands; the link talks to the schedulers")
 
     def state_ispending(self) -> bool:
-        """Return whether the job waits in the queue."""
+        """Return whether the job waits in the queue, or is being submitted."""
         return self.handle.session is not None and self.handle.session.state == SessionState.PENDING
 
     def state_isrunning(self) -> bool:
-        """Return whether the job runs on a node."""
+        """Return whether the session is starting or running: the job is on a node."""
         return self.handle.session is not None and self.handle.session.state in (
             SessionState.STARTING,
             SessionState.RUNNING,
         )
 
     def state_isunknown(self) -> bool:
-        """Return whether the session's state is unknown because the factory does not answer."""
+        """Return whether the session is unreachable.
+
+        Its factory or its door does not answer, or the site has suspended its job.
+        """
         return self.handle.session is not None and self.handle.session.state == SessionState.UNREACHABLE
 
     def state_gethost(self) -> str | None:
-        """Return the name of the job's node; None if it has none."""
+        """Return the name of the job's node; None: there is no session, or the job's node is not known."""
         return self.handle.session.node if self.handle.session is not None else None

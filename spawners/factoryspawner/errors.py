@@ -87,9 +87,10 @@ NOT_WRITTEN = Words(
 class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untyped
     """Raised if a start failed.
 
-    ``kind``: the kind of error; ``words``: what happened, what to do, the scheduler's own words; ``session``: the
-    session that has ended, for pages that show its log. JupyterHub's API answers ``{"status", "message"}`` with
-    ``jupyterhub_message``; its pages use ``jupyterhub_html_message`` (escaped here) or the exception itself.
+    ``kind``: the kind of error; ``words``: what happened, what to do, the scheduler's own words; ``field``: the option
+    at fault, if there is one; ``session``: the session that has ended, for pages that show its log. JupyterHub's API
+    answers ``{"status", "message"}`` with ``jupyterhub_message``; its pages use ``jupyterhub_html_message`` (escaped
+    here) or the exception itself.
     """
 
     def __init__(self, kind: Kind, words: Words, *, field: str | None = None, session: Session | None = None) -> None:

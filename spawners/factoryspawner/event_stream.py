@@ -66,7 +66,10 @@ class Stream:
             task.cancel()
 
     async def run(self, handler: RequestHandler) -> None:
-        """Write events until the stream ends. No task continues in the background afterwards."""
+        """Write events until the stream ends. No task continues in the background afterwards.
+
+        Raises the error of a source that failed; a disconnected client is no error.
+        """
         work = [*(self._copy(source, handler) for source in self._sources), _beat(handler)]
         self._tasks = [asyncio.get_running_loop().create_task(one) for one in work]
         try:

@@ -28,7 +28,7 @@ _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[LinkAddress, HubGat
 class StopTimes:
     """Keeps the time of the last stop request for each server, so that starts requested before this time are given up.
 
-    A time is kept for ``_STOPS_KEPT`` seconds: no start takes longer until it sends its request to the link.
+    A time is kept for ``_STOPS_KEPT`` seconds: within this time, every start has sent its request to the link.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class HubGateway:
         return task
 
     def tell_rules(self, rules: HubRules) -> None:
-        """Send the link this hub's rules for everybody, now and at each new subscription to the link's table."""
+        """Send the link this hub's rules for all people, now and at each new subscription to the link's table."""
         self._rules = rules
         self._tell_rules()
 
@@ -101,9 +101,10 @@ class HubGateway:
                 return
 
     async def network(self) -> NetworkView:
-        """Return the public view of the whole network, at most 5 s old. Raises LinkSilent.
+        """Return the public view of all factories and antennas, at most 5 s old.
 
-        So visitors without a login cause at most one request to the link in 5 s.
+        Visitors without a login cause at most one request to the link in 5 s. Raises LinkSilent if the link does not
+        answer, or refuses the request.
         """
         await self.table.wait_for_link()
         if self.table.silent:
@@ -122,7 +123,7 @@ class HubGateway:
             return self._network[1]
 
     async def close(self) -> None:
-        """End the subscription and all background tasks."""
+        """End all background tasks, write the stops that are not written yet, and close the connections to the link."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

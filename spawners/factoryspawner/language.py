@@ -43,7 +43,10 @@ class PageLanguage(language.Language):
         return f"{format_datetime(at, 'd MMM yyyy HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
 
     def moment_in(self, at: datetime, zone: str) -> str:
-        """Return a time as the local time of an IANA time zone, with the zone's name, in the reader's language."""
+        """Return a time as the local time of an IANA time zone, with the zone's name, in the reader's language.
+
+        If this system does not know the zone, return the time in UTC.
+        """
         locale = Locale.parse(self.code, sep="-")
         try:
             there = ZoneInfo(zone)
@@ -67,7 +70,10 @@ class PageLanguage(language.Language):
         return str(format_decimal(value, locale=Locale.parse(self.code, sep="-")))
 
     def spoken(self, value: T) -> T:
-        """Return a model of the link, or a tuple or list of them, with its texts in this language."""
+        """Return a model of the link, or a tuple or list of models, with the texts in this language.
+
+        Any other value is returned as it is.
+        """
         if self.code == SOURCE:
             return value
         if isinstance(value, tuple | list):
@@ -84,12 +90,12 @@ class PageLanguage(language.Language):
 
     @cached_property
     def browser(self) -> dict[str, Any]:
-        """Return the texts for the pages' scripts."""
+        """Return the texts for the scripts of all pages."""
         return self.page(lambda file: file.startswith(_SCRIPTS))
 
     @cached_property
     def connection_check(self) -> dict[str, Any]:
-        """Return the further texts of the connection check, which no other page needs."""
+        """Return the additional texts for the script of the connection check."""
         return self.page(lambda file: file.startswith(_CHECK))
 
 
@@ -103,12 +109,15 @@ class Languages:
         return iter(self._all.values())
 
     def of(self, request: HTTPServerRequest) -> PageLanguage:
-        """Return the language for a request."""
+        """Return the first language that the request prefers and that exists here; English if there is none."""
         return language.first(self._all, wanted(request))
 
 
 def wanted(request: HTTPServerRequest) -> list[str]:
-    """Return the languages that a request prefers: by ``?lang=``, the language switch's cookie, the browser."""
+    """Return the codes of the languages that a request asks for, the preferred ones first.
+
+    First come those of ``?lang=``, then the cookie of the language switch, then those of the browser. At most 8 codes.
+    """
     asked = [value.decode("ascii", "replace") for value in request.query_arguments.get("lang", [])]
     cookie = request.cookies.get(COOKIE)
     asked += [cookie.value] if cookie is not None else []

@@ -21,7 +21,7 @@ _TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:se
 
 
 def of(config: Sections, login: LoginSettings | None) -> HubRules:
-    """Return the hub's rules for everybody.
+    """Return the hub's rules for all people. Raises SettingsError if an option for jobs is not valid.
 
     The rules say whether the hub's authenticator itself decides who may start anything, the version of the hub's terms,
     and the operator's options for jobs.
@@ -40,7 +40,8 @@ def of(config: Sections, login: LoginSettings | None) -> HubRules:
 def check_tokens(config: Sections) -> None:
     """Raise SettingsError if the link could not distinguish a server's token from its person's own token.
 
-    A person's own token has more permissions.
+    A person's own token has more permissions. So the setting ``server_token_scopes`` must be a list that contains
+    ``access:servers!server`` and no scope with which a notebook could act as its person.
     """
     scopes = config.get("Spawner", {}).get("server_token_scopes", ())
     for section in SECTIONS:

@@ -26,7 +26,7 @@ log = logging.getLogger("factoryspawner")
 
 
 class LinkTable:
-    """Sessions and clusters by id, with events for callers that wait for a change."""
+    """The link's sessions and clusters by id, with events for callers that wait for a change."""
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
@@ -45,7 +45,10 @@ class LinkTable:
         return self._banner.shown(datetime.now(UTC))
 
     def session(self, session_id: SessionId) -> Session | None:
-        """Return the session as last received; None if the link has never sent it, or no longer knows it."""
+        """Return the session as last received; None if the link never sent the session, or no longer knows it.
+
+        None, too, for a session that ended before the last 1,000 ended sessions.
+        """
         return self._sessions.get(session_id)
 
     def of(self, user: str, server: str | None = None) -> list[Session]:
@@ -75,7 +78,7 @@ class LinkTable:
             log.warning("The link has not answered in %g s", _FIRST_ANSWER)
 
     def answered(self, session: Session, known: Session | None) -> None:
-        """Store a session from the link's answer to a request, before its event arrives.
+        """Store a session from the link's answer to a request, before the table's event about the session arrives.
 
         ``known``: the table's entry when the request was made. If events have changed the entry meanwhile, the answer
         is ignored: events arrive in order and are complete, while the answer may be older.
@@ -93,12 +96,13 @@ class LinkTable:
     def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
         """Yield the person's live sessions now and after every change, newest first.
 
-        Ends when the link stops answering, so that the reader makes a new request and notices this.
+        Ends when the link stops answering, so that the reader makes a new request and notices that the link does not
+        answer.
         """
         return self._changes(_of_person(user), lambda: self.of(user)[::-1])
 
     def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
-        """Yield the person's clusters now and after every change, newest first. Ends when the link stops answering."""
+        """Yield the person's live clusters now and after every change, newest first; end as ``live_of`` does."""
 
         def look() -> list[Cluster]:
             mine = [cluster for cluster in self._clusters.values() if cluster.user == user]
@@ -122,8 +126,8 @@ class LinkTable:
     def watch_session(self, session_id: SessionId) -> Iterator[asyncio.Event]:
         """Provide an event that is set at every change of the session.
 
-        It is also set when the link stops answering or answers again. To miss no change, clear the event, read the
-        table, then wait.
+        The event is also set when the link stops answering or answers again. To miss no change, clear the event, read
+        the table, then wait.
         """
         with self._watch(_of_session(session_id)) as event:
             yield event
@@ -132,7 +136,7 @@ class LinkTable:
     def watch_person(self, user: str) -> Iterator[asyncio.Event]:
         """Provide an event that is set at every change of a person's sessions.
 
-        It is also set when the link stops answering or answers again.
+        The event is also set when the link stops answering or answers again.
         """
         with self._watch(_of_person(user)) as event:
             yield event

@@ -1,4 +1,7 @@
-"""Reads a choice of ids from a form or an API request; any other field is refused with an explanation."""
+"""Reads a person's choice for a session (ids of factory, node size and so on) from a form or an API request.
+
+Any field that is no option is refused with an explanation.
+"""
 
 from __future__ import annotations
 

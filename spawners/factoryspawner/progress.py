@@ -18,8 +18,9 @@ _PERCENT = {
 def event(session: Session | None, *, silent: bool, waits_for_predecessor: bool) -> dict[str, Any]:
     """Return one progress event of a start: ``message`` for people, ``progress`` in percent, ``session`` for our page.
 
-    ``session``: None if there is none yet; ``silent``: whether the link does not answer now;
-    ``waits_for_predecessor``: whether the server's last session is still ending.
+    ``session``: None if there is none yet; ``silent``: whether the link does not answer now; ``waits_for_predecessor``:
+    whether the server's last session is still ending. An unreachable session's event has no ``progress``, and an event
+    without a session has no ``session``.
     """
     if session is None:
         message = "The server's last session is still ending." if waits_for_predecessor else "Asking the factory."

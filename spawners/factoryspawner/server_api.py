@@ -4,8 +4,8 @@ The answer to a start describes the session. A request to stop or delete a serve
 recorded, whatever the server is doing.
 
 If a start is under way, JupyterHub's own handler cancels the start, waits one second, and answers 500 if the start has
-not ended by then; the server continues. Here JupyterHub's own clean-up runs after the request, once no other start,
-poll or stop of the server is running. Until then the server counts as stopping.
+not ended by then; the server is not stopped. Here JupyterHub's own clean-up runs after the request, once no other
+start, poll or stop of the server is running. Until then the server counts as stopping.
 """
 
 from __future__ import annotations
@@ -163,7 +163,11 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
     @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str, server_name: str = "") -> None:
-        """Stop a server; with ``{"remove": true}``, delete it as well. Answer 202 or 204."""
+        """Stop a server; with ``{"remove": true}``, delete it as well. Answer 202 or 204.
+
+        Raises HTTPError 404 for an unknown user or server, 400 if the server cannot be stopped or deleted so, 503 if
+        the stop cannot be recorded.
+        """
         user = self.find_user(user_name)
         if user is None:
             raise web.HTTPError(404)
@@ -189,7 +193,10 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
 
     @needs_scope("delete:users")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str) -> None:
-        """Stop all servers of a user, and delete the user once they have stopped. Answer 202 or 204."""
+        """Stop all servers of a user, and delete the user once they have stopped. Answer 202 or 204.
+
+        Raises HTTPError 404 for an unknown user, 400 for one's own user, 503 if the stops cannot be recorded.
+        """
         user = self.find_user(user_name)
         if user is None:
             raise web.HTTPError(404)

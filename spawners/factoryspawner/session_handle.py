@@ -153,7 +153,7 @@ class SessionHandle:
             self.token = spare
 
     def begin(self, token: str) -> None:
-        """Choose the id of a new session, without requesting it yet."""
+        """Choose the id of a new session, without requesting the session yet. ``token``: its notebook's hub token."""
         self.session_id = uuid.uuid4().hex
         self.token = token
         self.asked_to_stop = False
@@ -223,7 +223,7 @@ class SessionHandle:
             await self._gateway.stop_requests.held(self.session_id)
 
     async def until_over(self, session_id: SessionId) -> None:
-        """Return when the link reports that this session has ended."""
+        """Return when the link reports that this session has ended, or no longer knows the session."""
         with self._table.watch_session(session_id) as changed:
             while not self._table.over(session_id):
                 changed.clear()

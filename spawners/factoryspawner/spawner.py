@@ -106,7 +106,11 @@ class FactorySpawner(BatchspawnerFace):
             self.handle.asked_to_stop = True
 
     def get_state(self) -> dict[str, Any]:
-        """Return the state for the hub's database: session, its token, and the options of the last successful start."""
+        """Return the state for the hub's database.
+
+        The state has the session's id and token, whether somebody requested its stop, the options of the last
+        successful start, and the languages of the person who requested the last start.
+        """
         state: dict[str, Any] = super().get_state()
         if self.handle.session_id:
             state.update(session_id=self.handle.session_id, api_token=self.handle.token)
@@ -119,7 +123,10 @@ class FactorySpawner(BatchspawnerFace):
         return state
 
     def clear_state(self) -> None:
-        """Clear the state if the session has ended; JupyterHub calls this before each start and after each stop."""
+        """Clear the state, but keep a live session; JupyterHub calls this before each start and after each stop.
+
+        A session that has ended, or whose stop was requested, is forgotten.
+        """
         over = self.handle.over()
         super().clear_state()
         if over:
@@ -155,15 +162,19 @@ class FactorySpawner(BatchspawnerFace):
         return plain(choice_from_form(form_data))
 
     def options_from_query(self, query_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Raise AskFirst: options in a URL only fill in the form, and never start a session."""
+        """Raise AskFirst: options in a URL only fill in the form, and never start a session.
+
+        Raises StartFailed (400) for an unknown option.
+        """
         choice_from_form(query_data)
         raise AskFirst
 
     async def start(self) -> str:
         """Adopt the server's live session or request a new one; return its URL when the notebook answers.
 
-        Raises StartFailed if the options are invalid, the factory refused, the link does not answer, the session ended
-        first, or somebody stopped the server after this start was requested. Cancelling this call cancels no job.
+        Raises StartFailed if the person may start nothing, the options are invalid, the factory refused, the link does
+        not answer, the session ended first, or somebody stopped the server after this start was requested. Cancelling
+        this call cancels no job.
         """
         if is_robot(self.user.name):  # an operator's own authenticator may have admitted such a name
             raise StartFailed("forbidden", ROBOTS_NAME)
@@ -353,7 +364,10 @@ class FactorySpawner(BatchspawnerFace):
         return f"{session.url}{self.server.base_url}"
 
     def start_polling(self) -> None:
-        """Start following the server, which answers now; from now on ``stop`` ends its session (see ``_certain``)."""
+        """Start following the server's session; JupyterHub calls this when the server answers.
+
+        From now on, a call of ``stop`` ends the session.
+        """
         super().start_polling()
         self._confirmed = True
         self._unfollow = self.gateway.background(self._follow())
@@ -410,9 +424,10 @@ class FactorySpawner(BatchspawnerFace):
         return self.gateway.stop_requests.keep(found, by)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Return when the ledger holds the stop request; do nothing if the stop is not intended (``_certain``).
+        """Return when the ledger holds the stop request for the session.
 
-        Never raises, because JupyterHub clears the state in any case.
+        Does nothing if JupyterHub calls it only because the server did not answer when the hub started: then nobody
+        wants the session to end. Never raises, because JupyterHub clears the state in any case.
         """
         if not self._certain:
             return
@@ -435,6 +450,6 @@ class FactorySpawner(BatchspawnerFace):
             )
 
     async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Raise HTTPError (400) while the link has a session under the server's old name."""
+        """Raise HTTPError (400) while the link has a live session under the server's old name; else do nothing."""
         if self.gateway.table.of(self.user.name, old_name):
             raise web.HTTPError(400, "This server has a session; stop it first.")

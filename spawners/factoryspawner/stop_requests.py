@@ -109,7 +109,7 @@ class StopRequests:
     def keep_in(self, store: StopStore) -> None:
         """Keep stops in this store from now on, and send those that it contains to the link.
 
-        Blocks until the stored stops are read.
+        Blocks until the stored stops are read. If they cannot be read, this is only logged.
         """
         self._store = store
         try:

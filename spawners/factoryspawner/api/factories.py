@@ -19,7 +19,7 @@ CREDENTIAL = TypeAdapter(CredentialView)
 
 
 class Factories(GatewayHandler):
-    """The catalogue as this person may use it."""
+    """The factories of the catalogue, with what this person may use at each."""
 
     async def get(self) -> None:
         """Answer ``list[FactoryView]``."""
@@ -27,10 +27,10 @@ class Factories(GatewayHandler):
 
 
 class FactoriesEvents(GatewayHandler):
-    """A stream of the catalogue as this person may use it, sent at every change."""
+    """A stream of the factories of the catalogue, with what this person may use at each."""
 
     async def get(self) -> None:
-        """Send the event ``factories``: ``list[FactoryView]``."""
+        """Send the event ``factories``: the whole ``list[FactoryView]``, at every change."""
         await self.send(Source("factories", FACTORIES, self.gateway.link.factories_events(self.person)))
 
 
@@ -49,7 +49,7 @@ class FactoryEstimate(GatewayHandler):
         """Answer ``Estimate``.
 
         Query: ``size``; ``hours``, if they differ from the size's default; ``project``, if several projects can be
-        charged.
+        charged. Raises LinkProblem (400) if ``hours`` is not a number.
         """
         size = self.get_query_argument("size")
         hours, project = self.get_query_argument("hours", ""), self.get_query_argument("project", None)
@@ -66,7 +66,10 @@ class FactoryCredential(GatewayHandler):
     """The person's own login at a factory."""
 
     async def put(self, factory: str) -> None:
-        """Pass the token of the body ``{"token": …}`` on to the link without storing it. Answer ``CredentialView``."""
+        """Pass the token of the body ``{"token": …}`` on to the link without storing it. Answer ``CredentialView``.
+
+        Raises HTTPError 400 if the body has no valid token.
+        """
         try:
             wanted = RenewBody.model_validate_json(self.request.body)
         except ValidationError:

@@ -37,7 +37,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     """
 
     def initialize(self, link_at: LinkAddress, locale: Path) -> None:
-        """Keep ``link_at``: where the link listens; ``locale``: folder of the catalogues."""
+        """Keep ``link_at``: where the link listens; ``locale``: the folder of the translations."""
         self._link_at = link_at
         self._locale = locale
 
@@ -115,12 +115,12 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             stream.stop()
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log the error, unless it is a refusal of the link."""
+        """Log the error, unless the link refused the request or did not answer."""
         if not isinstance(value, LinkProblem | LinkSilent):
             super().log_exception(typ, value, tb)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Answer errors of the link with their own status."""
+        """Answer with the status of the link's refusal, 503 if the link did not answer, else ``status_code``."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, LinkProblem):
             status_code = error.status

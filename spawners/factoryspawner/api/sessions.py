@@ -95,9 +95,10 @@ class OneSessionExtend(_OfSession):
     """Extends a session."""
 
     async def post(self, session_id: str) -> None:
-        """Extend the session by the ``hours`` of the body; answer the session as it is now.
+        """Extend the session by the ``hours`` of the body; answer the ``Session`` that the link returns.
 
-        The event streams send the new end. Raises HTTPError 403 if the session belongs to another person.
+        The new end may arrive only later, with the event streams. Raises HTTPError 403 if the session belongs to
+        another person, 400 if the body has no number of hours.
         """
         session = await self.own_session(session_id)
         if session.user != self.person:

@@ -61,7 +61,7 @@ def check_settings(names: Mapping[str, object], section: str) -> None:
 
 
 def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
-    """Raise SettingsError for the first setting without effect in JupyterHub's whole configuration."""
+    """Raise SettingsError for the first setting without effect in the spawner's sections of the configuration."""
     for section in SECTIONS:
         check_settings(config.get(section, {}), section)
 
@@ -69,7 +69,7 @@ def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
 def job_options(settings: Mapping[str, str]) -> JobOptions:
     """Return the job options made from ``req_*`` and ``batch_script``.
 
-    Raises SettingsError if a value must be a single word and is not.
+    Raises SettingsError if a value is not valid, for example if ``req_account`` is more than a single word.
     """
     fields: dict[str, str] = {}
     for setting, field in _FEEDS:

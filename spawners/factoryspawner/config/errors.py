@@ -19,9 +19,10 @@ class ConfigurationError(Exception):
 
 
 class StoreUnusable(ConfigurationError):
-    """Raised if this release cannot use a store: a newer release wrote the store, or its migration failed.
+    """Raised if this release cannot use one of the hub's databases or files.
 
-    The message says which release to install.
+    Either a newer release wrote it, and the message says which release to install; or it cannot be read, copied or
+    migrated.
     """
 
     code = STORE_UNUSABLE

@@ -1,7 +1,7 @@
 """The operator's configuration of the hub: one YAML file, named by ``FACTORYGATE_HUB_CONFIG``.
 
-``hub_config/jupyterhub_config.py`` turns it into JupyterHub's own settings. Relative paths are taken from the file's
-folder. Files with a secret must have mode 0600, or belong to root and have at most mode 0440.
+``hub_config/jupyterhub_config.py`` turns this file into JupyterHub's own settings. Relative paths are taken from the
+file's folder. Files with a secret must have mode 0600, or belong to root and have at most mode 0440.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ MOST_BYTES = 2**20  # maximum bytes of the body of a request to the hub
 
 
 class HubConfigError(ConfigurationError):
-    """Raised if the file cannot be used; the message names file, line, key and the allowed values."""
+    """Raised if the hub's YAML or a file that it names cannot be used; the message says why.
+
+    About a mistake in the YAML, the message names file, line, key and the allowed values.
+    """
 
 
 def _http(url: str) -> str:
@@ -61,10 +64,13 @@ class LinkSettings(Model):
 
 
 class WorkshopsSettings(Model):
-    """The workshops service. ``socket``: its Unix socket, or ``hub_api_url``: the address of its listener for the hub
-    (``hub_listener`` of ``workshops.yaml``) on another host; ``url``: the address of its user API, which is the service
-    ``workshops``; ``token_file``: file with that service's token, the same as ``hub.token_file`` of its own
-    configuration; ``guests``: whether people may join workshops with a mail address alone."""
+    """The workshops service.
+
+    ``socket``: its Unix socket, or ``hub_api_url``: the address of its listener for the hub (``hub_listener`` of
+    ``workshops.yaml``) on another host; ``url``: the address of its user API, which is the JupyterHub service
+    ``workshops``; ``token_file``: the file with the token of this JupyterHub service, the same as ``hub.token_file`` of
+    ``workshops.yaml``; ``guests``: whether people may join workshops with a mail address alone.
+    """
 
     socket: Path | None = None
     hub_api_url: Annotated[Url, StringConstraints(pattern=r"^https://")] | None = None
@@ -83,7 +89,7 @@ class HubConfig(Model):
     """The keys of the hub's YAML.
 
     Addresses:
-    ``public_url``: the address for people, which is the proxy's own (``http://127.0.0.1:8000``);
+    ``public_url``: the address at which people reach the gateway through the proxy (``http://127.0.0.1:8000``);
     ``base_url``: the URL path of the hub (``/``);
     ``subdomain_host``: equal to ``public_url`` if each person's servers have a host of their own below it, as
     ``https://ada.hub.example.org``; None: all are on one host;
@@ -93,7 +99,8 @@ class HubConfig(Model):
     token;
     ``link_socket``: the link's Unix socket, or ``link``: the address of a link on another host;
     ``link_url``: the address of the link's user API, which is the service ``factories``;
-    ``service_token_file``: file with that service's token, the same as ``hub.token_file`` of the link;
+    ``service_token_file``: the file with the token of the service ``factories``, the same as ``hub.token_file`` of
+    ``link.yaml``;
     ``tls``: this hub's certificate, if hub, link and proxy are on several hosts;
     ``workshops``: the workshops service; None: there are no workshops.
 
@@ -108,7 +115,7 @@ class HubConfig(Model):
     ``admins``: names of people who may see and stop everything;
     ``admin_token_file``: if set, the token in this file may manage users and servers through the hub's API;
     ``catalogue``: the folder of factories, as in ``link.yaml``: the login page offers the antennas of the file
-    ``antennas.yaml`` beside it; None: those of this release.
+    ``antennas.yaml`` beside this folder; None: the antennas of this release.
 
     Sessions:
     ``named_servers``: how many named servers a person may have beside the unnamed one; 0: no limit.
@@ -200,14 +207,14 @@ class HubConfig(Model):
 
     @property
     def link_at(self) -> ServiceAddress:
-        """Return the link's address for this hub."""
+        """Return where this hub reaches the link: a Unix socket, or an address on another host."""
         if self.link is not None and self.tls is not None:
             return NetworkAddress(self.link.url, self.tls)
         return cast(Path, self.link_socket)  # the validator requires one of the two
 
     @property
     def workshops_at(self) -> ServiceAddress | None:
-        """Return the workshops service's address for this hub; None if there are no workshops."""
+        """Return where this hub reaches the workshops service, as ``link_at``; None if there are no workshops."""
         if self.workshops is None:
             return None
         if self.workshops.hub_api_url is not None and self.tls is not None:
@@ -216,7 +223,7 @@ class HubConfig(Model):
 
     @property
     def guests_at(self) -> ServiceAddress | None:
-        """Return the address of the workshops service, which knows the guests; None if nobody may join as a guest."""
+        """Return where this hub asks the workshops service about guests; None if nobody may join as a guest."""
         return self.workshops_at if self.workshops is not None and self.workshops.guests else None
 
     def antennas_file(self, shipped: Path) -> Path | None:
@@ -234,7 +241,7 @@ class HubConfig(Model):
 
     @property
     def database(self) -> str:
-        """Return the database as an SQLAlchemy URL."""
+        """Return the SQLAlchemy URL of the hub's database."""
         return self.db_url or f"sqlite:///{self.db_file}"
 
 
@@ -287,9 +294,9 @@ def load(path: Path) -> HubConfig:
 
 @cache
 def loaded() -> HubConfig:
-    """Return the configuration in the file that the environment names.
+    """Return the configuration in the file that the variable ``FACTORYGATE_HUB_CONFIG`` names.
 
-    The file is read once, for all parts of ``hub_config``.
+    The file is read once for each process. Raises HubConfigError.
     """
     name = os.environ.get(VARIABLE)
     if not name:

@@ -1,6 +1,7 @@
 """Migrates the hub's database to the tables that the installed JupyterHub needs, before JupyterHub opens the database.
 
-JupyterHub itself would exit if the database is of another release, and systemd would restart it again and again."""
+Otherwise JupyterHub would exit if another release wrote the database, and systemd would restart it again and again.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +41,11 @@ class DatabaseAway(Exception):
 
 @dataclass(frozen=True)
 class HubSchema:
-    """The migration step of a hub's database, and the step that the installed JupyterHub needs. ``step`` None: the
-    database has no tables yet, or they are older than JupyterHub 0.8, which recorded no step."""
+    """The migration step (Alembic revision) of a hub's database, and the step that the installed JupyterHub needs.
+
+    ``step``: the database's own step; None: the database has no tables yet, or only tables of a JupyterHub before
+    0.8, which recorded no step. ``head``: the needed step.
+    """
 
     step: str | None
     head: str
@@ -55,7 +59,7 @@ class HubSchema:
 def schema(url: str) -> HubSchema:
     """Return the migration step of the database at the SQLAlchemy URL ``url``, without changing the database.
 
-    Raises DatabaseAway; StoreUnusable if a newer JupyterHub wrote the database.
+    Raises DatabaseAway if the database cannot be opened; StoreUnusable if a newer JupyterHub wrote the database.
     """
     script = ScriptDirectory(dbutil.ALEMBIC_DIR)
     head = str(script.get_current_head())
@@ -76,8 +80,11 @@ def schema(url: str) -> HubSchema:
 
 
 def upgrade(url: str) -> HubSchema | None:
-    """Migrate the database to the installed JupyterHub's tables; return its earlier step, or None if nothing had to be
-    done. An SQLite file is copied first. Raises StoreUnusable, and then leaves the database unchanged."""
+    """Migrate the database to the installed JupyterHub's tables; return the schema that it had before.
+
+    None: nothing had to be done, or the database cannot be opened, which JupyterHub reports at its start. An SQLite
+    file is copied first. Raises StoreUnusable, and then leaves the database unchanged.
+    """
     try:
         found = schema(url)
     except DatabaseAway:

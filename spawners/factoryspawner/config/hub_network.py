@@ -15,18 +15,23 @@ CALLERS = (PROXY, LINK, WORKSHOPS, HUB)  # the certificate names of clients that
 
 
 class TlsServer(HTTPServer):
-    """Tornado's HTTP server with the gateway's own SSL context. JupyterHub's own context reads its files only once, and
-    trusts every CA of the system."""
+    """Tornado's HTTP server with the gateway's own SSL context instead of JupyterHub's.
+
+    JupyterHub's context reads its certificate files only once, and trusts every CA of the system.
+    """
 
     def initialize(self, *args: Any, **kwargs: Any) -> None:
-        """Listen with the ``context`` of ``configure_server`` instead of JupyterHub's."""
+        """Use the SSL context that ``configure_server`` gave as ``context``, instead of JupyterHub's."""
         kwargs["ssl_options"] = kwargs.pop("context")
         super().initialize(*args, **kwargs)
 
 
 def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
-    """Limit the bodies of requests to JupyterHub's listener to ``most_bytes``. With ``tls``, accept only clients with a
-    certificate of the gateway's authority. Raises HubConfigError."""
+    """Limit the body of each request to JupyterHub's listener to ``most_bytes``; with ``tls``, check its clients.
+
+    With ``tls``, only clients with a certificate of the gateway's authority for proxy, link, workshops service or hub
+    are accepted. Raises HubConfigError if a file of ``tls`` cannot be used.
+    """
     if tls is None:
         HTTPServer.configure(None, max_body_size=most_bytes)
     else:
@@ -34,8 +39,10 @@ def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
 
 
 def connector_options(tls: TlsFiles | None) -> dict[str, Any]:
-    """Return the options with which JupyterHub's HTTP client connects to proxy, link and notebooks; this client is used
-    for nothing else. Raises HubConfigError."""
+    """Return the options with which JupyterHub's HTTP client connects to proxy, link and notebooks.
+
+    This client connects to nothing else. Raises HubConfigError if a file of ``tls`` cannot be used.
+    """
     return {} if tls is None else {"ssl": _usable(lambda: dialing(tls))}
 
 

@@ -2,13 +2,13 @@
 
 By default SQLite waits for the disk several times in each commit, and the hub's event loop waits with it. With a
 write-ahead log and ``synchronous=NORMAL``, a commit does not wait for the disk. If the hub is killed, no commit is
-lost. If the machine loses its power, the commits of about the last second may be lost, because a thread writes the log
-to the disk ``FLUSH_SECONDS`` after the first of them. The database stays consistent in both cases. The link's ledger
-loses no commits, and the hub learns from the link which sessions run.
+lost. If the machine loses its power, the commits of about the last second may be lost: a thread writes the log to the
+disk ``FLUSH_SECONDS`` after the first commit that is not on the disk. The database stays consistent in both cases. The
+link's ledger loses no commits, and the hub learns from the link which sessions run.
 
 A thread copies the log into the database (a checkpoint) only when the hub has made no commit for ``REST_SECONDS``, or
-when the log is long: after a checkpoint, the next commit begins the log anew and waits for the disk. While a class
-started, a checkpoint each second stopped the event loop for 0.2 to 0.5 s each time.
+when the log is long: after a checkpoint, the next commit begins the log anew and waits for the disk. With a checkpoint
+each second, the event loop stopped for 0.2 to 0.5 s at each checkpoint while a class started.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=50000", f"journal_size_lim
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """Return what JupyterHub passes to SQLAlchemy's ``create_engine`` for the database at this SQLAlchemy URL."""
+    """Return the options that JupyterHub passes to SQLAlchemy's ``create_engine`` for the database at ``url``.
+
+    ``url``: an SQLAlchemy URL. There are options for an SQLite file only.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
         return {}
@@ -99,7 +102,7 @@ class Flusher:
         self._rest: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
-        """Write all commits to the disk after ``FLUSH_SECONDS``; before the event loop runs, do nothing."""
+        """Write all commits to the disk after ``FLUSH_SECONDS``; do nothing if no event loop runs yet."""
         if self._is_due:
             return
         try:

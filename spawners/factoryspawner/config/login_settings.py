@@ -15,12 +15,15 @@ Kind = Literal["myaccessid", "egi-checkin", "keycloak", "oidc"]
 
 
 def is_loopback(url: str) -> bool:
-    """Return True if the host of an address is this machine."""
+    """Return True if the host of a URL is this machine."""
     return is_loopback_host(urlsplit(url).hostname or "")
 
 
 def safe_url(url: str) -> str:
-    """Return the URL without a slash at its end. Raises ValueError unless it is https, or its host is this machine."""
+    """Return the URL without a slash at its end. Raises ValueError if a login over this URL is not safe.
+
+    The URL must be https, or http to this machine, and have neither a user name nor a fragment.
+    """
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.fragment:
         raise ValueError(f"{url!r} is not an address such as https://login.example.org")
@@ -34,7 +37,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern
 
 
 class ProviderPreset(NamedTuple):
-    """The default settings for a kind of provider. ``issuer`` None: each operator configures one."""
+    """The default settings for a kind of provider. ``issuer`` None: each operator configures their provider's own."""
 
     title: str
     issuer: str | None
@@ -56,9 +59,12 @@ PRESETS: dict[Kind, ProviderPreset] = {
 
 
 class Endpoints(Model):
-    """The endpoints of a provider. Without them, the hub reads the endpoints at the first login from
+    """The endpoints of a provider.
+
+    For a provider without this setting, the hub reads the endpoints at the first login from the issuer's
     ``/.well-known/openid-configuration``. ``keys``: the JWK Set; ``end_session``: the page that ends a login at the
-    provider, for ``sign_out``."""
+    provider, for ``sign_out``.
+    """
 
     authorize: SafeUrl
     token: SafeUrl
@@ -70,8 +76,10 @@ class Endpoints(Model):
 class EntitlementMatch(Model):
     """A rule's condition on an entitlement of AARC-G069: ``NAMESPACE:group:NAME[:SUB]*[:role=ROLE]#AUTHORITY``.
 
-    ``authorities``: accepted authorities; entitlements of others are ignored. ``group``: ``NAME:SUB``, which may
-    contain ``*``. ``roles``: the entitlement must have one of these; empty: any role, or none."""
+    ``authorities``: accepted authorities; entitlements of others are ignored. ``group``: a pattern (with ``*``) for the
+    group with all its subgroups, such as ``NAME`` or ``NAME:SUB``. ``roles``: the entitlement must have one of these;
+    empty: any role, or none.
+    """
 
     namespace: Annotated[str, StringConstraints(pattern=r"^urn:[A-Za-z0-9][A-Za-z0-9-]{0,31}(:[A-Za-z0-9._~-]+)+$")]
     authorities: tuple[str, ...] = Field(min_length=1)
@@ -80,9 +88,11 @@ class EntitlementMatch(Model):
 
 
 class ClaimMatch(Model):
-    """A rule's condition on a claim. ``name``: the claim's name; dots lead to nested claims (``realm_access.roles``).
-    ``value``: the claim's value, which may contain ``*``. An e-mail address counts only if the provider says that it is
-    verified."""
+    """A rule's condition on a claim.
+
+    ``name``: the claim's name; dots lead to nested claims (``realm_access.roles``). ``value``: the claim's value, which
+    may contain ``*``. An e-mail address counts only if the provider says that it is verified.
+    """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*$")]
     value: Pattern
@@ -91,7 +101,8 @@ class ClaimMatch(Model):
 class Rule(Model):
     """A rule that gives people a group. It has exactly one condition: ``entitlement``, ``claim`` or ``everybody``.
 
-    ``gives``: the group; ``{group}`` is replaced by the entitlement's ``NAME:SUB``, or by the claim's value.
+    ``gives``: the group; ``{group}`` is replaced by the entitlement's group with its subgroups (``NAME:SUB``), or by
+    the claim's value.
     """
 
     entitlement: EntitlementMatch | None = None
@@ -111,11 +122,14 @@ class Rule(Model):
 class Provider(Model):
     """One login provider. ``id`` is part of URLs and of the hub's records, so never change it.
 
-    ``kind``: the preset (title, issuer, scopes); ``client_secret_file``: a file of mode 0600; ``client_auth``: how the
-    secret is sent; ``sign_out``: whether people who sign out here are redirected to sign out at the provider, too;
-    ``endpoints``: without them the hub asks the issuer; ``rules``: the rules that give people groups; a person who gets
-    no group is refused; ``assurance``: the minimum identity assurance (REFEDS IAP), without which a person is refused;
-    ``names``: existing user names of people of the provider, by their ``sub``."""
+    ``kind``: the preset (title, issuer, scopes), which ``title``, ``issuer`` and ``scopes`` replace;
+    ``client_secret_file``: the file with the client secret, of mode 0600; ``client_auth``: how the hub sends the
+    secret: as HTTP basic authentication or in the request's body; ``sign_out``: whether people who sign out here are
+    redirected to sign out at the provider, too; ``endpoints``: without them the hub asks the issuer; ``rules``: the
+    rules that give people groups; a person who gets no group is refused; ``assurance``: the minimum identity assurance
+    (REFEDS IAP), without which a person is refused; ``names``: user names that people of the provider have at this hub
+    before their first login by the provider, by their ``sub``.
+    """
 
     id: Slug
     kind: Kind = "oidc"

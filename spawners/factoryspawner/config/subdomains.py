@@ -35,7 +35,7 @@ def domain_of(name: str, domain: str, kind: str) -> str:
 
 
 def hub_address(request: HTTPServerRequest, public_url: str) -> str | None:
-    """Return the request's URL on the hub's host, if the request was made on a person's host; None otherwise.
+    """Return the URL on the hub's host for a GET or HEAD request on a person's host; None for any other request.
 
     Such requests come from the proxy's error pages, whose links lead to the host on which the page is shown. Only the
     host changes, so the URL never leads outside of the gateway.

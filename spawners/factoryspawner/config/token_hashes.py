@@ -31,7 +31,8 @@ def hash_random_secrets_once() -> None:
 def trust_random_tokens(config: Any) -> None:
     """Set JupyterHub's ``trust_user_provided_tokens`` if all tokens in its configuration look random.
 
-    ``config``: JupyterHub's configuration. If a token is in the hub's database already, its stored hash stays as it is.
+    ``config``: JupyterHub's configuration; a value that the operator has set is kept. If a token is in the hub's
+    database already, its stored hash stays as it is.
     """
     section = config.get("JupyterHub", {})
     if "trust_user_provided_tokens" not in section and all(_RANDOM.fullmatch(token) for token in _tokens(section)):

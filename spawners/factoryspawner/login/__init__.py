@@ -1,1 +1,1 @@
-"""Login by OpenID Connect: providers, the evaluation of their claims, and people's names."""
+"""Logins by OpenID Connect, by password, and as a guest of a workshop; people's names at this hub."""

@@ -1,4 +1,4 @@
-"""The hub's authenticator for several providers.
+"""The hub's authenticator for several OpenID Connect providers.
 
 Each person logs in at one provider, and is checked again regularly.
 """
@@ -37,7 +37,7 @@ class FederatedAuthenticator(NamesOfPeople):
 
     If no rule admits a person any more, they lose access at the next refresh: they have no groups, no API tokens, and
     no new session, and the hub informs the link. If a provider does not answer, nobody loses access for
-    ``trust_seconds``.
+    ``trust_seconds`` after its last answer.
     """
 
     allow_all = Bool(True).tag(config=True)  # the providers' rules decide who may log in
@@ -76,8 +76,8 @@ class FederatedAuthenticator(NamesOfPeople):
     def provider_of(self, antenna: Antenna) -> str | None:
         """Return the id of the provider at which an antenna's people log in; None if there is none.
 
-        The antenna's hint is a provider's id, or else a kind of provider: then there must be only one provider of this
-        kind.
+        The antenna's ``login.provider`` is a provider's id, or else a kind of provider: then there must be only one
+        provider of this kind.
         """
         wanted = antenna.login.provider
         if wanted in self.providers:
@@ -86,7 +86,7 @@ class FederatedAuthenticator(NamesOfPeople):
         return of_kind[0] if len(of_kind) == 1 else None
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
-        """Return a login route and a callback route for each provider."""
+        """Return a login route and a callback route for each provider, and the route for signing out."""
         return handlers.routes(self.providers)
 
     # --- called by JupyterHub -----------------------------------------------------------------------------------------
@@ -100,9 +100,10 @@ class FederatedAuthenticator(NamesOfPeople):
         super().add_user(user)
 
     async def authenticate(self, handler: Any, _data: Any = None) -> dict[str, Any] | None:
-        """Return the person who came back from a provider. Raises LoginRefused.
+        """Return JupyterHub's authentication model of the person who came back from a provider.
 
-        None: the request is of another kind, such as a posted form.
+        None: the request is of another kind, such as a posted form. Raises LoginRefused, also if the provider does not
+        answer.
         """
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:
@@ -125,7 +126,7 @@ class FederatedAuthenticator(NamesOfPeople):
         return model
 
     async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
-        """Check a person at their provider again, and return their new authentication.
+        """Check a person at their provider again, and return their new authentication model.
 
         True: the person stays logged in, because the provider does not answer but its last answer is still valid, or
         because another request has just checked the person. False: the person must log in; if they are refused, that
@@ -180,7 +181,10 @@ class FederatedAuthenticator(NamesOfPeople):
         return self._trusted_until(await user.get_auth_state() or {})
 
     async def sign_out_address(self, user: Any) -> str | None:
-        """Return the URL where a person signs out at their provider as well; None if there is none."""
+        """Return the URL where a person signs out at their provider as well.
+
+        None if the operator has not configured this, or if the provider does not offer it or does not answer.
+        """
         provider = self.providers.get((await user.get_auth_state() or {}).get("provider", ""))
         if provider is None:
             return None

@@ -36,7 +36,7 @@ _ENTITLEMENT = re.compile(
 
 @dataclass(frozen=True)
 class Entitlement:
-    """An entitlement. ``groups``: the group and its subgroups, decoded; ``role``: "" if there is none."""
+    """An entitlement of AARC-G069. ``groups``: the group and its subgroups, decoded; ``role``: "" if there is none."""
 
     groups: tuple[str, ...]
     role: str
@@ -60,7 +60,7 @@ def subject(claims: object) -> str | None:
 
 
 def judge(claims: Claims, provider: Provider) -> LoginVerdict:
-    """Evaluate the claims with this provider's rules."""
+    """Return the groups that this provider's rules give for the claims, or the reason to refuse the person."""
     if subject(claims) is None:
         return LoginVerdict(frozenset(), "identity")
     if provider.assurance is not None:
@@ -72,7 +72,7 @@ def judge(claims: Claims, provider: Provider) -> LoginVerdict:
 
 
 def values(claims: Claims, name: str) -> tuple[str, ...]:
-    """Return the values of a claim as texts; dots in ``name`` lead to nested claims.
+    """Return those values of a claim that are texts; dots in ``name`` lead to nested claims.
 
     An unverified e-mail address counts as missing.
     """
@@ -88,7 +88,7 @@ def values(claims: Claims, name: str) -> tuple[str, ...]:
 
 
 def entitlement(text: str, namespace: str) -> Entitlement | None:
-    """Parse an entitlement of that namespace; return None for any other text."""
+    """Parse an entitlement whose namespace is ``namespace``; return None for any other text."""
     head = f"{namespace}:group:"
     if not text.startswith(head):
         return None
@@ -103,7 +103,10 @@ def entitlement(text: str, namespace: str) -> Entitlement | None:
 
 
 def short_name(claims: Claims) -> str:
-    """Return the first part of a person's name at this hub: readable letters and digits that identify nobody."""
+    """Return the beginning of a new person's name at this hub: letters and digits of their claims, or ``user``.
+
+    This text only makes the name readable: the hub identifies people by issuer and ``sub``.
+    """
     for claim in ("preferred_username", "given_name", "name"):
         for value in values(claims, claim)[:1]:
             plain = unicodedata.normalize("NFKD", value.split("@")[0]).encode("ascii", "ignore").decode().lower()

@@ -56,9 +56,10 @@ class GuestStatuses:
         self._silent_at = float("-inf")
 
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
-        """Return the guest; None if there is none. ``now``: ask the service even if its last answer is new.
+        """Return the guest, as of at most 2 s ago; None if there is no such guest.
 
-        Raises LinkSilent if the service does not answer, and has said nothing about the guest since the hub started.
+        ``now``: ask the service even if its last answer is newer. If the service does not answer, return its last
+        answer about the guest. Raises LinkSilent if the service has said nothing about the guest since the hub started.
         """
         ticks = asyncio.get_running_loop().time
         begun = ticks() if now else ticks() - _FRESH
@@ -101,8 +102,8 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def authenticate(self, handler: Any, data: Any = None) -> Any:
         """Return the guest who has proved their mail address; for other people, the other authenticator's result.
 
-        The page for joining sets ``joined_guest`` on its handler after the proof. A guest's name from the other
-        authenticator is refused.
+        The page for joining sets ``joined_guest`` on its handler after the proof. None: the login is refused, also if
+        the other authenticator returns a guest's name.
         """
         name = getattr(handler, "joined_guest", None)
         if name is not None:
@@ -131,12 +132,12 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return model
 
     def keep_guest(self, name: str) -> None:
-        """Make it possible to store what the guest accepts; here there is nothing to do."""
+        """Do nothing: only a subclass that stores which terms a guest accepts has to reserve the guest's name."""
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """Check a guest at the workshops service, and other people by the other authenticator.
 
-        False: the person must log in.
+        True: the guest stays logged in. False: the person must log in.
         """
         self._begin_sweep()
         if not is_guest(user.name):
@@ -158,7 +159,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
             self._sweeping = asyncio.get_running_loop().create_task(sweep.keep())
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Return why the person may start nothing; None if they may."""
+        """Return why the person may start nothing; None: they may start something."""
         if not is_guest(user.name):
             return await self.others_standing(user)
         if user.name in self.blocked_users:
@@ -173,16 +174,19 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return self.terms_refusal(user.name)
 
     async def others_standing(self, user: Any) -> Refusal | None:
-        """Return why a person who is no guest may start nothing."""
+        """Return why a person who is no guest may start nothing; None: they may start something."""
         found: Refusal | None = await super().standing(user) if hasattr(super(), "standing") else None
         return found
 
     def terms_refusal(self, name: str) -> Refusal | None:  # noqa: ARG002
-        """Return the refusal of a guest who has not accepted the gateway's terms; None: nothing is missing."""
+        """Return None: without terms of the gateway, a guest has nothing to accept. A subclass may refuse."""
         return None
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return until when the last answer about the person is valid: for a guest, until their workshops are over."""
+        """Return until when the last answer about the person is valid: for a guest, until their workshops are over.
+
+        If the service says nothing about a guest, the hub's own decision is valid for an hour. None: without end.
+        """
         if is_guest(user.name):
             try:
                 guest = await self.guests.of(user.name)
@@ -217,7 +221,7 @@ class FederatedWithGuests(GuestLogin, FederatedAuthenticator):  # type: ignore[m
     """Admits people of login providers, and guests."""
 
     def keep_guest(self, name: str) -> None:
-        """Reserve the guest's name in the file of names, which also keeps what they accept."""
+        """Reserve the guest's name in the file of names, which also stores which terms the guest accepts."""
         self._people.admit_as("guests", name, name)
 
     def terms_refusal(self, name: str) -> Refusal | None:

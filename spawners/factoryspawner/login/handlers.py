@@ -45,7 +45,7 @@ class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
 class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
     """Redirects a browser to the provider.
 
-    ``next``: the page to show after the login; ``antenna``: the antenna that the person selected.
+    Query: ``next``: the page to show after the login; ``antenna``: the antenna that the person selected.
     """
 
     @property
@@ -80,7 +80,7 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 
     @property
     def antenna(self) -> str | None:
-        """Return the antenna that was selected at the start of this login."""
+        """Return the antenna that was selected at the start of this login; None if none was."""
         return self._begun.split(".")[1] or None
 
     @property
@@ -155,13 +155,13 @@ class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
     """
 
     async def handle_logout(self) -> None:
-        """Determine where to go next, before the person is signed out."""
+        """Determine where a person signs out at the provider, while they are still signed in at the hub."""
         self._onward: str | None = None
         if self.current_user is not None:
             self._onward = await self.settings["authenticator"].sign_out_address(self.current_user)
 
     async def render_logout_page(self) -> None:
-        """Redirect to the provider, or to the login page."""
+        """Redirect to the provider's page for signing out; without one, do as JupyterHub does."""
         if self._onward is None:
             await super().render_logout_page()
         else:

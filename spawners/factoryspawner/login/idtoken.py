@@ -32,7 +32,8 @@ def nonce(login: str) -> str:
 def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wanted: str) -> str:
     """Return the ``sub`` of an ID token. Raises BadToken if the token is not valid.
 
-    ``keys``: the provider's JWK Set; ``wanted``: the nonce.
+    Raises UnknownKey, a BadToken, if none of ``keys`` signed the token. ``keys``: the provider's JWK Set; ``client``:
+    the hub's client id at the provider; ``wanted``: the nonce.
     """
     if not isinstance(token, str):
         raise BadToken("there is none")

@@ -25,7 +25,7 @@ _BYTES = 32
 
 
 class PasswordFileError(ConfigurationError):
-    """Raised if the file cannot be used; the message says why."""
+    """Raised if the file, or the hash of a password in it, cannot be used; the message says why."""
 
 
 def hash_password(password: str) -> str:

@@ -1,4 +1,4 @@
-"""Login with names and passwords from one file, for demos and first trials instead of a site's own login."""
+"""Login with names and passwords from one file, for demos and first trials."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class PasswordAuthenticator(NamesOfPeople):
         return [("/login", FormLogin)]
 
     async def authenticate(self, _handler: Any, data: Mapping[str, str]) -> str | None:
-        """Return the name if name and password match, else None; an unknown name takes as long as a known one."""
+        """Return the name if name and password match, else None; an unknown name takes as long as a known one.
+
+        None, too, if the file of passwords cannot be used; then the log says why.
+        """
         name, password = data.get("username", ""), data.get("password", "")
         try:
             fits = await asyncio.to_thread(_fits, Path(self.passwords_file), name, password)

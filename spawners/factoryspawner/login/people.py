@@ -1,7 +1,7 @@
-"""Stores which name each identity of a provider has at this hub; a name never changes.
+"""Stores which user name each person of a login provider has at this hub; a name never changes.
 
-The names are in one SQLite file. No name is given twice, and none is withdrawn: a person who leaves and returns still
-has their sessions and files.
+The names are in one SQLite file, with the antenna that the person selected and the terms that they accepted. No name is
+given twice, and none is withdrawn: a person who leaves and returns still has their sessions and files.
 """
 
 from __future__ import annotations
@@ -36,8 +36,10 @@ _SINCE_TERMS = ("terms", "terms_at")  # columns that files of the first releases
 
 
 def schema_of(path: Path) -> int | None:
-    """Return the schema version of a file of names; None if there is no file yet. Raises StoreUnusable for a newer
-    version."""
+    """Return the schema version of a file of names; None if there is no file yet.
+
+    Raises StoreUnusable if the version is newer than this release's, or if the file cannot be read.
+    """
     if not path.exists() or not path.stat().st_size:
         return None
     try:
@@ -54,8 +56,10 @@ def schema_of(path: Path) -> int | None:
 
 
 def upgrade(path: Path) -> int | None:
-    """Migrate a file of names to this release's schema, after copying it; return its earlier version, or None if
-    nothing had to be done. Raises StoreUnusable, and then leaves the file unchanged."""
+    """Migrate a file of names to this release's schema, after copying it; return the version that it had before.
+
+    None: nothing had to be done. Raises StoreUnusable, and then leaves the file unchanged.
+    """
     version = schema_of(path)
     if version is None or version == SCHEMA:
         return None
@@ -96,8 +100,11 @@ class NameTaken(Exception):
 
 
 class People:
-    """The file of names. It is made with mode 0600 if it is missing, and migrated to this release's schema. ``issuer``
-    and ``sub`` identify a person. Raises StoreUnusable."""
+    """The file of names, in which ``issuer`` and ``sub`` identify a person.
+
+    Creating an instance makes the file with mode 0600 if it is missing, or migrates it to this release's schema. Raises
+    StoreUnusable if the file cannot be used.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -112,16 +119,16 @@ class People:
         return self._one("SELECT name FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def antenna(self, issuer: str, sub: str) -> str | None:
-        """Return the antenna that the person selected last."""
+        """Return the id of the antenna that the person selected last; None if they selected none."""
         return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
-        """Store the antenna that the person selected."""
+        """Store the id of the antenna that the person selected."""
         with _transaction(self._path) as database:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
     def accepted(self, name: str, version: str) -> datetime | None:
-        """Return when the person accepted that version of the terms.
+        """Return when the person accepted ``version`` of the terms.
 
         None if they last accepted another version, or none.
         """
@@ -129,7 +136,7 @@ class People:
         return None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
 
     def accept(self, name: str, version: str) -> None:
-        """Record that the person accepts the terms, and when."""
+        """Record that the person accepts ``version`` of the terms, and when."""
         with _transaction(self._path) as database:
             database.execute(
                 "UPDATE people SET terms = ?, terms_at = CURRENT_TIMESTAMP WHERE name = ?", (version, name)
@@ -138,7 +145,8 @@ class People:
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
         """Return the person's name: their present name, or a new one of the form ``BEGIN-N``.
 
-        N is the next number whose name was never given to anybody and is not ``taken`` by a person without a provider.
+        N is higher than in every name with this beginning that was given before. ``taken``: a function that returns
+        whether somebody without an entry in this file has a name; such names are left out.
         """
         with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()

@@ -1,4 +1,4 @@
-"""The client of one provider: oauthenticator's generic client, with this gateway's rules for identity and admission."""
+"""The client of one OpenID Connect provider: oauthenticator's generic client with the gateway's admission rules."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _NO = (400, 401, 403)  # statuses by which a provider refuses a token; any other
 
 
 class ProviderAway(Exception):
-    """Raised if the provider does not answer, or answers with a server error."""
+    """Raised if the provider does not answer, answers with an error of its own, or is not understood."""
 
 
 class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     """The client of one provider.
 
-    Its ``auth_state`` has ``provider``, ``sub``, ``groups``, ``checked_at`` (epoch), ``refused`` (a code of ``words``,
-    or None) and the tokens, but no claims.
+    The ``auth_state`` of its people has ``provider``, ``sub``, ``groups``, ``checked_at`` (epoch), ``refused`` (a code
+    of ``words``, or None) and the tokens, but no claims.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self._silent_at = -1.0  # when the provider last failed to answer for its endpoints, in the loop's time
 
     async def ready(self) -> Endpoints:
-        """Return the provider's endpoints. Raises ProviderAway.
+        """Return the provider's endpoints.
 
-        All waiting callers share one request, and its error.
+        All waiting callers share one request, and its error. Raises ProviderAway.
         """
         begun = asyncio.get_running_loop().time()
         async with self._finding:
@@ -103,9 +103,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             raise ProviderAway(f"{issuer} does not say its endpoints: {error}") from error
 
     async def login(self, handler: Any, nonce: str, antenna: str | None) -> dict[str, Any]:
-        """Return the person who came back from the provider with a login that has this nonce.
+        """Return JupyterHub's authentication model of the person who came back from the provider.
 
-        Raises LoginRefused, ProviderAway.
+        ``nonce``: the nonce that the ID token must contain; ``antenna``: the antenna that the person selected for this
+        login, which is stored for them; None: they selected none. Raises LoginRefused, ProviderAway.
         """
         model: dict[str, Any] = await self._asked(self._come(handler, nonce))
         state = model["auth_state"]
@@ -142,7 +143,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             return idtoken.subject(token, self._keys, *belongs)
 
     async def look_again(self, user: Any) -> dict[str, Any] | None:
-        """Return the new authentication of a logged-in person, checked with the tokens of the last login.
+        """Return the new authentication model of a logged-in person, checked with the tokens of the last login.
 
         None: they must log in. Raises ProviderAway.
         """
@@ -216,7 +217,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return _NOBODY
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Identify the person, by issuer and sub alone, and decide whether they are admitted."""
+        """Return the model with the person's name and groups, or with the reason to refuse them in ``auth_state``.
+
+        Issuer and ``sub`` alone identify the person.
+        """
         claims = auth_model["auth_state"][self.user_auth_state_key]
         state = auth_model["auth_state"] = _kept(auth_model["auth_state"])
         issuer, sub = self.settings.issued_by, subject(claims)

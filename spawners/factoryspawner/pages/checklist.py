@@ -30,7 +30,11 @@ _CHANGED = N_("They have changed since you read them. Read them again.")
 
 
 class ChecklistState(NamedTuple):
-    """The content of a person's checklist. ``view`` None: the link does not answer."""
+    """The content of a person's checklist.
+
+    ``terms``: the gateway's terms; None: there are none. ``view``: the link's part, with the rules of sites; None: the
+    link does not answer, or refuses.
+    """
 
     terms: TermsOf | None
     view: ChecklistView | None

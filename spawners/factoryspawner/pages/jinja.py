@@ -2,7 +2,9 @@
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
 ``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML. ``request_id()``: the id of the
-page's request. ``banner()``: the operators' text for all pages, or "". ``has_workshops``: True if there are workshops.
+page's request. ``here()``: the page's URL, to return to. ``languages``: all languages. ``browser_texts(language)`` and
+``check_texts(language)``: the texts for scripts, as JSON. ``banner()``: the operators' text for all pages, or "".
+``has_workshops``: True if there are workshops.
 """
 
 from __future__ import annotations
@@ -85,9 +87,11 @@ class Translation(InternationalizationExtension):
 
 
 def translation(folder: Path, banner: Callable[[], str] = lambda: "", has_workshops: bool = False) -> type[Translation]:
-    """Return the extension with the catalogues of this folder, for ``c.JupyterHub.jinja_environment_options``.
-    ``banner``: a function that returns the operators' present text for all pages; ``has_workshops``: whether the menu
-    has the page of workshops."""
+    """Return the class of the extension for ``c.JupyterHub.jinja_environment_options``.
+
+    ``folder``: the folder of the translations; ``banner``: a function that returns the operators' present text for all
+    pages; ``has_workshops``: whether the menu has the page of workshops.
+    """
     languages(folder)  # read now, so that the first page does not wait for the files
     parts = {"folder": folder, "banner": staticmethod(banner), "has_workshops": has_workshops}
     return type("Translation", (Translation,), parts)

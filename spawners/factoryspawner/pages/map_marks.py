@@ -1,4 +1,4 @@
-"""Computes the positions of the numbers on the map.
+"""Computes the positions of the factories' numbers (marks) on the map.
 
 If two places are so close that their numbers would overlap, a number is put beside its place.
 """

@@ -77,7 +77,8 @@ class OperatorPage(PublicHandler):
         If something is wrong, answer 400 and what is wrong, by field; 503 if the link does not answer.
 
         Fields: ``order`` (a key of ``DONE``, or ``preview``), ``factory`` ("": all), ``message``; for a banner
-        ``sessions`` and ``until``.
+        ``sessions`` (not empty: open sessions show it once, too) and ``until`` (when it ends, in UTC; "": it does not
+        end by itself).
         """
         order, factory = self.get_body_argument("order", ""), self.get_body_argument("factory", "")
         message = plain_text(self.get_body_argument("message", "").strip())

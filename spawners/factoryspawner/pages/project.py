@@ -37,7 +37,8 @@ class _OfProject(GatewayHandler):
     async def project(self, project_id: str) -> tuple[ProjectView, str | None, date | None]:
         """Return the project, the person whose use may be shown (None: all people), and the first day of the use.
 
-        Raises LinkProblem (404) if the requesting person is not in the project.
+        The query's ``since`` gives this day; None: the use is not limited. Raises LinkProblem (404) if the requesting
+        person is not in the project, HTTPError 400 if ``since`` is no day.
         """
         asked = self.get_query_argument("since", "")
         try:
@@ -54,7 +55,7 @@ class ProjectUsage(_OfProject):
     """The content of the page as JSON."""
 
     async def get(self, project_id: str) -> None:
-        """Answer ``ProjectUse``; query: ``since``, a day."""
+        """Answer ``ProjectUse``; query: ``since``, the first day of the use."""
         project, person, since = await self.project(project_id)
         lines = await self.gateway.link.usage(project.id, since, person)
         self.answer(USE, ProjectUse(project=project, everybody=person is None, lines=tuple(lines)))
@@ -64,7 +65,7 @@ class ProjectCsv(_OfProject):
     """The content of the page as CSV, for a spreadsheet."""
 
     async def get(self, project_id: str) -> None:
-        """Answer CSV; query: ``since``, a day."""
+        """Answer CSV; query: ``since``, the first day of the use."""
         project, person, since = await self.project(project_id)
         text = await self.gateway.link.usage_csv(project.id, since, person)
         self.set_header("Content-Type", "text/csv; charset=utf-8")

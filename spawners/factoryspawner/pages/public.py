@@ -32,7 +32,7 @@ OLD_SECONDS = 120.0  # the link asks for jobs every 30 s, and for free resources
 
 
 class Marked(Model):
-    """A factory or antenna on the map: its number in the list, its position, and the meaning of its colour."""
+    """A factory or antenna on the map: its number in the list, its position, and its ``kind``, shown as a colour."""
 
     id: str
     number: int
@@ -70,7 +70,7 @@ class Drawing(Model):
 
 
 class StatusView(Model):
-    """``GET /hub/status.json``.
+    """The answer to ``GET /hub/status.json``.
 
     ``link``: whether the link answers the hub; if it does not, the state of the factories is unknown. ``version``: of
     the hub's program.
@@ -83,9 +83,10 @@ class StatusView(Model):
 
 
 def kind(factory: NetworkFactory, now: datetime) -> str:
-    """Return a factory's state as a word: its health if it is offered by this hub, else ``template`` or ``planned``.
+    """Return a factory's state as a word: its health if this hub offers the factory, else ``planned`` or ``template``.
 
-    A healthy factory in maintenance is ``maintenance`` if each of its partitions has no node left, else ``partly``.
+    A healthy factory in maintenance is ``maintenance`` if each of its partitions has no node left, else ``partly``. A
+    factory that this hub does not offer is ``planned`` if its catalogue entry says so.
     """
     if factory.health is not None:
         if factory.health.state == "ok" and (running := _running(factory, now)):
@@ -106,7 +107,7 @@ def _closed(factory: NetworkFactory, running: list[MaintenanceView]) -> bool:
 def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
     """Return when the next announced maintenance of an available factory begins.
 
-    None if there is none, or if one is in progress.
+    None if none is announced, if one is in progress, or if the factory is not available.
     """
     if kind(factory, now) != "ok":
         return None
@@ -124,7 +125,7 @@ def as_of(factory: NetworkFactory) -> datetime | None:
 
 
 def is_old(at: datetime | None, now: datetime) -> bool:
-    """Return whether a time is older than several of the link's polling intervals."""
+    """Return whether a time is older than several of the link's polling intervals; False for None."""
     return at is not None and (now - at).total_seconds() > OLD_SECONDS
 
 
@@ -138,7 +139,10 @@ def own_antenna(user: Any) -> str:
 
 
 def drawing(network: NetworkView, now: datetime) -> Drawing:
-    """Return the present map of a network. Entries without coordinates in the catalogue are in the list only."""
+    """Return the present map of all factories and antennas that have coordinates in the catalogue.
+
+    Entries without coordinates are in the page's list only.
+    """
     spots = {one.id: map_projection.place(one.at) for one in network.factories if one.at is not None}
     antennas, lines = [], []
     for number, antenna in enumerate(network.antennas):
@@ -162,7 +166,7 @@ def drawing(network: NetworkView, now: datetime) -> Drawing:
 
 
 def chosen(antennas: Iterable[NetworkAntenna], wanted: str) -> NetworkAntenna | None:
-    """Return the antenna whose factories are marked; None if ``wanted`` is empty or unknown."""
+    """Return the antenna with the id ``wanted``; None if ``wanted`` is empty or unknown."""
     return next((one for one in antennas if one.id == wanted), None)
 
 
@@ -170,7 +174,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """A page for visitors without a login."""
 
     def initialize(self, link_at: LinkAddress, locale: Path) -> None:
-        """Keep ``link_at``: where the link listens; ``locale``: folder of the catalogues."""
+        """Keep ``link_at``: where the link listens; ``locale``: the folder of the translations."""
         self._link_at = link_at
         self._locale = locale
 
@@ -180,7 +184,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         return languages(self._locale).of(self.request)
 
     async def network(self) -> NetworkView | None:
-        """Return the network in the person's language; None if the link does not answer."""
+        """Return the public view of all factories and antennas, in the page's language; None if the link is silent."""
         try:
             found = await gateway(self._link_at).network()
         except LinkSilent:
@@ -188,7 +192,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         return self.language.spoken(found)
 
     async def page(self, name: str, **values: Any) -> None:
-        """Finish with one of the gateway's templates."""
+        """Finish the request with the gateway's template ``name``, filled with ``values``."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
         common = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
@@ -244,10 +248,13 @@ class StatusJson(StatusPage):
 
 
 class LanguageSwitch(PublicHandler):
-    """Stores the language that a person selected in a cookie, and returns to their page."""
+    """Stores in a cookie which language a person selected, and returns to the page that they came from."""
 
     async def get(self) -> None:
-        """Set the cookie and redirect. Query: ``lang``; ``next``: a path of this hub."""
+        """Set the cookie and redirect. Query: ``lang``; ``next``: a path of this hub. Raises HTTPError 400.
+
+        400: there is no language ``lang``. A ``next`` that leads outside of this hub is ignored.
+        """
         wanted = self.get_query_argument("lang", "")
         if wanted not in {one.code for one in languages(self._locale)}:
             raise web.HTTPError(400, N_("There is no such language here."))

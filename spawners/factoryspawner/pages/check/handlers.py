@@ -88,7 +88,11 @@ class CheckResult(WorkshopHandler):
     """Takes the result of a check, which a person sends to one of their workshops by a click."""
 
     async def post(self) -> None:
-        """Pass the verdict of each test on to the workshops service, and nothing else. Answer 204."""
+        """Pass the verdict of each test on to the workshops service, and nothing else. Answer 204.
+
+        Answer 401 without a login, 400 to a body that is no ``ResultBody``, 503 if the service does not answer; if the
+        service refuses, answer its status and reason.
+        """
         if self.current_user is None:
             raise web.HTTPError(401)
         try:
@@ -255,7 +259,10 @@ class CheckSocket(WebSocketHandler):
         return SOCKET_BYTES
 
     def open(self, *_args: str, **_kwargs: str) -> None:
-        """Count the connection, and limit its time. Tornado has already refused those from pages of other sites."""
+        """Count the connection, and close it after ``SOCKET_SECONDS``; close it at once if too many are open.
+
+        Tornado has already refused connections from pages of other sites.
+        """
         if self._counted.enter_context(self._limits.one_more("socket", str(self.request.remote_ip))):
             self.close(BUSY, "busy")
             return
@@ -286,8 +293,11 @@ def _random() -> bytes:
 def routes(
     link_at: LinkAddress, locale: Path, limits: CheckLimits, service_at: ServiceAddress | None
 ) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. ``service_at``:
-    where the workshops service listens, to which results may be sent; None: there is none."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
+
+    ``service_at``: where the workshops service listens, to which people may send results; None: there is no such
+    service.
+    """
     to_link = {"link_at": link_at, "locale": locale}
     limited = {**to_link, "limits": limits}
     sent = [] if service_at is None else [(r"/check/result", CheckResult, {**to_link, "service_at": service_at})]

@@ -81,7 +81,7 @@ class CheckLimits:
 
 
 def address_key(address: str) -> str:
-    """Return the key under which the tests of an address are counted.
+    """Return the key under which the tests of an address are counted; "" for a text that is no IP address.
 
     For IPv6 the key is the address's network of 64 bits, because one person may have all addresses of this network.
     """

@@ -1,1 +1,1 @@
-"""The pages of workshops, with data from the workshops service. All but the room work without JavaScript."""
+"""The pages of workshops; all but the room (the trainers' live page of a class) work without JavaScript."""

@@ -32,7 +32,7 @@ class ReportPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML; 403 to people who may not see it."""
+        """Answer HTML; 403 to people who may not see the report."""
         try:
             workshop = await self.client.one(self.caller, slug)
             report = await self.client.report(self.caller, slug)
@@ -73,7 +73,7 @@ class CertificatePage(WorkshopHandler):
         await self._show(number, "")
 
     async def post(self, number: str) -> None:
-        """Answer HTML. ``name``: the name on the certificate."""
+        """Answer HTML, as ``get``. Field ``name``: the name on the certificate, which is checked, too."""
         await self._show(number, self.get_body_argument("name", "")[:MOST_NAME])
 
     async def _show(self, number: str, name: str) -> None:

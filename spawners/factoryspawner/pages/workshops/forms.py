@@ -1,4 +1,7 @@
-"""The form of a workshop: turns a browser's form into a request to the service, and a workshop into the form. Pure."""
+"""The form of a workshop: turns a browser's form into a request to the service, and a workshop into the form's values.
+
+All functions are pure.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ WRONG = {
 
 
 class PlaceOption(NamedTuple):
-    """A choice that a trainer may make for a place: pool, factory, node size and environment.
+    """A choice that a trainer may make for a place of a workshop: pool, factory, node size and environment.
 
     ``value``: what the browser sends.
     """
@@ -102,12 +105,19 @@ def _place(argument: Callable[[str], str], number: int) -> dict[str, str | None]
 
 
 def body(values: Mapping[str, Any], submit: bool) -> WorkshopBody:
-    """Return the request to create a workshop. Raises ValidationError."""
+    """Return the request to create a workshop. Raises ValidationError.
+
+    ``values``: the fields that ``read`` returns; ``submit``: whether to ask for an approval, too.
+    """
     return WorkshopBody.model_validate({**values, "submit": submit})
 
 
 def change(values: Mapping[str, Any], version: str) -> WorkshopChange:
-    """Return the request to change a workshop. Raises ValidationError."""
+    """Return the request to change a workshop. Raises ValidationError.
+
+    ``values``: the fields that ``read`` returns; ``version``: the version of the workshop that the browser's form
+    shows.
+    """
     return WorkshopChange.model_validate({**{k: v for k, v in values.items() if k != "code"}, "version": version})
 
 

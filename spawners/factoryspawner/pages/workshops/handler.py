@@ -57,7 +57,7 @@ def take_code(person: str, key: str) -> CreatedView | None:
 
 
 class WorkshopHandler(PublicHandler):
-    """The base of the pages of workshops."""
+    """The base class of the handlers for the pages of workshops."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
         """Keep ``service_at``: where the workshops service listens; the others as for ``PublicHandler``."""
@@ -66,7 +66,7 @@ class WorkshopHandler(PublicHandler):
 
     @property
     def client(self) -> WorkshopsClient:
-        """Return the client of the service."""
+        """Return the client of the workshops service."""
         return client_of(self._service_at)
 
     @property

@@ -46,7 +46,7 @@ _MEMBERSHIPS = TypeAdapter(MembershipsView)
 
 
 class JoiningClient:
-    """The hub's client of the service. ``at``: where the service listens for the hub."""
+    """The hub's client of the workshops service, for joining. ``at``: where the service listens for the hub."""
 
     def __init__(self, at: ServiceAddress) -> None:
         limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
@@ -59,11 +59,11 @@ class JoiningClient:
         )
 
     async def check_code(self, body: JoinCodeBody) -> TicketView:
-        """Return a ticket for a right join code."""
+        """Return a ticket for a right join code; the ticket identifies the person's further steps."""
         return await self._post(_TICKET, "code", body)
 
     async def ticket(self, ticket: str) -> TicketView:
-        """Return the present state of the steps for which a ticket stands.
+        """Return the present state of the steps of joining that a ticket identifies.
 
         Raises LinkProblem (404) if the service does not know the ticket, or if the person took too long.
         """

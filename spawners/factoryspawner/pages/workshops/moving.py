@@ -1,4 +1,4 @@
-"""The form for moving a class: turns what a browser sends into an order to the service. Pure."""
+"""The form for moving a class: turns what a browser sends into a request to the workshops service. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
 
 
 def read_move(argument: Callable[[str, str], str]) -> MoveBody:
-    """Return the order that a form asks for. Raises ValidationError for a place or seats that cannot be read.
+    """Return the request to move a class. Raises ValidationError for a place or seats that cannot be read.
 
     ``argument``: a function that returns a field's text, or its second argument if the field is missing.
     """

@@ -48,7 +48,7 @@ _NOT_UNDERSTOOD = N_("This request is not understood.")
 
 
 class RehearsalPage(WorkshopHandler):
-    """The rehearsals of a workshop."""
+    """The page of a workshop's rehearsals."""
 
     @web.authenticated
     async def get(self, slug: str) -> None:
@@ -59,7 +59,7 @@ class RehearsalPage(WorkshopHandler):
     async def post(self, slug: str) -> None:
         """Start a rehearsal, or stop it if ``order`` is ``stop``. Answer 302, or what is wrong.
 
-        ``place``: the number of a plan; ``kind``: a key of ``KINDS``.
+        ``place``: the number of the workshop's place to rehearse, beginning with 1; ``kind``: a key of ``KINDS``.
         """
         try:
             if self.get_body_argument("order", "") == "stop":

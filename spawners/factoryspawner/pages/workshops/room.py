@@ -1,6 +1,6 @@
-"""The room of a workshop: its page, and the data that the page's script asks for.
+"""The room of a workshop (the trainers' live page of a class), and the data that the page's script asks for.
 
-The script follows an event stream, since the room changes all the time; without JavaScript there is no room. The hub
+The script follows an event stream, because the room changes all the time; without JavaScript there is no room. The hub
 passes on what the workshops service sends, in the reader's language.
 """
 
@@ -33,7 +33,7 @@ _NO_TEXT = N_("Write a message of 1 to 1000 characters: everybody in the class r
 
 
 class RoomPage(WorkshopHandler):
-    """The page of a room."""
+    """The page of a workshop's room."""
 
     @web.authenticated
     async def get(self, slug: str) -> None:
@@ -53,7 +53,7 @@ class RoomPage(WorkshopHandler):
 
 
 class RoomRequest(GatewayHandler):
-    """The base of the room's data: JSON for people who are logged in by cookie."""
+    """The base class of the handlers that answer a room's data as JSON, to people who are logged in by cookie."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
         """Keep ``service_at``: where the workshops service listens; the others as for ``GatewayHandler``."""
@@ -62,7 +62,7 @@ class RoomRequest(GatewayHandler):
 
     @property
     def client(self) -> WorkshopsClient:
-        """Return the client of the service."""
+        """Return the client of the workshops service."""
         return client_of(self._service_at)
 
     @property
@@ -131,7 +131,7 @@ class RoomSeat(RoomRequest):
     """Carries out what a trainer does with one seat."""
 
     async def post(self, slug: str, seat: str, act: str) -> None:
-        """Stop the session on a seat, start one, start a new one instead, or reset the seat."""
+        """Carry out ``act``: stop the seat's session, start one, replace it by a new one, or reset the seat."""
         try:
             if act == "stop":
                 await self.client.stop_seat(self.caller, slug, int(seat))
@@ -144,10 +144,10 @@ class RoomSeat(RoomRequest):
 
 
 class RoomGoOn(RoomRequest):
-    """Ends a halt of the warm-up."""
+    """Continues the warm-up (the start of seats before the class) after a halt."""
 
     async def post(self, slug: str) -> None:
-        """Let the warm-up go on, which was halted because too many seats failed."""
+        """Continue a warm-up that was halted because too many seats failed."""
         try:
             await self.client.go_on(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
