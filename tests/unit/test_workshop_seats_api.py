@@ -458,6 +458,7 @@ async def test_moved_seats_begin_elsewhere_and_end_here_when_the_factory_answers
     for session in (f"{1:032x}", f"{2:032x}"):
         shown = await world.session(session)
         assert (shown.state, shown.end_reason, shown.end and shown.end.code) == ("ended", "moved", "moved")
+        assert world.views.state(world.live_sessions[session]) == "ended"  # it is counted so, too
     assert {one.id for one in world.views.live()} == {f"{50:032x}", f"{51:032x}"}
     one, two = (await moving.http.get(f"/projects/{W}/seats")).json()["places"]
     assert (one["leaving"], two["leaving"]) == (2, 0)

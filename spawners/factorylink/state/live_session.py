@@ -207,12 +207,9 @@ def show(
 
 
 def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
-    """Return the state of a session as people see it. Cheaper than ``show``, for counting many sessions.
-
-    One difference: ``show`` says of a session whose class has moved that it has ended, even before it has.
-    """
+    """Return the state of a session as people see it. Cheaper than ``show``, for counting many sessions."""
     record = live_session.record
-    if live_session.withdrawn and record.ended is None:
+    if (live_session.withdrawn or live_session.moved) and record.ended is None:
         return SessionState.ENDED
     out_of_reach = health.state == "unreachable" or _barred(live_session, barred)
     if (record.state in _SEEN_STATES and out_of_reach) or _suspended(live_session) or _door_is_lost(live_session):
