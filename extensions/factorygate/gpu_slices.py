@@ -1,4 +1,4 @@
-"""Checks in a job that exactly the slice of a GPU is visible that the job requested, before anything else runs in it.
+"""Checks, before anything else runs in a job, that the job sees exactly the slice of a GPU that it requested.
 
 A job that saw another slice, or whole GPUs, would use what is not charged, or what belongs to another job.
 """
@@ -49,7 +49,7 @@ async def check(
 
 
 def report(error: GpuSliceError) -> str:
-    """Write the error into the job's log, where the link finds it; return it as a sentence."""
+    """Write the error into the job's log, where the link finds it; return the error as a sentence."""
     print(f"factorygate: not the slice of a GPU that was requested: {error}", file=sys.stderr, flush=True)
     return f"Not the slice of a GPU that was requested: {error}"
 

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class NoLinkError(LinkError):
-    """Raised if this program runs in no session, and no gateway's URL was given either."""
+    """Raised if this program runs in no session, and no gateway's URL with a token was given either."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -76,8 +76,8 @@ def has_own_token(environment: Mapping[str, str] = os.environ) -> bool:
 class LinkRoute:
     """The way in which this program reaches the gateway: address, socket and token.
 
-    ``base``: URL of its API; ``socket``: the session's own Unix socket, if it has one; ``own``: whether the token is
-    the person's own, and not the session's.
+    ``base``: URL of the gateway's API; ``socket``: the session's own Unix socket, if it has one; ``own``: whether the
+    token is the person's own, and not the session's.
     """
 
     base: str
@@ -109,7 +109,11 @@ class LinkRoute:
 
 
 def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: Any) -> T:
-    """Return the link's answer to a GET; blocks, for code that has no event loop yet. Raises LinkError."""
+    """Return the link's answer to a GET, parsed as ``kind``; blocks, for code that has no event loop yet.
+
+    ``path`` is relative to the service's ``/api``; ``params``: the query, without values that are None. Raises
+    LinkError.
+    """
     route = route or LinkRoute.here()
     transport = httpx.HTTPTransport(uds=route.socket) if route.socket else None
     try:
@@ -127,7 +131,10 @@ def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: 
 
 
 class Link:
-    """An asynchronous client of the link with one connection pool; for one event loop."""
+    """An asynchronous client of the link with one connection pool; for one event loop.
+
+    In all requests, ``path`` is relative to the service's ``/api``, and ``kind`` is the type of the answer.
+    """
 
     def __init__(self, route: LinkRoute | None = None) -> None:
         """Set the route to the gateway; ``route`` None: this session's. Raises NoLinkError if there is none."""
@@ -154,7 +161,7 @@ class Link:
         await self._http.aclose()
 
     async def get(self, path: str, kind: type[T], **params: Any) -> T:
-        """Return the answer to a GET. ``path`` is relative to the service's ``/api``. Raises LinkError."""
+        """Return the answer to a GET; ``params``: the query, without values that are None. Raises LinkError."""
         return await _parse_in_steps(kind, _content(await self._ask("GET", path, params=_given(params))))
 
     async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
@@ -172,8 +179,8 @@ class Link:
     async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
         """Yield server-sent events, each with its name, until the stream ends.
 
-        An event that cannot be parsed is skipped; if the first event cannot be parsed, the link has another version.
-        Raises LinkError.
+        An event that cannot be parsed is skipped. But if none was parsed before, the link has another version, and this
+        raises LinkSilent. Raises LinkError if the link refuses or does not answer, or if the connection breaks.
         """
         understood = False
         try:

@@ -15,10 +15,11 @@ JobState = Literal["asked", "pending", "running", "ending", "lost", "failed", "e
 class JobView:
     """One job of the cluster, which runs ``processes`` Dask workers.
 
-    ``state``: ``asked`` is a job that is not in the scheduler's queue yet; ``lost``: the job ran, and ended although it
-    was still wanted; ``failed``: the job was refused, or ended before its workers connected. ``why``: a text that says
-    why the job waits or ended; ``do``: what to do about that. ``log_tail``: the log's last lines, as of the job's end
-    or as of the last call of ``FactoryCluster.log_tail``; ``has_log``: whether there are lines to read.
+    ``state``: ``asked`` is a job that is not in the scheduler's queue yet; ``ending``: the job's work is over, but the
+    job still holds its node; ``lost``: the job ran, and ended although it was still wanted; ``failed``: the job was
+    refused, or ended before it started; ``unreachable``: the factory does not answer. ``why``: a text that says why the
+    job waits or ended; ``do``: what to do about that. ``log_tail``: the log's last lines, as of the job's end or as of
+    the last call of ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``: whether there are lines to read.
     """
 
     name: str
@@ -47,8 +48,8 @@ class Adapting:
 class ClusterView:
     """A cluster at one moment.
 
-    ``wanted``: jobs that were requested by ``scale`` or by adapting; ``message``: a description of the last error; ""
-    if there was none.
+    ``wanted``: number of jobs that ``scale`` or adapting has requested; ``message``: a description of the last error;
+    "" if there was none.
     """
 
     name: str
@@ -80,7 +81,7 @@ class ClusterView:
 class Watched(Protocol):
     """The part of a cluster that a panel needs.
 
-    All methods may be called from any thread; none waits for the scheduler.
+    All methods may be called from any thread; none waits until jobs run.
     """
 
     def view(self) -> ClusterView:
@@ -90,7 +91,7 @@ class Watched(Protocol):
     def scale(self, n: int | None = None, jobs: int = 0) -> object:
         """Use ``n`` workers, or ``jobs`` jobs, from now on, and stop adapting.
 
-        Raises ValueError, with an explanation, if the budget does not allow it.
+        Raises ValueError or LinkError, with an explanation, if the number is not allowed.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Adapts the number of a cluster's batch jobs to its work.
 
-``FactoryAdaptive`` keeps jobs that wait in the queue for some time, starts and ends whole jobs only, and never exceeds
-the cluster's maximum.
+``FactoryAdaptive`` starts and ends whole jobs only, and never exceeds the cluster's maximum. A job that waits in the
+queue keeps its place there for some time although the work no longer needs the job.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds after a refusal until jobs are reque
 class FactoryAdaptive(Adaptive):
     """Dask's adaptive deployment for workers that are batch jobs.
 
-    Waiting jobs are kept for some time although the work does not need them; only whole jobs are started or retired.
+    Jobs that wait in the queue are kept for some time although the work does not need them; only whole jobs are started
+    or retired.
     """
 
     cluster: Any  # a FactoryCluster, whose module imports this one
@@ -36,8 +37,9 @@ class FactoryAdaptive(Adaptive):
     ) -> None:
         """Set the grace periods in seconds: ``idle_grace`` for idle workers, ``pending_grace`` for waiting jobs.
 
-        Workers and jobs that the work does not need are kept that long. ``idle_grace`` None: about the time that recent
-        jobs took from the request until their workers connected.
+        Workers and jobs that the work does not need are kept that long. ``idle_grace`` None: as long as recent jobs
+        took from the request until their workers connected, but at least ``IDLE_GRACE`` and at most ``LONGEST_GRACE``
+        seconds.
         """
         super().__init__(*args, **kw)
         self._idle_grace = idle_grace
@@ -100,8 +102,10 @@ class FactoryAdaptive(Adaptive):
         return idle.issuperset(there)
 
     async def workers_to_close(self, target: int) -> list[str]:
-        """Return the names of workers that may close, so that ``target`` workers stay and have room for all results.
-        Only whole jobs close."""
+        """Return the names of workers that may close.
+
+        Only whole jobs close. At least ``target`` workers stay, with enough memory for all results.
+        """
         processes = self.cluster.place.processes
 
         def job(worker: Any) -> str:
@@ -113,8 +117,10 @@ class FactoryAdaptive(Adaptive):
         return [str(name) for name in found]
 
     async def scale_up(self, n: int) -> None:
-        """Request jobs for up to ``n`` workers, or as many as are allowed. After a refusal, show it in the cluster's
-        message, and wait longer before each next attempt."""
+        """Request jobs until there are ``n`` workers, or as many as are allowed.
+
+        After a refusal, show its reason in the cluster's message, and wait longer before each further attempt.
+        """
         if self._stopped:
             return
         try:
@@ -127,6 +133,6 @@ class FactoryAdaptive(Adaptive):
             self._not_before = asyncio.get_running_loop().time() + self._pause
 
     async def scale_down(self, workers: list[str]) -> None:
-        """Retire these jobs: their workers first hand over their results. ``workers``: names of jobs."""
+        """Retire the jobs whose names are in ``workers``: the workers of these jobs first hand over their results."""
         if not self._stopped:
             await self.cluster.scale_down(workers)

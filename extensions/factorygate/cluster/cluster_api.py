@@ -41,7 +41,7 @@ def _closed() -> LinkError:
 class ClusterApi:
     """The client of the link for one cluster; for one event loop.
 
-    ``on_change`` is called with the names of jobs that changed.
+    ``on_change`` is called after each report of the link, with the names of the jobs that changed.
     """
 
     def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
@@ -97,7 +97,10 @@ class ClusterApi:
         return await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler", Scheduler))
 
     async def changed(self) -> None:
-        """Wait for the link's next event about the cluster. Raises LinkError if the event stream has ended for good."""
+        """Wait for the link's next report about the cluster, which is an event or an answer to a request.
+
+        Raises LinkError if the event stream has ended for good, or if this object was closed.
+        """
         self._must_be_open()
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -116,7 +119,7 @@ class ClusterApi:
     async def cancel(self, *names: str) -> None:
         """Cancel jobs; return when the link has recorded the cancellation.
 
-        Raises LinkError; then none of the jobs is cancelled.
+        Raises LinkError if the link refuses, which leaves all the jobs as they were, or if the link does not answer.
         """
         done = self._soon()
         self._unwanted += [(name, done) for name in names]
@@ -125,7 +128,7 @@ class ClusterApi:
     def strays(self, known: Container[str]) -> list[str]:
         """Return the names of live jobs that the link knows, but that are neither in ``known`` nor cancelled.
 
-        The link has accepted such a job, but the link's answer was lost.
+        The link has accepted such a job, but its answer was lost, or a later request to cancel the job failed.
         """
         return [
             name
@@ -134,7 +137,10 @@ class ClusterApi:
         ]
 
     async def look(self) -> None:
-        """Ask the link for the cluster now; the link then asks the factory. An error is only logged."""
+        """Request the cluster's state from the link now, which makes the link ask the factory.
+
+        An error is only logged.
+        """
         if self._closed:
             return
         try:
@@ -143,7 +149,7 @@ class ClusterApi:
             log.info("The gateway does not say how the cluster is: %s", error)
 
     async def log(self, name: str) -> tuple[str, ...]:
-        """Return the last lines that a job has written. Raises LinkError."""
+        """Return the last lines that a job has written, and keep them in ``logs``. Raises LinkError."""
         worker = await self._link.get(f"/clusters/{self.id}/workers/{name}/log", WorkerLog)
         self.logs[name] = worker.lines
         return worker.lines

@@ -60,8 +60,11 @@ class FactoryScheduler(QuietScheduler):
         return await super().remove_worker(address, stimulus_id=stimulus_id, expected=expected, **options)  # type: ignore[no-any-return]
 
     def suspect_tasks(self, workers: list[str]) -> None:
-        """Suspect the tasks of lost workers whose jobs were ended by their own work, for example by using too much
-        memory. A task that is suspected too often fails with ``KilledWorker``. ``workers``: the workers' names."""
+        """Suspect the tasks of lost workers whose own work has ended their jobs, for example by using too much memory.
+
+        Tasks that have run without ending a worker since then are not suspected. A task that is suspected too often
+        fails with ``KilledWorker``. ``workers``: the workers' names.
+        """
         for name in workers:
             last, keys = self._lost.pop(name, (None, []))
             for key in keys:

@@ -25,7 +25,8 @@ class FactoryWorker(QuietWorker):
     ``leaves``: when the worker leaves; ``ends``: when its job ends; both in seconds since 1970.
 
     To leave, the worker takes no more work, gives back tasks that have not begun, finishes running tasks, and copies
-    its results to other workers. While there are no other workers it continues to work, since one may still connect.
+    its results to other workers. While there are no other workers, the worker continues to work, since one may still
+    connect.
     """
 
     def __init__(self, *args: Any, leaves: float, ends: float, **options: Any) -> None:

@@ -27,8 +27,11 @@ UP_SECONDS = 60.0  # seconds for a scheduler's process beside the notebook to im
 
 @dataclass(frozen=True)
 class SchedulerRequest:
-    """The parameters for starting or finding a cluster's scheduler. ``route``: address and token of the gateway.
-    ``hours``: walltime of the scheduler's job; None: the factory's default."""
+    """The parameters for starting or finding a cluster's scheduler.
+
+    ``route``: the gateway's address and the token for requests to the gateway; ``idle_minutes``: minutes without work
+    after which the scheduler ends; ``hours``: walltime of the scheduler's job; None: the factory's default.
+    """
 
     name: str
     cluster_api: ClusterApi
@@ -56,7 +59,8 @@ def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | N
 class ExternalScheduler(ProcessInterface):
     """A Dask scheduler outside of this process.
 
-    ``address``: the address for workers; ``external_address``: the address for clients in this process.
+    ``address``: the address for workers. ``external_address``: the address for clients in this process, if the
+    scheduler runs at another factory.
     """
 
     def __init__(self, description: Scheduler, where: str, forwarder: Forwarder | None = None) -> None:
@@ -86,8 +90,10 @@ class ExternalScheduler(ProcessInterface):
 
 
 async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Start a scheduler on this node that outlives this kernel, and create the cluster at the link. Raises
-    RuntimeError, LinkError."""
+    """Start a scheduler on this node that outlives this kernel, and create the cluster at the link.
+
+    Raises RuntimeError if the scheduler's process does not start; LinkError; ValueError if ``wanted`` is invalid.
+    """
     folder = pages.folder(wanted.cluster_api.id)
     process, description = await _process(folder, wanted)
     try:
@@ -102,8 +108,11 @@ async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Create the cluster with its scheduler as a job of its own, and return the scheduler once it runs. Raises
-    LinkError, VersionsDifferError."""
+    """Create the cluster with its scheduler as a job of its own, and return the scheduler once it runs.
+
+    While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; ValueError
+    if ``wanted`` is invalid.
+    """
     cluster_api = wanted.cluster_api
     try:
         head = SchedulerJob(idle_minutes=wanted.idle_minutes, hours=wanted.hours)
@@ -140,7 +149,10 @@ def _runs(cluster: Cluster | None) -> bool:
 
 
 async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
-    """Return the scheduler of a cluster that exists already. Raises LinkError, VersionsDifferError."""
+    """Return the scheduler of the existing cluster ``known``, and follow the cluster's jobs from now on.
+
+    Raises LinkError, VersionsDifferError.
+    """
     cluster_api = wanted.cluster_api
     await cluster_api.resume(known.id)
     found = await _reached(wanted)

@@ -70,13 +70,17 @@ class FactoryJob(Job):
     def default_config_name(cls) -> str:
         """Return the name of this class's section of dask's configuration.
 
-        The section's defaults are added first, since Dask reads the section next.
+        Dask reads the section next, so this method first adds a default for each setting that the section lacks.
         """
         keywords.have_section()
         return str(super().default_config_name())
 
     async def start(self) -> None:
-        """Request this job from the link. Raises LinkError with the scheduler's message."""
+        """Request this job from the link; return when the link has accepted the job.
+
+        Raises LinkError with the gateway's or the batch scheduler's message. A job without a ``FactoryCluster`` also
+        raises ValueError if its keywords are invalid.
+        """
         if self._cluster_api is None:
             self._cluster_api = await self._begin()
         try:
@@ -133,8 +137,9 @@ async def make_missing(
 ) -> dict[str, FactoryJob]:
     """Return a new job for each name of ``planned`` that is not in ``there``.
 
-    The jobs are made a few at a time, since each renders a script, and the event loop also serves the scheduler.
-    ``planned`` may change meanwhile. ``address``: the scheduler's address for workers.
+    ``planned``: specifications of jobs by name, which may change meanwhile; ``there``: names of jobs that exist
+    already; ``address``: the scheduler's address for workers; ``cluster``: the cluster to which the jobs belong. The
+    jobs are made a few at a time, since each renders a script, and the event loop also serves the scheduler.
     """
     made: dict[str, FactoryJob] = {}
     for name in [name for name in planned if name not in there]:
@@ -147,7 +152,10 @@ async def make_missing(
 
 
 async def start_together(jobs: Iterable[FactoryJob]) -> None:
-    """Request all these jobs at once; return when the link has answered for each. Raises LinkError."""
+    """Request all these jobs at once; return when the link has answered for each.
+
+    Raises LinkError if the link has refused one of the jobs.
+    """
     starting = [asyncio.ensure_future(job) for job in jobs]
     if starting:
         await asyncio.wait(starting)

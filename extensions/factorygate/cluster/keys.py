@@ -15,16 +15,16 @@ from factorygate.cluster.versions import versions
 
 
 class Keys(Security):
-    """Dask's Security with the sockets of ``tls``, so that a connection that fails does not break other connections."""
+    """Dask's Security with the sockets of the module ``tls``, so that one failed connection does not break others."""
 
     @classmethod
     def new(cls) -> Keys:
-        """Make a certificate and key in memory, one pair for scheduler, workers and clients."""
+        """Make a certificate and a key in memory: one pair, which scheduler, workers and clients share."""
         return cast(Keys, cls.temporary())
 
     @classmethod
     def of(cls, values: Scheduler) -> Keys:
-        """Return the keys that a scheduler's description contains."""
+        """Return the keys that ``values``, the description of a Dask scheduler, contains."""
         role = {"cert": values.certificate, "key": values.key}
         named = {
             f"tls_{who}_{what}": value for who in ("scheduler", "worker", "client") for what, value in role.items()
@@ -43,9 +43,10 @@ class Keys(Security):
 
     @classmethod
     def like(cls, theirs: Security) -> Keys:
-        """Return the keys for workers from a Security that the caller made; files that it names are read.
+        """Return the keys for workers from ``theirs``, a Security that the caller made.
 
-        Raises ValueError, OSError.
+        Files that ``theirs`` names are read. Raises ValueError if ``theirs`` lacks a CA, or a certificate or key for
+        workers; OSError if a file cannot be read.
         """
         named = {name: _pem(value) for name, value in theirs.get_tls_config_for_role("worker").items() if value}
         if not {"ca_file", "cert", "key"} <= named.keys():
@@ -85,9 +86,9 @@ def _mended_context(security: Security, config: Any, purpose: ssl.Purpose) -> ss
 
 
 def mend(theirs: Security) -> None:
-    """Change a Security that the caller made so that it opens the sockets of ``tls``.
+    """Change a Security that the caller made so that its connections use the sockets of the module ``tls``.
 
-    The cluster and its clients use this Security object directly.
+    The cluster and its clients use this Security object directly. An object of a subclass of Security stays unchanged.
     """
     if type(theirs) is Security:
         theirs.__class__ = _Mended

@@ -97,8 +97,8 @@ def amounts(**given: Any) -> None:
 def have_section(section: str | None = None) -> None:
     """Add to a section of dask's configuration a default for each setting that dask-jobqueue reads there.
 
-    A person's values stay. ``section`` None: this package's section, which is made if it is missing. Raises ValueError
-    if another section does not exist.
+    Settings that the section has stay as they are. ``section`` None: this package's section, which is made if it is
+    missing. Raises ValueError if another section does not exist.
     """
     wanted = section or SECTION
     there = dask.config.get("jobqueue", None) or {}
@@ -113,7 +113,7 @@ def have_section(section: str | None = None) -> None:
 def settled(section: str | None, **given: Any) -> dict[str, Any]:
     """Return the given values; a value that is None is replaced by the value from ``section`` of dask's configuration.
 
-    Raises ValueError.
+    Raises ValueError if the section does not exist.
     """
     have_section(section)
     found = dask.config.get(f"jobqueue.{section or SECTION}")
@@ -136,8 +136,11 @@ def _hours(section: str | None, said: float | None, walltime: str | int | timede
 
 
 def hours_of(walltime: str | int | timedelta) -> float:
-    """Return the hours of a walltime in Slurm's forms: ``90`` (minutes), ``45:00``, ``1:30:00``, ``1-12``,
-    ``1-12:30:00``; seconds are rounded up to a minute. Raises ValueError."""
+    """Return the hours of a walltime, which is a timedelta or a text in one of Slurm's forms.
+
+    The forms are ``90`` (minutes), ``45:00``, ``1:30:00``, ``1-12``, ``1-12:30:00``; their seconds are rounded up to a
+    minute. Raises ValueError for any other text.
+    """
     if isinstance(walltime, timedelta):
         return walltime.total_seconds() / 3600
     found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(walltime).strip())
@@ -159,10 +162,11 @@ def place(
     route: LinkRoute | None = None,
     **given: Any,
 ) -> WorkerPlace:
-    """Return the place where jobs are to run, as ``find`` does.
+    """Return the place where jobs are to run, as ``worker_place.find`` does.
 
-    The walltime is given as ``hours`` or in Slurm's form as ``walltime``. Values that are not given come from the
-    configuration. ``route``: how to reach the gateway; None: this session's route. Raises LinkError, ValueError.
+    The walltime is given as ``hours`` or in Slurm's form as ``walltime``. Values that are not given come from
+    ``section`` of dask's configuration. ``route``: how to reach the gateway; None: this session's route. Raises
+    LinkError; ValueError for invalid values.
     """
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
     known["project"] = None
@@ -174,7 +178,12 @@ def place(
 
 
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of each Dask worker, as sent to the gateway: only those that were given. Raises ValueError."""
+    """Return the options of each Dask worker that the call or the configuration sets, as sent to the gateway.
+
+    ``given``: the call's keywords; an option that is not in ``given`` comes from ``section`` of dask's configuration.
+    If Dask uses only a part of each job, ``threads`` and ``memory`` (bytes) are among the options. Raises ValueError
+    for arguments of workers other than ``--preload`` and ``--resources``.
+    """
     names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
     said = settled(section, **{name: given.get(name) for name in names})
     args = said.pop("worker_extra_args") or said.pop("extra")

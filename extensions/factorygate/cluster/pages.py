@@ -23,7 +23,8 @@ SOCKET = "pages.sock"
 def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
     """Return the folder (0700) on this node for a cluster's sockets and files, made if missing.
 
-    The session removes the folder when the session ends.
+    The session removes the folder when the session ends. Outside a session each call makes a new folder, which the
+    caller has to remove.
     """
     hub = here.get("FACTORYGATE_HUB_SOCKET")
     if hub is None:  # this program runs in no session

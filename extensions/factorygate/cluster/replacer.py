@@ -44,7 +44,7 @@ KEPT = "factorygate-jobs"  # key of the saved plan in the Dask scheduler's metad
 class ReplacedCluster(Protocol):
     """The part of a cluster that its replacer uses.
 
-    The replacer changes the plan itself, and calls these methods for everything else.
+    The replacer changes ``worker_plan`` itself, and calls these methods for everything else.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ReplacedCluster(Protocol):
         ...
 
     def forget_job(self, name: str) -> None:
-        """Remove a lost job from the plan and from the cluster's jobs."""
+        """Remove a lost job from ``worker_plan`` and from ``workers``."""
         ...
 
     def within_cap(self, more: int) -> None:
@@ -72,7 +72,7 @@ class ReplacedCluster(Protocol):
 
 
 class Replacer:
-    """Replaces the jobs of one cluster, in its event loop."""
+    """Replaces lost jobs of one cluster, and those whose walltime is almost over, in the cluster's event loop."""
 
     def __init__(self, cluster: ReplacedCluster) -> None:
         self._cluster = cluster
@@ -128,9 +128,9 @@ class Replacer:
 
     @property
     def usual_wait(self) -> float:
-        """Return within how many seconds after their request nine of ten recent jobs had connected workers.
+        """Return the seconds that a job usually takes from its request until its workers connect.
 
-        ``FIRST_WAIT`` if no workers have connected yet.
+        Nine of ten recent jobs took at most this time. ``FIRST_WAIT`` if no workers have connected yet.
         """
         return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
 

@@ -63,8 +63,8 @@ class WorkerRetirement:
     def add(self, jobs: dict[str, FactoryJob], relieved: set[str]) -> None:
         """Begin to retire these jobs.
 
-        ``relieved``: names of jobs whose work a replacement has taken over; these have until the end of their walltime,
-        the other jobs have ``SECONDS``.
+        ``jobs``: by name; ``relieved``: names of jobs whose work a replacement has taken over. The workers of these
+        jobs may work until the end of their walltime, the workers of the other jobs for ``SECONDS``.
         """
         now = asyncio.get_running_loop().time()
         for name, job in jobs.items():
@@ -90,7 +90,7 @@ class WorkerRetirement:
             await self._task
 
     def stop(self) -> None:
-        """Stop, and forget all retiring jobs; called when the whole cluster ends."""
+        """Forget all retiring jobs without cancelling them; called when the whole cluster ends."""
         if self._task is not None:
             self._task.cancel()
         for retiring in self._retiring_workers.values():

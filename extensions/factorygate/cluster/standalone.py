@@ -24,7 +24,8 @@ async def begin(address: str, security: Security | None, terms: ClusterTerms) ->
     """Create a cluster at the link for one job.
 
     ``address``: the address of the Dask scheduler; ``security``: the scheduler's keys; None: the traffic is not
-    encrypted, which gives a warning. Raises LinkError, ValueError.
+    encrypted, which gives a warning. Raises LinkError; ValueError if ``security`` lacks keys for workers, or if
+    ``terms`` are invalid.
     """
     if security is None:
         warnings.warn(CLEAR.format(address=address), stacklevel=2)

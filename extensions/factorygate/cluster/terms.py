@@ -21,7 +21,7 @@ ROUNDING = 1e-9  # GPU-hours
 
 @dataclass(frozen=True)
 class ClusterTerms:
-    """A cluster's settings. ``worker``: those options of each Dask worker that were given, as sent to the gateway."""
+    """A cluster's settings. ``worker``: the options of each Dask worker that were set, as sent to the gateway."""
 
     place: WorkerPlace
     project: str | None
@@ -39,10 +39,11 @@ class ClusterTerms:
         route: LinkRoute | None = None,
         **where: Any,
     ) -> ClusterTerms:
-        """Return the terms made from the keywords.
+        """Return the terms for a cluster that is created with these keywords.
 
         A keyword that is None is taken from ``section`` of dask's configuration. ``options``: the workers' options;
-        ``route``: how to reach the gateway. Raises LinkError, ValueError.
+        ``route``: how to reach the gateway; ``where``: other keywords of ``keywords.place``. Raises LinkError;
+        ValueError for invalid values.
         """
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
@@ -53,7 +54,10 @@ class ClusterTerms:
         self, name: str, scheduler: Scheduler | None = None, head: SchedulerJob | None = None
     ) -> ClusterRequest:
         """Return the request that creates the cluster; ``scheduler`` or ``head`` says where its Dask scheduler runs.
-        Raises ValueError."""
+
+        ``scheduler``: a scheduler that runs already; ``head``: the job in which the scheduler is to run. Raises
+        ValueError if the request is invalid.
+        """
         place = self.place
         asked = {
             "name": name,

@@ -22,8 +22,10 @@ T = TypeVar("T")
 
 
 class OwnErrorsSocket(ssl.SSLSocket):
-    """An SSLSocket whose operations do not raise errors that another connection of the same thread has left in the
-    queue."""
+    """An SSLSocket that does not raise errors of other connections.
+
+    OpenSSL has one queue of errors for each thread, in which another connection may have left an error.
+    """
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """Read up to ``len`` bytes, as ``SSLSocket.read`` does; ``recv`` and ``recv_into`` call this method."""
@@ -66,6 +68,9 @@ def _empty_queue() -> None:
 
 
 def mend(context: ssl.SSLContext) -> None:
-    """Make the connections of ``context`` independent of each other's errors."""
+    """Make the connections of ``context`` independent of each other's errors.
+
+    They also accept a connection that ends without close_notify.
+    """
     context.sslsocket_class = OwnErrorsSocket
     context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF

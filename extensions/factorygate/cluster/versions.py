@@ -47,5 +47,5 @@ def check(theirs: Mapping[str, str], where: str) -> None:
 
 
 def said(log: Iterable[str]) -> str:
-    """Return the first line of a worker's log that says that the environments differ; "" if there is none."""
+    """Return what a worker's log says about a difference of the environments; "" if the log says nothing about one."""
     return next((f"{_BEGIN}{line.partition(_BEGIN)[2]}" for line in log if _BEGIN in line), "")

@@ -84,7 +84,10 @@ def process_names(name: str, processes: int) -> list[str]:
 
 
 def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str]) -> list[dict[str, str]]:
-    """Return the environment variables that assign each process its share of the GPUs; empty if the job has no GPU."""
+    """Return for each process the environment variables that assign its share of the GPUs.
+
+    The dicts are empty if the job has no GPU.
+    """
     if gpus == 0:
         return [{} for _ in range(processes)]
     variables = VISIBLE[vendor]
@@ -96,9 +99,9 @@ def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str])
 
 
 def wanted(file: Path) -> WorkerOptions:
-    """Return the options for each Dask worker from the file ``ASKED`` in the folder of ``file``.
+    """Return the options for each Dask worker from the file ``ASKED``, which is in the same folder as ``file``.
 
-    If that file does not exist, return the defaults.
+    If there is no file ``ASKED``, return the defaults.
     """
     try:
         return WorkerOptions.model_validate_json(file.with_name(ASKED).read_bytes(), extra="ignore")
@@ -107,7 +110,7 @@ def wanted(file: Path) -> WorkerOptions:
 
 
 async def scheduler_of(file: Path, patience: float) -> Scheduler:
-    """Return the address and keys of the Dask scheduler, as soon as its file is there.
+    """Return the address and keys of the Dask scheduler, as soon as ``file`` exists.
 
     A scheduler with a job of its own may start later than its workers. Raises TimeoutError after ``patience`` seconds.
     """
@@ -242,7 +245,7 @@ async def _live(nannies: list[Any]) -> None:
 
 
 def main() -> int:
-    """Run with the process's own arguments."""
+    """Run the workers with the process's own arguments; return the exit code."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     os.umask(0o077)
     return asyncio.run(run(parse(sys.argv[1:])))

@@ -1,4 +1,4 @@
-"""Finds the place where a cluster's workers run in the gateway's catalogue: factory, node size, a job's resources."""
+"""Finds in the gateway's catalogue where a cluster's workers run: the factory, the node size, a job's resources."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GB = 10**9
 
 @dataclass(frozen=True)
 class WorkerPlace:
-    """The place where a cluster's jobs run, and the resources of each job that Dask uses.
+    """The place where a cluster's jobs run, and how much of each job's resources Dask uses.
 
     ``factory_name``: the factory's machine, as the start page names it; ``cores``, ``memory`` (bytes): what Dask uses
     of a job, which is the whole job if ``whole``; ``processes``: Dask workers in a job; ``hours``: a job's walltime.
@@ -45,7 +45,7 @@ class WorkerPlace:
 
     @property
     def threads(self) -> int:
-        """Return the threads of each Dask worker."""
+        """Return the number of threads of each Dask worker."""
         return max(1, self.cores // self.processes)
 
     def jobs(self, workers: float = 0, cores: int | None = None, memory: str | int | None = None) -> int:
@@ -79,9 +79,10 @@ def find(
     route: LinkRoute | None = None,
     project: str | None = None,
 ) -> WorkerPlace:
-    """Return the place for jobs.
+    """Return the place where a cluster's jobs are to run.
 
-    Factory, size and environment default to this session's, the rest to the link's presets. ``route``: how to reach the
+    ``factory`` defaults to this session's; at this session's factory, ``size`` and ``environment`` do so, too. All
+    other defaults come from the link. ``here``: the session's environment variables; ``route``: how to reach the
     gateway; None: this session's route. ``project``: the project that is charged. ``cores``, ``memory``: what Dask is
     to use of each job; if they are given and ``size`` is not, the smallest size that has them is used. ``processes``:
     Dask workers in each job; None: one for each GPU, or, if ``cores`` is given and ``size`` is not, the number that

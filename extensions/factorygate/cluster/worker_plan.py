@@ -28,12 +28,12 @@ class PlannedCluster(Protocol):
         ...
 
     def next_job(self) -> tuple[str, Any]:
-        """Return the name and the specification of a new job."""
+        """Return an unused name and the specification for a new job; each call returns another name."""
         ...
 
 
 class WorkerPlan:
-    """The planned jobs of a cluster; the cluster's ``_correct_state`` carries the plan out.
+    """The jobs that a cluster should have; the cluster's ``_correct_state`` starts and retires jobs to match this plan.
 
     ``jobs``: the specifications of the planned jobs by name, in the order in which they were planned; the cluster's
     ``worker_spec`` is this dict. ``message``: a text for the person that describes the last error.
@@ -54,10 +54,11 @@ class WorkerPlan:
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
     def take_up(self, names: list[str], saved: dict[str, Any] | None) -> None:
-        """Plan these jobs, which exist already.
+        """Plan the existing jobs of a cluster that an earlier kernel has used.
 
-        ``saved``: the plan that the cluster's previous owner stored. Jobs that the previous owner had dropped are not
-        planned; jobs that were requested after the plan was stored are.
+        ``names``: the cluster's live jobs; ``saved``: the plan that the earlier kernel stored; None: there is no stored
+        plan, so all jobs are planned. Jobs that the earlier kernel had dropped are not planned. Jobs that it requested
+        after it stored the plan are planned.
         """
         saved = saved or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
         # names that the previous owner has used
@@ -97,13 +98,14 @@ class WorkerPlan:
 
     @property
     def missing(self) -> int:
-        """Return how many wanted jobs are not planned."""
+        """Return how many more jobs are wanted than planned; 0 if there are enough."""
         return max(0, self.wanted - len(self.units()))
 
     def plan(self, jobs: int) -> None:
-        """Plan ``jobs`` jobs from now on.
+        """Set the number of wanted jobs to ``jobs``, and plan as many.
 
-        If there are too many, jobs without connected workers are dropped first, then the youngest of the others.
+        If there are too many, jobs without connected workers are dropped first, then the youngest of the others. If the
+        cluster closes, no jobs are added.
         """
         self.wanted = jobs
         units, connected = self.units(), self.connected()

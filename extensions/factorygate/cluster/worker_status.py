@@ -32,7 +32,10 @@ class FollowedCluster(Protocol):
         ...
 
     def watch_again(self, comm: Any, scheduler_info: Any) -> None:
-        """Use a new connection for the scheduler's messages about workers. ``scheduler_info``: the first message."""
+        """Use ``comm``, a new connection, for the Dask scheduler's messages about workers.
+
+        ``scheduler_info``: the first message that came over ``comm``.
+        """
         ...
 
 

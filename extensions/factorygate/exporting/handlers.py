@@ -82,7 +82,7 @@ class _ExportHandler(APIHandler):
     async def measured(self, path: str) -> ExportSum | None:
         """Return what a zip of the folder would contain.
 
-        If the folder cannot be read, answer with a refusal, and return None.
+        If the folder cannot be read, answer 404 with a message for the person, and return None.
         """
 
         def look() -> ExportSum:
@@ -106,7 +106,8 @@ class ExportPlan(_ExportHandler):
         """Answer how much a zip of the folder would contain, the limits, and what would be left out.
 
         JSON: ``files`` and ``bytes``; ``whole``: whether the folder is within the limits ``most_files`` and
-        ``most_bytes``; ``counts`` and ``paths``: by kind, how many paths would be left out, and the first of them.
+        ``most_bytes``; ``counts`` and ``paths``: by kind, how many paths would be left out, and the first of them. 404
+        if the folder cannot be read.
         """
         found = await self.measured(self.get_query_argument("path", ""))
         if found is None:
@@ -131,7 +132,10 @@ class ExportProgress(_ExportHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer ``files`` and ``bytes`` of the zip so far, and ``state``: ``running``, ``done`` or ``cut``."""
+        """Answer ``files`` and ``bytes`` of the zip so far, and ``state``: ``running``, ``done`` or ``cut``.
+
+        404 if the export's id is not known.
+        """
         found = self._exports.progress(self.get_query_argument("id", ""))
         if found is None:
             await self.refuse(404, _NO_ID)
@@ -146,7 +150,11 @@ class ExportZip(_ExportHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Send the zip. If the download is cut off, the end of the response is missing, so the browser notices that."""
+        """Send the zip. If the download is cut off, the end of the response is missing, so the browser notices that.
+
+        Refusals: 400 if the id is invalid, 404 if the folder cannot be read, 413 if the folder exceeds the limits, 429
+        if ``AT_ONCE`` exports of this server are running.
+        """
         path, name = self.get_query_argument("path", ""), self.get_query_argument("id", "")
         if not _ID.fullmatch(name):
             await self.refuse(400, _NO_ID)
@@ -194,8 +202,10 @@ class ExportZip(_ExportHandler):
 
 
 def routes(base: str, root: Path) -> list[tuple[str, type[APIHandler], dict[str, Any]]]:
-    """Return the handlers. ``base``: the URL path ``…/api/factorygate``; ``root``: the folder of the notebook's
-    files."""
+    """Return the handlers with their URLs, for Tornado.
+
+    ``base``: the URL path ``…/api/factorygate``; ``root``: the folder of the notebook's files.
+    """
     shared = {"exports": Exports(root)}
     return [
         (f"{base}/export", ExportPlan, shared),

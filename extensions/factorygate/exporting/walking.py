@@ -66,7 +66,9 @@ def opened(root: Path, path: str) -> Iterator[int]:
 def walk(folder: int, names: tuple[str, ...] = ()) -> Iterator[FoundEntry]:
     """Yield all entries below an open folder, each folder before its content.
 
-    Entries that disappear meanwhile are left out. ``names``: the folder's path, with which the entries' paths begin.
+    Entries that disappear meanwhile are left out. If the folder is a workshop's, its ``.factorygate/bases``, in which
+    the gateway keeps copies of the material, is left out, too. ``names``: the folder's path, with which the entries'
+    paths begin.
     """
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -140,8 +140,9 @@ class _Pieces:
 def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, None]:
     """Yield a zip of an open folder in pieces; in it, all paths begin with ``top``.
 
-    ``done`` counts what is in the zip so far. A file that grows while it is read is in the zip as long as it was when
-    it was opened. Raises OSError if the folder itself cannot be read.
+    ``done`` counts what is in the zip so far. If the folder exceeds the limits of an export, the zip ends at the
+    limits, and ``done.whole`` is False. A file that grows while it is read is in the zip as long as it was when it was
+    opened. Raises OSError if the folder itself cannot be read.
     """
     pieces, names = _Pieces(), ZipNames(top)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:

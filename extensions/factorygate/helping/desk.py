@@ -55,7 +55,10 @@ class HelpDesk:
         self._following: asyncio.Task[None] | None = None
 
     async def shown(self) -> dict[str, Any] | None:
-        """Return the state of the person's requests for help; None if this session is not for a workshop."""
+        """Return the state of the person's requests for help.
+
+        None: this session is not for a workshop, or the gateway has not answered yet.
+        """
         if not self._never and self._following is None and time.monotonic() - self._asked > RARELY:
             self._asked = time.monotonic()
             self._following = asyncio.create_task(self._follow())
@@ -70,7 +73,7 @@ class HelpDesk:
         return shown | {"trouble": self._trouble}
 
     async def raise_hand(self, body: HandBody) -> None:
-        """Raise the person's hand."""
+        """Raise the person's hand, that is, ask the workshop's helpers for help."""
         self._take(await self._reached().put("/help/hand", body, HelpState))
 
     async def lower(self) -> None:
@@ -78,7 +81,10 @@ class HelpDesk:
         self._take(await self._reached().delete("/help/hand", HelpState))
 
     async def allow_look(self, path: str, minutes: int) -> None:
-        """Let helpers see the notebook in the file ``path`` for ``minutes``. Raises NotNotebook, HTTPError."""
+        """Let helpers see the notebook in the file ``path`` for ``minutes``.
+
+        Raises NotNotebook if the file is no notebook that can be shown; HTTPError if the file cannot be read.
+        """
         changed = await self._files.changed(path)
         body = LookBody(minutes=minutes, snapshot=await self._files.read(path))
         self._take(await self._reached().put("/help/look", body, HelpState))

@@ -1,7 +1,8 @@
-"""The HTTP handlers of the notebook server for help: ``PUT`` and ``DELETE`` of ``api/factorygate/hand`` and ``…/look``.
+"""The HTTP handlers of the notebook server for help in a workshop.
 
-Only users with access to the server may make these requests, with JupyterLab's XSRF token. From then on the answer of
-``api/factorygate/overview`` contains the change.
+``PUT`` and ``DELETE`` of ``api/factorygate/hand`` raise and lower the person's hand; ``PUT`` and ``DELETE`` of
+``api/factorygate/look`` let helpers see a notebook, and end that. Only users with access to the server may make these
+requests, with JupyterLab's XSRF token. After a request, the answer of ``api/factorygate/overview`` contains the change.
 """
 
 from __future__ import annotations
@@ -54,14 +55,17 @@ class _Asking(APIHandler):
         self.desk = desk
 
     def read(self, kind: type[T]) -> T:
-        """Return the request's body. Raises HTTPError 400."""
+        """Return the request's body as a ``kind``. Raises HTTPError 400 if the body is invalid."""
         try:
             return kind.model_validate_json(self.request.body)
         except ValidationError as error:
             raise web.HTTPError(400, "This request is not understood.") from error
 
     async def answer(self, act: Awaitable[None]) -> None:
-        """Await ``act``, then answer with the person's state, or with an error status and the refusal's ``message``."""
+        """Await ``act``, then answer with the new state of the person's requests for help.
+
+        After a refusal, answer with an error status and the refusal's ``message``.
+        """
         try:
             await act
         except LinkError as error:

@@ -1,4 +1,7 @@
-"""Makes the copy of a saved notebook that helpers may see: sources, texts and PNG images, of limited size. Pure."""
+"""Makes the copy of a saved notebook that helpers may see: sources, texts and PNG images, of limited size.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, archive: bytes) -> dict[str, object]:
-    """Deliver the archive; return the report, or an object with ``error``."""
+    """Deliver the archive; return the report, or an object with ``error`` that says what went wrong."""
     if hashlib.sha256(archive).hexdigest() != options.digest:
         return {"error": "The material did not arrive complete."}
     try:

@@ -1,8 +1,8 @@
 """Delivers a workshop's material into a person's folder: plans, writes all files to a stage, then moves each file.
 
 The stage is a folder for files that wait to be moved. If the disk is full while the stage is written, the person's
-folder stays as it was. If a delivery is cut short later, the next delivery completes it: each file is either the old or
-the new one, and the plan finds which.
+folder stays as it was. If a delivery is cut short later, each file is either the old or the new one, and the next
+delivery finds out which, and moves the rest.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class DeliveryReport:
     """What a delivery did.
 
     ``outcomes``: by path; ``besides``: by the path of a file in conflict, the path of the material's version;
-    ``aside``: the folder to which the person's files were moved; "": there were no files; None: the order did not ask
-    for that.
+    ``aside``: the folder to which the person's files were moved; "": there were no files; None: the delivery was not to
+    move them.
     """
 
     commit: str
@@ -63,7 +63,7 @@ class DeliveryReport:
     aside: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Return the report as an object for JSON, with bounded lists."""
+        """Return the report as an object for JSON, with lists of limited length."""
         counts = Counter(self.outcomes.values())
         listed = {str(kind): self._listed(kind) for kind in (O.CONFLICT, O.BLOCKED, O.MERGED, O.REMOVED)}
         aside = {} if self.aside is None else {"aside": self.aside}

@@ -1,6 +1,7 @@
-"""Moves files between open folders so that no file is ever overwritten.
+"""Moves files between open folders so that no existing file is overwritten.
 
-Linux does so with ``renameat2``; on file systems without it (some network file systems), a move takes two steps.
+Linux does so with ``renameat2``; on file systems without it (some network file systems), a move takes two steps. Where
+hard links do not work either, a file that another program creates during the move may be overwritten.
 """
 
 from __future__ import annotations
@@ -41,12 +42,17 @@ def _rename(source: int, name: str, target: int, new_name: str, flags: int) -> b
 def exchange(source: int, name: str, target: int, new_name: str) -> bool:
     """Exchange two files atomically; return False if the file system cannot. Raises OSError.
 
-    ``source``, ``target``: descriptors of the folders that have the files."""
+    ``source``, ``target``: descriptors of the folders that contain ``name`` and ``new_name``.
+    """
     return _rename(source, name, target, new_name, _EXCHANGE)
 
 
 def move_new(source: int, name: str, target: int, new_name: str) -> None:
-    """Move a file to a name that must be free. Raises FileExistsError if it is not, OSError."""
+    """Move a file to a name that must be free.
+
+    ``source``, ``target``: descriptors of the folders of the old and the new name. Raises FileExistsError if
+    ``new_name`` is taken; OSError.
+    """
     if _rename(source, name, target, new_name, _NO_REPLACE):
         return
     try:

@@ -1,4 +1,4 @@
-"""Merges the changes of a person with those of the material (three-way), for texts and notebooks. Pure.
+"""Merges the changes of a person with those of the material (three-way), for texts and notebooks. Pure functions.
 
 A merge that is not certain is not made: if person and material changed the same lines, or neighbouring ones, the file
 is not merged.
@@ -36,7 +36,7 @@ def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = Fa
 
 
 def merge_texts(base: bytes, mine: bytes, theirs: bytes) -> bytes | None:
-    """Return the merged text; None if a file is no UTF-8 text, or if ``mine`` and ``theirs`` changed the same lines."""
+    """Return the merged text; None if a file is no UTF-8 text, or if ``merge_lines`` cannot merge the lines."""
     if b"\x00" in base + mine + theirs:
         return None
     try:

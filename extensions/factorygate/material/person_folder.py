@@ -1,7 +1,7 @@
 """The folder of a workshop in a person's home.
 
 The functions follow no link below this folder, and never overwrite a file of the person. The folder ``.factorygate`` in
-it has what the gateway knows of earlier deliveries, and the files that deliveries have moved away.
+it contains records of earlier deliveries, and the files that deliveries have moved away.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVA
 
 
 class FolderBlocked(Exception):
-    """Raised if a file or a link is where a folder has to be."""
+    """Raised if a file or a link is where a folder has to be, or if ``.factorygate`` belongs to another account."""
 
 
 class FolderBusy(Exception):
@@ -36,10 +36,10 @@ class FolderBusy(Exception):
 
 
 class PersonFolder:
-    """The open folder of a workshop, which is made if it is missing. Close it after use.
+    """The open folder of a workshop, made if it is missing, and locked against other deliveries until ``close``.
 
-    ``fd`` and ``own``: descriptors of the folder, and of ``.factorygate`` in it. Raises OSError, FolderBlocked and
-    FolderBusy.
+    Some network file systems have no locks; a folder there is not locked. ``fd`` and ``own``: descriptors of the
+    folder, and of ``.factorygate`` in it. Opening the folder raises OSError, FolderBlocked and FolderBusy.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -101,7 +101,7 @@ class PersonFolder:
 
     @contextlib.contextmanager
     def folder(self, names: Sequence[str], make: bool = False, own: bool = False) -> Iterator[int]:
-        """Open a folder by the names of the path to it, below ``.factorygate`` if ``own``; yield its descriptor.
+        """Open the folder at the path ``names``, below ``.factorygate`` if ``own``; yield its descriptor.
 
         ``make``: make what is missing. Raises FileNotFoundError, FolderBlocked, OSError.
         """
@@ -140,7 +140,10 @@ class PersonFolder:
     # --- files
 
     def look(self, path: str) -> FolderFile | None:
-        """Return the file at a path; None if nothing is there. A file that cannot be read has no content."""
+        """Return the file at a path; its ``content`` is None if it cannot be read.
+
+        Return None if nothing is there, also because a file or a link is in place of a folder of the path.
+        """
         *names, name = path.split("/")
         try:
             with self.folder(names) as folder:
@@ -221,8 +224,9 @@ def write_file(folder: int, name: str, content: bytes, mode: int = 0o666) -> Non
 def replace_file(folder: int, name: str, stage: int, staged: str, expected: str) -> bool:
     """Exchange a file that has the hash ``expected`` with a staged file; ``staged`` then names the old file.
 
-    ``folder``, ``stage``: descriptors of the folders that have the two files. Return False, with all as it was, if the
-    person has changed the file meanwhile. Raises OSError.
+    ``folder``, ``stage``: descriptors of the folders that have the two files. Return whether the files were exchanged:
+    False if the person has changed or deleted the file meanwhile, which then stays as the person left it. Raises
+    OSError.
     """
     with contextlib.suppress(OSError):
         mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) & 0o777
@@ -260,9 +264,10 @@ def _replace_in_steps(folder: int, name: str, stage: int, staged: str, expected:
 
 
 def move_away(folder: int, name: str, target: int, new_name: str, expected: str) -> bool:
-    """Move a file that has the hash ``expected`` to a free name in another folder.
+    """Move a file that has the hash ``expected`` to a free name in another folder; return whether it was moved.
 
-    Return False, with all as it was, if the person has changed the file meanwhile. Raises FileExistsError, OSError.
+    False: the person has changed or deleted the file meanwhile, so it stays as the person left it. Raises
+    FileExistsError if ``new_name`` is taken; OSError.
     """
     try:
         move_new(folder, name, target, new_name)

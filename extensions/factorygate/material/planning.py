@@ -1,4 +1,4 @@
-"""Decides for each file of the material what happens in a person's folder. Pure.
+"""Decides for each file of the material what happens in a person's folder. Pure functions.
 
 For each file three versions count: what the person last got (the base), what is in the folder, and what is in the
 material now. The person's changes always win: nothing that the person wrote is replaced, except by a merge that
@@ -19,7 +19,7 @@ _COMMIT_DIGITS = 7
 
 
 class MaterialOutcome(StrEnum):
-    """What happens to one file."""
+    """What happens to one file in a delivery."""
 
     NEW = "new"  # it is written
     UNCHANGED = "unchanged"  # the person has it already
@@ -34,10 +34,10 @@ class MaterialOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class DeliveredFile:
-    """What is known of a file that was delivered.
+    """The record of a file that was delivered.
 
-    ``base``: the hash of the version of the material whose changes the person's file contains; None: there is no such
-    version; ``offered``: the hash of the version that was delivered last.
+    ``base``: the hash of the material's last version that the person's file contains, as a copy or by a merge; None: it
+    contains no version; ``offered``: the hash of the version that was delivered last, to the file itself or beside it.
     """
 
     base: str | None
@@ -46,7 +46,7 @@ class DeliveredFile:
 
 @dataclass(frozen=True)
 class FolderFile:
-    """A file in the person's folder. ``content`` None: it is no regular file, or too large to be read."""
+    """A file in the person's folder. ``content`` None: it is no regular file, is too large, or cannot be read."""
 
     content: bytes | None
 
@@ -61,8 +61,8 @@ class MaterialStep:
     """What is to be done with one file.
 
     ``content``: what is to be written, to the file itself or, in a conflict, beside it; ``expected``: the hash of the
-    person's file that is replaced or moved away; ``known``: what is known of the file afterwards; None: nothing,
-    because the material no longer has the file.
+    person's file that is replaced or moved away; ``known``: the record of the file after the step; None: the material
+    no longer has the file, so there is no record.
     """
 
     path: str
@@ -82,9 +82,10 @@ def plan(
 ) -> tuple[MaterialStep, ...]:
     """Return the steps for a delivery, in their order: first what is moved away, then what is written.
 
-    ``look``: returns the file at a path of the person's folder; None: nothing is there; ``base_of``: returns the
-    content with this hash from an earlier delivery; None: it is not kept; ``restore``: write files again that the
-    person deleted.
+    ``last``: the records of the files that were delivered earlier; ``material``: the material's files now; both by
+    path. ``look``: returns the file at a path of the person's folder; None: nothing is there; ``base_of``: returns the
+    content with this hash from an earlier delivery; None: that content is not stored. ``restore``: write files and
+    cells again that the person deleted.
     """
     gone = [_upstream_deleted(path, last[path], look(path)) for path in sorted(last.keys() - material.keys())]
     there = [_decided(path, last.get(path), material[path], look(path), base_of, restore) for path in sorted(material)]

@@ -1,4 +1,4 @@
-"""Runs a delivery in a process of its own, so that the door goes on meanwhile, whatever is in the person's folder."""
+"""Runs a delivery in a process of its own, so that the door keeps working whatever the person's folder contains."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class DeliveryRefused(ValueError):
 
 
 def argv_of(order: object, root: Path, umask: int) -> list[str]:
-    """Return the program's argv for an order ``{"name", "commit", "digest", "restore"}``. Raises DeliveryRefused.
+    """Return the program's argv for an order ``{"name", "commit", "digest", "restore"}``.
 
-    ``aside``, if the order has it: the date under which the person's folder is kept.
+    The order may have ``aside``, the date under which the person's folder is kept. ``root``: the folder of the
+    notebook's files; ``umask``: for new files. Raises DeliveryRefused for an order of another form.
     """
     if not isinstance(order, dict) or any(not isinstance(order.get(name), kind) for name, kind in _FIELDS.items()):
         raise DeliveryRefused("an object with `name`, `commit`, `digest` and `restore` is needed")
@@ -36,7 +37,10 @@ def argv_of(order: object, root: Path, umask: int) -> list[str]:
 
 
 async def run(argv: list[str], archive: IO[bytes], environment: Mapping[str, str] | None = None) -> dict[str, object]:
-    """Run the program with an archive as its input; return its report. Raises DeliveryRefused."""
+    """Run the program with an archive as its input; return its report.
+
+    Raises DeliveryRefused if the delivery fails, or takes longer than ``SECONDS``.
+    """
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=archive.fileno(),

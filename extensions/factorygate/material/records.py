@@ -1,7 +1,7 @@
-"""Keeps what is known of earlier deliveries in ``.factorygate``: a list of files, and the versions that merges need.
+"""Keeps records of earlier deliveries in ``.factorygate``: a list of files, and the versions that merges need.
 
-The files belong to the person, so they are read with care: if they are damaged, nothing is known, and the person's
-files are left alone.
+These files belong to the person, so they are read with care: a damaged one counts as missing, and the person's files
+are left alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def read_record(folder: PersonFolder) -> dict[str, DeliveredFile]:
-    """Return what is known of the files that were delivered earlier, by path."""
+    """Return the records of the files that were delivered earlier, by path; empty if none can be read."""
     found = read_file(folder.own, RECORD, _MOST_RECORD)
     try:
         content = json.loads(found.content if found is not None and found.content is not None else b"")
@@ -48,7 +48,7 @@ def _delivered(path: object, found: Mapping[str, object]) -> DeliveredFile:
 
 
 def record_of(commit: str, known: Mapping[str, DeliveredFile]) -> bytes:
-    """Return the content of the record's file."""
+    """Return the content of the file that ``read_record`` reads. ``commit``: the delivered version of the material."""
     files = {path: {"base": known[path].base, "offered": known[path].offered} for path in sorted(known)}
     return json.dumps({"commit": commit, "files": files}, indent=1).encode()
 
@@ -64,7 +64,10 @@ def read_base(folder: PersonFolder, wanted: str) -> bytes | None:
 
 
 def write_bases(folder: PersonFolder, files: Mapping[str, MaterialFile]) -> None:
-    """Keep the versions of these files that a later merge may need. Raises OSError, after removing what is new."""
+    """Store a copy of each file of the material that a later merge may need.
+
+    Raises OSError; the copies that this call has stored are then removed.
+    """
     made: list[str] = []
     with folder.folder([_BASES], make=True, own=True) as bases:
         there = set(os.listdir(bases))
@@ -82,7 +85,7 @@ def write_bases(folder: PersonFolder, files: Mapping[str, MaterialFile]) -> None
 
 
 def drop_bases(folder: PersonFolder, known: Iterable[DeliveredFile]) -> None:
-    """Remove the versions that no later merge needs."""
+    """Remove the stored copies that later merges of the files ``known`` do not need."""
     needed = {one.base for one in known}
     with contextlib.suppress(OSError), folder.folder([_BASES], own=True) as bases:
         for name in set(os.listdir(bases)) - needed:

@@ -1,6 +1,6 @@
 """Keeps in ``.factorygate`` which steps the material has, and which of them the person has done.
 
-The files belong to the person, so they are read with care: if they are damaged, nothing is known.
+These files belong to the person, so they are read with care: a damaged one counts as missing.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ async def run(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Run a session with the process's own arguments."""
+    """Run a session with the process's own arguments; return the exit code."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s door %(levelname)s %(message)s")
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # asyncio logs a line for each write to a lost link
     options = parse(sys.argv[1:])

@@ -1,8 +1,8 @@
-"""Reports the notebook server's activity to the door: last use, busy or not, opened or not, resource use, and
-the steps of a workshop that were done.
+"""Reports the notebook server's activity to the door.
 
-Runs inside the single-user server and reads the server's own objects, so that no tokens or requests are needed. Without
-``attach`` nothing is reported.
+A report says when the server was last used, whether it is busy, whether it was opened, what it uses of the node, and
+which steps of a workshop were done. This module runs inside the single-user server and reads the server's own objects,
+so that no tokens or requests are needed. Without ``attach`` nothing is reported.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ class Reporter:
 
 
 def report(server: ServerApp, gauge: Gauge, book: StepBook) -> None:
-    """Report on ``server`` from now on, if ``attach`` was called. ``gauge``: measures what the session uses; ``book``:
-    knows the steps that were done."""
+    """Report on ``server`` from now on, if ``attach`` was called.
+
+    ``gauge``: measures what the session uses; ``book``: knows the steps that were done.
+    """
     if _report_fd is not None:
         server.io_loop.add_callback(Reporter(server, _report_fd, gauge, book).start)

@@ -1,9 +1,10 @@
 """``GET api/factorygate/clock`` of the notebook server: when the session ends, and the warning before its end.
 
-JSON: ``session``; ``ends`` by walltime and ``ends_idle``, RFC 3339 or null; ``notice``, null or ``{"kind": "walltime" |
-"idle" | "unopened", "at": RFC 3339, "minutes": the step that was passed}``; ``messages``, the last messages for the
-person, each ``{"id", "text", "kind", "at"}``. Only users with access to the server may make the request. The door
-writes the content to a file beside the server's socket.
+JSON: ``session``; ``ends``, by walltime, and ``ends_idle``, if nobody uses the session: RFC 3339 or null; ``notice``,
+null or ``{"kind": "walltime" | "idle" | "unopened", "at": RFC 3339, "minutes": how many minutes before "at" this
+warning begins}``; ``messages``, the last messages for the person, each ``{"id", "text", "kind", "at"}``. Only users
+with access to the server may make the request. The door writes this JSON to a file beside the server's socket (the
+clock's file).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Polled(APIHandler):
 
 
 class Clock(Polled):
-    """Answers with the content of the clock's file."""
+    """Answers when the session ends, from the file that the door writes."""
 
     def initialize(self, file: Path) -> None:
         """Keep ``file``, the path of the clock's file, which the door writes."""
@@ -48,13 +49,13 @@ class Clock(Polled):
 
 
 def place() -> Path | None:
-    """Return the path of the clock's file, which this session's door writes; None if this server has no door."""
+    """Return the path of the file with the session's end, which the door writes; None if this server has no door."""
     found = os.environ.get("FACTORYGATE_CLOCK", "")
     return Path(found) if found else None
 
 
 def serve(server: ServerApp) -> None:
-    """Add the clock's handler to ``server``, if it runs behind a door."""
+    """Add the handler ``Clock`` to ``server``, if the server runs behind a door."""
     file = place()
     if file is not None:
         url = url_path_join(server.web_app.settings["base_url"], "api/factorygate/clock")

@@ -70,8 +70,10 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        """Run the command and answer in the protocol version that the link asked for. The link may also have sent the
-        id of its request."""
+        """Start the command, which answers in the protocol version that the link asked for.
+
+        The link may also have sent the id of its request, which then is in the log.
+        """
         environment = self._chan.get_environment()
         self._protocol = spoken(environment.get(PROTOCOL_VARIABLE))
         if (given := environment.get(request_id.DOOR_VARIABLE)) is not None:
@@ -81,7 +83,10 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         self._task.add_done_callback(self._running.discard)
 
     def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
-        """Keep the input until its end."""
+        """Keep the input until its end.
+
+        If the input is too large, abort the channel; the command ``material`` answers with an error instead.
+        """
         if self._name == "material":
             self._keep_material(data)
             return

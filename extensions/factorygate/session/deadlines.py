@@ -17,8 +17,8 @@ IDLE_WARNING = 300.0
 class SessionLimits:
     """Limits of a session in seconds.
 
-    ``environment``: how long the door waits for its environment; ``unopened``: how long a running notebook server waits
-    to be opened; ``idle``: how long it may be unused.
+    ``environment``: how long the door waits for the notebook's environment variables; ``unopened``: how long a running
+    notebook server waits to be opened; ``idle``: how long it may be unused.
     """
 
     environment: float
@@ -33,7 +33,8 @@ MOST_NAMES, NAME_LENGTH = 3, 60  # limits for the names of busy notebooks: a rep
 class Activity:
     """The notebook server's report of its activity.
 
-    ``last``: the last activity, in seconds since the epoch; ``gpu_percent``: use of the busiest GPU.
+    ``last``: the last activity, in seconds since the epoch; ``opened``: whether anybody has opened the session;
+    ``gpu_percent``: use of the busiest GPU.
     """
 
     last: float
@@ -47,7 +48,10 @@ class Activity:
 
 @dataclass(frozen=True)
 class Facts:
-    """The state of the session on which its deadlines depend; times are seconds since the epoch."""
+    """The state of the session on which its deadlines depend; times are seconds since the epoch.
+
+    ``environment``: whether the door has received the notebook's environment variables.
+    """
 
     started: float
     ends: float | None = None  # end of the walltime, if the scheduler reports it
@@ -60,7 +64,7 @@ class Facts:
 class Warned:
     """A warning that the session ends by itself at ``at`` (seconds since the epoch), for ``reason``.
 
-    ``minutes``: the last of the warning steps that has been passed.
+    ``minutes``: how many minutes before ``at`` this warning begins, for example 15 or 5.
     """
 
     reason: Reason
@@ -73,7 +77,8 @@ class DeadlineVerdict:
     """The decision about a session: end now, or check again at ``wake``.
 
     ``reason`` and ``message`` are set if the session must end now. ``wake``: when to decide again if nothing else
-    changes. ``notice``: the warning about the next deadline.
+    changes. ``ends_idle``: when the session ends if nobody uses it; None: not for this reason. ``notice``: the warning
+    about the next deadline; None: it is too early for a warning.
     """
 
     wake: float
@@ -130,8 +135,10 @@ def _minutes(seconds: float) -> str:
 
 
 def decide(now: float, facts: Facts, limits: SessionLimits) -> DeadlineVerdict:
-    """Return whether the session must end at ``now`` (seconds since the epoch), and which warning to show. The nearest
-    deadline decides both."""
+    """Return whether the session must end at ``now`` (seconds since the epoch), and which warning to show.
+
+    The nearest deadline decides both.
+    """
     deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
     ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)
     wake = now + 3600

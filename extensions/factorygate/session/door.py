@@ -1,8 +1,8 @@
 """The door: an SSH server that accepts exactly one key, and offers only what a session needs.
 
 A client with this key can run a few commands, connect to the notebook's socket, and open one reverse listener on the
-hub's socket. The door owns the hub's socket, which stays when links connect and disconnect: connections to it go to the
-link that requested them last.
+hub's socket, at which the notebook sends requests to the hub. The door owns the hub's socket, which stays when links
+connect and disconnect: connections to the hub's socket go to the link that opened the last reverse listener.
 """
 
 from __future__ import annotations
@@ -141,7 +141,10 @@ class _Server(asyncssh.SSHServer):
 
 
 class Door:
-    """The open door. ``host_key`` is made anew in memory for each door; the link reads its public part from a file."""
+    """The SSH server of one session; ``authorized``: the base64 part of the link's public key (ssh-ed25519).
+
+    ``host_key`` is made anew in memory for each door; the link reads its public part from a file.
+    """
 
     def __init__(self, session: JobSession, authorized: str) -> None:
         self.session = session
@@ -164,7 +167,10 @@ class Door:
         self._link.set_result(connection)
 
     def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Forget ``connection``, which has ended; if it received the hub's connections, these wait for another link."""
+        """Forget ``connection``, which no longer receives connections to the hub's socket.
+
+        If connections to the hub's socket went to ``connection``, new ones wait for another link.
+        """
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()
 
@@ -207,7 +213,7 @@ class Door:
             writer.close()
 
     async def close(self, patience: float = 2.0) -> None:
-        """Shut down the door once the links that watch it have read the last status and disconnected.
+        """Shut down the door, after links that watch the session have had time to read the last status and disconnect.
 
         A link that writes to a closed connection loses what it has not read yet. ``patience``: seconds for each of the
         waits.
@@ -254,8 +260,11 @@ def bind_path(path: Path) -> socket.socket:
 
 
 def bind(listen: str, ports: tuple[int, int] | None) -> socket.socket:
-    """Return a socket that listens at the address ``listen`` ("": every address) on a free port of the range ``ports``;
-    the ports are tried in random order. ``ports`` None: any free port. Raises OSError if no port is free."""
+    """Return a socket that listens at the address ``listen`` on a free port of the range ``ports``.
+
+    ``listen`` "": every address; ``ports`` None: any free port. The ports are tried in random order. Raises OSError if
+    no port is free.
+    """
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     tried = [0] if ports is None else list(range(ports[0], ports[1] + 1))
     random.SystemRandom().shuffle(tried)

@@ -72,7 +72,8 @@ def node_folder(tmp: Path, session: str) -> Path:
     """Make and return a 0700 folder below ``tmp`` for the session's sockets.
 
     Remove folders of the session's earlier runs. The name ends randomly, so that nobody else on the node can create the
-    folder first; the door itself reports the sockets' paths to the link. Raises FolderError.
+    folder first; the door itself reports the sockets' paths to the link. Raises FolderError, also if ``tmp`` is too
+    long a path for Unix sockets.
     """
     prefix = f"factorygate-{os.getuid()}-{session[:8]}"
     try:

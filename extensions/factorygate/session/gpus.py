@@ -101,13 +101,18 @@ def mig_devices(environment: Environment) -> list[str]:
 
 
 def mig_command(environment: Environment) -> list[str]:
-    """Return the command that prints the table of MIG devices with their memory, since ``--query-gpu`` lists whole GPUs
-    only."""
+    """Return the command that prints the table of MIG devices with their memory; empty if the job has no MIG device.
+
+    ``--query-gpu`` does not list MIG devices, only whole GPUs.
+    """
     return ["nvidia-smi"] if mig_devices(environment) else []
 
 
 def mig_names(environment: Environment) -> list[str]:
-    """Return the command that lists each MIG device with its name, its GPU and its number in the table."""
+    """Return the command that lists each MIG device with its name, its GPU and its number in the table.
+
+    Empty if the job has no MIG device.
+    """
     return ["nvidia-smi", "-L"] if mig_devices(environment) else []
 
 
@@ -172,19 +177,25 @@ def _amd(environment: Environment, *argv: str, option: str) -> list[str]:
 
 
 def amd_command(environment: Environment) -> list[str]:
-    """Return the ``amd-smi`` command for use and memory. AMD no longer develops its predecessor ``rocm-smi``."""
+    """Return the ``amd-smi`` command for use and memory of the job's own GPUs; empty if the job has no GPU.
+
+    AMD no longer develops ``rocm-smi``, the predecessor of ``amd-smi``.
+    """
     return _amd(environment, "amd-smi", "metric", "--usage", "--mem-usage", "--json", option="--gpu")
 
 
 def amd_names(environment: Environment) -> list[str]:
-    """Return the ``amd-smi`` command for the names of the GPUs, which ``amd-smi metric`` does not print."""
+    """Return the ``amd-smi`` command for the names of the job's own GPUs, which ``amd-smi metric`` does not print.
+
+    Empty if the job has no GPU.
+    """
     return _amd(environment, "amd-smi", "static", "--asic", "--json", option="--gpu")
 
 
 def parse_amd(metric: str, static: str) -> tuple[Gpu, ...]:
-    """Parse the output of ``amd-smi``: a list of GPUs, which ROCm 7 puts into ``gpu_data``.
+    """Return the GPUs from the outputs of the commands of ``amd_command`` and ``amd_names``.
 
-    Each number has its unit.
+    Each output is a list of GPUs, which ROCm 7 puts into ``gpu_data``. Each number has its unit.
     """
     names = {number: fields.get("asic") for number, fields in _amd_gpus(static)}
     found = []
@@ -225,16 +236,19 @@ def _bytes(parsed: object) -> int | None:
 
 
 def rocm_command(environment: Environment) -> list[str]:
-    """Return the ``rocm-smi`` command, for sites where ``amd-smi`` is missing or its output is not understood."""
+    """Return the ``rocm-smi`` command for the job's own GPUs; empty if the job has no GPU.
+
+    For sites where ``amd-smi`` is missing or its output is not understood.
+    """
     return _amd(
         environment, "rocm-smi", "--showuse", "--showmeminfo", "vram", "--showproductname", "--json", option="-d"
     )
 
 
 def parse_rocm(text: str) -> tuple[Gpu, ...]:
-    """Parse the JSON of ``rocm-smi``, an object with ``card0``, ``card1``, ...
+    """Return the GPUs from the JSON of ``rocm-smi``, an object with ``card0``, ``card1``, ...
 
-    Releases write the names of the fields in different cases.
+    Releases of ``rocm-smi`` differ in upper and lower case of the fields' names.
     """
     parsed = _json(text)
     found = []

@@ -130,7 +130,7 @@ def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
 
 
 def serve(server: ServerApp, gauge: Gauge, book: StepBook) -> None:
-    """Add these handlers to ``server``, if it runs behind a door."""
+    """Add these handlers, and those for help, exports and steps, to ``server``, if the server runs behind a door."""
     file = clock.place()
     if file is None:
         return

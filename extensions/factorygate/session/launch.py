@@ -55,7 +55,8 @@ def _warm() -> None:
 def main() -> None:
     """Import modules, wait for a program's description on stdin, and run the program in this process.
 
-    Stdin: ``{"environment": {...}, "argv": [...], "folder": PATH}``; PATH is the folder in which the program starts.
+    Stdin: ``{"environment": {...}, "argv": [...], "folder": PATH}``; PATH is the folder in which the program starts. If
+    stdin ends without a description, nothing is run.
     """
     parser = argparse.ArgumentParser(prog="factorygate.session.launch")
     parser.add_argument("--report-fd", type=int, required=True, help="pipe on which the server tells its activity")

@@ -74,7 +74,7 @@ def prepare(
     """Return this job's environment and argv, made from those that the hub sent.
 
     Network addresses are replaced by Unix sockets in the folder ``node``. ``root``: the folder of the notebook's files.
-    A program other than jupyterhub-singleuser gets the variables only; it must listen on the path
+    For a program other than jupyterhub-singleuser, only the environment is changed; the program must listen on the path
     FACTORYGATE_NOTEBOOK_SOCKET.
     """
     socket, hub = node / "notebook.sock", node / "hub.sock"
@@ -110,7 +110,11 @@ def prepare(
 
 
 def write_config(node: Path) -> None:
-    """Write the configuration folder that only this notebook server reads; its settings override the person's own."""
+    """Write the configuration folder that only this notebook server reads.
+
+    The server's settings override the person's own. JupyterLab's settings are defaults, which the person's own
+    override.
+    """
     config = node / "config"
     files = {
         "jupyter_server_config.json": {
@@ -135,7 +139,10 @@ def write_config(node: Path) -> None:
 
 
 class Notebook:
-    """The process of one notebook server. Call ``start`` before any other method, and ``give`` once."""
+    """The process of one notebook server.
+
+    Call ``start`` before ``give``, ``wait`` and ``stop``, and ``give`` at most once.
+    """
 
     def __init__(self, node: Path, umask: int, on_activity: Callable[[Activity], None]) -> None:
         self._node = node
@@ -191,7 +198,7 @@ class Notebook:
     async def give(self, environment: Mapping[str, str], argv: Sequence[str], root: Path) -> None:
         """Send the environment and the command to the launcher, which then starts the program.
 
-        ``root``: folder of the files.
+        ``root``: the folder of the notebook's files.
         """
         ready, words = prepare(environment, argv, self._node, root)
         stdin = self._started().stdin

@@ -1,4 +1,4 @@
-"""The overview of a session for all its pages, collected once for all of them.
+"""The overview of a session, collected once for all pages that show it.
 
 The deadlines and the resource use come from this node and are always available. The gateway's data (the person's
 sessions and clusters) are requested at most every ``FRESH`` seconds and only while a page asks for them; while the
@@ -69,8 +69,12 @@ class Overview:
         self._last: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
 
     async def now(self) -> dict[str, Any]:
-        """Return the fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``,
-        ``help``."""
+        """Return everything that pages show of the session, as an object for JSON.
+
+        It has the fields of the module ``clock``, and ``now``: the time; ``use``: the resource use; ``sessions``,
+        ``clusters``: the person's live ones; ``home``: as in the class; ``trouble``: the gateway's last error, "" if
+        there is none; ``help``: the state of the person's requests for help, or None.
+        """
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}
         if messages - self._messages:  # a new message means that something happened, perhaps to the session itself

@@ -25,7 +25,7 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
     SUPPORTED_METHODS = ("GET", "HEAD")
 
     def initialize(self, folder: Path) -> None:
-        """Set the folder: ``folder`` contains a subfolder for each cluster."""
+        """Keep ``folder``, which contains a subfolder for each cluster."""
         self._folder = folder
 
     def _find(self, cluster: str) -> None:
@@ -35,12 +35,12 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
         self.unix_socket = str(socket)
 
     async def proxy(self, cluster: str, path: str) -> Any:
-        """Forward a request to the pages of ``cluster``."""
+        """Forward a request to the pages of ``cluster``; HTTPError 404 if they are not on this node."""
         self._find(cluster)
         return await super().proxy(PLACEHOLDER, path)
 
     async def open(self, cluster: str, path: str) -> None:
-        """Forward a WebSocket to the pages of ``cluster``."""
+        """Forward a WebSocket to the pages of ``cluster``; HTTPError 404 if they are not on this node."""
         self._find(cluster)
         await self.proxy_open("localhost", PLACEHOLDER, path)
 

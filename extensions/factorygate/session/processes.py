@@ -1,4 +1,4 @@
-"""Finds and ends the notebook's processes, which are all descendants of this process in /proc.
+"""Finds the notebook's processes in /proc, where they are descendants of this process, and ends them.
 
 Kernels and terminals leave the notebook's process group, so a signal to the group does not reach them. Therefore the
 door adopts orphans (Linux ``PR_SET_CHILD_SUBREAPER``): everything that the notebook started stays a descendant of the

@@ -37,9 +37,10 @@ class ResourceUsage:
 
 
 def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUPS) -> tuple[int, int] | None:
-    """Return the bytes in use and the limit of this process's nearest control group with a limit; None if none has one.
+    """Return the bytes in use and the limit of this process's nearest control group that has a limit.
 
-    Page cache of files that were only read is not counted: the kernel frees this memory when it is needed.
+    None: no group has a limit, the system has no control groups of version 2, or their files cannot be read. Page cache
+    of files that were only read is not counted: the kernel frees this memory when it is needed.
     """
     try:
         lines = own.read_text(encoding="ascii", errors="replace").splitlines()

@@ -45,7 +45,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 class SchedulerGate:
-    """The Unix socket for all connections from outside: resumable streams of clients, and HTTP requests for pages."""
+    """Accepts, on one Unix socket, the connections that come through the door.
+
+    These are resumable streams of Dask's clients, and HTTP requests for pages.
+    """
 
     def __init__(self, scheduler: tuple[str, int], pages: Path) -> None:
         self._scheduler = scheduler
@@ -113,7 +116,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def run(options: argparse.Namespace, listen: str | None) -> int:
     """Run the scheduler until its end; return the exit code.
 
-    ``listen``: the Unix socket for the gateway, if the scheduler is a job of its own.
+    ``listen``: the Unix socket for connections through the door, if the scheduler is a job of its own; else None.
     """
     pages = options.pages or Path(listen or options.file).with_name(SOCKET)
     keys = Keys.new()

@@ -122,7 +122,7 @@ class JobSession:
         return self.status
 
     def new_end(self, body: object) -> DoorStatusLine:
-        """Store the session's new end, which the batch scheduler has moved.
+        """Store the session's new end, after the batch scheduler has moved it; return the status.
 
         ``body``: ``{"ends": RFC 3339}`` with a time zone. Raises ValueError if ``body`` has another form.
         """
@@ -136,9 +136,9 @@ class JobSession:
         return self.status
 
     def tell(self, body: object) -> DoorStatusLine:
-        """Show a message to the person in the session (see ``messages``); an id that was seen already is ignored.
+        """Show a message to the person in the session; a message whose id is still kept is ignored. Return the status.
 
-        Raises ValueError.
+        Raises ValueError with an explanation if ``body`` is not such a message (see ``messages.read_message``).
         """
         languages = "" if self._given is None else self._given[0].get(LANGUAGE, "")
         self._messages.add(read_message(body, time.time(), languages.split(":")))
@@ -148,7 +148,8 @@ class JobSession:
     async def deliver(self, order: object, archive: IO[bytes]) -> dict[str, object]:
         """Bring a workshop's material into the folder of the notebook's files; return what was done (see ``material``).
 
-        Raises SessionConflict if the session is ending or gets material already; ValueError with an explanation.
+        ``order``: as in ``program.argv_of``. Raises SessionConflict if the session is ending or gets material already;
+        ValueError with an explanation if the material was not delivered.
         """
         if self._end.done():
             raise SessionConflict("the session is ending")
@@ -162,8 +163,8 @@ class JobSession:
     def scheduler_warned(self) -> None:
         """Handle the batch scheduler's signal that the job's time limit is near: end the session.
 
-        The signal is ignored if the session's own deadline is at most ``_AGREES`` seconds away, since the session then
-        ends in time by itself.
+        The signal is ignored if the end of the walltime, as the door knows it, is less than ``_AGREES`` seconds away,
+        since the session then ends in time by itself.
         """
         ends = self._facts.ends
         if ends is None or not 0 < ends - time.time() < _AGREES:

@@ -21,7 +21,10 @@ Reason = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed"
 
 
 def spoken(asked: str | None) -> int:
-    """Return the protocol version for the answer to a link that asked for ``asked``; None: it asked for none."""
+    """Return the protocol version in which the door answers a link that asked for version ``asked``.
+
+    None, or a text that is no number: the oldest version that the door knows.
+    """
     if asked is None or not asked.isascii() or not asked.isdecimal() or len(asked) > 4:
         return OLDEST_PROTOCOL
     return min(max(int(asked), OLDEST_PROTOCOL), PROTOCOL)
@@ -38,7 +41,7 @@ def moment(seconds: float | None) -> str | None:
 class StatusNotice:
     """A warning that the session will end by itself at ``at`` (RFC 3339).
 
-    ``minutes``: the warning step that has passed.
+    ``minutes``: how many minutes before ``at`` this warning begins, for example 15 or 5.
     """
 
     kind: Reason
@@ -48,8 +51,11 @@ class StatusNotice:
 
 @dataclass(frozen=True)
 class DoorStatusLine:
-    """The status of a session at one moment. Times are RFC 3339 in UTC. ``message``: a text for people that says how
-    the session ended; ``release``: the version of this package in the session's environment."""
+    """The status of a session at one moment. Times are RFC 3339 in UTC.
+
+    ``message``: a text for people that says how the session ended; ``release``: the version of this package in the
+    session's environment.
+    """
 
     session: str
     job: str

@@ -50,9 +50,9 @@ class Addresses:
         self._allowed = allowed
 
     def take(self, request: httputil.HTTPServerRequest) -> bool:
-        """Move the token from a WebSocket's URL into the header; return whether the request may go on.
+        """Move a token that is allowed from a WebSocket's URL into the header; return whether the request may go on.
 
-        False: the request has no cookie, and its token is not allowed in the URL.
+        False: the token is not allowed in the URL, and the request has no cookie.
         """
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):

@@ -21,8 +21,8 @@ _MOST_FOLDERS = 20
 class StepBook:
     """The steps of one notebook server.
 
-    ``root``: the folder of its files; ``done``: numbers, from 0, of the steps that were done in the folder of the last
-    call of ``look`` or ``mark``; ``on_change``: called by handlers when ``done`` has changed.
+    ``root``: the folder of the server's files; ``done``: numbers, from 0, of the steps that were done in the folder of
+    the last call of ``look`` or ``mark``; ``on_change``: called by handlers when ``done`` has changed.
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,11 +33,14 @@ class StepBook:
         self.on_change: Callable[[], None] = lambda: None
 
     def look(self, folder: str) -> tuple[KnownStep, ...]:
-        """Return the steps of a workshop's folder; empty if it has none. Reads files."""
+        """Return the steps of a workshop's folder, and set ``done``; empty if the folder has none. Reads files."""
         return self._with(folder, None)
 
     def mark(self, folder: str, index: int) -> tuple[KnownStep, ...]:
-        """Note that a step was done; an index that the material does not have changes nothing. Return the steps."""
+        """Note that the step with the number ``index`` was done, and set ``done``; return all steps of the folder.
+
+        A number that the material does not have changes nothing.
+        """
         return self._with(folder, index)
 
     def _with(self, folder: str, index: int | None) -> tuple[KnownStep, ...]:

@@ -43,7 +43,7 @@ class Looking(Protocol):
 
 
 class Ticker:
-    """Calls ``look`` of all its objects every ``INTERVAL``.
+    """Calls ``look`` of all its objects every ``INTERVAL``; removes an object whose ``look`` returns False or raises.
 
     It keeps weak references only, and rests while it has no objects.
     """

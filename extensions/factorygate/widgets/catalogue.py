@@ -19,7 +19,7 @@ async def follow(
     """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL``.
 
     ``make``: returns a client of the link. ``trouble`` is called with each error, after which the request is repeated.
-    Ends when ``hear`` or ``trouble`` returns False, or if there is no link.
+    Ends when ``hear`` or ``trouble`` returns False, or when ``make`` raises LinkError.
     """
     wait = _FIRST_WAIT
     while True:

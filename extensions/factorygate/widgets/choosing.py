@@ -29,7 +29,7 @@ _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def checked(desired: Mapping[str, Any]) -> Choice:
-    """Return ``desired`` as a Choice if its types are valid; values that are None or missing stay open.
+    """Return ``desired`` as a Choice if its types are valid, without values that are None.
 
     Raises ValueError with an explanation.
     """
@@ -61,9 +61,10 @@ def _hours(value: object) -> float:
 
 
 def completed(desired: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
-    """Return the offered choice that is nearest to ``desired``, without open values; None if nothing is offered.
+    """Return the offered choice that is nearest to ``desired``, with all fields; None if nothing is offered.
 
-    ``desired``: a checked choice; ``here``: the factory that is the default while it accepts requests.
+    ``desired``: a choice that ``checked`` has returned; ``here``: the factory to prefer if ``desired`` names none that
+    exists.
     """
     factory = _find(factories, desired.get("factory")) or _usual(factories, here)
     if factory is None or not factory.sizes:
@@ -165,7 +166,7 @@ def _standing_size(view: SizeView) -> dict[str, Any]:
 def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
     """Return the part of the catalogue that changes from minute to minute, by factory.
 
-    The part is small, since it is sent as a whole at each change. ``reached``: the only factory for which the
+    The part is small, since the page gets all of it at each change. ``reached``: the only factory for which the
     notebook's token is valid; None: the token is valid for all.
     """
     needs_token = language.here().said(NEEDS_TOKEN)

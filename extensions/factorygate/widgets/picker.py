@@ -64,8 +64,10 @@ class FactoryPicker(anywidget.AnyWidget):
         )
 
     def close(self) -> None:
-        """Remove the widget from the page and stop following the factories. This also happens when no variable refers
-        to it any more."""
+        """Remove the widget from the page and stop following the factories.
+
+        This also happens when no variable refers to the widget any more.
+        """
         if self._following is not None:
             self._following.cancel()
         super().close()

@@ -47,7 +47,10 @@ class Window:
         self.forget()
 
     def open_log(self, name: object, shown: object) -> None:
-        """Send a job's log with its row, or stop sending it. If too many logs are open, the oldest is closed."""
+        """Send a job's log with its row from now on if ``shown`` is True, else stop sending it.
+
+        If too many logs are open, the oldest is closed.
+        """
         if isinstance(name, str):
             kept = [one for one in self._open if one != name]
             self._open = [*kept, name][-_OPEN_LOGS:] if shown is True else kept
@@ -59,7 +62,9 @@ class Window:
     def changes(self, view: ClusterView) -> dict[str, Any] | None:
         """Return the changes that the page needs to show ``view``; None if there are none.
 
-        ``order``: names of jobs; ``rows``: rows by name; ``whole``: whether these are all the rows that the page shows.
+        ``rows``: rows by the job's name; ``whole``: whether these are all the rows that the page shows. If ``whole``,
+        or if the list itself has changed, also ``order``: names of jobs; ``filter``; ``first``: number of the first
+        row; ``total``: number of jobs under the filter.
         """
         jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)
         self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)

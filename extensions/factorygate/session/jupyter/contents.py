@@ -1,5 +1,4 @@
-"""The notebook server's contents manager and files handler: no save is lost, and no transfer leaves an incomplete file
-unnoticed.
+"""The notebook server's contents manager and files handler, which lose no save and leave no incomplete file unnoticed.
 
 jupyter_server appends each piece of a large upload to the file itself, so that an interrupted upload leaves an
 incomplete file under the full name. Here the pieces go to a hidden file (see ``partial_uploads``). Downloads get what a
@@ -87,7 +86,11 @@ class Contents(AsyncLargeFileManager):
         return found
 
     async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
-        """Save a file, or one piece of it if ``model`` has ``chunk``: 1, 2, 3, ..., -1 for the last piece."""
+        """Save a file, or one piece of it if ``model`` has ``chunk``: 1, 2, 3, ..., -1 for the last piece.
+
+        Return the file's model without content. Raises HTTPError if the file or the piece cannot be saved. If the error
+        of a piece has another status than 409, the pieces that were received before are discarded.
+        """
         number = model.get("chunk")
         target = await self._target(path)
         if number is None:
@@ -185,7 +188,7 @@ def _piece(model: dict[str, Any], number: object) -> bytes:
 
 @contextmanager
 def in_words(name: str) -> Iterator[None]:
-    """Turn errors while ``name`` is written into an HTTPError with a message for the person."""
+    """Turn errors of the block, which writes the file ``name``, into an HTTPError with a message for the person."""
     try:
         yield
     except OutOfOrder as error:

@@ -57,7 +57,10 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
             raise HTTPError(409, "The page has connected again")
 
     def connect(self) -> Any:
-        """Connect to the kernel; return the future that is done when the kernel has answered."""
+        """Connect to the kernel; return the future that is done when the kernel has answered.
+
+        Raises HTTPError if the page has gone or has connected again in the meantime.
+        """
         try:
             self._check()
             self._connected = True

@@ -21,14 +21,15 @@ _MARK = ".part-"
 
 
 class OutOfOrder(Exception):
-    """Raised if a piece is not the next one; the text explains this to a person."""
+    """Raised if a piece of an upload is not the one that comes next; the text explains this to a person."""
 
 
 @dataclass
 class Part:
     """An upload in progress.
 
-    ``number``: the number of the last piece; ``begin`` and ``size``: the part's bytes before and after that piece.
+    ``number``: the number of the piece that was written last; ``begin`` and ``size``: the part's bytes before and after
+    that piece.
     """
 
     target: Path
@@ -40,7 +41,7 @@ class Part:
 
 
 class Parts:
-    """Makes, fills and removes parts.
+    """Makes, fills and removes parts, which are the hidden files of unfinished uploads.
 
     ``records``: a folder of the account, the same for all its sessions; made when it is needed.
     """
@@ -49,7 +50,11 @@ class Parts:
         self._records = records
 
     def open(self, target: Path) -> Part:
-        """Make an empty part for ``target``. Raises OSError; PermissionError if the file may not be replaced."""
+        """Make an empty part for ``target``.
+
+        Raises PermissionError if ``target`` may not be replaced, IsADirectoryError if it is a folder, or another
+        OSError.
+        """
         if target.is_dir():
             raise IsADirectoryError(f"{target.name} is a folder")
         if target.exists() and not os.access(target, os.W_OK):
@@ -72,8 +77,9 @@ class Parts:
     def write(self, part: Part, number: int, data: bytes) -> None:
         """Write a piece.
 
-        A piece that was written already is replaced, since browsers repeat requests without an answer. Raises
-        OutOfOrder; OSError if the piece cannot be written, which leaves the part unchanged.
+        If ``number`` is that of the piece that was written last, replace this piece, since browsers repeat requests
+        without an answer. Raises OutOfOrder for any other piece that is not the next one; OSError if the piece cannot
+        be written, which leaves the part unchanged.
         """
         again = number == part.number and number != LAST
         if not again and number not in (part.number + 1, LAST):
