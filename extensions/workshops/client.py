@@ -1,4 +1,4 @@
-"""The client of the service for the hub's pages and the operator's command: over its Unix socket, or over TLS."""
+"""The client of the workshops service, for the hub and the operator's command: over a Unix socket, or over TLS."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class WorkshopsProblem(Exception):
 class WorkshopsClient:
     """Makes requests to the workshops service for people. Each method raises WorkshopsSilent and WorkshopsProblem.
 
-    ``at``: where the service listens for the hub.
+    ``at``: where the service listens for the hub. In each method, ``caller`` is the person for whom the request is
+    made, and ``slug`` is the id of a workshop.
     """
 
     def __init__(self, at: ServiceAddress) -> None:
@@ -99,7 +100,7 @@ class WorkshopsClient:
         await self._http.aclose()
 
     async def access(self, caller: WorkshopCaller) -> AccessView:
-        """Return what the caller may do."""
+        """Return the caller's rights (operator, creation of workshops), and whether workshops need an approval."""
         return await self._ask(_ACCESS, caller, "GET", "/access")
 
     async def pools(self, caller: WorkshopCaller, slug: str | None = None) -> list[PoolView]:
@@ -108,7 +109,7 @@ class WorkshopsClient:
         return _parsed(_POOLS, await self._send(caller, "GET", "/pools", None, more=more))
 
     async def all(self, caller: WorkshopCaller) -> list[WorkshopView]:
-        """Return the caller's workshops; for an operator, all."""
+        """Return the workshops in which the caller has a role or a seat, or waits for one; for an operator, all."""
         return await self._ask(_VIEWS, caller, "GET", "/workshops")
 
     async def one(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
@@ -120,19 +121,22 @@ class WorkshopsClient:
         return await self._ask(_CREATED, caller, "POST", "/workshops", body)
 
     async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:
-        """Change a workshop."""
+        """Change the values of a workshop that ``body`` has.
+
+        Raises WorkshopsProblem with status 409 if the workshop was changed after the version that ``body`` names.
+        """
         return await self._ask(_VIEW, caller, "PATCH", _path(slug), body)
 
     async def take(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopView:
-        """Submit, approve, withdraw, cancel, warm or close a workshop."""
+        """Submit, approve, withdraw, cancel, warm up or close a workshop."""
         return await self._ask(_VIEW, caller, "POST", _path(slug, action))
 
     async def decline(self, caller: WorkshopCaller, slug: str, reason: str) -> WorkshopView:
-        """Return a workshop to its trainer."""
+        """Refuse the approval of a workshop, which stays a draft; its trainer sees the reason."""
         return await self._ask(_VIEW, caller, "POST", _path(slug, "decline"), DeclineBody(reason=reason))
 
     async def new_code(self, caller: WorkshopCaller, slug: str, body: CodeBody) -> CreatedView:
-        """Make a new code for joining."""
+        """Make a new join code for a workshop; the earlier codes are not valid any more."""
         return await self._ask(_CREATED, caller, "POST", _path(slug, "code"), body)
 
     async def material(self, caller: WorkshopCaller, slug: str) -> MaterialRoom:
@@ -140,7 +144,7 @@ class WorkshopsClient:
         return await self._ask(_MATERIAL, caller, "GET", _path(slug, "material"))
 
     async def fetch_material(self, caller: WorkshopCaller, slug: str) -> None:
-        """Fetch the material of a workshop again."""
+        """Make the service fetch the material of a workshop again, in the background."""
         await self._ask(_STATUS, caller, "POST", _path(slug, "material", "fetch"))
 
     async def restore_material(self, caller: WorkshopCaller, slug: str, person: str) -> None:
@@ -150,38 +154,38 @@ class WorkshopsClient:
         )
 
     async def members(self, caller: WorkshopCaller, slug: str) -> list[MemberView]:
-        """Return the people of a workshop."""
+        """Return the people of a workshop, also those who wait for a seat, have left, or are banned."""
         return await self._ask(_MEMBERS, caller, "GET", _path(slug, "members"))
 
     async def put_member(self, caller: WorkshopCaller, slug: str, person: str, role: Role) -> MemberView:
-        """Give a person a role."""
+        """Give a person a role in a workshop."""
         return await self._ask(_MEMBER, caller, "PUT", _path(slug, "members", person), MemberBody(role=role))
 
     async def drop_member(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """Remove a person from a workshop."""
+        """Remove a person from a workshop; the person may join again with a code."""
         await self._ask(_NOTHING, caller, "DELETE", _path(slug, "members", person))
 
     async def ban(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """Keep a person out of a workshop."""
+        """Remove a person from a workshop, so that they cannot join it again."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "members", person, "ban"))
 
     async def readmit(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """End a ban."""
+        """End the ban of a person, who may then join the workshop again with a code."""
         await self._ask(_NOTHING, caller, "DELETE", _path(slug, "members", person, "ban"))
 
     async def put_list(self, caller: WorkshopCaller, slug: str, text: bytes) -> ListedView:
-        """Replace the list of invited people by a CSV file."""
+        """Replace a workshop's list of invited people by the CSV file ``text``."""
         return _parsed(_LISTED, await self._send(caller, "PUT", _path(slug, "list"), text, "text/csv"))
 
     async def get_list(self, caller: WorkshopCaller, slug: str) -> str:
-        """Return everybody in a workshop as CSV."""
+        """Return everybody who is or was in a workshop, and everybody invited who has not joined, as CSV."""
         response = await self._send(caller, "GET", _path(slug, "list"), None)
         if response.is_error:
             _parsed(_NOTHING, response)
         return response.text
 
     async def room(self, caller: WorkshopCaller, slug: str) -> RoomView:
-        """Return the room of a workshop."""
+        """Return the room of a workshop: its seats with their sessions."""
         return await self._ask(_ROOM, caller, "GET", _path(slug, "room"))
 
     async def room_events(self, caller: WorkshopCaller, slug: str) -> AsyncGenerator[RoomChange]:
@@ -258,15 +262,15 @@ class WorkshopsClient:
         return await self._ask(_EVENTS, caller, "GET", _path(slug, "events"))
 
     async def seating(self, caller: WorkshopCaller, slug: str) -> SeatingView:
-        """Return the progress of a workshop's warm-up: its seats, and whether it was halted."""
+        """Return how far each seat of a workshop has started, and whether the start of seats is halted."""
         return await self._ask(_SEATING, caller, "GET", _path(slug, "seats"))
 
     async def go_on(self, caller: WorkshopCaller, slug: str) -> None:
-        """Continue the warm-up of a workshop after it was halted."""
+        """Continue to start a workshop's seats after the service halted this because too many seats failed."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "seats", "go-on"))
 
     async def moving(self, caller: WorkshopCaller, slug: str) -> MovingView:
-        """Return at which places the seats of a workshop are."""
+        """Return at which places the seats of a workshop are, and whether the class should be moved."""
         return await self._ask(_MOVING, caller, "GET", _path(slug, "move"))
 
     async def move(self, caller: WorkshopCaller, slug: str, body: MoveBody) -> MovingView:
@@ -278,7 +282,7 @@ class WorkshopsClient:
         return await self._ask(_REHEARSALS, caller, "GET", _path(slug, "rehearsals"), seconds=_SLOW_SECONDS)
 
     async def rehearse(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
-        """Rehearse a workshop at a place."""
+        """Rehearse a workshop at a place; a rehearsal with seats goes on after the response."""
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 
     async def stop_rehearsal(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
@@ -312,12 +316,12 @@ class WorkshopsClient:
         return response.content
 
     async def mail_certificates(self, caller: WorkshopCaller, slug: str) -> MailedView:
-        """Send guests their certificates by mail."""
+        """Send guests their certificates by mail; this can be done once for a workshop."""
         content = await self._send(caller, "POST", _path(slug, "certificates", "mail"), None, seconds=_FILE_SECONDS)
         return _parsed(_MAILED, content)
 
     async def check_certificate(self, body: CertificateBody) -> CertificateCheck:
-        """Return whether a certificate is valid."""
+        """Return whether a certificate is valid, for which workshop, and whether it has the name in ``body``."""
         content = body.model_dump_json().encode()
         return _parsed(_CHECK, await self._send(None, "POST", "/certificates", content, "application/json"))
 

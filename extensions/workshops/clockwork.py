@@ -1,4 +1,4 @@
-"""Does what is due for workshops: takes the steps that time brings, and keeps the table of projects up to date."""
+"""Changes the states of workshops when their times come, and keeps the link's table of their projects up to date."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ QUIET_SECONDS = 60.0  # the same while there is no workshop that is not over
 
 
 class Clockwork:
-    """Takes the steps of workshops that are due, and writes the table of projects.
+    """Changes the states of workshops when a change is due, and writes the table of projects for the link.
 
-    Call ``wake`` after each change of a workshop. ``now``: the clock; ``promote``: gives a workshop's free seats to its
-    waiting list; ``seats``: begins seats; ``keep``: stores the sums of a workshop that is over, and gets True right
-    before the workshop's people are deleted; ``rehearsals``: returns the rehearsals that go on, by workshop.
+    Start ``run``, and call ``wake`` after each change of a workshop. ``now``: the clock; ``promote``: gives free seats
+    of a workshop to its waiting list; ``seats``: starts seats; ``keep``: stores the report of a workshop that is over,
+    without its people, and gets True as second argument if the people are deleted next; ``rehearsals``: returns the
+    time windows of the rehearsals with seats that go on, by workshop.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class Clockwork:
         self.last: datetime | None = None  # when all was last in order
 
     def wake(self) -> None:
-        """Look at the workshops again at once."""
+        """Make ``run`` call ``look`` at once."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Look at the workshops whenever one is changed, and every ``pause`` seconds."""
+        """Call ``look`` after each ``wake``, and every ``pause`` seconds, without end."""
         while True:
             try:
                 await self.look()
@@ -82,10 +83,11 @@ class Clockwork:
         return QUIET_SECONDS if self._quiet else LOOK_SECONDS
 
     async def look(self) -> None:
-        """Take all steps that are due, write the table of projects, and schedule the approved workshops that it has.
+        """Make all changes of states that are due, and write the table of projects.
 
-        Free seats go to waiting lists, the seats that are due begin, and people whose retention time is over are
-        deleted. Raises StoreError, OSError.
+        Approved workshops become scheduled once the table contains their projects. Free seats go to waiting lists,
+        seats that are due begin, and the people of workshops whose retention time is over are deleted. Raises
+        StoreError, and OSError if the table cannot be written.
         """
         self._quiet = False  # an error does not delay the next look
         measured = self._seats is not None and self._measures

@@ -49,7 +49,7 @@ class Trainers(Model):
     everybody: bool = False
 
     def has(self, person: str, groups: frozenset[str]) -> bool:
-        """Return whether a person, who is in these groups, may create workshops."""
+        """Return whether a person who is in these groups may create workshops. Guests are not excluded here."""
         return self.everybody or person in self.people or not groups.isdisjoint(self.groups)
 
 
@@ -65,10 +65,10 @@ class LinkAccess(Model):
 class WorkshopLimits(Model):
     """The operator's limits for workshops.
 
-    ``warm_minutes``: how long before a workshop opens its seats start. None: as long as the rate that was last measured
-    at its place requires, but at most ``MOST_WARM``; ``MOST_WARM`` if none was measured there. ``clear_minutes``: how
-    long a workshop's sessions may take to end, and its accounts to be cleared, after it closes and before it is
-    archived.
+    ``warm_minutes``: a workshop's seats start this many minutes before its opening. None: as many minutes as the rate
+    that was last measured at its factory requires, but at most ``MOST_WARM``; ``MOST_WARM`` if no rate was measured.
+    ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
+    and its accounts are cleared.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over
@@ -108,7 +108,7 @@ class WorkshopsConfig(Model):
 
     @property
     def store(self) -> Database:
-        """Return the service's database."""
+        """Return the address of the service's database."""
         if self.database is None:
             return Database.file(self.state_dir / "workshops.sqlite", "workshops")
         return Database.parse(self.database, "workshops", "database")
@@ -123,7 +123,10 @@ class WorkshopsConfig(Model):
 
 
 def load(path: Path) -> WorkshopsConfig:
-    """Return the configuration in a file. Raises CatalogueError with file, line and key of each mistake."""
+    """Return the configuration in a file, with absolute paths.
+
+    Raises CatalogueError with file, line and key of each mistake.
+    """
     config = read_model(path, WorkshopsConfig)
     base = path.resolve().parent
     return config.model_copy(

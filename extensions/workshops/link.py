@@ -1,9 +1,9 @@
 """The client of the link's socket for this service: reads the sessions of workshops' people, and acts on them.
 
-Every answer is bounded and parsed into a strict model. If the link refuses a request, callers get its refusal as it is.
-If the link does not answer, callers get a ``LinkAway``, and the class goes on without this service. If link and service
-do not understand each other because they are of different releases, the error says so, and asks for an update of
-the older one.
+Every answer is limited in size and parsed into a strict model. If the link refuses a request, callers get a
+``LinkRefused`` with the link's reason. If the link does not answer, callers get a ``LinkAway``, and the class goes on
+without this service. If link and service do not understand each other because they are of different releases, the error
+says so, and asks to update the older of the two.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ MISMATCH = Problem(kind="unreachable", message=_MISMATCH, whose="operator")
 
 
 class LinkAway(ProblemError):
-    """Raised if the link does not answer, or if its answer cannot be parsed.
+    """Raised if the link does not answer, reports an error of its own (5xx), or sends an answer that cannot be used.
 
-    In both cases the link may have done what was requested.
+    In each case the link may have done what was requested. An answer cannot be used if it is too long or cannot be
+    parsed.
     """
 
     def __init__(self, problem: Problem | None = None) -> None:
@@ -67,9 +68,9 @@ class LinkRefused(ProblemError):
 
 
 class LinkMismatch(LinkRefused):
-    """Raised if the link does not know a request, which happens if the link is of another release.
+    """Raised if the link does not know an operation or the form of its body, since the link is of another release.
 
-    ``said``: the link's own words.
+    ``said``: the message of the link's answer.
     """
 
     def __init__(self, said: str = "") -> None:
@@ -85,8 +86,9 @@ def is_mismatch(error: ProblemError) -> bool:
 class LinkSocket:
     """Makes requests to the link about the projects of workshops. Each method raises LinkAway and LinkRefused.
 
-    ``socket``: the link's Unix socket; None: this service has no link, so each method raises ProblemError. The ``path``
-    of a method is what follows ``/projects/ID`` in the URL, unless the method says otherwise.
+    ``socket``: the link's Unix socket; None: this service has no link, so each method that makes a request raises
+    ProblemError. Parameters of methods: ``shape`` parses the answer; ``project`` is the id of a workshop's project;
+    ``path`` is what follows ``/projects/ID`` in the URL, unless the method says otherwise.
     """
 
     def __init__(self, socket: Path | None) -> None:
@@ -102,7 +104,7 @@ class LinkSocket:
 
     @property
     def there(self) -> bool:
-        """Return whether this service has a link."""
+        """Return whether the configuration names a link for this service."""
         return self._http is not None
 
     async def close(self) -> None:

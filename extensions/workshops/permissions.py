@@ -44,7 +44,7 @@ def sees_names(caller: WorkshopCaller, membership: MembershipRecord | None) -> b
 def actions(
     caller: WorkshopCaller, membership: MembershipRecord | None, workshop: WorkshopRecord
 ) -> tuple[Action, ...]:
-    """Return what the caller may do now."""
+    """Return the actions that the caller may take on the workshop in its present state."""
     return tuple(one for one in _ACTIONS if holds(one, caller, membership) and is_time_for(one, workshop))
 
 

@@ -19,7 +19,10 @@ from workshops.times import moment
 
 
 def moment_of(field: str, local: datetime, zone: str) -> datetime:
-    """Return the moment that a field's time means: by the time's own offset, or else in the workshop's zone."""
+    """Return ``local`` in UTC; if it has no offset of its own, it is a time in the time zone ``zone``.
+
+    ``field``: the name of the field that has the time, for the error.
+    """
     try:
         return moment(local, zone)
     except ValueError as error:
@@ -28,7 +31,7 @@ def moment_of(field: str, local: datetime, zone: str) -> datetime:
 
 
 def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> None:
-    """Check the times and the size of a workshop."""
+    """Check that a workshop's times are in order and not past, and that its values are within ``limits``."""
     _in_order(workshop)
     if workshop.ends <= now:
         raise invalid(Message("workshop-past", "It would end before it is created. Choose later times."), "ends")
@@ -96,7 +99,7 @@ def _place(number: int, body: PlaceBody, pools: WorkshopPools) -> PlaceRecord:
 
 
 def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
-    """Check that the pools of the workshop's places are still there and allow its hours and its budget."""
+    """Check that the pools of the workshop's places still exist, and allow its sizes, its hours and its budget."""
     for place in workshop.places:
         pool = pools.get(place.pool)
         if pool is None or pool.factory != place.factory or place.size not in pool.sizes:

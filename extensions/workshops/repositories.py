@@ -66,8 +66,9 @@ def parse(url: str, local: bool = False) -> RepositoryAddress:
 
 
 def check(address: RepositoryAddress, networks: Iterable[Network], resolve: Resolve | None = None) -> list[str]:
-    """Return the IP addresses of a repository's host. Raises BadRepository unless all of them may be fetched from.
+    """Return the IP addresses of a repository's host.
 
+    Raises BadRepository if the host does not exist, or if the gateway may not fetch from one of its addresses.
     ``networks``: networks that are allowed besides the public internet; ``resolve``: finds the IP addresses of a host
     and port, None: ``resolved``.
     """
@@ -108,7 +109,7 @@ def may_be_fetched_from(text: str, networks: Iterable[Network]) -> bool:
 
 
 def fault_of(url: str) -> Message | None:
-    """Return why the form of a repository's address is refused; None: it is right. The host is not looked up."""
+    """Return why the form of a repository's address is refused; None: the form is right. Looks up no host."""
     try:
         parse(url)
     except BadRepository as error:

@@ -95,8 +95,10 @@ def _one_at_a_time(method: Method) -> Method:
 class Workshops:
     """Does what people request of workshops: checks their rights and the limits, and stores the changes.
 
-    ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after each change, so that the table of
-    projects is written soon; ``material_of``: returns the state of a workshop's material.
+    A method raises ProblemError if there is no workshop ``slug`` that the caller may see, or if the caller's role, the
+    workshop's state or a limit forbids what the method does. ``now``: the clock; ``secret``: for the hashes of codes;
+    ``changed``: called after each change, so that the table of projects is written soon; ``material_of``: returns the
+    state of a workshop's material.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class Workshops:
     # --- reading
 
     def access(self, caller: WorkshopCaller) -> AccessView:
-        """Return what the caller may do."""
+        """Return the caller's rights (operator, creation of workshops), and whether workshops need an approval."""
         return AccessView(
             person=caller.person,
             create=self._may_create(caller),
@@ -154,7 +156,10 @@ class Workshops:
         ]
 
     async def all(self, caller: WorkshopCaller) -> list[WorkshopView]:
-        """Return the caller's workshops; for an operator, all. The latest to start comes first."""
+        """Return the workshops in which the caller has a role or a seat, or waits for one; for an operator, all.
+
+        The workshop that starts last comes first.
+        """
         found = await self._store.all(None if caller.operator else caller.person)
         mine = await self._store.memberships_of(caller.person, [one.slug for one in found])
         seen = [one for one in found if permissions.sees(caller, mine.get(one.slug))]
@@ -168,7 +173,10 @@ class Workshops:
         return await self._shown(caller, workshop, mine)
 
     async def members(self, caller: WorkshopCaller, slug: str) -> list[MemberView]:
-        """Return the people of a workshop. Raises ProblemError."""
+        """Return the people of a workshop, also those who wait for a seat, have left, or are banned.
+
+        Raises ProblemError.
+        """
         await self._allowed(caller, slug, "see-people")
         found = (await self._store.members([slug]))[slug]
         return [
@@ -177,7 +185,10 @@ class Workshops:
         ]
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
-        """Return the last lines of a workshop's log, the newest first. Raises ProblemError."""
+        """Return the last lines of a workshop's log, the newest first. Raises ProblemError.
+
+        Observers do not get the lines about raised hands and about notebooks that helpers have seen.
+        """
         _, mine = await self._allowed(caller, slug, "see-people")
         hidden = () if permissions.sees_names(caller, mine) else HELP_EVENTS
         return [
@@ -206,7 +217,7 @@ class Workshops:
 
     @_one_at_a_time
     async def create(self, caller: WorkshopCaller, body: WorkshopBody) -> CreatedView:
-        """Create a workshop that the caller leads; return it with its code. Raises ProblemError."""
+        """Create a workshop that the caller leads; return its slug and its join code. Raises ProblemError."""
         self._check_trainer(caller)
         _check_material(body.material)
         now = self._now()
@@ -238,7 +249,7 @@ class Workshops:
 
     @_one_at_a_time
     async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:
-        """Change a workshop. Raises ProblemError.
+        """Change a workshop. Raises ProblemError, also if the workshop was changed after the version in ``body``.
 
         A change of times, seats, hours, places or GPU-hours after an approval needs a new approval, unless an operator
         makes the change or the gateway needs no approvals. Once seats may start, these values cannot be changed.
@@ -304,13 +315,13 @@ class Workshops:
         return await self._stored(caller, approved, mine, "approved")
 
     async def decline(self, caller: WorkshopCaller, slug: str, reason: str) -> WorkshopView:
-        """Return a workshop to its trainer, with the reason. Raises ProblemError."""
+        """Refuse the approval of a workshop, which stays a draft; its trainer sees the reason. Raises ProblemError."""
         workshop, mine = await self._allowed(caller, slug, "decline")
         declined = workshop.with_values(submitted=None, declined=reason)
         return await self._stored(caller, declined, mine, "declined", reason)
 
     async def take(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopView:
-        """Withdraw, cancel, warm or close a workshop. Raises ProblemError."""
+        """Withdraw, cancel, warm up or close a workshop. Raises ProblemError."""
         workshop, mine = await self._allowed(caller, slug, action)
         event = {
             "withdraw": WorkshopEvent.WITHDRAW,
@@ -344,7 +355,10 @@ class Workshops:
     # --- people
 
     async def put_member(self, caller: WorkshopCaller, slug: str, person: str, role: Role) -> MemberView:
-        """Give a person a role; a participant gets the lowest free seat, or waits for one. Raises ProblemError."""
+        """Give a person a role in a workshop. Raises ProblemError.
+
+        A new participant gets the lowest free seat, or waits for one.
+        """
         workshop, _ = await self._allowed(caller, slug, "people")
         for left in range(_TRIES, 0, -1):
             people = (await self._store.members([slug]))[slug]
@@ -367,7 +381,7 @@ class Workshops:
         raise AssertionError
 
     async def drop_member(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """Remove a person from a workshop. Raises ProblemError."""
+        """Remove a person from a workshop; the person may join again with a code. Raises ProblemError."""
         await self._allowed(caller, slug, "people")
         people = (await self._store.members([slug]))[slug]
         known = next((one for one in people if one.person == person), None)
@@ -593,7 +607,10 @@ _TIMES = ("opens", "starts", "ends", "closes")
 
 
 def stepped(workshop: WorkshopRecord, event: WorkshopEvent, now: datetime) -> dict[str, Any]:
-    """Return the values of a workshop that an event changes. Raises ProblemError if the state forbids the event."""
+    """Return the new values of the fields that an event changes in a workshop.
+
+    Raises ProblemError if the workshop's state forbids the event.
+    """
     try:
         state = after(workshop.state, event)
     except NoSuchStep as error:

@@ -93,7 +93,7 @@ class NoSuchStep(Exception):
 
 
 def after(state: WorkshopState, event: WorkshopEvent) -> WorkshopState:
-    """Return the state after an event. Raises NoSuchStep."""
+    """Return the state of a workshop after an event. Raises NoSuchStep if the event is not possible in ``state``."""
     step = STEPS.get((state, event))
     if step is None:
         raise NoSuchStep(state, event)
@@ -104,8 +104,8 @@ def after(state: WorkshopState, event: WorkshopEvent) -> WorkshopState:
 class Schedule:
     """The times of a workshop.
 
-    ``warm``: how long before ``opens`` its seats may start; ``closed``: when it began to close, None: not yet;
-    ``clear``: how long after that the workshop is archived.
+    ``warm``: the time before ``opens`` in which seats may already start; ``closed``: when the workshop began to close,
+    None: not yet; ``clear``: the time from then until the workshop is archived.
     """
 
     opens: datetime
@@ -140,7 +140,7 @@ def due(state: WorkshopState, schedule: Schedule, now: datetime) -> WorkshopEven
 
 
 def next_due(state: WorkshopState, schedule: Schedule) -> datetime | None:
-    """Return when the next event of a workshop is due; None: no event will be due."""
+    """Return when the next event of a workshop in ``state`` is due; None: no further event comes with time."""
     match state:
         case S.DRAFT | S.APPROVED:
             return schedule.ends

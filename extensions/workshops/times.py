@@ -1,4 +1,4 @@
-"""Times of a class in the time zone of its place, correct also on the days when summer time begins or ends. Pure."""
+"""Converts times between UTC and a class's time zone, also on the days when summer time begins or ends. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from factorycommon.models.base import EARLIEST, LATEST
 
 
 def zone_info(name: str) -> ZoneInfo:
-    """Return the IANA time zone with this name. Raises ValueError."""
+    """Return the IANA time zone with this name. Raises ValueError if there is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -37,9 +37,10 @@ class NoSuchTime(ValueError):
 
 
 def moment(local: datetime, zone: str) -> datetime:
-    """Return the moment, in UTC, at which clocks in that zone show ``local``. Raises NoSuchTime, ValueError.
+    """Return in UTC the moment at which clocks in the time zone ``zone`` show ``local``.
 
-    A time that has an offset is that moment, whatever the zone.
+    If ``local`` has an offset of its own, the offset counts and ``zone`` does not matter. Raises NoSuchTime; ValueError
+    for an unknown zone, or a year that is not allowed.
     """
     if local.tzinfo is not None:
         return _allowed(local.astimezone(UTC))
@@ -63,7 +64,7 @@ def moment(local: datetime, zone: str) -> datetime:
 
 
 def in_zone(at: datetime, zone: str) -> datetime:
-    """Return the moment as clocks in that zone show it."""
+    """Return the same moment in the time zone ``zone``. Raises ValueError if there is no such zone."""
     return at.astimezone(zone_info(zone))
 
 

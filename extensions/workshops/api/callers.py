@@ -40,9 +40,10 @@ class TokenCallers:
         await self._http.aclose()
 
     async def of(self, headers: Mapping[str, str]) -> WorkshopCaller:
-        """Return the caller that a request's ``Authorization`` header identifies. Raises ProblemError.
+        """Return the owner of the hub token in a request's ``Authorization`` header.
 
-        A session's token is refused, since what runs in a session must not run the class.
+        Raises NoTokenError without a valid token, and ProblemError if the token may not use workshops or the hub does
+        not answer. A session's token may not use workshops, since programs in a session must not manage the class.
         """
         kind, _, token = headers.get("Authorization", "").partition(" ")
         if kind.lower() not in ("bearer", "token") or not token.strip():

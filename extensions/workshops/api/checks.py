@@ -15,7 +15,7 @@ from workshops.service import Workshops
 
 
 def checks_router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, denied = Depends(who), says(401, 403, 404)
 

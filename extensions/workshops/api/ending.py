@@ -28,25 +28,25 @@ from workshops.service import Workshops
 
 
 class ReportCsv(PlainTextResponse):
-    """A response with the people of a report."""
+    """A response with the people of a report, as CSV."""
 
     media_type = "text/csv"
 
 
 class CertificatePdf(Response):
-    """A response with a certificate."""
+    """A response with a certificate, as PDF."""
 
     media_type = "application/pdf"
 
 
 class CertificatesZip(Response):
-    """A response with all certificates of a workshop."""
+    """A response with all certificates of a workshop, as a zip file."""
 
     media_type = "application/zip"
 
 
 def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 
@@ -82,20 +82,20 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
 
     @routes.get("/workshops/{slug}/certificates.zip", response_class=CertificatesZip, responses=some)
     async def get_certificates(slug: Slugged, caller: WorkshopCaller = caller_of) -> CertificatesZip:
-        """Return all certificates of attendance as a zip file of PDFs."""
+        """Return all certificates of attendance of a workshop as a zip file of PDFs."""
         found = await ending.certificates(await workshops.may(caller, slug, "certificates"))
         return CertificatesZip(found, headers=_kept_as(f"{slug}-certificates.zip"))
 
     @routes.post("/workshops/{slug}/certificates/mail", responses=some)
     async def mail_certificates(slug: Slugged, caller: WorkshopCaller = caller_of) -> MailedView:
-        """Send guests their certificates by mail, which can be done once."""
+        """Send guests their certificates by mail; this can be done once for a workshop."""
         return await ending.mail_certificates(await workshops.may(caller, slug, "certificates"), caller.person)
 
     return routes
 
 
 def public_router(ending: WorkshopEnding, _who: Callable[..., Any]) -> APIRouter:
-    """Return the operations for pages that need no login; only the app for the hub has them."""
+    """Return a router with the operations that need no login; only the app for the hub has them."""
     routes = APIRouter()
 
     @routes.post("/certificates")

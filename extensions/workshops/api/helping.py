@@ -17,7 +17,7 @@ from workshops.models.helping import HandContent, LookView
 
 
 def help_router(helping: Helping, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 
@@ -28,7 +28,7 @@ def help_router(helping: Helping, who: Callable[..., Any]) -> APIRouter:
 
     @routes.put("/workshops/{slug}/hand", responses=some | says(429))
     async def raise_hand(slug: Slugged, body: HandBody, caller: WorkshopCaller = caller_of) -> HelpState:
-        """Raise your hand. A hand that is up already keeps its place in the queue, with what you send now."""
+        """Raise your hand. If it is up already, it keeps its place in the queue, and you replace what you sent."""
         return await helping.raise_hand(caller.person, slug, body)
 
     @routes.delete("/workshops/{slug}/hand", responses=says(401, 403, 404))
@@ -48,12 +48,12 @@ def help_router(helping: Helping, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/room/{seat}/hand/come", status_code=204, responses=some)
     async def come(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
-        """Say to the person on a seat that you come."""
+        """Tell the person on a seat, whose hand is up, that you come."""
         await helping.come(caller, slug, seat)
 
     @routes.post("/workshops/{slug}/room/{seat}/hand/done", status_code=204, responses=some)
     async def done(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
-        """Lower the hand of a person who has got help."""
+        """Lower the hand of the person on a seat, who has got help."""
         await helping.done(caller, slug, seat)
 
     @routes.post("/workshops/{slug}/room/{seat}/hand/ask-look", status_code=204, responses=some)

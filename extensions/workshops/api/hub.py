@@ -22,7 +22,7 @@ from workshops.service import Workshops
 
 
 def hub_app(workshops: Workshops, joining: Joining, more: Sequence[Routes] = ()) -> FastAPI:
-    """Return the app. ``more``: the operations of further parts of the service."""
+    """Return the app for the hub and the operator's command. ``more``: functions that make further routers."""
     app = workshops_app("Workshops, for the hub")
 
     async def who(

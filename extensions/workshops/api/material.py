@@ -16,7 +16,7 @@ from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
 
 
 def material_router(acts: MaterialActs, delivery: MaterialDelivery, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of = Depends(who)
 

@@ -1,4 +1,4 @@
-"""The operations on moving a class, or some of its seats, to another place of its plan."""
+"""The operations of the API on moving a class, or some of its seats, to another of the workshop's places."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workshops.seats.moving import ClassMoves
 
 
 def moving_router(moves: ClassMoves, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 
@@ -26,7 +26,7 @@ def moving_router(moves: ClassMoves, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/move", status_code=202, responses=some)
     async def move(slug: Slugged, body: MoveBody, caller: WorkshopCaller = caller_of) -> MovingView:
-        """Move the class, or some seats, to another place: the seats begin there, and end at their earlier place."""
+        """Move a class, or some of its seats, to another place: new sessions start there, and the earlier ones end."""
         return await moves.move(caller, slug, body)
 
     return routes

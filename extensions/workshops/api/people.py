@@ -22,20 +22,20 @@ _SHOWN_FAULTS = 10  # mistakes of a list that an answer names
 
 
 class CsvList(PlainTextResponse):
-    """A response with a list of people."""
+    """A response with a list of people, as CSV."""
 
     media_type = _CSV
 
 
 def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
     body = {"requestBody": {"content": {_CSV: {"schema": {"type": "string"}}}, "required": True}}
 
     @routes.get("/workshops/{slug}/list", response_class=CsvList, responses=some)
     async def get_list(slug: Slugged, caller: WorkshopCaller = caller_of) -> CsvList:
-        """Return everybody in a workshop, and everybody who is invited and has not joined, as CSV."""
+        """Return everybody who is or was in a workshop, and everybody invited who has not joined, as CSV."""
         await workshops.may(caller, slug, "people")
         text = await joining.listed(slug)
         disposition = f'attachment; filename="{slug}.csv"'
@@ -55,7 +55,7 @@ def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any
 
     @routes.post("/workshops/{slug}/members/{person}/ban", status_code=204, responses=some)
     async def ban(slug: Slugged, person: Named, caller: WorkshopCaller = caller_of) -> None:
-        """Keep a person out of a workshop; what they run for it ends after the grace time."""
+        """Ban a person from a workshop: they cannot join again, and what they run for it ends after the grace time."""
         await workshops.may(caller, slug, "people")
         await joining.put_out(slug, person, "banned", caller.person)
 

@@ -15,13 +15,13 @@ from workshops.rehearsal.service import Rehearsals
 
 
 def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409, 503)
 
     @routes.get("/workshops/{slug}/rehearsals", responses=some)
     async def get_rehearsals(slug: Slugged, caller: WorkshopCaller = caller_of) -> RehearsalsView:
-        """Return the last rehearsals at each place, and whether they still count."""
+        """Return the last rehearsals at each place, and whether their results hold for the workshop as it is now."""
         return await rehearsals.view(caller, slug)
 
     @routes.post("/workshops/{slug}/rehearsals", status_code=201, responses=some)

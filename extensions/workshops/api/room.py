@@ -18,7 +18,7 @@ SeatNumber = Annotated[int, Path(ge=1, le=MOST_SEATS)]
 
 
 def room_router(room: Room, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 

@@ -1,4 +1,7 @@
-"""The operations of the service's API. Both apps have them; each app finds the caller of a request in its own way."""
+"""The operations on workshops and their people, for both apps of the service.
+
+Each app finds the caller of a request in its own way.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ Routes = Callable[[Callable[..., Any]], APIRouter]  # makes operations from the 
 
 
 def workshops_app(title: str) -> FastAPI:
-    """Return an app without operations that answers every error with a Problem, also those of the database."""
+    """Return an app that has no operations yet, and answers every error, also of the database, with a Problem."""
     app = new_app(title, log)
     app.add_middleware(Bounded, most=MOST_BYTES)
 
@@ -47,14 +50,14 @@ def workshops_app(title: str) -> FastAPI:
 
 
 def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, denied = Depends(who), says(401, 403)
     one, some = denied | says(404), denied | says(404, 409)
 
     @routes.get("/access", responses=denied)
     async def access(caller: WorkshopCaller = caller_of) -> AccessView:
-        """Return what you may do here."""
+        """Return your rights (operator, creation of workshops), and whether workshops need an approval."""
         return workshops.access(caller)
 
     @routes.get("/pools", responses=one)
@@ -64,12 +67,12 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/workshops", responses=denied)
     async def list_workshops(caller: WorkshopCaller = caller_of) -> list[WorkshopView]:
-        """List the workshops in which you have a role or a seat; an operator gets all."""
+        """List the workshops in which you have a role or a seat, or wait for one; an operator gets all."""
         return await workshops.all(caller)
 
     @routes.post("/workshops", status_code=201, responses=denied | says(409))
     async def create(body: WorkshopBody, response: Response, caller: WorkshopCaller = caller_of) -> CreatedView:
-        """Create a workshop that you lead. The code is shown in this answer only."""
+        """Create a workshop that you lead. The join code is shown in this answer only."""
         return _secret(response, await workshops.create(caller, body))
 
     @routes.get("/workshops/{slug}", responses=one)
@@ -84,7 +87,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/submit", responses=some)
     async def submit(slug: Slugged, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Ask for an operator's approval."""
+        """Ask for an operator's approval; if the gateway needs none, the workshop is approved at once."""
         return await workshops.submit(caller, slug)
 
     @routes.post("/workshops/{slug}/approve", responses=some)
@@ -94,7 +97,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/decline", responses=some)
     async def decline(slug: Slugged, body: DeclineBody, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Return a workshop to its trainer, as an operator, and say why."""
+        """Refuse the approval of a workshop, as an operator, and say why; the workshop stays a draft."""
         return await workshops.decline(caller, slug, body.reason)
 
     @routes.post("/workshops/{slug}/withdraw", responses=some)
@@ -126,7 +129,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/workshops/{slug}/members", responses=one)
     async def members(slug: Slugged, caller: WorkshopCaller = caller_of) -> list[MemberView]:
-        """List the people of a workshop."""
+        """List the people of a workshop, also those who wait for a seat, have left, or are banned."""
         return await workshops.members(caller, slug)
 
     @routes.put("/workshops/{slug}/members/{person}", responses=some)
@@ -138,7 +141,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.delete("/workshops/{slug}/members/{person}", status_code=204, responses=some)
     async def drop_member(slug: Slugged, person: Named, caller: WorkshopCaller = caller_of) -> None:
-        """Remove a person from a workshop."""
+        """Remove a person from a workshop; the person may join again with a code."""
         await workshops.drop_member(caller, slug, person)
 
     @routes.get("/workshops/{slug}/events", responses=one)

@@ -15,7 +15,7 @@ from workshops.room.acts import SeatActs
 
 
 def seat_acts_router(acts: SeatActs, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409, 503)
 
@@ -31,7 +31,7 @@ def seat_acts_router(acts: SeatActs, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/room/{seat}/reset", status_code=202, responses=some)
     async def reset_seat(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
-        """Start a seat again with the material as it was given out; the person's files stay, in a dated folder."""
+        """Restart a seat with the original material; the folder with the person's files is kept under a dated name."""
         await acts.ask(caller, slug, seat, "reset")
 
     return routes

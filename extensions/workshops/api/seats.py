@@ -1,4 +1,4 @@
-"""The operations on the seats that the service begins: show how the warm-up goes, and continue it after a halt."""
+"""The operations of the API on starting a workshop's seats: show the progress, and continue after a halt."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from workshops.store.store import Store
 
 
 def seats_router(workshops: Workshops, store: Store, seats: SeatRunner, who: Callable[..., Any]) -> APIRouter:
-    """Return the operations. ``who``: a dependency that returns the WorkshopCaller of a request, or raises."""
+    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 
     @routes.get("/workshops/{slug}/seats", responses=some)
     async def seating(slug: Slugged, caller: WorkshopCaller = caller_of) -> SeatingView:
-        """Return which seats were begun, why one failed, and what the factory allows."""
+        """Return how far each seat has started, why seats failed, and how many more the factory allows."""
         workshop = await workshops.may(caller, slug, "see-people")
         people = (await store.members([slug]))[slug]
         return await seats.view(workshop, people, timedelta(minutes=workshop.warm_minutes))
 
     @routes.post("/workshops/{slug}/seats/go-on", status_code=204, responses=some)
     async def go_on(slug: Slugged, caller: WorkshopCaller = caller_of) -> None:
-        """Continue the warm-up after it was halted; seats that failed begin again."""
+        """Continue to start seats after a halt, which too many failed seats cause; the failed seats start again."""
         await workshops.may(caller, slug, "go-on")
         await seats.go_on(slug, caller.person)
 

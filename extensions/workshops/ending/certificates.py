@@ -1,8 +1,8 @@
 """The ids of certificates of attendance. Pure.
 
-An id is the workshop's slug, a dot and 24 characters: five bytes that depend on the name, and ten that show that this
-gateway made it. So an id can be checked without a list of certificates, also after the people of the workshop are
-deleted, and nobody learns a name from it.
+An id is the workshop's slug, a dot and 24 characters: five bytes of a keyed hash of the person's name, and ten bytes
+that prove that this gateway made the id. So an id can be checked without a list of certificates, also after the people
+of the workshop are deleted, and nobody learns a name from an id.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def certificate_id(secret: bytes, slug: str, name: str) -> str:
 
 
 def slug_of(secret: bytes, typed: str) -> str | None:
-    """Return the workshop of a certificate that this gateway made; None if it made none with this id."""
+    """Return the slug of the workshop that a certificate's id names; None if this gateway has not made the id.
+
+    ``typed``: the id, in any letter case and with any blanks.
+    """
     found = _FORM.fullmatch(_plain(typed))
     if found is None:
         return None
@@ -35,7 +38,7 @@ def slug_of(secret: bytes, typed: str) -> str | None:
 
 
 def is_of(secret: bytes, typed: str, name: str) -> bool:
-    """Return whether this is the id of that person's certificate. Letter case and blanks do not matter."""
+    """Return whether ``typed`` is the id of a certificate with this name. Letter case and blanks do not matter."""
     slug = slug_of(secret, typed)
     return slug is not None and hmac.compare_digest(_plain(typed), certificate_id(secret, slug, name))
 

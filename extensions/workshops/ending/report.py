@@ -36,7 +36,7 @@ Period = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class WorkshopHistory:
-    """The sessions of a workshop, and what its clusters used. ``whole`` False: the link has not told them."""
+    """The sessions of a workshop, and what its clusters used. ``whole`` False: the link did not answer."""
 
     runs: tuple[PastRun, ...] = ()
     clusters: tuple[ClusterUse, ...] = ()
@@ -44,9 +44,10 @@ class WorkshopHistory:
 
 
 def class_period(workshop: WorkshopRecord, now: datetime) -> Period:
-    """Return the start and the end of the class: at most until now, and until the closing if that was early.
+    """Return the start and the end of the class, as far as it has taken place.
 
-    The end is never before the start.
+    The end is the planned end, the time of an early closing, or ``now``, whichever is first, but never before the
+    start.
     """
     over = workshop.ends if workshop.closed is None else min(workshop.ends, workshop.closed)
     return workshop.starts, max(workshop.starts, min(over, now))
@@ -74,8 +75,8 @@ def report(
 ) -> ReportView:
     """Return the report of a workshop.
 
-    The report has a row for each person of the workshop, and for each other person who ran something for it. What
-    robots of a rehearsal used is in the sums only.
+    The report has a row for each person of the workshop, and for each other person who ran something for it. People of
+    the waiting list who ran nothing have no row. What robots of a rehearsal used is in the sums only.
     """
     notebooks = [run for run in history.runs if run.notebook]
     rehearsed = [run for run in notebooks if run.server.startswith(REHEARSAL) or is_robot(run.person)]

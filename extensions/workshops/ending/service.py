@@ -98,7 +98,10 @@ class WorkshopEnding:
     # --- the report
 
     async def report(self, workshop: WorkshopRecord) -> ReportView:
-        """Return the report of a workshop; once the workshop's people are deleted, only the stored sums."""
+        """Return the report of a workshop; once the workshop's people are deleted, only the stored sums.
+
+        If the link does not answer, or no sums are stored, the report is incomplete and its ``whole`` is False.
+        """
         if workshop.erased is None:
             return await self._made(workshop)
         kept = await self._store.kept_report(workshop.slug)
@@ -150,9 +153,11 @@ class WorkshopEnding:
     async def certificate(
         self, workshop: WorkshopRecord, mine: MembershipRecord | None, language: str | None = None
     ) -> bytes:
-        """Return a participant's certificate as PDF. Raises ProblemError.
+        """Return a participant's certificate as PDF.
 
-        ``language``: the code of the wanted language; None: the participant's own.
+        ``mine``: the caller's membership; ``language``: the code of the wanted language, None: the participant's own.
+        Raises ProblemError if the caller is no participant or was present too little, the class is not over, or the
+        link does not answer.
         """
         if mine is None or mine.role != "participant":
             raise forbidden(Message("certificate-participants", "Certificates are for participants."))
@@ -167,7 +172,10 @@ class WorkshopEnding:
         return await asyncio.to_thread(self._drawn, workshop, row, (language, mine.language))
 
     async def certificates(self, workshop: WorkshopRecord) -> bytes:
-        """Return all certificates of a workshop as a zip file. Raises ProblemError."""
+        """Return all certificates of a workshop as a zip file.
+
+        Raises ProblemError if nobody has earned one, the class is not over, or the link does not answer.
+        """
         rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
         if not rows:
             raise conflict(
@@ -197,7 +205,10 @@ class WorkshopEnding:
         return MailedView(sent=sent, without_mail=len(rows) - sent)
 
     async def check_certificate(self, typed: str, name: str) -> CertificateCheck:
-        """Return whether this gateway made a certificate with this id; ``name``: as printed on it, "" if not typed."""
+        """Return whether this gateway made a certificate with the id ``typed``, for which workshop and for this name.
+
+        ``name``: the name as printed on the certificate; "": nobody has typed a name, so no name is checked.
+        """
         slug = certificates.slug_of(self._secret, typed)
         workshop = None if slug is None else await self._store.get(slug)
         if workshop is None:
@@ -254,7 +265,7 @@ class WorkshopEnding:
     # --- what is kept, and how a workshop ends
 
     async def privacy(self, slug: str) -> PrivacyView:
-        """Return when the data of a workshop's people are deleted. Raises ProblemError."""
+        """Return when the data of a workshop's people are deleted. Raises ProblemError if there is no such workshop."""
         workshop = await self._store.get(slug)
         if workshop is None:
             raise gone(Message("workshop", "The workshop {slug}").format(slug=slug))

@@ -48,7 +48,10 @@ class Looks:
         return [one for (of, person), one in self._looks.items() if of == slug and self.get(slug, person) is not None]
 
     def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
-        """Store a person's consent, which replaces an earlier one, and return the new one. Raises ProblemError."""
+        """Store a person's consent, which replaces an earlier one, and return the new consent.
+
+        Raises ProblemError if ``MOST_LOOKS`` other people have given a consent.
+        """
         if (slug, person) not in self._looks and len(self._looks) >= MOST_LOOKS:
             raise too_many(Message("look-limit", "As many people as possible let helpers see a notebook just now."))
         until = self._now() + timedelta(minutes=body.minutes)
@@ -56,9 +59,9 @@ class Looks:
         return look
 
     def renew(self, slug: str, person: str, session: str, snapshot: NotebookSnapshot) -> None:
-        """Store the new saved state of a notebook that helpers may see. Raises ProblemError.
+        """Store the new saved state of a notebook that helpers may see.
 
-        The state must be of the same file, and come from the session that gave the consent.
+        Raises ProblemError unless ``session`` has given a consent for this file that still holds.
         """
         look = self.get(slug, person)
         if look is None or look.session != session or look.snapshot.file != snapshot.file:
@@ -66,7 +69,7 @@ class Looks:
         look.snapshot = snapshot
 
     def end(self, slug: str, person: str) -> NotebookConsent | None:
-        """Delete a consent with its notebook; return it, None if there was none."""
+        """Delete a person's consent with its notebook, and return the consent; None if there was none."""
         return self._looks.pop((slug, person), None)
 
     def sweep(self) -> list[NotebookConsent]:

@@ -35,8 +35,8 @@ class RaisedHands:
     async def put(self, hand: HandRecord, event: EventRecord | None = None) -> HandRecord:
         """Store a person's hand in place of an earlier one, and return the stored hand.
 
-        An earlier hand passes on its time, the helper who comes, and the helper who asks to see the notebook.
-        ``event``: a line for the log, written only if no hand was up.
+        The stored hand keeps the earlier hand's time, the helper who comes, and the helper who asks to see the
+        notebook. ``event``: a line for the workshop's log, written only if no hand was up.
         """
         async with self._locks[hand.workshop]:
             known = await self._load(hand.workshop)
@@ -71,7 +71,7 @@ class RaisedHands:
             return await self._write(known, after, event)
 
     async def take_down(self, slug: str, person: str, event: EventRecord) -> bool:
-        """Delete a person's hand with what was sent; return whether it was up."""
+        """Delete a person's hand with all that was sent with it; return whether the hand was up."""
         async with self._locks[slug]:
             known = await self._load(slug)
             if person not in known:

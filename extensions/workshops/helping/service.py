@@ -43,8 +43,11 @@ _NOT_OPEN = Message("hand-not-open", "You can raise a hand while the workshop is
 
 
 class Helping:
-    """The raised hands and the consents of all workshops. Start ``run``. ``now``: the clock. ``on_change``: functions
-    that are called with the projects in which something has changed. Methods raise ProblemError and StoreError."""
+    """Keeps raised hands, and consents that helpers see a notebook, for people and helpers of all workshops.
+
+    Start ``run``. ``now``: the clock; ``on_change``: functions that are called with the ids of the projects in which
+    something has changed. Methods raise StoreError, and ProblemError if the person may not do this now.
+    """
 
     def __init__(self, workshops: Workshops, store: Store, now: Callable[[], datetime]) -> None:
         self._workshops = workshops
@@ -104,7 +107,7 @@ class Helping:
         return HelpState(open=mine is not None and workshop.state in _OPEN, hand=own_hand, look=own_look)
 
     async def raise_hand(self, person: str, slug: str, body: HandBody) -> HelpState:
-        """Raise a person's hand; a hand that is up already keeps its place, and gets what is sent now."""
+        """Raise a person's hand. A hand that is up already keeps its place, and ``body`` replaces what was sent."""
         await self._may_ask(person, slug)
         if not self._raises.allows(slug, person):
             raise too_many(Message("hand-rate", "You raise your hand too often."))
@@ -175,7 +178,7 @@ class Helping:
     async def of_room(self, slug: str, members: Sequence[MembershipRecord], contents: bool) -> dict[str, SeatHelp]:
         """Return, by person, the raised hands and the notebooks that a room shows.
 
-        ``contents``: whether the caller may see more than that a hand is up.
+        ``contents``: False if the reader may only see since when a hand is up, and its place in the queue.
         """
         raised = _up(await self._raised.of(slug), members)
         looks = {one.person: one for one in self._looks.of(slug)} if contents else {}
@@ -209,7 +212,7 @@ class Helping:
         )
 
     async def come(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Say to the person on a seat that the caller comes."""
+        """Tell the person on a seat, whose hand is up, that the caller comes."""
         holder = await self._holder(caller, slug, seat)
         hand = await self._raised.get(slug, holder.person)
         if hand is not None and hand.by == caller.person:
@@ -234,7 +237,10 @@ class Helping:
         self._changed(slug, seat, await self._raised.change(slug, holder.person, event, asked_by=caller.person))
 
     async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
-        """Return the notebook of the person on a seat, if that person lets helpers see it."""
+        """Return the notebook that the person on a seat lets helpers see, and note in the log who has seen it.
+
+        Raises ProblemError if the person has not consented.
+        """
         holder = await self._holder(caller, slug, seat)
         look = self._looks.get(slug, holder.person)
         if look is None:

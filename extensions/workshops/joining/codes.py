@@ -34,7 +34,7 @@ def shown(code: str) -> str:
 
 
 def normalized(typed: str) -> str | None:
-    """Return a typed code in capitals, without blanks and dashes; None: the text is no code."""
+    """Return a typed code in the form that is hashed: capitals, no blanks or dashes; None: the text is no code."""
     found = "".join(typed.split()).upper().translate(_READ_AS)
     return found if len(found) == LENGTH and set(found) <= set(ALPHABET) else None
 
@@ -73,6 +73,9 @@ def fault(code: CodeRecord, now: datetime) -> CodeFault | None:
 
 
 def allows(domains: Sequence[str], host: str) -> bool:
-    """Return True if a mail address at this host may join: at one of the domains, or at a host below one of them."""
+    """Return True if mail addresses at ``host`` may join: it is one of the domains, or below one of them.
+
+    If there are no domains, every address may join.
+    """
     host = host.lower()
     return not domains or any(host == one or host.endswith(f".{one}") for one in map(str.lower, domains))

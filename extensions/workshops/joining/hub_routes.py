@@ -1,4 +1,4 @@
-"""The routes for joining in the app that the hub asks; the hub's pages use them."""
+"""The operations for joining a workshop, in the service's app for the hub; the hub's pages call them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from workshops.joining.service import Joining
 
 
 def add(app: FastAPI, joining: Joining) -> None:
-    """Add the routes to the app that the hub asks."""
+    """Add the operations for joining to the service's app for the hub."""
 
     @app.post("/joining/code", responses=says(403, 409, 429))
     async def check_code(body: JoinCodeBody) -> TicketView:

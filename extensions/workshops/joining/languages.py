@@ -37,9 +37,9 @@ _CONTEXTS = tuple(f'msgctxt "{one}' for one in OWN)
 
 @cache
 def known() -> Mapping[str, Language]:
-    """Return all languages by their codes.
+    """Return English and the languages of all translation catalogues, by code in small letters.
 
-    The catalogues are read at the first call only, and one that cannot be read is left out.
+    The catalogues are read at the first call only, and a catalogue that cannot be read is left out.
     """
     found = {SOURCE: Language(SOURCE)}
     for path in sorted(folder().glob(f"*/LC_MESSAGES/{DOMAIN}.po")):
@@ -58,12 +58,12 @@ def folder() -> Path:
 
 
 def language_of(*wanted: str | None) -> Language:
-    """Return the first of these languages that has a catalogue, else English. None: a language that is not known."""
+    """Return the first of these languages that has a catalogue, else English. Values that are None are skipped."""
     return first(known(), (one for one in wanted if one is not None))
 
 
 def minute(at: datetime, zone: str, language: Language) -> str:
-    """Return a day and a time of day, as clocks of a time zone show them, in a language."""
+    """Return ``at`` as text: the day in a language, and the time of day, both in the time zone ``zone``."""
     there = in_zone(at, zone)
     locale = Locale("en", "GB") if language.code == SOURCE else Locale.parse(language.code, sep="-")
     return f"{format_date(there, 'long', locale)}, {there:%H:%M}"

@@ -23,7 +23,10 @@ def address(normalized: str) -> Address:
 
 
 class Letters:
-    """Writes mails. ``sender``: their address; ``root``: the gateway's URL for people, with a slash at its end."""
+    """Writes mails.
+
+    ``sender``: the address from which mails come; ``root``: the gateway's URL for people, with a slash at its end.
+    """
 
     def __init__(self, sender: str, root: str) -> None:
         self._sender = sender
@@ -31,7 +34,10 @@ class Letters:
         self._root = root
 
     def digits(self, to: str, digits: str, title: str | None, language: Language) -> EmailMessage:
-        """Return the mail with a one-time code. ``title``: of the workshop; None: a guest logs in again."""
+        """Return the mail with the one-time code ``digits``.
+
+        ``title``: the title of the workshop that the recipient joins; None: the recipient is a guest who logs in again.
+        """
         if title is None:
             first = Message("letter-code-return", "Your code to come back to your workshop is:")
         else:

@@ -25,23 +25,26 @@ RequestKind = Literal["browser", "code", "address"]
 
 
 def requester_of(secret: bytes, kind: RequestKind, address: str) -> str:
-    """Return who asks for a one-time code: the kind, and a keyed hash of the client's network.
+    """Return the text by which one-time codes are counted: the kind of request, and a keyed hash of the network.
 
-    ``address``: the client's network address; it does not matter for a guest's own browsers.
+    ``address``: the network address of the client; it does not matter for the kind ``browser``.
     """
     network = "" if kind == "browser" else network_of(address)
     return prefix(kind) + hmac.new(secret, f"network\0{network}".encode(), hashlib.sha256).hexdigest()
 
 
 def prefix(requester: str) -> str:
-    """Return the text with which all requesters of a kind begin. ``requester``: one of them, or the kind."""
+    """Return the beginning that all results of ``requester_of`` for one kind have.
+
+    ``requester``: one of these results, or the kind.
+    """
     return f"{requester.partition(':')[0]}:"
 
 
 def network_of(address: str) -> str:
-    """Return the network of a client's address: an IPv4 address itself, of an IPv6 address the first half.
+    """Return the network of a client's address: an IPv4 address itself, or the first 64 bits of an IPv6 address.
 
-    A text that is no address is its own network.
+    A text that is no address is returned unchanged.
     """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

@@ -1,8 +1,8 @@
 """One-time codes by mail: eight digits that prove that a person reads the mails of an address. Pure functions.
 
-A code is bound to the ticket of the person who asked for it, so a code that somebody else asked for proves nothing in
-another browser. (A ticket stands for one person's walk through the pages.) A new code for an address voids the earlier
-codes that the same requester got.
+A code is valid only together with the ticket for which it was made, so a code that somebody else asked for proves
+nothing in another browser. (A ticket is a random text that identifies one person's attempt to join a workshop, or to
+log in again.) A new code for an address voids the earlier codes that the same requester got.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ Verdict = Literal["right", "wrong", "void"]
 
 @dataclass(frozen=True)
 class OneTimeCode:
-    """A code as stored. ``at``: when the code was sent; ``wrong``: how many wrong codes were tried for it."""
+    """A one-time code as stored.
+
+    ``digest``: the hash of the code; ``at``: when the code was made; ``wrong``: how many wrong codes were tried in
+    place of this code.
+    """
 
     digest: str
     mail: str
@@ -49,7 +53,10 @@ def normalized(typed: str) -> str | None:
 
 
 def verdict(code: OneTimeCode, found: str | None, now: datetime) -> Verdict:
-    """Return whether the digest ``found`` is that of this code. ``void``: the code is not valid any more."""
+    """Return whether a typed code is right; ``void``: the stored code is not valid any more.
+
+    ``found``: the digest of the typed code; None: the person typed no code.
+    """
     if code.wrong >= ATTEMPTS or not code.at <= now < code.at + LIFE:
         return "void"
     return "right" if found is not None and hmac.compare_digest(code.digest, found) else "wrong"

@@ -34,7 +34,11 @@ class Invited:
 
 @dataclass(frozen=True)
 class Listed:
-    """A person in a list for the trainer. ``mail``: "" if none is known; ``since``: when they joined."""
+    """A person in a list for the trainer.
+
+    ``mail``: "" if none is known; ``person``: the name of the hub's user, "" before the person joins; ``since``: when
+    they joined, None: not yet.
+    """
 
     mail: str
     name: str

@@ -1,4 +1,4 @@
-"""Reads and writes the rows of joining, within a transaction of the caller."""
+"""Reads and writes the database rows of people who join a workshop, within a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def count_use(db: Connection, code: int) -> None:
 def add_ticket(db: Connection, row: TicketRow, oldest: datetime) -> None:
     """Store a ticket, and delete those that were made before ``oldest``.
 
-    If there are very many, the tickets of all guests who log in again are deleted, too.
+    If there are ``MOST_TICKETS`` or more, the tickets of all guests who log in again are deleted, too.
     """
     table = tables.tickets
     db.execute(delete(table).where(table.c.made < oldest))
@@ -96,14 +96,17 @@ def add_ticket(db: Connection, row: TicketRow, oldest: datetime) -> None:
 
 
 def ticket(db: Connection, digest: str, oldest: datetime) -> TicketRow | None:
-    """Return a ticket; None if there is none, or if it was made before ``oldest``."""
+    """Return the ticket with this hash; None if there is none, or if it was made before ``oldest``."""
     table = tables.tickets
     row = db.execute(select(table).where(table.c.digest == digest, table.c.made >= oldest)).mappings().first()
     return None if row is None else TicketRow(**row)
 
 
 def set_digits(db: Connection, digest: str, mail: str, typed: str, digits: str, at: datetime) -> None:
-    """Store the one-time code of a ticket. ``typed``: the mail address as typed; ``digits``: the hash of the code."""
+    """Store a one-time code in the ticket with the hash ``digest``, in place of an earlier code.
+
+    ``typed``: the mail address as typed; ``digits``: the hash of the code.
+    """
     values = {"mail": mail, "typed": typed, "digits": digits, "sent": at, "wrong": 0}
     db.execute(update(tables.tickets).where(tables.tickets.c.digest == digest).values(values))
 
@@ -117,20 +120,21 @@ def void_digits(db: Connection, mail: str, requester: str) -> None:
 
 
 def count_wrong(db: Connection, digest: str) -> None:
-    """Count a wrong one-time code."""
+    """Count one more wrong one-time code that was tried with the ticket of this hash."""
     table = tables.tickets
     db.execute(update(table).where(table.c.digest == digest).values(wrong=table.c.wrong + 1))
 
 
 def drop_ticket(db: Connection, digest: str) -> None:
-    """Delete a ticket that is used up."""
+    """Delete the ticket with this hash, which is used up."""
     db.execute(delete(tables.tickets).where(tables.tickets.c.digest == digest))
 
 
 def sent_to_address(db: Connection, address: str, requester: str, now: datetime) -> tuple[int, int]:
-    """Return how many one-time codes an address got within the hour: for this requester, and for all of its kind.
+    """Return how many one-time codes a mail address got in the last hour, for limits: two numbers.
 
-    Older rows are deleted.
+    The first counts requests of ``requester``, the second all requests of the same kind (see ``mail_limits``). Rows
+    that are older than an hour are deleted. ``address``: the keyed hash of the mail address.
     """
     table = tables.sent_mails
     db.execute(delete(table).where(table.c.at < now - _HOUR))
@@ -141,7 +145,7 @@ def sent_to_address(db: Connection, address: str, requester: str, now: datetime)
 
 
 def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
-    """Return how many one-time codes were sent for a workshop within the hour."""
+    """Return how many one-time codes were sent for a workshop in the last hour."""
     table = tables.sent_mails
     return int(
         db.execute(select(func.count()).where(table.c.workshop == workshop, table.c.at >= now - _HOUR)).scalar_one()
@@ -149,7 +153,7 @@ def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
 
 
 def note_sent(db: Connection, address: str, requester: str, workshop: str | None, now: datetime) -> None:
-    """Count a one-time code that is sent."""
+    """Count a one-time code for the limits. ``address``: the keyed hash of the mail address."""
     db.execute(insert(tables.sent_mails).values(address=address, requester=requester, workshop=workshop, at=now))
 
 
@@ -169,7 +173,10 @@ def guest_of_name(db: Connection, name: str) -> GuestRow | None:
 
 
 def put_guest(db: Connection, mail: str, shown: str, now: datetime) -> GuestRow:
-    """Store the name that the guest with this mail address gives, and return the guest; a new one if there was none."""
+    """Store ``shown``, the name that the guest with this mail address gives, and return the guest.
+
+    If there is no guest with this address, a new one is made, with a new name for the hub's user.
+    """
     known = guest_of_mail(db, mail)
     if known is not None:
         db.execute(update(tables.guests).where(tables.guests.c.name == known.name).values(shown=shown))
@@ -210,7 +217,7 @@ def set_invitations(db: Connection, slug: str, rows: Sequence[InvitationRow]) ->
 
 
 def members(db: Connection, slug: str) -> list[MembershipRecord]:
-    """Return everybody who is, waits or was in a workshop."""
+    """Return the memberships of everybody who is in a workshop, waits for a seat, has left, or is banned."""
     rows = db.execute(select(schema.memberships).where(schema.memberships.c.workshop == slug)).mappings()
     return [MembershipRecord(**row) for row in rows]
 
@@ -240,7 +247,7 @@ def number_of_seats(db: Connection, slug: str) -> int:
 
 
 def waiting(people: Sequence[MembershipRecord]) -> list[Waiting]:
-    """Return the waiting list."""
+    """Return those of these people who wait for a seat."""
     return [Waiting(one.person, one.at) for one in people if one.state == "waiting"]
 
 

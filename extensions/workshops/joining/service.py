@@ -1,8 +1,8 @@
 """Lets people join workshops, for the hub's pages: checks codes, proves mail addresses, and gives seats.
 
-A right join code gives a ticket, which stands for one person's walk through the pages. A one-time code proves a mail
-address. Answers are the same for all mail addresses: they do not show whether somebody has joined with an address, was
-removed, or has got too many mails.
+For a right join code a person gets a ticket: a random text that the hub's pages send with each further request until
+the person has joined. A one-time code proves a mail address. Answers are the same for all mail addresses: they do not
+show whether somebody has joined with an address, was removed, or has got too many mails.
 """
 
 from __future__ import annotations
@@ -110,7 +110,11 @@ class Joining:
     # --- a join code
 
     async def check_code(self, body: JoinCodeBody) -> TicketView:
-        """Return a ticket for a right join code. Raises ProblemError."""
+        """Return a ticket for a right join code.
+
+        Raises ProblemError if the code is wrong or not valid any more, if nobody can join the workshop now, or if the
+        browser must wait because it sent too many wrong codes.
+        """
         if wait := self._limits.waits(body.browser):
             said = Message("join-wait", "This browser sent too many wrong codes. Wait {seconds} seconds.")
             raise ProblemError(
@@ -145,7 +149,10 @@ class Joining:
         await asyncio.sleep(delay)
 
     async def ticket(self, body: TicketBody) -> TicketView:
-        """Return what the person with this ticket has done so far. Raises ProblemError (404)."""
+        """Return a ticket's workshop, and the mail address for which a one-time code was made, if any.
+
+        Raises ProblemError (404) if there is no such ticket, or it is too old.
+        """
         row, workshop = await self._walk(body.ticket)
         return views.ticket(body.ticket, row, workshop)
 
@@ -161,7 +168,7 @@ class Joining:
     async def send_digits(self, body: ProofBody) -> None:
         """Send a one-time code to a mail address, if a person with this address may join. Raises ProblemError.
 
-        The answer does not say whether a mail was sent.
+        Neither result nor error shows whether a mail was sent.
         """
         row, workshop = await self._walk(body.ticket)
         mail = self._mail(body.mail)
@@ -364,10 +371,12 @@ class Joining:
         await self.put_out(body.slug, body.person, "left", body.person)
 
     async def put_out(self, slug: str, person: str, state: Literal["left", "banned"], by: str) -> None:
-        """Remove a person from a workshop. Raises ProblemError.
+        """Remove a person from a workshop, and give the free seat to the waiting list.
 
-        What the person runs for the workshop ends after the link's grace time. ``banned``: the person cannot join the
-        workshop again, and a guest whom no other workshop admits is logged out.
+        What the person runs for the workshop ends after the link's grace time. ``state``: with ``banned``, the person
+        cannot join the workshop again, and a guest whom no other workshop admits is logged out. ``by``: who removes the
+        person. Raises ProblemError if the person is not in the workshop (a person who has left can be banned), or is
+        the only one who leads the workshop.
         """
         now = self._now()
 
@@ -389,7 +398,7 @@ class Joining:
         await self.tell_promoted(slug, promoted)
 
     async def readmit(self, slug: str, person: str, by: str) -> None:
-        """End a ban: the person may join again with a code. Raises ProblemError."""
+        """End a ban: the person may join again with a code. Raises ProblemError if the person is not banned."""
         now = self._now()
 
         def work(db: Connection) -> bool:
@@ -412,7 +421,7 @@ class Joining:
             await self.tell_promoted(slug, promoted)
 
     async def tell_promoted(self, slug: str, promoted: Sequence[MembershipRecord]) -> None:
-        """Send mails to people who got a seat."""
+        """Send a mail to each of these guests who got a seat; other people have no mail address here."""
         workshop = await self._store.get(slug)
         if workshop is None:
             return
@@ -424,9 +433,10 @@ class Joining:
     # --- lists of people
 
     async def invite(self, slug: str, people: Sequence[Invited], by: str) -> None:
-        """Replace the list of invited people.
+        """Replace the list of people who are invited to a workshop.
 
-        The list gives roles to those who join with these mail addresses; people who have joined keep their place.
+        A guest who joins with a mail address of the list gets the role in the list. People who have joined keep their
+        place.
         """
         now = self._now()
         found = [InvitationRow(slug, one.mail, one.role, one.name, now, by) for one in people]
@@ -438,7 +448,7 @@ class Joining:
         await self._store.transact(work)
 
     async def listed(self, slug: str) -> str:
-        """Return everybody in a workshop, and everybody who is invited and has not joined, as CSV."""
+        """Return everybody who is or was in a workshop, and everybody invited who has not joined, as CSV."""
         people = await self._store.transact(lambda db: rows.members(db, slug))
         invited = await self._store.transact(lambda db: rows.invitations(db, slug))
         come = {one.mail for one in people}
@@ -452,7 +462,10 @@ class Joining:
     # --- guests who come back
 
     async def begin_return(self, body: ReturnBody) -> TicketOnly:
-        """Return a ticket; send a one-time code if a guest has this mail address. Raises ProblemError."""
+        """Return a ticket for a guest who logs in again, and send a one-time code if a guest has this mail address.
+
+        Raises ProblemError if the text is no mail address, or if this gateway sends no mails.
+        """
         mail = self._mail(body.mail)
         ticket = secrets.token_urlsafe(32)
 
@@ -469,7 +482,7 @@ class Joining:
         return TicketOnly(ticket=ticket)
 
     async def finish_return(self, body: ReturnedBody) -> GuestView:
-        """Return the guest who has proved their mail address. Raises ProblemError."""
+        """Return the guest who has proved their mail address. Raises ProblemError if the one-time code is not right."""
 
         def work(db: Connection) -> str | ProblemError:
             row = rows.ticket(db, _digest(body.ticket), self._oldest)
@@ -487,7 +500,7 @@ class Joining:
         return await self.guest(answer)
 
     async def guest(self, name: str) -> GuestView:
-        """Return a guest, and until when their workshops admit them. Raises ProblemError (404)."""
+        """Return a guest, and until when their workshops admit them. Raises ProblemError (404) if there is no guest."""
         row = await self._store.transact(lambda db: rows.guest_of_name(db, name))
         if row is None:
             raise gone("This guest")
@@ -500,7 +513,7 @@ class Joining:
         return views.guest(row, max(ends, default=None))
 
     async def memberships(self, person: str) -> MembershipsView:
-        """Return all memberships of a person, each with its workshop."""
+        """Return all memberships of a person, also ended ones, each with its workshop."""
         found = []
         for one in await self._store.transact(lambda db: rows.memberships(db, person)):
             workshop = await self._store.get(one.workshop)

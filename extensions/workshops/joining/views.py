@@ -1,4 +1,4 @@
-"""Makes what the hub and people see of joining from the rows of the database."""
+"""Makes the answers about joining, for the hub and its pages, from rows of the database."""
 
 from __future__ import annotations
 
@@ -71,10 +71,13 @@ def joined(
 
 
 def ticket(secret: str, row: TicketRow, workshop: WorkshopRecord) -> TicketView:
-    """Return what the person with a ticket has done so far. ``secret``: the ticket itself."""
+    """Return a ticket with its workshop, and the mail address for which a one-time code was made, if any.
+
+    ``secret``: the ticket itself, of which ``row`` has only the hash.
+    """
     return TicketView(ticket=secret, workshop=face(workshop), mail=row.typed or "" if row.sent is not None else "")
 
 
 def guest(row: GuestRow, until: datetime | None) -> GuestView:
-    """Return a guest for the hub's login. ``until``: when their last workshop closes."""
+    """Return a guest for the hub's login. ``until``: when their last workshop closes; None: no workshop admits them."""
     return GuestView(person=row.name, name=row.shown, until=until)

@@ -118,7 +118,10 @@ class MaterialDelivery:
         )
 
     async def view(self, caller: WorkshopCaller, slug: str) -> MaterialRoom:
-        """Return a workshop's material and its deliveries. Raises ProblemError, StoreError."""
+        """Return the state of a workshop's material, and the last delivery to each person who is in the workshop.
+
+        Raises ProblemError if the caller may not see this; StoreError.
+        """
         await self._workshops.may(caller, slug, "see-people")
         await self._load([slug])
         people = {one.person: one for one in (await self._store.members([slug]))[slug]}
@@ -139,9 +142,10 @@ class MaterialDelivery:
         )
 
     async def restore(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """Deliver the material to a person again, with the files and cells that the person has deleted.
+        """Deliver the material to a person's open sessions again, with files and cells that the person has deleted.
 
-        Raises ProblemError, StoreError.
+        Raises ProblemError if the caller may not do this, the material is not ready, the person has no open session, or
+        the link does not answer; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "fetch-material")
         await self._load([slug])
@@ -165,10 +169,11 @@ class MaterialDelivery:
                 raise conflict(_NOT_READY) from error
 
     async def anew(self, slug: str, sessions: list[WorkshopSession], stamp: str) -> str:
-        """Deliver the material anew to a person's sessions, and keep the person's own folder under another name.
+        """Deliver the material anew to a person's sessions; return why the delivery failed, "" if it did not fail.
 
-        ``stamp``: the date under which the folder is kept; a second call with the same stamp moves nothing again.
-        Return why the delivery failed; "": it did not. Raises ProblemError, StoreError.
+        Before the delivery, the session renames the folder with the person's files. ``stamp``: ends the folder's new
+        name; a second call with the same stamp renames nothing again. Raises ProblemError if the link does not answer
+        or refuses; StoreError.
         """
         await self._load([slug])
         async with self._locks[slug]:

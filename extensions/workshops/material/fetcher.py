@@ -38,11 +38,11 @@ class MaterialFetcher:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     def archive(self, digest: str) -> Path:
-        """Return the path of an archive."""
+        """Return the path of the archive with this digest, whether or not the archive exists."""
         return self._folder / f"{digest}.tar.gz"
 
     async def fetch(self, material: MaterialBody) -> FetchResult:
-        """Fetch a commit; return its archive's digest, or a problem."""
+        """Fetch a commit; the result has the digest of its archive, or says why there is none. Raises OSError."""
         async with self._slots:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             request = FetchRequest(
@@ -59,11 +59,14 @@ class MaterialFetcher:
             return FetchResult(problem=said)
 
     def has(self, digest: str) -> bool:
-        """Return whether an archive is there."""
+        """Return whether the folder has the archive with this digest."""
         return self.archive(digest).exists()
 
     def sweep(self, digests: Collection[str]) -> None:
-        """Remove all archives but these, and what interrupted fetches have left. Files of the last hour stay."""
+        """Remove all archives but those with these digests, and files that interrupted fetches have left.
+
+        Files of the last hour stay.
+        """
         if not self._folder.is_dir():
             return
         kept = {f"{digest}.tar.gz" for digest in digests}

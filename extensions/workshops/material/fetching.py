@@ -51,12 +51,15 @@ class TookTooLong(Exception):
 
 
 def limits_of(settings: MaterialSettings) -> MaterialLimits:
-    """Return the limits of an archive."""
+    """Return the limits that the operator's settings give for an archive, in bytes."""
     return MaterialLimits(settings.files, settings.file_mib << 20, settings.total_mib << 20)
 
 
 def fetched(request: FetchRequest) -> FetchResult:
-    """Fetch a commit, and write its archive as ``DIGEST.tar.gz`` into the folder of the request."""
+    """Fetch a commit, and write its archive as ``DIGEST.tar.gz`` into the folder of the request.
+
+    If the commit cannot be fetched or may not be material, the result has a problem instead of a digest.
+    """
     folder = Path(tempfile.mkdtemp(prefix="fetch-", dir=request.folder))
     try:
         with _time_limit(request.settings.seconds):
@@ -135,9 +138,9 @@ def _contents(repository: GitRepository, entries: list[TreeEntry]) -> Iterator[C
 
 
 def token_for(address: RepositoryAddress, settings: MaterialSettings) -> tuple[str, str, str] | None:
-    """Return address, user and token for a repository; None: it needs no token.
+    """Return the operator's deploy token for a repository: prefix of the address, user, token; None: there is none.
 
-    Raises OSError if other accounts can read the token's file.
+    Raises OSError if the token's file cannot be read, or if other accounts can read it.
     """
     token = next((one for one in settings.tokens if address.url.startswith(one.prefix)), None)
     if token is None:

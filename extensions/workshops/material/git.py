@@ -32,7 +32,8 @@ class GitTooMuch(GitFailed):
 class GitRepository:
     """A git repository without a work tree.
 
-    ``folder``: a folder of its own, empty at first; ``environment``: the environment of every git command.
+    ``folder``: a folder for this repository only, empty at first; ``environment``: the environment variables of every
+    git command.
     """
 
     folder: Path
@@ -50,7 +51,7 @@ class GitRepository:
         return found
 
     def start(self, *argv: str, stdin: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-        """Start git in the repository. Raises GitFailed if there is no git."""
+        """Start git in the repository, with a pipe for its output. Raises GitFailed if git is not installed."""
         try:
             with (self.folder / "errors").open("wb") as errors:
                 return subprocess.Popen(
@@ -82,8 +83,10 @@ def _read(process: subprocess.Popen[bytes], most: int) -> bytes:
 
 
 def environment_of(folder: Path, schemes: Sequence[str], token: tuple[str, str, str] | None = None) -> dict[str, str]:
-    """Return the whole environment of git. ``folder``: its home; ``schemes``: protocols that it may use; ``token``:
-    the server's address, user and token."""
+    """Return all environment variables for git.
+
+    ``folder``: git's home; ``schemes``: the protocols that git may use; ``token``: prefix of the address, user, token.
+    """
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
@@ -111,16 +114,16 @@ def environment_of(folder: Path, schemes: Sequence[str], token: tuple[str, str, 
 
 
 def init(commit: str) -> list[str]:
-    """Return the argv that makes an empty repository, for commits of this length."""
+    """Return git's arguments that make an empty repository. The length of ``commit`` decides: SHA-1 or SHA-256."""
     kind = "sha1" if len(commit) == 40 else "sha256"
     return ["init", "--quiet", "--bare", "--template=", f"--object-format={kind}", "."]
 
 
 def fetch(url: str, commit: str, pin: str | None, ca_file: Path | None) -> list[str]:
-    """Return the argv that fetches one commit.
+    """Return git's arguments that fetch one commit.
 
-    ``pin``: ``HOST:PORT:ADDRESS``, so that git asks no name server again; ``ca_file``: the CA certificates for the
-    operator's own servers, None: the system's.
+    ``pin``: ``HOST:PORT:ADDRESS,...``, so that git does not look up the host again, None: there is no host;
+    ``ca_file``: CA certificates for the operator's own servers, None: the system's.
     """
     options = {
         "http.followRedirects": "false",

@@ -19,7 +19,7 @@ _MOST_SHOWN = 200  # characters of a path
 
 @dataclass(frozen=True)
 class TreeEntry:
-    """One entry of a commit's tree, as git lists it. ``size``: bytes, None: it is no file."""
+    """One entry of a commit's tree, as git lists it. ``object``: its id; ``size``: bytes, None: it is no file."""
 
     mode: str
     object: str
@@ -36,7 +36,10 @@ class TreeRefused(Exception):
 
 
 def read_tree(listing: bytes) -> list[TreeEntry]:
-    """Parse what ``git ls-tree -r -l -z`` prints. Raises TreeRefused for names that are not UTF-8, ValueError."""
+    """Return the entries in the output of ``git ls-tree -r -l -z``.
+
+    Raises TreeRefused for a name that is not UTF-8, ValueError for other output.
+    """
     entries = []
     for line in listing.split(b"\0")[:-1]:
         head, _, path = line.partition(b"\t")
@@ -52,7 +55,7 @@ def read_tree(listing: bytes) -> list[TreeEntry]:
 
 
 def check_tree(entries: Sequence[TreeEntry], limits: MaterialLimits) -> None:
-    """Check the entries of a tree before their contents are read. Raises TreeRefused."""
+    """Check names, kinds, sizes and number of a tree's files, without their contents. Raises TreeRefused."""
     if not entries:
         raise TreeRefused(Message("material-empty", "The commit has no files."))
     if len(entries) > limits.files:
@@ -88,7 +91,7 @@ def _fault_of(entry: TreeEntry, count: int, limits: MaterialLimits) -> Message |
 def pack_with_steps(
     entries: Sequence[TreeEntry], content_of: Callable[[TreeEntry], bytes], limits: MaterialLimits
 ) -> tuple[bytes, tuple[KnownStep, ...]]:
-    """Return the archive of a tree, as ``pack_tree`` does, and the steps in its notebooks."""
+    """Return the archive of a tree, as ``pack_tree`` does, and the steps in its notebooks. Raises TreeRefused."""
     notebooks: dict[str, bytes] = {}
 
     def noted(entry: TreeEntry) -> bytes:
@@ -102,7 +105,10 @@ def pack_with_steps(
 
 
 def pack_tree(entries: Sequence[TreeEntry], content_of: Callable[[TreeEntry], bytes], limits: MaterialLimits) -> bytes:
-    """Return the archive of a tree. ``content_of``: called once for each entry, in order. Raises TreeRefused."""
+    """Return the archive of a tree. Raises TreeRefused if the tree may not be material.
+
+    ``content_of``: returns the content of an entry; called once for each entry, in order.
+    """
     check_tree(entries, limits)
     files: dict[str, MaterialFile] = {}
     wrong: dict[str, Message] = {}

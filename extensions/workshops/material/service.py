@@ -45,11 +45,11 @@ class Materials:
         self.on_ready: list[Callable[[], None]] = []  # called when a workshop's material is ready
 
     def wake(self) -> None:
-        """Look at the workshops again at once."""
+        """Make ``run`` call ``look`` at once."""
         self._woken.set()
 
     def record(self, slug: str) -> MaterialRecord | None:
-        """Return what is known of a workshop's material; None: nothing."""
+        """Return the record of a workshop's material; None: it has none, or the service has not looked yet."""
         return self._known.get(slug)
 
     def is_ready(self, slug: str) -> bool:
@@ -58,7 +58,7 @@ class Materials:
         return record is not None and record.state == "ready"
 
     def steps(self, slug: str) -> tuple[KnownStep, ...]:
-        """Return the steps of a workshop's material that is ready."""
+        """Return the steps in the notebooks of a workshop's material; () if the material is not ready."""
         record = self._known.get(slug)
         return () if record is None or record.steps is None else record.steps
 
@@ -81,7 +81,7 @@ class Materials:
         )
 
     async def run(self) -> None:
-        """Fetch what is missing whenever a workshop is changed, and every ``pause`` seconds."""
+        """Call ``look`` after each ``wake``, and every ``pause`` seconds, without end."""
         while True:
             try:
                 await self.look()
@@ -97,7 +97,7 @@ class Materials:
         return QUIET_SECONDS if self._quiet and not self._fetching else LOOK_SECONDS
 
     async def close(self) -> None:
-        """End all fetches; they begin again when the service starts."""
+        """Cancel all fetches that go on; they begin again when the service starts."""
         tasks = list(self._fetching.values())
         for task in tasks:
             task.cancel()
@@ -110,7 +110,10 @@ class Materials:
             await asyncio.sleep(0)  # each task that has ended is taken out now
 
     async def look(self) -> None:
-        """Begin to fetch all material that workshops name and the service does not have. Raises StoreError."""
+        """Begin to fetch all material that workshops name and the service does not have. Raises StoreError.
+
+        Material whose fetch failed is not fetched again here. If no fetch goes on, unused archives are removed.
+        """
         self._quiet = False  # an error does not delay the next look
         live = {one.slug: one for one in await self._store.all(over=False)}
         if not self._loaded:
@@ -126,7 +129,10 @@ class Materials:
         self._quiet = not live
 
     async def again(self, workshop: WorkshopRecord, caller: WorkshopCaller) -> MaterialStatus:
-        """Fetch the material of a workshop again. Raises ProblemError, StoreError."""
+        """Begin to fetch the material of a workshop again, and return its new state.
+
+        Raises ProblemError if the workshop has no material, or a fetch goes on; StoreError.
+        """
         if workshop.material is None:
             raise conflict(Message("material-none", "This workshop has no material."))
         if workshop.slug in self._fetching:
@@ -211,12 +217,15 @@ class Materials:
 
 
 class MaterialActs:
-    """What people do with the material of a workshop."""
+    """Fetches the material of a workshop again if a caller may request this."""
 
     def __init__(self, workshops: Workshops, materials: Materials) -> None:
         self._workshops = workshops
         self._materials = materials
 
     async def again(self, caller: WorkshopCaller, slug: str) -> MaterialStatus:
-        """Fetch the material again. Raises ProblemError, StoreError."""
+        """Begin to fetch the material again, and return its new state. Raises StoreError.
+
+        Raises ProblemError if the caller may not do this now, the workshop has no material, or a fetch goes on.
+        """
         return await self._materials.again(await self._workshops.may(caller, slug, "fetch-material"), caller)

@@ -1,4 +1,4 @@
-"""The table of raised hands. A hand is deleted when it is lowered; consents to look and notebooks are in no table."""
+"""The table of raised hands. A lowered hand is deleted. Consents to show a notebook, and notebooks, are in no table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ raised_hands = Table(
 
 @dataclass(frozen=True)
 class HandRecord:
-    """One raised hand."""
+    """One raised hand. The fields are the columns of ``raised_hands``."""
 
     workshop: str
     person: str

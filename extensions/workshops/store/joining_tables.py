@@ -1,4 +1,4 @@
-"""The tables of joining, beside those of ``store.schema``: guests, invitations, tickets, and mails that were sent."""
+"""The tables for joining workshops, beside ``store.schema``: guests, invitations, tickets, and mails that were sent."""
 
 from __future__ import annotations
 

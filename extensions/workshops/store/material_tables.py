@@ -47,7 +47,7 @@ material_deliveries = Table(
 
 @dataclass(frozen=True)
 class MaterialRecord:
-    """The material of one workshop."""
+    """The material of one workshop. The fields are the columns of ``materials``."""
 
     workshop: str
     repository: str
@@ -64,7 +64,7 @@ class MaterialRecord:
 
 @dataclass(frozen=True)
 class MaterialDeliveryRecord:
-    """The last delivery of material into one session."""
+    """The last delivery of material into one session. The fields are the columns of ``material_deliveries``."""
 
     workshop: str
     person: str

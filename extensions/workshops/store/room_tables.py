@@ -37,7 +37,7 @@ deliveries = Table(
 
 @dataclass(frozen=True)
 class MessageRecord:
-    """One message to a class."""
+    """One message to a class. The fields are the columns of ``messages``."""
 
     workshop: str
     id: str

@@ -125,7 +125,7 @@ reports = Table(
 
 @dataclass(frozen=True)
 class PlaceRecord:
-    """One place of a workshop."""
+    """One place of a workshop: a factory, with what a seat there gets. ``number``: from 1; 1 is the first choice."""
 
     number: int
     factory: str
@@ -176,7 +176,7 @@ class WorkshopRecord:
         return f"{PREFIX}{self.slug}"
 
     def columns(self) -> dict[str, Any]:
-        """Return the values for the table of workshops."""
+        """Return the values of the row in the table of workshops; places are in a table of their own."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "places"}
 
     def with_values(self, **values: Any) -> WorkshopRecord:
@@ -184,14 +184,14 @@ class WorkshopRecord:
         return replace(self, **values)
 
     def schedule(self, clear: timedelta) -> Schedule:
-        """Return the workshop's times. ``clear``: how long after it has begun to close the workshop is archived."""
+        """Return the workshop's times. ``clear``: the time from the beginning of its closing until it is archived."""
         warm = timedelta(minutes=self.warm_minutes)
         return Schedule(self.opens, self.starts, self.ends, self.closes, warm, self.closed, clear)
 
 
 @dataclass(frozen=True)
 class MembershipRecord:
-    """One person of a workshop."""
+    """One person's membership in a workshop. ``at``: when the person joined; ``seat``: None without a seat."""
 
     workshop: str
     person: str
@@ -208,7 +208,7 @@ class MembershipRecord:
 
 @dataclass(frozen=True)
 class CodeRecord:
-    """One code for joining; ``id`` is 0 before it is stored."""
+    """One join code. ``id``: 0 before the code is stored; ``uses``: how many may join with it, None: no limit."""
 
     workshop: str
     salt: str
@@ -225,7 +225,7 @@ class CodeRecord:
 
 @dataclass(frozen=True)
 class EventRecord:
-    """One line of a workshop's log. ``by``: who did it; "": the service itself."""
+    """One line of a workshop's log. ``by``: the person who did ``what``; "": the service itself."""
 
     workshop: str
     at: datetime

@@ -1,4 +1,4 @@
-"""The tables of seats that the service begins, beside those of ``store.schema``."""
+"""The tables of seats that the service starts before their people come, beside those of ``store.schema``."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class SeatRow:
 
 @dataclass(frozen=True)
 class WarmUpRow:
-    """How a workshop warms up. The fields are the columns of ``warm_ups``."""
+    """Whether the start of a workshop's seats was halted. The fields are the columns of ``warm_ups``."""
 
     workshop: str
     halted: datetime | None = None

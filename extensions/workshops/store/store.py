@@ -65,7 +65,7 @@ class NobodyLeads(Exception):
 
 
 class SeatsInUse(Exception):
-    """Raised if a workshop would have fewer seats than the highest ``number`` that somebody has."""
+    """Raised if a workshop would lose a seat that somebody has. ``number``: the highest seat that somebody has."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -73,7 +73,7 @@ class SeatsInUse(Exception):
 
 
 class Store:
-    """Reads and writes the database. Call ``open`` before use.
+    """Reads and writes the database. Call ``open`` before use. Each method raises StoreError.
 
     ``where``: the database's address. An open store claims the database, so that no other service uses it.
     """
@@ -97,7 +97,7 @@ class Store:
     async def create(
         self, record: WorkshopRecord, lead: MembershipRecord, code: CodeRecord, event: EventRecord
     ) -> None:
-        """Store a new workshop with its lead and its first code. Raises SlugTaken, StoreError."""
+        """Store a new workshop with its lead and its first code. Raises SlugTaken if the slug is in use."""
 
         def work(db: Connection) -> None:
             db.execute(insert(schema.workshops).values(record.columns()))
@@ -112,15 +112,15 @@ class Store:
             raise SlugTaken(record.slug) from error
 
     async def get(self, slug: str) -> WorkshopRecord | None:
-        """Return a workshop; None if there is none."""
+        """Return a workshop; None if there is none, or its row cannot be read."""
         found = await self.transact(lambda db: _workshops(db, select(schema.workshops).where(_is(slug))))
         return found[0] if found else None
 
     async def all(self, person: str | None = None, over: bool = True) -> list[WorkshopRecord]:
-        """Return all workshops, or those with a membership of a person; the latest to start comes first.
+        """Return all workshops, or those with a membership of a person; the workshop that starts last comes first.
 
-        Workshops in which the person is banned are left out. ``over`` False: without those that are archived or
-        cancelled.
+        Workshops in which the person is banned are left out; workshops that the person has left are included. ``over``
+        False: workshops that are archived or cancelled are left out, too.
         """
         query = select(schema.workshops).order_by(schema.workshops.c.starts.desc(), schema.workshops.c.slug)
         if not over:
@@ -139,9 +139,9 @@ class Store:
         return await self.transact(lambda db: _workshops(db, query))
 
     async def change(self, record: WorkshopRecord, event: EventRecord) -> WorkshopRecord:
-        """Store the values of a workshop that was read before, and return it with its new version.
+        """Store the changed values of a workshop, and return the workshop with its new version.
 
-        Raises Stale if the workshop has another version now, and SeatsInUse.
+        Raises Stale if the stored version is not ``record.version``, SeatsInUse if a seat of somebody would go.
         """
         changed = record.with_values(version=record.version + 1)
 
@@ -158,7 +158,7 @@ class Store:
         return changed
 
     async def step(self, slug: str, source: WorkshopState, values: dict[str, Any], event: EventRecord) -> bool:
-        """Store values of a workshop if it is in the state ``source``; return whether it was."""
+        """Store values of a workshop if its state is still ``source``; return whether the values were stored."""
         table = schema.workshops
 
         def work(db: Connection) -> bool:
@@ -176,7 +176,10 @@ class Store:
         await self.transact(lambda db: _done(db, query))
 
     async def erase(self, slug: str, at: datetime, event: EventRecord) -> None:
-        """Delete the people, the codes and the log of a workshop that is over, and guests who are in no other one."""
+        """Delete all data about people of a workshop that is over, with its codes and its log.
+
+        Guests who are in no workshop any more are deleted, too. The workshop itself stays, with ``event`` as its log.
+        """
 
         def work(db: Connection) -> None:
             of_rooms = (room_tables.deliveries, room_tables.messages, material_tables.material_deliveries)
@@ -219,14 +222,17 @@ class Store:
         return await self.transact(work)
 
     async def reported(self) -> set[str]:
-        """Return the workshops of which a report is stored."""
+        """Return the slugs of the workshops whose report is stored."""
         query = select(schema.reports.c.workshop)
         return await self.transact(lambda db: set(db.execute(query).scalars()))
 
     # --- people
 
     async def members(self, slugs: Collection[str]) -> dict[str, list[MembershipRecord]]:
-        """Return the people of these workshops, by workshop, in the order of their seats and names."""
+        """Return the memberships of these workshops, by workshop, in the order of seats and of user names.
+
+        People who wait for a seat, have left, or are banned are among them.
+        """
         if not slugs:
             return {}
         table = schema.memberships
@@ -242,7 +248,7 @@ class Store:
         return found
 
     async def member(self, slug: str, person: str) -> MembershipRecord | None:
-        """Return a person of a workshop; None if they are not in it."""
+        """Return a person's membership in a workshop, also one that has ended; None if there is none."""
         return (await self.memberships_of(person, [slug])).get(slug)
 
     async def memberships_of(self, person: str, slugs: Collection[str]) -> dict[str, MembershipRecord]:
@@ -252,7 +258,10 @@ class Store:
         return {row.workshop: row for row in await self.rows(table, query, MembershipRecord)}
 
     async def put_member(self, record: MembershipRecord, event: EventRecord) -> None:
-        """Store a person's membership in a workshop, in place of the earlier one. Raises SeatTaken, NobodyLeads."""
+        """Store a person's membership in a workshop, in place of the earlier one.
+
+        Raises SeatTaken if somebody else has the seat, NobodyLeads if the person was the last lead and is none now.
+        """
         table = schema.memberships
 
         def work(db: Connection) -> None:
@@ -268,7 +277,7 @@ class Store:
             raise SeatTaken(record.workshop) from error
 
     async def drop_member(self, slug: str, person: str, event: EventRecord) -> None:
-        """Delete a person from a workshop. Raises NobodyLeads."""
+        """Delete a person's membership in a workshop. Raises NobodyLeads if nobody else leads the workshop."""
         table = schema.memberships
 
         def work(db: Connection) -> None:
@@ -328,7 +337,11 @@ class Store:
     # --- transactions
 
     async def rows(self, table: Table, query: Select[Any], kind: type[T], leave_out: Sequence[str] = ()) -> list[T]:
-        """Return the rows of a table that can be read, as records of this kind; others are named in the log."""
+        """Return the rows that ``query`` finds in a table, as records of this kind.
+
+        A row that cannot be read is left out, and the service's log names it. ``leave_out``: columns that the record
+        does not have.
+        """
 
         def work(db: Connection) -> list[T]:
             found = [_intact(table, row) for row in db.execute(query).mappings()]
@@ -337,7 +350,10 @@ class Store:
         return await self.transact(work)
 
     async def transact(self, work: Work[T]) -> T:
-        """Run ``work`` in a transaction of its own. Raises IntegrityError, StoreError, and the errors of ``work``."""
+        """Run ``work`` in a transaction of its own; any error of ``work`` rolls the transaction back, and is raised.
+
+        Raises StoreError if the database cannot be used, IntegrityError if a row violates a constraint.
+        """
 
         def run() -> T:
             if self._engine is None:

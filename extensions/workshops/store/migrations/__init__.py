@@ -31,7 +31,7 @@ _LOCK = 0x776F726B73686F  # key of PostgreSQL's advisory lock
 
 
 class NewerStore(Exception):
-    """Raised if a newer release made the database."""
+    """Raised if a newer release has migrated the database, so that this release cannot use it."""
 
 
 def upgrade(db: Connection) -> None:

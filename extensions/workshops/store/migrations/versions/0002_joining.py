@@ -1,4 +1,4 @@
-"""Guests, invitations, walks of people who join, and mails that were sent."""
+"""Guests, invitations, tickets of people who join, and mails that were sent."""
 
 import sqlalchemy as sa
 from alembic import op

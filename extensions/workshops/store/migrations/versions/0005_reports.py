@@ -1,4 +1,4 @@
-"""Reports whose sums stay when the people of a workshop are deleted, and what certificates of attendance need."""
+"""Reports whose sums stay when a workshop's people are deleted, and the attendance that a certificate needs."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What is being done to single seats."""
+"""Acts of trainers on single seats: start, restart, reset."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which sessions of a person are their seat although they have ended."""
+"""Data by which an ended session of a person counts as the person's seat."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The earlier result that counts while a rehearsal goes on, and if it is stopped."""
+"""The result of the rehearsal before, which counts while a rehearsal goes on, and after it was stopped."""
 
 import sqlalchemy as sa
 from alembic import op

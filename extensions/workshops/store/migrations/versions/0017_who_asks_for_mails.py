@@ -1,4 +1,4 @@
-"""From where one-time codes are asked for, so that strangers do not use up a guest's mails."""
+"""Who has requested one-time codes, so that strangers do not use up a guest's mails."""
 
 import sqlalchemy as sa
 from alembic import op
