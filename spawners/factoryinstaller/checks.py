@@ -42,8 +42,10 @@ def system(os_release: str) -> str:
 
 
 def machine(folder: Path) -> None:
-    """Raise InstallerError if the installer cannot run as this user or on this machine. ``folder``: the folder for
-    releases."""
+    """Raise InstallerError if the installer cannot run as this user or on this machine.
+
+    ``folder``: a folder on the file system for releases, which must have enough free space.
+    """
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")
     if sys.version_info < (3, 11):  # noqa: UP036  # this file is what finds that out
@@ -57,8 +59,11 @@ def machine(folder: Path) -> None:
 
 
 def name(domain: str, resolve: Callable[[str], Sequence[str]], is_ours: Callable[[str], bool]) -> str:
-    """Return a warning about the domain's addresses, "" if there is none. Raises InstallerError if the domain has no
-    address."""
+    """Return a warning if none of the domain's addresses is this machine's, else "".
+
+    ``resolve``: returns the addresses of a name; ``is_ours``: returns whether an address is this machine's. Raises
+    InstallerError if the domain has no address.
+    """
     try:
         addresses = sorted(set(resolve(domain)))
     except OSError as error:
@@ -91,7 +96,10 @@ def is_ours(address: str) -> bool:
 
 
 def ports(is_active: Callable[[str], bool], wanted: Mapping[int, str] | None = None) -> None:
-    """Raise InstallerError if other programs use a port of the gateway; the message names each."""
+    """Raise InstallerError if other programs use a port of the gateway; the message names each.
+
+    ``is_active``: returns whether a systemd unit runs; ``wanted``: by port, the unit of this gateway that may use it.
+    """
     taken = [
         f"Port {port} is used by {' and '.join(listeners(port)) or 'another program'}: stop it first, and keep it from "
         "starting again."

@@ -24,8 +24,11 @@ sources that this command lies in, and prints its folder. `uninstall` removes th
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Return 0 if the gateway is installed and works; 1 if a step failed, or ``factorygate check``
-    found a mistake; 2 if the command line is wrong."""
+    """Run the command; return its exit code. A wrong command line ends the process with exit code 2.
+
+    0: the command is done and, after an installation, the gateway works; 1: a step failed, the person at the terminal
+    declined, or ``factorygate check`` found a mistake; 130: interrupted.
+    """
     parser = argparse.ArgumentParser(
         prog="factorygate-install",
         description="Install a gateway on this machine: Debian 13 or Ubuntu 24.04, as root.",

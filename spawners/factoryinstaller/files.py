@@ -37,8 +37,11 @@ PASSWORDS, OIDC_SECRET = "passwords.json", "oidc.secret"  # file names
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file to be written. ``edited_by_operator``: an operator may edit the file; the installer replaces it only as
-    long as nobody has changed it."""
+    """A file to be written.
+
+    ``edited_by_operator``: an operator may edit the file; the installer replaces it only as long as nobody has changed
+    it.
+    """
 
     path: str
     text: str
@@ -56,13 +59,13 @@ class Secrets:
     login: tuple[str, str]
 
     def files(self) -> list[WantedFile]:
-        """Return the files with the secrets. An existing secret is never changed."""
+        """Return the files with the secrets, which only the gateway's account may read."""
         texts = {name: f"{token}\n" for name, token in self.tokens.items()} | dict([self.login])
         return [secret(f"secrets/{name}", text) for name, text in sorted(texts.items())]
 
 
 def new_token() -> str:
-    """Return a token of 32 random bytes."""
+    """Return a token of 32 random bytes, in hex."""
     return secrets.token_hex(32)
 
 
@@ -169,7 +172,7 @@ metrics: {{host: 127.0.0.1, port: 9099}}   # for Prometheus
 
 
 def workshops_lines(name: str) -> list[str]:
-    """Return the lines by which ``hub.yaml`` or ``link.yaml`` knows the workshops service."""
+    """Return the lines with which the file ``name`` (``hub.yaml`` or ``link.yaml``) names the workshops service."""
     if name == "link.yaml":
         return ["workshops:", f"  table: {_TABLE}", f"  pools: {_POOLS}", f"  socket: {_LINK_SOCKET}"]
     return ["workshops:", f"  socket: {WORKSHOPS_SOCKET}", "  token_file: secrets/workshops-token"]
@@ -212,7 +215,7 @@ pools: []
 
 
 def caddy(options: Options) -> str:
-    """Return the web server's site: https with an ACME certificate, and paths that are closed to the outside."""
+    """Return Caddy's file for the gateway: https with an ACME certificate, and paths that are closed to the outside."""
     root = f"\t\tca_root {ACME_ROOT}\n" if options.acme_root else ""
     return f"""\
 # Written by factorygate-install, which writes it anew: put what is yours into other files.
@@ -263,7 +266,7 @@ scrape_configs:
 
 
 def digest(text: str) -> str:
-    """Return a short digest of a text."""
+    """Return the SHA-256 of a text, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -154,8 +154,10 @@ def build(machine: Machine, sources: Path) -> Path:
 
 
 def catalogue(folder: Path) -> Iterator[WantedFile]:
-    """Yield the files of the release's catalogue. The operator may edit the entries of factories that are offered; a
-    later release replaces only the other entries."""
+    """Yield the files of the release's catalogue.
+
+    The operator may edit them; a later release replaces only those that nobody has changed.
+    """
     config = folder / "hub_config"
     for path in sorted((*config.glob("factories/*.yaml"), config / "antennas.yaml", *config.glob("*.schema.json"))):
         text = path.read_text(encoding="utf-8")
@@ -184,7 +186,7 @@ def left_to_the_operator(machine: Machine, options: Options) -> Iterator[str]:
 
 
 def use(machine: Machine, folder: Path) -> None:
-    """Make the systemd units run a release. Raises ReleaseError."""
+    """Let the systemd units run a release from their next start on. Raises ReleaseError."""
     layout = releases(machine)
     release = layout.installed_release(folder.name)
     if layout.is_current(release):
@@ -261,8 +263,10 @@ def services(machine: Machine, options: Options) -> None:
 
 
 def wait_for_answer(options: Options) -> None:
-    """Wait until the gateway answers by https under its name. Raises InstallerError with the
-    services' last log lines."""
+    """Wait until the gateway answers by https under its name.
+
+    Raises InstallerError with the services' last log lines if the gateway does not answer in time.
+    """
     deadline = time.monotonic() + _ANSWER_SECONDS
     problem = "nothing"
     say(f"now   waiting for {options.public_url} to answer")
@@ -295,7 +299,10 @@ def check() -> int:
 
 
 def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
-    """Remove the gateway; with ``purge``, and after a question, also its data. Return the exit code."""
+    """Remove the gateway and, with ``purge``, also its data. Return the exit code.
+
+    Before data are removed, the person at the terminal is asked, unless ``confirmed``. Raises InstallerError.
+    """
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")
     data = (files.ETC, files.VAR, files.BACKUPS)

@@ -81,8 +81,11 @@ class Machine:
             self.changed(f"the folder {name}")
 
     def write(self, wanted: WantedFile) -> bool:
-        """Write a file unless it has this content, mode and owner. Return True if it was written. The file is replaced
-        atomically, so that a killed run leaves the old file or the new one."""
+        """Write a file, and set its mode and owner; return whether its content was written.
+
+        A file that the operator may edit is left alone if its content is not what this installer last wrote. The file
+        is replaced atomically, so that a killed run leaves the old file or the new one.
+        """
         path = self.path(wanted.path)
         written = self.written()
         new = digest(wanted.text)
@@ -106,7 +109,7 @@ class Machine:
         return there != new
 
     def written(self) -> dict[str, str]:
-        """Return by path the digest of each file as this installer last wrote it."""
+        """Return, by path, the digest of each file's content as this installer last wrote it."""
         return dict(self._state().get("written", {}))
 
     def remove(self, name: str) -> None:
@@ -152,7 +155,7 @@ class Machine:
             self._keep("options", json.loads(text))
 
     def started(self) -> dict[str, str]:
-        """Return, by service, the digest of the files with which this installer last started it."""
+        """Return, by service, the digest of the files with which this installer last started the service."""
         return dict(self._state().get("started", {}))
 
     def keep_started(self, service: str, made_of: str) -> None:

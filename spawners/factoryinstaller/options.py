@@ -26,9 +26,11 @@ _GUEST, _ROBOT = "guest.", "robot."  # as in factorycommon.models.base
 
 @dataclass(frozen=True)
 class Options:
-    """The options of one gateway. ``admin``: the administrator's name if people log in with passwords, or their mail
-    address if a provider identifies people. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN`` or
-    ``everybody``."""
+    """The options of one gateway.
+
+    ``admin``: the administrator's name if people log in with passwords, or their mail address if a provider identifies
+    people. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN`` or ``everybody``.
+    """
 
     domain: str
     email: str
@@ -60,7 +62,7 @@ class Options:
 
 
 def of_json(text: str) -> dict[str, Any]:
-    """Return the stored options by name. Raises InstallerError for any other text."""
+    """Return the options in a text that ``to_json`` has made, by name. Raises InstallerError for any other text."""
     try:
         found = json.loads(text)
     except ValueError as error:

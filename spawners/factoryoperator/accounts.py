@@ -23,10 +23,10 @@ def group_name(number: int) -> str:
 
 
 def user_number(name: str) -> int:
-    """Return the uid of the user ``name``. Raises KeyError."""
+    """Return the uid of the user ``name``, or ``name`` itself if it is a number. Raises KeyError for unknown names."""
     return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
 
 
 def group_number(name: str) -> int:
-    """Return the gid of the group ``name``. Raises KeyError."""
+    """Return the gid of the group ``name``, or ``name`` itself if it is a number. Raises KeyError for unknown names."""
     return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid

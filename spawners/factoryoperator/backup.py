@@ -37,7 +37,7 @@ _CONNECT_SECONDS = 10
 def make(target: Path, stores: Sequence[KeptStore], hub: Path | None, link: Path | None) -> Manifest:
     """Write the backup to ``target`` (0600), completely or not at all; an existing file is never overwritten.
 
-    Raises BackupError.
+    ``hub``, ``link``: the paths of hub.yaml and link.yaml, for the manifest. Raises BackupError.
     """
     if target.exists():
         raise BackupError(f"{target} is there already: name another file")

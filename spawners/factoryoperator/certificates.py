@@ -49,8 +49,8 @@ class TlsCertificate:
 def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertificate | None:
     """Make the files of one process, and the authority if there is none yet; return the new certificate.
 
-    Returns None, and makes no new files, if the process has a certificate of the folder's authorities for exactly these
-    hosts that is valid for longer than a third of ``days``. Raises CertificateProblem, OSError.
+    Returns None, and makes no new files, if the process has a certificate that an authority of the folder has signed
+    for exactly these hosts, and that is valid for longer than a third of ``days``. Raises CertificateProblem, OSError.
     """
     if not _NAME.fullmatch(name):
         raise CertificateProblem(f"--name {name!r}: allowed are lower-case letters, digits and hyphens, such as link")
@@ -84,8 +84,10 @@ def renew(folder: Path, within: timedelta | None, days: int) -> list[TlsCertific
 
 
 def new_authority(folder: Path) -> None:
-    """Make a new authority, which signs from now on. The earlier ones stay trusted until ``drop_old``, so that
-    certificates can be replaced one by one. Raises OSError."""
+    """Make a new authority, which signs from now on. Raises OSError.
+
+    The earlier authorities stay trusted until ``drop_old``, so that certificates can be replaced one by one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     key, begins = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC) - _SKEW
     # The time makes its name different from the earlier authority's.
@@ -104,8 +106,10 @@ def new_authority(folder: Path) -> None:
 
 
 def drop_old(folder: Path) -> None:
-    """Trust only the newest authority. Raises CertificateProblem if an earlier one signed a certificate in the folder;
-    OSError."""
+    """Trust only the newest authority.
+
+    Raises CertificateProblem if any certificate in the folder was not signed by the newest authority; OSError.
+    """
     for path in paths(folder):
         if _authority_of(folder, path) != 0:
             raise CertificateProblem(f"{path} is of an authority before: run certificates renew first, with --all")
@@ -127,8 +131,10 @@ def read(path: Path) -> TlsCertificate:
 
 
 def believes(authority: Path, certificate: Path) -> bool:
-    """Return True if one of the authorities in a file has signed the certificate in another file. Raises OSError,
-    CertificateProblem."""
+    """Return whether one of the authorities in the file ``authority`` has signed the certificate in the other file.
+
+    Raises OSError, CertificateProblem.
+    """
     signed = _parsed(certificate)[0]
     return any(_has_signed(one, signed) for one in _parsed(authority))
 

@@ -49,7 +49,10 @@ class GatewayPort:
 
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
-    """Check that no port is configured twice, and that no other program listens on one of the ports."""
+    """Check that no port is configured twice, and that no other program listens on one of the ports.
+
+    The range of session ports must contain none of these ports and no ephemeral port of this machine.
+    """
     wanted = [*_hub_ports(gateway), *_link_ports(gateway), *_workshops_ports(gateway)]
     seen: dict[int, GatewayPort] = {}
     for one in wanted:

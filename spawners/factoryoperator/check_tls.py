@@ -78,8 +78,10 @@ def _of(found: TlsCertificate) -> str:
 
 
 def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertificate) -> str:
-    """Return why a process with the same authority would refuse the certificate; "" if it would not. Another check
-    compares the name."""
+    """Return why a process with the same authority would refuse the certificate; "" if it would not.
+
+    Another check compares the name.
+    """
     if not found.hosts:
         return ""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -101,8 +103,10 @@ def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertifica
 
 
 def _of_another_authority(authority: Path, certificate: Path) -> bool:
-    """Return True if an authority did not sign a certificate; False if one of the files cannot be read, which another
-    check reports."""
+    """Return whether no authority in the file ``authority`` has signed the certificate in the other file.
+
+    False if one of the files cannot be read, which another check reports.
+    """
     try:
         return not certificates.believes(authority, certificate)
     except (OSError, CertificateProblem):

@@ -43,8 +43,11 @@ class KeptFolder(Owned):
 
 
 class Kept(Owned):
-    """A store in the backup. ``member``: its member in the tar, with its ``sha256`` and ``size``. ``schema_name``: for
-    a PostgreSQL database, the schema that was dumped."""
+    """A store in the backup.
+
+    ``member``: its member in the tar, with its ``sha256`` and ``size``. ``schema_name``: for a PostgreSQL database, the
+    schema that was dumped.
+    """
 
     kind: Literal["file", "sqlite", "postgresql"]
     what: Annotated[str, StringConstraints(max_length=200)]

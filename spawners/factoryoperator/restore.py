@@ -104,8 +104,8 @@ class Plan:
 def plan(found: Opened, under: Path, databases: bool = True, skip_read_only: bool = False) -> Plan:
     """Compare a backup with the existing files. ``under``: the folder that replaces ``/``.
 
-    ``databases``: also compare the databases on a server; ``skip_read_only``: leave out files on read-only file systems
-    that would have to be written. Raises BackupError if there are any otherwise.
+    ``databases``: also plan to restore the databases on a server, which are not compared; ``skip_read_only``: leave out
+    files on read-only file systems that would have to be written. If this is False, such files raise BackupError.
     """
     write: list[tuple[Kept, Path]] = []
     same: list[Path] = []
@@ -141,7 +141,11 @@ def _is_read_only(target: Path) -> bool:
 
 
 def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> None:
-    """Write the planned stores. Raises BackupError, before anything is written, if something prevents the restore."""
+    """Write the planned stores: files below ``under``, and databases on a server.
+
+    ``overwrite``: replace existing files with other content, and existing tables. Raises BackupError before anything is
+    written if a check prevents the restore, or later if a write fails; then only a part may be restored.
+    """
     manifest = found.manifest
     _accounts(manifest, what)
     _nothing_runs(found, under)
@@ -191,8 +195,10 @@ def _accounts(manifest: Manifest, what: Plan) -> None:
 
 
 def _nothing_runs(found: Opened, under: Path) -> None:
-    """Raise BackupError if hub, link or workshops service runs, since they must not write to stores that are being
-    replaced."""
+    """Raise BackupError if hub, link or workshops service runs.
+
+    They must not write to stores that are being replaced.
+    """
     for kept in found.manifest.stores:
         path = under / kept.path.lstrip("/")
         if path.name not in _LOCKS:

@@ -89,8 +89,10 @@ _PEOPLE = TypeAdapter(list[_Person])
 
 @dataclass(frozen=True)
 class Observed:
-    """The state of a gateway at one moment. ``ready``: the servers that the hub reports as ready,
-    by person and server."""
+    """The state of a gateway at one moment.
+
+    ``ready``: the servers that the hub reports as ready, by person and server.
+    """
 
     sessions: Mapping[str, SeenSession] = field(default_factory=dict)
     clusters: Mapping[str, SeenCluster] = field(default_factory=dict)
@@ -105,8 +107,10 @@ def observe(gateway: Gateway) -> Observed:
 
 
 def losses(gateway: Gateway, before: Observed) -> list[str]:
-    """Return descriptions of everything that the gateway had before and has not now; [] if nothing is lost. Raises
-    GatewaySilent."""
+    """Return descriptions of everything that the gateway had before and has lost; [] if nothing is lost.
+
+    Sessions that ended for a reason of their own, such as the walltime, are not lost. Raises GatewaySilent.
+    """
     now = observe(gateway)
     return [*_lost_sessions(gateway, before, now), *_lost_clusters(gateway, before, now), *_lost_servers(before, now)]
 

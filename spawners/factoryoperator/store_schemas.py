@@ -52,8 +52,10 @@ class StoreSchema:
 
 
 def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
-    """Return the existing stores (``only``: those with these names). Raises SchemaError if one of them is of a newer
-    release, or cannot be opened."""
+    """Return the existing stores (``only``: those with these names).
+
+    Raises SchemaError if one of them is of a newer release, or cannot be opened.
+    """
     looks = {
         "hub": _hub,
         "people": _people,

@@ -40,11 +40,14 @@ class KeptStore:
 
 
 class NotOurs(Exception):
-    """Raised for a database that only its own tools can back up; the message says which."""
+    """Raised for a database that only its own tools can back up; the message names the database."""
 
 
 def of(gateway: Gateway, databases: bool = True) -> list[KeptStore]:
-    """Return all existing stores, each once. ``databases`` False: without databases on a server. Raises NotOurs."""
+    """Return all existing stores, each once. ``databases`` False: without databases on a server.
+
+    Raises NotOurs for a database on any server but PostgreSQL, unless ``databases`` is False.
+    """
     found: dict[Path, KeptStore] = {}
     for store in [*_hub(gateway), *_link(gateway), *_workshops(gateway)]:
         if store.kind == "other" and databases:

@@ -19,7 +19,7 @@ class Units(Protocol):
     """The operations of a service manager that an upgrade needs. All of them raise UnitError."""
 
     def has(self, part: Part) -> bool:
-        """Return whether a part of the gateway runs on this machine."""
+        """Return whether a part of the gateway is set up as a service of this machine."""
 
     def stop(self, part: Part) -> None:
         """Stop a part of the gateway, and return when it has ended. Does nothing if the part does not run."""
@@ -48,8 +48,10 @@ class Systemd:
         self._systemctl("start", part)
 
     def failed(self, part: Part) -> str:
-        """Return the unit's state and the end of its log if systemd no longer restarts it, or has restarted it
-        repeatedly."""
+        """Return the unit's state and the end of its log if it does not run, or if systemd has restarted it repeatedly.
+
+        "" if the unit runs or is starting.
+        """
         shown = self._systemctl("show", part, options=("--property=ActiveState", "--property=NRestarts"))
         known = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         state, restarts = known.get("ActiveState", "unknown"), known.get("NRestarts", "0")

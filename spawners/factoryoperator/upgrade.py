@@ -47,9 +47,11 @@ class _Failed(Exception):
 
 
 class Journal(Model):
-    """The record of an upgrade that has begun. ``backup``: a backup of the whole gateway from before the upgrade;
-    ``copies``: a backup of the migrated stores from the time when the gateway was stopped; ``proxy``: True if the
-    proxy is restarted, too."""
+    """The record of an upgrade that has begun.
+
+    ``backup``: a backup of the whole gateway from before the upgrade; ``copies``: a backup of the migrated stores from
+    the time when the gateway was stopped; ``proxy``: True if the proxy is restarted, too.
+    """
 
     old: Version
     new: Version
@@ -79,7 +81,10 @@ class Upgrade:
     # --- upgrading
 
     def to(self, new: Release) -> None:
-        """Upgrade to an installed release, or leave everything unchanged. Raises UpgradeError."""
+        """Upgrade to an installed release; if that fails, go back to the present release. Raises UpgradeError.
+
+        First undo an earlier upgrade that was interrupted.
+        """
         self._undo_what_was_broken_off()
         old = self._current()
         if old.version == new.version:
@@ -169,7 +174,7 @@ class Upgrade:
     # --- rolling back
 
     def back(self) -> None:
-        """Roll back to the release before the last upgrade. Raises UpgradeError."""
+        """Roll back to the release before the last upgrade, if the operator agrees. Raises UpgradeError."""
         self._undo_what_was_broken_off()
         journal = self._journal(_LAST)
         if journal is None:
@@ -375,8 +380,10 @@ def _files(gateway: Gateway) -> tuple[str, ...]:
 
 
 def _as_owner(owner: int, argv: Sequence[str]) -> str:
-    """Run a program as the account that owns a store, if this process is root. Return its output if it failed; "" if it
-    succeeded."""
+    """Run a program as the account that owns a store, if this process is root.
+
+    Return the program's output if it failed; "" if it succeeded.
+    """
     if os.geteuid() == 0 and owner != 0:
         account = pwd.getpwuid(owner)
         groups = os.getgrouplist(account.pw_name, account.pw_gid)

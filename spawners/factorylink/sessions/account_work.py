@@ -1,4 +1,4 @@
-"""Runs work that needs commands as a site account, in the background instead of in the poller.
+"""Runs work whose commands run as a site account, in the background instead of in the poller.
 
 An account can make such a command last arbitrarily long (for example by a shell that sleeps), and the handling of the
 scheduler's answers must not wait for the command.

@@ -33,7 +33,7 @@ class SeatTerms:
 
     ``unopened_until``: the session ends if nobody has opened it by then; ``early_hours``: how long before the class the
     session starts, which is added to the session's hours if possible; ``leaves``: how many of the person's other
-    sessions end for this one.
+    sessions end before this one begins, so that they do not count in the limits of one person.
     """
 
     unopened_until: datetime
@@ -65,10 +65,11 @@ class Admission:
     async def admit(
         self, request: SessionRequest, seat: SeatTerms | None = None
     ) -> tuple[FactoryConnection, ResolvedChoice, str]:
-        """Check that a session may start; return its factory, its choice and its site account. Raises ProblemError.
+        """Check that a session may start; return its factory, its complete choice and its site account.
 
-        ``seat``: the terms of the workshop seat for which the session is started, so that a login of any age is enough;
-        None: it is not for a workshop. Call this inside ``AccountLeases.beginning``.
+        ``seat``: the terms of the workshop seat for which the session is started; None: the session is not for a
+        workshop. For a seat, a login of any age is enough. Call this inside ``AccountLeases.beginning``. Raises
+        ProblemError if the session may not start.
         """
         grant, choice, account = await self._admit(request, seat)
         return grant.connection, choice, account

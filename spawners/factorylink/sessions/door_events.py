@@ -59,7 +59,10 @@ class DoorListener:
         self._mailer = mailer
 
     def on_status(self, session_id: SessionId, status: DoorStatus | None) -> None:
-        """Handle a status of a session's door. None: the door is lost, or cannot be connected."""
+        """Handle a new status of a session's door, or the loss of the connection to the door.
+
+        ``status`` None: the connection is lost, or cannot be opened.
+        """
         live_session = self._table.get(session_id)
         if live_session is None:
             return
@@ -82,7 +85,7 @@ class DoorListener:
             )
 
     def forget(self, live_session: LiveSession) -> None:
-        """Ignore a session's present door from now on, since its job no longer runs; another door will follow."""
+        """Ignore a session's present door: this run of its job is over, and the next run starts another door."""
         if live_session.probing is not None:
             live_session.probing.cancel()
         if live_session.seeking is not None:

@@ -63,10 +63,10 @@ class Extender:
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
         """Ask the scheduler for ``hours`` more for a session; return the session's view.
 
-        The view has the new end once the scheduler's next answer contains it. Raises ProblemError if the factory allows
-        no extensions or is paused; if the person may not start anything there; if the extension is shorter than a
-        minute, longer than allowed, or requested too often; if the session does not run, or the budget does not allow
-        the extension; or if the scheduler refuses it.
+        The view has the new end once the scheduler's next answer contains it. Raises LedgerError, and ProblemError in
+        these cases: the session is not running; the factory allows no extensions or is paused; the person may not start
+        anything there; the extension is shorter than a minute, longer than allowed, or requested too often; the budget
+        does not allow the extension; the scheduler refuses it or does not answer.
         """
         live_session = self._table.get(session_id)
         if live_session is None:
@@ -123,9 +123,9 @@ class Extender:
         await self._ledger.change(live_session.record, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live_session: LiveSession) -> None:
-        """Send the door the end of its job if the scheduler reports another time than the door.
+        """Send the scheduler's end of a job to the session's door if the door reports another end.
 
-        Called after each answer of the scheduler and of the door.
+        Called after each answer of the scheduler and after each status of the door.
         """
         door, job = live_session.door, live_session.job
         if (

@@ -52,7 +52,7 @@ class _Waiting:
 
 
 class HelpRelay:
-    """Holds the asks that wait for the service's answer."""
+    """Holds the sessions' requests for help (*asks*) until the workshops service has answered them."""
 
     def __init__(self) -> None:
         self._queue: deque[HelpAsk] = deque()
@@ -64,7 +64,10 @@ class HelpRelay:
         self._closed = False
 
     def admit(self, session_id: SessionId) -> None:
-        """Count an ask against the session's limit, before the body of the request is parsed. Raises ProblemError."""
+        """Count a request for help against the session's limit, before the body of the request is parsed.
+
+        Raises ProblemError if the session has made too many requests in the last minute.
+        """
         now = asyncio.get_running_loop().time()
         times = self._times.setdefault(session_id, deque())
         while times and now - times[0] > 60:
@@ -84,9 +87,11 @@ class HelpRelay:
         look: LookBody | None = None,
         snapshot: NotebookSnapshot | None = None,
     ) -> HelpState:
-        """Pass an ask of the session's person to the service; return the state that it answers. Raises ProblemError.
+        """Pass a request for help to the workshops service; return the state that the service answers.
 
-        ``hand``, ``look``, ``snapshot``: what the person sends with an ask of this kind (``act``).
+        ``hand``, ``look``, ``snapshot``: what the session's person sends with a request of the kind ``act``. Raises
+        ProblemError if the session is not for a workshop, if too many requests wait, or if the service refuses the
+        request or does not answer.
         """
         record = live_session.record
         project = record.choice.project
@@ -118,9 +123,10 @@ class HelpRelay:
         return answer.state or HelpState()
 
     async def take(self, left: Callable[[], Awaitable[bool]], seconds: float = ASK_SECONDS) -> HelpAsks:
-        """Return the asks that wait for the service; wait up to ``seconds`` for the first one.
+        """Return the requests for help that wait for the workshops service; wait up to ``seconds`` for the first one.
 
-        ``left``: returns whether the service no longer waits for this answer; then all asks stay in the queue.
+        At most ``MOST_ASKS`` are returned. ``left``: returns whether the service has given up waiting; then no request
+        is returned, and all of them stay in the queue.
         """
         self._readers += 1
         try:
@@ -136,13 +142,16 @@ class HelpRelay:
         return HelpAsks(asks=tuple(self._queue.popleft() for _ in range(min(self._open(), MOST_ASKS))))
 
     def answer(self, project: str, ask_id: str, answer: HelpAnswer) -> None:
-        """Answer an ask of a session of this project; do nothing if no session waits for this answer any more."""
+        """Pass the service's answer to the session that waits for it; do nothing if no session waits any more.
+
+        Do nothing either if the session does not belong to ``project``.
+        """
         waiting = self._waiting.get(ask_id)
         if waiting is not None and waiting.ask.project == project and not waiting.answer.done():
             waiting.answer.set_result(answer)
 
     def close(self) -> None:
-        """End the request with which the service waits for asks (``take``), so that its connection can be closed."""
+        """End the request of the workshops service that waits in ``take``, so that its connection can be closed."""
         self._closed = True
         self._woken.set()
 

@@ -19,7 +19,7 @@ _BANNER = "banner"
 
 
 class LiveFeed:
-    """Publishes changes of the tables ``clusters`` and ``sessions`` and of the factories, from its creation on."""
+    """Publishes changes of all sessions, clusters and factories as server-sent events, from its creation on."""
 
     def __init__(
         self, sessions: SessionTable, clusters: ClusterTable, factories: OfferedFactories, views: SessionViews
@@ -37,12 +37,12 @@ class LiveFeed:
 
     @property
     def closed(self) -> bool:
-        """Return whether all streams have to end."""
+        """Return whether ``close`` was called, so that all streams have to end."""
         return self._feed.closed
 
     @property
     def followers(self) -> int:
-        """Return how many readers follow the whole table now; each connected hub is one."""
+        """Return how many streams of ``table`` are being read now; each connected hub reads one."""
         return self._feed.readers_of_all
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class LiveFeed:
         self._clusters.close()
 
     def table(self) -> AsyncIterator[bytes]:
-        """Return server-sent events: a snapshot of the whole table, then every change."""
+        """Return server-sent events about all sessions, clusters and factories: a snapshot, then the changes."""
         return self._feed.stream(self.snapshot)
 
     def session(
@@ -59,7 +59,8 @@ class LiveFeed:
     ) -> AsyncIterator[bytes]:
         """Return server-sent events about a session, until the session has ended.
 
-        ``known``: the session as the caller found it. ``shown``: reduces a session to what this reader may see.
+        ``known``: the session as the caller found it, which is sent if the link no longer has the session in memory.
+        ``shown``: reduces a session to what this reader may see.
         """
 
         def first() -> list[Message]:

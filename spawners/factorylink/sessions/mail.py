@@ -31,7 +31,7 @@ class Mailer:
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
     def tell(self, record: SessionRecord, factory: str, address: str) -> None:
-        """Send a mail that the session runs, if the session waited for more than ``WAITED``.
+        """Send a mail to the person that their session runs, if the session waited for more than ``WAITED``.
 
         Guests and robots get no mail. ``factory``: the factory's name; ``address``: the notebook's URL; "": the
         configuration has no public URL.
@@ -57,9 +57,10 @@ class Mailer:
 
 
 def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
-    """Return the mail that the session runs, after it has waited for the time ``waited``.
+    """Return the mail which says that a session runs after waiting in the queue for the time ``waited``.
 
-    The mail contains no token: its URL leads to a login. Raises ValueError if the person has no mail address.
+    The mail contains no token: its URL leads to a login. ``factory``: the factory's name; ``address``: the notebook's
+    URL; "": the configuration has no public URL. Raises ValueError if no mail address can be made of the person's name.
     """
     to = address_of(record.user, mail.domain)
     name = f"Your session {record.server}" if record.server else "Your session"

@@ -14,7 +14,7 @@ from factorylink.ledger.schema import SessionRecord
 
 @dataclass
 class MatchingPlan:
-    """The result of matching a scheduler's answer with the ledger's live rows of that factory."""
+    """The result of matching a scheduler's answer with the live rows that the ledger has for the factory."""
 
     seen: list[tuple[SessionRecord, Job]] = field(
         default_factory=list
@@ -45,11 +45,11 @@ def compare(
     submitting: Container[SessionId] = (),
     of_batch: Callable[[Job], bool] = lambda _job: False,
 ) -> MatchingPlan:
-    """Return which job belongs to which row.
+    """Match the jobs of a scheduler's answer with the live rows that the ledger has for the factory.
 
     A row that has a job id already is matched by this id only, and takes no other job. Any other job belongs to this
     gateway only if name, account and comment agree. ``submitting``: rows whose submission is running; they take no job
-    until it has finished. ``of_batch``: returns whether a job belongs to a batch of workers.
+    until it has finished. ``of_batch``: returns whether a job belongs to a batch of Dask workers.
     """
     plan = MatchingPlan()
     by_id = {record.id: record for record in rows}

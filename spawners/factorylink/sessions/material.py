@@ -29,9 +29,10 @@ class MaterialArchives:
         self._lock = asyncio.Lock()
 
     async def add(self, digest: str, piece: MaterialPiece) -> MaterialUpload:
-        """Append a piece to an archive; return how many bytes are stored, which is where the next piece must begin.
+        """Append a piece to the archive with this SHA-256 digest; return how many bytes of the archive are stored.
 
-        A piece that does not begin there is ignored. A complete archive with another digest is deleted. Raises OSError.
+        The next piece must begin there; any other piece is ignored. If the complete file has another digest, it is
+        deleted, and the upload must begin again. Raises OSError.
         """
         async with self._lock:
             return await asyncio.to_thread(self._add, digest, piece)
@@ -85,7 +86,10 @@ class MaterialSender:
     async def send(
         self, order: DoorOrder, archive: Path, there: Sequence[LiveSession]
     ) -> tuple[MaterialDelivered, ...]:
-        """Send an archive to the sessions ``there``; return the outcome for each session."""
+        """Send an archive to the sessions ``there``; return the outcome for each session.
+
+        ``order``: the folder for the material, and what the doors do with an earlier copy that the person has changed.
+        """
         return tuple(await asyncio.gather(*(self._one(order, archive, one) for one in there)))
 
     async def _one(self, order: DoorOrder, archive: Path, live_session: LiveSession) -> MaterialDelivered:

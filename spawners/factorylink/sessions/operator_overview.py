@@ -37,7 +37,7 @@ _NO_FAILURE = (EndReason.STOPPED, EndReason.GAVE_UP, EndReason.MOVED)
 
 
 class OperatorOverview:
-    """Combines all sessions, the factories and the newest ends in one view."""
+    """Makes the operators' view of live sessions, factories and failures, and sends messages to running sessions."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class OperatorOverview:
         self._tasks = tasks
 
     async def view(self) -> OperatorView:
-        """Return the view as it is now. Raises LedgerError."""
+        """Return the present content of the operators' page. Raises LedgerError."""
         live = self._views.live()
         waiting = sorted((one for one in live if one.state in _WAITS), key=lambda session: session.created)
         failures = await self._ledger.never_ready(clock.now() - timedelta(hours=FAILURES_HOURS), _NO_FAILURE)

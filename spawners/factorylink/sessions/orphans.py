@@ -2,8 +2,9 @@
 
 This gateway recognises its jobs by name, site account and comment. An **orphan** is a job that no session can have any
 more: the job's session has ended, or the session's server has another session, or the session is missing in the ledger
-and its folder has no note that this link has signed. The link cancels an orphan after the grace time, with a line in
-the audit. While a note cannot be read, the link does not know whether the job is an orphan, and does nothing.
+and cannot be restored from its note. The note is a copy of the session's main data in the session's folder at the
+factory, signed by this link. The link cancels an orphan after the grace time, with a line in the audit. While a note
+cannot be read, the link does not know whether the job is an orphan, and does nothing.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Key = tuple[str, str, JobId]  # factory id, site account, job
 
 
 class OrphanFinder:
-    """Decides what happens to this gateway's jobs without a live session: at once, and after the grace time."""
+    """Restores the sessions of this gateway's jobs without a live session, or cancels these jobs after a grace time."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class OrphanFinder:
         self._strangers: set[Key] = set()  # jobs of others that carry a comment of this gateway; each is logged once
 
     def only(self, connection: FactoryConnection, jobs: list[Job], account: str | None) -> None:
-        """Forget orphans and ignored jobs that an answer does not list.
+        """Forget the orphans and ignored jobs that are missing in a factory's answer.
 
         ``account``: the only account whose jobs the answer lists; None: the answer lists the jobs of all accounts.
         """
@@ -122,8 +123,8 @@ class OrphanFinder:
     async def unknown(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> LiveSession | None:
         """Handle a job of this gateway without a live session; return the session to which the job now belongs.
 
-        None: there is no such session, or the link looks for the session's note in the background, with commands as the
-        account.
+        None: no session has the job (yet). If the ledger lacks the session, the link looks in the background for the
+        signed note in the session's folder, from which the session can be restored.
         """
         key = _key(connection, job)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:

@@ -66,8 +66,8 @@ class Permission:
     def person(self, user: str, *, fresh: bool = True) -> None:
         """Check that this person may start something somewhere.
 
-        ``fresh``: False for the seat of a workshop, for which a login of any age is enough. Robots may start nothing
-        but seats.
+        ``fresh``: whether the age of the login counts; False for the seats of workshops. Robots, which take the seats
+        of a class in a rehearsal, may start nothing but seats.
         """
         if is_robot(user) and fresh:
             raise of_words("forbidden", explain.own("robot-seat-only"))
@@ -84,9 +84,10 @@ class Permission:
             raise of_words("forbidden", rules_open, "factory")
 
     def missing(self, connection: FactoryConnection, user: str) -> Words | None:
-        """Return why this person could start nothing at the factory even while their project runs.
+        """Return what prevents the person from starting anything at the factory, apart from their project.
 
-        None: nothing is missing. The age of the login does not count. Raises no ProblemError.
+        This is: the person is blocked or not admitted by the hub, or has not accepted the gateway's terms or the site's
+        rules. None: nothing is missing. The age of the login does not count. Raises no ProblemError.
         """
         if self._projects.blocked(user):
             return explain.own("blocked")
@@ -114,7 +115,7 @@ class Permission:
             raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
 
     def connection(self, factory_id: str) -> FactoryConnection:
-        """Return the factory with this id, if this hub offers it."""
+        """Return the factory with this id. Raises ProblemError if this hub does not offer it."""
         connection = self._factories.get(factory_id)
         if connection is None:
             raise invalid(self._factories.not_offered(factory_id), "factory")
@@ -124,8 +125,9 @@ class Permission:
         """Return the factory for a choice that names no factory.
 
         This is the first factory, ordered by id, that the person may use for ``project`` (None: for any project), that
-        is healthy, and whose rules the person has accepted. If there is none, return another factory, about which the
-        later checks decide.
+        is healthy, and whose rules the person has accepted. If there is none, return another factory; the later checks
+        decide whether the session may start there. Raises ProblemError if the person may not use any factory and
+        ``project`` is None.
         """
         mine = [
             name
@@ -144,9 +146,10 @@ class Permission:
         return mine[0]
 
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
-        """Return the person's permission at the factory for a project.
+        """Return the person's permission to use a factory for a project.
 
-        This is the project of ``choice`` or, if ``choice`` has none, the project that the person used last.
+        The project is that of ``choice`` or, if ``choice`` names none, the one that the person used last. Raises
+        LedgerError, and ProblemError if the person has no such permission.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
@@ -188,7 +191,7 @@ class Permission:
             raise conflict(said.format(name=name))
 
     def more_workers(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
-        """Check that a cluster may have ``more`` jobs of that many hours.
+        """Check that a cluster may have ``more`` further worker jobs of ``hours`` each.
 
         The project's budget is checked later, when it is reserved. ``adopt``: the client says that the jobs exist
         already, and none is submitted.
@@ -246,15 +249,15 @@ class Permission:
     # --- the budget
 
     def hold(self, claims: Sequence[ChargeReservation], project: ProjectId | None, alike: int = 0) -> Write:
-        """Return a write that reserves the project's budget for ``claims``.
+        """Return a write for the ledger that reserves GPU-hours of the project for ``claims``.
 
-        The write raises OverBudget if the budget does not allow the claims, or does not allow ``alike`` more claims of
-        the same kind.
+        The write raises OverBudget if the budget does not allow the claims and ``alike`` more jobs equal to the first
+        one. For these jobs nothing is reserved.
         """
         return charges.reserve(claims, self._projects.get(project), alike)
 
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:
-        """Return a write that reserves ``seconds`` more for a job that is to continue until ``until``.
+        """Return a write for the ledger that reserves ``seconds`` more for a job that is to continue until ``until``.
 
         The write raises OverBudget if the project's budget does not allow this.
         """

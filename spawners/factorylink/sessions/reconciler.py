@@ -41,9 +41,9 @@ ENOUGH_MISSES = 2
 class SessionReconciler:
     """Updates sessions from the answers of their factories.
 
-    ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns whether a job at a
-    factory (named by its id) belongs to a cluster. ``same_name``: by factory, how many jobs another gateway with the
-    same name has there.
+    ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns whether a job belongs to
+    a Dask cluster, given the factory's id and the job. ``same_name``: by factory, how many jobs another gateway with
+    the same name has there.
     """
 
     def __init__(

@@ -27,9 +27,9 @@ _TOKEN_BYTES = 32
 
 
 class RobotNotebooks:
-    """Sends the environment to the sessions of robots, as soon as their doors wait for it.
+    """Sends the notebook's environment variables to each robot's session as soon as its door waits for them.
 
-    ``base_url``: the hub's base path.
+    A robot takes a seat of a class in a rehearsal. ``base_url``: the hub's base path.
     """
 
     def __init__(self, table: SessionTable, sessions: Sessions, base_url: str, tasks: BackgroundTasks) -> None:

@@ -1,4 +1,4 @@
-"""The operations on sessions that the apps offer: start, show, send the environment, stop.
+"""The operations on sessions that the link's HTTP APIs offer: start, show, send the environment, stop.
 
 Also loads the live sessions when the link starts, and resumes them.
 """
@@ -237,7 +237,8 @@ class Sessions:
     async def begin(self, record: SessionRecord, connection: FactoryConnection, *also: Write) -> LiveSession:
         """Write a new session into the ledger, with ``also`` in the same commit, and submit its job in the background.
 
-        Raises LedgerConflict, LedgerError, ProblemError.
+        Raises LedgerConflict if the server has another session; LedgerError; ProblemError if the session was stopped
+        already, if the budget does not allow it, or if its port is taken.
         """
         if record.id in self._never:
             raise conflict(_NEVER.format(session=record.id))
@@ -285,7 +286,7 @@ class Sessions:
     async def answer(self, live_session: LiveSession) -> None:
         """Wait for a short time until the scheduler has accepted the session's job.
 
-        Raises ProblemError if the job was refused.
+        Raises ProblemError if the submission has failed.
         """
         await self._submission.known(live_session, clock.ticks())
 
@@ -297,7 +298,7 @@ class Sessions:
     # --- other operations
 
     async def session(self, session_id: SessionId) -> Session:
-        """Return a session, live or ended. Raises ProblemError."""
+        """Return a session, live or ended. Raises ProblemError if the ledger does not have it."""
         live_session = self._table.get(session_id)
         if live_session is not None:
             return self._views.of(live_session)
@@ -308,7 +309,7 @@ class Sessions:
         return show_charged(record, used.get(record.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
-        """Return the sessions of a person and a server (None: of all), without those of a cluster's Dask scheduler.
+        """Return the sessions of a person and a server (None: of all); those that run a Dask scheduler are left out.
 
         ``live``: return the live sessions; else return the newest sessions, ``limit`` at most, also ended ones.
         """
@@ -328,10 +329,10 @@ class Sessions:
         return [from_record(record) for record in await self._ledger.last_ended(project_id) if not record.head]
 
     async def last_of_seat(self, project_id: ProjectId, user: str, server: str, since: datetime) -> Session | None:
-        """Return the last ended session of a person's server for a project, of those created at ``since`` or later.
+        """Return the last ended session of a person's server for a project, if created at ``since`` or later.
 
-        None: there is none. Sessions that the scheduler refused do not count, nor do those that ended because the class
-        moved to another place. Raises LedgerError.
+        None: there is no such session. Sessions that the scheduler refused do not count, nor do those that ended
+        because the class moved to another place. Raises LedgerError.
         """
         for record in await self._ledger.ended_of(user, server, since):
             if record.choice.project == project_id and record.end_reason not in _NO_SEAT:
@@ -341,8 +342,8 @@ class Sessions:
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator", "trainer"]) -> None:
         """Request the end of a session; return when the ledger holds the request.
 
-        Raises ProblemError if the session is not known; then a later request to start a session with this id is
-        refused, too.
+        Does nothing if the session has ended. Raises ProblemError if the session is not known; then a later request to
+        start a session with this id is refused, too.
         """
         if session_id not in self._table:
             self._never.add(session_id)  # add it first, since the session may start while the ledger is asked
@@ -371,10 +372,10 @@ class Sessions:
         return self._admission.checked(request, seat)
 
     async def move(self, session_id: SessionId) -> None:
-        """End a session whose class moves to another place; return when the ledger holds this. Raises LedgerError.
+        """End a session because its class moves to another factory; return when the ledger holds the request.
 
         The hub and the person see the session as ended at once. The session's job is cancelled now, or when the factory
-        answers again.
+        answers again. Does nothing if the session is not live. Raises LedgerError.
         """
         live_session = self._table.get(session_id)
         if live_session is not None:
@@ -384,7 +385,7 @@ class Sessions:
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Send the notebook's environment and command to the session's door without storing them.
 
-        Raises ProblemError.
+        Raises ProblemError if the session is not live, or if its door cannot be reached or refuses.
         """
         await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
         if (live_session := self._table.get(session_id)) is not None:  # the session may have ended in the meantime
@@ -392,7 +393,10 @@ class Sessions:
             self._table.touch(live_session)
 
     async def token(self, session_id: SessionId) -> str | None:
-        """Return the hub token of the session's notebook. Raises ProblemError."""
+        """Ask the session's door for the hub token of its notebook; return the token.
+
+        Raises ProblemError if the session is not live, or if its door cannot be reached or refuses.
+        """
         found: list[str | None] = []
 
         async def ask() -> None:
@@ -402,11 +406,17 @@ class Sessions:
         return found[0]
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> None:
-        """Show a message to the person in the session. Raises ProblemError."""
+        """Show a message to the person in the session.
+
+        Raises ProblemError if the session is not live, or if its door cannot be reached or refuses.
+        """
         await self._through_door(session_id, lambda: self._doors.tell(session_id, message))
 
     async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
-        """Bring a workshop's material into the session's folder; return what was done. Raises ProblemError."""
+        """Bring a workshop's material into the session's folder; return what the session's door did with the files.
+
+        Raises ProblemError if the session is not live, or if its door cannot be reached or refuses.
+        """
         found: list[MaterialReport] = []
 
         async def send() -> None:

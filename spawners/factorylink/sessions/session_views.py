@@ -77,9 +77,10 @@ class SessionViews:
         return room(live_session, factory, connection.access, until, project, connection.site.maintenance())
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
-        """Return the live sessions that run a notebook: first those without a stop request, then the newest.
+        """Return the live sessions that run a notebook: those without a stop request first, each group newest first.
 
-        Sessions whose class has moved are left out: their people have new ones.
+        ``user``, ``server`` None: of all people, of all servers. Sessions whose class has moved are left out: their
+        people have new ones.
         """
         found = [
             live_session

@@ -13,7 +13,7 @@ from factorylink.ledger.schema import SessionRecord
 
 
 class Phase(StrEnum):
-    """The phase of a session: the state in the ledger, but with a phase of its own for sessions with a stop request."""
+    """The phase of a session: its state in the ledger or, from a stop request until the end, ``STOPPING``."""
 
     PENDING = "pending"
     STARTING = "starting"
@@ -62,7 +62,8 @@ _REQUEUED = Step(Phase.PENDING, Action.LET_GO)
 _MOVED = Step(Phase.STARTING, Action.MOVE)
 _WINDS_UP = Step(Phase.ENDING, Action.NOTHING)
 
-# Combinations that are not in this table change nothing: reports of a door or notebook that came too late.
+# Combinations that are not in this table change nothing: a report of a door or notebook that came too late, or another
+# stop request for the same session.
 TABLE: dict[Phase, dict[Event, Step]] = {
     Phase.PENDING: {
         Event.QUEUED: Step(Phase.PENDING, Action.NOTHING),

@@ -65,7 +65,7 @@ class Submission:
     async def known(self, live_session: LiveSession, since: float) -> None:
         """Wait for a short time (``ANSWER_SECONDS`` from ``since``) until the scheduler has accepted the session's job.
 
-        ``since``: when the caller made its request, by ``clock.ticks``. Raises ProblemError if the submission has
+        ``since``: the time of the caller's request, by ``clock.ticks``. Raises ProblemError if the submission has
         failed.
         """
         submission = live_session.submission

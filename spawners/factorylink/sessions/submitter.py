@@ -47,8 +47,8 @@ class Submitter:
     async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
         """Submit the session's job; return its id.
 
-        Raises Refused (no job was created), Unwanted (no job was created, since somebody has stopped the session
-        meanwhile), or Unreachable (there may be a job if ``submits`` has increased).
+        Raises Refused if no job was created; Unwanted if somebody has stopped the session before its submission;
+        LedgerError; Unreachable: then there may be a job if ``record.submits`` has increased.
         """
         connection.site.check()
         _check_not_paused(connection)  # the factory may have changed since the session was admitted
@@ -144,7 +144,7 @@ class Submitter:
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
     async def sample(self, connection: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
-        """Return a request for an estimate, for which nothing is created at the factory."""
+        """Return a job request with which the scheduler can estimate a start; nothing is created at the factory."""
         nobody = "0" * 32
         folder = await session_folder(connection, account, nobody)
         return self.request(connection, choice, JobOptions(), nobody, folder, "estimate")
@@ -167,9 +167,10 @@ async def session_folder(connection: FactoryConnection, account: str, session_id
 async def read_note(
     connection: FactoryConnection, account: str, session_id: SessionId, identity: Identity
 ) -> Note | None:
-    """Return the note of a session that the ledger has lost; None if this link has not signed it.
+    """Read a session's note: the copy of its row in the ledger that a link has signed, in the session's folder.
 
-    Raises the transport's errors.
+    None: the note was not signed by this link for this session, account and factory. Raises the transport's errors,
+    such as Gone if there is no note.
     """
     folder = await session_folder(connection, account, session_id)
     note = identity.unseal(await connection.commands.read(account, f"{folder}/{NOTE}"))

@@ -66,7 +66,7 @@ class Termination:
         self._tasks = tasks
 
     async def request_end(self, live_session: LiveSession, reason: EndReason, by: str, say: str) -> None:
-        """Write a stop request into the ledger, and start to carry it out.
+        """Write a stop request into the ledger, and start to carry it out. Raises LedgerError.
 
         If a stop is requested several times, the first reason counts. Only ``EndReason.MOVED`` replaces an earlier
         reason, so that a session whose class moves frees its server at once. ``by``: who requests the stop, for the
@@ -131,7 +131,7 @@ class Termination:
         await self._table.end(live_session, end_reason=reason, end=words, log_tail=tail)
 
     async def nothing_there(self, live_session: LiveSession, words: Words) -> None:
-        """End a session that has no job."""
+        """End a session that has no job. ``words``: the explanation for people."""
         await self._table.end(live_session, end_reason=live_session.record.stopped_for or EndReason.REFUSED, end=words)
 
     async def _stop(self, live_session: LiveSession) -> None:
@@ -286,9 +286,10 @@ _OF_WISH = {
 def judge(
     wished: tuple[EndReason, Words] | None, end: End | None, door_end: DoorEnd | None, tail: tuple[str, ...] = ()
 ) -> tuple[EndReason, Words]:
-    """Return why a session ended.
+    """Return the reason why a session ended, and its explanation for people.
 
-    A stop request counts first, then what happened to the job, then the reports of the door and the log.
+    A stop request counts first (``wished``: its reason and explanation), then what happened to the job, then the
+    reports of the door and the log.
     """
     if wished is not None:
         return wished

@@ -1,4 +1,4 @@
-"""Stores the ids of sessions that were stopped before the link received their requests; they are never started."""
+"""Stores the ids of sessions that were stopped before the link was asked to start them; they are never started."""
 
 from __future__ import annotations
 

@@ -54,7 +54,10 @@ class WorkshopFeed:
             one.changed.set()
 
     def live(self, project_id: ProjectId | None = None) -> list[WorkshopSession]:
-        """Return the live sessions of all workshops, or of one workshop's project, the oldest first."""
+        """Return the live sessions of all workshops, or of one workshop's project, the oldest first.
+
+        Sessions of robots are left out. At most ``MOST_SESSIONS`` are returned.
+        """
         found = [one for one in self._sessions.values() if _shows(one, project_id) and not one.moved]
         found.sort(key=lambda one: (one.record.created, one.record.id))
         return [WorkshopSession.of(self._views.of(one)) for one in found[:MOST_SESSIONS]]

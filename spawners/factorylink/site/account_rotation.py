@@ -1,4 +1,4 @@
-"""Chooses the account for the next question if accounts see only their own jobs (Slurm's ``PrivateData=jobs``). Pure.
+"""Chooses the account that asks for jobs next, if accounts see only their own (Slurm's ``PrivateData=jobs``). Pure.
 
 The link asks one question at a time, as one account after the other. So the rate of questions is that of one poller,
 however many accounts there are.

@@ -95,10 +95,9 @@ class Queue:
 class Positions:
     """Computes places in the queue.
 
-    The sources are an older list of all waiting jobs and a newer answer about this gateway's jobs.
-
-    ``left``: jobs of this gateway that are in the older list and missing in the newer answer. They no longer wait: some
-    schedulers do not list jobs that have ended.
+    ``queue``: an older list of all waiting jobs; ``ours``: a newer answer about this gateway's jobs; ``left``: jobs of
+    this gateway that are in ``queue`` and missing in ``ours``. They no longer wait: some schedulers do not list jobs
+    that have ended.
     """
 
     def __init__(self, queue: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:

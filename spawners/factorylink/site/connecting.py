@@ -22,7 +22,8 @@ from factorylink.transports.ssh.transport import SshTransport as Ssh
 def make_connections(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[str, FactoryConnection]:
     """Return a connection for each offered factory; no request is made yet.
 
-    Raises ValueError with an explanation for the operator.
+    Raises ValueError, with an explanation for the operator, if a factory's settings or the files that they name are
+    wrong.
     """
     connections: dict[str, FactoryConnection] = {}
     for name, factory in factories.items():

@@ -14,7 +14,7 @@ from factorylink.transports.base import CommandRunner, StreamOpener
 
 @dataclass(frozen=True)
 class FactoryConnection:
-    """A factory with the connection to it.
+    """An offered factory: its catalogue entry, its settings, and the objects with which the link reaches it.
 
     ``streams``: None if the transport only runs commands; then no session's door can be reached there.
     """

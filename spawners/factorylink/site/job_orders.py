@@ -54,7 +54,7 @@ class JobOrders:
         self._cancels: Batcher[str, _Cancel] = Batcher(self._cancel, MOST_ORDERS)
 
     async def close(self) -> None:
-        """Cancel the running orders of this process; the scheduler may have received them all the same."""
+        """Give up the cancellations that are running; the scheduler may have received them all the same."""
         await self._cancels.close()
 
     async def by_id(self, ids: Iterable[JobId], account: str | None) -> list[Job]:
@@ -81,8 +81,8 @@ class JobOrders:
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
         """Set the time limit of a running job to ``minutes``, if this gateway submitted the job.
 
-        Return what was found under its id. ``account``: the account that gives the order; None: the watcher. Raises
-        FactoryError.
+        Return what was found under the job's id. ``account``: the account that gives the order; None: the watcher (the
+        account as which the link asks the scheduler). Raises FactoryError.
         """
         self._check()
         may, findings = verify([job], await self.by_id([job.id], account))

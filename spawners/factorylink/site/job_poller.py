@@ -79,8 +79,8 @@ class JobPoller:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon``, outside ``on_answer``: ask at once, and frequently for some time, since something has just happened.
-        Inside ``on_answer``, it only sets the interval to the next question.
+        ``soon`` True: something has just happened, so ask at once, and frequently for some time. During a call of
+        ``on_answer``, True only shortens the interval to the next question.
         """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
@@ -88,7 +88,7 @@ class JobPoller:
             self._wake.set()
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Set the accounts as which to ask if jobs are private.
+        """Set the site accounts as which to ask for jobs, if accounts see only their own jobs.
 
         ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once in any case.
         """
@@ -114,7 +114,10 @@ class JobPoller:
         self._looked = time.monotonic()
 
     async def ask_now(self) -> list[Job]:
-        """Return the answer to a question that is asked after this call. Raises FactoryError."""
+        """Wait for a question that is asked after this call; return the jobs in its answer. Raises FactoryError.
+
+        If accounts see only their own jobs, the question is about one account only.
+        """
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._wake.set()

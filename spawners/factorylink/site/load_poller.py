@@ -24,7 +24,10 @@ STALE = 120.0  # seconds after which the free resources are outdated
 
 
 class LoadPoller:
-    """Stores nodes and waiting jobs of one factory. ``on_loads`` is called after each new answer."""
+    """Asks for nodes, waiting jobs and reservations of one factory while ``keep`` runs, and stores the answers.
+
+    ``on_loads`` is called after each new answer.
+    """
 
     def __init__(
         self, factory: Factory, scheduler_client: SchedulerClient, dialect: Dialect, reachable: Callable[[], bool]
@@ -53,7 +56,7 @@ class LoadPoller:
         self._wake.set()
 
     def hurry(self) -> None:
-        """Ask for the queue early, at most every ``EARLY`` seconds.
+        """Ask for the waiting jobs before the next full question, at most every ``EARLY`` seconds.
 
         Called when a waiting job of this gateway is newer than ``queue``.
         """

@@ -25,7 +25,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     ``catalogue``: all factories, offered or not. ``drains``: the operator's message for each drained factory;
     ``closed``: the message while no factory accepts new sessions; ``banner``: the message on all pages. ``on_change``
     is called with the id of a factory whose health may have changed, ``on_banner`` when the banner has changed. Call
-    ``load`` before anything else.
+    ``load`` before anything else. ``by``, an argument of several methods, is the name of the operator for the audit.
     """
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:
@@ -85,9 +85,9 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         return self.catalogue.refusal(factory_id) or known
 
     def key_id(self, factory_id: Slug, account: str) -> str:
-        """Return the id of the key that logs in as that site account, for the audit.
+        """Return the id of the key that the link last used to log in for a site account, for the audit.
 
-        "" if the factory is not offered.
+        "" if the factory is not offered, or if the link has not logged in for the account yet.
         """
         connection = self.offered.get(factory_id)
         return "" if connection is None else connection.access_status.key_id(account)
@@ -129,7 +129,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         self.on_banner()
 
     async def pause(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
-        """Pause the factory: do not log in there any more. Raises LedgerError."""
+        """Pause the factory: submit and extend no job there, and open no connection to a door. Raises LedgerError."""
         await self._ledger.pause(factory_id, message, AuditEntry(by, "", factory_id, "pause", detail=message))
         self.offered[factory_id].access_status.pause(message)
 

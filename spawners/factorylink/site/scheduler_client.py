@@ -22,7 +22,10 @@ class Down(Unreachable):
 
 
 class NotAsked(NotDone):
-    """Raised instead of asking if the factory has not answered for some time."""
+    """Raised instead of sending a command, because the factory has not answered for some time.
+
+    Also raised for an order about a job if the factory has not answered since the link was started.
+    """
 
 
 class CircuitBreaker:
@@ -73,8 +76,8 @@ class SchedulerClient:
     async def run(self, command: Command[T], account: str | None = None, *, probe: bool = False) -> T:
         """Run a command as ``account`` (None: as the watcher), and return its answer.
 
-        Raises FactoryError: ``Down`` soon if the scheduler is down, ``NotAsked`` at once if it has not answered for
-        some time. A ``probe`` is sent even then.
+        Raises FactoryError: ``Down`` soon if the scheduler is down; ``NotAsked`` at once, without running the command,
+        if the scheduler has not answered for some time. A ``probe`` is run even then.
         """
         if not probe:
             self.circuit_breaker.check()

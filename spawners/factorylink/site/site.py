@@ -105,7 +105,7 @@ class Site:
         self._ended: SingleFlight[list[End]] = SingleFlight(2)
 
     async def start(self) -> None:
-        """Start the factory's tasks. Returns at once; ``health`` is ``starting`` until the first answer."""
+        """Start the factory's tasks. Returns at once; ``health`` is ``starting`` until the first answer or failure."""
         self.look()
         self._tasks = [asyncio.create_task(each.keep()) for each in (self._watch, self.load_poller, self._groups)]
 
@@ -138,7 +138,7 @@ class Site:
 
     @property
     def health(self) -> Health:
-        """Return the factory's health; its state is ``starting`` until the first answer."""
+        """Return the factory's health; its state is ``starting`` until the first answer or failure."""
         return self._watch.health
 
     @property
@@ -155,7 +155,7 @@ class Site:
         return self._watch.silent
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:
-        """Return the load of each partition; empty until the first survey."""
+        """Return the load of each partition; empty before the scheduler's first answer about nodes."""
         return self.load_poller.loads()
 
     def loads_at(self) -> datetime | None:
@@ -204,7 +204,7 @@ class Site:
     def position(self, job_id: JobId) -> int | None:
         """Return a job's place among the visible waiting jobs of its partition; 1 is next.
 
-        None: the job does not wait, or no survey was made since it began to wait.
+        None: the job does not wait, or the scheduler's last list of waiting jobs is older than the job.
         """
         job = self.jobs.get(job_id)
         if job is None or self._newer(job_id):
@@ -223,32 +223,35 @@ class Site:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon``, outside ``on_answer``: ask at once, and frequently for some time, since something has just happened.
-        Inside ``on_answer``, it only sets the interval to the next question.
+        ``soon`` True: something has just happened, so ask at once, and frequently for some time. During a call of
+        ``on_answer``, True only shortens the interval to the next question.
         """
         self._watch.expect(soon)
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Set the accounts as which to ask if jobs are private.
+        """Set the site accounts as which to ask for jobs, if accounts see only their own jobs.
 
         ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once in any case.
         """
         self._watch.private_to(accounts, once)
 
     def knows_ids(self, known: Callable[[str | None], Iterable[JobId]]) -> None:
-        """Set the jobs to follow by their ids.
+        """Set which jobs the poller follows by their ids.
 
-        ``known``: returns the ids of a site account's jobs (None: of all) that an answer must contain; missing jobs are
-        asked for by id.
+        ``known``: returns the ids of the jobs of a site account (None: of all accounts) that each answer must contain.
+        The poller asks by id for those that an answer lacks.
         """
         self._watch.known = known
 
     async def by_id(self, ids: Iterable[JobId], account: str | None = None) -> list[Job]:
-        """Return the jobs with these ids that the scheduler knows, whatever their names."""
+        """Return the jobs with these ids that the scheduler knows, whatever their names. Raises FactoryError."""
         return await self._orders.by_id(ids, account)
 
     async def ask_jobs_now(self) -> list[Job]:
-        """Return the answer to a question that is asked after this call. Raises FactoryError."""
+        """Wait for a question that is asked after this call; return the jobs in its answer. Raises FactoryError.
+
+        If accounts see only their own jobs, the question is about one account only.
+        """
         return await self._watch.ask_now()
 
     def look(self) -> None:
@@ -261,7 +264,9 @@ class Site:
     async def submit(self, account: str, request: JobRequest, template: str = "", count: int = 1) -> JobId:
         """Submit a job as the account, or ``count`` equal jobs as one array; return the id.
 
-        Raises Refused if the scheduler did not accept it, Unreachable if it may have accepted it.
+        ``template``: the operator's template for the batch script; "": the dialect's own. Raises Refused if the
+        scheduler did not accept the job, Unreachable if it may have accepted the job, and its subclass NotDone if the
+        job was never submitted.
         """
         script = self.dialect.script(request, template)
         async with self._submits.of(account):
@@ -290,14 +295,15 @@ class Site:
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
         """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.
 
-        Return what the answer shows under each id.
+        Return what the answer shows under each id. Raises FactoryError.
         """
         return await self._orders.cancel(account, jobs)
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
         """Set the time limit of a running job to ``minutes``, if a fresh answer shows that it is this gateway's.
 
-        Return what the answer shows. ``account``: the account that gives the order; None: the watcher.
+        Return what the answer shows. ``account``: the account that gives the order; None: the watcher (the account as
+        which the link asks the scheduler). Raises FactoryError.
         """
         return await self._orders.extend(account, job, minutes)
 
@@ -319,7 +325,7 @@ class Site:
         return await self.recorded(account, job_id)
 
     async def recorded(self, account: str, job_id: JobId) -> End | None:
-        """Return how a job ended, from the site's accounting.
+        """Return how a job ended, from the site's accounting. Raises FactoryError.
 
         None if there is no record of the job, or if neither the watcher nor the account may see it.
         """
@@ -328,7 +334,7 @@ class Site:
     async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
         """Return how an account's jobs ended, by id, from the site's accounting, with one question for all jobs.
 
-        Jobs without a record are left out.
+        Jobs without a record are left out. Raises FactoryError.
         """
         # Usually the watcher asks. Only if the watcher sees no record, the account under which the job ran asks. A
         # watcher that is the site's service account may not ask at all.
@@ -346,7 +352,7 @@ class Site:
         return {}
 
     async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
-        """Return an estimate of when such a job would start; its ``start`` is None if the factory gives no estimate.
+        """Return an estimate of when a job of this request would start; ``start`` is None if the factory gives none.
 
         An answer is cached for ``ESTIMATES`` seconds.
         """

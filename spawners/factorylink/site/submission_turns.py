@@ -1,4 +1,4 @@
-"""Gives turns to submit a job at a factory's rate, so that people with many jobs delay nobody but themselves."""
+"""Limits the submissions at a factory, and gives people turns, so that a person with many jobs delays no one else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from factorylink.util.rate_limiter import MINUTE, TurnRateLimiter
 
 
 class SubmissionTurns:
-    """Gives the turns of one factory.
+    """Gives people turns to submit a job at one factory, at most ``per_minute`` turns in a minute.
 
     While several people wait, they get one turn each, one after the other; a person's own submissions keep their order.
     """
@@ -29,7 +29,7 @@ class SubmissionTurns:
             self._limiter.take(now - seconds)
 
     async def take(self, person: str) -> None:
-        """Wait for a turn of this person."""
+        """Wait until this person may submit one job."""
         if self._timer is None:
             wait = self._limiter.take(clock.ticks())
             if not wait:

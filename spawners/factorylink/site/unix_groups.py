@@ -1,7 +1,8 @@
 """Looks up the Unix groups of a factory's site accounts.
 
-A site may open a reservation to groups, and only the site knows their members. The login host is asked (``id``, as the
-watcher), for one account after the other, and only for people to whom such a reservation could be offered.
+A site may open a reservation to groups, and only the site knows their members. The link runs ``id`` on the login host,
+as the watcher (the account as which the link asks the scheduler), for one account after the other, and only for people
+to whom such a reservation could be offered.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Wraps transports: reports each operation's outcome to the access status, and refuses to enter paused factories."""
+"""Wraps transports: reports each operation's outcome to the access status, and opens no streams at paused factories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class GuardedCommands:
-    """Wraps a ``CommandRunner``, and is one itself."""
+    """Runs commands with the wrapped ``CommandRunner``; tells the access status whether the site allows them."""
 
     def __init__(self, inner: CommandRunner, access_status: SiteAccessStatus) -> None:
         self._inner = inner
@@ -40,7 +40,10 @@ class GuardedCommands:
 
 
 class GuardedStreams:
-    """Wraps a ``StreamOpener``, and is one itself."""
+    """Opens streams with the wrapped ``StreamOpener``; tells the access status whether the site allows them.
+
+    While the factory is paused, every call raises Unreachable.
+    """
 
     def __init__(self, inner: StreamOpener, access_status: SiteAccessStatus) -> None:
         self._inner = inner
@@ -52,6 +55,6 @@ class GuardedStreams:
             return await self._inner.connect(account, host, port)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Enter a job with the wrapped transport."""
+        """Run a command, such as one that connects to a door in a job, with the wrapped transport."""
         with self._access_status.entering(account):
             return await self._inner.enter(account, argv)

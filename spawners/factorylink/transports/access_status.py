@@ -47,7 +47,10 @@ class SiteAccessStatus:
         return None if self._paused is None else explain.own("paused").saying(what=self._paused)
 
     def pause(self, message: str | None) -> None:
-        """Pause the factory with the operator's message: submit nothing and enter nothing. None ends the pause."""
+        """Pause the factory with the operator's message for people: no submission, no connection to a door.
+
+        ``message`` None: end the pause.
+        """
         self._paused = message
         self.on_change()
 
@@ -62,9 +65,9 @@ class SiteAccessStatus:
         return words if self._clock() - at < HEARD_SECONDS else None
 
     def may_submit(self, account: str) -> Words | None:
-        """Return why no session may start; None if one may.
+        """Return why no job may be submitted for the account now; None: one may be submitted.
 
-        The site's last answer is ignored, since the submission itself asks the site again.
+        A refusal in the site's last answer does not count, since the submission itself asks the site again.
         """
         words = self.problem(account, SUBMIT_SECONDS)
         return words if words is not None and words.code in ("paused", "credential-expired") else None
@@ -72,7 +75,10 @@ class SiteAccessStatus:
     # --- credentials
 
     async def login(self, account: str | None) -> Login:
-        """Return the credentials' login for the account, and store the id of its key."""
+        """Return the credentials' login for the account, and store the id of its key.
+
+        Raises Refused if the factory needs no login, and the errors of the credentials.
+        """
         if self._credentials is None:
             raise Refused("This factory needs no login.")
         found = await self._credentials.login(account)
@@ -80,11 +86,14 @@ class SiteAccessStatus:
         return found
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return until when the credentials are valid for the account."""
+        """Return until when the credentials are valid for the account; None: no limit is known."""
         return None if self._credentials is None else self._credentials.valid_until(account)
 
     def key_id(self, account: str) -> str:
-        """Return the id of the key that was last used to log in for the account; "": none yet."""
+        """Return the id of the key that was last used to log in for the account; "": none yet.
+
+        ``LOCAL`` if the factory needs no login.
+        """
         return LOCAL if self._credentials is None else self._key_ids.get(account, "")
 
     @property
@@ -113,7 +122,7 @@ class SiteAccessStatus:
 
     @contextmanager
     def heeding(self, account: str | None) -> Iterator[None]:
-        """Record whether the site let the link act for the account in the operation of the block."""
+        """Record whether the site lets the link act for the account, by the outcome of the operation in the block."""
         try:
             yield
         except FactoryError as error:
@@ -123,10 +132,7 @@ class SiteAccessStatus:
 
     @contextmanager
     def entering(self, account: str | None) -> Iterator[None]:
-        """Forbid the operation of the block while the factory is paused; else record its outcome as ``heeding`` does.
-
-        Raises Unreachable while the factory is paused.
-        """
+        """Raise Unreachable if the factory is paused; else record the outcome of the block as ``heeding`` does."""
         if self._paused is not None:
             raise Unreachable(self._paused)
         with self.heeding(account):

@@ -1,7 +1,7 @@
 """The protocols of a transport, and the function ``answer``, which parses the output of a command.
 
 A transport runs commands and moves bytes; it knows no scheduler. ``account`` is the site account under which the
-transport acts; None is the watcher.
+transport acts. None is the *watcher*: the account as which the link asks the scheduler about all jobs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class SocketStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Return the event loop's own transport over the socket."""
+        """Connect a protocol to the socket; return the event loop's own transport over the socket, and the protocol."""
         self._bound = True
         return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
 
@@ -70,8 +70,8 @@ class CommandRunner(Protocol):
     async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and return its parsed answer.
 
-        After ``command.timeout`` seconds, or when the call is cancelled, the command is killed with all its children;
-        whether it has had an effect by then is not known (Unreachable).
+        After ``command.timeout`` seconds, or when the call is cancelled, the command is killed with all its children. A
+        timeout raises Unreachable, since the command may have had an effect.
         """
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
@@ -99,7 +99,7 @@ class StreamOpener(Protocol):
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         """Run a command on the login host; return a stream of its stdin and stdout.
 
-        Its stderr goes to the log. Closing the stream ends the command.
+        The command's stderr goes to the log. Closing the stream ends the command.
         """
 
 
@@ -181,16 +181,16 @@ class StreamLog:
 def head(path: str, limit: int) -> tuple[str, ...]:
     """Return the command that reads the beginning of a file.
 
-    The link does not open the file itself: the account must be able to read the file, and if it is a FIFO, the link
-    must lose no more than a timeout.
+    The link does not open the file itself: the account must be able to read the file, and a file that is a FIFO must
+    cost the link no more than a timeout.
     """
     return ("head", "-c", str(limit), "--", path)
 
 
 def first_bytes(stdout: bytes, stderr: bytes, code: int) -> bytes:
-    """Return the bytes that a command of ``head`` has read; its error messages must be in English.
+    """Return the bytes of a file from the outcome of a command of ``head``.
 
-    Raises Gone if there is no file, Refused for any other error.
+    The command's error messages must be in English. Raises Gone if there is no file, Refused for any other error.
     """
     if code == 0:
         return stdout

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator
 
 
 class CommandSlots:
-    """Counts the running commands.
+    """Limits how many commands run at the same time.
 
     ``total``: the limit for all accounts together; ``share``: the limit for one account; ``watcher``: the limit for the
-    watcher, in addition to ``total``.
+    watcher (the account as which the link asks the scheduler), in addition to ``total``.
     """
 
     def __init__(self, total: int, share: int, watcher: int) -> None:
@@ -28,7 +28,7 @@ class CommandSlots:
 
     @contextlib.asynccontextmanager
     async def of(self, account: str | None) -> AsyncIterator[None]:
-        """Hold a slot of that account during the block; None: one of the watcher's."""
+        """Wait for a slot of the account (None: of the watcher), and hold the slot during the block."""
         if account is None:
             async with self._watcher:
                 yield

@@ -149,7 +149,7 @@ class GatheredReads:
 
 
 def split(paths: Sequence[str], stdout: bytes, stderr: bytes, code: int) -> dict[str, bytes | Gone]:
-    """Return the contents of these files, or that a file is missing, from the output of ``head -v``.
+    """Return the content of each of these files, or Gone for a missing file, from the output of ``head -v``.
 
     A file may contain any bytes, also a heading of another file. So nothing is returned unless each heading is where it
     must be and occurs once, and each line of stderr says that a file is missing.

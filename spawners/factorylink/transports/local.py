@@ -146,7 +146,7 @@ class LocalTransport:
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         """Run a command with one end of a socket pair as its stdin and stdout; return a stream on the other end.
 
-        With a socket pair, the link copies no byte twice.
+        With a socket pair instead of pipes, the link needs no loop of its own that copies the data.
         """
         identity = await self._identity(account)
         ours, theirs = socket.socketpair()

@@ -102,10 +102,11 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """Yield the body of a response: ``first`` (again after an overrun), then the changes.
+        """Yield the body of a response: the messages of ``first``, then the changes.
 
-        The stream ends after a message for which ``last`` returns True. ``shown`` is applied to each message for this
-        reader.
+        ``key``: only changes of this item; None: of all items. If the reader is too slow for the changes, it gets the
+        messages of ``first`` again. The stream ends after a message for which ``last`` returns True. ``shown`` is
+        applied to each message for this reader.
         """
         reader = Reader(key)
         self._readers.add(reader)

@@ -178,7 +178,7 @@ _codes: set[str] = set()
 
 
 def refused(code: str) -> None:
-    """Count a refusal. ``code``: a stable code, never a text."""
+    """Count a request that the link refused. ``code``: the stable code of the reason, never a text."""
     if code not in _codes and len(_codes) >= MOST_CODES:
         code = "other"
     else:

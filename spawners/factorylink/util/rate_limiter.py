@@ -101,7 +101,7 @@ class QuestionRateLimiter:
 
 
 class TurnRateLimiter:
-    """A token bucket for submissions: ``burst`` at once, then one in ``seconds``, in the order of the requests.
+    """A token bucket for submissions: ``burst`` at once, then one every ``seconds``, in the order of the requests.
 
     In any ``MINUTE`` there are at most ``per_minute`` submissions, the burst included: this was promised to the site.
     """
@@ -134,7 +134,7 @@ class RateLimiter:
     def wait(self, key: str, now: float) -> float:
         """Take a token from the bucket of ``key`` and return 0.
 
-        If there is none, return the seconds until there is one.
+        If there is none, take none, and return the seconds until there is one.
         """
         if len(self._full_at) > 1000:
             self._full_at = {known: at for known, at in self._full_at.items() if at > now}

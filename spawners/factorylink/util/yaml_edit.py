@@ -17,7 +17,8 @@ from factorycommon.service.yaml_file import CatalogueError
 def with_entry(text: str, mapping: str, key: str, value: object) -> str:
     """Return the text with ``key: value`` added to a top-level mapping, which is created if it is missing or empty.
 
-    Raises CatalogueError if the mapping has the key already, or is written in braces and not empty.
+    Raises CatalogueError if the mapping has the key already, or is written in braces and not empty; also if the text is
+    no YAML with keys on lines of their own.
     """
     node = _find(text, mapping)
     entry = _block({key: value}, 2)
@@ -43,7 +44,10 @@ def with_entry(text: str, mapping: str, key: str, value: object) -> str:
 
 
 def with_value(text: str, key: str, value: object) -> str:
-    """Return the text in which a top-level key has this value; a missing key is added at the end."""
+    """Return the text in which a top-level key has this value; a missing key is added at the end.
+
+    Raises CatalogueError if the text is no YAML with keys on lines of their own.
+    """
     node = _find(text, key)
     if node is None:
         return f"{_ended(text)}{key}: {_flow(value)}\n"

@@ -1,5 +1,4 @@
-"""The command ``factorygate``: all commands of the link, those of workshops, and those that also read the hub's
-configuration."""
+"""The command ``factorygate``: all commands of the link, and those that also concern the hub or workshops."""
 
 from __future__ import annotations
 
@@ -10,6 +9,9 @@ from factoryoperator.cli import backup, certificates, check, passwords, upgrade,
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code, as ``factorylink.cli.main`` does."""
+    """Run one command with the arguments ``argv`` (None: those of this process); return its exit code.
+
+    0: done; 1: the link, the workshops service or the configuration refused; 2: wrong command line; 130: interrupted.
+    """
     more = (check, backup, certificates, passwords, upgrade, workshops)
     return cli.main(argv, [part.add for part in more])

@@ -18,7 +18,7 @@ SOON = 30  # days before its end from which a certificate is renewed
 
 
 def add(parts: Any) -> None:
-    """Add the command to a parser's subparsers."""
+    """Add the command ``certificates`` to the subparsers ``parts``."""
     words = parts.add_parser(
         "certificates", help="make and renew the certificates of hub, link, workshops service and proxy"
     )

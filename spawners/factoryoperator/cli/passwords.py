@@ -21,7 +21,7 @@ _BYTES = 12  # random bytes of a new password
 
 
 def add(parts: Any) -> None:
-    """Add the commands to a parser's subparsers."""
+    """Add the command ``passwords`` to the subparsers ``parts``."""
     commands = parts.add_parser("passwords", help="people who log in with a password").add_subparsers(
         required=True, metavar="WHAT"
     )

@@ -1,5 +1,4 @@
-"""``factorygate upgrade``: installs another release on this machine. ``factorygate stores``: checks and migrates the
-tables of each store."""
+"""``factorygate upgrade`` and ``factorygate stores``: install another release, check or migrate the stores' tables."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ ROOT, BACKUPS = Path("/opt/factorygate"), Path("/var/backups/factorygate")
 
 
 def add(parts: Any) -> None:
-    """Add the commands to a parser's subparsers."""
+    """Add the commands ``upgrade`` and ``stores`` to the subparsers ``parts``."""
     upgrade: argparse.ArgumentParser = parts.add_parser(
         "upgrade", help="install another release, take the gateway to it, and back if it does not work"
     )
@@ -85,7 +84,10 @@ def _with_new_program(options: argparse.Namespace, version: str) -> int:
 
 
 def _confirmed(question: str, yes: bool) -> bool:
-    """Return True if the person at the terminal confirms; False if there is no terminal."""
+    """Return whether the person at the terminal says yes; False if there is no terminal.
+
+    ``yes``: return True without asking.
+    """
     _say(question)
     if yes:
         return True

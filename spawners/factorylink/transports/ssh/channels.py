@@ -1,4 +1,7 @@
-"""SSH channels, and commands whose output is collected over a channel. A channel holds its place until it is closed."""
+"""SSH channels, and commands whose output is collected over a channel.
+
+A channel holds its place on the SSH connection until the channel is closed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ CLOSED = "SSH connection closed"  # asyncssh's message for a channel on a lost c
 
 
 class NoPlace(NotDone):
-    """Raised if the server has no place for one more command."""
+    """Raised if the server has no place for one more command; the command was not run."""
 
 
 class Lost(NotDone):
@@ -84,7 +87,7 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
             chan.abort()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Collect the output, until it is too much."""
+        """Collect the output; kill the command if its output is too long."""
         got = self._got[datatype]
         got += data
         if len(got) > self._caps[datatype]:
@@ -137,7 +140,11 @@ async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, w
 
 
 async def opened(opening: Awaitable[T], use: ConnectionUse) -> T:
-    """Wait for a channel to open. If the caller is cancelled meanwhile, the channel is closed as soon as it is open."""
+    """Wait for a channel to open; return what ``opening`` returns.
+
+    If the caller is cancelled meanwhile, the channel is closed as soon as it is open. If the channel cannot be opened,
+    its place (``use``) is released.
+    """
     task = asyncio.ensure_future(opening)
     try:
         return await asyncio.shield(task)

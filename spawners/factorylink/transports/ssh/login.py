@@ -43,7 +43,8 @@ CIPHERS = [
 class LoginPace:
     """A limit on logins: at most ``per_minute`` start in any minute, for all accounts together.
 
-    Some of them are reserved for the watcher, and each login name may use only its share of the others.
+    Some of them are reserved for the watcher (the account as which the link asks the scheduler), and each login name
+    may use only its share of the others.
     """
 
     def __init__(self, per_minute: int) -> None:

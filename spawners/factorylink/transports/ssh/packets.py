@@ -12,7 +12,7 @@ _MSG_IGNORE = 2  # RFC 4253, 11.2
 
 
 def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
-    """Make asyncssh send no empty message before each message of ``connection``.
+    """Keep asyncssh from sending an empty message before each message of ``connection``.
 
     asyncssh sends them as a defence against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here.
     OpenSSH does not send empty messages either. Each empty message is encrypted and written separately, and once more

@@ -1,7 +1,8 @@
 """The pool of open connections of one login name at a site, which assigns channels to connections.
 
 sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count forwarded
-channels. So commands and bridges wait here for a place, and all doors over ``tcp`` use the first live connection.
+channels. So commands, also those that carry a door's connection (bridges), wait here for a place, and all doors over
+``tcp`` use the first live connection.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class ConnectionUse:
         pooled.used[kind] += 1
 
     def release(self, opened: bool = True) -> None:
-        """Release the place once the channel is closed, or was not ``opened``; later calls do nothing."""
+        """Release the place; later calls do nothing. ``opened`` False: the channel was never opened."""
         if not self._held:
             return
         self._held = False
@@ -68,9 +69,9 @@ class ConnectionUse:
             self._pooled.free(self._kind)
 
     def refused(self) -> None:
-        """Record that the server refused the channel.
+        """Release the place, since the server refused the channel, and use fewer places of the connection for a while.
 
-        Either it has fewer places than configured, or commands that the link has given up still run there.
+        Either the server has fewer places than configured, or commands that the link has given up still run there.
         """
         self.release(opened=False)
         self._pooled.shrink()
@@ -283,7 +284,10 @@ class Pool:
         self._change = asyncio.Event()
 
     async def close(self) -> None:
-        """Close all connections; operations that use them fail. Buffered data are still sent if that takes no time."""
+        """Close all connections; operations that use them fail.
+
+        Buffered data are sent before, for ``CLOSE_WAIT`` seconds at most.
+        """
         self._closed = True
         if self._opening is not None:
             self._opening.cancel()

@@ -99,7 +99,10 @@ class ForwardStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Open the connection. Raises Refused if the site forbids it; Unreachable if the node does not answer."""
+        """Open the connection to the port.
+
+        Raises Refused if the site forbids to forward connections; Unreachable if the node or the site does not answer.
+        """
         protocol = session_factory()
         opening = self._use.connection.create_connection(
             lambda: _Passing(self._use, protocol),  # type: ignore[arg-type,return-value]
@@ -125,7 +128,7 @@ class ForwardStream:
         return self._channel, protocol
 
     def close(self) -> None:
-        """Close the channel, or release its place."""
+        """Close the channel; if it was never opened, release its place on the SSH connection."""
         if self._channel is not None:
             self._channel.abort()
         else:
@@ -148,9 +151,11 @@ class EntryStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Run the command. Raises Unreachable if it could not be run.
+        """Run the command, with the protocol connected to its stdin and stdout.
 
-        Its stderr goes to the log, and to the protocol when the connection ends.
+        The command's stderr goes to the log. When the connection ends, the protocol gets the last part of stderr as the
+        error. Raises Refused if the site's server runs no commands for the link, and Unreachable if the command could
+        not be run.
         """
         protocol = session_factory()
         try:

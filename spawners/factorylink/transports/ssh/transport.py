@@ -129,11 +129,11 @@ class SshTransport:
         return home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Open a channel to a port, over a connection of the account."""
+        """Return a stream to a port of a node, which uses an SSH connection of the account."""
         return ForwardStream(await self._take(account, ConnectionKind.FORWARD), host, port, CONNECT_TIMEOUT)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Open a channel with a command; it counts as a command for ``MaxSessions``."""
+        """Return a stream to a command, which counts as a command for ``MaxSessions`` of the site's sshd."""
         route = await self._route(account)
         line = _line(route.act, self._settings.env, (*self._settings.prefix, *argv))
         use = await self._take(account, ConnectionKind.ENTRY)
