@@ -1,7 +1,7 @@
-r"""A reader of server-sent events, for the hub's client of the link and for the notebook's.
+r"""A reader of server-sent events, for the clients of the link and of the workshops service.
 
-httpx-sse is not used, since it does not limit the size of an event: a stream without line ends would fill the reader's
-memory. Only ``\n`` ends a line, since the link writes no other line ends.
+httpx-sse is not used, because it does not limit the size of an event: a stream without line ends would fill the
+reader's memory. Only ``\n`` ends a line, because link and service write no other line ends.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class GpuSlice:
 
     ``kind``: ``mig`` for NVIDIA's MIG devices, ``shard`` for Slurm's shares of a GPU that several jobs use at a time;
     ``type``: the GRES type, "" for shards; ``profile``: the MIG profile at the end of the type, as ``1g.10gb``;
-    ``memory_gb``: the memory of one slice, 0 for shards, which have none of their own; ``count``: the number of them.
+    ``memory_gb``: the memory of one slice, 0 for shards, which have no memory of their own; ``count``: how many slices.
     """
 
     kind: Literal["mig", "shard"]
@@ -52,7 +52,7 @@ class GpuSlice:
 
     @property
     def devices(self) -> int:
-        """Return the number of devices that the job sees: one for all shards, since they are of one GPU."""
+        """Return the number of devices that the job sees: one for all shards, which are parts of one GPU."""
         return self.count if self.kind == "mig" else 1
 
 

@@ -53,7 +53,8 @@ class Language:
     def page(self, shows: Callable[[str], bool]) -> dict[str, Any]:
         """Return the translations that a page needs.
 
-        ``texts``: the texts from files for which ``shows`` returns True; ``plural``: the plural form for 0, 1, 2, ...
+        ``shows``: gets the path of a source file, and returns whether the page needs that file's texts. In the result,
+        ``texts`` has the translations by English text, and ``plural`` has the plural form for the numbers 0, 1, 2, ...
         as digits.
         """
         if self.code == SOURCE:
@@ -95,8 +96,8 @@ L = TypeVar("L", bound=Language)
 def read(folder: Path, kind: type[L], only: Container[str] | None = None) -> dict[str, L]:
     """Return all languages of a folder, by their codes in lower case.
 
-    They are the files ``LANGUAGE/LC_MESSAGES/factorygate.po``, and English. ``only``: codes in lower case; other files
-    are not read.
+    The languages are the files ``LANGUAGE/LC_MESSAGES/factorygate.po``, and English. ``kind``: the class of the
+    returned languages; ``only``: the codes, in lower case, of the files to read; None: all files.
     """
     from babel.messages.pofile import read_po
 

@@ -51,7 +51,7 @@ class LinkProblem(LinkError):
 
 
 def read_problem(status: int, content: bytes) -> LinkError:
-    """Return the error for a response with an error status."""
+    """Return the error for a response with an error status: LinkSilent if its body is no Problem, else LinkProblem."""
     try:
         return LinkProblem(status, Problem.model_validate_json(content, extra="ignore"))
     except ValidationError:

@@ -32,8 +32,11 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-
 
 
 class SmtpServer(Model):
-    """An SMTP server. ``security``: how the connection is encrypted; None: ``starttls``, or ``none`` if the server is
-    on this host. ``user``, ``password_file``: the login; the file has mode 0600."""
+    """An SMTP server, and how to log in there.
+
+    ``security``: how the connection is encrypted; None: ``starttls``, or ``none`` if the server is on this host.
+    ``user``, ``password_file``: the login, None: no login; the file has mode 0600.
+    """
 
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
     port: int = Field(default=25, ge=1, le=65535)
@@ -63,9 +66,9 @@ def plain_address(mailbox: str, host: str) -> Address:
 
 
 def letter(sender: str, to: Address, subject: str, text: str, domain: str) -> EmailMessage:
-    """Return a mail in plain text that no program answers. ``domain``: the host name in the mail's id.
+    """Return a mail in plain text, marked as automatic so that no program answers it.
 
-    Raises ValueError if the subject has a line end.
+    ``domain``: the host name in the mail's ``Message-ID``. Raises ValueError if the subject has a line end.
     """
     made = EmailMessage()
     made["From"] = sender
@@ -79,7 +82,10 @@ def letter(sender: str, to: Address, subject: str, text: str, domain: str) -> Em
 
 
 def send(mail: EmailMessage, server: SmtpServer, seconds: float = SERVER_SECONDS) -> None:
-    """Hand the mail to the server; blocks. ``seconds``: for each answer. Raises OSError, ValueError."""
+    """Hand the mail to the server; this blocks the thread. ``seconds``: the time limit of each answer of the server.
+
+    Raises OSError (also for smtplib's errors and a password file that cannot be read), ValueError.
+    """
     tls = ssl.create_default_context() if server.encryption != "none" else None
     if server.encryption == "tls":
         connection: smtplib.SMTP = smtplib.SMTP_SSL(server.host, server.port, timeout=seconds, context=tls)

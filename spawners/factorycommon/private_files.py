@@ -1,4 +1,4 @@
-"""Checks that a file with a secret (a key, a token, passwords) can be read by its owner only."""
+"""Files with a secret (a key, a token, passwords): checks who may read them, and makes keys."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ WOKEN = 8  # tasks that are woken in a pass of the loop; each that wakes too lat
 
 
 class TimeSlice:
-    """Lets tasks that became ready at the same moment go on for one time slice, then answers what arrived meanwhile.
+    """Lets tasks run for one time slice; the others wait until the event loop has handled new requests.
 
-    Each task keeps the event loop busy for some milliseconds. The loop runs all tasks that are ready before it looks
-    for new requests, which would wait for all of them. Tasks that went on one by one would keep requests waiting less,
-    but share less work, such as commits and messages to the link. Tasks go on in the order in which they came.
-    ``seconds``: the length of the slice.
+    Each task calls ``wait`` before work that keeps the loop busy for some milliseconds. Without this class, the loop
+    would run all ready tasks before it looks for new requests. If only one task ran between two such looks, requests
+    would wait even less, but tasks could share less work, such as commits and messages to the link. Tasks continue in
+    the order in which they called ``wait``. ``seconds``: the length of the slice.
     """
 
     def __init__(self, seconds: float = SLICE) -> None:
@@ -28,7 +28,7 @@ class TimeSlice:
         self._is_due = False  # True while ``_next`` is to run
 
     async def wait(self) -> None:
-        """Return at once if no task waits and the slice lasts, otherwise after the loop has looked for new requests."""
+        """Return at once if no task waits and the slice lasts, else after the loop has looked for new requests."""
         loop = asyncio.get_running_loop()
         if not (self._waiting or self._woken) and self._lasts(loop):
             return

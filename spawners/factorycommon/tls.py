@@ -1,8 +1,9 @@
-"""Mutual TLS between hub, link and proxy: each has a certificate of one authority, and its name is the common name.
+"""Mutual TLS between hub, link, workshops service and proxy.
 
-``listening`` and ``dialing`` return contexts for any server and any client. Both read their files again as soon as the
-files have changed, so a certificate or an authority can be replaced while the process runs; open connections continue
-until they end. TLS sessions are not resumed, so each new connection is checked against the present authority.
+One authority issues a certificate for each process, with the process's name as the common name. ``listening`` and
+``dialing`` return contexts for any server and any client. Both read their files again as soon as the files have
+changed, so a certificate or an authority can be replaced while the process runs; open connections continue until they
+end. TLS sessions are not resumed, so each new connection is checked against the present authority.
 """
 
 from __future__ import annotations
@@ -48,14 +49,19 @@ class TlsFiles(Model):
 
 
 def listening(files: TlsFiles, names: Collection[str] | None) -> ssl.SSLContext:
-    """Return an SSL context for a server. It accepts only clients with a certificate of the authority and one of the
-    given names; None accepts any name. Raises TlsError."""
+    """Return an SSL context for a server, which accepts only clients with a certificate of the authority.
+
+    ``names``: the common names that are accepted; None: any name. Raises TlsError if the files cannot be used.
+    """
     return _Renewed(ssl.PROTOCOL_TLS_SERVER).of(files, None if names is None else frozenset(names))
 
 
 def dialing(files: TlsFiles) -> ssl.SSLContext:
-    """Return an SSL context for a client. It presents the process's certificate, and accepts only servers with a
-    certificate of the authority for the host that is dialled. Raises TlsError."""
+    """Return an SSL context for a client, which presents this process's certificate.
+
+    The client accepts only servers that have a certificate of the authority for the host to which it connects. Raises
+    TlsError if the files cannot be used.
+    """
     return _Renewed(ssl.PROTOCOL_TLS_CLIENT).of(files, None)
 
 
@@ -68,7 +74,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def common_name(peer: Any) -> str:
-    """Return the common name in a certificate of ``getpeercert``; "" if it has none or several."""
+    """Return the common name in a certificate, as ``getpeercert`` returns it; "" if it has none or several."""
     parts = [part for group in (peer or {}).get("subject", ()) for part in group]
     names = [value for key, value in parts if key == "commonName"]
     return names[0] if len(names) == 1 else ""

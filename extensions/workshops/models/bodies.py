@@ -1,4 +1,4 @@
-"""The bodies of requests to the service. All are strict and bounded."""
+"""Bodies of requests to the workshops service; unknown fields and values outside the limits are refused."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ ZoneTime = Annotated[datetime, BeforeValidator(_written_out)]  # with an offset,
 
 
 class PlaceBody(Model):
-    """One place of a workshop; the first place of the list is plan A, the next one is plan B.
+    """One place of a workshop; the first place in the list is plan A, the next one is plan B.
 
-    ``pool``: the id of the pool that pays for the sessions there, from ``GET pools``; None: the first pool that allows
-    the size. ``environment``: None means the factory's default.
+    ``pool``: the id of the pool (see ``GET pools``) that pays for the sessions at this place; None: the first pool of
+    the factory that allows the size. ``environment``: None means the factory's default. ``reservation``: one of the
+    pool's reservations, in which the seats run; None: in no reservation.
     """
 
     factory: Slug
@@ -56,7 +57,7 @@ class PlaceBody(Model):
 
 
 class MaterialBody(Model):
-    """What people find in their folder: one commit of a git repository."""
+    """The commit of a git repository whose files each person gets as the workshop's material."""
 
     repository: Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9][A-Za-z0-9.:-]*/[^\s\x00-\x20\x7f\"'<>]+$",
                                                  max_length=500)]  # fmt: skip
@@ -67,8 +68,8 @@ class CodeBody(Model):
     """A new code for joining.
 
     ``uses``: how many people may join with the code; None: no limit apart from the number of seats. ``expires``: when
-    the code stops to be valid; None: when the workshop closes. ``domains``: the domains of the mail addresses that may
-    join; empty: all domains.
+    the code ceases to be valid; None: when the workshop closes. ``domains``: guests may join only with mail addresses
+    at these domains or at hosts below them; empty: with any address. People with an account are not restricted.
     """
 
     uses: int | None = Field(default=None, ge=1, le=100_000)
@@ -79,11 +80,12 @@ class CodeBody(Model):
 class WorkshopBody(Model):
     """A new workshop.
 
-    ``hours``: the longest session of a seat; ``gpu_hours``: the most GPU-hours that all its people may use together,
-    None: what the pools allow; ``person_gpu_hours``: the most GPU-hours of each person, None: an equal share of what
-    all may use; ``certificate_percent``: how much of the class a person must attend for a certificate; ``submit``: ask
-    for approval at once; ``seat_on_join``: if a person joins while the workshop is open, begin their seat at once,
-    instead of at their click.
+    ``opens``: when people may begin to use their seats; ``starts`` and ``ends``: the times of the class itself;
+    ``closes``: when all sessions end; ``hours``: the longest session of a seat; ``gpu_hours``: the most GPU-hours that
+    all people of the workshop may use together, None: what the pools allow; ``person_gpu_hours``: the most GPU-hours of
+    each person, None: an equal share of what all may use; ``certificate_percent``: how many per cent of the class a
+    person must attend for a certificate; ``submit``: whether to ask for approval at once; ``seat_on_join``: whether the
+    seat of a person who joins while the workshop is open begins at once, and not only when the person opens it.
     """
 
     title: Title
@@ -110,7 +112,8 @@ class WorkshopBody(Model):
 class WorkshopChange(Model):
     """The changes of a workshop; fields that are left out stay as they are.
 
-    ``version``: the version of the workshop on which the change is based.
+    ``version``: the version of the workshop on which the change is based; if the workshop has another version now, the
+    change is refused.
     """
 
     version: int = Field(ge=1)
@@ -140,6 +143,6 @@ class DeclineBody(Model):
 
 
 class MemberBody(Model):
-    """The role of a person in a workshop."""
+    """The role that a person gets in a workshop."""
 
     role: Role

@@ -1,4 +1,4 @@
-"""Who makes a request."""
+"""The caller of a request to the workshops service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ MOST_GROUPS = 100  # of a person, that the hub sends: they are in the address of
 
 @dataclass(frozen=True)
 class WorkshopCaller:
-    """Who makes a request. ``operator``: an administrator of the hub; ``groups``: the caller's groups at the hub."""
+    """The person for whom a request is made.
+
+    ``operator``: True for an administrator of the hub, and for requests of the operator's command; ``groups``: the
+    person's groups at the hub.
+    """
 
     person: str
     operator: bool = False

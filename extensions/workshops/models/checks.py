@@ -12,7 +12,7 @@ CheckVerdict = Literal["good", "limited", "bad", "unknown"]
 
 
 class CheckTests(Model):
-    """The verdict of each test; ``unknown``: the test could not be done."""
+    """The verdict of each test of the connection check; ``unknown``: the test could not be done."""
 
     browser: CheckVerdict
     cookies: CheckVerdict
@@ -24,14 +24,14 @@ class CheckTests(Model):
 
     @property
     def overall(self) -> CheckVerdict:
-        """Return the worst verdict."""
+        """Return the worst verdict of all tests: ``bad``, else ``unknown``, else ``limited``, else ``good``."""
         found = {verdict for _, verdict in self}
         worst: tuple[CheckVerdict, ...] = ("bad", "unknown", "limited")
         return next((one for one in worst if one in found), "good")
 
 
 class CheckBody(Model):
-    """Body of ``PUT workshops/SLUG/check``: replaces what the person sent before."""
+    """Body of ``PUT workshops/SLUG/check``: a connection check, which replaces the person's earlier one."""
 
     tests: CheckTests
 
@@ -39,7 +39,8 @@ class CheckBody(Model):
 class PersonCheckView(Model):
     """The connection check that one person sent.
 
-    ``name``: the name that a guest gave; ``at``: when the person sent the check.
+    ``name``: the name that a guest gave, "" for people with an account; ``verdict``: the worst verdict of all tests;
+    ``at``: when the person sent the check.
     """
 
     person: Person
@@ -52,9 +53,9 @@ class PersonCheckView(Model):
 class ChecksView(Model):
     """The connection checks of a workshop's people, counted and one by one.
 
-    ``people``: how many have a seat or wait for one; ``checked``: how many of them have sent a check; ``problems``: for
-    how many of these something does not work; ``untested``: for how many others a test could not be done; ``limited``:
-    for how many others something works only with limits; ``each``: what each person sent, the worst verdicts first.
+    ``people``: how many people have a seat or wait for one; ``checked``: how many of them have sent a check. Of these
+    checks, ``problems`` have the overall verdict ``bad``, ``untested`` have ``unknown``, since a test could not be done,
+    and ``limited`` have ``limited``. ``each``: the checks, the worst verdicts first.
     """
 
     people: int

@@ -70,7 +70,7 @@ class FailureSum(Model):
 class WaitSums(Model):
     """How long people waited from the request for a session until the session answered, in seconds.
 
-    ``count``: the number of these sessions; if it is 0, the other fields are None.
+    ``count``: how many sessions answered; if it is 0, the other fields are None. ``p50`` and ``p95`` are percentiles.
     """
 
     count: int
@@ -121,7 +121,8 @@ class ReportView(Model):
 class MailedView(Model):
     """How many certificates were sent by mail, and to how many people they could not be sent.
 
-    ``without_mail``: people who have earned a certificate, but have no mail address here, since they have an account.
+    ``without_mail``: how many people have earned a certificate, but have no mail address here because they have an
+    account.
     """
 
     sent: int

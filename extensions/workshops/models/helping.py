@@ -1,5 +1,7 @@
-"""Raised hands and consents to look, as the people who help see them. What a person sees of their own is in
-``factorycommon.models.workshops.help``."""
+"""Raised hands, and notebooks that people let helpers see, in the view of the people who help.
+
+``factorycommon.models.workshops.help`` has the view of the person who asks for help.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ HELP_EVENTS = ("hand", "lowered", "comes", "helped", "asks to look", "look", "lo
 class HandView(Model):
     """A raised hand at a seat.
 
-    ``place``: the place in the queue; 0: the helper ``by`` comes. Observers get ``since`` and ``place`` only. ``has``:
-    what else the person sent; ``asked_by``: the helper who asked to see the person's notebook.
+    ``place``: the hand's place in the queue; 0: the helper ``by`` comes. ``has``: what the person sent with the
+    question: the source of a cell, its traceback; ``asked_by``: the helper who asked to see the person's notebook.
+    Observers get only ``since`` and ``place``.
     """
 
     since: datetime
@@ -29,14 +32,14 @@ class HandView(Model):
 
 
 class SeatLookView(Model):
-    """A notebook that helpers may see until a time."""
+    """A notebook that its person lets helpers see. ``file``: the notebook's name; ``until``: the consent's end."""
 
     file: str
     until: datetime
 
 
 class SeatHelp(Model):
-    """What a room shows of help at one seat."""
+    """The raised hand of a seat's person, and the notebook that helpers may see; None: there is none."""
 
     hand: HandView | None = None
     look: SeatLookView | None = None

@@ -15,9 +15,10 @@ class JoiningSettings(Model):
     """How guests get their mails; without ``smtp`` and ``folder``, only people with an account can join.
 
     ``sender``: the mail address from which mails come; ``smtp``: the server to which mails are sent; ``folder``: for a
-    demo or a test, a folder into which mails are written instead. ``ticket_minutes``: how long a person may take to
-    join after a right code. Limits for one hour: ``address_mails``: one-time codes that clients of one network may have
-    mailed to one address (``joining/mail_limits.py`` has the whole rule); ``workshop_mails``: mails of one workshop.
+    demo or a test, a folder into which mails are written instead. ``ticket_minutes``: how many minutes a person has to
+    join after typing a valid join code. Limits for one hour: ``address_mails``: one-time codes that clients of one
+    network may have mailed to one address (``joining/mail_limits.py`` has the whole rule); ``workshop_mails``: mails of
+    one workshop.
     """
 
     sender: str = Field(default="", max_length=254)

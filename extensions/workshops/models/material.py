@@ -27,8 +27,11 @@ def _a_folder(prefix: str) -> str:
 
 
 class DeployToken(Model):
-    """A token for private repositories. ``prefix``: the repositories that it is for, as the beginning of their
-    address; ``file``: a 0600 file with the token; ``user``: the name that the server wants with it."""
+    """A token for private git repositories.
+
+    ``prefix``: the token is used for repositories whose address begins with this text; ``file``: a file of mode 0600
+    that contains the token; ``user``: the user name that the git server expects with the token.
+    """
 
     prefix: Annotated[str, AfterValidator(_a_folder)]
     file: Path
@@ -36,11 +39,12 @@ class DeployToken(Model):
 
 
 class MaterialSettings(Model):
-    """What material may be, and from where it may come; sizes are in MiB.
+    """The limits of a workshop's material, and the servers from which it may come; sizes are in MiB.
 
-    ``seconds``: the longest time of a fetch; ``networks``: networks outside of the public internet from which material
-    may be fetched, too; ``tokens``: tokens for private repositories, which every trainer may use; the first token whose
-    prefix fits is used; ``ca_file``: CA certificates for git servers of the operator's own.
+    ``files``: the most files; ``file_mib``: the largest file; ``total_mib``: the most of all files together;
+    ``seconds``: the longest time of a fetch; ``networks``: networks outside of the public internet in which git servers
+    may be, too; ``tokens``: tokens for private repositories, which every trainer may use; the first token whose prefix
+    fits is used; ``ca_file``: CA certificates of the operator's own git servers.
     """
 
     files: int = Field(default=1000, ge=1, le=MOST.files)
@@ -93,7 +97,7 @@ class FetchResult(Model):
 class MaterialStatus(Model):
     """The state of a workshop's material, for the people who run the workshop.
 
-    ``at``: since when the material is in this state; ``steps``: the number of steps in its notebooks.
+    ``at``: since when the material is in this state; ``steps``: the number of steps (tagged cells) in its notebooks.
     """
 
     state: MaterialState

@@ -1,4 +1,4 @@
-"""Moving a class, or some of its seats, to another place of its plan."""
+"""Models for moving a class, or some of its seats, from one of its places to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rehearsals of a workshop at one of its places: what was found, with which settings, and whether it still counts."""
+"""Models for rehearsals of a workshop at its places: results, settings, and whether a result still counts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class RehearsalBody(Model):
     """Body of ``POST workshops/SLUG/rehearsals``.
 
     ``place``: the number of the place, 1 is plan A; ``kind``: ``dry`` starts nothing; ``seats`` runs three seats of the
-    caller for some minutes; ``wave`` runs the seats of the whole class with robots on them.
+    caller for some minutes; ``wave`` runs the seats of the whole class, on which robots (made-up members) sit in place
+    of people.
     """
 
     place: int = Field(default=1, ge=1, le=MOST_PLACES)
@@ -89,9 +90,9 @@ class WaveSummary(Model):
     ``seats``: the seats of the class. Of these, ``asked`` were requested, ``up`` could be opened and did not end,
     ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds until a seat could be
     opened; ``seconds``: from the request for the first seat until the last seat could be opened; ``per_minute``: seats
-    that came up in a minute; ``warm_minutes``: for how long such a class must warm up, None: not known; ``halted``: no
-    more seats were requested, since too many of a wave failed; ``reasons``: the most frequent reasons of failures and
-    refusals.
+    that came up in a minute; ``warm_minutes``: how many minutes before its opening such a class must begin to start its
+    seats, None: not known; ``halted``: no more seats were requested because too many seats of a wave failed;
+    ``reasons``: the most frequent reasons of failures and refusals.
     """
 
     seats: int = Field(ge=1, le=MOST_SEATS)
@@ -112,8 +113,8 @@ class WaveSummary(Model):
 class RehearsalResult(Model):
     """What a rehearsal found; the service signs this result.
 
-    ``seats``: the three seats of a person; ``wave``: the seats of robots; ``parts``: a digest of each thing with which
-    the rehearsal was made.
+    ``seats``: the seats of a rehearsal of three seats; ``wave``: the sums of a rehearsal with robots; ``parts``: a
+    digest of each part of the settings with which the rehearsal was made.
     """
 
     workshop: str = Field(max_length=48)
@@ -142,11 +143,11 @@ class RehearsalResult(Model):
 class RehearsalView(Model):
     """A rehearsal as people see it.
 
-    ``colour``: None while the rehearsal goes on; ``until``: when it ends at the latest, while it goes on; ``number``:
-    the first digits of its signature; ``stopping``: somebody has stopped it, and its seats end; ``void``: why it does
-    not count any more; ``checked``: False if the link did not answer, so that it is not wholly known whether the
-    rehearsal still counts; ``counts``: the earlier rehearsal that counts while this one goes on, or because this one
-    was stopped.
+    ``colour``: None while the rehearsal goes on; ``until``: when a rehearsal that goes on ends at the latest;
+    ``number``: the first digits of the result's signature; ``stopping``: whether somebody has stopped the rehearsal, so
+    that its seats end now; ``void``: why the result does not count any more; ``checked``: False if the link did not
+    answer, so that only some of the settings could be compared with the present ones; ``counts``: the earlier rehearsal
+    whose result counts while this one goes on, or because this one was stopped.
     """
 
     kind: RehearsalKind
@@ -180,7 +181,7 @@ def _is_stopped(lines: Iterable[RehearsalLine]) -> bool:
 
 
 class WaveCost(Model):
-    """The most that a wave of ``seats`` robots can take at a place: ``gpu_hours``, and ``minutes``."""
+    """The most GPU-hours and minutes that a rehearsal with ``seats`` robots can take at a place."""
 
     seats: int = Field(ge=1, le=MOST_SEATS)
     minutes: int = Field(ge=1)
@@ -190,8 +191,8 @@ class WaveCost(Model):
 class PlaceRehearsals(Model):
     """The last rehearsals at one place; ``number`` 1 is plan A.
 
-    ``ready``: whether the last rehearsal of three seats there was green and nothing has changed since then, and no wave
-    that still counts was red; ``costs``: the most that a wave can take, None: not known.
+    ``ready``: True if a rehearsal of three seats was green and still counts, and no rehearsal with robots that still
+    counts was red; ``costs``: the most that a rehearsal with robots can take, None: not known.
     """
 
     number: int
@@ -205,7 +206,7 @@ class PlaceRehearsals(Model):
 
 
 class RehearsalsView(Model):
-    """The last rehearsals of a workshop, by place. ``running``: whether one goes on."""
+    """The last rehearsals of a workshop, by place. ``running``: whether a rehearsal goes on now."""
 
     places: tuple[PlaceRehearsals, ...]
     running: bool = False

@@ -22,9 +22,9 @@ GivenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{8,40}$")]
 
 
 class SeatActView(Model):
-    """What is being done to a seat: the seat is started, started again, or reset.
+    """A trainer's request to start, restart or reset a seat, and how far the service is with it.
 
-    ``at``: when a trainer asked for this; ``why``: why it failed.
+    ``at``: when the trainer asked for this; ``why``: why it failed, None: it has not failed.
     """
 
     act: SeatActKind
@@ -34,7 +34,7 @@ class SeatActView(Model):
 
 
 class StepView(Model):
-    """A step of the material. ``done``: how many people with a seat have done it."""
+    """A step: a tagged cell of the material. ``done``: how many people with a seat have done the step."""
 
     notebook: str
     name: str
@@ -47,10 +47,10 @@ class SeatView(Model):
     ``taken``: somebody has the seat; ``person``: None if nobody has it yet, or if the caller sees no names. ``state``:
     the state of the session on the seat, None: there is no session; ``before``: while the session is unreachable, its
     last known state; ``ready``: the notebook answers. ``reason``: what the session waits for, why it has ended, or why
-    it could not be begun; ``words``: this explanation with its code. ``act``: what is being done to the seat, None:
-    nothing. ``step``: how many steps the person has done, None: not known, or the caller sees no names; ``step_last``:
-    the number, from 0, of the furthest step that is done. ``hand``: the person's raised hand, None: it is not up;
-    ``look``: a notebook that the caller may see.
+    it could not be begun; ``words``: the same explanation with its code, for a translation. ``act``: a start, restart
+    or reset that goes on or has failed, None: there is none. ``step``: how many steps the person has done, None: not
+    known, or the caller sees no names; ``step_last``: the number, from 0, of the furthest step that is done. ``hand``:
+    the person's raised hand, None: it is not up; ``look``: a notebook that the caller may see.
     """
 
     seat: int
@@ -98,9 +98,10 @@ class ClassMessageView(Model):
 class RoomHead(Model):
     """What a room shows beside its seats.
 
-    ``trouble``: why what the room shows may be outdated, None: it is not; ``total``: the number of seats; ``taken``:
-    how many seats somebody has; ``ready``: how many of these have a notebook that answers; ``names``: whether the
-    caller sees names; ``halted``: why no further seats begin, None: they do; ``steps``: the steps of the material.
+    ``trouble``: why the room may be outdated, or else why no seats begin until somebody mends the gateway; None:
+    neither; ``total``: the number of seats; ``taken``: how many seats somebody has; ``ready``: how many of these have a
+    notebook that answers; ``names``: whether the caller sees names; ``may``: what the caller may do; ``halted``: why no
+    further seats begin after too many failures, None: no halt; ``steps``: the steps of the material.
     """
 
     slug: str
@@ -133,9 +134,10 @@ class RoomChange(Model):
 class BroadcastBody(Model):
     """A message to everybody in the class.
 
-    ``text``: the message in ``language``, None: the workshop's first language; ``texts``: the message in more
-    languages, by code. Each person reads the first of their own languages, or else ``text``. ``id``: a second message
-    with the same id changes nothing; None: this is a new message.
+    ``text``: the message in ``language``; ``language`` None: the workshop's first language. ``texts``: the message in
+    more languages, by language code. Each person reads the text in the first of their own languages for which there is
+    one, or else ``text``. ``id``: if a message with this id was sent before, the same content changes nothing, and
+    other content is refused; None: this is a new message.
     """
 
     text: MessageText

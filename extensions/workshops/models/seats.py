@@ -1,4 +1,4 @@
-"""The seats of a workshop that the service begins: how far each is, and what people see of them."""
+"""The seats of a workshop that the service begins: how far each seat is, and what people see of the seats."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ class HaltView(Model):
 
 
 class SeatingView(Model):
-    """How warming up goes.
+    """How far the service is with starting a workshop's seats before people come (warming up).
 
-    ``halted``: why no further seats begin, None: they do; ``place``: what the factory allows, None: not known;
-    ``rate``: seats that came up in a minute when this was last measured there.
+    ``halted``: why no further seats begin after too many failures, None: no halt; ``place``: what the link reports of
+    the factory at which new members get their seats, None: not known; ``rate``: how many seats came up there in a
+    minute when this was last measured; ``warms``: when the service begins, or began, to start the seats.
     """
 
     seats: tuple[BegunSeatView, ...]

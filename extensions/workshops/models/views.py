@@ -30,7 +30,7 @@ class PlaceView(Model):
 
 
 class CodeView(Model):
-    """A valid code for joining, without its text, which was shown when it was made."""
+    """A valid code for joining, without the text of the code, which is shown only when the code is made."""
 
     made: datetime
     made_by: str
@@ -61,10 +61,11 @@ class StaffView(Model):
 
 
 class WorkshopView(Model):
-    """A workshop as the caller may see it. Times are in UTC; ``zone`` is where the class takes place.
+    """A workshop as the caller may see it; times are in UTC.
 
-    ``role``: the caller's role, None: they have none; ``seat``: their seat; ``may``: what they may do with it now;
-    ``staff``: None for participants."""
+    ``zone``: the time zone in which the class takes place; ``role``: the caller's role, None: they have none; ``seat``:
+    their seat; ``may``: what they may do with the workshop now; ``staff``: None for participants.
+    """
 
     slug: str
     title: str
@@ -92,7 +93,7 @@ class WorkshopView(Model):
 
 
 class CreatedView(Model):
-    """Response to a workshop that was created, and to a new code. The code is not shown again."""
+    """Response to a request that makes a workshop or a new join code; the code is not shown again."""
 
     slug: str
     state: WorkshopState
@@ -101,7 +102,7 @@ class CreatedView(Model):
 
 
 class MemberView(Model):
-    """A person of a workshop. ``name``: as a guest gave it; "" for people with an account."""
+    """A person of a workshop. ``name``: the name that a guest gave; "" for people with an account."""
 
     person: str
     name: str = ""
@@ -141,7 +142,11 @@ class PoolView(Model):
 
 
 class AccessView(Model):
-    """What the caller may do. ``approval``: whether an operator has to approve workshops."""
+    """What the caller may do.
+
+    ``create``: whether they may make workshops; ``operator``: whether they are an operator; ``approval``: who has to
+    approve workshops.
+    """
 
     person: str
     create: bool

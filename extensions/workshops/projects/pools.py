@@ -12,7 +12,11 @@ log = logging.getLogger("workshops")
 
 
 class PoolsFile:
-    """The file of pools. If the file is wrong, its last good content counts; before it has any, nothing is allowed."""
+    """The operator's file of pools.
+
+    If the file cannot be used, its last valid content counts; if it had none since this service started, there are no
+    pools.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -20,7 +24,7 @@ class PoolsFile:
         self._pools = WorkshopPools()
 
     def pools(self) -> WorkshopPools:
-        """Return the pools."""
+        """Return the pools; read the file again first if it has changed."""
         try:
             found = self._path.stat()
             looks = (found.st_mtime_ns, found.st_size, found.st_ino)

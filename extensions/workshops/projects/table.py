@@ -35,12 +35,12 @@ def project_of(
     members: Iterable[MembershipRecord],
     rehearsal: RehearsalWindow | None = None,
 ) -> WorkshopProject:
-    """Return the project of a workshop.
+    """Return the project of a workshop, for the table that the link reads.
 
     The project's people are those who have a seat and those who run the workshop, without observers. While the workshop
     warms up, the project begins when the warm-up began. If a trainer closes the workshop early, the project ends
-    ``LAST_MINUTES`` later. ``rehearsal``: the window of a rehearsal that goes on; it counts only before the workshop
-    warms up.
+    ``LAST_MINUTES`` later. ``rehearsal``: who may start sessions while a rehearsal goes on, and at which factory; this
+    counts only before the workshop warms up.
     """
     people = [
         one
@@ -72,7 +72,8 @@ def project_of(
 def budget(workshop: WorkshopRecord, pools: WorkshopPools) -> float | None:
     """Return the GPU-hours that all people of a workshop may use together; None: there is no limit.
 
-    This is what the trainer wants, but at most what each of the workshop's pools allows. The link computes the same.
+    This is what the trainer wants, but at most what each of the workshop's pools allows. The link computes the same
+    limit.
     """
     allowed = [pool.gpu_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
     return min((one for one in (workshop.gpu_hours, *allowed) if one is not None), default=None)
@@ -104,7 +105,10 @@ def size_of(project: WorkshopProject) -> int:
 
 
 def problems(table: WorkshopProjects, pools: WorkshopPools, workshops: Iterable[WorkshopRecord]) -> dict[str, str]:
-    """Return by project what its pools do not allow, or that the table leaves the project out; "" for nothing."""
+    """Return by project id why the link cannot do all that the project asks for; "" if it can.
+
+    Either the pools do not allow something, or the table leaves the project out.
+    """
     found = {project.id: "; ".join(project.project(pools)[1]) for project in table.projects}
     return {one.project: LEFT_OUT for one in workshops if _belongs(one)} | found
 
@@ -115,7 +119,7 @@ def _belongs(workshop: WorkshopRecord) -> bool:
 
 
 class TableFile:
-    """The file of the table. Writing the same table again changes nothing."""
+    """The file with the table of projects, which the link reads. Writing the same table again changes nothing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -33,10 +33,11 @@ _AGAIN = N_("Rehearse again in a minute.")
 
 @dataclass(frozen=True)
 class DryFacts:
-    """All that is known of a workshop at a place.
+    """All that is known of a workshop and one of its places when a rehearsal without seats judges them.
 
     ``invited``: the mail addresses of the trainer's list whose people have not joined; ``pool``: None means that the
-    operators do not allow the place's pool any more; ``release``: the release of this service.
+    operators do not allow the place's pool any more; ``facts``: what the link reports of the workshop; ``here``: what
+    the link reports of the place; ``release``: the release of this service.
     """
 
     workshop: WorkshopRecord
@@ -52,7 +53,7 @@ class DryFacts:
 
 
 def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
-    """Return a line for each thing that was checked, in a fixed order."""
+    """Judge these facts; return the lines about everything that was checked, in a fixed order."""
     parts = (
         _participants, _troubles, _budget, _place, _prestart, _size, _environment, _reservation, _maintenance,
         _accounts, _pace, _material, _connections, _versions,
@@ -61,7 +62,10 @@ def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
 
 
 def place_lines(here: RehearsalPlace, place: PlaceRecord, hours: float) -> list[RehearsalLine]:
-    """Return the lines about everything without which no seat could begin. ``hours``: the longest session of a seat."""
+    """Return the lines about the conditions without which no seat can begin at a place.
+
+    ``hours``: the longest session of a seat.
+    """
     return [*_seat_place(here), *_agreed(here), *_sized(here, place, hours), *_environed(here, place)]
 
 

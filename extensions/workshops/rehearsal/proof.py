@@ -1,4 +1,4 @@
-"""Digests of what a rehearsal was made with, what has changed since then, and the signature of its result. Pure."""
+"""Digests of the settings of a rehearsal, what has changed since then, and the signature of the result. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNSIGNED = Message("rehearsal-void-signature", "Its signature is not one of thi
 def parts(
     kind: RehearsalKind, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace | None
 ) -> dict[RehearsalPart, str]:
-    """Return a digest of each thing on which a rehearsal depends.
+    """Return a digest of each part of the settings on which a rehearsal of this kind depends.
 
     ``here``: what the link reports of the place; None: the link does not answer, so the parts that only the link knows
     are left out.
@@ -55,7 +55,10 @@ def parts(
 
 
 def changed(before: Parts, now: Parts) -> tuple[Phrase, ...]:
-    """Return what has changed, in words. Parts that are not known now are not compared."""
+    """Return which parts of the settings have changed, in words for people.
+
+    Parts that ``now`` lacks, because the link did not answer, are not compared.
+    """
     return tuple(
         Phrase(text=words) for part, words in _CHANGED.items() if part in now and now[part] != before.get(part)
     )

@@ -22,15 +22,15 @@ MOST_A_DAY: Mapping[RehearsalKind, int] = {"seats": 6, "wave": 2}
 
 
 class RehearsalGoesOn(Exception):
-    """Raised if a rehearsal of the workshop with real seats goes on."""
+    """Raised if a rehearsal of the workshop with seats, of a person or of robots, goes on."""
 
 
 class RehearsedOften(Exception):
-    """Raised if the workshop had as many rehearsals with real seats as are allowed in a day."""
+    """Raised if the workshop had as many rehearsals of this kind as are allowed in 24 hours."""
 
 
 def of_workshop(db: Connection, slug: str) -> list[RehearsalRow]:
-    """Return the last rehearsals of a workshop."""
+    """Return the last rehearsals of a workshop: one of each kind at each factory."""
     return _rows(db.execute(select(rehearsals).where(rehearsals.c.workshop == slug)).mappings())
 
 
@@ -42,7 +42,8 @@ def running(db: Connection) -> list[RehearsalRow]:
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
     """Store a rehearsal in place of the last one of its kind at the same factory.
 
-    Raises RehearsalGoesOn, RehearsedOften.
+    A rehearsal that only begins keeps the last result, which counts until there is a new one. Raises RehearsalGoesOn,
+    RehearsedOften.
     """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn
@@ -88,7 +89,7 @@ def stop(db: Connection, slug: str, by: str, event: EventRecord) -> bool:
 
 
 def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: int, now: datetime) -> None:
-    """Store a measured rate, unless one was measured with more seats."""
+    """Store how fast seats of a node size came up, unless more seats were measured there before."""
     known = select(rates.c.seats).where(rates.c.factory == factory, rates.c.size == size)
     if (db.execute(known).scalar_one_or_none() or 0) <= seats:
         put_rate(db, factory, size, rate, seats, now)

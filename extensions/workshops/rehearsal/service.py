@@ -2,8 +2,8 @@
 
 In a rehearsal of three seats, the seats belong to the trainer who rehearses, and use the workshop's project and budget;
 in a wave, a robot has each seat of the class. While the seats run, the table of projects says that the project belongs
-to the trainer or the robots at that one place; afterwards the project is as before. The link knows when the rehearsal
-ends, so a service that dies in between changes no class.
+to the trainer or the robots at that one place; afterwards the project is as before. The table also tells the link when
+the rehearsal ends, so the class gets its project back even if this service dies in between.
 """
 
 from __future__ import annotations
@@ -102,14 +102,16 @@ class Rehearsals:
     # --- what people ask for
 
     async def view(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
-        """Return the last rehearsals at each place. Raises ProblemError, StoreError."""
+        """Return the last rehearsals at each place of a workshop. Raises ProblemError, StoreError."""
         workshop = await self._workshops.may(caller, slug, "see-people")
         return await self._view(workshop, await self._places(workshop))
 
     async def begin(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
-        """Make a dry rehearsal, or begin one with seats; return all rehearsals of the workshop.
+        """Make a rehearsal without seats, or begin one with seats; return the last rehearsals at each place.
 
-        Raises ProblemError, StoreError.
+        If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises ProblemError
+        if the caller may not rehearse, a rehearsal goes on, the workshop had too many of them today, the place or the
+        time does not allow one, or the link does not answer; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)
@@ -144,7 +146,10 @@ class Rehearsals:
         return await self._view(workshop, {one.seat.factory: one for one in facts.places})
 
     async def stop(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
-        """Stop the rehearsal that goes on; its seats end at once. Raises ProblemError, StoreError."""
+        """Stop the rehearsal that goes on, so that its seats end soon; return the last rehearsals at each place.
+
+        Raises ProblemError if no rehearsal goes on, or the caller may not rehearse; StoreError.
+        """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         said = EventRecord(slug, self._now(), caller.person, "rehearsal stopped")
         if not await self._store.transact(lambda db: rows.stop(db, slug, caller.person, said)):
@@ -170,9 +175,10 @@ class Rehearsals:
     # --- what the table of projects says
 
     async def windows(self) -> Mapping[str, RehearsalWindow]:
-        """Return by workshop the windows of the rehearsals with seats that go on, for the table of projects.
+        """Return, by workshop, who may start sessions in the rehearsals that go on, at which factory and until when.
 
-        Raises StoreError.
+        The table of projects has these windows, so that the link knows them. Rehearsals without seats have none. Raises
+        StoreError.
         """
         found = await self._store.transact(rows.running)
         return {

@@ -1,8 +1,9 @@
 """A rehearsal with three real seats of one person: requests to the link, the meaning of its answers, the end. Pure.
 
-The seats run on servers of their own (``rehearsal-1`` to ``-3``) of the person who rehearses. Their ids are stored
-before the link is asked, so a service that is killed begins no seat twice. The seats end by themselves: their walltime
-and the window of the rehearsal are short, and the project belongs to the person only in that window.
+The seats run on servers of their own (``rehearsal-1`` to ``-3``) of the person who rehearses. The ids of their sessions
+are stored before the link gets a request, so a service that is killed begins no seat twice. The seats end by
+themselves: their walltime and the window of the rehearsal are short, and the project belongs to the person only in that
+window.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _LATE = Words(
 
 
 def begun(person: str) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a rehearsal that begins."""
+    """Return the three seats of a rehearsal that begins, with new session ids; no seat is requested yet."""
     numbers = range(1, REHEARSED_SEATS + 1)
     return tuple(
         RehearsedSeat(person=person, server=f"{REHEARSAL}{number}", session=uuid.uuid4().hex) for number in numbers
@@ -72,12 +73,16 @@ def asked_for(seats: Sequence[RehearsedSeat], place: PlaceRecord, hours: float, 
 
 
 def open_seats(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
-    """Return the seats about which the link must still be asked."""
+    """Return the seats that have neither failed nor been refused: the link must still be asked about them."""
     return tuple(one for one in seats if one.state not in (SeatProgress.FAILED, SeatProgress.REFUSED))
 
 
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
-    """Return the seat as it is after the link's answer."""
+    """Return the seat as it is after the link's answer.
+
+    The seat is unchanged if the link has not read the new table of projects yet, or is connecting to the seat's door
+    again.
+    """
     problem = answer.problem
     if problem is not None:
         if problem.code in _NOT_YET:

@@ -54,9 +54,9 @@ _AS_ON_THE_DAY = N_("On the day, they are asked for again.")
 
 @dataclass(frozen=True)
 class WaveEnd:
-    """Why a rehearsal was ended early; with the default values, it was not.
+    """Why a rehearsal was ended early; with the default values, it was not ended early.
 
-    ``stopped``: who stopped the rehearsal; ``state``: the state of its workshop, of which each other than scheduled
+    ``stopped``: the person who stopped the rehearsal; ``state``: the workshop's state; every state except scheduled
     ends the rehearsal; ``left``: the person who has the three seats, if this person does not lead or teach the workshop
     any more.
     """
@@ -70,12 +70,15 @@ class WaveEnd:
 
 
 def window(seats: int, per_minute: int) -> timedelta:
-    """Return how long a wave takes at most: to ask for all seats, for the last one to come up, and to stay."""
+    """Return how long a rehearsal with robots takes at most: all seats are requested, come up, and stay for a while."""
     return math.ceil(seats / per_minute) * MINUTE + trial.LAST_START + trial.STAY + SLACK
 
 
 def cost(workshop: WorkshopRecord, here: RehearsalPlace) -> WaveCost | None:
-    """Return what a wave takes at most at a place; None if the place has no such node size."""
+    """Return what a rehearsal with robots takes at most at a place.
+
+    None: the place's node size is not in the catalogue any more.
+    """
     if here.size is None:
         return None
     lasts = window(workshop.seats, here.seat.per_minute)
@@ -86,9 +89,9 @@ def cost(workshop: WorkshopRecord, here: RehearsalPlace) -> WaveCost | None:
 def check(
     workshop: WorkshopRecord, facts: RehearsalFacts, here: RehearsalPlace, pool: WorkshopPool, taken: int
 ) -> None:
-    """Raise ProblemError unless a wave may begin; the message says how much is missing.
+    """Raise ProblemError unless a rehearsal with robots may begin at a place; the message says how much is missing.
 
-    ``taken``: how many seats of the pool classes and other waves have during the rehearsal.
+    ``taken``: how many seats of the pool other classes, and other rehearsals with robots, have in that time.
     """
     seats, place = workshop.seats, {"machine": here.machine}
     if window(seats, here.seat.per_minute) > LONGEST_REHEARSAL:
@@ -153,12 +156,12 @@ def _check_budget(workshop: WorkshopRecord, facts: RehearsalFacts, here: Rehears
 
 
 def begun(slug: str, count: int) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a wave that begins."""
+    """Return the seats of a rehearsal with robots that begins, with new session ids; no seat is requested yet."""
     return tuple(RehearsedSeat(person=name, server="", session=uuid.uuid4().hex) for name in robot_names(slug, count))
 
 
 def unanswered(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
-    """Return the seats that were asked for, and about which the link must still be asked."""
+    """Return the requested seats that have not come up, failed or been refused: the link must be asked about them."""
     return tuple(one for one in seats if one.wave and one.state not in _SETTLED)
 
 
@@ -201,7 +204,7 @@ def has_stayed(seats: Sequence[RehearsedSeat], now: datetime) -> bool:
 
 
 def is_late(until: datetime, now: datetime) -> bool:
-    """Return whether it is too late for seats to come up and stay. ``until``: the end of the window."""
+    """Return whether it is too late for seats to come up and stay. ``until``: the end of the rehearsal's window."""
     return now >= until - trial.STAY - SLACK
 
 
@@ -236,7 +239,7 @@ def _progress(seat: RehearsedSeat) -> SeatProgress | None:
 
 
 def summary(seats: Sequence[RehearsedSeat], *, halted: bool) -> WaveSummary:
-    """Return how the seats came up so far."""
+    """Return how the seats came up so far. ``halted``: whether too many seats of a wave failed."""
     took = [one.seconds for one in seats if one.seconds is not None]
     asked = [one.asked for one in seats if one.asked is not None]
     last = max((one.ran for one in seats if one.ran is not None), default=None)
@@ -260,7 +263,7 @@ def summary(seats: Sequence[RehearsedSeat], *, halted: bool) -> WaveSummary:
 
 
 def rate(seats: Sequence[RehearsedSeat]) -> Rate | None:
-    """Return how fast the seats came up; None if too few came up."""
+    """Return how fast the seats came up; None if fewer than three, or less than 90 % of them, came up."""
     times = [(one.asked, one.ran) for one in seats if one.asked is not None and one.ran is not None]
     return waves.measured(times) if len(times) >= LEAST_OF_RATE * len(seats) else None
 

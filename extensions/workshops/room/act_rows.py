@@ -1,4 +1,7 @@
-"""Reads and writes the rows of what is being done to single seats, within a transaction of the caller."""
+"""Reads and writes the rows of acts on seats, within a transaction of the caller.
+
+An act is a trainer's request to start, restart or reset one person's seat.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,24 @@ from workshops.store.act_table import SeatActRecord, seat_acts
 
 
 def all_acts(db: Connection) -> list[SeatActRecord]:
-    """Return what is being done in all workshops, without rows that cannot be read."""
+    """Return the acts on seats of all workshops, without rows that cannot be read."""
     found = db.execute(select(seat_acts)).mappings()
     return [SeatActRecord(**values) for row in found if (values := intact(seat_acts, row)) is not None]
 
 
 def goes_on(db: Connection, record: SeatActRecord) -> bool:
-    """Return whether an act is still to be done: nobody has given it up, or asked for another one."""
+    """Return whether this act is still stored: nobody has given it up, and no other act has replaced it."""
     table = seat_acts.c
     mine = (table.workshop == record.workshop, table.person == record.person, table.at == record.at)
     return db.execute(select(table.person).where(*mine)).first() is not None
 
 
 def put(db: Connection, record: SeatActRecord) -> None:
-    """Store what is being done to a seat, in place of an earlier act."""
+    """Store an act on a person's seat, in place of an earlier act."""
     drop(db, record.workshop, record.person)
     db.execute(insert(seat_acts).values(record.__dict__))
 
 
 def drop(db: Connection, slug: str, person: str) -> None:
-    """Forget what was being done to a person's seat."""
+    """Delete the act on a person's seat, if there is one."""
     db.execute(delete(seat_acts).where(seat_acts.c.workshop == slug, seat_acts.c.person == person))

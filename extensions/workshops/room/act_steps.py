@@ -1,4 +1,4 @@
-"""Decides what is next when a seat is started, started again, or reset. Pure: no I/O and no clock."""
+"""Decides the next step when a trainer starts, restarts or resets a seat. Pure: no I/O and no clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_SESSION = timedelta(minutes=1)  # until a new session that is nowhere to be s
 
 
 class NextAct(StrEnum):
-    """What to do now."""
+    """The next step of an act: of a request to start, restart or reset a seat."""
 
     STOP = "stop"  # ask for the end of the old sessions that nobody has asked for yet
     WAIT = "wait"
@@ -45,7 +45,11 @@ def next_act(
     live: Collection[LiveSeat],
     now: datetime,
 ) -> NextAct:
-    """Return what to do now. ``ends``: sessions that end first; ``moved``: since when the act is in its state."""
+    """Return the next step of an act.
+
+    ``ends``: the ids of the sessions that must end first; ``moved``: when the act came into ``state``; ``live``: the
+    person's sessions that have not ended.
+    """
     old = [one for one in live if one.id in ends]
     new = [one for one in live if one.id not in ends and not one.stopping]
     if state == "failed":  # a session that came otherwise is what was wanted

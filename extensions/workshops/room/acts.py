@@ -105,7 +105,7 @@ class SeatActs:
         room.sessions.on_change.append(lambda _projects: self._woken.set())
 
     def of(self, slug: str) -> dict[str, SeatActView]:
-        """Return what is being done to a workshop's seats, by person."""
+        """Return the acts on a workshop's seats that go on or have failed, by person."""
         return {
             one.person: SeatActView(act=one.act, state=one.state, at=one.at, why=one.why)
             for one in self._acts.values()
@@ -113,7 +113,11 @@ class SeatActs:
         }
 
     async def ask(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
-        """Begin an act on a seat; an act that goes on already is not begun again. Raises ProblemError, StoreError."""
+        """Begin to start, restart or reset a seat; if the same act goes on already, do nothing.
+
+        Raises ProblemError if the caller may not do this, nobody has the seat, another act goes on there, the act makes
+        no sense now (such as a restart without a session), or the link does not answer; StoreError.
+        """
         workshop = await self._workshops.may(caller, slug, "start-seat")
         if not self._link.there:
             raise conflict(NO_LINK)
@@ -134,7 +138,7 @@ class SeatActs:
         self._woken.set()
 
     async def give_up(self, workshop: WorkshopRecord, person: str) -> bool:
-        """Give up the act on a person's seat, and the seat itself if it is still on its way.
+        """Give up the act on a person's seat, and stop the seat's session if it has not come up yet.
 
         Return whether there was anything to give up. Raises LinkAway, StoreError.
         """
@@ -174,7 +178,10 @@ class SeatActs:
         return SeatActRecord(workshop.slug, person, act, "stopping" if ends else "starting", ends, now, now, by)
 
     async def run(self) -> None:
-        """Do what is next, whenever sessions change and every ``LOOK_SECONDS``, without end."""
+        """Take the next step of each act, whenever sessions change and every ``LOOK_SECONDS``, without end.
+
+        Return at once if this service has no link.
+        """
         if not self._link.there:
             return
         while True:
@@ -187,7 +194,11 @@ class SeatActs:
                 log.exception("What is done to seats is looked at again")
 
     async def look(self) -> None:
-        """Do what is next for every seat. Raises StoreError."""
+        """Take the next step of each act.
+
+        Acts are dropped if the class is over, the person has left the seat, or the seat of a failed act was moved.
+        Raises StoreError.
+        """
         await self._load()
         if not self._acts or not self._room.sessions.fresh:
             return

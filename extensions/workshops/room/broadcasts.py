@@ -106,7 +106,11 @@ class Broadcasts:
     async def send(
         self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], by: str, body: BroadcastBody
     ) -> BroadcastView:
-        """Store a message, and send it to everybody who has an open session now. Raises ProblemError, StoreError."""
+        """Store a message, and send it to everybody who has an open session now.
+
+        A message that is stored already, with the same id and content, is not stored again. Raises ProblemError if
+        another message has the id, or the class got too many messages, in all or in the last minute; StoreError.
+        """
         last = self._messages[workshop.slug][-1:]
         message = MessageRecord(
             workshop=workshop.slug,

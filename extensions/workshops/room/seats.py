@@ -54,9 +54,10 @@ def room_of(
     """Return the room of a workshop.
 
     ``people``: the people of the workshop; ``sessions``: the sessions of its project; ``may``: what the caller may do;
-    ``names``: whether the caller sees who sits where; ``trouble``: why the sessions may be outdated; ``halted``: why no
-    further seats begin; ``helped``: by person, what the caller sees of help; ``acts``: by person, what is being done to
-    their seat; ``steps``: the steps of the material; ``not_begun``: by person, why their seat could not be begun.
+    ``names``: whether the caller sees who sits where; ``trouble``: why the sessions may be outdated, or why no seats
+    begin; ``halted``: why no further seats begin after too many failures; ``helped``: by person, the raised hand and
+    the notebook that the caller sees; ``acts``: by person, a start, restart or reset of their seat; ``steps``: the
+    steps of the material; ``not_begun``: by person, why their seat could not be begun.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}

@@ -53,9 +53,10 @@ class Room:
     """The rooms of all workshops. Start ``run``.
 
     ``now``: the clock; ``streams``: the open streams of each person. Functions that other parts set: ``acts_of``
-    returns what is being done to a workshop's seats, by person; ``give_up`` gives up the act on a person's seat, and
-    the seat itself if it is still on its way, and returns whether there was anything to give up; ``trouble_of`` returns
-    why no seats of a workshop begin; ``steps_of`` returns the steps of a workshop's material.
+    returns the starts, restarts and resets of a workshop's seats, by person; ``give_up`` gives up such an act on a
+    person's seat, stops the seat's session if it has not come up yet, and returns whether there was anything to give
+    up; ``trouble_of`` returns why no seats of a workshop begin until somebody mends the gateway; ``steps_of`` returns
+    the steps of a workshop's material.
     """
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
@@ -137,9 +138,10 @@ class Room:
         return await self.broadcasts.send(workshop, people, caller.person, body)
 
     async def stop(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Request the end of the sessions on a seat for the workshop, also of a session that has not begun yet.
+        """Request the end of the sessions that a seat's person has for the workshop.
 
-        Raises ProblemError, StoreError.
+        A session that is only being started ends, too. Raises ProblemError if the caller may not do this, nobody has
+        the seat, nothing runs there, or the link does not answer; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "stop-seat")
         if not self._link.there:
@@ -160,7 +162,7 @@ class Room:
         await self._store.note(EventRecord(slug, self._now(), caller.person, "stopped", f"seat {seat}"))
 
     async def holder(self, slug: str, seat: int) -> MembershipRecord:
-        """Return the membership of the person who has a seat. Raises ProblemError, StoreError."""
+        """Return the membership of the person who has a seat. Raises ProblemError if nobody has it; StoreError."""
         people = (await self._store.members([slug]))[slug]
         holder = next((one for one in people if one.seat == seat and one.state == "seated"), None)
         if holder is None:

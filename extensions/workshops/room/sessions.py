@@ -37,7 +37,7 @@ class SessionCopy:
         self.on_change: list[Callable[[frozenset[str]], None]] = []
 
     def of(self, project: str) -> list[WorkshopSession]:
-        """Return what is known of a project's sessions."""
+        """Return the known sessions of a project: the live ones, and the last ended one of each person."""
         return [*self._live.get(project, {}).values(), *self._ended.get(project, {}).values()]
 
     def live(self) -> list[WorkshopSession]:
@@ -52,7 +52,10 @@ class SessionCopy:
         self._whole &= kept
 
     async def complete(self, project: str) -> None:
-        """Ask the link for the ended sessions of a project, unless they are known. Raises ProblemError."""
+        """Ask the link for the ended sessions of a project, unless they are known.
+
+        Raises ProblemError if the link refuses the request, or gives no valid answer.
+        """
         if project in self._whole:
             return
         found = await self._link.get(_SESSIONS, project, "/sessions", seconds=ANSWER_SECONDS)
@@ -85,7 +88,7 @@ class SessionCopy:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def take(self, whole: bool, said: WorkshopSessions) -> None:
-        """Take sessions that the link has sent. ``whole``: whether these are all live sessions."""
+        """Add sessions that the link has sent to the copy. ``whole``: whether these are all live sessions."""
         changed = {one.project for one in said.sessions}
         if whole:
             changed |= {project for project, ones in self._live.items() if ones}

@@ -1,4 +1,4 @@
-"""What trainers do to move a class: see where its seats are, and give the order. The runner carries it out."""
+"""Shows trainers at which places the seats of a class are, and stores their orders to move it."""
 
 from __future__ import annotations
 
@@ -52,11 +52,16 @@ class ClassMoves:
         self._changed = changed
 
     async def view(self, caller: WorkshopCaller, slug: str) -> MovingView:
-        """Return where the seats of a workshop are. Raises ProblemError, StoreError."""
+        """Return the places of a class with their seats, and the orders to move it. Raises ProblemError, StoreError."""
         return await self._shown(await self._workshops.may(caller, slug, "see-people"))
 
     async def move(self, caller: WorkshopCaller, slug: str, body: MoveBody) -> MovingView:
-        """Move a class, or some of its seats; return when the order is stored. Raises ProblemError, StoreError."""
+        """Store an order to move a class or some of its seats; return the places and orders after that.
+
+        The ``SeatRunner`` carries the order out. An order whose id is stored already changes nothing. Raises
+        ProblemError if the caller may not move the class, the place or a seat does not exist, or there were too many
+        orders; StoreError.
+        """
         workshop = await self._workshops.may(caller, slug, "move")
         if body.place >= len(workshop.places):
             said = Message("move-no-place", "This workshop has no plan {letter}.")

@@ -17,7 +17,7 @@ from workshops.store.seat_tables import MoveRow, SeatRow
 def by_place(
     workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
 ) -> dict[int, list[MembershipRecord]]:
-    """Return the people by the number of the place at which their seat belongs."""
+    """Return the people, by the number of the place to which their seat belongs."""
     found: dict[int, list[MembershipRecord]] = {place.number: [] for place in workshop.places}
     for one in people:
         found[place_of(workshop, orders, one.seat).place.number].append(one)
@@ -25,7 +25,10 @@ def by_place(
 
 
 def is_there(row: SeatRow | None, place: PlaceRecord) -> bool:
-    """Return whether the service has begun a seat, or is about to, at the place where it belongs."""
+    """Return whether the service has begun a seat at this place, or is about to.
+
+    ``row``: the seat's stored row, which has the place at which the seat was begun; None: the seat was not begun.
+    """
     return row is not None and row.factory == place.factory
 
 

@@ -33,9 +33,9 @@ def put(db: Connection, rows: Iterable[SeatRow]) -> None:
 
 
 def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
-    """Store what became of seats, unless a seat was asked for anew since then.
+    """Store what became of seats, except of seats that were requested anew since then.
 
-    ``answers``: the new rows, by the session that was asked for.
+    ``answers``: the new rows, by the id of the session that was requested.
     """
     table = tables.seats
     for session, row in answers.items():
@@ -44,9 +44,9 @@ def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
 
 
 def withdraw(db: Connection, slug: str, person: str) -> str | None:
-    """Store that a person's seat is not wanted any more, if the seat is still on its way.
+    """Store that a person's seat is not wanted any more, if the seat was requested and has not come up yet.
 
-    Return the id of its session; None if no seat is on its way.
+    Return the id of the seat's session; None: there is no such seat, and nothing is stored.
     """
     table = tables.seats
     found = (row for row in of_workshop(db, slug) if row.person == person and not is_answered(row))
@@ -59,10 +59,9 @@ def withdraw(db: Connection, slug: str, person: str) -> str | None:
 
 
 def belonging(db: Connection, workshop: WorkshopRecord, place: PlaceRecord) -> set[str]:
-    """Return the people whose seats may begin at a place now, as the database has it in this transaction.
+    """Return the people whose seats may begin at a place now: the class goes on, and their seats belong to the place.
 
-    The class must go on, and the people and their seats must belong there. What the caller has read before may be
-    outdated.
+    This is read in the caller's transaction, since what the caller has read before may be outdated.
     """
     found = db.execute(select(schema.workshops.c.state).where(schema.workshops.c.slug == workshop.slug)).first()
     if found is None or found.state not in WARM_STATES:
@@ -83,14 +82,17 @@ def drop(db: Connection, slug: str, people: Iterable[str]) -> None:
 
 
 def warm_up(db: Connection, slug: str) -> WarmUpRow:
-    """Return how a workshop warms up."""
+    """Return the stored state of the waves in which a workshop's seats begin.
+
+    The row says whether the waves are halted and why, and when a trainer last said to go on.
+    """
     table = tables.warm_ups
     found = list(_intact(table, db.execute(select(table).where(table.c.workshop == slug)).mappings()))
     return WarmUpRow(**found[0]) if found else WarmUpRow(slug)
 
 
 def put_warm_up(db: Connection, row: WarmUpRow) -> None:
-    """Store how a workshop warms up."""
+    """Store the state of the waves in which a workshop's seats begin, in place of the earlier one."""
     table = tables.warm_ups
     db.execute(delete(table).where(table.c.workshop == row.workshop))
     db.execute(insert(table).values(row.__dict__))
@@ -123,7 +125,7 @@ def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
 
 
 def rates(db: Connection) -> dict[tuple[str, str], Rate]:
-    """Return the measured rates, by factory and size."""
+    """Return how fast seats came up when this was last measured, by factory and node size."""
     found = _intact(tables.rates, db.execute(select(tables.rates)).mappings())
     return {
         (row["factory"], row["size"]): Rate(row["per_minute"], timedelta(seconds=row["cold_seconds"])) for row in found
@@ -131,7 +133,7 @@ def rates(db: Connection) -> dict[tuple[str, str], Rate]:
 
 
 def put_rate(db: Connection, factory: str, size: str, rate: Rate, seats: int, now: datetime) -> None:
-    """Store a measured rate in place of an earlier one."""
+    """Store how fast seats came up, in place of the last measurement. ``seats``: how many were measured."""
     table = tables.rates
     db.execute(delete(table).where(table.c.factory == factory, table.c.size == size))
     values = {"per_minute": rate.per_minute, "cold_seconds": rate.cold.total_seconds(), "seats": seats, "at": now}
@@ -139,7 +141,10 @@ def put_rate(db: Connection, factory: str, size: str, rate: Rate, seats: int, no
 
 
 def is_answered(row: SeatRow) -> bool:
-    """Return whether the link need not be asked any more what became of a seat."""
+    """Return whether the link need not be asked about a seat any more.
+
+    This is so if the seat has come up, failed, been refused or ended.
+    """
     return row.state not in (SeatProgress.ASKED, SeatProgress.BEGUN)
 
 

@@ -103,7 +103,11 @@ class SeatRunner:
         self._rated: set[tuple[str, str]] = set()  # workshops and factories whose rate is stored
 
     def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
-        """Do what is due for workshops that warm up or are open, each in the background."""
+        """Do what is due for the workshops that warm up or are open, each in a task of its own.
+
+        ``live``: all workshops that are not over; what is known of other workshops is forgotten. ``people``: the people
+        of each workshop, by slug.
+        """
         if not self._link.there:
             return
         known = {workshop.slug for workshop in live}
@@ -122,27 +126,31 @@ class SeatRunner:
         await asyncio.gather(*self._tasks.values())
 
     async def close(self) -> None:
-        """Stop; seats that were begun go on."""
+        """Cancel the work in the background; seats that were begun go on."""
         for task in tuple(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def rates(self) -> dict[tuple[str, str], Rate]:
-        """Return the measured rates, by factory and size."""
+        """Return how fast seats came up when this was last measured, by factory and node size."""
         return await self._store.transact(rows.rates)
 
     async def go_on(self, slug: str, by: str) -> None:
-        """Go on after a halt: seats that failed are asked for again. Raises ProblemError."""
+        """Go on after a halt: seats that failed are requested again.
+
+        Raises ProblemError if there was no halt; StoreError.
+        """
         now = self._now()
         if not await self._store.transact(lambda db: rows.go_on(db, slug, now, by)):
             raise conflict(Message("workshop-not-halted", "Warming up was not halted."))
 
     async def begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted = lambda _db: True) -> SeatRow:
-        """Ask the link for a person's seat, whatever became of the last one; return the row of the seat.
+        """Request a new seat for a person from the link, whatever became of the last one; return the row of the seat.
 
-        A seat that is on its way is not asked for anew. Call this method again while the returned state is ``ASKED``.
-        ``wanted``: returns whether the seat is still to begin; called in the transaction that stores the seat. Raises
-        ProblemError, StoreError.
+        A seat that was requested and has not come up yet is not requested anew. Call this method again while the
+        returned state is ``ASKED``. ``wanted``: returns whether the seat is still to begin; called in the transaction
+        that stores the seat. Raises ProblemError if the seat was moved or stopped meanwhile, its class has ended, or
+        the link does not answer; StoreError.
         """
         while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
             await asyncio.wait([running])
@@ -173,7 +181,10 @@ class SeatRunner:
         return (await self._ask(workshop, place, made, moved)).get(person, made[0])
 
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
-        """Return how warming up goes. ``most``: how long before the opening warming up may begin at the earliest."""
+        """Return how far a workshop's seats are, and how fast they begin.
+
+        ``most``: how long before the opening the seats may begin at the earliest. Raises StoreError.
+        """
         slug = workshop.slug
         found = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}
         warm_up = await self._store.transact(lambda db: rows.warm_up(db, slug))
@@ -191,11 +202,11 @@ class SeatRunner:
         )
 
     def seen(self, workshop: WorkshopRecord) -> dict[str, SeatPlace]:
-        """Return what the link last said of the places of a workshop, by factory; empty: nothing yet."""
+        """Return what the link last reported of each place of a workshop, by factory; empty: nothing yet."""
         return {one.factory: one for one in self._places.get(workshop.slug, ())}
 
     async def silent(self, workshop: WorkshopRecord, factory: str) -> bool:
-        """Ask the link whether it gets no answer from a factory now. Raises ProblemError."""
+        """Ask the link; return True if a factory does not answer the link now. Raises ProblemError."""
         places = (await self._link.get(_PLACES, workshop.project, "/seats")).places
         here = next((one for one in places if one.factory == factory), None)
         return here is not None and _is_silent(here)
@@ -205,7 +216,7 @@ class SeatRunner:
         return self._troubles.get(slug)
 
     def failed_looks(self, slug: str, factory: str) -> int:
-        """Return at how many looks in a row a factory did not answer the link."""
+        """Return how many times in a row the link reported that a factory does not answer."""
         return self._failed.get((slug, factory), 0)
 
     # --- one workshop
@@ -216,7 +227,10 @@ class SeatRunner:
         task.add_done_callback(lambda _task: self._tasks.pop(slug, None))
 
     async def look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
-        """Ask the link what became of seats, and for the next wave. Errors go to the log; the next call goes on."""
+        """Ask the link what became of a workshop's seats, and request the next wave.
+
+        Errors go to the log, and the next call tries again.
+        """
         try:
             await self._look(workshop, people)
             self._away.discard(workshop.slug)
@@ -501,14 +515,14 @@ class _Share:
 
 
 async def halt_of(store: Store, workshop: WorkshopRecord) -> HaltView | None:
-    """Return why no further seats of a workshop begin now; None: they do. Raises StoreError."""
+    """Return why no further seats of a workshop begin after too many failures; None: no halt. Raises StoreError."""
     if workshop.state not in WARM_STATES:
         return None
     return halt_view(await store.transact(lambda db: rows.warm_up(db, workshop.slug)))
 
 
 async def not_begun(store: Store, workshop: WorkshopRecord) -> dict[str, Words]:
-    """Return why seats could not be begun, by person. Raises StoreError."""
+    """Return by person why their seat failed or was refused. Raises StoreError."""
     if workshop.state not in WARM_STATES:
         return {}
     found = await store.transact(lambda db: rows.of_workshop(db, workshop.slug))
@@ -516,7 +530,7 @@ async def not_begun(store: Store, workshop: WorkshopRecord) -> dict[str, Words]:
 
 
 def halt_view(warm_up: WarmUpRow) -> HaltView | None:
-    """Return why no further seats begin; None: they do."""
+    """Return why no further seats begin after too many failures; None: no halt."""
     if warm_up.halted is None:
         return None
     return HaltView(at=warm_up.halted, wave=warm_up.wave, failed=warm_up.failed, of=warm_up.of, why=warm_up.why)
@@ -568,9 +582,10 @@ def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
 
 
 def room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
-    """Return how many more seats may begin; None: no limit.
+    """Return how many more seats may begin at a place; None: no limit.
 
     The limits are the number of doors and, while other accounts are being wiped, the number of clean accounts.
+    ``seats``: the seats that belong to the place; a failed or refused seat has its account already.
     """
     rooms = [] if here.room is None else [here.room]
     if here.accounts is not None and here.accounts.wiping:

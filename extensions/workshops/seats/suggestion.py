@@ -20,11 +20,11 @@ _FEW_READY = Message(
 
 @dataclass(frozen=True)
 class PlaceFacts:
-    """The place where most of a class sits.
+    """The place to which most seats of a class belong.
 
-    ``failed_looks``: at how many looks in a row the place did not answer; ``seats``: how many seats belong there;
-    ``ready``: how many of these could be opened; ``other``: the factory of the next place of the plan, None: there is
-    none.
+    ``failed_looks``: how many times in a row the link reported that the factory does not answer; ``seats``: how many
+    seats belong there; ``ready``: how many of these have come up; ``other``: the factory to which the class could move,
+    None: there is none.
     """
 
     factory: str

@@ -25,10 +25,11 @@ MOST_RATE = 600.0  # seats in a minute
 
 @dataclass(frozen=True)
 class SeatFacts:
-    """One seat.
+    """What the decision about the next wave must know of one seat.
 
-    ``number``: the seat's number; ``wave``: the last wave in which the seat was asked for, 0: none; ``asked``: when
-    this was; ``attempts``: how often the seat was asked for since a trainer last said to go on.
+    ``number``: the seat's number; ``state``: None: the seat was not requested yet; ``wave``: the last wave in which the
+    seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested since a
+    trainer last said to go on.
     """
 
     person: str
@@ -60,9 +61,10 @@ class Halt:
 
 @dataclass(frozen=True)
 class NextWave:
-    """What to do now.
+    """Which seats to request now.
 
-    ``ask``: the people whose seats to ask for, as the wave ``number``; ``halt``: why no seats are asked for.
+    ``ask``: the people whose seats to request, as the wave ``number``; ``halt``: the wave with so many failures that no
+    seats are requested, None: no halt.
     """
 
     number: int
@@ -79,7 +81,10 @@ class Rate:
 
 
 def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, now: datetime) -> NextWave:
-    """Return what to do now. ``go_on``: when a trainer last said to go on; earlier failures do not cause a halt."""
+    """Return which seats to request now.
+
+    ``go_on``: when a trainer last said to go on after a halt; failures of seats requested before that cause no halt.
+    """
     number = max((seat.wave for seat in seats), default=0)
     if (halt := failed_wave(seats, go_on)) is not None:
         return NextWave(number, halt=halt)
@@ -95,7 +100,7 @@ def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, no
 
 
 def is_due(seat: SeatFacts, now: datetime) -> bool:
-    """Return whether a seat may be asked for, by its own state and attempts."""
+    """Return whether a seat may be requested now, by its own state and attempts; pace and halts do not count here."""
     if seat.state is None:
         return True
     rested = seat.asked is None or now - seat.asked >= AGAIN
@@ -118,14 +123,14 @@ def failed_wave(seats: Iterable[SeatFacts], go_on: datetime | None) -> Halt | No
 
 
 def is_settled(seats: Iterable[SeatFacts]) -> bool:
-    """Return whether every seat was asked for and is not on its way any more."""
+    """Return whether every seat was requested, and has come up, failed, been refused or ended."""
     return all(seat.state not in (None, SeatProgress.ASKED, SeatProgress.BEGUN) for seat in seats)
 
 
 def measured(times: Iterable[tuple[datetime, datetime]]) -> Rate | None:
-    """Return the rate of a warm-up, from when each seat was asked for and when it could be opened.
+    """Return how fast seats came up; None if fewer than three seats came up.
 
-    None if fewer than three seats came up.
+    ``times``: for each seat that came up, when it was requested and when it could be opened.
     """
     found = sorted(times, key=lambda pair: pair[1])
     if len(found) < 3:

@@ -20,7 +20,7 @@ _HEADERS = 8192  # maximum bytes of a file's headers and padding in the tar
 
 
 class BadArchive(Exception):
-    """Raised if an archive is damaged, or has what no material may have; the text says what."""
+    """Raised if an archive is damaged, too large, or has a file that material may not have; the text says what."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,11 @@ class MaterialFile:
 
 @dataclass(frozen=True)
 class MaterialLimits:
-    """The most that a material may have. ``archive_bytes``: of the packed archive."""
+    """The upper limits of a workshop's material.
+
+    ``files``: the number of files; ``file_bytes``: of one file; ``total_bytes``: of all files together;
+    ``archive_bytes``: of the packed archive.
+    """
 
     files: int = 2000
     file_bytes: int = 32 << 20
@@ -55,7 +59,10 @@ def hash_of(content: bytes) -> str:
 
 
 def pack(files: Mapping[str, MaterialFile], limits: MaterialLimits = MOST) -> bytes:
-    """Return the archive of these files, by path. Raises BadArchive if the limits or the rules of names refuse them."""
+    """Return the archive of these files, by path.
+
+    Raises BadArchive if the files exceed the limits, or their paths break the rules for names.
+    """
     _check(files, limits)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -71,7 +78,10 @@ def pack(files: Mapping[str, MaterialFile], limits: MaterialLimits = MOST) -> by
 
 
 def unpack(archive: bytes, limits: MaterialLimits = MOST) -> dict[str, MaterialFile]:
-    """Return the files of an archive, by path. Raises BadArchive."""
+    """Return the files of an archive, by path.
+
+    Raises BadArchive if the archive is damaged or exceeds the limits, or its paths break the rules for names.
+    """
     if len(archive) > limits.archive_bytes:
         raise BadArchive(f"The archive has more than {limits.archive_bytes} bytes.")
     most = limits.total_bytes + limits.files * _HEADERS + (1 << 20)

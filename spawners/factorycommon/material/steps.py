@@ -26,9 +26,12 @@ _BAD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2
 
 @dataclass(frozen=True)
 class KnownStep:
-    """A step. ``notebook``: path in the material; ``cell``: id of the cell, "": the notebook has none (before nbformat
-    4.5); ``name``: what the trainer calls it, "": nothing; ``before``: how many equal steps come before it. Raises
-    ValueError for values that no step has."""
+    """A step: a tagged cell of a notebook in a workshop's material.
+
+    ``notebook``: the notebook's path in the material; ``cell``: the id of the cell, "": the cell has none (before
+    nbformat 4.5); ``name``: the trainer's name for the step, "": none; ``before``: how many steps with the same three
+    values come before this one. Raises ValueError if a value is too long, or is of a form that no step has.
+    """
 
     notebook: str
     cell: str = ""

@@ -17,12 +17,15 @@ def is_guest(name: str) -> bool:
 
 
 def is_robot(name: str) -> bool:
-    """Return True if this is the name of a robot, however it is written: no person may have it."""
+    """Return True if this is the name of a robot, in capital or small letters: no person may have such a name."""
     return name.lower().startswith(ROBOT)
 
 
 def robot_names(slug: str, count: int) -> tuple[str, ...]:
-    """Return the names of the robots of a workshop, in the order of their seats."""
+    """Return the names of a workshop's robots, in the order of their seats.
+
+    Robots take the seats of a class in a rehearsal; they are no users of the hub.
+    """
     return tuple(f"{ROBOT}{slug}.{number}" for number in range(1, count + 1))
 
 
@@ -59,7 +62,7 @@ Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
 
 def believed(seconds: float) -> datetime | None:
-    """Return the time that many seconds after 1970; None if it is not between ``EARLIEST`` and ``LATEST``."""
+    """Return the time so many seconds after 1970; None if it is not between ``EARLIEST`` and ``LATEST``."""
     # a NaN is refused, too: all comparisons with it are False
     if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():
         return None

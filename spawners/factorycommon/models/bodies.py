@@ -39,11 +39,14 @@ MessageTexts = Annotated[dict[LanguageCode, MessageText], Field(max_length=30)]
 
 
 class Problem(Coded):
-    """The body of every error response of the link.
+    """The body of every error response of the link and of the workshops service.
 
-    ``code``: a code of ``docs/reasons.md``, if the error has one. ``fits``: how many of the requested jobs may start
-    now; None if this is not known, or if the request was refused for another reason than the number of jobs.
-    ``request``: the id of the request, which people can quote to the operators."""
+    ``code``: the stable code of the message, if the error has one; ``docs/reasons.md`` lists the codes of explanations.
+    ``field``: the field of the request that is wrong; ``do``: what the person can do; ``whose``: who can act;
+    ``scheduler``: the scheduler's own message. ``fits``: how many of the requested jobs may start now; None if this is
+    not known, or if the request was refused for another reason than the number of jobs. ``request``: the id of the
+    request, which people can quote to the operators.
+    """
 
     TEXTS = ("message", "do")
 
@@ -74,8 +77,11 @@ class StopsBody(Model):
 
 
 class StopsView(Model):
-    """Response to ``POST /stops``: the sessions whose stop request is stored in the ledger, or which will never start.
-    The hub must send the request again for all other sessions."""
+    """Response to ``POST /stops``: the sessions that will certainly end, or never start.
+
+    For each of these, either the stop request is stored in the ledger, or the link does not know the session and will
+    never start it. The hub must send the request again for all other sessions.
+    """
 
     done: tuple[SessionId, ...]
 
@@ -87,8 +93,11 @@ class ExtendBody(Model):
 
 
 class MessageBody(Model):
-    """Body of ``POST /sessions/{id}/messages``: a message that the people in the session see. The same ``id`` is shown
-    only once. ``texts``: the message in more languages, by code; a person who wants none of them gets ``text``."""
+    """Body of ``POST /sessions/{id}/messages``: a message that the person in the session sees.
+
+    A second message with the same ``id`` is not shown. ``texts``: the message in more languages, by code; a person who
+    wants none of them gets ``text``.
+    """
 
     id: MessageId
     text: MessageText
@@ -169,7 +178,10 @@ class CredentialBody(RenewBody):
 
 
 class AuditLine(Model):
-    """One line of a factory's audit. ``key_id``: the id of the certificate or key that the link used to log in."""
+    """One line of a factory's audit: an action of the link at the site, such as a submission.
+
+    ``key_id``: the id of the certificate or key that the link used to log in.
+    """
 
     number: int
     at: datetime
@@ -183,7 +195,7 @@ class AuditLine(Model):
 
 
 class TableFactory(Model):
-    """One factory in the table that the hub's spawners keep."""
+    """One factory in the table of sessions and factories that the link sends to the hub (``GET /table``)."""
 
     id: Slug
     health: Health

@@ -99,12 +99,12 @@ class NodeSize(Model):
 
     @property
     def gpu_slice(self) -> GpuSlice | None:
-        """Return the slice of a GPU that the size is; None if it has whole GPUs, or none."""
+        """Return the slice of a GPU that jobs of this size request; None if they request whole GPUs, or none."""
         return None if self.billed_gpus is None or self.gres is None else parse_slice(self.gres)
 
     @property
     def gpu_text(self) -> str:
-        """Return what the size has of GPUs, for operators: ``2 GPU``, ``1/7 GPU (gpu:1g.10gb:1)``."""
+        """Return the GPUs of the size as a text for operators: ``2 GPU``, ``1/7 GPU (gpu:1g.10gb:1)``."""
         return f"{self.share} GPU" + (f" ({self.gres})" if self.gpu_slice is not None else "")
 
 
@@ -200,8 +200,9 @@ class Factory(NetworkEntry):
     """A factory with a machine: one YAML file in ``hub_config/factories``, whose name is the factory's id.
 
     If ``state`` is ``live``, the site's operator has agreed. If it is ``template``, the values come from public pages
-    and nobody has confirmed them. Values that are not known are left out; ``None`` is never a guess. Nothing can be
-    started at a factory without ``sizes``."""
+    and nobody has confirmed them. Values that are not known are left out, and never guessed. Nothing can be started at
+    a factory without ``sizes``.
+    """
 
     state: Literal["live", "template", "planned"]  # "planned" is refused here: such an entry is a Planned
     agreement: Agreement | None = None

@@ -35,9 +35,9 @@ MOST_AT_ONCE = 1000  # maximum number of jobs in a batch: Slurm's default MaxArr
 class Scheduler(BaseModel):
     """The address of a cluster's Dask scheduler, and the TLS files by which its workers trust it.
 
-    The link writes it into the workers' folder, and neither stores nor logs it. ``versions``: the versions of packages
-    that scheduler and workers must share, by name. The three TLS keys are set together. All are None for a scheduler
-    without TLS (``tcp://``) that its owner runs; clusters of this gateway always use TLS.
+    The link writes these values into the workers' folder, but neither into the ledger nor into a log. ``versions``: the
+    versions of packages that scheduler and workers must share, by name. The three TLS keys are set together. All are
+    None for a scheduler without TLS (``tcp://``) that its owner runs; clusters of this gateway always use TLS.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -89,10 +89,12 @@ class SchedulerJob(Model):
 class ClusterRequest(Model):
     """Body of ``PUT /clusters/{id}``, which creates a cluster; the same PUT sent twice creates one cluster.
 
-    If a field is None, the factory's default is used. ``hours``: the walltime of each job; ``processes``: the number of
-    Dask workers in each job; ``session``: the session whose notebook runs the Dask scheduler, and whose end also ends
-    the cluster; ``cap_gpu_hours``: the maximum use of the cluster; ``spent_gpu_hours``: the use before the link lost
-    its ledger.
+    If ``size``, ``environment`` or ``hours`` is None, the factory's default is used. If ``project`` is None, the link
+    uses the project of ``session`` if it may be charged at the factory, or else the project that the person used last.
+    ``hours``: the walltime of each job; ``processes``: the number of Dask workers in each job; ``session``: the session
+    whose notebook runs the Dask scheduler, and whose end also ends the cluster; ``cap_gpu_hours``: the most GPU-hours
+    that the cluster may use, None: no limit of its own; ``spent_gpu_hours``: the GPU-hours that the cluster used before
+    the link lost its ledger.
 
     Exactly one of two fields says where the Dask scheduler runs: ``scheduler`` is one that runs already; ``head`` is a
     job in which the link is to start one.
@@ -152,8 +154,11 @@ class CancelRequest(Model):
 
 
 class WorkerState(StrEnum):
-    """The states of a worker's job. ``asked``: not in the scheduler's queue yet; ``unreachable``: the factory does not
-    answer, never taken for ``ended``."""
+    """The states of a worker's job.
+
+    ``asked``: not in the scheduler's queue yet; ``unreachable``: the factory does not answer, so the job counts as live
+    and not as ``ended``.
+    """
 
     ASKED = "asked"
     PENDING = "pending"

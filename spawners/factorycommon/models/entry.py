@@ -13,7 +13,7 @@ from factorycommon.models.rules import AccountHelp, LoginRules, SiteRules
 
 
 class Seat(Model):
-    """The host of a factory, and its place."""
+    """The institution that hosts a factory, and its location."""
 
     host: str
     city: str
@@ -23,7 +23,7 @@ class Seat(Model):
 
 
 class SiteInfo(Seat):
-    """A site's contacts, and what people must know before they use it."""
+    """A site's machine, login hosts and host keys, and what people must know before they use the site."""
 
     machine: str
     login_hosts: tuple[str, ...] = ()

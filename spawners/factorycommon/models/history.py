@@ -19,9 +19,9 @@ class PastRun(Model):
     """One session of a project, from the request to its end.
 
     ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when the
-    notebook first answered; ``code``: the code of the explanation of its end, "" if there is none; ``seconds``: the
-    seconds of all its runs for which the site charges; ``gpu_hours``: the GPU-hours that the gateway charges; ``own``:
-    the cost in the site's own unit, None if the catalogue has no price.
+    notebook first answered; ``code``: the code of the explanation why the session ended, "" if there is none;
+    ``seconds``: the seconds for which the site charges, of all runs of the session's job; ``gpu_hours``: the GPU-hours
+    that the gateway charges; ``own``: the cost in the site's own unit, None if the catalogue has no price.
     """
 
     id: SessionId

@@ -28,7 +28,7 @@ MOST_NAME = 80  # maximum characters of the name that a guest gives
 
 
 class Secretive(BaseModel):
-    """The base of bodies with secrets: they are not shown in errors and logs."""
+    """The base of bodies that contain secrets; errors and logs do not show the secrets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -49,17 +49,22 @@ class TicketBody(Secretive):
 
 
 class ProofBody(TicketBody):
-    """Body of ``POST /joining/mail``: asks for a one-time code by mail. ``language``: of the page, and so of the
-    mail."""
+    """Body of ``POST /joining/mail``: asks for a one-time code by mail.
+
+    ``language``: the language of the page, in which the mail is written, too.
+    """
 
     mail: Typed
     language: LanguageCode | None = None
 
 
 class JoinBody(TicketBody):
-    """Body of ``POST /joining/join``. ``person``: the hub's user who is logged in; None: a guest joins, with
-    the ``digits`` of the mail and a ``name``. ``terms``: the version of the workshop's terms that was read;
-    ``language``: of the page on which they join."""
+    """Body of ``POST /joining/join``: a person joins a workshop.
+
+    ``person``: the hub's user who is logged in; None: a guest joins, with a ``name`` and, in ``digits``, the one-time
+    code from the mail. ``terms``: the version of the workshop's terms that the person has read; ``language``: the
+    language of the page on which the person joins.
+    """
 
     person: Person | None = None
     digits: Typed = Field(default="", repr=False)
@@ -70,8 +75,10 @@ class JoinBody(TicketBody):
 
 class ReturnBody(Secretive):
     """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again.
-    ``language``: of the page, and so of the mail; ``address``: the browser's network address; ``guest``: who has logged
-    in from this browser before."""
+
+    ``language``: the language of the page, in which the mail is written, too; ``address``: the browser's network
+    address; ``guest``: the guest who has logged in from this browser before.
+    """
 
     mail: Typed
     language: LanguageCode | None = None
@@ -94,7 +101,7 @@ class LeaveBody(Model):
 
 
 class TicketOnly(Model):
-    """The answer to ``POST /joining/return``, which is the same whether or not somebody has the address."""
+    """Response to ``POST /joining/return``; it does not show whether the mail address belongs to a guest."""
 
     ticket: Ticket
 
@@ -116,9 +123,12 @@ class StartAt(Model):
 
 
 class WorkshopFace(Model):
-    """What a person sees of a workshop while they join. ``begun``: its people may start sessions now; ``over``: nobody
-    joins any more, since it is closed, cancelled or archived; ``seat_on_join``: who joins after it has begun gets a
-    running seat at once."""
+    """What a person sees of a workshop while they join.
+
+    ``begun``: the workshop's people may start sessions now; ``over``: nobody can join any more, because the workshop is
+    closed, cancelled or archived; ``seat_on_join``: a person who joins after the workshop has begun gets a running seat
+    at once.
+    """
 
     slug: Slug
     title: PlainText

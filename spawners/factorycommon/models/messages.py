@@ -45,7 +45,10 @@ class Coded(Model):
         }
 
     def saying(self, **texts: str) -> Self:
-        """Return a copy with other texts. Parameters are taken from texts that are messages."""
+        """Return a copy with other texts, by field.
+
+        If a text is a ``Message``, its parameters are added to those of the copy.
+        """
         kept: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         for text in texts.values():
             if isinstance(text, Message):
@@ -53,7 +56,7 @@ class Coded(Model):
         return type(self).model_validate(kept | texts)
 
     def as_message(self, field: str) -> Message:
-        """Return one of the texts as a message, which can be translated."""
+        """Return the text of a field as a ``Message`` with the model's code and parameters, for a translation."""
         return Message(self.code, getattr(self, field), self.parameters)
 
 

@@ -46,9 +46,10 @@ class ReasonCount(Model):
 class FactoryOverview(Model):
     """The present numbers of a factory.
 
-    ``drained``: the operator's message while new sessions are refused at this factory; ``paused``: the message while
-    the link does nothing there; ``waits``: the most frequent reasons why sessions wait there; ``other_waits``: the
-    number of sessions that wait for other reasons.
+    ``drained``: the operator's message while new sessions are refused at this factory; ``paused``: the operator's
+    message while the link also submits nothing there, makes no session longer and connects to no further door;
+    ``waits``: the most frequent reasons why sessions wait there; ``other_waits``: the number of sessions that wait for
+    other reasons.
     """
 
     id: Slug

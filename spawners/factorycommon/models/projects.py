@@ -79,11 +79,11 @@ class Project(Model):
     factories: dict[Slug, ProjectAt] = Field(min_length=1)
 
     def has(self, person: str, groups: frozenset[str]) -> bool:
-        """Return True if the person, who is in these ``groups``, is in the project."""
+        """Return True if the person is a member or a manager of the project, or in one of its groups."""
         return person in self.members or person in self.managers or not groups.isdisjoint(self.groups)
 
     def share(self, person: Person) -> float | None:  # noqa: ARG002  (subclasses may not give all people the same)
-        """Return the most GPU-hours that this person may use; None: as much as there is."""
+        """Return the most GPU-hours that this person may use; None: only the project's own limit counts."""
         return self.person_gpu_hours
 
 

@@ -79,7 +79,7 @@ class Sourced(Model):
         return Origin(sure=said.sure, sources=sources, derived=self._derived(steps), note=said.note)
 
     def unsourced(self) -> tuple[str, ...]:
-        """Return the values without an origin."""
+        """Return the paths of all values without an origin."""
         return tuple(path for path in self.values() if self.origin(path) is None)
 
     def _derived(self, steps: Sequence[str]) -> bool:

@@ -42,7 +42,7 @@ class ChoiceQuery(Model):
     memory_gb: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
 
     def choice(self) -> Choice:
-        """Return the query's choice."""
+        """Return the query's choice, without ``cores`` and ``memory_gb``."""
         return Choice(**self.model_dump(exclude={"cores", "memory_gb"}))
 
 
@@ -86,9 +86,9 @@ class SessionRequest(Model):
 
 
 class SeatRequest(SessionRequest):
-    """The request that the link itself makes for the seat of a workshop.
+    """The request that the link itself makes for the seat of a workshop; ``user`` may be a robot of a rehearsal.
 
-    No HTTP request has this form, so only the seat of a workshop can be a robot's.
+    No HTTP request has this form, so a robot can have no session but a workshop's seat.
     """
 
     user: Occupant

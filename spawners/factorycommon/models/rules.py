@@ -32,8 +32,10 @@ class Readable(Model):
 
 
 class SiteRules(Readable):
-    """The site rules that people must accept before they start anything there. A new ``version`` must be accepted
-    again."""
+    """The rules of a site that people must accept before they start anything at the site.
+
+    A new ``version`` must be accepted again.
+    """
 
     version: Version
 
@@ -79,8 +81,10 @@ class Policy(Model):
     note: str = ""
 
     def open_questions(self) -> tuple[Act, ...]:
-        """Return the kinds of automation that the site's rules forbid or do not mention, and that an agreement must
-        therefore allow."""
+        """Return the kinds of automation that need the agreement of the site's operator.
+
+        These are the kinds that the site's rules forbid (``no``) or leave unclear (``ask``).
+        """
         said: dict[Act, Permission | None] = {
             "unattended_submit": self.unattended_submit,
             "persistent_connection": self.persistent_connection,
@@ -92,10 +96,11 @@ class Policy(Model):
 class Agreement(Model):
     """The agreement with a site's operator: who agreed, when, and the contact.
 
-    ``allows``: kinds of automation that the operator allows though the site's rules forbid or do not mention them.
-    ``teaching``: what it allows for workshops: lending accounts of a pool to identified people (``pool_accounts``),
-    emptying these accounts in between (``wipe``), and starting jobs for people of a class before they come
-    (``prestart``)."""
+    ``allows``: kinds of automation that the operator allows though the site's rules forbid them or are unclear.
+    ``teaching``: what the operator allows for workshops: lending accounts of a pool to identified people
+    (``pool_accounts``), emptying these accounts in between (``wipe``), and starting jobs for people of a class before
+    they come (``prestart``).
+    """
 
     who: str = Field(min_length=1)
     when: date

@@ -101,8 +101,9 @@ class NodeState(Model):
 class Reservation(Model):
     """A reservation: nodes that from ``start`` to ``end`` run only certain jobs.
 
-    ``users``, ``accounts``: who may use it. An empty list means that this list does not restrict it; a name with a
-    leading dash is excluded."""
+    ``users``, ``accounts``, ``groups``: who may use the reservation. An empty list restricts nobody; a name with a
+    leading dash is excluded.
+    """
 
     id: str  # the name that a job uses to select it
     name: str
@@ -117,7 +118,7 @@ class Reservation(Model):
 
 
 class Estimate(Model):
-    """The estimated start of a job, the method of the estimate, and its time."""
+    """The estimated start of a job, how it was estimated, and when."""
 
     start: Moment | None
     basis: Literal["test-only", "queue", "none"]

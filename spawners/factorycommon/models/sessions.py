@@ -17,7 +17,11 @@ from factorycommon.models.requests import ResolvedChoice
 
 
 class SessionState(StrEnum):
-    """The states of a session; ``unreachable``: the factory does not answer, never taken for ``ended``."""
+    """The states of a session.
+
+    ``unreachable``: the session cannot be used or followed now, for example because the factory or the door does not
+    answer, or the site has suspended the job; the session has not ended.
+    """
 
     PENDING = "pending"
     STARTING = "starting"

@@ -23,7 +23,10 @@ from factorycommon.models.sessions import Words
 
 
 class Health(Model):
-    """Whether a factory answers. ``answer_seconds``: duration of its last successful answer."""
+    """Whether a factory answers the link.
+
+    ``since``: since when it is in this state; ``answer_seconds``: how long its last successful answer took.
+    """
 
     state: Literal["ok", "unreachable", "draining", "starting"]
     since: datetime
@@ -49,7 +52,10 @@ class PartitionLoad(Model):
 
 
 class Bounds(Model):
-    """The allowed range of a number. ``preset``: the value if a person chooses none; None: no value is allowed, too."""
+    """The allowed range of a number.
+
+    ``preset``: the value if a person chooses none; None: the person may leave the field empty, and has no value then.
+    """
 
     least: float
     most: float
@@ -61,11 +67,12 @@ class Bounds(Model):
 
 
 class Offer(Model):
-    """The possible choices for a node size, and the presets for fields that a person leaves open or chooses wrongly.
+    """The possible choices for a node size, and the presets for fields that a person leaves open.
 
-    ``environment``: the preset; None: no environment fits. ``project``: the preset; None: no project is needed, or none
-    of the person's projects may use the size. ``project_in``: the preset project for people who choose a reservation,
-    by the reservation's id."""
+    A preset also replaces a choice that is not possible. ``environment``: the preset; None: no environment fits.
+    ``project``: the preset; None: no project is needed, or none of the person's projects may use the size.
+    ``project_in``: the preset project for people who choose a reservation, by the reservation's id.
+    """
 
     environments: tuple[Slug, ...]
     environment: Slug | None
@@ -265,7 +272,10 @@ class SiteCheck(Model):
 
     @property
     def awaits(self) -> bool:
-        """Return True if the person cannot start there only because they have not accepted the site's rules."""
+        """Return True if only the site's rules, which the person has not accepted, keep them from starting there.
+
+        True also if the person lacks an account there for some, but not all, of their projects.
+        """
         return self.rules_open and any(account.kind != "missing" for account in self.accounts)
 
 

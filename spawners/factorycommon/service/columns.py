@@ -38,7 +38,7 @@ class MomentColumn(TypeDecorator[datetime]):
         return None if value is None else min(max(value.timestamp(), _FIRST), _LAST)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
-        """Return the value from the database."""
+        """Return an aware datetime from the stored value; ``Spoilt`` if it cannot be read, None for null."""
         if value is None:
             return None
         if not isinstance(value, int | float) or math.isnan(value):
@@ -61,7 +61,7 @@ class ParsedColumn(TypeDecorator[Any]):
         return None if value is None else self._kind.dump_json(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
-        """Return the value from the database."""
+        """Return a value of the column's type from the stored value; ``Spoilt`` if it cannot be read, None for null."""
         try:
             return None if value is None else self._kind.validate_json(value)
         except ValueError as error:  # pydantic's ValidationError is a ValueError
@@ -74,9 +74,9 @@ def spoilt(found: RowMapping) -> Iterator[tuple[str, Spoilt]]:
 
 
 def intact(table: Table, found: RowMapping) -> dict[str, Any] | None:
-    """Return a row's values, with None for unreadable values that may be null.
+    """Return the values of a row, with None for each unreadable value that may be null.
 
-    None if a required value is unreadable.
+    Return None for the whole row if a value that may not be null is unreadable.
     """
     values: dict[str, Any] = {str(name): value for name, value in found.items()}
     for name, _ in spoilt(found):

@@ -27,7 +27,7 @@ _NUMBERS = {"factorylink": 1718051188, "workshops": 1718051189}
 
 
 class InUse(SQLAlchemyError):
-    """Raised if another process has claimed the database."""
+    """Raised by connecting if another process has claimed the database (see ``Database.engine``)."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,11 @@ class Database:
     def parse(
         cls, text: str, program: Literal["factorylink", "workshops"] = "factorylink", key: str = "ledger"
     ) -> Database:
-        """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``. Raises ValueError with an explanation; also
-        for a password, since URLs are shown and logged. ``key``: the key of the configuration that has the URL."""
+        """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``.
+
+        ``key``: the key of the configuration that has the URL. Raises ValueError with an explanation; also for a URL
+        with a password, because URLs are shown and logged.
+        """
         try:
             url = make_url(text)
         except ArgumentError as error:
@@ -92,9 +95,9 @@ class Database:
 
 
 def in_the_way(error: OperationalError) -> bool:
-    """Return whether another connection held a lock.
+    """Return whether a transaction failed only because of another one: by a lock, a deadlock or a conflict of writes.
 
-    This transaction was then rolled back, and a second attempt may succeed.
+    The failed transaction was rolled back, and a second attempt may succeed.
     """
     return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
 

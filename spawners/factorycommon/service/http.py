@@ -72,9 +72,9 @@ class OneLength:
 
 
 class Bounded:
-    """Refuses a request whose body is longer than ``most`` bytes, whoever sends it.
+    """Refuses a request whose body is longer than ``most`` bytes, with status 413.
 
-    The body is read before the caller is known.
+    This holds for every sender, because a body is read before the app checks who sends it.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -180,7 +180,10 @@ def tells(*names: str) -> dict[int | str, dict[str, Any]]:
 
 
 def answer(error: ProblemError, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the problem as a response."""
+    """Return the problem as a response, with the id of the present request.
+
+    ``status``: the HTTP status; None: that of the problem's kind.
+    """
     problem = error.problem.model_copy(update={"request": request_id.current()})
     return Response(problem.model_dump_json(), status or error.status, headers, "application/json")
 

@@ -1,4 +1,4 @@
-"""Asks the hub for the owner of a token, for a process that is a service of the hub; keeps the answer for seconds."""
+"""Asks the hub for the owner of a token, for a process that is a service of the hub; caches owners for seconds."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ class TokenOwners:
     async def of(self, token: str) -> TokenOwner | None:
         """Return the owner of this token; None if it belongs to nobody.
 
-        An owner is cached for at most 30 s, and "nobody" for 3 s, by the token's hash. Raises HubSilent if the hub
-        refuses every token, since its database does not answer; and the errors of ``ask``.
+        An owner is cached by the token's hash: for at most 30 s, for 3 s if the token is a server's. "Nobody" is cached
+        for 3 s. Raises HubSilent if the hub answers with another error or with an unreadable body, or refuses even this
+        process's own token, as a hub does whose database does not answer; and the errors of ``ask``.
         """
         key = hashlib.sha256(token.encode()).hexdigest()
         at, owner = self._owners.get(key, (0.0, None))

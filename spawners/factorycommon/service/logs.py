@@ -47,7 +47,7 @@ class JsonFormatter(logging.Formatter):
         self._program = program
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the record, with its traceback if it has one, as one line of JSON."""
         return json_line(record, self._program, self.formatException(record.exc_info) if record.exc_info else "")
 
 

@@ -1,5 +1,4 @@
-"""Makes the refusals of a process that serves HTTP. The apps turn a ProblemError into its HTTP status and
-``models.Problem``."""
+"""Exceptions with which a process that serves HTTP refuses a request, and functions that make them."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ STATUS = {
 
 
 class ProblemError(Exception):
-    """The exception that carries a Problem to the app."""
+    """Raised to refuse a request: the app answers with the HTTP status of the problem's kind and the Problem."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -45,7 +44,10 @@ def too_many(message: str) -> ProblemError:
 
 
 def invalid(message: str, field: str | None = None) -> ProblemError:
-    """Return the ProblemError for a request for something that does not exist or that the catalogue does not allow."""
+    """Return the ProblemError for a request with a value that is malformed, unknown or not allowed.
+
+    ``field``: the name of the request's field with this value; None: no single field.
+    """
     return ProblemError(Problem(kind="invalid", message=message, field=field))
 
 

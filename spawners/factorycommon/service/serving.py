@@ -112,7 +112,7 @@ def new_server(listener: Listener) -> uvicorn.Server:
 def unix_socket(path: Path, mode: int = 0o600) -> socket.socket:
     """Return a listening socket at ``path``, which has this mode from its creation.
 
-    An existing file at ``path`` is replaced, since it belongs to a process that has ended.
+    An existing file at ``path`` is replaced, because it belongs to a process that has ended. Raises StartError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,9 +141,10 @@ def tcp_socket(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def alone(path: Path, program: str) -> Iterator[None]:
-    """Hold the lock of the state folder during the block. Raises StartError if another process holds it.
+    """Hold a lock on a file in the state folder during the block, so that only one process uses the folder.
 
-    ``program``: the program's name in the message.
+    ``path``: the file, which is created if it is missing; ``program``: the program's name in the message. Raises
+    StartError if another process holds the lock, or the file cannot be created.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

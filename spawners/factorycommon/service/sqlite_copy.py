@@ -26,9 +26,11 @@ def copy_sqlite(source: Path, target: Path) -> None:
 
 
 def copy_before_migration(database: Path, step: str) -> Path:
-    """Copy a database into a 0600 file beside it, which is named after the migration step; return that file. An earlier
-    copy of the same step is replaced, so that a program that starts again and again does not fill the disk. Raises
-    sqlite3.Error, OSError."""
+    """Copy a database into a file of mode 0600 beside it; return the path of that file.
+
+    The file's name ends in ``step``, the migration step. An earlier copy of the same step is replaced, so that a
+    program that starts again and again does not fill the disk. Raises sqlite3.Error, OSError.
+    """
     target = database.with_name(f"{database.name}.at-{step}")
     fresh = target.with_name(f"{target.name}.new")
     fresh.unlink(missing_ok=True)
@@ -39,7 +41,7 @@ def copy_before_migration(database: Path, step: str) -> Path:
 
 
 def put_back(copy: Path, database: Path) -> None:
-    """Write a copy's content into its database. Raises sqlite3.Error."""
+    """Replace the content of a database by that of its copy. Raises sqlite3.Error."""
     with (
         closing(sqlite3.connect(copy)) as kept,
         closing(sqlite3.connect(database, timeout=_COPY_SECONDS)) as target,

@@ -1,8 +1,9 @@
 """TLS servers that limit what strangers can cost: each unfinished handshake holds 256 KiB in asyncio.
 
 asyncio's own server accepts all connections as fast as they come. The server here accepts a few connections at a time,
-and drops those that do not finish their handshake in time. If too many handshakes of the process are unfinished, it
-drops the oldest one of the address that has the most, so that clients from other addresses still get in.
+and drops those that do not finish their handshake in time. If too many handshakes of the process are unfinished, the
+server takes the address that has the most of them, and drops this address's oldest one, so that clients from other
+addresses still get in.
 """
 
 from __future__ import annotations

@@ -49,8 +49,10 @@ class CatalogueError(Exception):
 
 
 def read_model(path: Path, model: type[M]) -> M:
-    """Return the file as ``model``. Raises CatalogueError if the file cannot be read, is not YAML, or does not fit the
-    model."""
+    """Return the content of a file as a ``model``.
+
+    Raises CatalogueError if the file cannot be read, is too large, is not YAML, or does not fit the model.
+    """
     return read_chosen(path, lambda _: model)
 
 
@@ -109,7 +111,7 @@ def _details(error: ValidationError) -> Iterator[ErrorDetails]:
 
 
 class Places:
-    """The lines of a YAML file's keys, for messages about a file that could be read."""
+    """Finds the lines of keys in a YAML file, for messages about mistakes that the file's model does not find."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,8 +1,8 @@
 """What link and workshops service share: what an operator lets workshops use, and the table of workshops' projects.
 
-The service writes which people a workshop has, and until when they may use it. The operator's file of pools says which
-accounts, QOS and reservations this may use. The link reads both files, so an attacker who controls the service can
-charge nothing but the pools.
+The service writes into the table which people a workshop has, and until when they may run sessions. The operator's file
+of pools says which accounts, QOS and reservations workshops may use. The link reads both files, so an attacker who
+controls the service can charge nothing but the pools.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class ClassProject(Project):
     """The project of a workshop.
 
     ``seats``: the number of seats; ``staff``: the people who run the workshop and have no seat; ``staff_gpu_hours``:
-    the most GPU-hours that each of them may use, None: as much as there is.
+    the most GPU-hours that each of these people may use, None: only the project's own limit counts.
     """
 
     seats: int = Field(ge=1, le=MOST_SEATS)
@@ -123,7 +123,7 @@ class ClassProject(Project):
     staff_gpu_hours: GpuHourLimit | None = None
 
     def share(self, person: Person) -> float | None:
-        """Return the most GPU-hours that this person may use; None: as much as there is."""
+        """Return the most GPU-hours that this person may use; None: only the project's own limit counts."""
         return self.staff_gpu_hours if person in self.staff else self.person_gpu_hours
 
 
@@ -147,12 +147,13 @@ def shares(
 ) -> tuple[float | None, float | None]:
     """Return the GPU-hours of each participant, and those of each person who runs the class; None: no limit.
 
-    ``hours``: the GPU-hours of the class; all shares together are never more. ``seats``, ``staff``: the numbers of
-    seats and of people who run the class. ``wanted``: the GPU-hours that the trainer wants for each person; None:
-    everybody gets an equal share. ``least``: what a session of the longest time needs. Seats come first: with
-    ``wanted``, each seat gets that; without it, an equal share or, if that is more, ``least``; but never more than an
-    equal part of ``hours``. The people who run the class share what the seats leave, and none of them gets more than a
-    seat.
+    ``hours``: the GPU-hours of the class, None: no limit; ``seats``, ``staff``: the numbers of seats and of people who
+    run the class; ``wanted``: the GPU-hours that the trainer wants for each person, None: equal shares; ``least``: what
+    a session of the longest time needs.
+
+    Seats come first. Each seat gets ``wanted``; if this is None, the seat gets an equal share of all people or
+    ``least``, whichever is more. No seat gets more than an equal part of ``hours``. The people who run the class share
+    what the seats leave, and none of them gets more than a seat. So all shares together are never more than ``hours``.
     """
     if hours is None:
         return wanted, wanted
@@ -256,7 +257,7 @@ class WorkshopProject(Model):
         return self._with_robots(made, rehearsal, seat_gpus.get(rehearsal.factory, 0.0)), tuple(wrong)
 
     def changes(self) -> tuple[datetime, ...]:
-        """Return the times at which ``project`` returns something else than before."""
+        """Return the times at which the result of ``project`` may change."""
         rehearsal = self.rehearsal
         return () if rehearsal is None else (rehearsal.begins, rehearsal.ends, self.begins)
 

@@ -137,7 +137,10 @@ class OwnHand(Model):
 
 
 class OwnLook(Model):
-    """A person's consent, as that person sees it. ``seen_by``: the helpers who have looked."""
+    """A person's consent that helpers see a notebook, as that person sees it.
+
+    ``until``: when the consent ends; ``seen_by``: the helpers who have looked.
+    """
 
     file: FileName
     until: Moment
@@ -145,7 +148,10 @@ class OwnLook(Model):
 
 
 class HelpState(Model):
-    """What a person has asked for in a workshop. ``open``: whether the person can raise a hand now."""
+    """A person's raised hand and consent in a workshop; None: there is none.
+
+    ``open``: whether the person can raise a hand now.
+    """
 
     open: bool = True
     hand: OwnHand | None = None
@@ -153,9 +159,9 @@ class HelpState(Model):
 
 
 class HelpAsk(Model):
-    """What a session asks for its person.
+    """A request about help that a session sends for its person: to raise a hand, to share a notebook, and so on.
 
-    The link sets project, person and session, since it knows to which session the request's token belongs.
+    The link sets project, person and session, because the link knows to which session the request's token belongs.
     """
 
     id: AskId
@@ -169,13 +175,13 @@ class HelpAsk(Model):
 
 
 class HelpAsks(Model):
-    """What sessions ask, the oldest first."""
+    """The requests about help that sessions have sent, the oldest first."""
 
     asks: tuple[HelpAsk, ...] = Field(default=(), max_length=MOST_ASKS)
 
 
 class HelpAnswer(Model):
-    """The service's answer to an ask: the person's state afterwards, or why the ask is refused."""
+    """The service's answer to a ``HelpAsk``: the person's state afterwards, or why the request is refused."""
 
     state: HelpState | None = None
     problem: Problem | None = None

@@ -43,10 +43,10 @@ class MaterialUpload(Model):
 
 
 class DoorOrder(Model):
-    """The order that a door gets with an archive: bring the material into the folder ``name``.
+    """The order that a door gets with an archive: deliver the material into the folder ``name``.
 
     The folder lies below the notebook's files. ``restore``: write files and cells again that the person has deleted;
-    ``aside``: first keep the person's folder as ``NAME-ASIDE``, and deliver all anew.
+    ``aside``: first move the person's folder to ``NAME-ASIDE``, and then deliver all files anew.
     """
 
     name: Slug
@@ -57,10 +57,10 @@ class DoorOrder(Model):
 
 
 class MaterialOrder(Model):
-    """An order to bring an archive that the link has into the sessions of these people.
+    """An order to deliver an archive that the link has into the sessions of these people.
 
     The folder has the workshop's slug as its name. ``restore``: write files and cells again that people have deleted;
-    ``aside``: first keep their folders under this date, and deliver all anew.
+    ``aside``: first move each person's folder to ``NAME-ASIDE``, and then deliver all files anew.
     """
 
     digest: ArchiveDigest
@@ -71,7 +71,13 @@ class MaterialOrder(Model):
 
 
 class MaterialCounts(Model):
-    """How many files had each outcome."""
+    """How many files of a delivery had each outcome.
+
+    ``kept``: only the person had changed the file; ``merged``: both versions had changes, which are joined;
+    ``conflict``: both had changes, and the material's version is written beside the person's; ``deleted``: the person
+    had deleted the file; ``removed``: the material lacks the file now; ``blocked``: a file or link is where the
+    material has a folder.
+    """
 
     new: Count = 0
     unchanged: Count = 0
@@ -85,8 +91,11 @@ class MaterialCounts(Model):
 
 
 class MaterialReport(Model):
-    """What a delivery did in a person's folder: how many files had each outcome, and some of their paths. ``aside``:
-    the folder in which the person's files were kept, "": there were none, None: nothing was to be kept."""
+    """What a delivery did in a person's folder: how many files had each outcome, and some of their paths.
+
+    ``aside``: the folder to which the person's earlier folder was moved; "": there was none; None: the order did not
+    ask for this.
+    """
 
     counts: MaterialCounts
     conflict: Paths = ()
@@ -106,7 +115,10 @@ class MaterialDelivered(Model):
 
 
 class MaterialDeliveries(Model):
-    """What came of an order, by session. ``missing``: the link does not have the archive, so nothing was delivered."""
+    """The results of a MaterialOrder, by session.
+
+    ``missing``: the link does not have the archive, so nothing was delivered.
+    """
 
     missing: bool = False
     sessions: tuple[MaterialDelivered, ...] = Field(default=(), max_length=4 * MOST_SEATS)

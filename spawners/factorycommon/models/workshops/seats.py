@@ -26,8 +26,8 @@ class SeatBody(Model):
     the service has chosen and stored before it asks, so that two requests for the same seat start one job. ``hours``:
     the longest session. ``environment``: None means the factory's default.
 
-    ``moved``: when the trainer moved the seat to this factory; None: the seat was not moved. Sessions that the person
-    started before that for this workshop at other factories end as soon as it is known that the seat may begin here.
+    ``moved``: when the trainer moved the seat to this factory; None: the seat was not moved. If the seat may begin
+    here, the link ends the sessions that the person started for this workshop at other factories before ``moved``.
 
     ``since``: a session that the person has started for this workshop since then counts as the seat, also if it has
     ended, and no second session begins; None: a session begins, whatever became of earlier ones. ``over``: the last
@@ -52,7 +52,7 @@ class SeatsBody(Model):
     ``unopened_until``: a seat that nobody has opened by then ends; ``early_hours``: how long before the class the seats
     begin; this time is added to their hours as far as size, project and budget allow; ``farewell``: what people read in
     a session that ends because their seat was moved; ``farewells``: the same text by language code. A person reads the
-    first of their own languages, or else ``farewell``.
+    text in the first of their own languages for which there is one, or else ``farewell``.
     """
 
     seats: tuple[SeatBody, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)

@@ -94,7 +94,9 @@ class WorkshopSessions(Model):
 class ClassMessageBody(Model):
     """A message to people of one workshop, in one or more languages. Each session shows the same ``id`` once.
 
-    ``texts``: by language code; a person gets the first of their own languages, else ``text``."""
+    ``texts``: the message by language code; a person gets the text in the first of their own languages for which there
+    is one, or else ``text``.
+    """
 
     id: MessageId
     text: MessageText
