@@ -294,7 +294,7 @@ async def test_a_persons_limits_of_sessions_are_enforced(tmp_path: Path) -> None
     world = await World(tmp_path, pending_per_person=1).up()
     await world.put()
     error = await problem(world, OTHER, "ada", "second")
-    assert (error.status, error.problem.kind) == (403, "limit")
+    assert (error.status, error.problem.kind, error.problem.code) == (403, "limit", "limit-pending")
     assert (await world.put("1" * 32, "ben")).job == "2"
     await world.down()
 

@@ -251,6 +251,19 @@ def old(tmp_path: Path) -> Configured:
     return made
 
 
+@pytest.mark.parametrize("word", ["check", "upgrade"])
+def test_no_store_is_left_out_because_its_configuration_cannot_be_read(
+    old: Configured, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (old.folder / "workshops.yaml").write_text("state_dirr: nowhere\n")
+    monkeypatch.setenv("FACTORYGATE_WORKSHOPS", str(old.folder / "workshops.yaml"))
+    assert stores(old, word) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "state_dirr" in output.err
+    assert step(old.folder / "hub" / "jupyterhub.sqlite") == BEFORE_NAMES_OF_SERVERS
+
+
 def test_an_operator_sees_and_migrates_each_store(old: Configured, capsys: pytest.CaptureFixture[str]) -> None:
     assert stores(old, "check") == 1
     said = capsys.readouterr().out

@@ -102,8 +102,9 @@ class MaterialDelivery:
         for slug in [one for one in self._done if self._materials.record(one) is None]:
             del self._done[slug]
         open_sessions: dict[str, list[WorkshopSession]] = defaultdict(list)
-        for one in self._sessions.live():
-            slug = one.project.removeprefix(PREFIX)
+        live = {(one.project.removeprefix(PREFIX), one.id): one for one in self._sessions.live()}
+        self._pauses = {key: pause for key, pause in self._pauses.items() if key in live}
+        for (slug, _), one in live.items():
             record = self._materials.record(slug)
             if one.open and one.state in _RUNS and record is not None and record.state == "ready":
                 open_sessions[slug].append(one)

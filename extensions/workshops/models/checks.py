@@ -54,7 +54,7 @@ class ChecksView(Model):
     """The connection checks of a workshop's people, counted and one by one.
 
     ``people``: how many people have a seat or wait for one; ``checked``: how many of them have sent a check. Of these
-    checks, ``problems`` have the overall verdict ``bad``, ``untested`` have ``unknown``, since a test could not be done,
+    checks, ``problems`` have the overall verdict ``bad``, ``untested`` have ``unknown``, since a test could not run,
     and ``limited`` have ``limited``. ``each``: the checks, the worst verdicts first.
     """
 

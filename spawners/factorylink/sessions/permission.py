@@ -170,9 +170,7 @@ class Permission:
             raise of_words("limit", explain.own("limit-sessions"))
         pending = [record for record in rows if record.state == SessionState.PENDING]
         if len(pending) - leaves >= limits.pending_per_person:
-            raise limit(
-                f"You have {len(pending)} sessions waiting, the most one may have.", "Cancel one on Home first."
-            )
+            raise of_words("limit", explain.own("limit-pending"))
 
     def one_more_cluster(self, user: str, name: str) -> None:
         """Check that this person may have one more cluster, and that none of their clusters is named ``name``."""

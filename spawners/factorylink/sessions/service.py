@@ -63,7 +63,6 @@ log = logging.getLogger("factorylink")
 
 UNMAKE_SECONDS = 2.0  # seconds until a ledger that did not answer is asked again
 _NO_SEAT = frozenset({EndReason.REFUSED, EndReason.MOVED})  # ends of sessions that do not stand for a person's seat
-_ASKED = Message("asked", "Asked for {size} at {factory}.")
 _NEVER = Message("stopped-before-begun", "The session {session} was stopped before it began.")
 _BY: dict[str, str] = {
     "person": Message("stop-asked", "You asked to stop it."),

@@ -127,7 +127,7 @@ def _migrate(options: argparse.Namespace) -> int:
 
 def _gateway(options: argparse.Namespace) -> Gateway:
     gateway = read(options.hub, options.link)
-    problems = [*gateway.hub.problems, *gateway.link.problems]
+    problems = [*gateway.hub.problems, *gateway.link.problems, *gateway.workshops.problems]
     if problems:
         raise CatalogueError(problems)
     return gateway
