@@ -93,6 +93,40 @@ async def test_a_slow_scheduler_that_lives_is_waited_for(site: Site, transport: 
     assert await site.submit("alice", request()) == "7"
 
 
+async def test_one_late_answer_delays_no_question(
+    site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But a scheduler whose answers are usually late is asked less often."""
+    answer_seconds = 0.0
+    pauses: list[float] = []
+    interval = rate_limiter.interval
+
+    def noted(awaited: rate_limiter.Awaited) -> float:
+        pauses.append(interval(awaited))
+        return pauses[-1]
+
+    async def answer() -> list[Job]:
+        await asyncio.sleep(answer_seconds)
+        return []
+
+    async def pause_after_an_answer() -> float:
+        await site.ask_jobs_now()
+        pauses.clear()
+        site.expect(True)
+        while not pauses:
+            await asyncio.sleep(0)
+        return pauses[-1]
+
+    monkeypatch.setattr(rate_limiter, "interval", noted)
+    transport.answers["jobs"] = answer
+    await site.start()
+    for _ in range(2):
+        await site.ask_jobs_now()
+    answer_seconds = 0.5
+    assert await pause_after_an_answer() == rate_limiter.QUICK
+    assert await pause_after_an_answer() >= 4 * answer_seconds
+
+
 async def test_concurrent_callers_share_one_question(site: Site, transport: FakeTransport) -> None:
     await site.start()
     await site.ask_jobs_now()

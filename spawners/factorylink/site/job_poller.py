@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -29,6 +30,9 @@ from factorylink.util import rate_limiter
 
 log = logging.getLogger(__name__)
 
+# By the usual one of this many answers, questions become rarer. So one answer that is late, for example because many
+# jobs end at that moment, delays no question.
+ANSWERS = 3
 ACCOUNT_SECONDS = 30.0  # seconds for all questions of one account's turn, including the wait for a slot
 
 
@@ -74,6 +78,7 @@ class JobPoller:
         self._looked = float("-inf")
         self._awaited = False
         self._failures = 0
+        self._answer_seconds: deque[float] = deque(maxlen=ANSWERS)  # how long the last answers took
         self._rounds = AccountRotation() if private else None
 
     def expect(self, soon: bool) -> None:
@@ -232,13 +237,14 @@ class JobPoller:
             burst=len(self._events) == rate_limiter.MANY_EVENTS and now - self._events[0] < rate_limiter.AT_A_TIME,
             until_start=min(starts, default=None),
             watched=now - self._looked < rate_limiter.LOOKED,
-            answer_seconds=self.health.answer_seconds or 0,
+            answer_seconds=statistics.median_low(self._answer_seconds or (0.0,)),
             failures=self._failures,
             questions=1 if self._rounds is None else len(self._rounds.all()),
         )
 
     def _answered(self, jobs: list[Job], account: str | None, seconds: float) -> None:
         self._failures = 0
+        self._answer_seconds.append(seconds)
         if self._rounds is None:
             self.jobs = {job.id: job for job in jobs}
         elif account is not None:

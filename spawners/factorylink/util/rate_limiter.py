@@ -51,7 +51,7 @@ class Awaited:
     burst: bool = False  # True if there were ``MANY_EVENTS`` in the last ``AT_A_TIME`` seconds
     until_start: float | None = None  # time until the nearest expected start of a waiting job
     watched: bool = False  # True if someone looks at this factory's page
-    answer_seconds: float = 0  # duration of the last answer
+    answer_seconds: float = 0  # usual duration of the last answers
     failures: int = 0  # number of failed questions in a row
     questions: int = 1  # questions that are needed for all jobs: one, or one for each site account
 
