@@ -1,4 +1,4 @@
-"""A summary of a cluster in a few figures: for the head of the panel, and as text if there is no page."""
+"""Sums up a cluster in a few figures: as JSON for the head of the panel; as text for scripts, logs and exports."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class WorkshopEnding:
         return MailedView(sent=sent, without_mail=len(rows) - sent)
 
     async def check_certificate(self, typed: str, name: str) -> CertificateCheck:
-        """Return whether this gateway made a certificate with the id ``typed``, for which workshop and for this name.
+        """Return whether a certificate with the id ``typed`` was made here, its workshop, and whether for ``name``.
 
         ``name``: the name as printed on the certificate; "": nobody has typed a name, so no name is checked.
         """

@@ -1,4 +1,4 @@
-"""Decides under which site account a person's jobs run at a factory: their own, or one that is lent to them alone.
+"""Decides under which site account a person's jobs run: their own, a shared one, or one that is lent to them alone.
 
 A lent account stays with its person until another person needs it. It is lent to another person only if no job of the
 first person runs under it, and after a wipe: nobody else may read the first person's files. An account that is held for

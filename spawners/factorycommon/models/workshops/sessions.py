@@ -86,7 +86,10 @@ class WorkshopSession(Model):
 
 
 class WorkshopSessions(Model):
-    """Sessions of workshops: all, or those that have changed."""
+    """Sessions of one workshop (the answer to a request), or of all workshops (an event).
+
+    The event ``snapshot`` has all live sessions; the event ``sessions`` has those that have changed or ended.
+    """
 
     sessions: tuple[WorkshopSession, ...] = Field(default=(), max_length=MOST_SESSIONS)
 
