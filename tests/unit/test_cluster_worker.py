@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -101,28 +103,30 @@ def test_the_spill_folder_is_found_on_the_node(tmp_path: Path, monkeypatch: pyte
     assert worker.scratch_folder("~/spills", tmp_path) == tmp_path / "spills"
 
 
+async def program_of(scheduler: Scheduler, keys: Keys, folder: Path, scratch: Path) -> asyncio.subprocess.Process:
+    """Start the program of one worker of ``scheduler`` in a session of its own; its messages go to stderr."""
+    file = folder / "cluster.json"
+    file.write_text(keys.tell(scheduler.address).model_dump_json())
+    scratch.mkdir()
+    words = (
+        f"-P -m factorygate.cluster.worker --file {file} --names w-0 --memory {1 << 30} --seconds 600 --tmp {scratch}"
+    )
+    return await asyncio.create_subprocess_exec(
+        sys.executable, *words.split(), stderr=asyncio.subprocess.PIPE, start_new_session=True
+    )
+
+
+def options(keys: Keys) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "protocol": "tls://", "security": keys, "dashboard_address": "127.0.0.1:0"}
+
+
 async def test_a_program_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
-    keys = Keys.new()
-    options = {"host": "127.0.0.1", "protocol": "tls://", "security": keys, "dashboard_address": "127.0.0.1:0"}
-    async with Scheduler(**options) as scheduler, Client(scheduler.address, security=keys, asynchronous=True) as client:
-        file, scratch = tmp_path / "cluster.json", tmp_path / "scratch"
-        file.write_text(keys.tell(scheduler.address).model_dump_json())
-        scratch.mkdir()
-        argv = [
-            *(
-                "-P",
-                "-m",
-                "factorygate.cluster.worker",
-                "--file",
-                str(file),
-                "--names",
-                "w-0",
-                "--memory",
-                str(1 << 30),
-            ),
-            *("--seconds", "600", "--tmp", str(scratch)),
-        ]
-        program = await asyncio.create_subprocess_exec(sys.executable, *argv)
+    keys, scratch = Keys.new(), tmp_path / "scratch"
+    async with (
+        Scheduler(**options(keys)) as scheduler,
+        Client(scheduler.address, security=keys, asynchronous=True) as client,
+    ):
+        program = await program_of(scheduler, keys, tmp_path, scratch)
         await client.wait_for_workers(1, timeout=120)
         assert list(scratch.iterdir())
         told = await client.run(
@@ -137,6 +141,31 @@ async def test_a_program_that_is_told_to_end_leaves_nothing_behind(tmp_path: Pat
         assert await program.wait() == 0
         assert not list(scratch.iterdir())
         assert task.suspicious == 0  # no task is blamed for the end of a worker whose job ends
+
+
+async def test_no_worker_starts_in_a_job_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's scheduler signals all processes of a job, so a worker ends while its program still unregisters it."""
+    keys, scratch = Keys.new(), tmp_path / "scratch"
+    async with (
+        Scheduler(**options(keys)) as scheduler,
+        Client(scheduler.address, security=keys, asynchronous=True) as client,
+    ):
+        unregister = scheduler.handlers["unregister"]
+
+        async def late(*arguments: Any, stimulus_id: str = "", **named: Any) -> Any:
+            if stimulus_id.startswith("job-ends"):  # the program's own request
+                await asyncio.sleep(1)
+            return await unregister(*arguments, stimulus_id=stimulus_id, **named)
+
+        monkeypatch.setitem(scheduler.handlers, "unregister", late)
+        program = await program_of(scheduler, keys, tmp_path, scratch)
+        await client.wait_for_workers(1, timeout=120)
+        os.killpg(program.pid, signal.SIGTERM)
+        _, said = await asyncio.wait_for(program.communicate(), 60)
+        assert program.returncode == 0
+        assert b"told to end" in said
+        assert b"Restarting worker" not in said
+        assert not list(scratch.iterdir())
 
 
 class ScriptedLink:

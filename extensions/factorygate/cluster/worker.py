@@ -209,6 +209,8 @@ async def run(options: argparse.Namespace) -> int:
             await living
         except asyncio.CancelledError:
             log.info("%s: told to end", name)
+            for nanny in nannies:  # the same signal may end the workers' processes: do not start others for them
+                nanny.close_gracefully()
             await asyncio.gather(*map(_unregister, nannies))
         finally:  # the workers must have ended before the folder can be removed
             await asyncio.gather(*map(_close, nannies), return_exceptions=True)
