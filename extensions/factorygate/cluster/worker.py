@@ -147,7 +147,7 @@ async def run(options: argparse.Namespace) -> int:
     The code is 0 at a normal end, 1 if no scheduler has started, 4 if the versions differ, or 5 if the job has another
     slice of a GPU than it requested.
     """
-    from distributed import Nanny
+    from distributed import Nanny, Status
 
     from factorygate.cluster import versions
     from factorygate.cluster.daskworker import FactoryWorker
@@ -210,7 +210,8 @@ async def run(options: argparse.Namespace) -> int:
         except asyncio.CancelledError:
             log.info("%s: told to end", name)
             for nanny in nannies:  # the same signal may end the workers' processes: do not start others for them
-                nanny.close_gracefully()
+                if nanny.status is Status.running:
+                    nanny.close_gracefully()
             await asyncio.gather(*map(_unregister, nannies))
         finally:  # the workers must have ended before the folder can be removed
             await asyncio.gather(*map(_close, nannies), return_exceptions=True)
