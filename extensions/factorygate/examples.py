@@ -1,4 +1,7 @@
-"""The example notebooks of this package. ``notebooks`` is a symbolic link to docs/examples; a wheel has the files."""
+"""The example notebooks of this package.
+
+``notebooks`` is a symbolic link to docs/examples; in a wheel, a folder with the files.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class JobEnvironment:
     """The batch job that this process belongs to.
 
     ``ends``: when its walltime is over, in seconds since the epoch; ``memory_mb``: in units of 2**20 bytes; ``index``:
-    the job's index in its array, from 1. None: the script does not set the variable.
+    the job's index in its array, from 1. A field is None if the script does not set its variable.
     """
 
     id: str

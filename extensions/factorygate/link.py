@@ -137,7 +137,7 @@ class Link:
     """
 
     def __init__(self, route: LinkRoute | None = None) -> None:
-        """Set the route to the gateway; ``route`` None: this session's. Raises NoLinkError if there is none."""
+        """Set the route to the gateway; ``route`` None: the one that ``LinkRoute.here`` finds. Raises NoLinkError."""
         route = route or LinkRoute.here()
         self._http = httpx.AsyncClient(
             base_url=route.base,
@@ -220,8 +220,10 @@ def _content(answer: httpx.Response) -> bytes:
 
 
 async def _parse_in_steps(kind: type[T], data: bytes | str) -> T:
-    """Parse the link's data as ``_parse`` does. The workers of a large cluster are parsed ``STEP`` at a time, and the
-    event loop does other work in between: it is the loop of Dask's scheduler or of the notebook."""
+    """Parse the link's data as ``_parse`` does, but the workers of a large cluster ``STEP`` at a time.
+
+    Between two steps the event loop does other work: it is the loop of Dask's scheduler or of the notebook.
+    """
     if kind is not Cluster or len(data) < LARGE:
         return _parse(kind, data)
     with _silent_if_invalid():
@@ -237,8 +239,11 @@ async def _parse_in_steps(kind: type[T], data: bytes | str) -> T:
 
 
 def _parse(kind: type[T], data: bytes | str) -> T:
-    """Parse the link's data. Unknown fields are ignored, since the link may be newer than this package. Raises
-    LinkSilent if a field is missing or invalid."""
+    """Parse the link's data as ``kind``.
+
+    Unknown fields are ignored, since the link may be newer than this package. Raises LinkSilent if a field is missing
+    or invalid.
+    """
     with _silent_if_invalid():
         found: T = _adapter(cast(Any, kind)).validate_json(data, extra="ignore")
     return found

@@ -57,9 +57,9 @@ class FactoryAdaptive(Adaptive):
     async def recommendations(self, target: int) -> dict[str, Any]:
         """Return what to do to reach ``target`` workers, in the form that Dask expects; only whole jobs begin or end.
 
-        "up": request the missing jobs, as long as at most ``MOST_PENDING`` jobs wait. "down": retire surplus jobs after
-        their grace period, waiting jobs first, then idle ones. Jobs above the cluster's maximum retire at once: waiting
-        jobs first, then idle ones, then working ones.
+        "up": request the missing jobs, but let at most ``MOST_PENDING`` jobs wait at a time. "down": retire surplus
+        jobs after their grace period, waiting jobs first, then idle ones. Jobs above the cluster's maximum retire at
+        once: waiting jobs first, then idle ones, then working ones.
         """
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes

@@ -76,8 +76,8 @@ class FactoryCluster(JobQueueCluster):
     walltime : str
         The walltime in Slurm's form, in place of ``hours``: "1:30:00"
     processes : int
-        Dask workers in each job. Default: one for each GPU; with ``cores`` and no ``size``, as many as dask_jobqueue
-        computes from ``cores``
+        Dask workers in each job. Default: one for each GPU, at least one; with ``cores`` and no ``size``, as many as
+        dask_jobqueue computes from ``cores``
     cores : int
         How many cores of each job Dask uses, for all processes together; default: all. Without a ``size``, the smallest
         size that has ``cores`` and ``memory`` is taken
@@ -295,7 +295,10 @@ class FactoryCluster(JobQueueCluster):
             self.worker_plan.plan(self._jobs(wanted))
 
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
-        """Start or find the cluster's scheduler outside of this kernel; if that fails, remove whatever was started."""
+        """Start or find the cluster's scheduler outside of this kernel; if that fails, remove whatever was started.
+
+        ``begins``: the function that starts or finds the scheduler, and creates the cluster at the link if it is new.
+        """
         request = external_scheduler.SchedulerRequest(
             self.name, self.cluster_api, self.terms, self.route, self.idle_minutes, self.scheduler_hours
         )
@@ -323,7 +326,7 @@ class FactoryCluster(JobQueueCluster):
             raise
 
     async def _take_up(self) -> None:
-        """Take over the jobs of a cluster that an earlier kernel left, and the plan that the earlier kernel stored."""
+        """Take over a cluster from an earlier kernel: its live jobs, and the ``worker_plan`` that the kernel stored."""
         if not self.cluster_api.workers:
             return
         for name, known in self.cluster_api.workers.items():
@@ -468,7 +471,8 @@ class FactoryCluster(JobQueueCluster):
         """Set how many jobs the cluster has, and stop adapting.
 
         ``n``: as many jobs as this number of Dask workers needs; ``jobs``: this number of jobs, if ``n`` is None;
-        ``memory``, ``cores``: as many jobs as have these together. The largest of these numbers counts.
+        ``memory``, ``cores``: as many jobs as have this memory and these cores together. The largest of these numbers
+        of jobs counts.
 
         Returns when the link has accepted the jobs, not when they run; an asynchronous cluster returns an awaitable.
         Raises ValueError for a number that is not whole or is below 0, and for one that the cluster's cap does not
@@ -622,14 +626,14 @@ class FactoryCluster(JobQueueCluster):
     # --- starting and retiring jobs
 
     def _correct_state(self) -> asyncio.Future[None]:
-        """Start and retire jobs until they match the plan, in one task that all callers share.
+        """Start and retire jobs until they match ``worker_plan``, in one task that all callers share.
 
         If a caller is cancelled, the task continues.
         """
         return asyncio.shield(super()._correct_state())
 
     async def _correct_state_internal(self) -> None:
-        """Start planned jobs, and retire jobs that are not in the plan.
+        """Start the jobs of ``worker_plan`` that do not exist yet, and retire jobs that are not in ``worker_plan``.
 
         SpecCluster's own method would end jobs before their workers have handed over their results.
         """
@@ -654,7 +658,7 @@ class FactoryCluster(JobQueueCluster):
                 self._let_go()  # jobs that were dropped from the plan in the meantime
 
     def _let_go(self) -> None:
-        """Begin to retire the jobs that are no longer in the plan."""
+        """Begin to retire the jobs that are no longer in ``worker_plan``."""
         leaving = [name for name in self.workers if name not in self.worker_plan.jobs]
         self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.worker_plan.relieved)
 

@@ -128,7 +128,7 @@ class ClusterApi:
     def strays(self, known: Container[str]) -> list[str]:
         """Return the names of live jobs that the link knows, but that are neither in ``known`` nor cancelled.
 
-        The link has accepted such a job, but its answer was lost, or a later request to cancel the job failed.
+        The link has accepted such a job, but the link's answer was lost, or a later request to cancel the job failed.
         """
         return [
             name
@@ -238,8 +238,9 @@ class ClusterApi:
     async def _submit(self, alike: list[Asked], hours: float | None) -> None:
         """Request all of these jobs or none, in batches of at most ``MOST`` jobs.
 
-        The first batch names the total, so that the link refuses it if not all jobs may start. If a later batch is
-        refused, the jobs of the earlier batches are cancelled.
+        ``alike``: the jobs, which all have the walltime ``hours``. The first batch names the total, so that the link
+        refuses it if not all jobs may start. If a later batch is refused, the jobs of the earlier batches are
+        cancelled.
         """
         for first in range(0, len(alike), MOST):
             batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
@@ -328,7 +329,9 @@ class ClusterApi:
 
     async def _make_known_again(self) -> None:
         """Create the cluster again after the link has lost its ledger, and make the link take over the existing jobs.
-        Raises LinkError."""
+
+        Raises LinkError.
+        """
         batches: dict[str, list[str]] = {}
         for name, worker in self.workers.items():  # in the order of their requests
             batches.setdefault(worker.batch, []).append(name)

@@ -26,7 +26,8 @@ class FactoryScheduler(QuietScheduler):
     scheduler ends many jobs at once (an operator cancels them, a node fails), and then a task may be sent from one
     ending worker to the next without any fault of the task. Therefore:
 
-    - A lost worker gets no more tasks, and is removed a moment later, when others are known to be lost, too.
+    - A lost worker gets no more tasks, and is removed ``LOST_TOGETHER`` seconds later. Its tasks then go to none of the
+      workers that were lost in the same moment.
     - If a lost worker's nanny still runs, only the worker's process has ended: its tasks are suspected at once.
     - If the nanny is gone, the job has ended. The cluster calls ``suspect_tasks`` if the work has ended the job.
     """
@@ -62,8 +63,8 @@ class FactoryScheduler(QuietScheduler):
     def suspect_tasks(self, workers: list[str]) -> None:
         """Suspect the tasks of lost workers whose own work has ended their jobs, for example by using too much memory.
 
-        Tasks that have run without ending a worker since then are not suspected. A task that is suspected too often
-        fails with ``KilledWorker``. ``workers``: the workers' names.
+        A task that has run again since the loss, without ending its worker, is not suspected. A task that is suspected
+        too often fails with ``KilledWorker``. ``workers``: the workers' names.
         """
         for name in workers:
             last, keys = self._lost.pop(name, (None, []))

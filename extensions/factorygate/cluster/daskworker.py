@@ -39,8 +39,8 @@ class FactoryWorker(QuietWorker):
     async def leaving(self) -> int:
         """Give back the tasks that have not begun, and return the number of tasks that are not finished.
 
-        Tasks that have ended, but that the scheduler does not know to have ended, count as not finished. A worker that
-        still takes work gives nothing back, and returns at least 1.
+        A task that has ended counts as not finished until the scheduler knows of its end. A worker that still takes
+        work gives nothing back, and returns at least 1.
         """
         if self.status is not Status.closing_gracefully:
             return len(self.state.all_running_tasks) + 1
@@ -56,7 +56,8 @@ class FactoryWorker(QuietWorker):
     async def staying(self) -> None:
         """Take work again, since no other worker has taken the results.
 
-        Ignored if this worker leaves because its job's time is over: then the worker itself decides when to take work.
+        This has no effect if the worker leaves because its job's time is almost over: then the worker itself decides
+        when it takes work again.
         """
         if not self._goes:
             self._stay()
@@ -68,7 +69,8 @@ class FactoryWorker(QuietWorker):
     async def close_gracefully(self, restart: bool | None = None, reason: str = "worker-close-gracefully") -> None:
         """Leave because the job's time is almost over.
 
-        The worker tries to hand over its results until shortly before the job's end, then closes.
+        The worker tries to hand over its results until shortly before the job's end, then closes. ``restart``,
+        ``reason``: as in ``distributed.Worker``.
         """
         if self.status in (Status.closing, Status.closed):
             await self.finished()

@@ -132,7 +132,7 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 def _waits(cluster: Cluster | None) -> str:
-    """Return a text that says why the scheduler's job waits in the queue."""
+    """Return a text that says why the scheduler's job waits in the queue; "" if no reason is known."""
     head = None if cluster is None else cluster.head
     return "" if head is None or head.waits_for is None else head.waits_for.what
 
@@ -166,7 +166,10 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
 
 
 async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Return a connection to a running scheduler: directly at this session's factory, through the gateway elsewhere."""
+    """Return the cluster's running scheduler, with a connection through the gateway if it is at another factory.
+
+    Raises LinkError, VersionsDifferError.
+    """
     cluster_api, place = wanted.cluster_api, wanted.terms.place
     description = await cluster_api.scheduler()
     if place.here:
@@ -179,7 +182,7 @@ async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.P
     """Start the scheduler's process; return the process and the scheduler's description.
 
     If the person has passed a token of their own, the process gets this token in its environment, because the process
-    must keep the cluster alive at the link for as long as it runs. Raises RuntimeError.
+    must keep the cluster alive at the link for as long as the scheduler runs. Raises RuntimeError.
     """
     own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"

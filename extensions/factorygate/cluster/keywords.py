@@ -58,7 +58,7 @@ INSTEAD = {
 
 
 def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
-    """Raise ValueError for a keyword that is not supported, or for an invalid ``name``.
+    """Raise ValueError for a keyword in ``given`` that is not supported, or for an invalid ``name`` of a cluster.
 
     The message says what to use instead.
     """
@@ -86,7 +86,7 @@ def counts(least: int = 0, **given: Any) -> None:
 
 
 def amounts(**given: Any) -> None:
-    """Raise ValueError if an amount is not a finite number above 0; None is not checked."""
+    """Raise ValueError if a given number is not finite, or is not above 0; a value that is None is not checked."""
     for word, value in given.items():
         if value is None:
             continue
@@ -126,7 +126,8 @@ def settled(section: str | None, **given: Any) -> dict[str, Any]:
 def _hours(section: str | None, said: float | None, walltime: str | int | timedelta | None) -> float | None:
     """Return each job's walltime in hours; None if no walltime is given.
 
-    The walltime comes from ``said`` (hours), else from ``walltime``, else from the configuration. Raises ValueError.
+    The walltime comes from ``said`` (hours), else from ``walltime``, else from the configuration. Raises ValueError if
+    both ``said`` and ``walltime`` are given, or if a walltime is invalid.
     """
     if said is not None and walltime is not None:
         raise ValueError("hours= and walltime= say the same thing: one of them is enough.")
@@ -178,7 +179,7 @@ def place(
 
 
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of each Dask worker that the call or the configuration sets, as sent to the gateway.
+    """Return those options of the Dask workers that the call or the configuration sets, as the gateway expects them.
 
     ``given``: the call's keywords; an option that is not in ``given`` comes from ``section`` of dask's configuration.
     If Dask uses only a part of each job, ``threads`` and ``memory`` (bytes) are among the options. Raises ValueError

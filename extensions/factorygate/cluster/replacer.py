@@ -67,7 +67,7 @@ class ReplacedCluster(Protocol):
         ...
 
     def _correct_state(self) -> asyncio.Future[None]:
-        """Start and retire jobs until they match the plan."""
+        """Start and retire jobs until they match ``worker_plan``."""
         ...
 
 
@@ -187,7 +187,7 @@ class Replacer:
     def _meet(self, connected: set[str]) -> None:
         """Record jobs whose workers connected for the first time, and how long each job took to connect.
 
-        Replacements are requested earlier by that time.
+        ``usual_wait`` is computed from these times: the longer it is, the earlier replacements are requested.
         """
         for name in connected - self._came:
             self._came.add(name)
@@ -197,7 +197,7 @@ class Replacer:
                 self._waits.append((datetime.now(UTC) - worker.asked).total_seconds())
 
     def _lost(self, name: str, worker: Worker) -> None:
-        """Remove a lost job from the plan, so that it counts as missing and is replaced.
+        """Remove a lost job from ``worker_plan``, so that it counts as missing and is replaced.
 
         If a replacement would probably fail in the same way, stop requesting jobs instead.
         """
@@ -269,7 +269,7 @@ class Replacer:
     # --- requesting jobs
 
     def _ask(self, connected: set[str]) -> bool:
-        """Plan the missing jobs, and replacements for jobs that end soon, as far as the cap allows.
+        """Plan the missing jobs, and replacements for jobs that end soon: as many as the cap and the link allow.
 
         Return whether any job was planned.
         """

@@ -80,7 +80,10 @@ class ResumableStream:
         self._writer.close()
 
     async def drop_carrier(self) -> None:
-        """Stop using the present carrier, which may be broken without an error, before another is used."""
+        """Stop using the present carrier; called before another carrier is used.
+
+        The present carrier may be broken although no error was raised.
+        """
         for task in self._carrying:
             task.cancel()
         await asyncio.gather(*self._carrying, return_exceptions=True)

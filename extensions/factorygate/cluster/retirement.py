@@ -39,7 +39,7 @@ class _RetiringWorker:
     """A job that retires.
 
     ``until``: when the job ends at the latest, in seconds of the loop's clock; ``patient``: whether the job waits until
-    then even if no other worker can take its results; ``quiet``: whether its workers take no more work and have handed
+    then even if no other worker can take the results; ``quiet``: whether its workers take no more work and have handed
     over the results that they had.
     """
 
@@ -113,7 +113,11 @@ class WorkerRetirement:
         return {name for name, retiring in self._retiring_workers.items() if retiring.until <= now}
 
     async def _round(self) -> set[str]:
-        """Take all retiring jobs one step further; return the names of the jobs that are to end now."""
+        """Take all retiring jobs one step further; return the names of the jobs that are to end now.
+
+        The steps of a job: its workers take no more work and hand over their results; they finish their tasks; they
+        close.
+        """
         comm = self._cluster.scheduler_comm
         there = {str(retired["name"]): address for address, retired in self._cluster.scheduler_info["workers"].items()}
         worker_plan = self._cluster.worker_plan
@@ -144,8 +148,8 @@ class WorkerRetirement:
     async def _close(self, done: dict[str, set[str]]) -> set[str]:
         """Hand over the last results of these jobs' workers, and close the workers.
 
-        ``done``: by the job's name, the addresses of its workers. Return the jobs for which that succeeded. The workers
-        of the other jobs take work again.
+        ``done``: by the job's name, the addresses of its workers. Return the names of the jobs for which that
+        succeeded. The workers of the other jobs take work again.
         """
         comm = self._cluster.scheduler_comm
         if not done:

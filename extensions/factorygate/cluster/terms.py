@@ -21,7 +21,10 @@ ROUNDING = 1e-9  # GPU-hours
 
 @dataclass(frozen=True)
 class ClusterTerms:
-    """A cluster's settings. ``worker``: the options of each Dask worker that were set, as sent to the gateway."""
+    """A cluster's settings.
+
+    ``worker``: those options of the Dask workers that were set, as the gateway expects them.
+    """
 
     place: WorkerPlace
     project: str | None
@@ -91,7 +94,7 @@ class ClusterTerms:
         return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
     def _each(self, cluster: Cluster | None) -> float:
-        """Return the most GPU-hours that one job may use."""
+        """Return the most GPU-hours that one job may use. ``cluster``: as in ``fit_cap``."""
         return (self.place.gpus if cluster is None else cluster.gpus) * self.place.hours
 
     def check_cap(self, more: int, cluster: Cluster | None) -> None:

@@ -41,9 +41,10 @@ class OwnErrorsSocket(ssl.SSLSocket):
 
 
 def _own(operation: Callable[[], T]) -> T:
-    """Return the result of ``operation``; if it raises OSError, empty the error queue and call it once more.
+    """Return the result of ``operation``; if it raises an OSError other than SSLError, call it once more.
 
-    The first error may belong to another connection; if it belongs to this one, the second call fails again.
+    Before the second call, empty the error queue. The first error may belong to another connection; if it belongs to
+    this one, the second call fails again. For an SSLError, CPython itself has emptied the queue.
     """
     try:
         return operation()

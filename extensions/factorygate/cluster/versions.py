@@ -31,7 +31,8 @@ def versions() -> dict[str, str]:
 def check(theirs: Mapping[str, str], where: str) -> None:
     """Raise VersionsDifferError if ``theirs`` has another version of a package that is also installed here.
 
-    ``where``: a text that names the other process's place, for the message.
+    ``theirs``: the other process's versions, as ``versions`` returns them; ``where``: a text that names the other
+    process's place, for the message.
     """
     ours = versions()
     differ = [

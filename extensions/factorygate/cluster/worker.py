@@ -219,7 +219,7 @@ async def run(options: argparse.Namespace) -> int:
 
 
 async def _close(nanny: Any) -> None:
-    """Close a worker. If it is closing already, wait for the end of that, but not for longer than ``CLOSE`` seconds."""
+    """Close a worker. If the worker is closing already, wait for at most ``CLOSE`` seconds until it has closed."""
     await nanny.close(timeout=CLOSE)
     async with asyncio.timeout(CLOSE):
         await nanny.finished()  # the status is "closed" before the connections are

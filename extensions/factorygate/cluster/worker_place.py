@@ -81,13 +81,13 @@ def find(
 ) -> WorkerPlace:
     """Return the place where a cluster's jobs are to run.
 
-    ``factory`` defaults to this session's; at this session's factory, ``size`` and ``environment`` do so, too. All
-    other defaults come from the link. ``here``: the session's environment variables; ``route``: how to reach the
-    gateway; None: this session's route. ``project``: the project that is charged. ``cores``, ``memory``: what Dask is
-    to use of each job; if they are given and ``size`` is not, the smallest size that has them is used. ``processes``:
-    Dask workers in each job; None: one for each GPU, or, if ``cores`` is given and ``size`` is not, the number that
-    dask-jobqueue computes from ``cores``. Raises LinkError; ValueError, with what is allowed, for values that the
-    catalogue does not have.
+    ``factory`` None: this session's factory; ``size``, ``environment`` None: this session's, if the jobs run at this
+    session's factory. All other defaults come from the link. ``here``: the session's environment variables; ``route``:
+    how to reach the gateway; None: this session's route. ``project``: the project that is charged. ``cores``,
+    ``memory``: what Dask is to use of each job; if one of them is given and ``size`` is not, the smallest size that has
+    this much is used. ``processes``: Dask workers in each job; None: one for each GPU, at least one, or, if ``cores``
+    is given and ``size`` is not, the number that dask-jobqueue computes from ``cores``. Raises LinkError; ValueError,
+    with what is allowed, for values that the catalogue does not have.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)
@@ -131,7 +131,11 @@ def find(
 
 
 def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
-    """Return the link's answer to a choice. Raises LinkError; ValueError if the catalogue does not have the choice."""
+    """Return the choice of the values ``wanted``, which the link has completed with its defaults.
+
+    ``route``: how to reach the gateway; None: this session's route. Raises LinkError; ValueError if the catalogue does
+    not have the choice.
+    """
     try:
         return get_now("/choice", ChoiceView, route, **wanted)
     except LinkError as error:

@@ -130,7 +130,10 @@ class _Pieces:
         """Do nothing."""
 
     def take(self, least: int = _PIECE) -> bytes:
-        """Return the bytes that were written since they were last taken; no bytes if there are fewer than ``least``."""
+        """Return the bytes that were written since the last call, and forget them.
+
+        If there are fewer than ``least`` bytes, keep them and return no bytes.
+        """
         if len(self._kept) < least:
             return b""
         taken, self._kept = bytes(self._kept), bytearray()
@@ -141,8 +144,8 @@ def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, Non
     """Yield a zip of an open folder in pieces; in it, all paths begin with ``top``.
 
     ``done`` counts what is in the zip so far. If the folder exceeds the limits of an export, the zip ends at the
-    limits, and ``done.whole`` is False. A file that grows while it is read is in the zip as long as it was when it was
-    opened. Raises OSError if the folder itself cannot be read.
+    limits, and ``done.whole`` is False. If a file grows while it is read, the bytes that were added since it was opened
+    are not in the zip. Raises OSError if the folder itself cannot be read.
     """
     pieces, names = _Pieces(), ZipNames(top)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:

@@ -106,7 +106,7 @@ class HelpDesk:
         return self._state is not None and (self._state.hand is not None or self._state.look is not None)
 
     async def _follow(self, pause: float = 0) -> None:
-        """Ask the gateway until neither the person's hand is raised nor helpers may see a notebook.
+        """Ask the gateway for the state until no hand is raised any more, and helpers may see no notebook any more.
 
         ``pause``: seconds before the first question.
         """
@@ -134,7 +134,10 @@ class HelpDesk:
             log.exception("The gateway cannot be asked for help")
 
     async def _renewed(self) -> HelpState | None:
-        """Send the notebook if it was saved after it was last sent; return the answer, or None if nothing was sent."""
+        """Send the notebook if it was saved after it was last sent; return the gateway's answer.
+
+        None: the notebook was not sent, or the gateway refused it. Raises LinkError if a later attempt may succeed.
+        """
         if not self._path:
             return None
         try:

@@ -46,7 +46,7 @@ class LookOrder(Model):
 
 
 class _Asking(APIHandler):
-    """The base class of both handlers."""
+    """The base class of this module's handlers."""
 
     auth_resource = "contents"
 
@@ -112,7 +112,11 @@ class LookHandler(_Asking):
 
 
 def files_of(server: ServerApp) -> SavedNotebook:
-    """Return functions that read the server's notebooks through its contents manager, with that manager's limits."""
+    """Return functions that read the server's notebooks through its contents manager.
+
+    A notebook that the contents manager refuses raises HTTPError; one larger than ``_MOST_FILE`` bytes raises
+    NotNotebook.
+    """
     contents: Any = server.contents_manager
 
     async def changed(path: str) -> datetime:

@@ -52,9 +52,9 @@ class DeliveryFailed(Exception):
 class DeliveryReport:
     """What a delivery did.
 
-    ``outcomes``: by path; ``besides``: by the path of a file in conflict, the path of the material's version;
-    ``aside``: the folder to which the person's files were moved; "": there were no files; None: the delivery was not to
-    move them.
+    ``outcomes``: what happened to each file, by path; ``besides``: for each file in conflict, by its path, the path to
+    which the material's version was written; ``aside``: the folder to which the person's earlier folder was moved; "":
+    there was no such folder; None: the delivery was not to move it.
     """
 
     commit: str
@@ -141,7 +141,10 @@ class _Delivery:
         return self._report
 
     def _prepare(self) -> None:
-        """Write everything that needs space, and make all folders."""
+        """Write to the stage everything that needs space on the disk, and make the folders that the steps need.
+
+        Store also the copies of the material's files that later merges need.
+        """
         write_bases(self._folder, self._files)
         for number, step in enumerate(self._steps):
             if step.content is not None:
@@ -233,7 +236,10 @@ class _Delivery:
         return self._beside(beside(step.path, file, known), fresh)
 
     def _away(self, step: MaterialStep, staged: str) -> None:
-        """Keep the person's file as it was before a merge."""
+        """Move the person's file, as it was before a merge, from the stage to a folder below ``.factorygate/replaced``.
+
+        ``staged``: the file's name in the stage.
+        """
         with self._folder.folder(self._names_away(step), make=True, own=True) as target:
             for new_name in self._free_names(step):
                 with contextlib.suppress(FileExistsError):
@@ -264,7 +270,11 @@ class _Delivery:
         return [name, *(f"{name}.{number}" for number in range(2, _MOST_BESIDE))]
 
     def _beside(self, step: MaterialStep, staged: str) -> tuple[MaterialOutcome, DeliveredFile | None]:
-        """Write the material's version beside the person's file, or to the file's own path if that is free now."""
+        """Write the material's version beside the person's file, or to the file's own path if that is free now.
+
+        Nothing is written if the person has deleted the file, or has this version already. ``staged``: the version's
+        name in the stage. Return what happened, and the file's new record.
+        """
         *names, name = step.path.split("/")
         file = self._files[step.path]
         with self._folder.folder(names) as folder:
@@ -300,7 +310,10 @@ class _Delivery:
             os.unlink(staged, dir_fd=self._stage)
 
     def _unstage_ours(self, step: MaterialStep, staged: str) -> None:
-        """Remove a staged file, unless it is a file of the person that an exchange has brought there."""
+        """Remove the file ``staged`` from the stage if it is the material's.
+
+        It may be a file of the person instead, which an exchange has brought into the stage.
+        """
         found = read_file(self._stage, staged)
         if found is not None and step.content is not None and found.content == step.content:
             self._unstage(staged)

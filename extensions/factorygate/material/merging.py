@@ -71,9 +71,10 @@ def merge_lines(base: Sequence[str], mine: Sequence[str], theirs: Sequence[str])
 
 
 def _common(base: Sequence[str], mine: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the blocks of lines that all three have, in order: where each begins in each of the three, and its length.
+    """Yield the blocks of lines that are in ``base``, ``mine`` and ``theirs``, in order.
 
-    The last block is empty, at the three ends.
+    A block is given by the index of its first line in ``base``, in ``mine`` and in ``theirs``, and by its number of
+    lines. The last block is empty, and stands at the three ends.
     """
     left = SequenceMatcher(None, base, mine, autojunk=False).get_matching_blocks()
     right = SequenceMatcher(None, base, theirs, autojunk=False).get_matching_blocks()
@@ -165,7 +166,11 @@ def _keys(base: list[Cell], mine: list[Cell], theirs: list[Cell]) -> tuple[list[
 
 
 def _aligned(base: list[Cell], other: list[Cell], name: str) -> list[str]:
-    """Return keys for the cells of a notebook without ids, by comparing their sources with the base."""
+    """Return keys for the cells of ``other``, a notebook whose cells have no usable ids.
+
+    Types, sources and positions show which cell of ``base`` a cell corresponds to, and the cell gets that one's key. A
+    cell that corresponds to none gets a new key, which begins with ``name``.
+    """
     one, two = ([(cell["cell_type"], source_of(cell)) for cell in cells] for cells in (base, other))
     keys = [f"{name} {number}" for number in range(len(other))]
     for tag, i, i_end, j, j_end in SequenceMatcher(None, one, two, autojunk=False).get_opcodes():
@@ -212,7 +217,7 @@ def _is_untouched(old: Cell, mine: Cell) -> bool:
 def _merged_cell(old: Cell | None, mine: Cell, new: Cell) -> Cell | None:
     """Return a cell with the changes of person and material; None if they cannot be merged.
 
-    ``old`` None: both have added the cell.
+    ``old``: the cell in the base; None: both have added the cell. ``mine``: the person's cell; ``new``: the material's.
     """
     if mine == new or old == new:
         return mine

@@ -142,7 +142,7 @@ class PersonFolder:
     def look(self, path: str) -> FolderFile | None:
         """Return the file at a path; its ``content`` is None if it cannot be read.
 
-        Return None if nothing is there, also because a file or a link is in place of a folder of the path.
+        Return None if nothing is at the path, or if a file or a link is where the path has a folder.
         """
         *names, name = path.split("/")
         try:

@@ -84,7 +84,7 @@ def plan(
 
     ``last``: the records of the files that were delivered earlier; ``material``: the material's files now; both by
     path. ``look``: returns the file at a path of the person's folder; None: nothing is there; ``base_of``: returns the
-    content with this hash from an earlier delivery; None: that content is not stored. ``restore``: write files and
+    content with a given hash from an earlier delivery; None: that content is not stored. ``restore``: write files and
     cells again that the person deleted.
     """
     gone = [_upstream_deleted(path, last[path], look(path)) for path in sorted(last.keys() - material.keys())]

@@ -20,7 +20,7 @@ class DeliveryRefused(ValueError):
 
 
 def argv_of(order: object, root: Path, umask: int) -> list[str]:
-    """Return the program's argv for an order ``{"name", "commit", "digest", "restore"}``.
+    """Return the argv of ``python -m factorygate.material`` for an order ``{"name", "commit", "digest", "restore"}``.
 
     The order may have ``aside``, the date under which the person's folder is kept. ``root``: the folder of the
     notebook's files; ``umask``: for new files. Raises DeliveryRefused for an order of another form.
@@ -37,7 +37,7 @@ def argv_of(order: object, root: Path, umask: int) -> list[str]:
 
 
 async def run(argv: list[str], archive: IO[bytes], environment: Mapping[str, str] | None = None) -> dict[str, object]:
-    """Run the program with an archive as its input; return its report.
+    """Run the program ``argv`` (see ``argv_of``) with an archive as its input; return its report.
 
     Raises DeliveryRefused if the delivery fails, or takes longer than ``SECONDS``.
     """

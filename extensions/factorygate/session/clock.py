@@ -1,10 +1,10 @@
 """``GET api/factorygate/clock`` of the notebook server: when the session ends, and the warning before its end.
 
-JSON: ``session``; ``ends``, by walltime, and ``ends_idle``, if nobody uses the session: RFC 3339 or null; ``notice``,
-null or ``{"kind": "walltime" | "idle" | "unopened", "at": RFC 3339, "minutes": how many minutes before "at" this
-warning begins}``; ``messages``, the last messages for the person, each ``{"id", "text", "kind", "at"}``. Only users
-with access to the server may make the request. The door writes this JSON to a file beside the server's socket (the
-clock's file).
+JSON: ``session``: the session's id; ``ends``: the end by walltime, and ``ends_idle``: the end if nobody uses the
+session, each RFC 3339 or null; ``notice``: the warning, null or ``{"kind": "walltime" | "idle" | "unopened", "at": RFC
+3339, "minutes": how many minutes before "at" this warning begins}``; ``messages``: the last messages for the person,
+each ``{"id", "text", "kind", "at"}``. Only users with access to the server may make the request. The door writes this
+JSON to a file beside the server's socket (the clock's file).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tornado import web
 
 
 class Polled(APIHandler):
-    """A handler that pages poll by themselves; its requests do not count as activity of the session."""
+    """A handler for requests that pages repeat by themselves, which do not count as activity of the session."""
 
     auth_resource = "contents"
 

@@ -27,7 +27,7 @@ WATCH_SECONDS = 30.0
 
 
 class DoorCommand(asyncssh.SSHServerSession[bytes]):
-    """One command at the door: reads its input to the end, then answers in lines of JSON."""
+    """One command at the door: reads its input to the end, if it needs any, then answers in lines of JSON."""
 
     def __init__(self, session: JobSession, running: set[asyncio.Task[None]]) -> None:
         self._session = session

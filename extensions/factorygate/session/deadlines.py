@@ -77,8 +77,8 @@ class DeadlineVerdict:
     """The decision about a session: end now, or check again at ``wake``.
 
     ``reason`` and ``message`` are set if the session must end now. ``wake``: when to decide again if nothing else
-    changes. ``ends_idle``: when the session ends if nobody uses it; None: not for this reason. ``notice``: the warning
-    about the next deadline; None: it is too early for a warning.
+    changes. ``ends_idle``: when the session ends if nobody uses it; None: at present the session does not end for lack
+    of use. ``notice``: the warning to show; None: it is too early for a warning.
     """
 
     wake: float
@@ -137,7 +137,8 @@ def _minutes(seconds: float) -> str:
 def decide(now: float, facts: Facts, limits: SessionLimits) -> DeadlineVerdict:
     """Return whether the session must end at ``now`` (seconds since the epoch), and which warning to show.
 
-    The nearest deadline decides both.
+    The earliest deadline that is over decides about the end. The warning is about the earliest deadline whose time for
+    a warning has come.
     """
     deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
     ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)

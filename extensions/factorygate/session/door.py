@@ -215,8 +215,9 @@ class Door:
     async def close(self, patience: float = 2.0) -> None:
         """Shut down the door, after links that watch the session have had time to read the last status and disconnect.
 
-        A link that writes to a closed connection loses what it has not read yet. ``patience``: seconds for each of the
-        waits.
+        A link that writes to a closed connection loses what it has not read yet. ``patience``: at most so many seconds
+        are spent for running commands to finish, half as many for links to disconnect, and again so many for the
+        connections to close.
         """
         self._acceptor.close()
         self._hub.close()

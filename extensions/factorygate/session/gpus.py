@@ -68,7 +68,7 @@ def _percent(text: object) -> int | None:
 
 
 def nvidia_command(environment: Environment) -> list[str]:
-    """Return the ``nvidia-smi`` command for the job's own GPUs only; empty if the job has no GPU, or MIG devices."""
+    """Return the ``nvidia-smi`` command for the job's own GPUs only; empty if the job has MIG devices, or no GPU."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible in _NONE or mig_devices(environment):
         return []
@@ -117,7 +117,7 @@ def mig_names(environment: Environment) -> list[str]:
 
 
 def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
-    """Return the GPUs for those of ``devices`` that ``listed`` contains, with their memory from ``table``.
+    """Return a ``Gpu`` for each of ``devices`` that the outputs contain, with its memory from ``table``.
 
     ``table``, ``listed``: the outputs of ``nvidia-smi`` and ``nvidia-smi -L``. NVIDIA reports no percentage for MIG
     devices.
@@ -151,7 +151,9 @@ def _older(
 ) -> tuple[str, int, int] | None:
     """Return the name, the GPU's number and the number in the table for a MIG device with a name of the old form.
 
-    None if the device is not found. ``MIG-GPU-5d5ba0d6/1/0`` names the GPU, the GPU instance and the compute instance.
+    None if the device is not found. The old name ``MIG-GPU-5d5ba0d6/1/0`` consists of the GPU's UUID, the number of the
+    GPU instance and that of the compute instance. ``gpus``: the GPU's number by its UUID; ``instances``: the number in
+    the table, by the numbers of GPU, GPU instance and compute instance.
     """
     if _MIG.fullmatch(device) is None or "/" not in device:
         return None
@@ -165,9 +167,10 @@ def _older(
 
 
 def _amd(environment: Environment, *argv: str, option: str) -> list[str]:
-    """Return the command for the job's own GPUs; empty if the job has no GPU.
+    """Return the command ``argv``, restricted to the job's own GPUs by ``option``; empty if the job has no GPU.
 
-    ``amd-smi`` and ``rocm-smi`` accept only numbers of GPUs.
+    If the job's GPUs are not named by numbers, the command is not restricted, since ``amd-smi`` and ``rocm-smi`` accept
+    only numbers of GPUs.
     """
     visible = environment.get("ROCR_VISIBLE_DEVICES")
     if visible in _NONE:
@@ -238,7 +241,7 @@ def _bytes(parsed: object) -> int | None:
 def rocm_command(environment: Environment) -> list[str]:
     """Return the ``rocm-smi`` command for the job's own GPUs; empty if the job has no GPU.
 
-    For sites where ``amd-smi`` is missing or its output is not understood.
+    It is for sites where ``amd-smi`` is missing or its output is not understood.
     """
     return _amd(
         environment, "rocm-smi", "--showuse", "--showmeminfo", "vram", "--showproductname", "--json", option="-d"

@@ -64,7 +64,7 @@ class Texts(Polled):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer with the texts; empty, which means English, if there is no catalogue of that language."""
+        """Answer with the texts; empty, which means English, if there is no catalogue for the language."""
         wanted = self.get_query_argument("language", "").replace("_", "-")
         found = await asyncio.to_thread(language.wanted, wanted) if wanted else language.here()
         self.set_header("Cache-Control", "no-store")
@@ -83,7 +83,7 @@ class Extend(APIHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Request as many more hours as ``hours`` of the request's body says.
+        """Request more time for this session; the request's body is ``{"hours": H}``, the number of further hours.
 
         Answer with the session's new data, or with an error status and the refusal's ``message``.
         """

@@ -74,8 +74,8 @@ def prepare(
     """Return this job's environment and argv, made from those that the hub sent.
 
     Network addresses are replaced by Unix sockets in the folder ``node``. ``root``: the folder of the notebook's files.
-    For a program other than jupyterhub-singleuser, only the environment is changed; the program must listen on the path
-    FACTORYGATE_NOTEBOOK_SOCKET.
+    For a program other than jupyterhub-singleuser, only the environment is changed; the program must listen on the Unix
+    socket whose path is in the variable FACTORYGATE_NOTEBOOK_SOCKET.
     """
     socket, hub = node / "notebook.sock", node / "hub.sock"
     given = {name: value for name, value in environment.items() if name not in _OF_THE_NODE}
@@ -228,7 +228,7 @@ class Notebook:
         return await self._started().wait()
 
     async def stop(self, grace: float) -> int:
-        """Stop the process: send SIGTERM, wait up to ``grace`` seconds, then kill all that is left.
+        """Stop the process: send SIGTERM, wait up to ``grace`` seconds, then kill all descendants of the door.
 
         In these seconds the server saves and shuts down its kernels. Return the exit code.
         """

@@ -35,12 +35,12 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
         self.unix_socket = str(socket)
 
     async def proxy(self, cluster: str, path: str) -> Any:
-        """Forward a request to the pages of ``cluster``; HTTPError 404 if they are not on this node."""
+        """Forward a request to the pages of ``cluster``. Raises HTTPError 404 if the pages are not on this node."""
         self._find(cluster)
         return await super().proxy(PLACEHOLDER, path)
 
     async def open(self, cluster: str, path: str) -> None:
-        """Forward a WebSocket to the pages of ``cluster``; HTTPError 404 if they are not on this node."""
+        """Forward a WebSocket to the pages of ``cluster``. Raises HTTPError 404 if the pages are not on this node."""
         self._find(cluster)
         await self.proxy_open("localhost", PLACEHOLDER, path)
 

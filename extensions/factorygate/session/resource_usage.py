@@ -107,7 +107,7 @@ async def _said(argv: list[str]) -> str:
 async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> ResourceUsage:
     """Measure the use once; values that cannot be measured are left out.
 
-    ``names``: a cache of outputs that never change, which the next call needs again.
+    ``names``: a dict to which this call adds outputs that never change; pass the same dict to the next call.
     """
     memory, limit = await asyncio.to_thread(_memory, environment)
     names = {} if names is None else names

@@ -148,9 +148,9 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
 
 
 async def _held(cluster_id: str, scheduler: FactoryScheduler) -> None:
-    """Read the cluster's events, which keeps the cluster alive; close the scheduler when the gateway reports its end.
+    """Read the cluster's events, which keeps the cluster alive; close the scheduler when the cluster ends.
 
-    If this task is cancelled first, end the cluster at the gateway.
+    If this task is cancelled before, end the cluster at the gateway.
     """
     try:
         link = Link.here()

@@ -175,7 +175,10 @@ class JobSession:
         return self._given[0].get("JUPYTERHUB_API_TOKEN") if self._given is not None else None
 
     def end(self, reason: Reason, message: str, grace: float = GRACE) -> None:
-        """End the session; if this is called again, the first reason counts."""
+        """End the session; if this is called again, the first reason counts.
+
+        ``grace``: seconds in which the notebook may end by itself before it is killed.
+        """
         if not self._end.done():
             log.info("ending: %s: %s", reason, message)
             self._end.set_result((reason, message, grace))

@@ -1,9 +1,9 @@
 """Tokens in the URLs of requests: which of them are accepted, and how they are kept out of the log.
 
 Clients that run code from outside a browser (``jupyter_kernel_client``) send a token in the URL of a kernel's
-WebSocket, and no header. JupyterHub accepts a token in a URL from browsers only. Here such a token is treated like the
-header if the session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the WebSockets of kernels and
-terminals only; on other paths the refusal says what to do.
+WebSocket, and no header. JupyterHub accepts a token in a URL from browsers only. Here such a token is treated like one
+in the header ``Authorization`` if the session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the
+WebSockets of kernels and terminals only; on other paths the refusal says what to do.
 
 Any URL may contain a token all the same. jupyter_server hides tokens in its log line for each request, but Tornado does
 not if a handler raised an error. So tokens are removed where the log is written.
@@ -42,7 +42,7 @@ class TokenRefused(RequestHandler):
 class Addresses:
     """Checks the token in each request's URL before a handler is chosen.
 
-    ``base_url``: the server's base URL; ``allowed``: whether the session's owner allowed such tokens.
+    ``base_url``: the server's base URL; ``allowed``: whether the session's owner allowed tokens in URLs.
     """
 
     def __init__(self, base_url: str, allowed: bool) -> None:
@@ -50,9 +50,9 @@ class Addresses:
         self._allowed = allowed
 
     def take(self, request: httputil.HTTPServerRequest) -> bool:
-        """Move a token that is allowed from a WebSocket's URL into the header; return whether the request may go on.
+        """Move an allowed token from a WebSocket's URL into the header; return whether the request may go on.
 
-        False: the token is not allowed in the URL, and the request has no cookie.
+        False: the URL has a token that is not allowed there, and the request has no cookie.
         """
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):

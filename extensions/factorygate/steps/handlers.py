@@ -34,7 +34,10 @@ class StepsOfFolder(APIHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer ``steps``, each with ``notebook``, ``cell`` and ``name``, and ``done``: their numbers from 0."""
+        """Answer ``steps``, the steps of a folder as objects, and ``done``, the numbers of those that were done.
+
+        Each step has ``notebook``, ``cell``, ``name`` and ``before`` (see ``KnownStep``). The numbers begin at 0.
+        """
         await self._answer(self.get_query_argument("folder", ""), None)
 
     @web.authenticated

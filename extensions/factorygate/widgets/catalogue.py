@@ -1,4 +1,4 @@
-"""Follows the gateway's catalogue, and asks when a choice would start, as long as a widget is shown."""
+"""Follows the gateway's catalogue while a widget is shown, and asks when sessions of chosen lengths would start."""
 
 from __future__ import annotations
 

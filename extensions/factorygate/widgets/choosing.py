@@ -189,9 +189,10 @@ def _start(view: SizeView) -> str | None:
 
 
 def _rules_open(words: Words | None) -> dict[str, str] | None:
-    """Return ``{"what": TEXT}``: why nothing may start until rules are accepted, and what to do; None: all are.
+    """Return ``{"what": TEXT}`` for rules that the person has not accepted; None: the person has accepted all of them.
 
-    The hub's pages show a link to these rules. A notebook has no such link, so the text includes what to do.
+    TEXT says why nothing may start until then. It also says what to do, since a notebook has no link to these rules, as
+    the hub's pages have.
     """
     said = language.here().said
     return None if words is None else {"what": said(joined(words.as_message("what"), words.as_message("do")))}

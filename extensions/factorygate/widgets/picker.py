@@ -168,7 +168,11 @@ async def _tell_estimates(picker: weakref.ref[FactoryPicker], factory: str, size
 
 
 def _state(kind: str, message: str, do: str = "") -> dict[str, str]:
-    """Return the state that the page shows."""
+    """Return the picker's state for the page, with its texts in the person's language.
+
+    ``kind``: ``ready``, ``trouble`` or ``no-link``; ``message``: what is wrong, "" if nothing is; ``do``: what to do
+    about that.
+    """
     words = language.here()
     return {"kind": kind, "message": words.said(message), "do": words.said(do)}
 

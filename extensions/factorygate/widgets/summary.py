@@ -1,4 +1,4 @@
-"""Sums up a cluster in a few figures: as JSON for the head of the panel; as text for scripts, logs and exports."""
+"""Sums up a cluster in figures: as JSON for the head of the panel; as text for scripts, logs and exported notebooks."""
 
 from __future__ import annotations
 

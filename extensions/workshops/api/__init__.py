@@ -1,1 +1,1 @@
-"""The two HTTP apps of the service: one for people's tokens, one for the hub and the operator's command."""
+"""The two HTTP apps of the service: one for requests with people's hub tokens, one for hub and operator's command."""

@@ -1,4 +1,4 @@
-"""The operations of the API on connection checks: a person sends theirs, and the people who run the class see all."""
+"""The operations of the API on connection checks: people send their results, and those who run the class see them."""
 
 from __future__ import annotations
 

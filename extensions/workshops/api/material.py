@@ -32,7 +32,7 @@ def material_router(acts: MaterialActs, delivery: MaterialDelivery, who: Callabl
 
     @routes.post("/workshops/{slug}/material/restore", status_code=204, responses=says(401, 403, 404, 409, 503))
     async def restore(slug: Slugged, body: RestoreBody, caller: WorkshopCaller = caller_of) -> None:
-        """Bring files and cells that a person has deleted back into the person's open session."""
+        """Deliver the material to a person's open sessions again, with files and cells that the person has deleted."""
         await delivery.restore(caller, slug, body.person)
 
     return routes

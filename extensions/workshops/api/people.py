@@ -61,7 +61,7 @@ def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any
 
     @routes.delete("/workshops/{slug}/members/{person}/ban", status_code=204, responses=some)
     async def readmit(slug: Slugged, person: Named, caller: WorkshopCaller = caller_of) -> None:
-        """End a ban; the person may join again with a code."""
+        """End the ban of a person; the person may join again with a code."""
         await workshops.may(caller, slug, "people")
         await joining.readmit(slug, person, caller.person)
 

@@ -77,7 +77,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/workshops/{slug}", responses=one)
     async def get_workshop(slug: Slugged, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Return a workshop of yours."""
+        """Return a workshop that you may see."""
         return await workshops.one(caller, slug)
 
     @routes.patch("/workshops/{slug}", responses=some)

@@ -1,1 +1,1 @@
-"""What takes the place of jupyter_server's own classes: how files are saved, and how pages connect to kernels."""
+"""Classes that take the place of jupyter_server's own: for saving files, and for connecting pages to kernels."""

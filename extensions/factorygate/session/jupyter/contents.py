@@ -1,8 +1,9 @@
-"""The notebook server's contents manager and files handler, which lose no save and leave no incomplete file unnoticed.
+"""The notebook server's contents manager and files handler; an incomplete upload never replaces a file.
 
 jupyter_server appends each piece of a large upload to the file itself, so that an interrupted upload leaves an
-incomplete file under the full name. Here the pieces go to a hidden file (see ``partial_uploads``). Downloads get what a
-browser needs to resume them: a strong ETag, and a server that obeys If-Range.
+incomplete file under the full name. Here the pieces go to a hidden file (see ``partial_uploads``). A file is not read
+while it is saved, so no save is lost. Downloads get what a browser needs to resume them: a strong ETag, and a server
+that obeys If-Range.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class Contents(AsyncLargeFileManager):
         """Return a file's model, as jupyter_server does; wait until the file is saved completely.
 
         jupyter_server takes a notebook that another request is writing for a broken one: it would move the new content
-        to a file ``.invalid``, and restore the old content (its issue 1416). ``more``, ``options``: what else the
-        release of jupyter_server has, such as ``type`` and ``require_hash``.
+        to a file ``.invalid``, and restore the old content (its issue 1416). ``more``, ``options``: the other arguments
+        that the installed release of jupyter_server has, such as ``type`` and ``require_hash``.
         """
         if content or options.get("require_hash"):
             target = await self._target(path)

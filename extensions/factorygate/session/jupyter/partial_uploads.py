@@ -1,8 +1,8 @@
 """Unfinished uploads: the received bytes are in a hidden file (a part) in the target's folder.
 
 A complete part is renamed to the target's name. Each part has a record: a link to the part, in a folder of this
-account. So a later server finds parts that an earlier server left without searching the home. Blocking; call it in a
-thread.
+account. By the records, a later server finds the parts that an earlier server left, and need not search the home. The
+functions block, so call them in a thread.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Parts:
         """Write a piece.
 
         If ``number`` is that of the piece that was written last, replace this piece, since browsers repeat requests
-        without an answer. Raises OutOfOrder for any other piece that is not the next one; OSError if the piece cannot
+        that got no answer. Raises OutOfOrder for any other piece that is not the next one; OSError if the piece cannot
         be written, which leaves the part unchanged.
         """
         again = number == part.number and number != LAST
