@@ -109,7 +109,7 @@ class WorkshopsClient:
         return _parsed(_POOLS, await self._send(caller, "GET", "/pools", None, more=more))
 
     async def all(self, caller: WorkshopCaller) -> list[WorkshopView]:
-        """Return the workshops in which the caller has a role or a seat, or waits for one; for an operator, all."""
+        """Return the workshops in which the caller has a role or a seat, or waits for a seat; operators get all."""
         return await self._ask(_VIEWS, caller, "GET", "/workshops")
 
     async def one(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
@@ -121,14 +121,14 @@ class WorkshopsClient:
         return await self._ask(_CREATED, caller, "POST", "/workshops", body)
 
     async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:
-        """Change the values of a workshop that ``body`` has.
+        """Change a workshop: set the values in ``body``, and return the changed workshop.
 
         Raises WorkshopsProblem with status 409 if the workshop was changed after the version that ``body`` names.
         """
         return await self._ask(_VIEW, caller, "PATCH", _path(slug), body)
 
     async def take(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopView:
-        """Submit, approve, withdraw, cancel, warm up or close a workshop."""
+        """Submit, approve, withdraw, cancel, warm up or close a workshop, as ``action`` says."""
         return await self._ask(_VIEW, caller, "POST", _path(slug, action))
 
     async def decline(self, caller: WorkshopCaller, slug: str, reason: str) -> WorkshopView:
@@ -148,7 +148,7 @@ class WorkshopsClient:
         await self._ask(_STATUS, caller, "POST", _path(slug, "material", "fetch"))
 
     async def restore_material(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """Bring files and cells that a person has deleted back into the person's open session."""
+        """Restore, in a person's open session, files and cells of the material that the person has deleted."""
         await self._ask(
             _NOTHING, caller, "POST", _path(slug, "material", "restore"), RestoreBody(person=person), _SLOW_SECONDS
         )
@@ -238,7 +238,11 @@ class WorkshopsClient:
     async def help_seat(
         self, caller: WorkshopCaller, slug: str, seat: int, act: Literal["come", "done", "ask-look"]
     ) -> None:
-        """Say that the caller comes to a seat, lower its hand, or ask its person to let helpers see a notebook."""
+        """Do what ``act`` says about the raised hand of the person on a seat.
+
+        ``come``: tell the person that the caller comes; ``done``: lower the hand; ``ask-look``: ask the person to let
+        helpers see a notebook.
+        """
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, "hand", act))
 
     async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
@@ -321,7 +325,10 @@ class WorkshopsClient:
         return _parsed(_MAILED, content)
 
     async def check_certificate(self, body: CertificateBody) -> CertificateCheck:
-        """Return whether a certificate is valid, for which workshop, and whether it has the name in ``body``."""
+        """Return whether a certificate is valid; if it is, also its workshop.
+
+        If ``body`` has a name, the result also says whether the certificate is for this name.
+        """
         content = body.model_dump_json().encode()
         return _parsed(_CHECK, await self._send(None, "POST", "/certificates", content, "application/json"))
 
@@ -353,8 +360,8 @@ class WorkshopsClient:
     ) -> httpx.Response:
         """Send a request, and return the response.
 
-        ``caller`` None: the operation needs no login; ``seconds``: how long to wait for the response; ``more``: further
-        parameters of the query.
+        ``caller`` None: the operation needs no login; ``kind``: the content type of ``content``; ``seconds``: how long
+        to wait for the response; ``more``: further parameters of the query.
         """
         params: list[tuple[str, str | int | float | bool | None]] = [*more]
         if caller is not None:

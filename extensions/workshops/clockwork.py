@@ -33,8 +33,8 @@ class Clockwork:
 
     Start ``run``, and call ``wake`` after each change of a workshop. ``now``: the clock; ``promote``: gives free seats
     of a workshop to its waiting list; ``seats``: starts seats; ``keep``: stores the report of a workshop that is over,
-    without its people, and gets True as second argument if the people are deleted next; ``rehearsals``: returns the
-    time windows of the rehearsals with seats that go on, by workshop.
+    without its people, and gets True as second argument if the people are deleted next; ``rehearsals``: returns,
+    by workshop, the time window of the rehearsal that uses seats now.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Clockwork:
 
     @property
     def pause(self) -> float:
-        """Return the seconds until the next look, if nothing is changed before."""
+        """Return the seconds until ``run`` calls ``look`` again, unless ``wake`` is called before."""
         return QUIET_SECONDS if self._quiet else LOOK_SECONDS
 
     async def look(self) -> None:
@@ -154,8 +154,8 @@ class Clockwork:
     async def _forget(self) -> None:
         """Delete the people of workshops whose retention time is over.
 
-        The sums of their reports are stored before. The sums of other archived workshops are stored, too, unless they
-        are stored already.
+        Before that, the sums of the reports of those workshops that took place are stored. The sums of other archived
+        workshops are stored, too, unless they are stored already.
         """
         now, kept = self._now(), await self._store.reported()
         for one in await self._store.to_erase():

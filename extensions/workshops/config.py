@@ -65,10 +65,10 @@ class LinkAccess(Model):
 class WorkshopLimits(Model):
     """The operator's limits for workshops.
 
-    ``warm_minutes``: a workshop's seats start this many minutes before its opening. None: as many minutes as the rate
-    that was last measured at its factory requires, but at most ``MOST_WARM``; ``MOST_WARM`` if no rate was measured.
-    ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
-    and its accounts are cleared.
+    ``warm_minutes``: a workshop's seats start this many minutes before its opening. None: as many minutes as its seats
+    need at the rate at which seats last came up at its factory, but at most ``MOST_WARM``; ``MOST_WARM`` if no rate was
+    measured. ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its
+    sessions end and its accounts are cleared.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over

@@ -31,7 +31,7 @@ def moment_of(field: str, local: datetime, zone: str) -> datetime:
 
 
 def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> None:
-    """Check that a workshop's times are in order and not past, and that its values are within ``limits``."""
+    """Check that a workshop's times are in order, its end is not past, and its values are within ``limits``."""
     _in_order(workshop)
     if workshop.ends <= now:
         raise invalid(Message("workshop-past", "It would end before it is created. Choose later times."), "ends")

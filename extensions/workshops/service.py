@@ -156,7 +156,7 @@ class Workshops:
         ]
 
     async def all(self, caller: WorkshopCaller) -> list[WorkshopView]:
-        """Return the workshops in which the caller has a role or a seat, or waits for one; for an operator, all.
+        """Return the workshops in which the caller has a role or a seat, or waits for a seat; operators get all.
 
         The workshop that starts last comes first.
         """
@@ -321,7 +321,7 @@ class Workshops:
         return await self._stored(caller, declined, mine, "declined", reason)
 
     async def take(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopView:
-        """Withdraw, cancel, warm up or close a workshop. Raises ProblemError."""
+        """Withdraw, cancel, warm up or close a workshop, as ``action`` says. Raises ProblemError."""
         workshop, mine = await self._allowed(caller, slug, action)
         event = {
             "withdraw": WorkshopEvent.WITHDRAW,
@@ -469,7 +469,10 @@ class Workshops:
         return record
 
     def _submitted(self, workshop: WorkshopRecord, now: datetime, live: list[WorkshopRecord]) -> WorkshopRecord:
-        """Return a draft with the values that it has after its trainer has asked for approval. Raises ProblemError."""
+        """Return a draft as it is after its trainer has asked for approval. Raises ProblemError.
+
+        If the gateway needs no approvals, the draft is approved. ``live``: all workshops that are not over.
+        """
         self._fits(workshop, live)
         submitted = workshop.with_values(submitted=now, declined="")
         if self._config.approval == "none":

@@ -44,7 +44,7 @@ Cause = Literal["operator", "lead", "instructor", "time", "table"]
 class StateStep:
     """One row of the table. ``causes``: who, or what, may take this step.
 
-    ``time``: the clock; ``table``: the service itself, after it has written the table of projects."""
+    The cause ``time`` is the clock, and ``table`` is the service itself, after it has written the table of projects."""
 
     source: WorkshopState
     event: WorkshopEvent

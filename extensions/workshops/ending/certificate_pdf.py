@@ -121,7 +121,7 @@ def _fitting(pdf: FPDF, text: str, most: float, least: float) -> float:
 
 @cache
 def _file(style: str) -> Path:
-    """Return a file of the font. Raises FileNotFoundError."""
+    """Return the font's file for a style, such as ``Bold``. Raises FileNotFoundError."""
     found = find_spec("font_source_sans_pro")
     if found is None or found.origin is None:
         raise FileNotFoundError("the package font-source-sans-pro")

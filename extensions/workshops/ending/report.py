@@ -139,8 +139,8 @@ def _by_person(found: Iterable[S]) -> dict[str, list[S]]:
 def _people(people: Sequence[MembershipRecord], ran: Collection[str]) -> list[tuple[MembershipRecord | None, str]]:
     """Return the people of a report, each with their membership: participants by seat, then the others.
 
-    Last come, with None, people who ran something and are not in the workshop any more. ``ran``: everybody who ran
-    something; people of the waiting list are in the report only if they ran something.
+    People who ran something and are not in the workshop any more come last, with None as membership. ``ran``: everybody
+    who ran something; people of the waiting list are in the report only if they ran something.
     """
     known = {one.person: one for one in people if one.state != "waiting" or one.person in ran}
     order = sorted(known.values(), key=lambda one: (one.role != "participant", one.seat is None, one.seat, one.person))

@@ -112,8 +112,9 @@ class WorkshopEnding:
     async def keep(self, workshop: WorkshopRecord, last: bool) -> None:
         """Store the sums of the report of a workshop that is over.
 
-        If the link does not tell the history, nothing is stored, and the next try is at least ``RETRY`` later.
-        ``last``: the workshop's people are deleted next, so an incomplete report is stored if none is stored yet.
+        If the link does not answer, the report is incomplete: nothing is stored, and the next try is at least ``RETRY``
+        later. ``last``: True if the workshop's people are deleted next; then an incomplete report is stored, too, if no
+        report is stored yet.
         """
         now = self._now()
         tried = self._tried.get(workshop.slug)
@@ -187,7 +188,11 @@ class WorkshopEnding:
         return await asyncio.to_thread(self._zipped, workshop, rows, {one.person: one.language for one in people})
 
     async def mail_certificates(self, workshop: WorkshopRecord, by: str) -> MailedView:
-        """Send the guests who have earned a certificate theirs by mail, once. Raises ProblemError."""
+        """Send a certificate by mail to each guest who has earned one.
+
+        Raises ProblemError if this was done before, the class is not over, the link does not answer, or this gateway
+        sends no mails.
+        """
         if not self._guests:
             raise conflict(Message("certificates-no-mails", "This gateway sends no mails."))
         rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
@@ -205,9 +210,9 @@ class WorkshopEnding:
         return MailedView(sent=sent, without_mail=len(rows) - sent)
 
     async def check_certificate(self, typed: str, name: str) -> CertificateCheck:
-        """Return whether a certificate with the id ``typed`` was made here, its workshop, and whether for ``name``.
+        """Return whether ``typed`` is the id of a certificate of this gateway; if it is, also the workshop.
 
-        ``name``: the name as printed on the certificate; "": nobody has typed a name, so no name is checked.
+        ``name``: the result also says whether the certificate is for this name; "": no name is checked.
         """
         slug = certificates.slug_of(self._secret, typed)
         workshop = None if slug is None else await self._store.get(slug)
@@ -224,7 +229,10 @@ class WorkshopEnding:
         )
 
     async def _attendance(self, workshop: WorkshopRecord) -> tuple[AttendanceRow, ...]:
-        """Return who took part in a class that is over. Raises ProblemError."""
+        """Return the rows of the report of a class that is over, one for each person.
+
+        Raises ProblemError if the class is not over, or the link does not answer.
+        """
         is_over = workshop.state in (WorkshopState.CLOSING, WorkshopState.ARCHIVED)
         if not is_over and not (workshop.state == WorkshopState.OPEN and self._now() >= workshop.ends):
             raise conflict(Message("certificates-early", "There are certificates when the class is over."))
@@ -245,7 +253,11 @@ class WorkshopEnding:
         return certificate_pdf.zipped([self._text(workshop, row, (wanted.get(row.person),)) for row in rows])
 
     def _text(self, workshop: WorkshopRecord, row: AttendanceRow, wanted: Iterable[str | None]) -> CertificateText:
-        """Return what a certificate says, in the first known one of these languages, else in the workshop's first."""
+        """Return what a certificate says.
+
+        The language is the first one of ``wanted``, and then of the workshop's languages, that has translations; it is
+        English if none of them has translations.
+        """
         from workshops.ending import certificate_pdf
 
         language = language_of(*wanted, *workshop.languages)
@@ -325,7 +337,7 @@ class WorkshopEnding:
 
 
 def days(workshop: WorkshopRecord, language: Language) -> str:
-    """Return a text in a language that says when a class took place, in the workshop's time zone."""
+    """Return a text that says when a class took place, in ``language`` and in the workshop's time zone."""
     begin, end = (in_zone(at, workshop.zone) for at in class_period(workshop, workshop.ends))
     until = f"{end:%H:%M}" if begin.date() == end.date() else minute(end, workshop.zone, language)
     return language.said(DAYS.format(begin=minute(begin, workshop.zone, language), end=until, zone=workshop.zone))

@@ -54,7 +54,7 @@ class RaisedHands:
         by: str | None = None,
         asked_by: str | None = None,
     ) -> HandRecord | None:
-        """Set who comes to a person's hand (``by``), or who asks to see the notebook (``asked_by``).
+        """Store which helper comes to a person whose hand is up (``by``), or asks to see the notebook (``asked_by``).
 
         Return the changed hand; None: no hand is up. A value that is None here stays as it was.
         """

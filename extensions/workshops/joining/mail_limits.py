@@ -1,4 +1,4 @@
-"""Limits how many one-time codes a mail address gets, so that no stranger uses up the codes of its guest. Pure.
+"""Limits how many one-time codes a mail address gets, so that strangers cannot use up a guest's codes. Pure.
 
 A request for a code is of one of three kinds, and counts for its own kind only:
 

@@ -51,7 +51,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class ListFault:
-    """A mistake in a list. ``line``: of the file, from 1."""
+    """A mistake in a list. ``line``: the number of the line in the file, from 1."""
 
     line: int
     text: Message

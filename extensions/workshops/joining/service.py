@@ -257,7 +257,7 @@ class Joining:
     # --- a place in the workshop
 
     async def join(self, body: JoinBody) -> JoinedView:
-        """Let a person join a workshop; a person who has joined before keeps their place. Raises ProblemError."""
+        """Let a person join a workshop; a person who is in it already keeps their place. Raises ProblemError."""
         row, workshop = await self._walk(body.ticket)
         _check_open(workshop)
         face = views.face(workshop)
@@ -271,7 +271,7 @@ class Joining:
         now = self._now()
 
         def work(db: Connection) -> JoinedView | ProblemError:
-            """Return a refusal instead of raising it: an error would undo the count of wrong attempts."""
+            """Let the person join, or return why not; to raise the error here would undo the count of wrong codes."""
             fresh = rows.ticket(db, row.digest, self._oldest)  # another request may have changed it meanwhile
             if fresh is None:
                 return _forbidden(_VOID_DIGITS, "digits")
@@ -329,7 +329,11 @@ class Joining:
 
     @staticmethod
     def _refused(code: CodeRecord | None, mail: str | None, now: datetime) -> ProblemError | None:
-        """Return why nobody new can join with a code; None: they can. ``mail``: the guest's address, None: no guest."""
+        """Return why a new person cannot join with a code; None: the person can.
+
+        ``code``: None means that the code is not stored any more; ``mail``: the guest's address, None: the person is no
+        guest.
+        """
         if code is None:
             return _forbidden(_CODE_FAULTS["revoked"], "code", _ASK_TRAINER)
         if (fault := codes.fault(code, now)) is not None:
@@ -347,7 +351,11 @@ class Joining:
         code: CodeRecord | None,
         now: datetime,
     ) -> MembershipRecord:
-        """Return the new place of a person: the role of their invitation, a seat, or a place in the waiting list."""
+        """Return the new place of a person: the role of their invitation, a seat, or a place in the waiting list.
+
+        Count the use of the code, too, and add a line to the log. Raises ProblemError if too many people would run the
+        workshop.
+        """
         invited = None if guest is None else rows.invitation(db, workshop.slug, guest.mail)
         role: Role = "participant" if invited is None else invited.role
         people = [one for one in rows.members(db, workshop.slug) if one.person != person]
@@ -421,7 +429,7 @@ class Joining:
             await self.tell_promoted(slug, promoted)
 
     async def tell_promoted(self, slug: str, promoted: Sequence[MembershipRecord]) -> None:
-        """Send a mail to each of these guests who got a seat; other people have no mail address here."""
+        """Send a mail to each guest among these people who got a seat; other people have no mail address here."""
         workshop = await self._store.get(slug)
         if workshop is None:
             return

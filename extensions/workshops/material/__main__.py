@@ -10,7 +10,7 @@ from workshops.models.material import FetchRequest
 
 
 def main() -> int:
-    """Fetch what the request on stdin names. Return 0 if there is a result, also if the result is a problem."""
+    """Fetch what the request on stdin names, and print the result. Return 0, also if the result is a problem."""
     os.umask(0o077)
     request = FetchRequest.model_validate_json(sys.stdin.buffer.read(1 << 20))
     limit_process(request.settings)

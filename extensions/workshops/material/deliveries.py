@@ -1,7 +1,7 @@
 """Delivers the material into every open session of a class, and into each that opens later.
 
-Each session gets each archive once. If this service is killed after a session has taken an archive and before that is
-stored, the session gets the archive again, which changes nothing there.
+Each session gets each archive once. If this service is killed before it has stored that a session took an archive, the
+session gets the archive again, which changes nothing in the session.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ class MaterialDelivery:
         sessions.on_change.append(lambda _projects: self._woken.set())
 
     async def run(self) -> None:
-        """Deliver to sessions that open, and again to those that did not take the material, without end."""
+        """Deliver to sessions that open, and again to those that did not take the material, without end.
+
+        Return at once if this service has no link.
+        """
         if not self._link.there:
             return
         while True:

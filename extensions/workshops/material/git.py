@@ -17,7 +17,7 @@ _MOST_ERRORS = 16_384  # bytes of git's messages that are read
 
 
 class GitFailed(Exception):
-    """Raised if git fails. ``said``: its own words."""
+    """Raised if git fails. ``said``: git's own words."""
 
     def __init__(self, said: str) -> None:
         super().__init__(said)

@@ -1,4 +1,4 @@
-"""Makes an archive of a commit's tree, or says which of its files no material may have. Pure."""
+"""Makes an archive of a commit's tree, or says which of its files may not be in a workshop's material. Pure."""
 
 from __future__ import annotations
 

@@ -49,7 +49,10 @@ class Materials:
         self._woken.set()
 
     def record(self, slug: str) -> MaterialRecord | None:
-        """Return the record of a workshop's material; None: it has none, or the service has not looked yet."""
+        """Return the record of a workshop's material.
+
+        None: the workshop has no material or is over, or the service has not looked yet.
+        """
         return self._known.get(slug)
 
     def is_ready(self, slug: str) -> bool:
@@ -63,7 +66,10 @@ class Materials:
         return () if record is None or record.steps is None else record.steps
 
     def status(self, slug: str) -> MaterialStatus | None:
-        """Return the state of a workshop's material; None: it has none, or the service has not looked yet."""
+        """Return the state of a workshop's material.
+
+        None: the workshop has no material or is over, or the service has not looked yet.
+        """
         record = self._known.get(slug)
         if record is None:
             return None
@@ -93,7 +99,7 @@ class Materials:
 
     @property
     def pause(self) -> float:
-        """Return the seconds until the next look, if nothing is changed before."""
+        """Return the seconds until ``run`` calls ``look`` again, unless ``wake`` is called before."""
         return QUIET_SECONDS if self._quiet and not self._fetching else LOOK_SECONDS
 
     async def close(self) -> None:
@@ -171,7 +177,7 @@ class Materials:
     async def _fetch(self, slug: str, material: MaterialBody, before: MaterialRecord | None) -> None:
         """Fetch material, and store the result. ``before``: the earlier record of the workshop's material.
 
-        If the fetch fails and the earlier record is of the same commit, with its archive, the earlier record stays.
+        If the fetch fails, the earlier record stays if it is of the same commit and its archive still exists.
         """
         try:
             result = await self.fetcher.fetch(material)

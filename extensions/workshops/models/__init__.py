@@ -1,1 +1,1 @@
-"""The models of the service's API: what people send (``bodies``), and what they get (``views``)."""
+"""The models of the service's API, and of its settings for joining and for material."""

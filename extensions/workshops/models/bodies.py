@@ -32,7 +32,10 @@ Role = Literal["lead", "instructor", "helper", "observer", "participant"]
 
 
 def _written_out(value: object) -> object:
-    """Return a time unchanged. Raises ValueError for a number, which pydantic would read as seconds since 1970."""
+    """Return a time unchanged. Raises ValueError for a value without a ``T`` between date and time of day.
+
+    So a number is refused, which pydantic would read as seconds since 1970.
+    """
     if not isinstance(value, datetime) and "T" not in str(value).upper():
         raise ValueError("say it as 2026-10-25T09:00:00+02:00, or as 2026-10-25T09:00 in the workshop's zone")
     return value

@@ -146,8 +146,8 @@ class CertificateCheck(Model):
 class PrivacyView(Model):
     """When the data of a workshop's people are deleted, for the workshop's data-protection page.
 
-    The view contains no title and no names, so everybody who has the address may read it. ``deleted``: the latest time
-    of the deletion; ``guests``: whether people may join with a mail address.
+    The view contains no title and no names, so everybody who knows its URL may read it. ``deleted``: when the data are
+    deleted at the latest; ``guests``: whether people may join with a mail address.
     """
 
     slug: str

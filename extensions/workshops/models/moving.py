@@ -47,8 +47,9 @@ class MovingPlaceView(Model):
     """One place of a class.
 
     ``seats``: how many seats belong to this place; ``ready``: how many of these became ready there, whether or not they
-    have ended since; ``leaving``: how many jobs of seats that moved to another place still exist here, and count
-    GPU-hours until they end: they end as soon as the factory answers; ``trouble``: why no seat can begin there now.
+    have ended since; ``leaving``: how many jobs still exist here whose seats have moved to another place; these jobs
+    count GPU-hours until they end, which they do as soon as the factory answers; ``trouble``: why no seat can begin
+    there now.
     """
 
     number: int
@@ -63,8 +64,8 @@ class MovingPlaceView(Model):
 class MovingView(Model):
     """The places of a class, and the orders to move it.
 
-    ``current``: the number of the place to which people belong who join from now on; ``suggestion``: why the class
-    should be moved, None: there is no reason; ``moves``: the last orders, the newest first.
+    ``current``: the number of the place that people get if they join from now on; ``suggestion``: why the class should
+    be moved, None: there is no reason; ``moves``: the last orders, the newest first.
     """
 
     current: int

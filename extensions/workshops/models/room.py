@@ -148,8 +148,11 @@ class BroadcastBody(Model):
 
 
 class BroadcastView(Model):
-    """Response to a message: its id, how many people have a running session that has taken it, and how many people get
-    it, now or when their session starts."""
+    """Response to the request to send a message to the class.
+
+    ``id``: the message's id; ``received``: how many people's sessions have taken the message; ``people``: how many
+    people get the message, now or when their session starts.
+    """
 
     id: str
     received: int

@@ -1,7 +1,7 @@
 """Judges a workshop at one of its places without starting anything: each line is green, yellow or red. Pure.
 
 Red: the class could not take place as planned. Yellow: the class could take place, but somebody should do something
-before. Nobody can know in advance what the scheduler does on the day.
+first. Nobody can know in advance what the scheduler does on the day of the class.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def place_lines(here: RehearsalPlace, place: PlaceRecord, hours: float) -> list[
 
 
 def _participants(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield how many have joined, and who has not."""
+    """Yield how many people have joined, and which invited people have not."""
     seats = given.workshop.seats
     seated = sum(one.state == "seated" for one in given.people)
     waiting = sum(one.state == "waiting" for one in given.people)
@@ -128,7 +128,7 @@ def _troubles(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _budget(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the GPU-hours are enough for all seats, for as long as the class may take."""
+    """Yield whether the GPU-hours of the class and of each person are enough, for as long as the class may take."""
     workshop, size = given.workshop, given.here.size
     if size is None:
         return
@@ -206,7 +206,7 @@ def _prestart(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _agreed(here: RehearsalPlace) -> Iterator[RehearsalLine]:
-    """Yield whether the site has agreed to sessions before their people come."""
+    """Yield whether the site allows the service to start people's sessions before these people come."""
     if "prestart" in here.agreed:
         said = Message("rehearsal-prestart", "The site has agreed that seats begin before their people come.")
         yield _line("prestart", "green", said)
@@ -247,7 +247,7 @@ def _environment(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _environed(here: RehearsalPlace, place: PlaceRecord) -> Iterator[RehearsalLine]:
-    """Yield whether the environment is there and fits the node size."""
+    """Yield whether sessions can start in the environment, and whether it fits the node size."""
     found = here.environment(place.environment)
     parts = {"environment": place.environment or here.default or "–", "machine": here.machine}
     if found is None or not found.live:
@@ -265,7 +265,7 @@ def _environed(here: RehearsalPlace, place: PlaceRecord) -> Iterator[RehearsalLi
 
 
 def _reservation(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the reservation is there, at the right time, large enough and for the right accounts."""
+    """Yield whether the reservation exists, is at the right time and large enough, and admits the right accounts."""
     workshop, name, found, size = given.workshop, given.place.reservation, given.here.reservation, given.here.size
     if name is None:
         said = Message("rehearsal-unreserved", "No nodes are reserved: seats wait in the queue as all jobs do.")
@@ -317,7 +317,7 @@ def _reservation(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _maintenance(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield maintenances in the time of the class."""
+    """Yield a line for each maintenance while the workshop is open, or one line that there is none."""
     workshop = given.workshop
     during = [one for one in given.here.maintenance if one.start < workshop.closes and one.end > workshop.opens]
     for one in during:
@@ -388,7 +388,7 @@ def _pace(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _material(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the commit of the material is there."""
+    """Yield whether the service has fetched the commit of the material."""
     wanted, found = given.workshop.material, given.material
     if wanted is None:
         said = Message("rehearsal-no-material", "The workshop brings no material.")

@@ -1,4 +1,4 @@
-"""Digests of the settings of a rehearsal, what has changed since then, and the signature of the result. Pure."""
+"""Digests of a rehearsal's settings, which settings have changed since, and the signature of the result. Pure."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def unsigned(secret: bytes, result: RehearsalResult, signature: str | None) -> t
 
 
 def foreign() -> tuple[Phrase, ...]:
-    """Return why a result does not count that was signed for another workshop, place or kind of rehearsal."""
+    """Return why a result does not count if it was signed for another workshop, place or kind of rehearsal."""
     return (Phrase(text=_UNSIGNED),)
 
 

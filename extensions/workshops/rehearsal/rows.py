@@ -22,7 +22,7 @@ MOST_A_DAY: Mapping[RehearsalKind, int] = {"seats": 6, "wave": 2}
 
 
 class RehearsalGoesOn(Exception):
-    """Raised if a rehearsal of the workshop with seats, of a person or of robots, goes on."""
+    """Raised if another rehearsal of the same workshop goes on, one with a person's seats or with robots' seats."""
 
 
 class RehearsedOften(Exception):
@@ -42,8 +42,8 @@ def running(db: Connection) -> list[RehearsalRow]:
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
     """Store a rehearsal in place of the last one of its kind at the same factory.
 
-    A rehearsal that only begins keeps the last result, which counts until there is a new one. Raises RehearsalGoesOn,
-    RehearsedOften.
+    If the rehearsal only begins, the last result is stored with it, and counts until the rehearsal has a result itself.
+    Raises RehearsalGoesOn, RehearsedOften.
     """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn
@@ -62,7 +62,7 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
 def change(db: Connection, row: RehearsalRow) -> bool:
     """Store what became of a rehearsal that goes on; return False if no such rehearsal is stored any more.
 
-    If somebody has stopped the rehearsal meanwhile, this stays stored.
+    The stored name of a person who has stopped the rehearsal stays.
     """
     values = {name: value for name, value in row.__dict__.items() if name != "stopped"}
     query = update(rehearsals).where(*_is(row), rehearsals.c.until.is_not(None)).values(values)
@@ -76,9 +76,9 @@ def goes_on(db: Connection, row: RehearsalRow) -> bool:
 
 
 def stop(db: Connection, slug: str, by: str, event: EventRecord) -> bool:
-    """Store that somebody stops the rehearsal of a workshop that goes on; return False if none goes on.
+    """Store that somebody stops the running rehearsal of a workshop; return False if no rehearsal runs.
 
-    If several people stop the rehearsal, the first one is stored.
+    If several people stop the rehearsal, the first person is stored.
     """
     mine = (rehearsals.c.workshop == slug, rehearsals.c.until.is_not(None))
     if db.execute(select(rehearsals.c.kind).where(*mine)).first() is None:
@@ -96,7 +96,10 @@ def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: 
 
 
 def _with_last_result(row: RehearsalRow, before: Iterable[RehearsalRow]) -> RehearsalRow:
-    """Return the row of a rehearsal that begins, with the last result, which counts until the rehearsal has one."""
+    """Return the row of a rehearsal that begins, together with the last result of the same kind of rehearsal.
+
+    This last result counts until the new rehearsal has a result.
+    """
     last = next(iter(before), None)
     if last is None:
         return row

@@ -110,8 +110,8 @@ class Rehearsals:
         """Make a rehearsal without seats, or begin one with seats; return the last rehearsals at each place.
 
         If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises ProblemError
-        if the caller may not rehearse, a rehearsal goes on, the workshop had too many of them today, the place or the
-        time does not allow one, or the link does not answer; StoreError.
+        if the caller may not rehearse, a rehearsal goes on, the workshop had too many rehearsals of this kind in the
+        last 24 hours, the place or the time does not allow a rehearsal, or the link does not answer; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)
@@ -161,8 +161,8 @@ class Rehearsals:
         """Return whether a place of a workshop was rehearsed with good results that still count.
 
         This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
-        still counts was red. If the link does not answer, only what this service knows itself is compared. Raises
-        StoreError.
+        still counts was red. If the link does not answer, only the settings that this service itself knows are compared
+        with those of the rehearsal. Raises StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:
@@ -245,7 +245,10 @@ class Rehearsals:
             log.info("The rehearsal of %s is in order again", slug)
 
     async def _follow(self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow) -> None:
-        """Take one step of a rehearsal. Raises ProblemError, StoreError."""
+        """Ask the link about the seats of a rehearsal, and end the rehearsal if it is over.
+
+        Raises ProblemError, StoreError.
+        """
         until, now = row.until or row.at, self._now()
         end = WaveEnd(row.stopped, workshop.state, await self._left(row))
         over = end != WaveEnd() or now >= until
@@ -273,7 +276,10 @@ class Rehearsals:
     async def _step(
         self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, until: datetime
     ) -> tuple[RehearsalRow, bool]:
-        """Ask the link for seats, or what became of them; return the changed row, and whether the rehearsal is over."""
+        """Ask the link to begin seats, or for the state of seats that have begun.
+
+        Return the changed row, and whether the rehearsal is over.
+        """
         if row.kind == "wave":
             return await self._wave_step(workshop, place, row, until)
         over = trial.is_over(row.seats, row.at, self._now())
@@ -312,7 +318,7 @@ class Rehearsals:
     async def _asked(
         self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, wanted: tuple[RehearsedSeat, ...]
     ) -> RehearsalRow:
-        """Ask the link for these seats, or what became of them; return the changed row of the rehearsal."""
+        """Ask the link to begin these seats, or for the state of those that have begun; return the changed row."""
         until = row.until or row.at
         is_wave = row.kind == "wave"
         hours = min((until - row.at) / timedelta(hours=1) if is_wave else trial.SEAT_HOURS, workshop.hours)
@@ -416,7 +422,10 @@ class Rehearsals:
     async def _trial(
         self, caller: WorkshopCaller, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace
     ) -> RehearsalRow:
-        """Return a rehearsal with seats that begins now. Raises ProblemError."""
+        """Return a rehearsal of three seats that begins now; if no seat could begin, the rehearsal is over.
+
+        Raises ProblemError.
+        """
         if not _teaches(await self._store.member(workshop.slug, caller.person)):
             raise ProblemError(
                 Problem(
@@ -446,7 +455,10 @@ class Rehearsals:
         facts: RehearsalFacts,
         here: RehearsalPlace,
     ) -> RehearsalRow:
-        """Return a rehearsal with robots on all seats that begins now. Raises ProblemError, StoreError."""
+        """Return a rehearsal with robots on all seats that begins now; if no seat could begin, the rehearsal is over.
+
+        Raises ProblemError, StoreError.
+        """
         now = self._now()
         until = now + wave.window(workshop.seats, here.seat.per_minute)
         _check_time(workshop, now, until)
@@ -462,7 +474,10 @@ class Rehearsals:
         return replace(row, until=until, seats=wave.begun(workshop.slug, workshop.seats), result=made_with)
 
     async def _taken(self, workshop: WorkshopRecord, pool: WorkshopPool, since: datetime, until: datetime) -> int:
-        """Return how many seats of a pool other classes and other waves have at most in this time."""
+        """Return how many seats of a pool other workshops need at most at any time from ``since`` to ``until``.
+
+        The seats of their rehearsals with robots that go on now count, too.
+        """
         others = [one for one in await self._store.all(over=False) if one.slug != workshop.slug]
         places = {(one.slug, place.factory): place.pool for one in others for place in one.places}
         waves_there = [
@@ -614,7 +629,7 @@ def _is_ready(tried: RehearsalView | None, waved: RehearsalView | None) -> bool:
 
 
 def _check_time(workshop: WorkshopRecord, now: datetime, until: datetime) -> None:
-    """Raise ProblemError unless seats that are rehearsed until then have ended when the workshop warms up."""
+    """Raise ProblemError unless the workshop is scheduled, and does not warm up before ``until``."""
     warms = workshop.opens - timedelta(minutes=workshop.warm_minutes)
     if workshop.state != WorkshopState.SCHEDULED or until > warms:
         said = Message(

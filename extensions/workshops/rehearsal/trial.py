@@ -53,7 +53,7 @@ def begun(person: str) -> tuple[RehearsedSeat, ...]:
 def asked_for(seats: Sequence[RehearsedSeat], place: PlaceRecord, hours: float, until: datetime) -> SeatsBody:
     """Return the request to the link for these seats; if they have begun, the link answers what became of them.
 
-    ``hours``: the walltime of each seat; ``until``: when a seat ends that nobody has opened.
+    ``hours``: the walltime of each seat; ``until``: when a seat ends if nobody has opened it.
     """
     return SeatsBody(
         seats=tuple(
@@ -107,9 +107,10 @@ def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSe
 
 
 def is_over(seats: Sequence[RehearsedSeat], began: datetime, now: datetime) -> bool:
-    """Return whether the rehearsal is over: every seat failed, or stayed for long enough, or the time for this is up.
+    """Return whether the rehearsal is over: each seat has failed or stayed for long enough, or the time is up.
 
-    ``began``: when the rehearsal began.
+    ``began``: when the rehearsal began; the time is up ``LAST_START`` later if a seat has not come up by then, else
+    ``LAST_START`` and ``STAY`` later.
     """
     if now >= began + LAST_START + STAY:
         return True

@@ -1,9 +1,9 @@
 """A rehearsal with robots on all seats of a class: which seats to ask for, what became of them, the result. Pure.
 
-The seats begin in the same waves as on the day, except that a seat that failed is not asked for again. Each robot has
-one seat. All ids are stored before the link is asked, so a service that is killed begins no seat twice. The seats end
-by themselves: their walltime and the window of the rehearsal are short, and the project belongs to the robots only in
-that window.
+The seats begin in the same waves as before a class, except that a seat that failed is not asked for again. Each robot
+has one seat. All ids are stored before the link is asked, so a service that is killed begins no seat twice. The seats
+end by themselves: their walltime and the window of the rehearsal are short, and the project belongs to the robots only
+in that window.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def check(
 ) -> None:
     """Raise ProblemError unless a rehearsal with robots may begin at a place; the message says how much is missing.
 
-    ``taken``: how many seats of the pool other classes, and other rehearsals with robots, have in that time.
+    ``taken``: how many seats of the pool other classes, and other rehearsals with robots, have during the rehearsal.
     """
     seats, place = workshop.seats, {"machine": here.machine}
     if window(seats, here.seat.per_minute) > LONGEST_REHEARSAL:
@@ -161,7 +161,10 @@ def begun(slug: str, count: int) -> tuple[RehearsedSeat, ...]:
 
 
 def unanswered(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
-    """Return the requested seats that have not come up, failed or been refused: the link must be asked about them."""
+    """Return the requested seats about which the link must be asked.
+
+    These are the seats that have neither come up nor failed nor been refused.
+    """
     return tuple(one for one in seats if one.wave and one.state not in _SETTLED)
 
 
@@ -224,9 +227,9 @@ def _facts(seats: Sequence[RehearsedSeat], now: datetime) -> list[SeatFacts]:
 
 
 def _progress(seat: RehearsedSeat) -> SeatProgress | None:
-    """Return a seat's progress as ``waves`` counts it on the day.
+    """Return the progress of a robot's seat in the form that ``waves`` needs; None: the seat was not requested yet.
 
-    A seat that came up counts as running, whatever happens later.
+    A seat that came up counts as running, whatever happens later. A refused seat counts as over.
     """
     if not seat.wave:
         return None

@@ -265,7 +265,7 @@ class SeatActs:
     async def _silent(
         self, workshop: WorkshopRecord, record: SeatActRecord, sessions: Collection[WorkshopSession]
     ) -> set[str]:
-        """Return which of the factories at which sessions must end first do not answer the link."""
+        """Return the factories that do not answer the link, and where sessions must end before the act can go on."""
         if record.state != "stopping":
             return set()
         # A session may also be out of reach by itself, and ends all the same: so the link is asked.
@@ -280,7 +280,10 @@ class SeatActs:
         return found
 
     async def _delivered(self, record: SeatActRecord, why: str) -> None:
-        """End an act, or try again if the material was not delivered. ``why``: why it was not, "": it was."""
+        """End an act, or try again later if the material was not delivered.
+
+        ``why``: why the material was not delivered, "": it was delivered.
+        """
         key = (record.workshop, record.person)
         self._tries[key] += 1
         final = isinstance(why, Message) and why.code == _LASTING

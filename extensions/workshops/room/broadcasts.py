@@ -1,8 +1,9 @@
 """Messages to a class: stored first, then sent into every open session, and into each session that starts later.
 
+A session that starts later gets at most ``REPLAYED`` messages, the last ones of the last ``REPLAY_HOURS`` hours.
+
 A message has an id, and a session shows each id once. If this service is killed after it has sent a message, but before
-it has stored who received the message, it sends the message again, and nobody sees it twice. So nobody misses a
-message, and nobody reads one twice.
+it has stored who received the message, it sends the message again, and nobody sees it twice.
 
 If a session does not take a message, the service tries again later. The other sessions do not wait for this.
 """
@@ -172,7 +173,11 @@ class Broadcasts:
         known.append(message)
 
     def _waiting(self, slug: str) -> list[tuple[MessageRecord, set[str]]]:
-        """Return the messages that open sessions have not taken yet, the oldest first, with those sessions' people."""
+        """Return the messages that open sessions have not taken yet, with those sessions' people, the oldest first.
+
+        Only the last ``REPLAYED`` messages count, and only those of the last ``REPLAY_HOURS`` hours. People whose
+        session did not take a message are left out until the next try is due.
+        """
         oldest = self._now() - timedelta(hours=REPLAY_HOURS)
         recent = [one for one in self._messages[slug][-REPLAYED:] if one.at >= oldest]
         if not recent:

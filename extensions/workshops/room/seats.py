@@ -106,7 +106,10 @@ def with_steps(
 
 
 def shown_sessions(sessions: Iterable[WorkshopSession]) -> dict[str, WorkshopSession]:
-    """Return by person the session that the room shows: a live one before an ended one, else the newest."""
+    """Return by person the session that the room shows.
+
+    This is the session whose state comes first in ``_RANK``; of several with the same state, the newest.
+    """
     found: dict[str, WorkshopSession] = {}
     for one in sessions:
         known = found.get(one.person)

@@ -52,7 +52,7 @@ class _Follower:
 class Room:
     """The rooms of all workshops. Start ``run``.
 
-    ``now``: the clock; ``streams``: the open streams of each person. Functions that other parts set: ``acts_of``
+    ``now``: the clock; ``streams``: limits the open streams of each person. Functions that other parts set: ``acts_of``
     returns the starts, restarts and resets of a workshop's seats, by person; ``give_up`` gives up such an act on a
     person's seat, stops the seat's session if it has not come up yet, and returns whether there was anything to give
     up; ``trouble_of`` returns why no seats of a workshop begin until somebody mends the gateway; ``steps_of`` returns
@@ -81,7 +81,8 @@ class Room:
     async def run(self) -> None:
         """Follow the link's sessions, send messages to sessions that start late, and answer sessions that ask for help.
 
-        Runs without end.
+        Also delete consents and hands that are over, and forget what is known of workshops that are over. Run without
+        end; return at once if this service has no link.
         """
         if not self._link.there:
             return
@@ -170,7 +171,7 @@ class Room:
         return holder
 
     async def _complete(self, project: str) -> Message | None:
-        """Ask the link for the sessions of a project that are not known.
+        """Ask the link for those sessions of a project that this service does not know yet.
 
         Return why the known sessions may be outdated; None: they are not.
         """

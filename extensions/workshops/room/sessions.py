@@ -21,7 +21,7 @@ _SESSIONS = TypeAdapter(WorkshopSessions)
 
 
 class SessionCopy:
-    """The live sessions of workshops, and the last session of each person that has ended.
+    """The live sessions of workshops, and the last ended session of each person.
 
     Start ``run``, which follows the link's events. ``on_change``: functions that are called with the projects whose
     sessions have changed; an empty set means that the link has begun or ceased to answer.
@@ -88,7 +88,7 @@ class SessionCopy:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def take(self, whole: bool, said: WorkshopSessions) -> None:
-        """Add sessions that the link has sent to the copy. ``whole``: whether these are all live sessions."""
+        """Put the sessions that the link has sent into this copy. ``whole``: True if no other sessions are live."""
         changed = {one.project for one in said.sessions}
         if whole:
             changed |= {project for project, ones in self._live.items() if ones}

@@ -113,7 +113,7 @@ class ClassMoves:
         )
 
     def _facts(self, slug: str, places: Sequence[MovingPlaceView]) -> PlaceFacts:
-        """Return what is known of the place where most seats are."""
+        """Return what is known of the place to which most seats belong, and to which factory the class could move."""
         most = max(places, key=lambda one: one.seats)
         others = [one for one in places if one is not most and one.trouble is None]
         other = next((one for one in others if one.number > most.number), next(iter(others), None))

@@ -33,7 +33,7 @@ def put(db: Connection, rows: Iterable[SeatRow]) -> None:
 
 
 def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
-    """Store what became of seats, except of seats that were requested anew since then.
+    """Store what became of seats; leave out seats that were requested anew since then.
 
     ``answers``: the new rows, by the id of the session that was requested.
     """

@@ -255,14 +255,17 @@ class SeatRunner:
         return self._unread(slug, unread=True)
 
     def _unread(self, slug: str, unread: bool) -> Message | None:
-        """Return the message that the link has not read a workshop for some time; None: it has, or may soon."""
+        """Return a message if the link has not read a workshop for longer than ``READING``, else None.
+
+        ``unread``: whether the link has not read the workshop yet.
+        """
         if not unread:
             self._unknown.pop(slug, None)
             return None
         return _UNREAD if self._now() - self._unknown.setdefault(slug, self._now()) > READING else None
 
     async def _is_unread(self, slug: str) -> bool:
-        """Return whether the link, by its answers about seats, has not read a workshop's people or times."""
+        """Return True if the link's answers about seats show that it has not read a workshop's people or times yet."""
         return any(
             row.state == SeatProgress.ASKED
             or (row.state == SeatProgress.REFUSED and row.why is not None and row.why.code == _STRANGER)
@@ -270,7 +273,10 @@ class SeatRunner:
         )
 
     def _say(self, slug: str, trouble: Message | None) -> None:
-        """Keep why no seats of a workshop begin; the log has it once for all workshops."""
+        """Keep ``trouble``, why no seats of a workshop begin; None: no trouble is known.
+
+        The log gets a trouble once, however many workshops have the same trouble.
+        """
         if trouble is None:
             self._troubles.pop(slug, None)
             return
@@ -422,10 +428,10 @@ class SeatRunner:
     async def _ask(
         self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow], moved: Mapping[str, datetime]
     ) -> dict[str, SeatRow]:
-        """Ask the link for these seats, or what became of them; return the changed rows, by person.
+        """Ask the link to begin these seats, or for the state of those that have begun.
 
-        Seats that were moved or stopped meanwhile, or whose class has ended, are left out. ``moved``: by person, when
-        their seat was moved to this place. Raises ProblemError.
+        Return the changed rows, by person. Seats that were moved or stopped meanwhile, or whose class has ended, are
+        left out. ``moved``: by person, when their seat was moved to this place. Raises ProblemError.
         """
         found: dict[str, SeatRow] = {}
         now = self._now()
@@ -453,7 +459,7 @@ class SeatRunner:
     async def _wanted(
         self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]
     ) -> tuple[SeatRow, ...]:
-        """Return the seats among ``asked`` that are still on their way at a place."""
+        """Return the seats among ``asked`` that still belong to a place, and whose outcome is not known yet."""
 
         def read(db: Connection) -> tuple[SeatRow, ...]:
             there = rows.belonging(db, workshop, place)
@@ -561,7 +567,7 @@ def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
 def _since(before: SeatRow | None, since: datetime | None) -> datetime | None:
     """Return since when a session of a person counts as their seat, also if the session has ended.
 
-    This is not before the last time at which a trainer wanted a new session.
+    If a trainer has requested a new session, sessions before this request do not count.
     """
     if since is None or before is None:
         return since
@@ -574,7 +580,7 @@ def _is_silent(here: SeatPlace) -> bool:
 
 
 def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
-    """Return whether all accounts that a place is to have are held and clean, as far as the link has said so."""
+    """Return whether all accounts that a place needs are held and clean, by the link's last report in ``seen``."""
     here = seen.get(share.place.factory)
     if here is None:
         return False

@@ -1,8 +1,9 @@
 """Decides which seats to ask for now, when to halt, and when warming up has to begin. Pure: no I/O and no clock.
 
 Seats are asked for in waves. A wave has as many seats as the place accepts in a minute, less the seats that were asked
-for in the last minute. The next wave is asked for when the link has answered for all seats of the last one. If more
-than a tenth of a wave, and at least two seats, fail, no more seats are asked for until a trainer says to go on.
+for in the last minute, but at most ``WAVE_MOST`` seats, and no more than the place has room for. The next wave is asked
+for when the link has answered for all seats of the last one. If more than a tenth of a wave, and at least two seats,
+fail, no more seats are asked for until a trainer says to go on.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ MOST_RATE = 600.0  # seats in a minute
 class SeatFacts:
     """What the decision about the next wave must know of one seat.
 
-    ``number``: the seat's number; ``state``: None: the seat was not requested yet; ``wave``: the last wave in which the
-    seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested since a
-    trainer last said to go on.
+    ``number``: the seat's number; ``state``: None means that the seat was not requested yet; ``wave``: the last wave in
+    which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested
+    since a trainer last said to go on, where requests after a refusal do not count.
     """
 
     person: str

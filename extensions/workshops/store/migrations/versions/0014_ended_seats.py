@@ -1,4 +1,4 @@
-"""Data by which an ended session of a person counts as the person's seat."""
+"""Since when a person's sessions, also ended ones, count as the person's seat, and the last ended session."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The result of the rehearsal before, which counts while a rehearsal goes on, and after it was stopped."""
+"""The result of the previous rehearsal, which counts while a new rehearsal goes on, and if the new one is stopped."""
 
 import sqlalchemy as sa
 from alembic import op
