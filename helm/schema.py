@@ -1,8 +1,8 @@
 """Write the schema of the chart's values: ``python helm/schema.py > helm/factorygate/values.schema.json``.
 
 ``values.schema.yaml`` is the hand-written part. Values that hub, link and workshops service read unchanged are
-described by these programs' own models, so that the chart accepts exactly the values that the programs accept. Names of
-files are no values: the chart mounts the files and names them.
+described by these programs' own models, so that the chart accepts exactly the values that the programs accept. No
+value is the name of a file, because the chart mounts the files and sets their names itself.
 """
 
 from __future__ import annotations
@@ -72,7 +72,11 @@ def schema() -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return a model's schema without the left-out fields, in the draft that all releases of Helm support."""
+    """Return a part of a model's schema, in the draft of JSON Schema that all releases of Helm support.
+
+    ``name``: the model's name, "" for an inner part; ``value``: the part. The result lacks the model's fields in
+    ``_LEFT_OUT``, and defaults, titles and descriptions.
+    """
     if isinstance(value, list):
         return [_plain("", one) for one in value]
     if not isinstance(value, dict):

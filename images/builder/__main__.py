@@ -79,7 +79,10 @@ class Builder:
         return wheels.fetch(locked, self._options.cache / "wheels" / arch, arch, index)
 
     def _root(self, lists: tuple[str, ...]) -> None:
-        """Build the image of the Debian root, once in each run, so that it contains Debian's updates."""
+        """Build the image with the Debian root file system, unless this run has built it already.
+
+        Each run builds the image anew, so that the image contains Debian's updates. ``lists``: its lists of packages.
+        """
         name = "-".join(lists)
         if name in self._roots:
             return
@@ -113,7 +116,7 @@ class Builder:
         context.add_configuration(folder, recipe.configuration)
 
     def _write(self, recipe: Recipe) -> None:
-        """Write the archive, the squashfs, the SBOM, and a line about the image."""
+        """Write the image's archive, its squashfs and SBOM if they are wanted, and a line with name, id and size."""
         out, stem = self._options.out, f"{recipe.name}-{self._options.arch}"
         archive, identity = out / f"{stem}.oci.tar", self._storage.id(recipe.name)
         with step(f"{recipe.name}: {archive.name}"):

@@ -22,7 +22,7 @@ def version() -> str:
 
 
 class Storage:
-    """Images of one architecture, with the names that they have in their archives."""
+    """The builder's images for one architecture. An image has the same full name here and in its archive."""
 
     def __init__(self, cache: Path, arch: str) -> None:
         folder = cache / f"storage-{arch}"
@@ -35,7 +35,10 @@ class Storage:
         return f"{PREFIX}{image}:{self._tag}"
 
     def build(self, image: str, containerfile: Path, context: Path, base: str | None = None) -> None:
-        """Build an image from a context. Builds of equal contexts give the same id."""
+        """Build an image from a context. Builds of equal contexts give the same id.
+
+        ``base``: the name of the image on which the new image is built; None: the Containerfile needs no such image.
+        """
         options = ["--isolation=chroot", "--network=host", "--format=oci", "--pull-never", "--no-cache"]
         options += [f"--timestamp={EPOCH}", "--identity-label=false", f"--arch={self._arch}"]
         options += [f"--ulimit={name}={most}:{most}" for name, most in _limits().items()]
@@ -73,7 +76,7 @@ class Storage:
 
 
 def unpacked(root: Path) -> int:
-    """Return the total size of all files below a folder."""
+    """Return the total size in bytes of all files below a folder; a file with several hard links counts once."""
     seen, total = set(), 0
     for folder, _, names in os.walk(root):
         for name in names:

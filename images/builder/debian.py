@@ -1,4 +1,4 @@
-"""Makes the Debian root below the images, as a tar archive."""
+"""Makes the Debian root file system on which the images are built, as a tar archive."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def packages(lists: Iterable[str]) -> list[str]:
 
 
 def make_root(target: Path, lists: Iterable[str], arch: str, mirror: str | None) -> None:
-    """Write the Debian root with these packages. Raises BuildError."""
+    """Write a Debian root file system with the packages in ``lists``, as a tar archive. Raises BuildError."""
     include = ",".join(packages(lists))
     options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
     options += ["--dpkgopt=path-include=/usr/share/doc/*/copyright", "--dpkgopt=force-unsafe-io"]

@@ -42,7 +42,7 @@ _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin:/usr/lib/p
 
 
 def missing(programs: Mapping[str, str]) -> list[str]:
-    """Return the packages of missing programs and files."""
+    """Return the Debian packages of missing programs and files. ``programs``: the package of each, by name or path."""
     there = {name for name in programs if os.path.exists(name) or shutil.which(name, path=_PATH)}
     return sorted({package for name, package in programs.items() if name not in there})
 
@@ -68,9 +68,10 @@ def install_packages(programs: Mapping[str, str]) -> None:
 
 
 def environment(folder: Path) -> Path:
-    """Return the Python of an environment with the packages of the lock file, which are checked by hash.
+    """Return the path of the Python in the virtual environment ``folder``, which is made if necessary.
 
-    The environment is made if necessary."""
+    The environment has the packages of ``requirements/images.txt``, checked by hash.
+    """
     python = folder / "bin" / "python"
     stamp = folder / ".stamp"
     made_from = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
@@ -86,7 +87,7 @@ def environment(folder: Path) -> Path:
 
 
 def main(argv: list[str]) -> int:
-    """Install what is missing, and print the path of the Python; return 0, or 3 with a message on stderr."""
+    """Install missing tools, and print the path of the environment's Python. Return 0; 3 with a message on stderr."""
     options = parse(argv)
     if os.geteuid() != 0:
         print("Cannot build images: mmdebstrap and buildah need root for them.", file=sys.stderr)

@@ -40,7 +40,7 @@ def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | No
 
 
 def platforms(arch: str) -> list[str]:
-    """Return the wheel tags that Debian 13 accepts on an architecture, the newest first."""
+    """Return the platform tags of the wheels that Debian 13 accepts on an architecture, the newest first."""
     old = ["manylinux2010", "manylinux1"] if arch == "x86_64" else []
     names = [*(f"manylinux_2_{minor}" for minor in reversed(_GLIBC)), "manylinux2014", *old, "linux"]
     return [f"{name}_{arch}" for name in names]

@@ -54,8 +54,8 @@ class Language:
         """Return the translations that a page needs.
 
         ``shows``: gets the path of a source file, and returns whether the page needs that file's texts. In the result,
-        ``texts`` has the translations by English text, and ``plural`` has the plural form for the numbers 0, 1, 2, ...
-        as digits.
+        ``texts`` has the translations by English text, and ``plural`` is a string of digits: the numbers of the plural
+        forms that belong to 0, 1, 2, ...
         """
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}

@@ -1,4 +1,7 @@
-"""Counts by key that fall with time, for limits of what strangers may do. They are in memory and bounded."""
+"""Counters by key that fall with time, to limit what strangers may do.
+
+The counters are in memory only, and at most ``KEPT`` of them are kept.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ KEPT = 20_000  # keys that are kept; the oldest ones are forgotten first
 
 
 class LeakyCounts:
-    """Counts by key, each of which falls by one in ``seconds``. ``ticks``: a clock in seconds that never jumps."""
+    """Counters by key; each falls by one every ``seconds`` seconds. ``ticks``: a clock in seconds that never jumps."""
 
     def __init__(self, seconds: float, ticks: Callable[[], float]) -> None:
         self._seconds = seconds

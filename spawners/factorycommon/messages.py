@@ -27,8 +27,10 @@ class Message(str):
     separator: str
 
     def __new__(cls, code: str, english: str, parameters: Mapping[str, str] = NO_PARAMETERS) -> Message:
-        """Return the message. With ``parameters``, ``english`` is the text with the parameters filled in; without, the
-        template."""
+        """Return the message.
+
+        ``english``: if there are ``parameters``, the text with the parameters filled in; otherwise the template.
+        """
         message = super().__new__(cls, english)
         message.code, message.parameters, message.parts, message.separator = code, parameters, (), ""
         return message

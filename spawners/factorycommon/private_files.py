@@ -14,9 +14,10 @@ _GROUP_READS = stat.S_IRGRP
 def open_to_others(found: os.stat_result) -> bool:
     """Return True if other accounts than the file's owner may use the file.
 
-    A process that is not root accepts a file that belongs to root and that only a group may read. Secret volumes of
+    If this process is not root, also return False for a file of root that only a group may read: secret volumes of
     Kubernetes (0440, the pod's ``fsGroup``) and systemd credentials look like this, and no process of the group can
-    change them."""
+    change them.
+    """
     allowed = _GROUP_READS if found.st_uid == 0 != os.geteuid() else 0
     return bool(stat.S_IMODE(found.st_mode) & 0o077 & ~allowed)
 

@@ -1,4 +1,4 @@
-"""Starts and kills processes with a process group of their own, so that none runs on for which nobody waits."""
+"""Starts and kills processes that have their own process groups, so that none runs on after its caller has gone."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class TimeSlice:
     """Lets tasks run for one time slice; the others wait until the event loop has handled new requests.
 
     Each task calls ``wait`` before work that keeps the loop busy for some milliseconds. Without this class, the loop
-    would run all ready tasks before it looks for new requests. If only one task ran between two such looks, requests
+    would run all ready tasks before it looks for new requests. If it looked for requests after each single task, they
     would wait even less, but tasks could share less work, such as commits and messages to the link. Tasks continue in
     the order in which they called ``wait``. ``seconds``: the length of the slice.
     """
@@ -28,7 +28,7 @@ class TimeSlice:
         self._is_due = False  # True while ``_next`` is to run
 
     async def wait(self) -> None:
-        """Return at once if no task waits and the slice lasts, else after the loop has looked for new requests."""
+        """Return at once if no task waits and the slice is not over, else after the loop has handled new requests."""
         loop = asyncio.get_running_loop()
         if not (self._waiting or self._woken) and self._lasts(loop):
             return
@@ -45,7 +45,7 @@ class TimeSlice:
                 return
 
     def _lasts(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Return whether the slice of this pass lasts; it begins with the first call."""
+        """Return True if the time slice is not over; the first call in a pass of the event loop begins a slice."""
         if self._began is None:
             self._began = loop.time()
             self._end_soon(loop)
@@ -57,7 +57,7 @@ class TimeSlice:
             loop.call_soon(self._next, loop)
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the slice, and wake the first tasks that wait, in the next pass of the loop."""
+        """End the slice, and wake the first tasks that wait; the loop calls this method in its next pass."""
         self._began, self._is_due = None, False
         while self._waiting and self._woken < WOKEN:
             _, turn = heapq.heappop(self._waiting)

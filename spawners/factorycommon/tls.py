@@ -1,9 +1,9 @@
 """Mutual TLS between hub, link, workshops service and proxy.
 
 One authority issues a certificate for each process, with the process's name as the common name. ``listening`` and
-``dialing`` return contexts for any server and any client. Both read their files again as soon as the files have
-changed, so a certificate or an authority can be replaced while the process runs; open connections continue until they
-end. TLS sessions are not resumed, so each new connection is checked against the present authority.
+``dialing`` return contexts that any server and any client can use. Both read their files again as soon as the files
+have changed, so a certificate or an authority can be replaced while the process runs; open connections continue until
+they end. TLS sessions are not resumed, so each new connection is checked against the present authority.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class _Renewed(ssl.SSLContext):
         return made
 
     def __deepcopy__(self, _memo: object) -> ssl.SSLContext:
-        """Return the context itself, since traitlets copies configuration values."""
+        """Return the context itself: traitlets copies configuration values, and an SSL context cannot be copied."""
         return self
 
     def _present(self) -> _Context:

@@ -96,7 +96,7 @@ def is_ours(address: str) -> bool:
 
 
 def ports(is_active: Callable[[str], bool], wanted: Mapping[int, str] | None = None) -> None:
-    """Raise InstallerError if other programs use a port of the gateway; the message names each.
+    """Raise InstallerError if other programs use ports of the gateway; the message names the ports and the programs.
 
     ``is_active``: returns whether a systemd unit runs; ``wanted``: by port, the unit of this gateway that may use it.
     """

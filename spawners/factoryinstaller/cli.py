@@ -67,7 +67,10 @@ def _run(machine: Machine, given: argparse.Namespace) -> int:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Hold a lock during the block, so that only one installer runs. Raises InstallerError if another one runs."""
+    """Hold a lock during the block, so that only one installer runs.
+
+    Raises InstallerError if another one runs, or if this process does not run as root.
+    """
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")
     with open(_LOCK, "w", encoding="ascii") as lock:

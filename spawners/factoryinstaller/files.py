@@ -70,7 +70,7 @@ def new_token() -> str:
 
 
 def password_line(password: str) -> str:
-    """Return a line for the file of passwords, in the form of ``factoryspawner.login.password_file``."""
+    """Return a password's hash for the file of passwords, in the form of ``factoryspawner.login.password_file``."""
     n, r, p = 2**14, 8, 1
     salt = secrets.token_bytes(16)
     made = hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=64 * 2**20, dklen=32)

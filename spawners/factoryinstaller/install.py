@@ -235,7 +235,10 @@ def _is_packaged(machine: Machine, text: str) -> bool:
 
 
 def services(machine: Machine, options: Options) -> None:
-    """Start services that do not run, and restart services whose files have changed since their start."""
+    """Start services that do not run, and restart services whose files have changed since their start.
+
+    The workshops service is stopped if the options do not want it.
+    """
     machine.run("systemctl", "daemon-reload")
     written = machine.written()
     wanted = [unit for unit in UNITS if options.workshops or unit != files.WORKSHOPS_UNIT]

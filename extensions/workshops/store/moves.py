@@ -47,6 +47,9 @@ def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | No
 
 
 def seen_from(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> WorkshopRecord:
-    """Return the workshop with the place of a seat as its first place, because the person of the seat starts there."""
+    """Return the workshop with the place of a seat as the workshop's first place, since the seat's person starts there.
+
+    ``seat`` None: as in ``place_of``.
+    """
     mine = place_of(workshop, orders, seat).place
     return workshop.with_values(places=(mine, *(place for place in workshop.places if place != mine)))

@@ -1,4 +1,4 @@
-"""The tables of messages to a class, beside those of ``store.schema``."""
+"""The tables of messages to a class; ``store.schema`` has the service's main tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the service, and a workshop's row in memory.
+"""The main tables of the service, and classes for their rows.
 
 Times are stored as seconds since 1970. ``migrations`` changes a database of an older release to these tables; a test
 checks that both give the same tables.
@@ -184,7 +184,7 @@ class WorkshopRecord:
         return replace(self, **values)
 
     def schedule(self, clear: timedelta) -> Schedule:
-        """Return the workshop's times. ``clear``: the time from the beginning of its closing until it is archived."""
+        """Return the workshop's times. ``clear``: how long the workshop is ``closing`` before it is archived."""
         warm = timedelta(minutes=self.warm_minutes)
         return Schedule(self.opens, self.starts, self.ends, self.closes, warm, self.closed, clear)
 

@@ -1,4 +1,4 @@
-"""The tables of seats that the service starts before their people come, beside those of ``store.schema``."""
+"""The tables of seats that start before their people come; ``store.schema`` has the service's main tables."""
 
 from __future__ import annotations
 

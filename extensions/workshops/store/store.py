@@ -1,4 +1,4 @@
-"""The service's database: an async interface to one thread. Each method is one transaction."""
+"""The service's database. Its methods are async, and run in one thread; each method is one transaction."""
 
 from __future__ import annotations
 
@@ -141,7 +141,8 @@ class Store:
     async def change(self, record: WorkshopRecord, event: EventRecord) -> WorkshopRecord:
         """Store the changed values of a workshop, and return the workshop with its new version.
 
-        Raises Stale if the stored version is not ``record.version``, SeatsInUse if a seat of somebody would go.
+        Raises Stale if the stored version is not ``record.version``, SeatsInUse if the change removes a seat that
+        somebody has.
         """
         changed = record.with_values(version=record.version + 1)
 
@@ -171,7 +172,7 @@ class Store:
         return await self.transact(work)
 
     async def set_problem(self, slug: str, problem: str) -> None:
-        """Store why a workshop does not get all that it asks for from the link; "": it gets all."""
+        """Store why a workshop gets less from the link than it asks for; "": it gets everything."""
         query = update(schema.workshops).where(_is(slug)).values(problem=problem)
         await self.transact(lambda db: _done(db, query))
 
@@ -200,7 +201,7 @@ class Store:
     # --- reports
 
     async def keep_report(self, report: ReportView, at: datetime) -> None:
-        """Store a report without people, in place of an earlier one of its workshop."""
+        """Store a workshop's report, which has no data about people; it replaces an earlier report of the workshop."""
         table = schema.reports
 
         def work(db: Connection) -> None:
@@ -260,7 +261,7 @@ class Store:
     async def put_member(self, record: MembershipRecord, event: EventRecord) -> None:
         """Store a person's membership in a workshop, in place of the earlier one.
 
-        Raises SeatTaken if somebody else has the seat, NobodyLeads if the person was the last lead and is none now.
+        Raises SeatTaken if somebody else has the seat, NobodyLeads if the workshop would lose its last lead.
         """
         table = schema.memberships
 
@@ -444,7 +445,7 @@ def _check_leads(db: Connection, slug: str, before: set[str]) -> None:
 
 
 def _check_seats(db: Connection, record: WorkshopRecord) -> None:
-    """Raise SeatsInUse if a workshop gets fewer seats, and somebody has one of the seats that go."""
+    """Raise SeatsInUse if a workshop gets fewer seats, and somebody has one of the removed seats."""
     before = db.execute(select(schema.workshops.c.seats).where(_is(record.slug))).scalar_one_or_none()
     table = schema.memberships.c
     highest = db.execute(select(func.max(table.seat)).where(table.workshop == record.slug)).scalar_one_or_none()

@@ -1,4 +1,4 @@
-"""Write the file of the demo's names and passwords from the Secret's files, one for each person."""
+"""Write the demo's file of names and passwords. The Secret has one file for each person, with the password."""
 
 from pathlib import Path
 

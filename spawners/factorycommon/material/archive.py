@@ -1,6 +1,7 @@
-"""Packs a workshop's material to one archive, and unpacks it. Pure, bounded, and the same bytes for the same files.
+"""Packs a workshop's material to one archive, and unpacks it. Pure.
 
-The archive is a gzipped tar of regular files. It is identified by the SHA-256 of its bytes.
+The archive is a gzipped tar of regular files, of limited size. Equal files give equal bytes, and the SHA-256 of these
+bytes identifies the archive.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class BadArchive(Exception):
 
 @dataclass(frozen=True)
 class MaterialFile:
-    """One file of the material. ``executable``: True if git keeps it as a program."""
+    """One file of the material. ``executable``: True if git stores the file as executable."""
 
     content: bytes
     executable: bool = False
@@ -59,7 +60,7 @@ def hash_of(content: bytes) -> str:
 
 
 def pack(files: Mapping[str, MaterialFile], limits: MaterialLimits = MOST) -> bytes:
-    """Return the archive of these files, by path.
+    """Return the archive of ``files``, which are given by path.
 
     Raises BadArchive if the files exceed the limits, or their paths break the rules for names.
     """

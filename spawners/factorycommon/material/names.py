@@ -50,9 +50,10 @@ def _fault_of_name(name: str) -> Message | None:
 
 
 def faults(paths: Iterable[str]) -> dict[str, Message]:
-    """Return by path why paths may not be together in a workshop's material: {} if all may.
+    """Return why paths may not be in a workshop's material, by path; {} if all may.
 
-    Two paths that differ only in case, or in how accents are written, are one file on some systems.
+    A path is refused for the reasons of ``fault_of``, or because it has the same name as another file or folder on some
+    systems, which ignore case and the ways in which accents are written.
     """
     found: dict[str, Message] = {}
     files: set[str] = set()

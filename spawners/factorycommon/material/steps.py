@@ -1,7 +1,7 @@
 """Finds the steps of a workshop in the notebooks of its material: cells that are tagged ``step`` or ``step:NAME``.
 
-The notebooks may come from anybody: what is too large or no notebook has no steps, and there are never more than
-``MOST_STEPS``. Pure, and with the standard library only, since the program in the job uses it.
+The notebooks may come from anybody: a file that is too large, or that is no notebook, has no steps, and there are never
+more than ``MOST_STEPS``. Pure. The module uses the standard library only, since the program in the job imports it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class KnownStep:
     before: int = 0
 
     def __post_init__(self) -> None:
-        """Check the values, which may come from a file of a person."""
+        """Raise ValueError for a wrong value, since the values may come from a file that a person has edited."""
         if not all(isinstance(one, str) for one in (self.notebook, self.cell, self.name)):
             raise ValueError("a step has texts only")
         if type(self.before) is not int or not 0 <= self.before < MOST_STEPS:
@@ -51,7 +51,7 @@ class KnownStep:
 
 
 def steps_of(files: Mapping[str, bytes]) -> tuple[KnownStep, ...]:
-    """Return the steps of the notebooks among these files, by path: notebooks in the order of their paths."""
+    """Return the steps of all notebooks among ``files`` (contents by path), in the order of the notebooks' paths."""
     found: list[KnownStep] = []
     for path in sorted(path for path in files if path.endswith(ENDING)):
         found += _of_notebook(path, files[path])
@@ -61,7 +61,7 @@ def steps_of(files: Mapping[str, bytes]) -> tuple[KnownStep, ...]:
 
 
 def _told_apart(steps: Iterable[KnownStep]) -> Iterator[KnownStep]:
-    """Number equal steps, which occur in notebooks whose cells have no ids."""
+    """Yield the steps with ``before`` set. Equal steps occur in notebooks whose cells have no ids."""
     seen: Counter[KnownStep] = Counter()
     for one in steps:
         yield replace(one, before=seen[one])

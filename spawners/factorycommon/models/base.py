@@ -1,4 +1,4 @@
-"""The base of all models: types for ids, names and amounts from outside, and the strictness of models."""
+"""The base of all models: the strict class ``Model``, and types for ids, names and amounts from outside."""
 
 from __future__ import annotations
 

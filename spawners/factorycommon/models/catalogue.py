@@ -94,7 +94,7 @@ class NodeSize(Model):
 
     @property
     def share(self) -> Fraction:
-        """Return the GPUs of the size: the billed part if it is a slice of a GPU, else their number."""
+        """Return the GPUs for which a job of this size is billed: a part of a GPU for a slice, else their number."""
         return Fraction(self.gpus) if self.billed_gpus is None else self.billed_gpus
 
     @property

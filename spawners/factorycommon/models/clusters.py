@@ -36,8 +36,9 @@ class Scheduler(BaseModel):
     """The address of a cluster's Dask scheduler, and the TLS files by which its workers trust it.
 
     The link writes these values into the workers' folder, but neither into the ledger nor into a log. ``versions``: the
-    versions of packages that scheduler and workers must share, by name. The three TLS keys are set together. All are
-    None for a scheduler without TLS (``tcp://``) that its owner runs; clusters of this gateway always use TLS.
+    versions of packages that scheduler and workers must share, by name. ``ca``, ``certificate`` and ``key`` are set
+    together. They are None for a scheduler without TLS (``tcp://``) that its owner runs; clusters of this gateway
+    always use TLS.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -57,13 +58,14 @@ class Scheduler(BaseModel):
 
 
 class WorkerOptions(Model):
-    """Options of each Dask worker. The link writes them into the workers' folder. If an option is None, the node size's
-    value is used.
+    """Options of each Dask worker, which the link writes into the workers' folder.
 
-    ``threads``, ``memory`` (bytes): at most the worker's share of the job; ``death_timeout``: seconds after which a
-    worker without a scheduler ends; ``local_directory``: a folder on the node for spilled data; ``interface``: the
-    node's network interface; ``preload``: Python modules to import first; ``resources``: Dask's abstract resources, by
-    name.
+    If an option is None, its default is used.
+
+    ``threads``, ``memory`` (bytes): at most the worker's share of the job, which is the default; ``death_timeout``:
+    seconds after which a worker without a scheduler ends; ``local_directory``: a folder on the node for spilled data;
+    ``interface``: the node's network interface; ``preload``: Python modules to import first; ``resources``: Dask's
+    abstract resources, by name.
     """
 
     threads: int | None = Field(default=None, ge=1, le=4096)
@@ -79,7 +81,7 @@ class SchedulerJob(Model):
     """Request to run the Dask scheduler in its own job.
 
     ``size``: a node size; None selects the factory's smallest. ``hours``: the job's walltime, which limits the life of
-    the cluster. ``idle_minutes``: the job ends after this time without work."""
+    the cluster; None selects the link's default. ``idle_minutes``: the job ends after this time without work."""
 
     size: Slug | None = None
     hours: Hours | None = None
@@ -211,7 +213,7 @@ class Cluster(Model):
 
     ``wrong``: why the state of its jobs is not known, or why no job can start; ``waits_for``: what a queued job waits
     for. ``workers``: the live workers and those that ended recently. In an event stream, the first event has all
-    workers, later events only changed workers; a summary has none."""
+    workers, later events only changed workers. What the hub gets from the link has no workers."""
 
     id: ClusterId
     name: ClusterName

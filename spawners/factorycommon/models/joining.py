@@ -178,7 +178,7 @@ class JoinedView(Model):
 
 
 class MembershipsView(Model):
-    """The workshops in which a person is, with their place there."""
+    """A person's workshops, with the person's place in each of them."""
 
     memberships: tuple[JoinedView, ...]
 

@@ -55,7 +55,10 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _replaced(bad: re.Pattern[str], text: str, blanks: str) -> str:
-    """Replace characters without a call for each, since a hostile text may have a million of them."""
+    """Replace each character in ``blanks`` by a blank, and each match of ``bad`` by U+FFFD.
+
+    No function is called for each character, since a hostile text may have a million of them.
+    """
     for one in blanks:
         text = text.replace(one, " ")
     return bad.sub(_GONE, text)

@@ -30,9 +30,9 @@ class Cost(Model):
 class Price(Cost):
     """The price of one hour of a node size, and what the factory charges for.
 
-    ``charged_for``: ``part`` means a part of a GPU that the scheduler counts as one GPU (a GCD); ``whole-node`` means
-    that a whole node is charged though the size uses a part of it. ``number``: how many cores or GPUs; for ``part``,
-    the number of whole GPUs. ``unit``: what the scheduler counts as one GPU."""
+    ``charged_for``: ``part`` means a slice of a GPU, or a part of a GPU that the scheduler counts as one GPU (a GCD);
+    ``whole-node`` means that a whole node is charged though the size uses a part of it. ``number``: how many cores or
+    GPUs are charged; for ``part``, as a number of whole GPUs. ``unit``: what the scheduler counts as one GPU."""
 
     charged_for: Literal["cores", "gpus", "part", "whole-node"]
     number: float

@@ -1,6 +1,6 @@
 """Projects: the allocations that are charged.
 
-A project has people, permissions with their end, and accounts at each factory.
+A project has people, a beginning and an end, granted GPU-hours, and settings for each of its factories.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ class SiteAccounts(Model):
 
 
 class ProjectAt(Model):
-    """A project's settings at one factory. If a field is None, the link's access settings for the factory or the node
-    size decide."""
+    """A project's settings at one factory.
+
+    If a field is None, its value comes from the link's access settings for the factory, or from the node size.
+    """
 
     account: Word | None = None  # the scheduler's account that is charged
     qos: Word | None = None

@@ -12,8 +12,11 @@ ADOPT = "adopt"  # an option beside those of Choice: the server adopts exactly t
 
 
 class Choice(Model):
-    """The choice for a new session, as the form and the API send it; it has only ids. If a field is None, the factory's
-    default is used."""
+    """The choice for a new session, as the form and the API send it; it has only ids.
+
+    If ``factory`` is None, the link selects one; so also for ``project``, if a project is needed. If ``until``,
+    ``give_up_hours`` or ``reservation`` is None, the session has none. If another field is None, its default is used.
+    """
 
     factory: Slug | None = None
     size: Slug | None = None

@@ -222,8 +222,9 @@ AccountKind = Literal["own", "lent", "shared", "missing"]
 class AccountView(Model):
     """The site account under which a person would work at a factory for a project.
 
-    ``lent``: the project lends an account at the start; ``shared``: several people of this gateway share the account;
-    ``missing``: the person has no account there, so they cannot start anything for this project."""
+    ``account`` is the kind of account. ``lent``: the project lends an account at the start; ``shared``: several people
+    of this gateway share the account; ``missing``: the person has no account there, so they cannot start anything for
+    this project."""
 
     project: ProjectId
     factory: Slug
@@ -291,7 +292,7 @@ class ChecklistView(Model):
 
 
 class NetworkSize(Model):
-    """A node size in the public view. ``parts``: its description, as the start page has it."""
+    """A node size in the public view. ``parts``: the parts of the description that the start page shows."""
 
     id: Slug
     parts: tuple[Phrase, ...] = ()
@@ -303,9 +304,11 @@ class NetworkSize(Model):
 
 
 class NetworkFactory(Model):
-    """A factory of the network in the public view. ``health``: None if this hub does not offer the factory.
-    ``partitions``: the known partitions of its node sizes, with free resources at the time ``loads_at``; ``sizes``: the
-    node sizes of a factory that this hub offers."""
+    """A factory of the network in the public view.
+
+    ``health``: None if this hub does not offer the factory; ``sizes``: its node sizes, empty if this hub does not offer
+    the factory; ``partitions``: the known partitions of these sizes, with free resources at the time ``loads_at``.
+    """
 
     id: Slug
     name: str

@@ -75,7 +75,7 @@ class Database:
         return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
 
     def engine(self, alone: bool = False) -> Engine:
-        """Return an engine with a single connection, since a process has one thread for it.
+        """Return an engine with a single connection, since a process uses the database in one thread only.
 
         ``alone``: claim the database while the engine is connected; if another engine has claimed it, connecting raises
         InUse. Raises OSError if the file cannot be created."""

@@ -137,7 +137,7 @@ def _log_request(log: logging.Logger, scope: Scope, status: int, seconds: float)
 
 
 def new_app(title: str, log: logging.Logger, refused: Refused = lambda _code: None) -> App:
-    """Return an app without operations that answers every error with a Problem.
+    """Return an app that has no operations yet, and answers every error with a Problem.
 
     ``log``: for the lines about requests; ``refused``: called with the code of each refusal, for metrics.
     """

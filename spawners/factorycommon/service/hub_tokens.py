@@ -68,8 +68,11 @@ class TokenOwners:
         """Return the owner of this token; None if it belongs to nobody.
 
         An owner is cached by the token's hash: for at most 30 s, for 3 s if the token is a server's. "Nobody" is cached
-        for 3 s. Raises HubSilent if the hub answers with another error or with an unreadable body, or refuses even this
-        process's own token, as a hub does whose database does not answer; and the errors of ``ask``.
+        for 3 s.
+
+        Raises the errors of ``ask``. Raises HubSilent if the hub's answer has an unreadable body, or a status
+        other than 200, 401 and 403. Raises HubSilent also if the hub refuses even this process's own token: a hub
+        refuses every token while its database does not answer.
         """
         key = hashlib.sha256(token.encode()).hexdigest()
         at, owner = self._owners.get(key, (0.0, None))

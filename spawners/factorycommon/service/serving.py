@@ -51,7 +51,7 @@ class _Server(uvicorn.Server):
             self._exits.clear()
 
     async def main_loop(self) -> None:
-        """Renew the date of the answers each second, until the server has to end."""
+        """Update the ``Date`` header of responses each second, until the server has to end."""
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._exits.wait(), _TICK_SECONDS)

@@ -15,7 +15,7 @@ from factorycommon.service.problems import ProblemError
 
 
 class StreamLimits:
-    """Counts the open streams of each person. ``refusal``: returns the error if a person opens more than ``most``."""
+    """Counts the open streams of each person. ``refusal``: returns the error if a person wants more than ``most``."""
 
     def __init__(self, most: int, refusal: Callable[[], ProblemError]) -> None:
         self._most = most

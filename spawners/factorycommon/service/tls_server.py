@@ -65,7 +65,7 @@ class BoundedTlsServer:
             handshake.cancel()
 
     async def wait_closed(self) -> None:
-        """Return when the socket is closed and no handshake is unfinished."""
+        """Wait until the socket is closed and no handshake is unfinished."""
         await asyncio.wait({self._accepting, *self._handshakes})
 
     async def _accept(self) -> None:
@@ -118,7 +118,7 @@ class _Unfinished:
         self._count = 0
 
     def add(self, address: str, handshake: asyncio.Task[None]) -> None:
-        """Add a handshake; if there are too many, cancel another one."""
+        """Add a handshake; if there are too many, cancel the oldest one of the address that has the most."""
         self._of.setdefault(address, {})[handshake] = None
         self._count += 1
         handshake.add_done_callback(lambda done: self._discard(address, done))

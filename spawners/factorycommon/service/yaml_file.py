@@ -101,7 +101,7 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
 
 
 def _details(error: ValidationError) -> Iterator[ErrorDetails]:
-    """Yield a model's mistakes, without "too few entries" for a list whose entries have mistakes themselves."""
+    """Yield the mistakes of a ValidationError, without "too few entries" for a list whose entries have mistakes."""
     details = error.errors()
     for detail in details:
         inner = any(len(one["loc"]) > len(detail["loc"]) and one["loc"][: len(detail["loc"])] == detail["loc"]
@@ -118,7 +118,7 @@ class Places:
         self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or yaml.MappingNode("", [])
 
     def __call__(self, *keys: Key) -> str:
-        """Return ``file:line: dotted.key`` of a key, or of the nearest key above it that the file has."""
+        """Return ``file:line: dotted.key`` of a key; if the file lacks the key, with the line of the key above it."""
         line, dotted = _position(self._root, keys)
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
@@ -216,7 +216,7 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
 def _position(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
     """Return the line (from 1) and the dotted name of a key; an item of a list is named by its id or name.
 
-    If the file lacks the rest of the key, return the position of the nearest part that it has.
+    If the file lacks the key, the line is that of the nearest key above it; the name is the whole key's in any case.
     """
     node, line, names = root, root.start_mark.line + 1, []
     lost = False

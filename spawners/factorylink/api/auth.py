@@ -113,8 +113,8 @@ class Caller:
     def begins(self, request: ClusterRequest) -> ClusterRequest:
         """Return ``request`` for a new cluster; with a session's token, with the project of that session filled in.
 
-        Raises ProblemError if a session's token is used for another factory or project than the session's, or if the
-        session named in ``request`` has another factory or project; also if the session whose token was used is ending.
+        With a session's token, raises ProblemError if that session is ending, if ``request`` is for another factory or
+        project than the session's, or if it names a session of another factory or project.
         """
         self.may_begin()
         project = self.acts_at(request.factory, request.project)

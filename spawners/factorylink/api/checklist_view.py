@@ -106,7 +106,8 @@ class Checklist:
     def _accounts(self, user: str, connection: FactoryConnection) -> tuple[AccountThere, ...]:
         """Return the person's site accounts at a factory, each with the projects that use it.
 
-        Empty if none of the person's projects may use the factory.
+        The account for work without a project is included if the person needs no project. Empty if the person needs a
+        project, and none of theirs may use the factory.
         """
         at: dict[ProjectId | None, ProjectAt] = {} if self._projects.needed(user) else {None: ProjectAt()}
         mine = self._projects.of(user)

@@ -74,7 +74,7 @@ class ClusterWebSocket:
                 await websocket.close()
 
     def _check(self, caller: Caller, cluster_id: str) -> None:
-        """Raise ProblemError if the caller may not use the cluster, or if it has too many connections."""
+        """Raise ProblemError if the caller may not use the cluster, or if the cluster has too many connections."""
         try:
             _ID.validate_python(cluster_id)
         except ValidationError as error:
@@ -96,7 +96,7 @@ async def _inwards(reader: asyncssh.SSHReader[bytes], websocket: WebSocket) -> N
 
 
 async def _over(session: LiveSession) -> None:
-    """Return when the session has ended, which makes its token invalid."""
+    """Wait until the session has ended, which makes its token invalid."""
     await session.job_over.wait()
 
 

@@ -101,7 +101,7 @@ class Offers:
         self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
 
     def views(self, user: str) -> list[FactoryView]:
-        """Return the factories where ``user`` may start something, in the order of their ids."""
+        """Return the views of the factories that ``user`` may use, in the order of the factories' ids."""
         return [self._own(permissions, user, self._view(connection)) for connection, permissions in self._places(user)]
 
     async def projects(self, user: str) -> list[ProjectView]:

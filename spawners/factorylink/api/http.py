@@ -19,7 +19,7 @@ log = logging.getLogger("factorylink")
 
 
 def new_app(title: str) -> App:
-    """Return an app without operations that answers every error with a Problem."""
+    """Return an app that has no operations yet, and answers every error with a Problem."""
     app = http.new_app(title, log, metrics.refused)
     app.exception_handler(LedgerError)(_say_ledger)
     return app

@@ -82,14 +82,20 @@ Number = Annotated[int, Query(ge=0, lt=2**63)]  # the number of an audit line in
 
 
 def _in_full(text: object) -> object:
-    """Return ``text`` unchanged. Raises ValueError for a number, which pydantic would read as seconds since 1970."""
+    """Return ``text`` unchanged if it has a T, as in 2026-01-31T12:00:00Z; otherwise raise ValueError.
+
+    A number is refused, since pydantic would read it as seconds since 1970.
+    """
     if "T" not in str(text).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return text
 
 
 def _a_day(text: object) -> object:
-    """Return ``text`` unchanged. Raises ValueError for a number, which pydantic would read as seconds since 1970."""
+    """Return ``text`` unchanged if it is as long as 2026-01-31; otherwise raise ValueError.
+
+    A number of another length is refused, since pydantic would read it as seconds since 1970.
+    """
     if len(str(text)) != len("2026-01-31"):
         raise ValueError("say it as 2026-01-31")
     return text

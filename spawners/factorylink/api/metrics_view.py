@@ -61,8 +61,8 @@ _FRESH_SECONDS = 0.5
 class LinkMetrics(Collector):
     """Computes the link's gauges for Prometheus.
 
-    ``same_name``: by factory, the number of jobs of another gateway with the same name; ``certificates``: paths of the
-    gateway's certificate files, by the name that the metric has for each."""
+    ``same_name``: by factory, the number of jobs of another gateway that has this gateway's name; ``certificates``:
+    paths of the gateway's certificate files, by the name that the metric has for each."""
 
     def __init__(
         self,
@@ -179,10 +179,10 @@ class LinkMetrics(Collector):
         }
 
     def _of_credentials(self) -> dict[str, Values]:
-        """Return when people's own logins expire, how many sessions have no valid login, and when certificates expire.
+        """Return the gauges about people's own logins, and about the gateway's certificates.
 
-        No value names a person. The logins are those at factories where logins expire; the certificates are the
-        gateway's.
+        By factory: how many sessions have no valid login, and when the first of the valid logins expires. Only logins
+        at factories where logins expire are counted. By certificate: when it expires. No value names a person.
         """
         without: dict[str, float] = dict.fromkeys(self._factories, 0.0)
         first: dict[str, float] = {}
@@ -278,12 +278,12 @@ def _wants_door(live_session: LiveSession) -> bool:
 
 
 def _each(found: Mapping[str, float]) -> Values:
-    """Return a gauge with one label, from the values by label."""
+    """Return the values of a gauge that has one label. ``found``: the values by the text of the label."""
     return {(key,): value for key, value in found.items()}
 
 
 def _one(value: float) -> Values:
-    """Return a gauge without labels."""
+    """Return the values of a gauge without labels, which has only this value."""
     return {(): value}
 
 
@@ -296,7 +296,7 @@ def _changed(path: Path) -> float:
 
 
 def _expiry(path: Path) -> float:
-    """Return when the first certificate in a file expires, in seconds since 1970; 0 if none can be read."""
+    """Return the earliest expiry of the certificates in a file, in seconds since 1970; 0 if none can be read."""
     try:
         found = load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError):

@@ -58,8 +58,10 @@ def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFa
 
 
 def _health(health: Health) -> Health:
-    """Return the health without the messages of a scheduler or a connection, which may contain names of accounts and
-    machines."""
+    """Return the health without a scheduler's or connection's own message, and without ``answer_seconds``.
+
+    Such a message may contain names of accounts and machines.
+    """
     words = health.words and health.words.model_copy(update={"scheduler": ""})
     return health.model_copy(update={"words": words, "answer_seconds": None})
 

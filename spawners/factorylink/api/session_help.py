@@ -1,4 +1,4 @@
-"""The operations of the user API on help in a workshop: with a session's own token, for that session's person only."""
+"""The user API's operations for help in a workshop. A session's own token is needed, and acts for its person only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
     some = says(401, 403, 409, 429, 503)
 
     async def admitted(caller: Caller = asking) -> LiveSession:
-        """Return the session whose token was used, and count the request before its body is parsed."""
+        """Return the session whose token was used, and limit its requests before their bodies are parsed."""
         session = _own(caller)
         relay.admit(session.record.id)
         return session
@@ -32,12 +32,12 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
 
     @routes.get("/help", responses=some)
     async def help_state(session: LiveSession = mine) -> HelpState:
-        """Return whether your hand is up in the workshop of this session, and who may see your notebook."""
+        """Return whether your hand is up in the workshop of this session, and whether helpers may see your notebook."""
         return await relay.ask(session, "state")
 
     @routes.put("/help/hand", responses=some)
     async def raise_hand(body: HandBody, session: LiveSession = mine) -> HelpState:
-        """Raise your hand. If it is up already, it keeps its place in the queue, and gets what you send now."""
+        """Raise your hand. A hand that is up keeps its place, and what you send now replaces what you sent before."""
         return await relay.ask(session, "raise", hand=body)
 
     @routes.delete("/help/hand", responses=some)

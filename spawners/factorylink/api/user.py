@@ -1,4 +1,7 @@
-"""The link's API for people's scripts and notebooks: the JupyterHub service ``factories``. Bearer tokens only."""
+"""The link's API for people's scripts and notebooks: the JupyterHub service ``factories``.
+
+A hub token identifies the caller; cookies do not count.
+"""
 
 from __future__ import annotations
 

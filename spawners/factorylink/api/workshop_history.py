@@ -53,7 +53,7 @@ def router(
 
     @routes.get("/projects/{project}/now", responses=says(404))
     async def get_now(project: InProject) -> ProjectNow:
-        """Return what runs for a workshop now, and what is left of its budget and its reservations."""
+        """Return what runs for a workshop now, its used and reserved GPU-hours, and when its reservations end."""
         found = scope.project(project)
         states = [one.record.state for one in scope.sessions(found)]
         balance = await charges.balance(project)
@@ -72,7 +72,7 @@ def router(
 
 
 def _reservations(project: Project, factories: OfferedFactories) -> list[ReservationEnd]:
-    """Return the ends of the project's reservations, as far as the factories have named them."""
+    """Return when the project's reservations end, as far as the factories have reported the reservations."""
     found = []
     for factory, at in project.factories.items():
         connection = factories.get(factory)

@@ -91,9 +91,9 @@ class WorkshopProjectPlace(Model):
 class RehearsalWindow(Model):
     """The time of a rehearsal, in which only some people, or robots, may start sessions for a workshop at one factory.
 
-    It lasts some minutes, before the workshop's own time. The sessions use the workshop's budget, but not its
-    reservation, which has not begun. ``people``: the people of the workshop who rehearse; ``robots``: the number of
-    robots that rehearse in place of people, each with one session at a time.
+    It lasts at most ``LONGEST_REHEARSAL``, and ends at the latest when the workshop's own time begins. The sessions
+    use the workshop's budget, but not its reservation, which has not begun. ``people``: the people of the workshop who
+    rehearse; ``robots``: the number of robots that rehearse in place of people, each with one session at a time.
     """
 
     people: tuple[Person, ...] = Field(default=(), max_length=MOST_REHEARSE)
@@ -151,9 +151,10 @@ def shares(
     run the class; ``wanted``: the GPU-hours that the trainer wants for each person, None: equal shares; ``least``: what
     a session of the longest time needs.
 
-    Seats come first. Each seat gets ``wanted``; if this is None, the seat gets an equal share of all people or
-    ``least``, whichever is more. No seat gets more than an equal part of ``hours``. The people who run the class share
-    what the seats leave, and none of them gets more than a seat. So all shares together are never more than ``hours``.
+    Seats come first. Each seat gets ``wanted``; if this is None, the seat gets ``hours / (seats + staff)`` or
+    ``least``, whichever is more. No seat gets more than ``hours / seats``. The people who run the class share what the
+    seats leave, and none of them gets more than a seat. So all shares together are never more than ``hours``. If
+    ``hours`` is None, each person gets ``wanted``.
     """
     if hours is None:
         return wanted, wanted
@@ -189,7 +190,7 @@ class WorkshopProject(Model):
     @model_validator(mode="before")
     @classmethod
     def _with_seats(cls, given: Any) -> Any:
-        """Fill in the seats that a service of the release before did not write."""
+        """Fill in the number of seats if a service of the release before this one wrote the project without it."""
         if not isinstance(given, dict) or "seats" in given:
             return given
         members, managers, staff = (given.get(key, ()) for key in ("members", "managers", "staff"))
@@ -309,7 +310,7 @@ class WorkshopProjects(Model):
 
 
 def _limited_to(rehearsal: RehearsalWindow, made: ClassProject) -> dict[str, Any]:
-    """Return the fields of a project that a rehearsal limits, whoever rehearses."""
+    """Return the fields of a project that a rehearsal of people or of robots limits, with their values."""
     at = made.factories[rehearsal.factory]
     return {
         "begins": rehearsal.begins,

@@ -72,7 +72,7 @@ class HandBody(Model):
 
 
 class SnapshotOutput(Model):
-    """One output of a cell. ``png``: an image, in base64; ``left-out``: something that is not shown here."""
+    """One output of a cell. ``kind`` ``png``: ``text`` is an image in base64; ``left-out``: the output is not shown."""
 
     kind: Literal["text", "error", "png", "left-out"]
     text: str = Field(default="", max_length=MOST_IMAGE, validate_default=True)
@@ -92,7 +92,7 @@ class SnapshotOutput(Model):
 
 
 class SnapshotCell(Model):
-    """One cell of a notebook. ``count``: its number in ``In [3]``."""
+    """One cell of a notebook. ``count``: the number that Jupyter shows beside the cell, 3 for ``In [3]``."""
 
     kind: Literal["code", "markdown", "raw"]
     source: OutputText = ""

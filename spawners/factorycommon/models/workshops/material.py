@@ -28,7 +28,7 @@ Why = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]
 
 
 class MaterialPiece(Model):
-    """A piece of an archive. ``begin``: its first byte; ``total``: bytes of the whole archive."""
+    """A piece of an archive. ``begin``: the offset of the piece's first byte; ``total``: bytes of the whole archive."""
 
     begin: int = Field(ge=0, le=MOST.archive_bytes)
     total: int = Field(ge=1, le=MOST.archive_bytes)

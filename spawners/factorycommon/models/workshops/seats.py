@@ -65,9 +65,10 @@ class SeatsBody(Model):
 class SeatAnswer(Model):
     """What became of one seat.
 
-    ``live``: the id of the person's session: the requested one, or another one of the same project that the person had
-    already (``there``), and which may have ended; ``reachable``: the notebook can be opened now; ``words``: why the
-    session has ended; ``problem``: why the seat was refused.
+    If ``answer`` is ``begun``, the requested session begins. If it is ``there``, the person had a session already: the
+    requested one, or another one of the same project, and that session may have ended. ``live``: the id of the
+    session, None if the seat was refused; ``reachable``: the notebook can be opened now; ``words``: why the session has
+    ended; ``problem``: why the seat was refused.
     """
 
     session: SessionId
@@ -119,10 +120,10 @@ class HeldAccounts(Model):
 class SeatPlace(Model):
     """What a factory allows a workshop now.
 
-    ``problem``: why nothing can begin there; ``per_minute``: how many seats may begin in a minute, by the site's pace
-    of submissions and logins; ``room``: how many more doors the link may keep open there, None: no limit; ``accounts``:
-    the accounts that are lent to the workshop, None: no accounts are lent there; ``leaving``: how many jobs of seats
-    that were moved away still exist; they end as soon as the factory answers.
+    ``problem``: why nothing can begin there; ``per_minute``: how many seats may begin in a minute, by the limits on
+    submissions and logins at the site; ``room``: how many more doors the link may keep open there, None: no limit;
+    ``accounts``: the accounts that are lent to the workshop, None: no accounts are lent there; ``leaving``: how many
+    jobs of seats that were moved away still exist; they end as soon as the factory answers.
     """
 
     factory: Slug

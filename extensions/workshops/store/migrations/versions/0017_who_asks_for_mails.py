@@ -1,4 +1,4 @@
-"""Who has requested one-time codes, so that strangers do not use up a guest's mails."""
+"""The requesters of one-time codes, so that strangers cannot use up the mails that a guest may get."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,6 @@ down_revision = "0016"
 
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the column ``requester`` to the tables of tickets and of sent mails."""
     op.add_column("tickets", sa.Column("requester", sa.String))
     op.add_column("sent_mails", sa.Column("requester", sa.String))
