@@ -98,8 +98,8 @@ _OPERATOR = TypeAdapter(OperatorView)
 class TableChange:
     """One event of the link's table of sessions, clusters and factories.
 
-    The event is a snapshot with all sessions and clusters, a changed session or cluster (for the last time when it has
-    ended), the health of a factory, or the banner of all pages.
+    The event is a snapshot (all sessions and clusters, and the health of all factories), a changed session or cluster
+    (for the last time when it has ended), the health of one factory, or the banner of all pages.
     """
 
     snapshot: tuple[Session, ...] | None = None
@@ -150,7 +150,10 @@ class PeopleSender:
         await asyncio.shield(sent[1])
 
     async def put_other(self, user: str, send: Callable[[], Awaitable[object]]) -> None:
-        """Send data that change only a part of what the link holds about the person."""
+        """Call ``send``, which sends data that change only a part of what the link holds about the person.
+
+        What the link has acknowledged about this person before no longer counts as held.
+        """
         self._begin(user)
         await self._send(user, None, send)
 
@@ -358,7 +361,11 @@ class LinkClient:
     async def estimate(
         self, factory: str, user: str, size: str, hours: float | None = None, project: str | None = None
     ) -> Estimate:
-        """Return when a session of that size would start for that project."""
+        """Return an estimate of when a session of ``user`` with that size would start.
+
+        ``hours`` None: the size's default. ``project`` None: the person's first project that may use the size, or none
+        if the person needs no project.
+        """
         params = _given({"user": user, "size": size, "hours": hours, "project": project})
         return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
 
@@ -472,8 +479,11 @@ class LinkClient:
         json: JsonValue = None,
         timeout: float | None = None,
     ) -> bytes:
-        """Return the body of the link's answer. ``path`` is percent-encoded; ``timeout`` None: the usual one. Raises
-        LinkSilent, LinkProblem."""
+        """Return the body of the link's answer. Raises LinkSilent, LinkProblem.
+
+        ``path`` is percent-encoded. ``timeout``: the longest time in seconds without a byte from the link; None:
+        ``_ANSWER_SECONDS``.
+        """
         async with self._response(method, path, params, json, timeout or _ANSWER_SECONDS) as response:
             return await response.read()
 
@@ -532,7 +542,7 @@ def _usage_of(project: str | None, since: date | None, person: str | None) -> di
 
 
 def _given(params: Mapping[str, str | float | None]) -> dict[str, str]:
-    """Return the parameters of a query that have a value, as texts."""
+    """Return the parameters of a query as texts, without those that are None."""
     return {name: _text(value) for name, value in params.items() if value is not None}
 
 

@@ -31,7 +31,7 @@ Seconds = Annotated[int, Field(ge=1, le=10**9)]
 class LocalTransportSettings(Model):
     """Settings of the transport ``local``, which runs commands on this machine.
 
-    For scheduler commands only: ``prefix``: words before each command; ``env``: more environment variables."""
+    ``prefix``: words before each scheduler command; ``env``: more environment variables of scheduler commands."""
 
     kind: Literal["local"] = "local"
     prefix: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ _RUNS = (SessionState.STARTING, SessionState.RUNNING)
 
 
 def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
-    """Return the operations."""
+    """Return a router with the operations of this module."""
     routes = APIRouter()
 
     @routes.post("/projects/{project_id}/material/{digest}", responses=says(404, 503))

@@ -44,7 +44,7 @@ def router(
     charges: Charges,
     factories: OfferedFactories,
 ) -> APIRouter:
-    """Return the operation."""
+    """Return a router with the operation of this module."""
     routes = APIRouter()
 
     @routes.get("/projects/{project}/rehearsal", responses=says(404))
@@ -156,9 +156,10 @@ def _agreement(connection: FactoryConnection, at: ProjectAt) -> str:
 
 
 def _booked(found: Reservation, accounts: tuple[str, ...], pays: str | None) -> BookedNodes:
-    """Return a reservation, the site accounts that it does not admit, and whether it admits the account that pays.
+    """Return a reservation as a rehearsal reports it, with the accounts that it does not admit.
 
-    Only the scheduler checks the reservation's groups. ``pays``: the scheduler's account that is charged.
+    The result names the site accounts in ``accounts`` that the reservation does not admit, and says whether it admits
+    ``pays``, the scheduler's account that is charged. Only the scheduler checks the reservation's groups.
     """
     users = found.model_copy(update={"accounts": (), "groups": ()})
     payers = found.model_copy(update={"users": (), "groups": ()})

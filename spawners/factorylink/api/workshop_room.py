@@ -24,7 +24,7 @@ TELL_SECONDS = 4.0  # for a door to take a message; if a door takes longer, the 
 
 
 def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIRouter:
-    """Return the operations."""
+    """Return a router with the operations of this module."""
     routes = APIRouter()
 
     @routes.get("/events", response_class=EventStream, responses=says(429) | tells("snapshot", "sessions"))

@@ -22,7 +22,7 @@ InSession = Annotated[SessionId, Path()]
 class WorkshopScope:
     """Refuses requests about projects, people and sessions that belong to no workshop.
 
-    Every method but ``sessions`` and ``lives`` raises ProblemError.
+    Every method except ``sessions`` and ``lives`` may raise ProblemError.
     """
 
     def __init__(self, projects: ProjectBook, live_sessions: SessionTable) -> None:

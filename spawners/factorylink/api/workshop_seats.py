@@ -13,12 +13,12 @@ from factorylink.sessions.workshop_seats import WorkshopSeats
 
 
 def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, connections: WarmConnections) -> APIRouter:
-    """Return the operations."""
+    """Return a router with the operations of this module."""
     routes = APIRouter()
 
     @routes.get("/projects/{project}/seats", responses=says(404))
     async def places(project: InProject) -> SeatPlaces:
-        """Return for each factory of the workshop how many seats per minute, doors and accounts it allows now."""
+        """Return what each factory of the workshop allows now: seats per minute, further doors, and accounts."""
         found = scope.project(project)
         return connections.raised(found, seats.places(found))
 

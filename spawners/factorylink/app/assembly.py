@@ -157,7 +157,11 @@ class LinkParts:
         await self.cluster_reconciler.answered(connection, jobs, account)
 
     async def _may_have_jobs(self, connection: FactoryConnection) -> set[str]:
-        """Return the site accounts that may have jobs at the factory, also accounts that the ledger has forgotten."""
+        """Return the site accounts that may have jobs at the factory.
+
+        These are the accounts in the ledger, and those of ``link.yaml`` and of the projects: the ledger may have been
+        lost while jobs ran.
+        """
         access, factory_id = connection.access, connection.factory.id
         found = {*access.account_pool, *access.accounts.values()}
         for project in self.projects.all():
@@ -179,7 +183,7 @@ class LinkParts:
         self.relay.close()
 
     def measure(self) -> None:
-        """Start the measurements that take too long for Prometheus to wait for them."""
+        """Start the measurements that run in the background: sums of GPU-hours, and the delay of the event loop."""
         self.tasks.begin(self.measuring.keep(), "sums of GPU-hours")
         self.tasks.begin(measure_loop(), "the event loop's lag")
 

@@ -148,6 +148,9 @@ def _build(
 
 
 def _tls(config: LinkConfig, names: Collection[str] | None) -> ssl.SSLContext | None:
-    """Return the SSL context of a listener that accepts only clients with these names; None if the link has no
-    certificate. Raises TlsError."""
+    """Return the SSL context of a listener that accepts only clients with a certificate.
+
+    None: the link itself has no certificate. ``names``: the names that a client's certificate may have; None: any name.
+    Raises TlsError.
+    """
     return None if config.tls is None else listening(config.tls, names)

@@ -80,7 +80,10 @@ class AccessRevocation:
         self._ends = {record["id"]: record["ends"] for record in rows}
 
     async def run(self) -> None:
-        """Check all sessions and clusters whenever a person's groups change, and every ``LOOK_SECONDS``."""
+        """Check all sessions and clusters repeatedly; never return.
+
+        The checks are made every ``LOOK_SECONDS``, and when a person's groups change or a person is blocked.
+        """
         while True:
             try:
                 await self._projects.refresh()
@@ -140,9 +143,9 @@ class AccessRevocation:
         self._table.touch(one)
 
     async def _tell(self, live_session: LiveSession, ends: datetime) -> None:
-        """Warn the person in the notebook of the session's end, once for each end.
+        """Warn the person in the notebook that the session ends at ``ends``; do so once for each ``ends``.
 
-        If this fails, try at the next check.
+        If this fails, the next check warns.
         """
         key = (live_session.record.id, ends)
         if key in self._warned or not self._doors.is_open(live_session.record.id):

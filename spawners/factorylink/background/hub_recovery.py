@@ -1,7 +1,7 @@
-"""Starts servers that the hub does not have while their sessions live: the hub has forgotten them, or they were begun
-for a workshop.
+"""Makes the hub start those servers of live sessions that the hub does not have.
 
-The servers are started through the hub's API; the spawner then adopts the sessions. This module never stops a server.
+The hub has forgotten such a server, or the link has begun the session for a workshop. The servers are started through
+the hub's API; the spawner then adopts the sessions. This module never stops a server.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ class HubRecovery:
         self._came.set()
 
     async def run(self) -> None:
-        """Call ``look`` when the hub subscribes, and every 45 s in case a subscription was missed; never return.
+        """Call ``look`` after ``hub_came`` or ``look_soon``, and every 45 s in case a subscription was missed.
 
-        If a decision was postponed, check again after 3 s; if the hub does not answer, after 2 s.
+        If ``look`` returns True, call it again after 3 s; if the hub does not answer, after 2 s. This method
+        never returns.
         """
         pause = _AGAIN_SECONDS
         while True:
@@ -108,7 +109,10 @@ class HubRecovery:
         return put_off or any(started)
 
     async def _start(self, live_session: LiveSession, owner: tuple[str, str]) -> bool:
-        """Make the hub start a session's server; return whether to try again soon."""
+        """Make the hub start a session's server; return whether to try again soon.
+
+        ``owner``: the hub's user, and the name of the server.
+        """
         try:
             await self._hub.start_server(*owner, live_session.record.id)
         except Gone:

@@ -120,13 +120,20 @@ class WarmConnections:
             self._running.discard((project.id, factory_id))
 
     def _left(self, connection: FactoryConnection) -> int:
-        """Return how many logins at a factory this object may make now; seats that begin need the others."""
+        """Return how many logins at a factory this object may make now.
+
+        The number is the seats per minute that ``pace`` allows, minus the sessions that were begun and the logins that
+        this object made in the last minute. Seats that begin need the other logins.
+        """
         factory_id, now = connection.factory.id, clock.now()
         begun = sum(now - one.record.created < timedelta(seconds=MINUTE) for one in self._table.at(factory_id))
         return pace(connection.access, shared=False) - begun - len(self._recent(factory_id))
 
     def _recent(self, factory_id: Slug) -> deque[float]:
-        """Return when this object logged in at a factory in the last minute, in ticks; callers append new logins."""
+        """Return the times of this object's logins at a factory in the last minute, as values of ``clock.ticks``.
+
+        Callers append the times of new logins.
+        """
         recent = self._logins.setdefault(factory_id, deque())
         while recent and clock.ticks() - recent[0] >= MINUTE:
             recent.popleft()

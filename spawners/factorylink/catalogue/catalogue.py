@@ -30,7 +30,7 @@ class Catalogue:
         return dict(sorted({**self.factories, **self.planned}.items()))
 
     def coming(self) -> list[ComingView]:
-        """Return the factories without a machine, which the start page names beside those that it offers."""
+        """Return the factories without a machine, which the start page names beside the offered factories."""
         return [
             ComingView(id=entry.id, name=entry.name, site=entry.site, coming=entry.coming)
             for _, entry in sorted(self.planned.items())

@@ -113,8 +113,8 @@ def session_bounds(factory: Factory) -> SessionBounds:
 def sized(factory: Factory, wanted: Choice, cores: int | None, memory_gb: float | None) -> Choice:
     """Return the choice with a size that has at least ``cores`` and ``memory_gb``.
 
-    If the choice names no size, the smallest such size is filled in; if both numbers are None, the choice is returned
-    unchanged. Raises ChoiceError if no size, or not the named size, has so much.
+    If the choice names no size, the smallest such size that allows the choice's hours is filled in; if both numbers are
+    None, the choice is returned unchanged. Raises ChoiceError if there is no such size, or if the named size has less.
     """
     if cores is None and memory_gb is None:
         return wanted
@@ -288,10 +288,10 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
 
 
 def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
-    """Return the choice with its end ``until`` replaced by ``hours`` from ``now``.
+    """Return the choice with its end ``until`` replaced by the ``hours`` from ``now`` to that end.
 
-    These are at most the hours of the choice or, if it names none, of the size. A choice without ``until`` is returned
-    unchanged. Raises ChoiceError if less than a minute is left, or the size is unknown.
+    ``hours`` is at most the hours of the choice or, if the choice names none, the longest hours of its size. A choice
+    without ``until`` is returned unchanged. Raises ChoiceError if less than a minute is left, or the size is unknown.
     """
     if choice.until is None:
         return choice
@@ -330,8 +330,8 @@ def job_request(
     request does not allow.
 
     QOS, partition, account and reservation come from the first of these that sets them: the operator's settings for the
-    spawner (``options``), the ``project``'s settings at the factory, the node size, this hub's settings for the
-    factory.
+    spawner (``options``), the person's choice (only the reservation), the ``project``'s settings at the factory, the
+    node size, this hub's settings for the factory.
     """
     project = project or ProjectAt()
     size = find_size(factory, resolved.size)

@@ -162,7 +162,7 @@ def _remarks(entry: Sourced) -> Iterator[str]:
 
 
 def _sure(entry: Sourced, above: str) -> str:
-    """Return the levels of certainty of all values below a path, without repetitions."""
+    """Return how certain the values below the path ``above`` are: each level of certainty once, as one text."""
     origins = [entry.origin(path) for path in entry.values() if path.startswith(f"{above}.")]
     words: list[str] = [origin.sure for origin in origins if origin is not None]
     words += ["derived"] if any(origin is not None and origin.derived for origin in origins) else []
@@ -216,7 +216,7 @@ def _text(value: object) -> str:
 
 
 def _at(values: Any, steps: Sequence[str]) -> Any:
-    """Return the value at a path; an item of a list is selected by its id, name or number."""
+    """Return the value at the path ``steps``; an item of a list is selected by its id, name or number."""
     for step in steps:
         if isinstance(values, list):
             named = {str(item.get("id") or item.get("name")): item for item in values if isinstance(item, dict)}

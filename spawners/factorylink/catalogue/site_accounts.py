@@ -83,9 +83,9 @@ def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[st
 
 
 def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Yield a line if entry and site differ in whether jobs must name an account, and the same for a QOS.
+    """Yield a line if entry and site differ in whether jobs must name an account, and another one for a QOS.
 
-    Also yield a line for each size whose QOS nobody may use.
+    Also yield a line for each size whose QOS nobody in ``found`` may use.
     """
     if not found:
         return

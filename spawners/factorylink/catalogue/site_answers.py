@@ -1,7 +1,8 @@
 """Compares a catalogue entry with the answers of the site's Slurm, and describes the differences.
 
 Functions take the text that Slurm printed, and return a line for each difference. The caller runs the commands in
-``QUESTIONS`` at the site. The part of a command without an answer is not compared; the caller reports this.
+``QUESTIONS`` at the site. If a command gets no answer, the values that it would show are not compared; the caller
+reports this.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _NEAR = 0.03
 
 @dataclass(frozen=True)
 class Nodes:
-    """A group of nodes of a partition with the same hardware. ``shards``: the number of Slurm's shards."""
+    """The hardware of one node, for all equal nodes of a partition. ``shards``: the number of Slurm's GPU shards."""
 
     cores: int
     memory_mib: int
@@ -43,7 +44,7 @@ class Nodes:
 
     @property
     def whole_gpus(self) -> int:
-        """Return the number of GPUs without slices of GPUs."""
+        """Return the number of whole GPUs of all types together; slices of GPUs do not count."""
         return sum(number for kind, number in self.gpus if not mig_profile(kind))
 
 
@@ -166,7 +167,7 @@ def _nodes(text: str) -> dict[str, set[Nodes]]:
 
 
 def _gpus(text: str, gres: str = "gpu") -> tuple[tuple[str, int], ...]:
-    """Return the number of GPUs of each type in a text such as ``gpu:a100:4(S:0-1)``. ``gres``: the name to count."""
+    """Return the number of GPUs of each type in a text such as ``gpu:a100:4(S:0-1)``. ``gres``: the GRES to count."""
     words = [word.split(":") for word in re.sub(r"\([^)]*\)", "", text).split(",")]
     return tuple(
         (rest[0] if len(rest) > 1 else "", int(rest[-1]))

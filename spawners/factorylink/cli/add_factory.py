@@ -78,7 +78,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the command; return its exit code: 0 if the doctor found no problem, or was not to run."""
+    """Run the command; return its exit code: 0 if the doctor found no problem, or was not run."""
     config = load_link_config(options.link)
     if not config.state_dir.is_dir():
         raise CatalogueError([f"{config.state_dir} is not there: start the link once, then run this again"])
@@ -213,7 +213,10 @@ async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKe
 def _credentials(
     config: LinkConfig, factory: str, kind: str, accounts: Sequence[str], given: Path | None
 ) -> tuple[dict[str, object], bool]:
-    """Return the credentials, with existing or new keys, and whether a key was made."""
+    """Return the entry ``credentials`` for link.yaml, and whether a key was made.
+
+    Its keys are existing files, copies of the key ``given``, or new ones.
+    """
     folder = config.state_dir / "factories" / factory
     if kind == "key":
         made = [
@@ -230,8 +233,11 @@ def _credentials(
 
 
 def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool:
-    """Make sure that there is a private key for the link's account, and print what the site must do with its public
-    key. Return whether the key was made now."""
+    """Make sure that ``path`` is a private key that the link's account can read; return whether a key was made.
+
+    If there is no file, write the key of the file ``given`` to it; ``given`` None: make a key, and print that the site
+    must add its public half to ``where``. Raises CatalogueError if ``given`` cannot be used.
+    """
     owner = config.state_dir.stat()
     for folder in (path.parent.parent, path.parent) if path.parent.name == "keys" else (path.parent,):
         folder.parent.mkdir(exist_ok=True, mode=0o700)

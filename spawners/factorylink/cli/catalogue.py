@@ -107,7 +107,11 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _compare(entry: NetworkEntry, options: argparse.Namespace) -> int:
-    """Compare an entry with the site. Return 0 if they agree, 1 if they differ."""
+    """Compare an entry with the site; print the differences, and return the exit code.
+
+    0: no difference was found; 1: they differ, or the site answered nothing. Raises CatalogueError, for example if the
+    site's scheduler is not Slurm.
+    """
     if not isinstance(entry, Factory) or entry.scheduler != "slurm":
         raise CatalogueError([f"{entry.id}: there is no Slurm to compare it with"])
     answers, silent = _answers(options)

@@ -40,8 +40,8 @@ def add(parts: Any) -> None:
 def _run(options: argparse.Namespace) -> int:
     """Run the doctor; return the exit code.
 
-    0: all steps worked; 1: a step failed, or something could not be removed; 130: interrupted, and everything was
-    removed.
+    0: all steps worked; 1: a step failed, or something could not be removed; 130: interrupted, after an attempt to
+    remove everything.
     """
     config = load_link_config(options.link.absolute())
     _become_owner(config.state_dir)

@@ -115,7 +115,7 @@ class ClusterAdmission:
             )
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
-        """Return the project of the session that holds the cluster, if it may also be charged at the factory."""
+        """Return the project of the session that holds the cluster, if the user may use it at the cluster's factory."""
         live_session = self._sessions.get(request.session or "")
         project = (
             live_session.record.choice.project

@@ -115,7 +115,8 @@ class ClusterReconciler:
     async def _settle(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
         """Find out whether the scheduler accepted a batch whose submission has an unknown outcome.
 
-        If the scheduler certainly did not, submit the batch again, or end its jobs.
+        If the scheduler certainly did not accept the batch, submit it again; if it is no longer wanted, record that its
+        jobs have ended.
         """
         if batch.job is not None or batch.id in live_cluster.submissions:
             return
@@ -305,9 +306,9 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> list[tuple[WorkerRecord, End | None]]:
-        """Return the jobs, each with an end that covers all its runs.
+        """Return the jobs; those that were requeued come with an end that covers all their runs, if the site has one.
 
-        A run before a requeue is charged, too, and only the site's accounting records it.
+        A run before a requeue is charged, too, and only the site's accounting records such a run.
         """
         again = [
             id for worker, _ in ended if worker.restarts and (id := live_cluster.job_of(batch, worker)) is not None
@@ -388,7 +389,7 @@ class ClusterReconciler:
 def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> bool:
     """Copy those values of a job that the ledger keeps into ``worker``; return whether any value changed.
 
-    The job has not ended.
+    The job must not have ended.
     """
     old = (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
     worker.state = _STATES[job.state]

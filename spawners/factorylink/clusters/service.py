@@ -113,7 +113,7 @@ class Clusters:
         scheduler_jobs.on_change = self._head_changed
 
     async def load(self) -> None:
-        """Read the live clusters from the ledger into the table, and carry on with their cancellations.
+        """Read the live clusters from the ledger into the table, and continue to cancel their unwanted jobs.
 
         From now on, the link ends clusters whose session has ended, or whose events nobody reads. Raises LedgerError.
         """
@@ -172,7 +172,10 @@ class Clusters:
         return live_cluster
 
     def look(self, cluster_id: ClusterId, user: str) -> Cluster:
-        """Return a person's cluster as it is now, and make the link ask its factory soon. Raises ProblemError."""
+        """Return a person's cluster as it is now. Raises ProblemError.
+
+        Also make the link ask the cluster's factory for its jobs soon.
+        """
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is not None and live_cluster.alive():
             live_cluster.connection.site.expect(True)

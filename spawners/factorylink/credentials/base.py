@@ -55,8 +55,11 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 
 
 def read_secret(path: Path) -> bytes:
-    """Read a file of at most 64 KiB. Raises OSError; ValueError if others may read the file, or if its owner is neither
-    this account nor root."""
+    """Return the first 64 KiB of a file.
+
+    Raises OSError; ValueError if it is no regular file, if others may use it, or if its owner is neither this account
+    nor root.
+    """
     # The check and the reading use the same file descriptor, so that both see the same file.
     with path.open("rb") as file:
         found = os.fstat(file.fileno())

@@ -98,7 +98,10 @@ class FederationAuthority:
             return held.login
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return when the account's certificate expires; ``NEVER`` if there is none; None for the watcher's key."""
+        """Return when the account's certificate expires; None for the watcher's key, which does not expire.
+
+        ``NEVER``, a time in the past: there is no certificate.
+        """
         if account is None:
             return None
         held = self._held.get(account)
@@ -143,7 +146,7 @@ class FederationAuthority:
     async def _post(self, url: str, body: dict[str, str]) -> str:
         """Send the request and return the text of the answer.
 
-        Only a part of the platform's own error message is passed on, since the message may repeat the token.
+        The errors do not contain the platform's own error message, since that message may repeat the token.
         """
         try:
             async with (

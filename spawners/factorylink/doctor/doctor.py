@@ -14,8 +14,8 @@ from factorylink.explain import explain
 class StepResult(Model):
     """The result of one step.
 
-    ``said``: what a good step found; ``words``: why a step failed, and what to do; ``log``: the last lines of the job's
-    log."""
+    ``said``: what a successful step found; ``words``: why a step failed, and what to do; ``log``: the last lines of the
+    job's log."""
 
     step: str
     good: bool

@@ -40,7 +40,7 @@ def own_identity(hub: str, keys: Path) -> Identity | None:
 
 
 def same_name(jobs: list[Job], identity: Identity, factory: str) -> Words | None:
-    """Return a warning if jobs with this gateway's name have a comment that another gateway has signed, else None."""
+    """Return a warning if live jobs with this gateway's name have another gateway's comment, else None."""
     others = [j for j in jobs if j.state is not JobState.ENDED and identity.is_of_another_gateway(j, factory)]
     if not others:
         return None

@@ -1,8 +1,8 @@
 """One test of a factory, in the steps of a session; each step can be called separately.
 
-The visit uses the link's own code: its access and credentials, its script, a real job, the real door. Only the name and
-the key differ, so that a running link does not adopt the job. At the end the job is cancelled and the session's folder
-is removed, whatever has happened.
+The visit uses the link's own code, access, credentials and job script; it submits a real job and enters the real door.
+Only the hub's name and the keys differ from the link's, so that a running link does not adopt the job. Whatever has
+happened, the visit ends with an attempt to cancel the job and to remove the session's folder.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class Visit:
         return next((job for job in await self._site.ask_jobs_now() if job.id == self._job), None)
 
     async def _door_file(self) -> DoorFile:
-        """Return the door's file once the job has written it. Raises Stuck if the job ends first."""
+        """Return the door's file once the job has written it. Raises Stuck if the job ends first or takes too long."""
         path, why = f"{self._folder}/{_DOOR}", ""
         try:
             async with asyncio.timeout(_DOOR_SECONDS):
@@ -307,9 +307,9 @@ class Visit:
                 await asyncio.sleep(_PAUSE)
 
     async def _remove_folder(self) -> list[Words]:
-        """Remove the session's folder, and the folders above it that this visit made.
+        """Remove the session's folder, and the two folders above it if they are empty.
 
-        Return descriptions of what could not be removed.
+        Return descriptions of what could not be removed. If the site's wrapper removes no folders, only set ``kept``.
         """
         if not self._folder:
             return []

@@ -72,8 +72,8 @@ class Route:
     async def open(self, door: DoorFile) -> ByteStream:
         """Open a byte stream to the door that the file describes.
 
-        Raises Misread if the file names an address outside the bounds, Refused if the factory's transport cannot open
-        byte streams, and the transport's errors.
+        Raises Misread if the file names an address that the carrier's settings do not allow, Refused if the factory's
+        transport cannot open byte streams, and the transport's errors.
         """
         if self.streams is None:
             raise Refused(f"The way to {self.factory} runs commands only, so no session there can be entered.")
@@ -85,7 +85,7 @@ class Route:
 
 
 def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:
-    """Return the carrier that is configured for a factory."""
+    """Return the carrier that is configured for a factory; ``bridge`` and ``node`` are those of ``Stdio``."""
     if access.carrier == "tcp":
         return Tcp(access.host or node, access.ports)
     return Stdio(job, dialect, bridge, access.node_tmp, access.stdio_most, node)

@@ -1,8 +1,8 @@
-"""Explains what schedulers, doors and the gateway report: what a report means, who has to act, and how. Pure.
+"""Explains what schedulers, doors and the gateway report: what a report means, who has to act, and how.
 
 Each explanation keeps the scheduler's own words in ``Words.scheduler``; ``Words.code`` names the case for pages,
 scripts and tests. A scheduler's message that is in no table is shown unchanged: it is never hidden, and its meaning is
-never guessed. ``docs/reasons.md`` lists all explanations.
+never guessed. ``docs/reasons.md`` lists all explanations. All functions are pure.
 """
 
 from __future__ import annotations
@@ -99,10 +99,11 @@ def pending(job: Job) -> Words:
 
 
 def unlooked(words: Words, seconds: float) -> Words:
-    """Return ``words``, or an explanation that the scheduler has not considered a new job for unusually long.
+    """Return ``words``, or another explanation if a job waits unusually long for the scheduler to consider it.
 
-    ``words``: why the job waits; they are replaced only if the job is new to the scheduler, for ``UNLOOKED`` seconds at
-    least. ``seconds``: how long the scheduler has reported the same state and reason for the job.
+    ``words``: why the job waits; they are replaced only if they say that the job is new to the scheduler, and if
+    ``seconds`` is at least ``UNLOOKED``. ``seconds``: how long the scheduler has reported the same state and reason for
+    the job.
     """
     if words.code != "new" or seconds < UNLOOKED:
         return words

@@ -69,7 +69,7 @@ class Identity:
         return self._whose(_BATCH, job, factory)
 
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:
-        """Return whether a job has the name of this gateway's jobs, and a gateway's comment that is not signed for it.
+        """Return whether a job has this gateway's job name, and a gateway's comment that is not signed for the job.
 
         Such a comment was signed by another gateway, or copied from a job of another account, or invented.
         """

@@ -1,4 +1,4 @@
-"""Decides whether a job that a scheduler lists under a known id is the one that the gateway submitted. Pure.
+"""Decides whether a job that a scheduler lists under a known id is the one that the gateway submitted.
 
 A job's id alone proves nothing: a controller that has lost its state gives the same ids again. The comment is proof,
 since only this gateway can sign it; only a job with the right comment may be cancelled or changed.
@@ -6,7 +6,7 @@ since only this gateway can sign it; only a job with the right comment may be ca
 The job's owner can change the comment, and so can a site's filter at the submission. A job whose comment was changed is
 still watched and charged if its account and its time of submission agree, but it is never cancelled or changed. This
 also holds if the comment is a copy of another session's comment, with one exception: if that other session has no job
-yet and takes this job for its own, the job counts as another job (``FOREIGN``).
+yet and takes this job for its own, the job counts as another job (``FOREIGN``). All functions are pure.
 """
 
 from __future__ import annotations

@@ -384,7 +384,8 @@ class Charges:
     ) -> list[UsageLine]:
         """Return GPU-seconds by day (UTC), project, factory and person, oldest first.
 
-        Running jobs count up to now. Raises LedgerError.
+        Running jobs count up to now. If given, only ``project`` and ``person`` count, and only days from ``since`` on.
+        Raises LedgerError.
         """
         where: list[ColumnElement[bool]] = [
             or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)
@@ -400,7 +401,7 @@ class Charges:
 
 
 def _sum(db: Connection, query: Select[Any]) -> Fraction:
-    """Return the total GPU-seconds of a query with rows of ``gpu_parts`` and a sum in 1/``gpu_parts`` GPU-seconds."""
+    """Return the total GPU-seconds of a query whose rows are (``gpu_parts``, a sum in 1/``gpu_parts`` GPU-seconds)."""
     return sum((Fraction(int(total or 0), max(1, parts)) for parts, total in db.execute(query)), Fraction(0))
 
 
@@ -436,7 +437,10 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
 
 
 def _run(row: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
-    """Return when a job's last run started and ended; for a running job, ``now`` is the end."""
+    """Return when a job's last run started and ended.
+
+    A run that goes on ends at ``now``, or when the reserved time is over if that is earlier.
+    """
     started, ended = row["started"] or row["ended"] or now, row["ended"]
     return started, ended or min(now, started + timedelta(seconds=row["reserved"]))
 

@@ -1,4 +1,4 @@
-"""Clusters in the ledger's database: the rows of each table in memory, and their queries and writes."""
+"""Clusters in the ledger's database: a class for the rows of each of their tables, and the queries and writes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class WorkerRecord:
     """One worker's job.
 
     ``task``: the job's index in the batch's array, from 1; ``restarts``: how often the scheduler has requeued the job;
-    ``earlier``: hours that its earlier runs took, at most. Fields below the comment line are not stored in the ledger.
+    ``earlier``: hours that its earlier runs took, at most. The fields from ``job`` on are not stored in the ledger.
     """
 
     batch: BatchId
@@ -145,7 +145,7 @@ class BatchRecord:
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
-        """Return whether the factory's answers have listed this job; False if only a client has reported it."""
+        """Return False if only a client has reported this job, and the factory has never listed it, else True."""
         return not self.adopted or worker.state is not WorkerState.ASKED
 
 

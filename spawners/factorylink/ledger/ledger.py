@@ -79,7 +79,7 @@ class LedgerConflict(Exception):
 
 
 class Rejected(Exception):
-    """Raised to roll back one write only; other writes of the same batch are retried."""
+    """Raised to roll back one write only; other writes that share its commit are retried."""
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,9 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, *last))
 
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
-        """Return how many sessions ended after ``since`` before their notebook had answered, by factory and reason.
+        """Return how many sessions ended without any answer of their notebook, by factory and reason.
 
-        ``without``: reasons that are not counted.
+        Only sessions that ended at ``since`` or later count. ``without``: reasons that are not counted.
         """
         table = schema.sessions.c
         groups = (table.factory, table.end_reason)
@@ -457,7 +457,10 @@ class Ledger:
         )
 
     def _copy_if_old(self, engine: Engine) -> None:
-        """Copy a SQLite file beside itself before its migration. Raises NewerDatabase, OSError, and SQLite's errors."""
+        """Copy a SQLite file that needs a migration to a new file in the same folder.
+
+        Raises NewerDatabase, OSError, and SQLite's errors.
+        """
         if self.where.url.get_backend_name() != "sqlite":
             return
         with engine.connect() as db:
@@ -508,7 +511,7 @@ def _line_values(session: SessionId, line: LogLine) -> dict[str, Any]:
 def audit_values(entry: AuditEntry) -> dict[str, Any]:
     """Return an audit entry as column values, with the present time.
 
-    The text is cleaned: PostgreSQL stores no NULs, and readers must not see control characters from a shell.
+    ``detail`` is cleaned: PostgreSQL stores no NULs, and readers must not see control characters from a shell.
     """
     return {"at": clock.now(), **entry.__dict__, "detail": plain_text(entry.detail)}
 

@@ -26,7 +26,7 @@ _MOST_IDS = 500  # ids in one query
 class ProjectHistory:
     """Reads the histories of projects.
 
-    ``cost_of``: returns the cost of a factory's size for a number of seconds; None if the cost is not known.
+    ``cost_of``: returns what a number of seconds costs at a factory with a node size; None if the cost is not known.
     """
 
     def __init__(self, ledger: Ledger, cost_of: CostOf) -> None:

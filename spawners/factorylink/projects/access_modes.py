@@ -1,7 +1,7 @@
 """EuroHPC's access modes for AI Factories: the amount and the duration of their grants.
 
 The modes are presets: a value that a project leaves out is filled in by its mode (``filled``); a value that the project
-has overrides the mode's. Source: https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size
+sets overrides the mode's. Source: https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size
 of Playground grants was observed and is no official rule. A project that differs from its mode gives a warning only.
 """
 
@@ -97,7 +97,7 @@ def _needs(project: Project) -> str:
 
 
 def _later(moment: datetime, months: int) -> datetime:
-    """Return the same day ``months`` months later, or the last day of that month."""
+    """Return the same day ``months`` months later; the last day of that month if the month is too short."""
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     day = min(moment.day, calendar.monthrange(year, month + 1)[1])
     return moment.replace(year=year, month=month + 1, day=day)

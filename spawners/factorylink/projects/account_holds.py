@@ -6,7 +6,7 @@ fails is lent to nobody, and is wiped again later. An account that was lent for 
 given back as soon as the rehearsal is over, whether or not the class has begun.
 
 Seats come before spare accounts. If a workshop cannot hold an account for each of its seats, it gets accounts that
-another workshop holds beyond the number of its own seats, and that are lent to nobody.
+other workshops hold but do not need for their own seats, and that are lent to none of their people.
 """
 
 from __future__ import annotations
@@ -150,7 +150,10 @@ class AccountHolds:
         others = [a for a in pool if self._is_left((factory, a)) or self._is_free(factory, a, people)]
 
         def order(account: str) -> tuple[bool, bool, bool]:
-            """Return a sort key: the project's people's accounts, clean ones, others; in each, failed wipes last."""
+            """Return a sort key: first accounts with files of the project's people, then clean ones, then others.
+
+            In each of these groups, accounts whose last wipe failed come last.
+            """
             holder = self._leases.holder(factory, account)
             return holder not in people, holder is not None, (factory, account) in self._leases.failed
 
@@ -200,7 +203,7 @@ class AccountHolds:
         return self._holds(project, key) and key not in self._leases.failed
 
     def _clean(self, key: _Key) -> None:
-        """Wipe a held account in which somebody else's files may be."""
+        """Wipe a held account in which somebody else's files may be, if nothing runs under the account."""
         connection = self._factories.get(key[0])
         if connection is None or self._is_ready(key) or not connection.access.account_wipe:
             return
@@ -241,7 +244,7 @@ class AccountHolds:
         return wipes and key not in self._leases.failed and not self._is_ready(key)
 
     def _is_free(self, factory: Slug, account: str, people: frozenset[str]) -> bool:
-        """Return whether nobody holds an account, and it may be held for these people."""
+        """Return whether an account is held for no workshop, and is idle or may have files of these people."""
         holder = self._leases.holder(factory, account)
         free = (factory, account) not in self._leases.holds
         return free and (holder in people or self._leases.is_idle(factory, account))
@@ -276,7 +279,10 @@ class AccountHolds:
         return frozenset() if project is None else frozenset((*project.members, *project.managers))
 
     def _counts(self, project: Project, key: _Key) -> bool:
-        """Return whether ``seen`` counts an account as held; one of a rehearsal whose wipe failed counts, too."""
+        """Return whether ``seen`` counts an account as held for a project.
+
+        An account whose wipe has failed counts, too, even if it is held only for a rehearsal.
+        """
         hold = self._leases.holds.get(key)
         is_failed = hold is not None and hold.project == project.id and key in self._leases.failed
         return is_failed or self._holds(project, key)

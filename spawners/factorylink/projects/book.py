@@ -67,7 +67,7 @@ class YamlTable:
     """The projects of ``projects.yaml``, which is read again when the file changes.
 
     The file is checked against ``factories``, the catalogue, and ``accesses``, this hub's settings for each factory.
-    ``refuse``: returns what is wrong with all projects together, one line each.
+    ``refuse``: a further check, which returns a line for each problem that it finds in the projects.
     """
 
     def __init__(
@@ -252,7 +252,10 @@ class ProjectBook:
         )
 
     def personal(self, user: str, connection: FactoryConnection) -> set[str]:
-        """Return the site accounts at the factory that belong to this person alone, in any project."""
+        """Return the site accounts at the factory that belong to this person alone.
+
+        They are named in ``link.yaml``, or in a project that the person may use now.
+        """
         ats = [at for p in self.of(user) if (at := p.factories.get(connection.factory.id)) is not None]
         own = [connection.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
         return {account for account in own if account is not None}

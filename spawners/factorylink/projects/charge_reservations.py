@@ -17,7 +17,7 @@ from factorylink.state.live_cluster import LiveCluster
 
 
 class ChargeReservations:
-    """Makes the reservations of jobs; callers write them into the ledger."""
+    """Computes which GPU-hours the jobs reserve; callers write these reservations into the ledger."""
 
     def __init__(self, factories: OfferedFactories, projects: ProjectBook) -> None:
         self._factories = factories

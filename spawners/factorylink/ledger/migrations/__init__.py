@@ -33,7 +33,7 @@ class NewerDatabase(Exception):
 
 
 def upgrade(db: Connection) -> None:
-    """Bring the database to this release's tables; commits. Raises NewerDatabase, and SQLAlchemy's errors."""
+    """Bring the database to this release's tables, and commit. Raises NewerDatabase, and SQLAlchemy's errors."""
     # All steps in one transaction, so that two processes that start at once cannot both make them.
     _begin(db)
     known = is_at(db)
