@@ -1,4 +1,4 @@
-"""``python -m factoryoperator``: the command ``factorygate``."""
+"""Runs the operator's command ``factorygate``, as ``python -m factoryoperator``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Dialects of schedulers: pure functions that make commands from requests, and models from output."""
+"""The dialects of schedulers: pure functions that make commands, and parse the output of these commands."""

@@ -1,7 +1,8 @@
-"""Makes the text of a batch script from the parts of a request, for every dialect, and checks it. Pure.
+"""Makes a batch script from a job request, for every dialect, and checks the script. Pure.
 
-A directive contains only numbers and validated words; lines of shell code come from the operator's configuration only;
-the command is quoted word by word. A script never holds a secret, since the scheduler stores scripts and shows them.
+The parts of a request cannot change the script's meaning: a directive contains only numbers and validated words, lines
+of shell code come from the operator's configuration only, and the command is quoted word by word. A script never holds
+a secret, since the scheduler stores scripts and shows them.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ INDEX = "%INDEX%"  # placeholder in the name of a job's log for the job's index 
 
 @dataclass(frozen=True)
 class JobVariables:
-    """Shell expressions with which a dialect's script computes the variables FACTORYGATE_JOB_*.
+    """Shell expressions with which a dialect's script computes the environment variables FACTORYGATE_JOB_*.
 
-    The job's programs read these variables, and no variables of a scheduler. An empty expression means that the
+    The programs in the job read these variables instead of the scheduler's own. An empty expression means that the
     scheduler does not provide the value.
     """
 
@@ -107,14 +108,14 @@ def written(
 ) -> str:
     """Return the batch script for a request.
 
-    ``template``: an operator's Jinja text that replaces ``TEMPLATE``. It may use ``identity`` (which it must contain),
-    ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and the request's own fields as ``job.cores``,
-    ``job.memory_gb``, ... ``mark``: the prefix of a directive; ``owned``: the prefixes of directives that only
-    ``identity`` may contain.
+    ``template``: an operator's Jinja text that replaces ``TEMPLATE``. It must use ``identity``, and may use
+    ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and the request's other fields as
+    ``job.cores``, ``job.memory_gb``, ... ``mark``: the prefix of a directive (``#PBS``); ``identity``, ``resources``:
+    directives; ``environment``: lines of shell code; ``owned``: the options (``-N``) that only ``identity`` may set.
 
-    The job's own variables are part of ``environment``; if a template has no ``environment``, they are exported right
-    before the command. Raises Refused if the template fails, sets a directive of ``owned`` itself, leaves the identity
-    out, or puts it where the scheduler does not read it, so that the job could not be found again.
+    The script exports ``variables`` at the end of ``environment`` or, if the template does not use ``environment``,
+    right before the command. Raises Refused if the template fails, or sets an option of ``owned`` itself; also if it
+    leaves ``identity`` out, or puts it after the first command, since then the job could not be found again.
     """
     exports = variables.exports()
     values = {

@@ -1,4 +1,4 @@
-"""A scheduler's command for the link to run at a factory, with the function that parses the command's output."""
+"""The class ``Command``: a command that the link runs at a factory, and the function that parses its output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUEUE = 64 * 2**20  # bytes: enough for 400,000 waiting jobs of all users, each 
 
 @dataclass(frozen=True)
 class Output:
-    """The output of a command. Text is UTF-8, with other bytes replaced. ``code`` < 0: ended by a signal."""
+    """The output of a command. Bytes that are no UTF-8 are replaced. ``code`` < 0: a signal ended the command."""
 
     stdout: str
     stderr: str

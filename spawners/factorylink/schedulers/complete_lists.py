@@ -1,8 +1,9 @@
 """Adds a mark to the end of lists, so that a truncated list is noticed. Pure.
 
-squeue, sinfo, sacct, scontrol and pbs_rstat print rows without an end, so a list that was cut between two rows looks
-like a shorter list, from which jobs are missing. Therefore a shell prints a mark after the command has succeeded; an
-answer without the mark raises Misread. The mark is longer than any user's text in a list.
+squeue, sinfo, sacct, scontrol and pbs_rstat print no line that ends the list, so a list that was cut between two rows
+looks like a shorter list, from which jobs are missing. Therefore a shell prints a mark after the command has succeeded;
+an answer without the mark raises Misread. The mark is longer than any user's text in a list, so no such text can be
+taken for the mark.
 """
 
 from __future__ import annotations

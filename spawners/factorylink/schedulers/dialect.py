@@ -1,4 +1,4 @@
-"""The interface of a dialect, the module that makes commands for one scheduler: ``dialect: Dialect = slurm``."""
+"""The interface of a dialect. A dialect is the module of one scheduler, so ``dialect: Dialect = slurm`` is valid."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from factorylink.schedulers.words import SchedulerWords
 
 
 class Dialect(Protocol):
-    """Pure functions, most of which make a ``Command`` from a request; a caller runs the command.
+    """Pure functions, most of which return a ``Command``; a caller runs the command.
 
-    The errors of a ``Command`` are raised when its output is parsed; ``factorylink.errors`` lists them.
+    "Ask for ..." in a docstring here means: return the command that asks, and whose parsed output is the answer. The
+    errors that are named here are raised when the output is parsed; ``factorylink.errors`` lists them.
     """
 
     WORDS: SchedulerWords
 
     def script(self, request: JobRequest, template: str = "") -> str:
-        """Return the batch script. Raises Refused if the template fails, or leaves out the job's identity."""
+        """Return the batch script for a request. ``template``: the operator's template; "": the dialect's own.
+
+        Raises Refused if the template fails, or leaves out the job's identity.
+        """
 
     def jobs(self, name: str) -> Command[list[Job]]:
         """Ask for every job with the name ``name`` that the scheduler lists, of every account.
@@ -37,7 +41,10 @@ class Dialect(Protocol):
         """Ask how the recent jobs with the name ``name`` ended, as far as the scheduler itself remembers."""
 
     def waiting(self) -> Command[dict[str, list[tuple[int, JobId]]]]:
-        """Ask for all pending jobs that are visible: for each partition (priority, id), in the order of the queue."""
+        """Ask for all pending jobs that the asking account may see.
+
+        The answer has, for each partition, (priority, id) of its jobs in the order of the queue.
+        """
 
     def submit(self, script: str, count: int = 1) -> Command[JobId]:
         """Submit a script, with ``count`` > 1 as an array of that many jobs; return the id of the job or the array.
@@ -46,7 +53,10 @@ class Dialect(Protocol):
         """
 
     def estimate(self, script: str) -> Command[Estimate] | None:
-        """Ask when the script's job would start; the caller sets ``asked_at``. None: this scheduler cannot tell."""
+        """Ask when the job of a script would start; return None if this scheduler cannot tell.
+
+        The caller must set ``asked_at`` of the answer.
+        """
 
     def task_of(self, array: JobId, index: int) -> JobId:
         """Return the id of one job of an array, from the id that ``submit`` returned; indices start at 1."""
@@ -70,7 +80,7 @@ class Dialect(Protocol):
         """Ask for every node, with its free resources."""
 
     def reservations(self) -> Command[list[Reservation]]:
-        """Ask for present and future reservations, both those for a maintenance and those for some people."""
+        """Ask for present and future reservations: those for maintenance, and those for certain people."""
 
     def accounting(self, ids: Iterable[JobId]) -> Command[list[End]]:
         """Ask for the jobs' ends in the accounting records. Raises Gone if there are no such records."""

@@ -6,7 +6,7 @@ from factorycommon.models import End, Job, JobState, Outcome
 
 
 def end_of(job: Job) -> End | None:
-    """Return the end of a job, as far as the controller still knows it; None if the job has not ended."""
+    """Return the record of a job's end, from the job as the scheduler lists it; None if the job has not ended."""
     if job.state is not JobState.ENDED:
         return None
     elapsed = int((job.ended - job.started).total_seconds()) if job.ended and job.started else None

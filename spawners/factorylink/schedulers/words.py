@@ -9,11 +9,12 @@ Patterns = tuple[tuple[str, str], ...]  # (pattern, code of an explanation); the
 
 
 class SchedulerWords(NamedTuple):
-    """The messages of one scheduler.
+    """The messages of one scheduler, as regular expressions.
 
-    ``waiting``: patterns that match the beginning of a reason. ``refused``, ``unreachable``: patterns that match
-    anywhere in the output of a command. ``after_filter``: the line that the scheduler adds if a site's own filter
-    refused a job; the other lines are the site's. ``variables``: prefixes of the scheduler's environment variables.
+    ``waiting``: for the beginning of the reason why a job waits. ``refused``, ``unreachable``: for any part of the
+    output of a command that the scheduler refused, or that did not reach the scheduler. ``after_filter``: the line that
+    the scheduler adds if a site's own submission filter refused a job; the other lines are the site's message.
+    ``variables``: the prefix of the scheduler's environment variables.
     """
 
     variables: str

@@ -1,7 +1,7 @@
-"""Runs work whose commands run as a site account, in the background instead of in the poller.
+"""Runs work in the background if its commands run as a site account.
 
-An account can make such a command last arbitrarily long (for example by a shell that sleeps), and the handling of the
-scheduler's answers must not wait for the command.
+An account can make such a command last arbitrarily long (for example by a shell that sleeps). So the poller, which
+handles the scheduler's answers, must not wait for the command.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Account = tuple[str, str]  # factory id, site account
 
 
 class AccountWork:
-    """Runs work in the background, one piece at a time for each account, in the order of the requests.
+    """Runs functions in the background, one at a time for each account, in the order of the requests.
 
-    Each piece has a key; work whose key is waiting or running already is not started again. ``spawn``: runs a coroutine
+    Each request has a key; it is ignored if a request with this key is waiting or running. ``spawn``: runs a coroutine
     in the background.
     """
 
@@ -33,7 +33,7 @@ class AccountWork:
         self._users: Counter[Account] = Counter()  # number of tasks that wait for the account's lock or hold it
 
     def begin(self, key: Hashable, account: Account, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` in the background, unless work with the same key is waiting or running."""
+        """Run ``work`` in the background, unless a request with the same key is waiting or running."""
         if key not in self._tasks:
             self._tasks[key] = task = self._spawn(self._in_turn(account, work), f"work as {account[1]} at {account[0]}")
             task.add_done_callback(lambda _task: self._tasks.pop(key, None))

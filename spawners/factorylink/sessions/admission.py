@@ -31,9 +31,9 @@ LEAST_SEAT_HOURS = 0.25  # a share of the budget that allows less is refused, an
 class SeatTerms:
     """The terms of a session that is started for a seat of a workshop.
 
-    ``unopened_until``: the session ends if nobody has opened it by then; ``early_hours``: how long before the class the
-    session starts, which is added to the session's hours if possible; ``leaves``: how many of the person's other
-    sessions end before this one begins, so that they do not count in the limits of one person.
+    ``unopened_until``: the time at which the session ends if nobody has opened it. ``early_hours``: the time from the
+    start of the session to that of the class; it is added to the session's hours if possible. ``leaves``: how many of
+    the person's other sessions end before this one begins; they do not count in the limits of one person.
     """
 
     unopened_until: datetime
@@ -161,7 +161,7 @@ class Admission:
         return choice.model_copy(update={"hours": math.floor(round(min(limits) * 60, 6)) / 60})
 
     async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
-        """Return the permission and the choice of the server's last session, to be used instead of an empty choice.
+        """Return the permission and the choice of the server's last session, which replace an empty choice.
 
         None: there was no such session, or its choice is no longer possible; then the defaults are used.
         """
@@ -192,11 +192,14 @@ class Admission:
 
 
 def _window(grant: Grant, request: SessionRequest, chosen: str | None) -> Reservation | None:
-    """Return the reservation in which the job would run, if the site has reported it."""
+    """Return the reservation in which the job would run; None: there is none, or the site has not reported it.
+
+    ``chosen``: the name of the reservation that the person has chosen.
+    """
     name = request.options.reservation or chosen or grant.at.reservation
     return None if name is None else grant.connection.site.reservation(name)
 
 
 def _within(choice: ResolvedChoice, window: Reservation | None) -> ResolvedChoice:
-    """Return the choice with at most the hours that the reservation ``window`` allows; None: no reservation."""
+    """Return the choice, its hours reduced to those that the reservation ``window`` (None: no reservation) allows."""
     return choice.model_copy(update={"hours": reserved.within(choice.hours, window, clock.now())})

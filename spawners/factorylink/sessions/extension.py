@@ -1,7 +1,7 @@
 """Extends running sessions if the site allows it: computes the new end, asks the scheduler, and informs the door.
 
-A session's end is the one that the scheduler reports, also if the site's administrators have changed it. The link sends
-this end to the session's door, which warns the person and ends the session accordingly.
+A session ends when the scheduler says, even if the site's administrators have changed this time. The link sends the
+time to the session's door, which warns the person before, and ends the notebook in time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ AGREES = timedelta(seconds=5)
 
 
 class Extender:
-    """Extends sessions, and informs doors about new ends."""
+    """Extends sessions, and tells doors the new end of their session."""
 
     def __init__(
         self,

@@ -125,8 +125,8 @@ class HelpRelay:
     async def take(self, left: Callable[[], Awaitable[bool]], seconds: float = ASK_SECONDS) -> HelpAsks:
         """Return the requests for help that wait for the workshops service; wait up to ``seconds`` for the first one.
 
-        At most ``MOST_ASKS`` are returned. ``left``: returns whether the service has given up waiting; then no request
-        is returned, and all of them stay in the queue.
+        At most ``MOST_ASKS`` are returned. ``left``: returns whether the service has stopped waiting for the
+        answer; then no request is returned, and all requests stay in the queue.
         """
         self._readers += 1
         try:

@@ -1,4 +1,4 @@
-"""Events about all sessions, clusters and factories, for the hub's copy of the table and for every page."""
+"""Server-sent events about sessions, clusters and factories: one stream about all, and one for a single session."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LiveFeed:
         self._clusters.close()
 
     def table(self) -> AsyncIterator[bytes]:
-        """Return server-sent events about all sessions, clusters and factories: a snapshot, then the changes."""
+        """Return server-sent events about all sessions, clusters and factories: those of ``snapshot``, then changes."""
         return self._feed.stream(self.snapshot)
 
     def session(
@@ -59,8 +59,8 @@ class LiveFeed:
     ) -> AsyncIterator[bytes]:
         """Return server-sent events about a session, until the session has ended.
 
-        ``known``: the session as the caller found it, which is sent if the link no longer has the session in memory.
-        ``shown``: reduces a session to what this reader may see.
+        ``known``: the session's view that the caller has; it is sent if the link no longer has the session in memory.
+        ``shown``: reduces a view to what this reader may see; None: the reader may see all.
         """
 
         def first() -> list[Message]:
@@ -76,7 +76,7 @@ class LiveFeed:
         return self._feed.stream(first, _SESSION + session_id, _is_end, personal)
 
     def snapshot(self) -> list[Message]:
-        """Return the first events of a stream of the whole table: the snapshot and the banner."""
+        """Return the first events of ``table``: all sessions, clusters and factories in one event, then the banner."""
         factories = tuple(TableFactory(id=name, health=self._factories.health(name)) for name in self._factories)
         clusters = tuple(live_cluster.figures() for live_cluster in self._clusters.values())
         snapshot = TableSnapshot(sessions=tuple(self._views.live()), factories=factories, clusters=clusters)

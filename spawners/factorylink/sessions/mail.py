@@ -1,6 +1,6 @@
-"""Sends a mail to a person when their session, which waited in the queue, can be used.
+"""Sends a mail to a person when their session can be used after waiting in the queue.
 
-Mails are optional: a separate thread sends them, nothing waits for them, and a failure is only logged.
+Mails are optional. A separate thread sends them, so that nothing waits for them, and a failure is only logged.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _AT_ONCE = 4
 
 
 class Mailer:
-    """Sends mails. ``tell`` returns at once; without a ``mail`` section in the configuration it does nothing."""
+    """Sends mails in the background. ``mail``: the configuration's section ``mail``; None: no mails are sent."""
 
     def __init__(self, mail: Mail | None) -> None:
         self._mail = mail
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
     def tell(self, record: SessionRecord, factory: str, address: str) -> None:
-        """Send a mail to the person that their session runs, if the session waited for more than ``WAITED``.
+        """Tell a person by mail that their session runs, if the session waited for more than ``WAITED``.
 
         Guests and robots get no mail. ``factory``: the factory's name; ``address``: the notebook's URL; "": the
         configuration has no public URL.

@@ -31,8 +31,8 @@ class MaterialArchives:
     async def add(self, digest: str, piece: MaterialPiece) -> MaterialUpload:
         """Append a piece to the archive with this SHA-256 digest; return how many bytes of the archive are stored.
 
-        The next piece must begin there; any other piece is ignored. If the complete file has another digest, it is
-        deleted, and the upload must begin again. Raises OSError.
+        The next piece must begin at this number of bytes; any other piece is ignored. If the complete archive has
+        another digest, the archive is deleted, and the upload must begin again. Raises OSError.
         """
         async with self._lock:
             return await asyncio.to_thread(self._add, digest, piece)
@@ -69,7 +69,7 @@ class MaterialArchives:
         return MaterialUpload(has=has, whole=True)
 
     def _drop_oldest(self) -> None:
-        """Delete the oldest archives, complete or not, to make room for one more."""
+        """Delete the archives that were not used for the longest time, complete or not, to make room for one more."""
         there = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in there[_KEPT - 1 :]:
             path.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ class OrphanFinder:
         self._apart(connection, job, lambda: self._cancel_second(record, connection, job))
 
     def _apart(self, connection: FactoryConnection, job: Job, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` in the background, since it runs commands as the account, which may take long."""
+        """Run ``work`` in the background, since it runs commands as the job's account, and these may take long."""
         self._account_work.begin((connection.factory.id, job.id), (connection.factory.id, job.account), work)
 
     async def _cancel_second(self, record: SessionRecord, connection: FactoryConnection, job: Job) -> None:
@@ -113,9 +113,9 @@ class OrphanFinder:
         self._leave_alone(connection, job, f"is of an array, and says it is of session {session_id}")
 
     async def _cancelled(self, connection: FactoryConnection, job: Job) -> Found:
-        """Cancel a job with a comment of this gateway, if a fresh answer shows that it still has this comment.
+        """Cancel a job of this gateway, if a fresh answer shows that the job still has the gateway's comment.
 
-        Return what was found under its id. Raises FactoryError.
+        Return what the answer shows under the job's id. Raises FactoryError.
         """
         own = OwnJob(job.id, job.account, job.comment, job.submitted)
         return of_one(await connection.site.cancel(job.account, [own]), job.id)
@@ -160,7 +160,7 @@ class OrphanFinder:
     async def _lost(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
         """Restore a session that is missing in the ledger, from the note in the session's folder.
 
-        If that is not possible, treat its job as an orphan.
+        If the note does not allow this, treat the session's job as an orphan.
         """
         if session_id in self._table:
             return
@@ -210,7 +210,7 @@ class OrphanFinder:
     async def _rebuild(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> str | None:
         """Write a session into the ledger again, from the note in its folder.
 
-        Return None if that succeeded, else the reason. Raises LedgerConflict, OSError, FactoryError.
+        Return None if this succeeded, else the reason why not. Raises LedgerConflict, OSError, FactoryError.
         """
         try:
             note = await read_note(connection, job.account, session_id, self._identity)

@@ -124,10 +124,10 @@ class Permission:
     def first_healthy(self, user: str, project: ProjectId | None) -> str:
         """Return the factory for a choice that names no factory.
 
-        This is the first factory, ordered by id, that the person may use for ``project`` (None: for any project), that
-        is healthy, and whose rules the person has accepted. If there is none, return another factory; the later checks
-        decide whether the session may start there. Raises ProblemError if the person may not use any factory and
-        ``project`` is None.
+        Of the factories that the person may use for ``project`` (None: for any project), return the first one by id
+        that is healthy and whose rules the person has accepted, or else the first one by id. If there are no such
+        factories, return any factory if ``project`` is given, so that a later check can explain the refusal. Raises
+        ProblemError if there are none and ``project`` is None, or if this hub offers no factory.
         """
         mine = [
             name
@@ -148,8 +148,8 @@ class Permission:
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
         """Return the person's permission to use a factory for a project.
 
-        The project is that of ``choice`` or, if ``choice`` names none, the one that the person used last. Raises
-        LedgerError, and ProblemError if the person has no such permission.
+        If ``choice`` names no project, the project that the person used last is taken. Raises LedgerError, and
+        ProblemError if the person has no such permission.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
@@ -191,8 +191,8 @@ class Permission:
     def more_workers(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
         """Check that a cluster may have ``more`` further worker jobs of ``hours`` each.
 
-        The project's budget is checked later, when it is reserved. ``adopt``: the client says that the jobs exist
-        already, and none is submitted.
+        The project's budget is checked later, when GPU-hours are reserved for the jobs. ``adopt``: the client says that
+        the jobs exist already, so none is submitted.
         """
         record, connection = live_cluster.record, self.connection(live_cluster.record.factory)
         if not adopt:
@@ -249,8 +249,8 @@ class Permission:
     def hold(self, claims: Sequence[ChargeReservation], project: ProjectId | None, alike: int = 0) -> Write:
         """Return a write for the ledger that reserves GPU-hours of the project for ``claims``.
 
-        The write raises OverBudget if the budget does not allow the claims and ``alike`` more jobs equal to the first
-        one. For these jobs nothing is reserved.
+        The write raises OverBudget if the budget does not allow the claims and ``alike`` more jobs equal to that of the
+        first claim. Nothing is reserved for these further jobs.
         """
         return charges.reserve(claims, self._projects.get(project), alike)
 

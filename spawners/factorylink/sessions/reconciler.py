@@ -1,4 +1,4 @@
-"""Updates the sessions of a factory from its answers. ``state_machine`` defines what each answer means."""
+"""Updates sessions from their factories' answers. ``state_machine`` defines what an answer means for a session."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class SessionReconciler:
     """Updates sessions from the answers of their factories.
 
     ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns whether a job belongs to
-    a Dask cluster, given the factory's id and the job. ``same_name``: by factory, how many jobs another gateway with
-    the same name has there.
+    a Dask cluster, given the factory's id and the job. ``same_name``: by factory, how many live
+    jobs another gateway with the same name has.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class SessionReconciler:
         self._warn(connection, plan.others)
 
     def _warn(self, connection: FactoryConnection, others: list[Job]) -> None:
-        """Warn the operator, once for each factory, of jobs of another gateway with the same name."""
+        """Warn the operator in the log, once for each factory, of jobs of another gateway with the same name."""
         alive = [job for job in others if job.state is not JobState.ENDED]
         self.same_name[connection.factory.id] = len(alive)
         if alive and connection.factory.id not in self._warned:
@@ -200,7 +200,7 @@ class SessionReconciler:
         self._extender.follow(live_session)
 
     async def _note(self, live_session: LiveSession, job: Job, words: Words | None) -> None:
-        """Record when the job was submitted, and report if its name or comment differs from the submitted one."""
+        """Record when the job was submitted, and show ``words``: the remark that its name or comment was changed."""
         record = live_session.record
         values: dict[str, Any] = {}
         if record.ended is not None:
@@ -263,9 +263,10 @@ class SessionReconciler:
             self._termination.conclude(live_session, connection)
 
     async def _waits(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Handle a session without a job, if the answer has no job for this session either.
+        """Handle a session whose job's id is unknown, if the factory's answer has no job for this session either.
 
-        Once no submission can still arrive, submit again, or end the session if a stop was requested.
+        As soon as an earlier submission can no longer arrive at the scheduler, submit the job again, or end the session
+        if a stop was requested.
         """
         record = live_session.record
         if live_session.submitting or record.ended is not None or record.job is not None:
@@ -286,8 +287,8 @@ class SessionReconciler:
     async def _ends_by_door(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
         """Handle a running job that must not be cancelled, although its session is to stop.
 
-        The job's comment was changed. Look for the session's door, which can ask the notebook to end, and continue to
-        charge the job.
+        The reason is that the job's comment was changed. Look for the session's door, which can ask the notebook to
+        end, and continue to charge the job.
         """
         record, node = live_session.record, job.nodes[0] if job.nodes else live_session.record.node
         if record.ended is not None:
@@ -394,7 +395,7 @@ def _measure_wait(live_session: LiveSession, job: Job) -> None:
 
 
 def _freeze(live_session: LiveSession, job: Job) -> None:
-    """Record the time for which the site has suspended a session's job, since the notebook cannot start meanwhile."""
+    """Count the time for which the site has suspended a session's job, because the notebook cannot start meanwhile."""
     now = clock.ticks()
     if live_session.frozen_since is not None:
         live_session.frozen += now - live_session.frozen_since
@@ -421,7 +422,7 @@ def _goes_on(live_session: LiveSession) -> bool:
 
 
 async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all coroutines concurrently, so that their writes share commits of the ledger: hundreds may start at once.
+    """Run all coroutines concurrently, so that hundreds of sessions which start at once share commits of the ledger.
 
     When all have finished, raise the error of the first coroutine, in the order of ``each``, that failed.
     """
@@ -431,7 +432,7 @@ async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId, Job]]:
-    """Return the jobs ordered by submission time, the newest first; equal times in the reverse order of the answer."""
+    """Return the jobs ordered by submission time, the newest first; of equal times, the last in ``unknown`` first."""
     never = datetime.min.replace(tzinfo=UTC)
     return sorted(unknown, key=lambda found: found[1].submitted or never)[::-1]
 
@@ -439,7 +440,7 @@ def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId,
 def _awaited(live_session: LiveSession) -> bool:
     """Return whether a session needs the next answer soon: it is ending, its job is missing, or it has no job yet.
 
-    A session whose job only waits in the queue does not need it.
+    A session whose job only waits in the queue does not need the answer soon.
     """
     return (
         live_session.record.state == SessionState.ENDING or live_session.misses > 0 or live_session.record.job is None

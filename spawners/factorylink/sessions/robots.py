@@ -1,8 +1,8 @@
 """Starts the notebooks of robots, which take the seats of a class in a rehearsal.
 
-The hub has no robots, so it starts no server for such a session, and the proxy has no route to it. Instead of the hub,
-the link sends the environment through the door. The environment gives no rights: its token is random, and not even the
-hub knows it.
+The hub knows no robots, so it starts no server for a robot's session, and the proxy has no route to the session.
+Instead of the hub, the link sends the environment to the session's door. The environment gives no rights: the token in
+it is random, and not even the hub knows the token.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TOKEN_BYTES = 32
 
 
 class RobotNotebooks:
-    """Sends the notebook's environment variables to each robot's session as soon as its door waits for them.
+    """Sends the notebook's environment variables to each robot's session as soon as the session's door waits for them.
 
     A robot takes a seat of a class in a rehearsal. ``base_url``: the hub's base path.
     """
@@ -60,8 +60,8 @@ class RobotNotebooks:
 def environment(base_url: str, record: SessionRecord) -> dict[str, str]:
     """Return the environment variables of a robot's single-user server, which nobody may enter.
 
-    ``JUPYTERHUB_ACTIVITY_URL`` is left out, so the server reports no activity to the hub, which does not know its
-    token.
+    ``JUPYTERHUB_ACTIVITY_URL`` is left out, so that the server reports no activity to the hub: the hub does not know
+    the server's token.
     """
     prefix = notebook_base(base_url, record.user, record.server)
     scopes = json.dumps([f"access:servers!server={record.user}/{record.server}"])

@@ -169,7 +169,7 @@ class Sessions:
         return self._views.of(live_session), created
 
     def _again(self, record: SessionRecord, request: SessionRequest) -> Session:
-        """Answer a PUT that is repeated after its session has ended. Raises ProblemError."""
+        """Return the ended session, as the answer to a PUT that is repeated after its end. Raises ProblemError."""
         self._same(record, request)
         if record.end_reason == EndReason.REFUSED and record.end is not None:
             raise refused(record.end)
@@ -265,7 +265,7 @@ class Sessions:
     async def _unmake(self, session_id: SessionId) -> None:
         """End a session whose write into the ledger failed, in case the ledger has stored the session nevertheless.
 
-        No caller knows of this session, and it would reserve GPU-hours and its server's name forever.
+        Otherwise this session, of which no caller knows, would reserve GPU-hours and its server's name forever.
         """
         live_session: LiveSession | None = None
         while True:
@@ -310,7 +310,7 @@ class Sessions:
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
         """Return the sessions of a person and a server (None: of all); those that run a Dask scheduler are left out.
 
-        ``live``: return the live sessions; else return the newest sessions, ``limit`` at most, also ended ones.
+        ``live`` True: return all live sessions; False: return the ``limit`` newest sessions, live and ended ones.
         """
         if live:
             return self._views.live(user, server)
@@ -328,7 +328,7 @@ class Sessions:
         return [from_record(record) for record in await self._ledger.last_ended(project_id) if not record.head]
 
     async def last_of_seat(self, project_id: ProjectId, user: str, server: str, since: datetime) -> Session | None:
-        """Return the last ended session of a person's server for a project, if created at ``since`` or later.
+        """Return the last ended session for a project on a person's server, of those created at ``since`` or later.
 
         None: there is no such session. Sessions that the scheduler refused do not count, nor do those that ended
         because the class moved to another place. Raises LedgerError.
@@ -360,11 +360,11 @@ class Sessions:
         )
 
     def beginning(self, user: str) -> AbstractContextManager[None]:
-        """Keep the accounts lent to ``user`` during the block, in which a seat is checked and begun."""
+        """Keep the site accounts lent to ``user`` during the block; check and start a seat inside such a block."""
         return self._account_leases.beginning(user)
 
     def checked(self, request: SessionRequest, seat: SeatTerms) -> AbstractAsyncContextManager[None]:
-        """Check that the seat of a workshop may begin, without beginning it. Raises ProblemError.
+        """Check that the seat of a workshop may start, without starting it. Raises ProblemError.
 
         During the block, other such checks count the seat's GPU-hours as reserved. Call this inside ``beginning``.
         """
@@ -392,7 +392,7 @@ class Sessions:
             self._table.touch(live_session)
 
     async def token(self, session_id: SessionId) -> str | None:
-        """Ask the session's door for the hub token of its notebook; return the token.
+        """Ask the session's door for the hub token of its notebook; return the token, or None if there is none.
 
         Raises ProblemError if the session is not live, or if its door cannot be reached or refuses.
         """

@@ -1,4 +1,4 @@
-"""Makes the views of live sessions for the APIs, from all of the link's data about them."""
+"""Makes the views of live sessions for the APIs, from all data that the link has about a session."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class SessionViews:
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
         """Return the live sessions that run a notebook: those without a stop request first, each group newest first.
 
-        ``user``, ``server`` None: of all people, of all servers. Sessions whose class has moved are left out: their
-        people have new ones.
+        ``user``, ``server`` None: of all people, of all servers. Sessions whose class has moved to another factory
+        are left out, since their people have new sessions.
         """
         found = [
             live_session

@@ -24,7 +24,7 @@ class Phase(StrEnum):
 
 
 class Event(StrEnum):
-    """An event of a session. The first five are successful answers of a factory; a failed question is no event."""
+    """An event of a session. ``QUEUED`` to ``OVER`` are answers of a factory; a question without answer is no event."""
 
     QUEUED = "queued"  # its job waits in the queue
     RUNS = "runs"  # its job runs
@@ -120,7 +120,7 @@ def phase(record: SessionRecord) -> Phase:
 
 
 def state(of: Phase) -> SessionState:
-    """Return the state that the ledger stores for a phase; the stop request has a column of its own."""
+    """Return the state that the ledger stores for a phase; the ledger has another column for the stop request."""
     return SessionState.ENDING if of is Phase.STOPPING else SessionState(of.value)
 
 
@@ -130,7 +130,7 @@ def step(record: SessionRecord, event: Event) -> Step | None:
 
 
 def seen(record: SessionRecord, job: Job) -> Event:
-    """Return the event that a successful answer means for a session. ``job``: the session's job in the answer."""
+    """Return the event that a factory's answer means for a session. ``job``: the session's job in this answer."""
     match job.state:
         case JobState.PENDING:
             return Event.QUEUED

@@ -31,8 +31,8 @@ _WAITS = Message("job-waits", "Job {job} waits in the queue.")
 class Submission:
     """Submits each session's job once, and again if the first submission certainly created no job.
 
-    A caller that waits for the outcome may be answered that the session is pending. A later failure is then handled
-    from the factory's answers, and is not reported to this caller.
+    If the outcome takes long, a caller that waits for it is told that the session is pending. A later failure is then
+    handled from the factory's answers, and is not reported to this caller.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class Submission:
     async def _taken(self, live_session: LiveSession, job: JobId) -> None:
         """Write the job's id into the ledger. Raises LedgerError.
 
-        If another session has that id, the scheduler's ids have started again, or the account's shell printed a wrong
-        id. The factory's next answers then show whose job it is.
+        If another session has that id already, then either the scheduler has begun to count its ids from the start
+        again, or the account's shell printed a wrong id. The factory's next answers then show whose job it is.
         """
         record = live_session.record
         entry = replace(self._audit.of_session(record, "submit"), job=job)
@@ -144,7 +144,8 @@ class Submission:
     async def _withdraw(self, live_session: LiveSession, begun: bool) -> None:
         """End a session whose submission has failed before any caller was told that the session exists.
 
-        ``begun``: whether there may be a job; then the session ends only when this is known, and a job is cancelled.
+        ``begun``: whether there may be a job. If so, the session ends only when it is known whether there is one, and
+        this job is cancelled.
         """
         if begun:
             await self._termination.request_end(

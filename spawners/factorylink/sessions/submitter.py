@@ -1,6 +1,7 @@
-"""Submits the job for a row of the ledger, after creating the session's folder with its note.
+"""Submits a session's job, after creating the session's folder, and a note in this folder.
 
-The note is a signed copy of the row's main fields, from which the link can restore a row that the ledger has lost.
+The note is a signed copy of the main fields of the session's row in the ledger. From the note, the link can restore a
+row that the ledger has lost.
 """
 
 from __future__ import annotations
@@ -67,18 +68,18 @@ class Submitter:
     async def leave(
         self, connection: FactoryConnection, account: str, session_id: SessionId, file: str, content: str
     ) -> str:
-        """Write a file into a session's folder, which is made if missing; return the folder's path.
+        """Write ``content`` into the file ``file`` of a session's folder; return the folder's path.
 
-        Raises the transport's errors; Refused if the disk is full.
+        The folder is created if it is missing. Raises the transport's errors; Refused if the disk is full.
         """
         folder = await session_folder(connection, account, session_id)
         await self._notes.do((connection.factory.id, account), (connection, folder, file, content))
         return folder
 
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
-        """Write files into the folders of one account's sessions, with one command once the parent folder exists.
+        """Write files into the folders of one account's sessions, with one command.
 
-        ``key``: the factory's id and the account.
+        The first time, another command creates the parent folder before. ``key``: the factory's id and the account.
         """
         connection, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
@@ -151,7 +152,7 @@ class Submitter:
 
 
 def _check_not_paused(connection: FactoryConnection) -> None:
-    """Raise NotDone if an operator or the site has paused the gateway at the factory."""
+    """Raise NotDone if an operator has paused the factory."""
     if (paused := connection.access_status.paused) is not None:
         raise NotDone(paused.what)
 
@@ -180,9 +181,9 @@ async def read_note(
 
 
 def _opened_in_time(record: SessionRecord) -> ResolvedChoice:
-    """Return a session's choice, with the time that it may stay unopened counted from now.
+    """Return a session's choice, with enough ``unopened_minutes``, counted from now.
 
-    This time lasts at least until ``unopened_until``.
+    They last at least until the row's ``unopened_until``, at which the session ends if nobody has opened it.
     """
     if record.unopened_until is None:
         return record.choice
@@ -204,15 +205,15 @@ def _note(record: SessionRecord) -> Note:
 
 
 def make_folders(*folders: str) -> Command[None]:
-    """Return the command that makes the missing ones of these folders, with mode 0700."""
+    """Return the command that creates those of ``folders`` that are missing, with mode 0700."""
     return Command(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=done, timeout=10)
 
 
 def write_files(sessions: str, files: Mapping[str, str]) -> Command[None]:
     """Return the command that writes ``files`` as 0600 files in 0700 folders below the folder ``sessions``.
 
-    ``files``: the content by ``SESSION/FILE``. The command unpacks an archive, which sets the modes whatever the
-    account's umask is.
+    ``files``: the content of each file, by its path ``SESSION/FILE``. The command unpacks an archive, so the modes do
+    not depend on the account's umask.
     """
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:

@@ -69,8 +69,8 @@ class Termination:
         """Write a stop request into the ledger, and start to carry it out. Raises LedgerError.
 
         If a stop is requested several times, the first reason counts. Only ``EndReason.MOVED`` replaces an earlier
-        reason, so that a session whose class moves frees its server at once. ``by``: who requests the stop, for the
-        audit; ``say``: the line for the session's log.
+        reason: a session whose class moves must not keep its server from the next session. ``by``: who requests the
+        stop, for the audit; ``say``: the line for the session's log.
         """
         async with live_session.lock:
             record = live_session.record
@@ -107,9 +107,9 @@ class Termination:
             )
 
     def replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """End a session in the background, because the scheduler has given its job's id to another job.
+        """End a session in the background, because its job's id now belongs to another job.
 
-        So the session's own job has ended.
+        The scheduler has used the id again, so the session's own job has ended.
         """
         if not live_session.job_over.is_set():
             live_session.job_over.set()
@@ -122,7 +122,7 @@ class Termination:
     async def _end_replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """End a session whose job's id now belongs to another job.
 
-        The scheduler is not asked for the reason, since it would describe the other job.
+        The scheduler is not asked why the session's job has ended, since its answer would be about the other job.
         """
         door_end, tail = await self._left_behind(live_session, connection)
         reason, words = judge(_wished(live_session), None, door_end, tail)
@@ -185,7 +185,10 @@ class Termination:
             await self._ask_politely(live_session)
 
     async def _note_cancellation(self, record: SessionRecord) -> None:
-        """Write a cancellation into the audit after it is done, so that a failing ledger cannot keep a job running."""
+        """Write into the audit that the session's job was cancelled.
+
+        Called after the cancellation, so that a failing ledger cannot keep a job running.
+        """
         try:
             await self._ledger.note(self._audit.of_session(record, "cancel"))
         except LedgerError:
@@ -235,7 +238,7 @@ class Termination:
     async def _recorded(self, live_session: LiveSession, connection: FactoryConnection) -> End | None:
         """Return the end of the job from the site's accounting; None if there is no record.
 
-        Unlike the controller, the accounting records who cancelled a job, and each of the job's runs.
+        Unlike the scheduler's list of jobs, the accounting tells who cancelled a job, and how long each run took.
         """
         try:
             return await connection.site.recorded(live_session.record.account, live_session.record.job or "")
@@ -246,7 +249,7 @@ class Termination:
     async def _left_behind(
         self, live_session: LiveSession, connection: FactoryConnection
     ) -> tuple[DoorEnd | None, tuple[str, ...]]:
-        """Return the door's last report, and the last lines of the job's log; either may be missing."""
+        """Return the door's last report, and the last lines of the job's log; None or () if it cannot be read."""
         record = live_session.record
         if record.started is None:
             return None, ()
@@ -288,8 +291,8 @@ def judge(
 ) -> tuple[EndReason, Words]:
     """Return the reason why a session ended, and its explanation for people.
 
-    A stop request counts first (``wished``: its reason and explanation), then what happened to the job, then the
-    reports of the door and the log.
+    A stop request decides alone (``wished``: its reason and explanation; None: no stop was requested). Else the reason
+    comes from the scheduler's record (``end``), the door's report, and the last lines of the job's log (``tail``).
     """
     if wished is not None:
         return wished

@@ -10,9 +10,9 @@ KEPT = 10_000  # number of ids that are kept; the oldest are forgotten first
 class StoppedBeforeBegun:
     """Holds the ids of sessions for which a stop was requested before the link knew the session.
 
-    The hub sends a PUT and a stop on two connections, so the stop may arrive first. The ids are kept in memory only: a
-    restart of the link ends the connection of the PUT, and the hub does not repeat the PUT of a session that is to
-    stop.
+    The hub sends the PUT that starts a session and the stop on two connections, so the stop may arrive first. The ids
+    are kept in memory only: a restart of the link ends the connection of the PUT, and the hub does not repeat the PUT
+    of a session that is to stop.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Events about the sessions of all workshops, for the workshops service: batches of what has changed.
+"""Server-sent events about the sessions of all workshops, for the workshops service.
 
-The service reads one stream for all open rooms. Changes are collected for half a second, so a class of sixty seats
-costs at most two events a second, however much changes.
+The service reads one stream for the rooms (the trainers' pages) of all workshops. Changes are collected for half a
+second, so a class of sixty seats costs at most two events a second, however much changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Subscriber:
 
 
 class WorkshopFeed:
-    """Sends the changes of workshops' sessions to its streams, from its creation on."""
+    """Sends the changes of workshops' sessions, from its creation on, to all streams that are open."""
 
     def __init__(self, sessions: SessionTable, views: SessionViews) -> None:
         self._sessions = sessions
@@ -65,8 +65,8 @@ class WorkshopFeed:
     async def stream(self) -> AsyncIterator[bytes]:
         """Yield server-sent events: first ``snapshot`` with all live sessions, then ``sessions`` with the changed ones.
 
-        There is at most one event in ``BATCH_SECONDS``. After an overrun (too many changes), there is a new
-        ``snapshot``.
+        There is at most one event in ``BATCH_SECONDS``. If there are too many changes for the reader, a new
+        ``snapshot`` is sent instead of them.
         """
         mine = _Subscriber()
         self._subscribers.add(mine)
@@ -99,7 +99,7 @@ class WorkshopFeed:
         return _event("snapshot", found)
 
     def _take(self, mine: _Subscriber, sent: dict[SessionId, WorkshopSession]) -> list[WorkshopSession]:
-        """Return the live sessions whose view differs from the one last sent, and the sessions that have ended."""
+        """Return the live sessions whose view differs from the one in ``sent``, and the sessions that have ended."""
         waiting, mine.waiting = mine.waiting, {}
         mine.changed.clear()
         changed: list[WorkshopSession] = []
@@ -129,7 +129,7 @@ class WorkshopFeed:
 
 
 def _shows(live_session: LiveSession, project_id: ProjectId | None = None) -> bool:
-    """Return whether a session runs a person's notebook for a workshop (for this one, if given)."""
+    """Return whether a session runs a person's notebook for a workshop (None: any; else this project's)."""
     record, project = live_session.record, live_session.record.choice.project
     if project is None or not project.startswith(PREFIX) or record.head or live_session.withdrawn:
         return False

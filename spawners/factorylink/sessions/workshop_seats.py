@@ -1,7 +1,7 @@
 """Starts the sessions for the seats of a workshop, and reports what its factories allow.
 
-A seat is a session that the link itself starts before its person comes. The hub then adopts this session, as it adopts
-a session that its database has lost. All checks of a start apply, except that of the login's age.
+The link itself starts a seat's session before the seat's person comes. The hub then adopts this session, in the same
+way as a session that the hub's database has lost. All checks of a start apply, except that of the login's age.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class WorkshopSeats:
         self.on_begun: Callable[[], None] = lambda: None
 
     async def begin(self, project: Project, body: SeatsBody) -> SeatsView:
-        """Start the sessions for these seats; return for each seat what became of it.
+        """Start the sessions for these seats; return the outcome of each: begun, refused, or there already.
 
         A seat that is requested again with the same session id is not started again. Returns within some seconds.
         Raises LedgerError.
@@ -109,11 +109,11 @@ class WorkshopSeats:
         return _answer(seat, session, begun)
 
     async def _had(self, project: Project, seat: SeatBody, known: Iterable[Session]) -> Session | None:
-        """Return the session that the person had for this seat before, and that is ending or has ended.
+        """Return the session for this seat that the person has started and stopped before the seat was requested.
 
-        The person started and stopped this session before the service requested the seat. None: there is none that
-        counts. Sessions from before ``seat.since`` do not count, nor does the session that the service knows to have
-        ended (``seat.over``). ``known``: the person's sessions that have not ended. Raises LedgerError.
+        None: there is none. Sessions that were created before ``seat.since`` do not count, nor does ``seat.over``, of
+        which the service knows that it has ended. ``known``: the person's sessions that have not ended. Raises
+        LedgerError.
         """
         if seat.since is None or seat.session in self._table:
             return None
@@ -175,8 +175,8 @@ class WorkshopSeats:
 def pace(access: Access, *, shared: bool) -> int:
     """Return how many seats may begin at a factory in a minute.
 
-    This is limited by the jobs that the site accepts in a minute and, if each person has an account of their own there
-    (not ``shared``), by the logins.
+    The site limits how many jobs it accepts in a minute. If each seat also needs a login of its own, the site's limit
+    of logins counts, too. ``shared``: all seats use the same site account, so they need no logins of their own.
     """
     settings = access.transport
     if shared or not isinstance(settings, SshTransportSettings) or not logs_in(access):
@@ -200,7 +200,7 @@ def _check_prestart(connection: FactoryConnection) -> None:
 def _check_wipe(connection: FactoryConnection, project: Project) -> None:
     """Raise ProblemError if the project lends accounts at the factory that cannot be wiped.
 
-    Robots would use these accounts up, and leave none to the class.
+    Such an account is never lent to another person, so robots would use up the accounts of the class.
     """
     at = project.factories.get(connection.factory.id)
     if at is not None and at.site_accounts.pool and not connection.access.account_wipe:

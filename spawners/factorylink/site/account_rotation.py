@@ -1,7 +1,7 @@
-"""Chooses the account that asks for jobs next, if accounts see only their own (Slurm's ``PrivateData=jobs``). Pure.
+"""Chooses the account as which to ask next, if accounts see only their own jobs (Slurm's ``PrivateData=jobs``). Pure.
 
-The link asks one question at a time, as one account after the other. So the rate of questions is that of one poller,
-however many accounts there are.
+The link asks one question at a time, as one account after the other. So the limits of one poller apply to all questions
+together, however many accounts there are.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class AccountRotation:
         self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, from its last answer
 
     def hurry(self, account: str) -> None:
-        """Put this account before all others; called when something happened to one of its jobs."""
+        """Ask as this account before all others; called when something has happened to one of the account's jobs."""
         self._first[account] = None
 
     def once(self, account: str) -> None:
@@ -42,10 +42,10 @@ class AccountRotation:
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Record whether an account's question took long (``long``); if so, skip the account for the next questions.
+        """Record whether a question took long (``long``); if so, the account is not chosen for the next questions.
 
-        With each slow question in a row, twice as many questions are skipped, up to ``MOST_PASSED``, so that the
-        account's slow commands do not delay the others. If all accounts are to be skipped, none is.
+        With each slow question in a row, the account is skipped twice as often, up to ``MOST_PASSED`` times, so that
+        its slow commands do not delay the other accounts. If all accounts are to be skipped, none is skipped.
         """
         if not long:
             self._passes.pop(account, None)
@@ -57,7 +57,7 @@ class AccountRotation:
         return {*self._who_has_any(), *self._first, *self._once}
 
     def next(self) -> str | None:
-        """Return the account for the next question; None: no account has sessions or jobs."""
+        """Return the account for the next question; None: there is no account as which to ask."""
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:
             return None

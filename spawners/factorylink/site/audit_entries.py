@@ -11,7 +11,7 @@ _AT_THE_SITE = ("submit", "cancel", "enter", "extend")  # actions for which the 
 
 
 class AuditEntries:
-    """Makes audit entries; an entry about an action at the site has the id of the key that was used to log in."""
+    """Makes audit entries; an entry about an action at the site has the id of the key with which the link logged in."""
 
     def __init__(self, factories: OfferedFactories) -> None:
         self._factories = factories

@@ -13,7 +13,7 @@ Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition: (priority,
 
 
 def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tuple[PartitionLoad, ...]:
-    """Return the load of each partition in the catalogue. Nodes that are down count in the totals only."""
+    """Return the load of each partition of the catalogue. Nodes that are down count in the totals, but not as free."""
     found: list[PartitionLoad] = []
     for partition in factory.partitions:
         inside = [node for node in nodes if partition.name in node.partitions]
@@ -95,9 +95,9 @@ class Queue:
 class Positions:
     """Computes places in the queue.
 
-    ``queue``: an older list of all waiting jobs; ``ours``: a newer answer about this gateway's jobs; ``left``: jobs of
-    this gateway that are in ``queue`` and missing in ``ours``. They no longer wait: some schedulers do not list jobs
-    that have ended.
+    ``queue``: an older list of all waiting jobs; ``ours``: a newer answer about this gateway's jobs; ``left``: ids of
+    this gateway's jobs that ``ours`` does not contain any more. These jobs no longer wait, even if ``queue`` contains
+    them: some schedulers do not list jobs that have ended.
     """
 
     def __init__(self, queue: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:
@@ -107,7 +107,7 @@ class Positions:
         self._gone = queue.only({id for id in queue.ids if id in over or id in left})
 
     def of(self, job: Job) -> int | None:
-        """Return the job's place in the queue (1 is next); None if it does not wait.
+        """Return the job's place in the queue (1 is next); None if the job does not wait.
 
         For a job in several partitions, return its best place.
         """

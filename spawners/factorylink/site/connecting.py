@@ -1,4 +1,4 @@
-"""Makes connections to factories from the configuration: each factory's dialect and transport."""
+"""Makes the ``FactoryConnection`` of each offered factory, with its dialect and transport, from the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An offered factory with the connection to it, as sessions and clusters use it."""
+"""The objects with which sessions and clusters use an offered factory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from factorylink.transports.base import CommandRunner, StreamOpener
 class FactoryConnection:
     """An offered factory: its catalogue entry, its settings, and the objects with which the link reaches it.
 
-    ``streams``: None if the transport only runs commands; then no session's door can be reached there.
+    ``streams``: None if the transport only runs commands; then the doors of the factory's sessions cannot be reached.
     """
 
     factory: Factory

@@ -1,7 +1,7 @@
-"""Orders about existing jobs: cancels them, and changes their time limits. No other module gives such orders.
+"""Gives orders about existing jobs: cancels jobs, and changes their time limits. No other module gives such orders.
 
-Before each order the scheduler is asked for the jobs by id. The order is given only for jobs that this answer shows
-with this gateway's comment and account, since an id may belong to another job by now.
+Before each order the scheduler is asked for the jobs by id. The order is given only for those jobs that have this
+gateway's comment and the right account in the answer, since an id may belong to another job by now.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class _Cancel:
 class JobOrders:
     """Cancels jobs and changes their time limits.
 
-    ``has_answered``: whether the factory has answered since the link was started. ``happened`` is called with the site
-    account after an order was carried out.
+    ``has_answered``: returns whether the factory has answered since the link was started. ``happened`` is called after
+    an order was carried out, with the account that gave the order (None: the watcher, as in ``extend``).
     """
 
     def __init__(
@@ -128,10 +128,10 @@ def pieces(all: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def of_its_form(dialect: Dialect, ids: Sequence[JobId]) -> Sequence[JobId]:
-    """Return those ids that have the dialect's form.
+    """Return those ids that have the form of the dialect's job ids.
 
-    An id of another form belongs to a job from a time when the factory had another kind of scheduler; the present
-    scheduler has no such job.
+    An id of another form belongs to a job that was submitted when the factory had another kind of scheduler. The
+    present scheduler has no such job.
     """
     try:
         dialect.by_id(ids)

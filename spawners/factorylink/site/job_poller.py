@@ -1,10 +1,10 @@
 """The poller of one factory: asks repeatedly about all of this gateway's jobs, and passes the answers on.
 
-The first question asks for jobs by name. Jobs whose ids are known and that are missing in the answer are then asked for
-by id, all in one question: somebody may have changed their names. No other code asks these questions: code that needs a
-newer answer waits for the poller's next one. If accounts see only their own jobs, the poller asks as one account after
-the other (``account_rotation``), at the same rate. ``rate_limiter`` limits the rate. A failed question changes only
-``health``.
+The poller first asks for jobs by their name. If the answer lacks jobs whose ids the link knows, the poller then asks
+for them by id, since somebody may have changed their names. No other code asks these questions: code that needs a newer
+answer waits for the poller's next answer. If accounts see only their own jobs, the poller asks as one account after the
+other (``account_rotation``). ``rate_limiter`` limits the rate of all questions together. A failed question changes
+nothing but ``health``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class JobPoller:
 
     ``name``: the name of the jobs. ``private``: whether accounts see only their own jobs. ``on_answer`` is called with
     every successful answer and the account whose jobs it lists (None: all); ``on_health`` is called when the state or
-    words of ``health`` changed.
+    the explanation in ``health`` has changed.
     """
 
     def __init__(
@@ -84,8 +84,8 @@ class JobPoller:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon`` True: something has just happened, so ask at once, and frequently for some time. During a call of
-        ``on_answer``, True only shortens the interval to the next question.
+        ``soon`` True: something has just happened, so ask at once, and frequently for some time; during a call of
+        ``on_answer``, True only shortens the interval to the next question. False: nobody waits for the next answer.
         """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
@@ -105,7 +105,7 @@ class JobPoller:
     def happened(self, account: str | None) -> None:
         """Ask again soon, without back-off.
 
-        Called when an order was carried out as ``account``: so the factory answers, and the account's jobs have
+        Called when an order was carried out as ``account`` (None: the watcher): so the factory answers, and jobs have
         changed.
         """
         if self._rounds is not None and account is not None:
@@ -180,7 +180,7 @@ class JobPoller:
             raise Unreachable(f"It took longer than {ACCOUNT_SECONDS:g} s.") from None
 
     async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
-        """Return the known jobs that are missing in ``jobs`` and that the scheduler lists under their ids."""
+        """Ask by id for the known jobs that are missing in ``jobs``; return those that the scheduler lists."""
         there = {job.id for job in jobs}
         asked: dict[JobId, list[JobId]] = {}  # by requested id: a job's, or an array's with several missing jobs
         missed = {id for id in self.known(account) if id not in there}
@@ -211,7 +211,10 @@ class JobPoller:
         return [job for job in found if job.id not in there]
 
     async def _pause(self, since: float) -> None:
-        """Wait until the next question is due; that time is computed again whenever something happens."""
+        """Wait until the next question is due.
+
+        The time is computed again whenever something happens. ``since``: when the last question ended.
+        """
         jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links must not ask at the same moment
         while not self._waiters:
             self._wake.clear()

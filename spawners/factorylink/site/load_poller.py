@@ -1,4 +1,4 @@
-"""The survey of one factory: asks for free resources and waiting jobs, rarely and only while somebody needs them."""
+"""The survey of one factory: asks for nodes, waiting jobs and reservations, rarely and only while they are needed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LoadPoller:
         self._hurried = float("-inf")
 
     def want(self, seconds: float) -> None:
-        """Keep asking for ``seconds`` from now, since somebody needs the free resources."""
+        """Keep asking for ``seconds`` from now, since somebody needs the answers."""
         self._wanted = max(self._wanted, time.monotonic() + seconds)
         self._wake.set()
 
@@ -96,7 +96,7 @@ class LoadPoller:
     async def _pause(self, least: float) -> None:
         """Wait until the next full question, at least ``least`` seconds.
 
-        If ``hurry`` is called meanwhile, ask for the queue once in between.
+        If ``hurry`` is called during this time, ask once for the waiting jobs.
         """
         until = time.monotonic() + max(rate_limiter.SURVEY, least)
         await asyncio.sleep(min(least, rate_limiter.SURVEY))

@@ -1,4 +1,4 @@
-"""Maintenances and reservations, and their effect on a person's session. Pure."""
+"""Finds maintenances, the partitions that they close, and the reservations that a site account may use. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def offered(
     *,
     coming: bool = False,
 ) -> tuple[ReservationView, ...]:
-    """Return the reservations that a site account may use now; with ``coming``, also those that have not begun.
+    """Return the reservations that a site account may use now; with ``coming``, also those that begin later.
 
     ``pays``: the scheduler's account that is charged; ``groups``: returns the site account's Unix groups, and is called
     only if a reservation is for groups.
@@ -66,9 +66,9 @@ def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str
 def admits(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
     """Return whether a reservation admits a site account.
 
-    If the reservation names users, accounts or groups, each of these lists must admit the site account; a reservation
-    without any list admits nobody. ``pays`` and ``groups``: as for ``offered``. Slurm ignores letter case in the names
-    of accounts.
+    A reservation may have a list of users, one of accounts, and one of groups. Each list that it has must admit the
+    site account; a reservation without any list admits nobody. ``pays`` and ``groups``: as for ``offered``. Slurm
+    ignores letter case in the names of accounts.
     """
     accounts = [one.lower() for one in reservation.accounts]
     return (
@@ -80,9 +80,9 @@ def admits(reservation: Reservation, account: str, pays: str | None, groups: Cal
 
 
 def _shared(names: Sequence[str], groups: frozenset[str]) -> bool:
-    """Return whether ``names`` contains one of the groups, and no group with a dash before it.
+    """Return whether ``names`` contains one of ``groups``, and none of ``groups`` with a dash before its name.
 
-    If all names have a dash, nobody is admitted, since sites differ in what this means.
+    If all names have a dash, nobody is admitted, since such a list means different things at different sites.
     """
     return not groups.isdisjoint(names) and all(f"-{group}" not in names for group in groups)
 

@@ -23,9 +23,10 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     """The offered factories by id.
 
     ``catalogue``: all factories, offered or not. ``drains``: the operator's message for each drained factory;
-    ``closed``: the message while no factory accepts new sessions; ``banner``: the message on all pages. ``on_change``
-    is called with the id of a factory whose health may have changed, ``on_banner`` when the banner has changed. Call
-    ``load`` before anything else. ``by``, an argument of several methods, is the name of the operator for the audit.
+    ``closed``: the operator's message while the whole gateway is drained, else None; ``banner``: the message on all
+    pages. ``on_change`` is called with the id of a factory whose health may have changed, ``on_banner`` when the banner
+    has changed. Call ``load`` before anything else. ``by``, an argument of several methods, is the name of the operator
+    for the audit.
     """
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:
@@ -63,7 +64,10 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             await connection.commands.close()
 
     def health(self, factory_id: Slug) -> Health:
-        """Return the factory's health, which also shows a drain or a pause."""
+        """Return the factory's health, which also shows a drain or a pause.
+
+        The health of a factory that is not offered is ``unreachable``, with an explanation.
+        """
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)
             return Health(state="unreachable", since=clock.now(), words=unknown)
@@ -140,7 +144,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
 
 
 def _banner(text: str, until: str) -> BannerView:
-    """Return the banner from the ledger; a banner with an unreadable end has no end."""
+    """Return the banner from its text and its end in the ledger; an end that cannot be parsed counts as none."""
     try:
         return BannerView.model_validate({"text": text, "until": until or None})
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Sends questions to a scheduler that may be down or slow, so that no caller waits long for a silent scheduler."""
+"""Runs commands at a scheduler that may be down or slow, so that no caller waits long for a scheduler that is down."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SILENCE_AGAIN = 5.0
 
 
 class Down(Unreachable):
-    """Raised if the scheduler itself is certainly down, which a failed question alone does not show."""
+    """Raised if the scheduler itself is certainly down; a failed question alone does not show this."""
 
 
 class NotAsked(NotDone):
-    """Raised instead of sending a command, because the factory has not answered for some time.
+    """Raised instead of running a command, because the factory has not answered for some time.
 
     Also raised for an order about a job if the factory has not answered since the link was started.
     """
@@ -32,7 +32,7 @@ class CircuitBreaker:
     """A circuit breaker for the questions to a scheduler.
 
     It opens after ``MOST`` unanswered questions in a row, or at once if the scheduler is known to be down. While it is
-    open only probes are sent; a probe that is answered closes it.
+    open only probes are sent (see ``SchedulerClient.run``); a probe that is answered closes it.
     """
 
     MOST = 3
@@ -52,7 +52,7 @@ class CircuitBreaker:
             raise NotAsked(self._words)
 
     def record(self, error: FactoryError | None) -> None:
-        """Record the outcome of a question. ``error`` None: it was answered; a refusal counts as an answer, too."""
+        """Record a question's outcome. ``error`` None: the scheduler answered; a refusal counts as an answer, too."""
         if not isinstance(error, Unreachable):
             self._failures = 0
             return
@@ -77,7 +77,7 @@ class SchedulerClient:
         """Run a command as ``account`` (None: as the watcher), and return its answer.
 
         Raises FactoryError: ``Down`` soon if the scheduler is down; ``NotAsked`` at once, without running the command,
-        if the scheduler has not answered for some time. A ``probe`` is run even then.
+        if the scheduler has not answered for some time. With ``probe`` the command is run even then.
         """
         if not probe:
             self.circuit_breaker.check()
@@ -93,7 +93,10 @@ class SchedulerClient:
         return answer
 
     async def lives(self) -> None:
-        """Check, as the watcher, whether the scheduler is alive. Raises FactoryError if it does not confirm this."""
+        """Check, as the watcher, whether the scheduler is alive.
+
+        Raises FactoryError if the scheduler does not confirm this.
+        """
         await self.alive.get("alive", lambda: self._transport.run(self._dialect.alive()))
 
     async def _run(self, command: Command[T], account: str | None) -> T:
@@ -110,7 +113,7 @@ class SchedulerClient:
             await asyncio.wait({running})  # not ``await running``, since the caller may be cancelled at this moment
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
-        """Return when the scheduler confirms that it is alive, or when ``running`` has ended. Raises Down."""
+        """Return when the scheduler confirms that it is alive, or when ``running`` has ended. Raises Down otherwise."""
         asked = asyncio.create_task(self.lives())
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():

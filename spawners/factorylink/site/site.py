@@ -1,8 +1,8 @@
-"""One factory: its dialect joined to its transport, with all tasks and rate limits.
+"""One factory: its scheduler, reached through dialect and transport, with all background tasks and rate limits.
 
 The **poller** (``job_poller``) asks one question for all sessions. The **survey** (``load_poller``) asks for free
-resources and waiting jobs, at a low rate and only while somebody looks or waits. No factory waits for another: each has
-tasks, queue and back-off of its own.
+resources and waiting jobs, at a low rate and only while somebody looks at the factory or a job waits. No factory waits
+for another factory: each has tasks, a queue and a back-off of its own.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Site:
     """One factory: questions to its scheduler, and orders about its jobs.
 
     Call ``start`` before any other method, and use the object in one event loop only. ``on_answer`` is called with
-    every successful answer about this gateway's jobs (it must not await ``ask_jobs_now``), and with the site account
-    whose jobs the answer lists; None: all accounts. ``on_health`` is called when the state or words of ``health`` have
-    changed, ``load_poller.on_loads`` when there is a new survey.
+    every successful answer about this gateway's jobs, and with the site account whose jobs the answer lists (None: all
+    accounts); it must not await ``ask_jobs_now``. ``on_health`` is called when the state or the explanation in
+    ``health`` has changed, ``load_poller.on_loads`` when there is a new survey.
     """
 
     def __init__(
@@ -188,7 +188,8 @@ class Site:
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
         """Return the reservations that a site account may use now or later.
 
-        If the account's Unix groups must be requested first, wait a moment for them.
+        If the account's Unix groups must be looked up first, wait a moment for them. ``pays``: the scheduler's account
+        that is charged.
         """
         groups, now = partial(self._groups.of, account), datetime.now(UTC)
         maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
@@ -196,7 +197,7 @@ class Site:
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
 
     def reservation(self, name: str) -> Reservation | None:
-        """Return the reservation with this id, as it was last reported; None if it is not known or over."""
+        """Return the reservation with the id ``name``, as last reported; None if there is none, or if it is over."""
         now = datetime.now(UTC)
         known = (one for one in self.load_poller.reservations if one.id == name and not one.maintenance)
         return next((one for one in known if one.end > now), None)
@@ -214,7 +215,7 @@ class Site:
         return self._positions.of(job)
 
     def _newer(self, job_id: JobId) -> bool:
-        """Return whether a job began to wait after the last survey, which does not contain it."""
+        """Return whether a waiting job is newer than the last list of waiting jobs, and missing in this list."""
         since = self._waits_since.get(job_id)
         return since is not None and since > self.load_poller.queue_asked and job_id not in self.load_poller.queue.ids
 
@@ -223,8 +224,8 @@ class Site:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon`` True: something has just happened, so ask at once, and frequently for some time. During a call of
-        ``on_answer``, True only shortens the interval to the next question.
+        ``soon`` True: something has just happened, so ask at once, and frequently for some time; during a call of
+        ``on_answer``, True only shortens the interval to the next question. False: nobody waits for the next answer.
         """
         self._watch.expect(soon)
 
@@ -279,7 +280,7 @@ class Site:
         self._scheduler_client.circuit_breaker.check()
 
     def count_earlier(self, ago: Iterable[float]) -> None:
-        """Count the submissions of an earlier process in the rate limit. ``ago``: how many seconds ago each was."""
+        """Count the submissions of an earlier process of the link. ``ago``: how many seconds ago each was made."""
         self._turns.count_earlier(ago)
 
     async def turn(self, person: str) -> None:
@@ -295,22 +296,22 @@ class Site:
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
         """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.
 
-        Return what the answer shows under each id. Raises FactoryError.
+        Return what the answer shows under each job's id. Raises FactoryError.
         """
         return await self._orders.cancel(account, jobs)
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
-        """Set the time limit of a running job to ``minutes``, if a fresh answer shows that it is this gateway's.
+        """Set the time limit of a running job to ``minutes``, if a fresh answer shows that the job is this gateway's.
 
-        Return what the answer shows. ``account``: the account that gives the order; None: the watcher (the account as
-        which the link asks the scheduler). Raises FactoryError.
+        Return what the answer shows under the job's id. ``account``: the account that gives the order; None: the
+        watcher (the account as which the link asks the scheduler). Raises FactoryError.
         """
         return await self._orders.extend(account, job, minutes)
 
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
         """Return how a job ended, from the last answer, else from the scheduler, else from the accounting.
 
-        None if none of them knows. Raises FactoryError.
+        None: all three have no record of the job's end. Raises FactoryError.
         """
         known = self.jobs.get(job_id)
         if known is not None and known.state is JobState.ENDED:
@@ -372,4 +373,4 @@ class Site:
 
 
 async def _ignore(jobs: list[Job], account: str | None) -> None:
-    """Do nothing, as long as no handler is set."""
+    """Do nothing; this is ``Site.on_answer`` until another function is set."""

@@ -23,7 +23,7 @@ class SubmissionTurns:
         self._timer: asyncio.TimerHandle | None = None  # until the next turn, which is already counted
 
     def count_earlier(self, ago: Iterable[float]) -> None:
-        """Count the submissions of an earlier process. ``ago``: how many seconds ago each was made."""
+        """Count the submissions of an earlier process of the link. ``ago``: how many seconds ago each was made."""
         now = clock.ticks()
         for seconds in sorted((one for one in ago if 0 <= one < MINUTE), reverse=True):
             self._limiter.take(now - seconds)
@@ -45,9 +45,9 @@ class SubmissionTurns:
             self._timer.cancel()
 
     def _give(self) -> None:
-        """Give the turn that is counted already to the next person, and count the following turn.
+        """Give the turn that has come to the next person who waits; if others wait, plan the following turn.
 
-        If nobody waits any more, the turn is lost.
+        The rate limit has counted the turn already, so it is lost if nobody waits any more.
         """
         self._timer = None
         given = False

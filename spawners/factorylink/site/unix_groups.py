@@ -1,8 +1,8 @@
 """Looks up the Unix groups of a factory's site accounts.
 
 A site may open a reservation to groups, and only the site knows their members. The link runs ``id`` on the login host,
-as the watcher (the account as which the link asks the scheduler), for one account after the other, and only for people
-to whom such a reservation could be offered.
+for one account after the other, and only for people to whom such a reservation could be offered. The commands run as
+the watcher (the account as which the link asks the scheduler).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 def question(account: str) -> Command[frozenset[str]]:
     """Return the command that prints the names of an account's groups, each followed by a NUL.
 
-    The NULs show whether the answer was truncated. The command's ``parse`` raises Refused if the site does not report
-    the groups.
+    So ``parse`` notices a truncated answer, and raises Misread. It raises Refused if the site does not report the
+    groups.
     """
 
     def read(output: Output) -> frozenset[str]:
@@ -57,7 +57,10 @@ class Groups:
         self._one = asyncio.Lock()
 
     def of(self, account: str) -> frozenset[str]:
-        """Return the known groups of an account; if they are unknown or outdated, have them looked up soon."""
+        """Return the groups of an account that are known now, perhaps none.
+
+        If they are unknown or outdated, ``keep`` looks them up soon.
+        """
         until, groups = self._known.get(account, (float("-inf"), frozenset()))
         if until < time.monotonic():
             self._wanted[account] = None

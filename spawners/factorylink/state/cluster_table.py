@@ -1,4 +1,4 @@
-"""The table of Dask clusters: the live ones, and the last that have ended."""
+"""The table of Dask clusters: the live ones, and the last ones that have ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
 
     Each function of ``on_change`` is called with a cluster whose view may have changed. Each function of
     ``on_put_away`` is called with a cluster that has ended, right before the table removes it. ``adopted``: by person,
-    the number of worker jobs that only a client has reported and no answer of a factory has listed yet.
+    the number of worker jobs that a client has reported, and that no answer of a factory has listed yet.
     """
 
     def __init__(self) -> None:
@@ -51,8 +51,8 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
     ) -> LiveCluster:
         """Put a cluster that is in the ledger into the table; return it as a live cluster.
 
-        ``connection`` None: the factory is not offered any more. ``head``: returns the session of the cluster's Dask
-        scheduler, or None.
+        ``connection`` None: the factory is not offered any more. ``head``: returns the session whose job runs the
+        cluster's Dask scheduler, or None if there is no such job.
         """
         live_cluster = LiveCluster(record, connection, self._tell, lambda: self._closed, head)
         self._live[record.id] = live_cluster

@@ -1,4 +1,4 @@
-"""Finds the jobs and site accounts of live sessions and clusters, and whether a factory's job is one of theirs."""
+"""Finds the jobs and site accounts of live sessions and clusters, and tells whether a job belongs to one of these."""
 
 from __future__ import annotations
 

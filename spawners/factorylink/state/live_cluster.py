@@ -39,9 +39,9 @@ _ALIVE = (WorkerState.ASKED, WorkerState.PENDING, WorkerState.RUNNING)
 class LiveCluster:
     """The ledger's record of a cluster, with data that only this process has.
 
-    ``connection``: None if its factory is not offered any more. ``on_touch`` is called when the cluster's view may have
-    changed. ``closed``: returns whether its event streams have to end. ``readers``: the number of these streams;
-    ``left``: when the last one ended (``clock.ticks``).
+    ``connection``: None if the cluster's factory is not offered any more. ``on_touch`` is called when the cluster's
+    view may have changed. ``closed``: returns whether the event streams about the cluster have to end. ``readers``: how
+    many of these streams are open; ``left``: when such a stream last ended (``clock.ticks``).
     """
 
     record: ClusterRecord
@@ -72,9 +72,9 @@ class LiveCluster:
         return [worker for _, worker in self.alive() if worker.name in wanted]
 
     def job_of(self, batch: BatchRecord, worker: WorkerRecord) -> JobId | None:
-        """Return the scheduler's id of a worker's job, once it is known.
+        """Return the scheduler's id of a worker's job; None while the id is not known.
 
-        If the factory is not offered any more, return only the array's id.
+        If the factory is not offered any more, return the id of the job's array instead.
         """
         if batch.job is None or batch.count == 1 or self.connection is None:
             return batch.job
@@ -148,7 +148,7 @@ class LiveCluster:
     def gpu_hours(self, at: datetime | None = None) -> GpuHours:
         """Return the GPU-hours of the cluster's workers, and of its Dask scheduler's job if this job has GPUs.
 
-        ``at``: the time up to which they are counted; None: now.
+        ``at``: the time up to which the GPU-hours are counted; None: now.
         """
         at, record, head = at or clock.now(), self.record, self.head()
         used, promised, going = spent(record, at), committed(record, at), busy(record)

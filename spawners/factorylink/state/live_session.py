@@ -95,7 +95,8 @@ class LiveSession:
     def confirm_environment(self) -> None:
         """Record that the door has confirmed that it has the notebook's environment variables.
 
-        The door's next status reports this, too. But until this status comes, the hub would send the variables again.
+        The door's next status reports this, too. But without this record, the hub would send the variables again before
+        that status arrives.
         """
         if self.door is not None and self.door.phase == "waiting":
             self.door = self.door.model_copy(update={"environment": True})
@@ -111,9 +112,9 @@ def room(
 ) -> float | None:
     """Return the hours by which a session can still be extended, rounded down to 0.1.
 
-    None: the factory allows no extensions, or the session does not run now or is being stopped. The limits are those of
-    the session's size and its ``project``, the end of its person's access (``until``), and the next ``maintenance``
-    that leaves its partition without a node.
+    None: the factory allows no extensions, or the session does not run now or is being stopped. The hours are limited
+    by the session's size, by its ``project``, by the end of its person's access (``until``), and by the next
+    ``maintenance`` that leaves the session's partition without a node.
     """
     record, job = live_session.record, live_session.job
     if access.extend == "no" or record.state != SessionState.RUNNING or record.wish != "run":
@@ -137,10 +138,11 @@ def show(
     more: float | None = None,
     barred: Words | None = None,
 ) -> Session:
-    """Return the session as it looks now. A session that is ``unreachable`` has its last known state in ``before``.
+    """Return the present view of the session. If its state is ``unreachable``, ``before`` is its last known state.
 
-    ``url``: the address at which the proxy reaches its notebook; ``problem``: why the link cannot reach its door;
-    ``more``: the result of ``room``; ``barred``: why the link cannot act as the session's site account, None: it can.
+    ``url``: the address at which the proxy reaches the session's notebook; ``problem``: why the link cannot reach the
+    session's door; ``more``: the result of ``room``; ``barred``: why the link cannot act as the session's site account,
+    None: it can.
     """
     record = live_session.record
     if (
@@ -207,7 +209,7 @@ def show(
 
 
 def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
-    """Return the state of a session as people see it. Cheaper than ``show``, for counting many sessions."""
+    """Return the state of a session as people see it. This is cheaper than ``show``, for counting many sessions."""
     record = live_session.record
     if (live_session.withdrawn or live_session.moved) and record.ended is None:
         return SessionState.ENDED
@@ -246,7 +248,10 @@ def _door_is_lost(live_session: LiveSession) -> bool:
 
 
 def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:
-    """Return the notice of the session's next end: the one that its door reports, or the one for lost access."""
+    """Return the notice of the session's end that people see: the door's, or the one for lost access if it is earlier.
+
+    ``door``: the door's status; None if the door is not connected. Returns None if there is no notice.
+    """
     notice = door.notice if door is not None and live_session.record.state == SessionState.RUNNING else None
     if live_session.access_ends is None or (notice is not None and notice.at <= live_session.access_ends):
         return notice
@@ -257,7 +262,7 @@ def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None
 
 
 def _cut_off(live_session: LiveSession) -> bool:
-    """Return True if a session runs without a connected door: only then does a pause make it unreachable."""
+    """Return whether a session runs without a connected door; only then a pause makes the session unreachable."""
     return live_session.record.state == SessionState.RUNNING and not live_session.door_open
 
 

@@ -62,7 +62,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         return len(self._live)
 
     def ended(self, session_id: SessionId) -> Session | None:
-        """Return a session that ended a short time ago; None for any other id."""
+        """Return the view of a session that ended a short time ago; None for any other id."""
         return self._ended.get(session_id)
 
     def at(self, factory_id: str) -> list[LiveSession]:
@@ -99,8 +99,8 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
         """Put a session that is in the ledger into the table; return it as a live session.
 
-        ``answered``: whether a caller was told that the session exists; ``earlier``: seconds that earlier runs of its
-        job took.
+        ``answered``: whether a caller was told that the session exists; ``earlier``: how many seconds earlier runs of
+        the session's job took.
         """
         live_session = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
         return live_session
@@ -126,8 +126,8 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     def door_changed(self, live_session: LiveSession) -> None:
         """Record whether the session's door is connected, and notify listeners.
 
-        If the door was lost, listeners are notified again after ``LOST_SECONDS``, when people are to see the loss. A
-        new connection gets a line in the audit.
+        If the connection was lost, listeners are notified again after ``LOST_SECONDS``, since people see the loss only
+        then. A new connection is written into the audit.
         """
         is_open = self._doors.is_open(live_session.record.id)
         if live_session.door_open and not is_open:
@@ -146,11 +146,11 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         job_end: End | None = None,
         **values: Any,
     ) -> None:
-        """Write once that the session has ended, notify listeners, and close its door.
+        """Write into the ledger that the session has ended, notify listeners, and close the session's door.
 
-        If ``still()`` is false after other transitions of the session have finished, nothing is done. ``job_end``: the
-        scheduler's record of the end of its job. ``values``: further columns of its row, among them ``end``, the
-        explanation. Raises LedgerError.
+        Do nothing if the session has ended already, or if ``still()`` returns False once other transitions of the
+        session have finished. ``job_end``: the scheduler's record of the end of the session's job. ``values``: further
+        columns of the session's row, among them ``end``, the explanation. Raises LedgerError.
         """
         async with live_session.lock:
             if live_session.record.ended is not None or not still():

@@ -1,4 +1,7 @@
-"""Wraps transports: reports each operation's outcome to the access status, and opens no streams at paused factories."""
+"""Wrappers of a factory's transports, which record in the access status whether the site allows the operations.
+
+While the factory is paused, no streams are opened.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ T = TypeVar("T")
 
 
 class GuardedCommands:
-    """Runs commands with the wrapped ``CommandRunner``; tells the access status whether the site allows them."""
+    """Runs commands with the wrapped ``CommandRunner``; records in the access status whether the site allows them."""
 
     def __init__(self, inner: CommandRunner, access_status: SiteAccessStatus) -> None:
         self._inner = inner
@@ -40,7 +43,7 @@ class GuardedCommands:
 
 
 class GuardedStreams:
-    """Opens streams with the wrapped ``StreamOpener``; tells the access status whether the site allows them.
+    """Opens streams with the wrapped ``StreamOpener``; records in the access status whether the site allows them.
 
     While the factory is paused, every call raises Unreachable.
     """

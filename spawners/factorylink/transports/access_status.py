@@ -1,8 +1,8 @@
 """The link's access to a factory: whether the link may act for an account there now.
 
 The factory's health is not part of this. Three things can prevent access: an operator of the gateway has paused the
-factory; the account's credential has expired (the link knows until when it is valid); the site does not let the link
-act for the account (the site's last answer said so, and counts for ``HEARD_SECONDS``).
+factory; the account's credential has expired (the link knows until when a credential is valid); or the site refused, in
+its last answer, to let the link act for the account. Such a refusal counts for ``HEARD_SECONDS``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOCAL = "local"  # the key id if no key is used
 
 
 class SiteAccessStatus:
-    """The access to one factory. ``credentials`` None: no login is needed there (transport ``local``).
+    """The access to one factory. ``credentials`` None: the factory needs no login (transport ``local``).
 
     The transport logs in with this object as its ``Credentials``, so that this object knows which key was last used for
     which account. ``on_change`` is called when the result of ``problem`` may have changed.
@@ -65,7 +65,7 @@ class SiteAccessStatus:
         return words if self._clock() - at < HEARD_SECONDS else None
 
     def may_submit(self, account: str) -> Words | None:
-        """Return why no job may be submitted for the account now; None: one may be submitted.
+        """Return why no job may be submitted for the account now; None: jobs may be submitted.
 
         A refusal in the site's last answer does not count, since the submission itself asks the site again.
         """
@@ -90,15 +90,15 @@ class SiteAccessStatus:
         return None if self._credentials is None else self._credentials.valid_until(account)
 
     def key_id(self, account: str) -> str:
-        """Return the id of the key that was last used to log in for the account; "": none yet.
+        """Return the id of the key that was last used to log in for the account.
 
-        ``LOCAL`` if the factory needs no login.
+        "": the link has not logged in for the account yet. ``LOCAL``: the factory needs no login.
         """
         return LOCAL if self._credentials is None else self._key_ids.get(account, "")
 
     @property
     def renew_url(self) -> str | None:
-        """Return the URL where people get a token for their login at this factory; None if they need none."""
+        """Return the URL where people get a token for their login at this factory; None if they need no token."""
         return self._credentials.renew_url if isinstance(self._credentials, FederationAuthority) else None
 
     async def renew(self, account: str, token: str) -> datetime:

@@ -1,7 +1,7 @@
 """The protocols of a transport, and the function ``answer``, which parses the output of a command.
 
-A transport runs commands and moves bytes; it knows no scheduler. ``account`` is the site account under which the
-transport acts. None is the *watcher*: the account as which the link asks the scheduler about all jobs.
+A transport runs commands and moves bytes; it knows no scheduler. ``account`` is the site account as which the transport
+acts; None means the *watcher*, the account as which the link asks the scheduler about all jobs.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ LARGE = 256 * 2**10  # bytes; a larger answer is parsed in a thread
 
 
 class ByteStream(Protocol):
-    """A byte stream in both directions, for asyncssh's ``tunnel``: it carries the connection to a door."""
+    """A byte stream in both directions, which carries the connection to a door, as the ``tunnel`` of asyncssh."""
 
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
     ) -> tuple[Any, Any]:
-        """Connect a protocol to the stream, once; return (channel, protocol).
+        """Connect the protocol that ``session_factory`` returns to the stream; return (channel, protocol).
 
-        Host and port are ignored, since the stream has its own. May raise the errors of ``factorylink.errors``: some
-        streams connect only now.
+        Call this once. Host and port are ignored, since the stream has its own. Some streams open their connection only
+        now, so this may raise the errors of ``factorylink.errors``.
         """
 
     def close(self) -> None:
@@ -54,12 +54,12 @@ class SocketStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Connect a protocol to the socket; return the event loop's own transport over the socket, and the protocol."""
+        """Connect the protocol of ``session_factory`` to the socket; return asyncio's transport, and the protocol."""
         self._bound = True
         return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
 
     def close(self) -> None:
-        """Close the socket, unless a protocol owns it by now and closes it itself."""
+        """Close the socket, unless a protocol is connected to it, which closes the socket itself."""
         if not self._bound:
             self._sock.close()
 
@@ -88,9 +88,9 @@ class CommandRunner(Protocol):
 
 
 class StreamOpener(Protocol):
-    """Opens byte streams at a factory, over which doors are reached.
+    """Opens byte streams at a factory, over which the link reaches doors.
 
-    Raises only FactoryError, as ``CommandRunner`` does.
+    Every method raises only FactoryError.
     """
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
@@ -113,7 +113,7 @@ def most_bytes(command: Command[T], account: str | None) -> int:
 
 
 class CommandOutput:
-    """Output of a command. ``output()`` frees the bytes, even if this object is still referenced."""
+    """The output of a command as bytes, which ``output()`` frees even while this object is still referenced."""
 
     def __init__(self, stdout: bytes, stderr: bytes, code: int) -> None:
         self.stdout = stdout
@@ -140,9 +140,9 @@ async def answer(command: Command[T], result: CommandOutput) -> T:
 
 
 def _read(command: Command[T], result: CommandOutput) -> tuple[FactoryError, None] | tuple[None, T]:
-    """Return the answer or the error.
+    """Return (None, the answer) or (the error, None).
 
-    The error has no traceback and no cause, which would keep the whole output in memory as long as the error.
+    The error has no traceback and no cause: these would keep the whole output in memory as long as the error exists.
     """
     output = result.output()
     try:
@@ -162,7 +162,7 @@ def _excerpt(output: Output) -> Output:
 
 
 class StreamLog:
-    """Logs the first lines that a command writes to stderr while it carries a door."""
+    """Logs the first lines that a command writes to stderr while the command carries a door's connection."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -181,14 +181,14 @@ class StreamLog:
 def head(path: str, limit: int) -> tuple[str, ...]:
     """Return the command that reads the beginning of a file.
 
-    The link does not open the file itself: the account must be able to read the file, and a file that is a FIFO must
-    cost the link no more than a timeout.
+    The link does not open the file itself, for two reasons: the account must have the right to read the file, and a
+    file that is a FIFO must cost the link no more than a timeout.
     """
     return ("head", "-c", str(limit), "--", path)
 
 
 def first_bytes(stdout: bytes, stderr: bytes, code: int) -> bytes:
-    """Return the bytes of a file from the outcome of a command of ``head``.
+    """Return the bytes of a file, from the outcome of the command that ``head`` has returned.
 
     The command's error messages must be in English. Raises Gone if there is no file, Refused for any other error.
     """

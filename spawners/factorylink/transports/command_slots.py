@@ -1,7 +1,7 @@
 """Limits the concurrent commands at a factory: each site account has a share, and the watcher has slots of its own.
 
-A command may hang as long as its account likes (a FIFO, a shell that sleeps), so without shares one account could block
-all others.
+An account can make its commands hang as long as it likes (a FIFO, a shell that sleeps), so without shares one account
+could block all others.
 """
 
 from __future__ import annotations

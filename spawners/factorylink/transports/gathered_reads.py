@@ -1,9 +1,8 @@
 """Reads files of an account with one command if they are requested at about the same time.
 
 Each command is a process, and hundreds of sessions that start at once wait for their doors' files, most of which do not
-exist yet. The output of a command for several files is used only where it is clear which bytes belong to which file;
-each other file is read again, by a command of its own. All files of a command belong to the account as which the
-command runs.
+exist yet. The output of a command for several files is used only if it is clear which bytes belong to which file; else
+each file is read again, by a command of its own. A command reads only files of the account as which it runs.
 """
 
 from __future__ import annotations
@@ -90,7 +89,7 @@ class GatheredReads:
             del self._rounds[account]
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a command without waiting for it, so that a file that blocks delays only the requests of its round."""
+        """Run a command in the background, so that a file that blocks delays only the requests of the same command."""
         task = asyncio.create_task(work)
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
@@ -113,7 +112,7 @@ class GatheredReads:
             raise
 
     async def _together(self, account: str | None, paths: Sequence[str], limit: int) -> dict[str, bytes | Gone]:
-        """Read these files with one command; return the content of each file, or Gone, where the output is clear."""
+        """Read files with one command; return the content of each file, or Gone; {} if the output is not clear."""
         most = sum(limit + len(_heading(path)) + 1 for path in paths)
         argv = ("head", "-v", "-c", str(limit), "--", *paths)
         try:
@@ -151,8 +150,8 @@ class GatheredReads:
 def split(paths: Sequence[str], stdout: bytes, stderr: bytes, code: int) -> dict[str, bytes | Gone]:
     """Return the content of each of these files, or Gone for a missing file, from the output of ``head -v``.
 
-    A file may contain any bytes, also a heading of another file. So nothing is returned unless each heading is where it
-    must be and occurs once, and each line of stderr says that a file is missing.
+    A file may contain any bytes, also a heading of another file. So {} is returned unless each heading is where it must
+    be and occurs once, and each line of stderr says that a file is missing.
     """
     lines = stderr.decode(errors="replace").splitlines()
     outcomes: dict[str, bytes | Gone] = {
@@ -191,6 +190,6 @@ def _set(request: _Request, outcome: bytes | Exception) -> None:
 
 
 def _looked_at(found: asyncio.Future[bytes]) -> None:
-    """Retrieve the error of a request, so that asyncio does not report it if its caller was cancelled meanwhile."""
+    """Retrieve a request's error, so that asyncio does not report the error if the request's caller was cancelled."""
     if not found.cancelled():
         found.exception()

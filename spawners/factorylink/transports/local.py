@@ -75,8 +75,8 @@ class _Identity:
 class LocalTransport:
     """A ``Transport`` for this machine.
 
-    At most ``parallel`` commands run at once, ``share`` of them as one account; the time that a command waits for its
-    turn does not count against its timeout.
+    At most ``parallel`` commands run at once for all accounts, and at most ``share`` as one account; the watcher has
+    slots of its own. The time that a command waits for a slot does not count against its timeout.
     """
 
     def __init__(self, settings: Settings, parallel: int = 32, share: int = 8) -> None:
@@ -90,7 +90,7 @@ class LocalTransport:
         self._closed = False
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command, with the settings' prefix and environment, and return its parsed answer."""
+        """Run a command, with the prefix and the environment of the settings; return the parsed answer."""
         identity = await self._identity(account)
         env = _plain_environment(identity) | self._env | dict(command.env)
         argv = self._prefix + command.argv
@@ -118,7 +118,7 @@ class LocalTransport:
         return (await self._identity(account)).home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:  # noqa: ARG002
-        """Connect from this machine; ``account`` is ignored."""
+        """Return a stream to the port, connected from this machine; ``account`` is ignored. Raises Unreachable."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
         found = await _resolved(host, port)
@@ -146,7 +146,7 @@ class LocalTransport:
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         """Run a command with one end of a socket pair as its stdin and stdout; return a stream on the other end.
 
-        With a socket pair instead of pipes, the link needs no loop of its own that copies the data.
+        Because of the socket pair, the link needs no loop of its own that copies data, as pipes would need.
         """
         identity = await self._identity(account)
         ours, theirs = socket.socketpair()
@@ -222,8 +222,8 @@ class LocalTransport:
 class _CommandWire(SocketStream):
     """A command's stdin and stdout as a byte stream.
 
-    When the stream is closed, the command reads end of file, and then has a moment to end: if it were killed at once,
-    ``srun`` would leave its step behind.
+    When the stream is closed, the command reads end of file, and has ``KILL_WAIT`` seconds to end before it is killed:
+    an ``srun`` that is killed at once leaves its step behind.
     """
 
     def __init__(self, sock: socket.socket, process: asyncio.subprocess.Process) -> None:
@@ -266,10 +266,10 @@ async def _start(
 
 
 def _changed_user(identity: _Identity, env: dict[str, str]) -> tuple[str, ...]:
-    """Return the words that, before a command, make it run as this user, with the groups of this user only.
+    """Return the words to put before a command, so that it runs as this user, with the groups of this user only.
 
-    Variables that an operator has set (``env``) take effect only after the change of the user, because some variables
-    load libraries, which must not be loaded as root.
+    Variables that an operator has set (``env``) take effect only after the change of the user: some variables load
+    libraries, and these must not be loaded as root.
     """
     groups = ",".join(f"+{group}" for group in identity.groups)
     plain = _plain_environment(identity)
@@ -316,8 +316,8 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, cap: int) -> bytes:
     """Read all output of a command; kill the command if its output is longer than ``cap`` bytes.
 
-    The result is then longer than ``cap``, too, but may lack the end of the output: the rest is read and dropped,
-    because asyncio reports the end of a process only when its pipes are at their end.
+    The result of such a command is longer than ``cap``, too, but lacks the end of the output. All output is read
+    nevertheless, because asyncio reports the end of a process only when the process' pipes are at their end.
     """
     if stream is None:
         raise ValueError("the command was started without pipes")

@@ -1,4 +1,4 @@
-"""Tasks that run in the background and are cancelled when the process ends."""
+"""Runs asyncio tasks in the background, which are cancelled when the process ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("factorylink")
 
 
 class BackgroundTasks:
-    """Keeps every task until it is done, and logs its error."""
+    """Runs tasks in the background; keeps a reference to each task until it is done, and logs the task's error."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

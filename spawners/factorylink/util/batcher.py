@@ -1,4 +1,4 @@
-"""Batches requests for the same work: those that arrive while one round runs are done together in the next round."""
+"""Batches requests for the same work: requests that arrive while work is running are done together afterwards."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Batcher(Generic[K, T]):
     """Batches calls. A round is one call of ``work`` for up to ``most`` things of a key; a key has one round at a time.
 
     The first thing starts at once and alone, without waiting for others. Each caller gets the outcome of its own thing.
-    An error of a class in ``apart`` means that nothing of the round was done; then its things are done one by one, to
-    find the one at fault. Any other error goes to all callers of the round.
+    An error of a class in ``apart`` means that no thing of the round was done; then the things of this round are done
+    one by one, so that only the caller of a wrong thing gets the error. Any other error goes to all callers of the
+    round.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Batcher(Generic[K, T]):
         self._rounds: dict[K, asyncio.Task[None]] = {}
 
     async def do(self, key: K, thing: T) -> None:
-        """Have ``thing`` done in a round of ``key``; return when it is done. Raises the error of ``work``."""
+        """Let ``work`` do ``thing`` in a round of ``key``; return when this is done. Raises the error of ``work``."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append((thing, done))
         if key not in self._rounds:

@@ -1,7 +1,7 @@
 """Server-sent events: each change is sent to every reader, and a slow reader does not delay others.
 
-A reader stores only the newest value of each item that has changed since it last read. If that becomes too much, the
-reader gets a fresh snapshot instead.
+Messages wait for a slow reader, but only the newest one about each item. If too many wait (an *overrun*), the reader
+gets a fresh snapshot instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Message = tuple[str, str]  # the event's name and its data, which are one line o
 
 
 class Reader:
-    """One connection's queue of a feed's changes."""
+    """The changes that a stream of a feed still has to send. ``key``: the only item of the stream; None: all items."""
 
     def __init__(self, key: str | None) -> None:
         self._key = key
@@ -27,7 +27,7 @@ class Reader:
         self.of_all = key is None
 
     def offer(self, key: str, message: Message) -> None:
-        """Store the newest value of the item named ``key``."""
+        """Store the newest message about the item ``key``, if the stream is about this item."""
         if self._key is not None and key != self._key:
             return
         self._waiting.pop(key, None)
@@ -42,9 +42,10 @@ class Reader:
         self._changed.set()
 
     async def next(self) -> list[Message]:
-        """Return the changes since the last call.
+        """Wait for changes, and return those since the last call.
 
-        The list is empty after the heartbeat's time, after ``wake``, or after an overrun.
+        The list is empty if nothing changed for ``_HEARTBEAT_SECONDS``, after ``wake``, or after an overrun (too many
+        changes for this reader).
         """
         try:
             await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)
@@ -58,7 +59,7 @@ class Reader:
 class Feed:
     """Notifies its readers when items change; each item has a key. Call ``touch`` when an item may have changed.
 
-    ``show``: returns the newest message about the item with a key; None: there is no message.
+    ``show``: returns the present message about the item with the given key; None: there is no message.
     """
 
     def __init__(self, show: Callable[[str], Message | None]) -> None:
@@ -85,7 +86,7 @@ class Feed:
         loop.call_later(_SAME_THING_SECONDS, self._wake, key)
 
     def forget(self, key: str) -> None:
-        """Send the item's message a last time, and forget the item."""
+        """Send the item's newest message, if it differs from the last one, and forget the item."""
         self._tell(key)
         self._last.pop(key, None)
 
@@ -105,8 +106,8 @@ class Feed:
         """Yield the body of a response: the messages of ``first``, then the changes.
 
         ``key``: only changes of this item; None: of all items. If the reader is too slow for the changes, it gets the
-        messages of ``first`` again. The stream ends after a message for which ``last`` returns True. ``shown`` is
-        applied to each message for this reader.
+        messages of ``first`` again. The stream ends after a message for which ``last`` returns True. ``shown``
+        returns the form in which this reader gets a message.
         """
         reader = Reader(key)
         self._readers.add(reader)

@@ -2,8 +2,8 @@
 
 The link updates the counters while it works; ``api/metrics_view.py`` computes the values of the gauges at each scrape.
 Labels are ids of factories and projects, states, reasons and codes: never the name of a person, of a site account or of
-a session. ``begin`` creates the series of every factory at once with the value 0, so that rates and differences are
-right from the first event."""
+a session. At the link's start ``begin`` creates the series of every factory with the value 0, so that rates and
+differences are right from the first event on."""
 
 from __future__ import annotations
 
@@ -178,7 +178,10 @@ _codes: set[str] = set()
 
 
 def refused(code: str) -> None:
-    """Count a request that the link refused. ``code``: the stable code of the reason, never a text."""
+    """Count a request that the link refused. ``code``: the stable code of the reason, never a text.
+
+    If there are ``MOST_CODES`` codes already, a new code counts as "other".
+    """
     if code not in _codes and len(_codes) >= MOST_CODES:
         code = "other"
     else:

@@ -1,16 +1,17 @@
 """Limits how often a factory is asked. Pure: times are seconds of one clock, intervals are returned in seconds.
 
-There are two opposing goals. A session on an idle cluster must be noticed as fast as by a spawner that asks for each
-session every 0.5 s, and 600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are
-frequent for a few seconds after something happened (a submission, a cancellation, an expected start), and then the
-interval grows in proportion to the time since. A budget limits the frequent questions, however often something happens.
-The budget is larger while few sessions wait, because each of them would cost such a spawner 180 RPCs in 30 s.
+There are two opposing goals. The start of a session on an idle cluster must be noticed as fast as by a spawner that
+asks for each session every 0.5 s, and 600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So
+questions are frequent for a few seconds after something happened (a submission, a cancellation, an expected start), and
+then the interval grows in proportion to the time since that event. A budget limits the frequent questions, however
+often something happens. The budget is larger while few sessions wait, because such a spawner would need 180 RPCs in
+30 s for each of them.
 
-With more than ``FEW`` waiting sessions, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for jobs, two
-for nodes and two for the waiting jobs of other users, or three if one is asked early for a new job: 40 RPCs. Counted
-with sdiag on Slurm 24.11, before there were early questions: 22 in the 30 s after 60 jobs began to wait, 32 after 600,
-and 18 to 20 in each 30 s later, for both. Submissions, cancellations and estimates are not included; each takes one or
-two RPCs.
+With more than ``FEW`` waiting sessions, the link asks in 30 s at most 8 + 30/4.5 questions for jobs, two for nodes, and
+two for the waiting jobs of other users, or three if one is asked early because of a new job. Each question takes two
+RPCs, so this makes 40 RPCs. Counted with sdiag on Slurm 24.11, before there were early questions: 22 RPCs in the 30 s
+after 60 jobs began to wait, 32 RPCs after 600 jobs did, and in both cases 18 to 20 RPCs in each 30 s later.
+Submissions, cancellations and estimates are not included; each takes one or two RPCs.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MINUTE = 61.0  # seconds; a submission reaches the site some moments after its t
 
 @dataclass(frozen=True)
 class Awaited:
-    """The needs that decide when the next question is asked. Times are in seconds."""
+    """The facts from which ``interval`` decides when the next question is asked. Times are in seconds."""
 
     pending: int = 0  # number of this gateway's waiting jobs
     running: int = 0
@@ -96,14 +97,14 @@ class QuestionRateLimiter:
         return max(0.0, (1 - self._left) * seconds)
 
     def take(self) -> None:
-        """Count a question, even if the bucket is empty: a question that had to be asked delays later ones."""
+        """Count a question, even if the bucket is empty: a question that could not wait delays later ones."""
         self._left -= 1
 
 
 class TurnRateLimiter:
     """A token bucket for submissions: ``burst`` at once, then one every ``seconds``, in the order of the requests.
 
-    In any ``MINUTE`` there are at most ``per_minute`` submissions, the burst included: this was promised to the site.
+    In any ``MINUTE`` there are at most ``per_minute`` submissions, including those at once: the site was promised this.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -113,7 +114,7 @@ class TurnRateLimiter:
         self._turns: deque[float] = deque(maxlen=per_minute)  # when the last turns start, the oldest first
 
     def take(self, now: float) -> float:
-        """Take a turn; return the seconds to wait for it."""
+        """Take a turn; return the seconds to wait until the turn begins."""
         self._next = max(self._next, now - self.burst * self.seconds) + self.seconds
         at = max(self._next, now)
         if len(self._turns) == self._turns.maxlen:
@@ -134,7 +135,7 @@ class RateLimiter:
     def wait(self, key: str, now: float) -> float:
         """Take a token from the bucket of ``key`` and return 0.
 
-        If there is none, take none, and return the seconds until there is one.
+        If the bucket is empty, take nothing, and return the seconds until it has a token.
         """
         if len(self._full_at) > 1000:
             self._full_at = {known: at for known, at in self._full_at.items() if at > now}

@@ -1,4 +1,4 @@
-"""Shares one question among all callers that ask it at the same time, and caches its answer for a short time."""
+"""Lets callers that ask the same question at the same time share one answer, which is cached for a short time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Runs ``make`` at most once at a time for a key, and caches its result for ``seconds``.
+    """Runs the function of ``get`` at most once at a time for a key, and caches its result for ``seconds``.
 
-    Errors go to all waiting callers and are not cached. A cancelled caller does not end the question.
+    An error goes to all waiting callers and is not cached. If a caller is cancelled, the function continues for the
+    others.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +44,7 @@ class SingleFlight(Generic[T]):
             del self._flying[key]
 
     async def close(self) -> None:
-        """Cancel all questions that are not answered yet."""
+        """Cancel all calls of ``make`` that are still running."""
         flying = tuple(self._flying.values())
         for task in flying:
             task.cancel()

@@ -17,8 +17,8 @@ from factorycommon.service.yaml_file import CatalogueError
 def with_entry(text: str, mapping: str, key: str, value: object) -> str:
     """Return the text with ``key: value`` added to a top-level mapping, which is created if it is missing or empty.
 
-    Raises CatalogueError if the mapping has the key already, or is written in braces and not empty; also if the text is
-    no YAML with keys on lines of their own.
+    Raises CatalogueError if the mapping has the key already, is written in braces and not empty, or is no mapping; also
+    if the text is no YAML with each key on a line of its own.
     """
     node = _find(text, mapping)
     entry = _block({key: value}, 2)
@@ -46,7 +46,7 @@ def with_entry(text: str, mapping: str, key: str, value: object) -> str:
 def with_value(text: str, key: str, value: object) -> str:
     """Return the text in which a top-level key has this value; a missing key is added at the end.
 
-    Raises CatalogueError if the text is no YAML with keys on lines of their own.
+    Raises CatalogueError if the text is no YAML with each key on a line of its own.
     """
     node = _find(text, key)
     if node is None:
@@ -57,7 +57,7 @@ def with_value(text: str, key: str, value: object) -> str:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace a file atomically; its mode and owner stay the same."""
+    """Replace a file's content by ``text``, atomically; mode and owner of the file stay the same."""
     found = path.stat()
     fresh = path.with_name(f".{path.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -85,7 +85,7 @@ def _find(text: str, key: str) -> tuple[yaml.Node, yaml.Node] | None:
 def _end_of(text: str, node: yaml.Node) -> int:
     """Return the position after a node's last line.
 
-    A block ends where the next key begins; comments and empty lines in between stay after the block.
+    Comments and empty lines between the node and the next key do not belong to the node.
     """
     lines = text[: node.end_mark.index].splitlines(keepends=True)
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
@@ -107,7 +107,7 @@ def _flow(value: object) -> str:
 
 
 def _join(before: str, entry: str, after: str) -> str:
-    """Insert an entry on new lines after a key; a comment on the key's line stays there."""
+    """Insert an entry on new lines between ``before``, which ends with a key, and ``after``; keep the key's comment."""
     rest, newline, more = after.partition("\n")
     return f"{before}{rest.rstrip()}\n{entry}{more if newline else ''}"
 

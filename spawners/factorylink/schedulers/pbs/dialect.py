@@ -2,10 +2,11 @@
 
 **Which jobs are asked for.** qstat cannot select jobs by name: it shows all jobs of the site and, with its history, all
 jobs of the last weeks. So qselect lists the ids of the wanted jobs, and one qstat asks for all of them (-E; without it
-some versions print only the first of several jobs as JSON). A shell joins the two commands by a constant text; the
-selection is passed as arguments. If qselect finds no jobs, the shell prints a JSON answer without jobs, so an empty
-output never means "no jobs". PBS has no command that tells when a job would start; it reports ``estimated.start_time``
-for waiting jobs.
+some versions print only the first of several jobs as JSON). A shell runs both commands: its code is a constant text,
+and the selection is passed as arguments. If qselect finds no jobs, the shell prints a JSON answer without jobs, so an
+empty output never means "no jobs".
+
+PBS has no command that tells when a job would start; it reports ``estimated.start_time`` for waiting jobs.
 """
 
 from __future__ import annotations
@@ -103,9 +104,9 @@ def ended(name: str) -> Command[list[End]]:
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Ask for every queued job that is visible: for each queue (priority, job id), oldest first.
+    """Ask for every waiting job that the asking account may see: for each queue (priority, job id), oldest first.
 
-    State ``B`` is an array that has started, of which some jobs may still wait.
+    The command also asks for arrays that have started (state ``B``), since some of their jobs may still wait.
     """
     return Command(("sh", "-c", _QUEUED, "sh", "-s", "QB"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
 
@@ -148,7 +149,7 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 def extend(job: JobId, minutes: int) -> Command[None]:
     """Set the walltime of a job to ``minutes``, counted from its start; repeating this changes nothing.
 
-    PBS lets users only shorten a walltime.
+    PBS lets users shorten a walltime, but not lengthen it.
     """
     _check(job)
     if minutes < 1:
@@ -173,9 +174,10 @@ def reservations() -> Command[list[Reservation]]:
 
 
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
-    """Ask for the jobs' ends in PBS' history (tracejob and the accounting logs are for PBS' administrators).
+    """Ask for the jobs' ends in PBS' history.
 
-    Raises Gone if PBS keeps no history. A job that is older than the history is missing in the answer.
+    Only PBS' administrators may use tracejob and the accounting logs. Raises Gone if PBS keeps no history. A job
+    that is older than the history is missing in the answer.
     """
     words = tuple(ids)
     for word in words:
@@ -202,8 +204,8 @@ def alive() -> Command[None]:
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
     """Return the command line that runs ``argv`` in a running job, connected to the caller by stdio.
 
-    pbs_attach moves a process into a job, on the job's node. So the command logs in to ``node`` by ssh, which sites
-    allow to people who have a job there. Raises Unreachable if ``node`` is None or no host name.
+    pbs_attach moves a process into a job, and works only on the job's node. So the command logs in to ``node`` by ssh;
+    sites allow this to people who have a job there. Raises Unreachable if ``node`` is None or no host name.
     """
     _check(job)
     if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):
@@ -224,7 +226,7 @@ def _ends(stdout: str) -> list[End]:
 def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
     """Return a parser that applies ``read`` to an answer of qstat.
 
-    Jobs that have disappeared or ended since qselect are missing; that is no error.
+    A job may end or disappear after qselect has listed it. Such a job is missing in the result; this is no error.
     """
 
     def checked(output: Output) -> T:
@@ -237,7 +239,7 @@ def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
 
 
 def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
-    """Return a parser that applies ``read`` if the command succeeded, and else raises the error for its message."""
+    """Return a parser that applies ``read`` if the command succeeded, and else raises Refused or Unreachable."""
 
     def checked(output: Output) -> T:
         if output.code:
@@ -255,6 +257,6 @@ def _failure(output: Output, stderr: str) -> FactoryError:
 
 
 def _words(text: str) -> str:
-    """Return the lines of PBS' message, without the program's name at their beginning, blanks and repetitions."""
+    """Return the lines of PBS' message, each once, without the program's name at its beginning and outer blanks."""
     lines = (re.sub(r"^(q[a-z]+|pbs[a-z_]*): ", "", line.strip()) for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

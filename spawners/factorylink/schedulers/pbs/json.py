@@ -2,9 +2,9 @@
 
 Releases after OpenPBS 23.06 write JSON with a library. The released 23.06 and earlier releases do not, and print a
 quote in a person's text without escaping it, so that the text seems to end at the quote. Then either the answer is no
-JSON (Misread), or an object contains a name twice; the object records this, so that ``once`` can refuse it. Other
-faults of these releases are harmless and are repaired: control characters, backslashes that JSON does not allow, and
-words that C reads as numbers (a variable that is ``+5`` or ``infinity``).
+JSON (Misread), or an object of the answer contains a name twice. ``_Object`` records such a name, and ``once`` refuses
+it. Other faults of these releases are harmless and are repaired: control characters, backslashes that JSON does not
+allow, and unquoted words that C reads as numbers (the value ``+5`` or ``infinity`` of a variable).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def understood(stdout: str) -> Iterator[None]:
 
 
 def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
-    """Return the objects of each kind (``Jobs``, ``nodes``, ...) from an answer with one JSON document per kind.
+    """Return the objects by name for each of ``kinds`` (``Jobs``, ``nodes``, ...), in this order.
 
-    Raises Misread for other content.
+    ``stdout``: one JSON document for each kind. Raises Misread for other content.
     """
     decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_Object.of)
     found = []
@@ -58,9 +58,9 @@ def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
 
 
 def _mended(text: str) -> str:
-    """Return ``text`` without control characters (except line ends and tabs), invalid escapes and invalid values.
+    """Return ``text`` with control characters replaced, invalid escapes repaired, and unquoted words quoted.
 
-    Valid JSON is not changed.
+    Line ends and tabs are kept. Valid JSON is not changed.
     """
     plain = _BARE.sub(_quoted, text.translate(_CONTROLS))
     return _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", plain) if "\\" in plain else plain
@@ -71,7 +71,7 @@ def _quoted(found: re.Match[str]) -> str:
 
 
 class _Object(dict[str, Any]):
-    """An object of an answer that records each repeated name, since a dict keeps only the last value."""
+    """A JSON object that records in ``twice`` a name that it contains twice, since a dict keeps only the last value."""
 
     twice: str | None = None
 
@@ -116,15 +116,15 @@ def as_dict(value: object) -> dict[str, Any]:
 
 
 def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each name in ``found``, such as a job's id, with its values. Raises TypeError if these are no object."""
+    """Yield each name in ``found``, such as a job's id, with its object. Raises TypeError if a value is no object."""
     for name, values in found.items():
         yield name, as_dict(values)
 
 
 def once(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each name in ``found``, such as a job's id, with its values.
+    """Yield each name in ``found``, such as a job's id, with its object.
 
-    Raises ValueError if a name is repeated in ``found`` or among the values, TypeError if the values are no object.
+    Raises ValueError if ``found`` or one of these objects contains a name twice, TypeError if a value is no object.
     """
     for name, values in items(found):
         for one in (found, values):

@@ -22,9 +22,9 @@ def nodes(stdout: str) -> list[NodeState]:
     """Return one state for each host, from pbsnodes' answer followed by qstat's answer about the queues.
 
     PBS may show a host as several vnodes. A job's chunk may span the vnodes of a host, so their resources are added up.
-    A node that belongs to a queue runs only that queue's jobs. Every other node runs the jobs of all queues that have
-    no nodes of their own and whose chunks fit: a queue selects its nodes by a resource in ``default_chunk``, such as
-    ``Qlist``.
+    A node that belongs to a queue runs only the jobs of this queue. Any other node runs the jobs of all queues without
+    nodes of their own, except queues that select other nodes: such a queue requires the value of a resource, such as
+    ``Qlist``, in its ``default_chunk``.
     """
     found, queues = documents(stdout, "nodes", "Queue")
     with understood(stdout):
@@ -42,15 +42,15 @@ def nodes(stdout: str) -> list[NodeState]:
 
 
 def _chosen(queue: Mapping[str, Any]) -> dict[str, str]:
-    """Return the resources in a queue's ``default_chunk`` by which it selects nodes; amounts are left out."""
+    """Return the resources in a queue's ``default_chunk`` by which it selects nodes, that is, all but amounts (2gb)."""
     chunk = as_dict(queue.get("default_chunk", {}))
     return {name: str(value) for name, value in chunk.items() if not _AMOUNT.fullmatch(str(value))}
 
 
 def _has(resources: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
-    """Return whether a node has each of these values, alone or among others.
+    """Return whether a node's resources have all of the ``wanted`` values.
 
-    A resource that is not set on a node has no value.
+    A resource may have several values, separated by commas; one that is not set on the node has none.
     """
     return all(value in str(resources.get(name, "")).split(",") for name, value in wanted.items())
 

@@ -6,7 +6,8 @@ and checks their types; all other values of a job are ignored. A missing value o
 and so does a job, or an attribute of a job, that is listed twice.
 
 **Times** have the form of C's ``ctime``, in the time zone of the process that runs ``qstat``; the commands set
-``TZ=UTC0``. They are English in every locale. The end of a job is ``stime`` plus ``walltime``; PBS itself reports none.
+``TZ=UTC0``. They are English in every locale. PBS does not report when a running job will end; this is computed as
+``stime`` plus ``walltime``.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def jobs(stdout: str, name: str | None = None) -> list[Job]:
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
     """Return the queued jobs of qstat's answer: for each queue (priority, id), in the order of their submission.
 
-    PBS does not tell in which order its scheduler starts them. Each job of an array that still waits counts, according
-    to the array's own list.
+    PBS does not tell in which order its scheduler starts the jobs, so each priority is 0. Instead of an array, its jobs
+    that still wait are listed; PBS reports their indices.
     """
     (found,) = documents(stdout, "Jobs")
     queues: dict[str, list[tuple[int, str]]] = {}
@@ -92,9 +93,9 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the id of a waiting job, or of each job of an array that still waits.
+    """Yield ``id``, or the ids of those jobs of the array ``id`` that still wait.
 
-    An array lists the remaining indices as ``4,6-500``, ``1-9:2``, or ``-``, which means none.
+    PBS reports the indices of these jobs as ``4,6-500``, ``1-9:2``, or ``-``, which means none.
     """
     remaining = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
     if "[]" not in id or not remaining:
@@ -171,7 +172,8 @@ def _end(
 ) -> tuple[int | None, int | None, Outcome]:
     """Return exit code, signal, and outcome of a job that has ended.
 
-    Exit status 271 is SIGTERM, and -29 the walltime; without an exit status, the job never ran.
+    Exit status 271 means SIGTERM (256 + 15), and -29 that the walltime was over. A job without an exit status never
+    ran, except some jobs of arrays. ``ran``: whether PBS reports a start.
     """
     if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
         raise ValueError(f"the exit status {status!r} is no number")
@@ -195,7 +197,7 @@ def _ended(values: Mapping[str, Any]) -> datetime | None:
 
 
 def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
-    """Return why a job waits, in PBS' words; "" for a job that ran before, whose comment still describes that run."""
+    """Return why a job waits, in PBS' words; "" if the job's comment still describes an earlier run of the job."""
     if letter == "H":
         held = f"Hold_Types={values.get('Hold_Types', '')}"
         return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
@@ -232,9 +234,9 @@ def moment(text: object) -> datetime | None:
 
 
 def _estimated(value: object) -> datetime | None:
-    """Return the time in ``estimated.start_time``, which may be a date, seconds since 1970, or a word for none.
+    """Return the time in ``estimated.start_time``: a date, or seconds since 1970; None for any other value.
 
-    Any other text counts as none: because of an estimate alone, the whole answer must not be lost.
+    Such a value raises no error, since a wrong estimate must not make the whole answer unusable.
     """
     start = value.get("start_time") if isinstance(value, dict) else None
     try:
@@ -279,8 +281,8 @@ def hosts(text: str) -> tuple[str, ...]:
 def _variable(values: Mapping[str, Any]) -> str:
     """Return the value of the job's variable ``FACTORYGATE_JOB``, by which the link recognises its jobs; else "".
 
-    Any job may have a variable with this name twice. The released 23.06 misreads a variable without a value: as that
-    value it prints a comma, and the name and the value of the next variable.
+    If a variable has no value, the released 23.06 prints a comma, and the name and the value of the next variable, as
+    this value. So ``FACTORYGATE_JOB`` may be in the value of another variable. A job may even have the variable twice.
     """
     variables = as_dict(values.get("Variable_List"))
     swallowed = f",{VARIABLE}="

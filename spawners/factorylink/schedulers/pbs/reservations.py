@@ -1,7 +1,7 @@
 """Parses what PBS reports of its reservations (``pbs_rstat -f``, which has no JSON). Pure.
 
-Anybody may make a reservation, except one for a maintenance, whose id begins with M. A newline in a person's text is
-printed as a comma, so every line was written by PBS itself. Times have the form that ``parser.moment`` parses.
+Anybody may make a reservation, except one for maintenance, whose id begins with M. PBS prints a newline in a
+person's text as a comma, so nobody can forge a line. Times have the form that ``parser.moment`` parses.
 """
 
 from __future__ import annotations
@@ -70,5 +70,5 @@ def _reservation(block: str) -> Reservation | None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Return the names of ``+ada@login,-bob``: ada, -bob."""
+    """Return the names in a list of users or groups: for ``+ada@login,-bob``, ada and -bob (excluded)."""
     return tuple(dict.fromkeys(name.partition("@")[0].removeprefix("+") for name in text.split(",") if name))

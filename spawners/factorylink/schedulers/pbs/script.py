@@ -3,18 +3,18 @@
 **How the job is recognised.** PBS keeps no comment from a submission: ``comment`` is the scheduler's own. An ordinary
 user can set few attributes that ``qstat -f`` shows to everybody: ``Account_Name`` (-A) is the account that is charged,
 ``project`` (-P) has limits at some sites, and the name must be the same for all jobs. So the identity is one variable
-of ``Variable_List``, which has no other use, and which only the owner (and the site) can set or alter. It can be
-copied, so its HMAC signs the account.
+of ``Variable_List``. This variable has no other use, and only the job's owner (and the site) can set or alter it. Other
+people can copy it into their jobs, so its HMAC signs the account, too.
 
 **The log.** PBS spools a job's output on the node and copies it when the job has ended. The script opens the log itself
 instead, so that the log can be read while the job runs. The script appends to the log, so that a requeued job continues
-it. If a job fails, PBS' own copy, in a file with ``.pbs`` after the log's name, has what was printed before and after
-the script's own output.
+it. What was printed before the script opened the log, and after the script, is in PBS' own copy: a file with ``.pbs``
+after the log's name, which PBS keeps only if the job failed.
 
 **The job's environment.** Nothing of the link's environment is forwarded (no ``-V``). A login shell of the person
 starts the script; this cannot be avoided. On ``qdel`` the login shell and the script get TERM at once, and when the
-login shell has ended PBS kills the rest: there is hardly any time for a clean end. PBS sends no signal before the
-walltime: the door knows the end from ``FACTORYGATE_JOB_END``.
+login shell has ended PBS kills all other processes of the job, so there is hardly any time for a clean end. PBS sends
+no signal before the walltime is over, so the door takes the end from ``FACTORYGATE_JOB_END``.
 
 **Which GPUs.** PBS counts GPUs (``ngpus``). A hook of the site may select the GPUs of a job, by
 ``CUDA_VISIBLE_DEVICES`` or by hiding the others. Without a hook every job on a node would take the first GPU. So the
@@ -91,9 +91,9 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """Return the job's variables, from those that PBS sets and from the request.
+    """Return the expressions for the job's variables, from PBS' own variables and from the request.
 
-    PBS provides neither the end nor the memory, nor the number of earlier runs.
+    PBS provides neither the end nor the memory, nor the number of earlier runs, which is therefore always 0.
     """
     asked = request.gpu_syntax != "constraint"
     return JobVariables(
@@ -109,7 +109,11 @@ def variables(request: JobRequest) -> JobVariables:
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
-    """Return the directives by which the link finds its job again, and which turn off PBS' own output and mail."""
+    """Return the directives by which the link finds its job again, and those for the shell, PBS' own output and mail.
+
+    PBS keeps its own output (see "The log") only if the job fails, and sends no mail. Raises Refused if PBS does not
+    accept the name or the comment.
+    """
     if not _NAME.fullmatch(request.name) or not _COMMENT.fullmatch(request.comment):
         raise Refused(f"PBS takes no such job name or variable: {request.name}, {request.comment}")
     return (
@@ -128,9 +132,9 @@ def identity(request: JobRequest) -> tuple[str, ...]:
 def resources(request: JobRequest) -> tuple[str, ...]:
     """Return the directives for the job's resources: one chunk, which is always on one host.
 
-    Memory is requested in bytes, so that a size of 512 GB fits at a site whose 512gb are 512 x 1024^3. ``gres`` holds
-    the operator's own resources, which replace ngpus; ``constraint`` is added. If whole nodes are requested by their
-    type alone (``select=1:node_type=mi300a``), ``gpu_syntax`` is ``constraint``. A reservation is a queue of PBS.
+    A GB of the request is 10^9 bytes, a gb of PBS 1024^3, so the memory is converted to kb (1024 bytes). ``gres`` has
+    the operator's own resources, which replace ngpus; ``constraint`` is added. If ``gpu_syntax`` is ``constraint``, the
+    job requests whole nodes by their type alone (``select=1:node_type=mi300a``). A reservation is a queue of PBS.
     Raises Refused for a request that PBS cannot express, such as a QOS.
     """
     if request.qos is not None:

@@ -1,7 +1,7 @@
 """PBS' messages: the scheduler's comments that say why a job waits, and the messages of refused commands.
 
-A comment is a sentence with names and numbers in it, after ``Not Running: `` (not now) or ``Can Never Run: ``; see
-job_info.cpp of OpenPBS.
+A comment is a sentence with names and numbers in it. It follows ``Not Running: `` if the job may run later, or
+``Can Never Run: ``; see job_info.cpp of OpenPBS.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def ended(name: str) -> Command[list[End]]:
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Ask for every pending job that is visible: for each partition (priority, job id), highest priority first."""
+    """Ask for every pending job that the asking account may see: by partition (priority, job id), highest first."""
     return Command(
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
          f"--Format={parse.PENDING_FORMAT}"),
@@ -126,9 +126,9 @@ def submit(script: str, count: int = 1) -> Command[JobId]:
 
 
 def estimate(script: str) -> Command[Estimate]:
-    """Ask when the script's job would start; nothing is submitted.
+    """Ask when the job of a script would start; nothing is submitted.
 
-    ``asked_at`` is the epoch until the caller sets it.
+    ``asked_at`` of the answer is 1970 until the caller sets it.
     """
 
     def read(output: Output) -> Estimate:
@@ -155,7 +155,7 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 def extend(job: JobId, minutes: int) -> Command[None]:
     """Set the time limit of a job to ``minutes``, counted from its start; repeating this changes nothing.
 
-    Slurm lets users only shorten a time limit.
+    Slurm lets users shorten a time limit, but not lengthen it.
     """
     if not re.fullmatch(r"[0-9]+", job) or minutes < 1:
         raise ValueError(f"not a job id of Slurm, or no time: {job!r}, {minutes}")
@@ -173,7 +173,7 @@ def nodes() -> Command[list[NodeState]]:
 
 
 def reservations() -> Command[list[Reservation]]:
-    """Ask for every reservation that is visible."""
+    """Ask for every reservation that the asking account may see."""
     argv = (*LIST, "scontrol", "--oneliner", "show", "reservation")
     return Command(argv, _listed(slurm_reservations.reservations), env=parse.TIMES, most=LISTING)
 
@@ -203,7 +203,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 def alive() -> Command[None]:
     """Ask whether a controller answers. Raises Unreachable if none does.
 
-    The command reports this at once if no process listens on the controllers' ports.
+    If no process listens on the controllers' ports, the command reports this at once.
     """
 
     def read(output: Output) -> None:
@@ -235,7 +235,7 @@ def _checked(ids: Iterable[JobId]) -> tuple[JobId, ...]:
 
 
 def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
-    """Return a parser that applies ``read`` if the command succeeded, and else raises the error for its message."""
+    """Return a parser that applies ``read`` if the command succeeded, and else raises Refused or Unreachable."""
 
     def checked(output: Output) -> T:
         if output.code:
@@ -262,6 +262,6 @@ def _failure(output: Output, stderr: str) -> FactoryError:
 
 
 def _words(text: str) -> str:
-    """Return the lines of Slurm's message, without the program's name at their beginning, blanks and repetitions."""
+    """Return the lines of Slurm's message, each once, without the program's name at its beginning and outer blanks."""
     lines = (re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

@@ -39,8 +39,8 @@ _NODE = re.compile(_NODE_ROW + free_text(_REASON_WIDTH) + r"\n")
 def _gpus(gres: str) -> tuple[int, set[str], Counter[str]]:
     """Return the number and the types of whole GPUs in a gres text, and the number of slices by type.
 
-    ``gpu:a100:4(S:0-1),shard:8`` -> 4, {"a100"}, {"": 8}; ``gpu:2(IDX:0-1)`` -> 2, {}, {}; ``gpu:1g.10gb:7`` -> 0, {},
-    {"1g.10gb": 7}.
+    The type of a slice is its MIG profile, and "" for a shard. ``gpu:a100:4(S:0-1),shard:8`` -> 4, {"a100"}, {"": 8};
+    ``gpu:2(IDX:0-1)`` -> 2, {}, {}; ``gpu:1g.10gb:7`` -> 0, {}, {"1g.10gb": 7}.
     """
     count, kinds, slices = 0, set(), Counter[str]()
     for name, kind, digits in re.findall(r"(?:^|,)(gpu|shard):(?:([^:,()]+):)?([0-9]+)(?![0-9:])", gres):

@@ -1,9 +1,10 @@
-"""Parses what Slurm's commands print. Pure: text in, models out. Each list of fields is next to its grammar.
+"""Parses what Slurm's commands print. Pure: text in, models out.
 
-**Why a grammar.** Any user of the cluster may give a job our name and any comment, with separators and newlines in it;
-such a job must neither hide nor forge the row of another job. So squeue cuts the comment to ``COMMENT_WIDTH`` bytes and
-prints it first, every other field allows few characters only, and the fields after the comment are padded to far more
-than that width: no comment is long enough to contain a row. Each row is matched from where the last one ended.
+**Why a grammar.** Each list of fields has a grammar (a regular expression) of its rows. Any user of the cluster may
+give a job the name of this gateway's jobs, and any comment, with separators and newlines in it. Such a job must neither
+hide nor forge the row of another job. So squeue cuts the comment to ``COMMENT_WIDTH`` bytes and prints it first, every
+other field allows few characters only, and the fields after the comment are padded to far more than that width: no
+comment is long enough to contain a row. Each row is matched from where the last one ended.
 
 **Times** are seconds since the epoch, requested by ``SLURM_TIME_FORMAT=%s``. Slurm's default is local time of the login
 host without a zone, which the link cannot convert and which is ambiguous for an hour each autumn.
@@ -170,7 +171,8 @@ def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[
 def _has_width(text: str, width: int) -> bool:
     """Return whether a text has that width in bytes.
 
-    A replacement character may stand for one to three bytes, since squeue may cut a letter.
+    A replacement character in the text may stand for one to three bytes, since squeue may cut a character of several
+    bytes.
     """
     most = len(text.encode())
     return most - 2 * text.count("�") <= width <= most
@@ -239,7 +241,7 @@ def jobs(name: str, stdout: str) -> list[Job]:
 
 
 def named_jobs(stdout: str) -> list[Job]:
-    """Return the jobs of squeue's answer in ``NAMED_FORMAT``. Raises Misread."""
+    """Return the jobs of squeue's answer in ``NAMED_FORMAT``, in which each row has the job's name. Raises Misread."""
     return _jobs(((row, *_name_and_comment(row["text"])) for row in rows(_NAMED, stdout, _NAMED_WIDTH)), stdout)
 
 
@@ -251,8 +253,8 @@ def _outcome(state: str, reason: str) -> Outcome:
 def _name_and_comment(text: str) -> tuple[str, str]:
     """Return a job's name and its comment; the comment is "" if it is not ASCII.
 
-    Such a comment was not written by a gateway, and its beginning cannot be found, since squeue may cut a letter in
-    two.
+    A gateway writes ASCII comments only. The beginning of another comment in ``text`` cannot be found, since squeue may
+    cut a character of several bytes.
     """
     comment = text[-COMMENT_WIDTH:]
     if not comment.isascii():
@@ -261,7 +263,7 @@ def _name_and_comment(text: str) -> tuple[str, str]:
 
 
 def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[Job]:
-    """Return the jobs for rows, each given with its name and its comment. Raises Misread."""
+    """Return the jobs of ``found``: (row, the job's name, the job's comment). Raises Misread with ``stdout``."""
     made: list[Job] = []
     for row, name, comment in found:
         if not _OURS.fullmatch(row["id"]):
@@ -348,7 +350,7 @@ def _when(row: re.Match[str]) -> float:
 
 
 def _end(runs: list[re.Match[str]]) -> End | None:
-    """Return the end of a job from the rows of its runs, in their order; None if the last run has not ended."""
+    """Return the end of a job from the rows of its runs, the oldest first; None if the last run has not ended."""
     last = runs[-1]
     if STATES[last["state"]] is not JobState.ENDED:
         return None
@@ -369,7 +371,7 @@ def _end(runs: list[re.Match[str]]) -> End | None:
 
 
 def _who(uid: str, owner: str) -> Literal["account", "administrator", "other"] | None:
-    """Return who cancelled a job, by uid; root means the site."""
+    """Return who cancelled a job of ``owner``, both given as uids; root means the site. None: ``uid`` is empty."""
     if not uid:
         return None
     return "account" if uid == owner else "administrator" if uid == "0" else "other"

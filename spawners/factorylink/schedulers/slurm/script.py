@@ -1,9 +1,10 @@
 """Makes the batch script for Slurm. Pure: a request in, text out.
 
-**The job's environment.** Nothing of the link's own environment is forwarded (``--export=NIL``), and no login shell is
-used (``--export=NONE`` makes slurmd run ``su -`` for the user: this takes up to two minutes, and if a person's
-``.bash_profile`` starts another shell, the script never runs). The script sets the few variables that programs rely on,
-and sources ``/etc/profile`` for the site's modules. ``SLURM_EXPORT_ENV=ALL`` undoes NIL for the person's ``srun``.
+**The job's environment.** Nothing of the link's own environment is forwarded, and no login shell is used: both are the
+effect of ``--export=NIL``. With ``--export=NONE`` slurmd would run ``su -`` for the user. This takes up to two minutes,
+and if a person's ``.bash_profile`` started another shell, the script would never run. The script sets the few variables
+that programs rely on, and sources ``/etc/profile`` for the site's modules. ``SLURM_EXPORT_ENV=ALL`` undoes NIL for the
+person's ``srun``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """Return the job's variables, computed from Slurm's own; releases before 22.05 do not provide the end."""
+    """Return the expressions for the job's variables, from Slurm's own variables and from the request.
+
+    The end is computed from the walltime if Slurm does not provide it, as in releases before 22.05.
+    """
     return JobVariables(
         id="${SLURM_JOB_ID:-}",
         end=f"${{SLURM_JOB_END_TIME:-{end_by_clock(60 * _minutes(request))}}}",
@@ -47,7 +51,7 @@ def variables(request: JobRequest) -> JobVariables:
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
-    """Return the directives by which the link finds its job again, and those for the job's log."""
+    """Return the directives by which the link finds its job again, and those for log, environment and warning."""
     return (
         f"#SBATCH --job-name={request.name}",
         f"#SBATCH --comment={request.comment}",

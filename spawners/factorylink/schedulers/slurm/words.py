@@ -1,7 +1,8 @@
 """Slurm's messages, and the codes of their explanations (``explain/waiting.py``, ``explain/refusals.py``).
 
-Why a job waits: the reasons of squeue(1), "JOB REASON CODES", and further reasons in Slurm's source code. Limits come
-in families, ``(QOS|Assoc)(Grp|Max|Min)RESOURCE...``: a person needs to know whose limit it is, and for which resource.
+The reasons why a job waits are those of squeue(1), "JOB REASON CODES", and further ones from Slurm's source code. The
+reasons for limits have the form ``(QOS|Assoc)(Grp|Max|Min)RESOURCE...``. They have different codes, since a person
+needs to know whose limit it is, and for which resource.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""SSH channels, and commands whose output is collected over a channel.
+"""Opens SSH channels, and runs commands whose output is collected over a channel.
 
-A channel holds its place on the SSH connection until the channel is closed.
+A channel holds its place on the SSH connection (see ``pool``) until the channel is closed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Lost(NotDone):
 
 
 class ExecChannel(asyncssh.SSHClientSession[bytes]):
-    """A channel with a command whose output is collected.
+    """A channel with a command whose output is collected. ``use``: the channel's place on a connection.
 
-    A command with more than ``cap`` bytes of output is killed.
+    A command with more than ``cap`` bytes on stdout, or ``STDERR_CAP`` on stderr, is killed.
     """
 
     def __init__(self, use: ConnectionUse, cap: int) -> None:
@@ -52,8 +52,8 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
     async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
         """Run the command; return stdout, stderr, exit code (negative: a signal).
 
-        Raises NoPlace or Lost if nothing was run; Misread for too much output; Unreachable if the connection was lost
-        while the command ran.
+        Raises the errors of ``open_session``; Misread for too much output; Unreachable if the connection was lost while
+        the command ran, or if ``give_up`` was called.
         """
         # a small window, so that most of a too long answer is never sent
         window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))
@@ -81,7 +81,7 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
             kill(self._channel)
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """Keep the channel, which is open now; the command is sent next."""
+        """Store the channel, which is open now; asyncssh sends the command next."""
         self._channel = chan
         if self._given_up:
             chan.abort()
@@ -94,7 +94,7 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
             self.give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Complete the call of ``run``, since the channel is closed, for whatever reason."""
+        """Release the channel's place and complete the call of ``run``: the channel is closed, for whatever reason."""
         self._use.release()
         self._error = exc
         self._ended.set()
@@ -108,10 +108,11 @@ def kill(channel: asyncssh.SSHClientChannel[bytes]) -> None:
 
 
 async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, window: int) -> tuple[Any, Any]:
-    """Open a channel and run the command ``line`` in it. ``make``: returns asyncssh's session for the channel.
+    """Open a channel and run the command ``line`` in it; return asyncssh's channel and session.
 
-    Raises NoPlace or Lost if nothing was run, Refused if the server runs no commands for the link, and Unreachable if
-    the channel was opened but the command was not taken or the connection was lost.
+    ``make``: returns the session. Raises NoPlace or Lost if nothing was run, Refused if the server runs no commands for
+    the link. Raises Unreachable if the channel was opened, but then the server did not accept the command, or the
+    connection was lost.
     """
     begun = False
 

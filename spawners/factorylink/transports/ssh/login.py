@@ -43,8 +43,8 @@ CIPHERS = [
 class LoginPace:
     """A limit on logins: at most ``per_minute`` start in any minute, for all accounts together.
 
-    Some of them are reserved for the watcher (the account as which the link asks the scheduler), and each login name
-    may use only its share of the others.
+    Some of these logins are reserved for the watcher (the account as which the link asks the scheduler), and each login
+    name may use only a share of the logins.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -56,10 +56,10 @@ class LoginPace:
 
     @contextlib.asynccontextmanager
     async def login(self, watcher: bool, name: str | None = None) -> AsyncIterator[None]:
-        """Wait until a login may start, and count it as going on during the block.
+        """Wait until a login may start; log in inside the block.
 
-        At most ``AT_ONCE`` logins go on at the same time. Logins of the watcher are not counted and do not wait for
-        others, because everybody needs the watcher's answers. ``name``: as for ``turn``. Raises Unreachable if the wait
+        At most ``AT_ONCE`` such blocks run at the same time. The watcher's blocks neither count in this limit nor wait
+        for it, because everybody needs the watcher's answers. ``name``: as for ``turn``. Raises Unreachable if the wait
         would be too long.
         """
         if watcher:
@@ -74,10 +74,10 @@ class LoginPace:
             yield
 
     async def turn(self, watcher: bool, name: str | None = None, since: float | None = None) -> None:
-        """Wait until a login may start. Raises Unreachable if that would take too long.
+        """Wait until the limits a minute allow a login, and count it. Raises Unreachable if the wait would be too long.
 
-        ``name``: the login name whose share is used; None: no share (the watcher, a service account); ``since``: when
-        the login began to wait, None: now.
+        ``name``: the login name whose share is used; None: no share limits the login (of the watcher, or of a service
+        account). ``since``: when the login began to wait; None: now.
         """
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
         first = time.monotonic() if since is None else since
@@ -105,7 +105,7 @@ def _pause(begun: deque[float], most: int) -> float:
 
 
 class SshConnector:
-    """Opens connections to a site's login hosts. ``name``: the factory, for the log."""
+    """Opens connections to a site's login hosts. ``name``: the factory's id, for log and metrics."""
 
     def __init__(self, name: str, settings: Settings, keys: HostKeys) -> None:
         self._name = name
@@ -118,7 +118,8 @@ class SshConnector:
     async def enter(self, login: Login, watcher: bool, on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
         """Log in at the first host that accepts the login. ``on_lost`` is called once when the connection is lost.
 
-        Raises Distrusted or NotLetIn if this was the problem with any host, else Unreachable.
+        If no host accepts the login, raises Distrusted if this was the problem with any host, else NotLetIn if this was
+        the problem with any host, else Unreachable.
         """
         problems: list[Unreachable] = []
         for host in tuple(self._hosts):
@@ -203,14 +204,14 @@ class SshConnector:
 
 
 def _outcome(problem: Unreachable) -> str:
-    """Return how a failed login counts, as one of ``metrics.LOGIN_OUTCOMES``."""
+    """Return the outcome of ``metrics.LOGIN_OUTCOMES`` as which a failed login is counted."""
     if isinstance(problem, Distrusted):
         return "distrusted"
     return "not_let_in" if isinstance(problem, NotLetIn) else "unreachable"
 
 
 class _Client(asyncssh.SSHClient):
-    """Calls ``on_lost`` once when an established connection is lost, but not for failed attempts as asyncssh does."""
+    """Calls ``on_lost`` once when an established connection is lost, but not (unlike asyncssh) for a failed login."""
 
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost

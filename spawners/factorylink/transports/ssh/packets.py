@@ -14,9 +14,9 @@ _MSG_IGNORE = 2  # RFC 4253, 11.2
 def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
     """Keep asyncssh from sending an empty message before each message of ``connection``.
 
-    asyncssh sends them as a defence against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here.
+    Empty messages are a defence against an attack on CBC ciphers (RFC 4251, 9.3.1). The link offers no CBC ciphers, and
     OpenSSH does not send empty messages either. Each empty message is encrypted and written separately, and once more
-    for each SSH connection that carries this one.
+    for each SSH connection that carries ``connection``.
     """
     send = connection.send_packet
 
@@ -30,8 +30,8 @@ def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
 class GatheringSocket:
     """A ``tunnel`` for asyncssh that connects directly to a host, and joins writes.
 
-    All packets of one turn of the event loop are written at once: OpenSSH accepts at most 32 KiB in a packet, and a
-    system call costs more than such a packet.
+    All packets of one turn of the event loop are written by one system call, since a call costs more than a packet:
+    OpenSSH accepts at most 32 KiB in a packet.
     """
 
     async def create_connection(

@@ -1,8 +1,8 @@
 """The pool of open connections of one login name at a site, which assigns channels to connections.
 
-sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count forwarded
-channels. So commands, also those that carry a door's connection (bridges), wait here for a place, and all doors over
-``tcp`` use the first live connection.
+sshd limits the channels with a command on a connection (``MaxSessions``), but not forwarded channels. So commands wait
+here for a place on a connection, also commands that carry a door's connection (bridges); and all doors over ``tcp`` use
+the first live connection.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class ConnectionUse:
     def refused(self) -> None:
         """Release the place, since the server refused the channel, and use fewer places of the connection for a while.
 
-        Either the server has fewer places than configured, or commands that the link has given up still run there.
+        Either the server allows fewer places than configured, or commands that the link has given up still run on the
+        server.
         """
         self.release(opened=False)
         self._pooled.shrink()
@@ -94,7 +95,7 @@ class Connection:
         self.idle: asyncio.TimerHandle | None = None
 
     def leave(self, kind: ConnectionKind) -> None:
-        """Release a channel's place as soon as the server has noticed that the channel is closed."""
+        """Release a channel's place in ``LAG`` seconds, when the server has noticed that the channel is closed."""
         self.leaving += 1
         asyncio.get_running_loop().call_later(LAG, self._left, kind)
 
@@ -103,12 +104,12 @@ class Connection:
         self.free(kind)
 
     def free(self, kind: ConnectionKind) -> None:
-        """Release a channel's place."""
+        """Release a channel's place at once."""
         self.used[kind] -= 1
         self._changed()
 
     def shrink(self) -> None:
-        """Limit the places to those used now, for a while."""
+        """For ``SHRUNK`` seconds, limit the places to the number that is used now."""
         self.most = self.sessions
         log.warning("The site takes only %d commands at once on a connection now (MaxSessions).", self.most)
         asyncio.get_running_loop().call_later(SHRUNK, self._grow)
@@ -152,9 +153,9 @@ class Pool:
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
         """Return a place for a channel as soon as one is free.
 
-        ``enter`` opens a connection if one more is needed. It is called for one connection at a time, and after a
-        failure only when a pause is over: until then every caller gets the same error. Raises the errors of ``enter``;
-        Unreachable if there is no place for a bridge.
+        ``enter`` opens a connection if one more is needed. It is called for one connection at a time. After a failure
+        it is not called during a pause, in which every caller gets the same error if there is no other connection.
+        Raises the errors of ``enter``; Unreachable if there is no place for a bridge, or if the pool is closed.
         """
         while True:
             if self._closed:
@@ -205,7 +206,7 @@ class Pool:
             raise type(self._failure)(self._failure.message)
 
     def _open(self, enter: Enter) -> asyncio.Task[None]:
-        """Open a connection in a task that all callers share; the task continues when a caller is cancelled."""
+        """Return the task that opens a connection; all callers share it, and it continues if a caller is cancelled."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._add(enter))
             self._opening.add_done_callback(self._opened)
@@ -261,8 +262,8 @@ class Pool:
     def _lost(self, pooled: Connection) -> None:
         """Record that the site closed a connection.
 
-        After ``FREE`` connections in a row that lasted less than ``STEADY`` seconds, count it as a failure and pause:
-        some accounts have each of their connections closed right after the login.
+        If more than ``FREE`` connections in a row lasted less than ``STEADY`` seconds, count this as a failure, and
+        pause: some sites close each connection of certain accounts right after the login.
         """
         if pooled in self._connections and time.monotonic() - pooled.since < STEADY:
             self._short += 1
@@ -286,7 +287,7 @@ class Pool:
     async def close(self) -> None:
         """Close all connections; operations that use them fail.
 
-        Buffered data are sent before, for ``CLOSE_WAIT`` seconds at most.
+        Buffered data are sent first, which takes ``CLOSE_WAIT`` seconds at most.
         """
         self._closed = True
         if self._opening is not None:

@@ -7,9 +7,9 @@ six runs, with the least CPU time of the link's own process:
     over OpenSSH (ControlMaster, -O forward)     460 MB/s   0.18 s
     to the door itself, without a login host    1010 MB/s   0.17 s
 
-So an OpenSSH client for each account would save a third of the link's CPU time but make no transfer faster, and each
-would need a process, a socket and key files on disk. uvloop and other sizes of packets or windows made no reproducible
-difference; but over a real network at most one window of data is in transit at a time.
+So an OpenSSH client for each account would save a third of the link's CPU time, but make no transfer faster. Each
+client would need a process, a socket and key files on disk. uvloop and other sizes of packets or windows made no
+reproducible difference; but over a real network at most one window of data is in transit at a time.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ SAID = 4096  # bytes of stderr that are kept for error messages
 class _Passing:
     """The receiving side of a channel: it passes received data to the protocol that is connected to the stream.
 
-    All packets of one turn of the event loop are passed on at once. OpenSSH sends 32 KiB in each, but the packets of
-    the door's own SSH connection are larger, and with every piece of such a packet asyncssh copies the pieces before it
-    again.
+    All packets of one turn of the event loop are passed on together. OpenSSH sends at most 32 KiB in a packet, so the
+    larger packets of the door's own SSH connection arrive in pieces. If asyncssh got each piece separately, it would
+    copy the earlier pieces of the same packet each time.
     """
 
     def __init__(self, use: ConnectionUse, protocol: Any) -> None:
@@ -101,7 +101,8 @@ class ForwardStream:
     ) -> tuple[Any, Any]:
         """Open the connection to the port.
 
-        Raises Refused if the site forbids to forward connections; Unreachable if the node or the site does not answer.
+        Raises Refused if the site does not allow forwarded connections; Unreachable if the node or the site does not
+        answer.
         """
         protocol = session_factory()
         opening = self._use.connection.create_connection(
@@ -179,7 +180,7 @@ class EntryStream:
 class _Ends:
     """A command's channel as a transport of asyncio.
 
-    Closing it sends end of file to the command; a command that has not ended after ``KILL_WAIT`` is killed.
+    ``close`` sends end of file to the command; a command that has not ended ``KILL_WAIT`` seconds later is killed.
     """
 
     def __init__(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:

@@ -1,7 +1,7 @@
 """The SSH transport, for a factory whose login side is another machine.
 
-A command gets the environment of the account's own login shell and the variables that the caller names; nothing of the
-link's environment. A connection that was opened while its credential was valid is used as long as it lasts.
+A command gets the environment of the account's login shell and the variables that the caller names, but nothing of the
+link's environment. A connection is used as long as it lasts, even if its credential expires meanwhile.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _CANNOT_RUN = {126, 127}  # exit codes of shells and ``env`` for a program that 
 
 @dataclass(frozen=True)
 class _Route:
-    """How the link acts for an account: the pool of connections, and the words before every command."""
+    """How the link acts for an account: the pool of connections, the login name, and the words before every command."""
 
     pool: Pool
     username: str
@@ -76,7 +76,7 @@ class SshTransport:
         asyncssh.set_log_level(logging.WARNING)  # at INFO, asyncssh logs every connection
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command, with the settings' prefix and environment, and return its parsed answer."""
+        """Run a command, with the prefix and the environment of the settings; return the parsed answer."""
         argv = (*self._settings.prefix, *command.argv)
         env = self._settings.env | dict(command.env)
         most = most_bytes(command, account)
@@ -105,13 +105,13 @@ class SshTransport:
         return await self._bytes(account, argv, {"LC_ALL": "C"}, b"", seconds, most)
 
     async def home(self, account: str | None) -> str:
-        """Return the account's home; the site is asked only once."""
+        """Return the account's home; the site is asked only once for each account."""
         if account not in self._homes:
             self._homes[account] = await self._find_home(account)
         return self._homes[account]
 
     async def _find_home(self, account: str | None) -> str:
-        """Return the home from the account database at the site, else the folder in which a login starts."""
+        """Return the account's home from the account database at the site, else the folder in which a login starts."""
         route = await self._route(account)
         home = None
         if not route.act:
@@ -133,7 +133,7 @@ class SshTransport:
         return ForwardStream(await self._take(account, ConnectionKind.FORWARD), host, port, CONNECT_TIMEOUT)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Return a stream to a command, which counts as a command for ``MaxSessions`` of the site's sshd."""
+        """Return a stream to a command; its channel counts towards ``MaxSessions`` of the site's sshd."""
         route = await self._route(account)
         line = _line(route.act, self._settings.env, (*self._settings.prefix, *argv))
         use = await self._take(account, ConnectionKind.ENTRY)
@@ -155,9 +155,10 @@ class SshTransport:
         seconds: float,
         cap: int,
     ) -> tuple[bytes, bytes, int]:
-        """Run a command, and return its output.
+        """Run a command; return stdout, stderr, exit code.
 
-        The time to wait for a connection and a place on it does not count against ``seconds``.
+        The time to wait for a connection and a place on it does not count against ``seconds``, the command's timeout.
+        More than ``cap`` bytes of stdout raise Misread.
         """
         route = await self._route(account)
         line = _line(route.act, env, argv)
@@ -215,9 +216,9 @@ class SshTransport:
 def _line(act: Sequence[str], env: Mapping[str, str], argv: Sequence[str]) -> str:
     """Return an argv as a line of shell code; no other function makes such lines.
 
-    ``act``: words that precede the command, so that it acts for an account. sshd passes the line to the account's login
-    shell. sshd seldom accepts variables from the link, so the line itself sets those in ``env``. Raises Unreachable if
-    an argument contains a NUL, Refused if the line is too long for the site's shell.
+    sshd passes the line to the account's login shell. ``act``: words that precede the command, so that it acts for an
+    account. ``env``: variables that the line itself sets, since sshd seldom accepts variables from the link. Raises
+    Unreachable if an argument contains a NUL, Refused if the line is too long for the site's shell.
     """
     words = [*act, *(("env", *(f"{name}={value}" for name, value in env.items())) if env else ()), *argv]
     line = shlex.join(words)
