@@ -37,7 +37,8 @@ _CONNECT_SECONDS = 10
 def make(target: Path, stores: Sequence[KeptStore], hub: Path | None, link: Path | None) -> Manifest:
     """Write the backup to ``target`` (0600), completely or not at all; an existing file is never overwritten.
 
-    ``hub``, ``link``: the paths of hub.yaml and link.yaml, for the manifest. Raises BackupError.
+    ``hub``, ``link``: the paths of hub.yaml and link.yaml, for the manifest; None: the file is not in the backup.
+    Raises BackupError.
     """
     if target.exists():
         raise BackupError(f"{target} is there already: name another file")
@@ -119,7 +120,10 @@ def pattern(schema: str) -> str:
 
 
 def schema_and_tables(url: URL, what: str) -> tuple[str, list[str]]:
-    """Return the schema of the gateway's tables, and the names of its tables. Raises BackupError."""
+    """Return the name of the schema with the gateway's tables, and the names of all tables in this schema.
+
+    ``what``: a description of the database, for the error's message. Raises BackupError.
+    """
     engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": _CONNECT_SECONDS})
     try:
         found = inspect(engine)
@@ -131,7 +135,11 @@ def schema_and_tables(url: URL, what: str) -> tuple[str, list[str]]:
 
 
 def postgres(program: str, url: URL, what: str, *options: str) -> None:
-    """Run one of PostgreSQL's programs on a database. Raises BackupError with the program's message."""
+    """Run one of PostgreSQL's programs, such as ``pg_dump``, on the database at ``url``.
+
+    ``what``: a description of the database, for the error's message. Raises BackupError if the program is missing,
+    fails (with the program's message), or takes longer than an hour.
+    """
     argv, env = connection(url)
     try:
         done = subprocess.run(
@@ -150,7 +158,7 @@ def postgres(program: str, url: URL, what: str, *options: str) -> None:
 
 
 def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
-    """Return arguments and environment variables with which libpq's programs connect to a database.
+    """Return arguments and all environment variables with which libpq's programs connect to a database.
 
     A password is passed in the environment, which only this user can read, never in argv.
     """

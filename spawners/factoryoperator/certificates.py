@@ -49,6 +49,8 @@ class TlsCertificate:
 def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertificate | None:
     """Make the files of one process, and the authority if there is none yet; return the new certificate.
 
+    ``hosts``: the host names and addresses by which clients connect; ``localhost`` and its addresses are added.
+
     Returns None, and makes no new files, if the process has a certificate that an authority of the folder has signed
     for exactly these hosts, and that is valid for longer than a third of ``days``. Raises CertificateProblem, OSError.
     """
@@ -65,7 +67,7 @@ def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertifi
 
 
 def paths(folder: Path) -> list[Path]:
-    """Return the paths of the certificates of the folder's processes."""
+    """Return the path of the certificate of each process that has one in the folder."""
     return sorted(folder.glob(f"*/{CERTIFICATE}"))
 
 
@@ -108,7 +110,7 @@ def new_authority(folder: Path) -> None:
 def drop_old(folder: Path) -> None:
     """Trust only the newest authority.
 
-    Raises CertificateProblem if any certificate in the folder was not signed by the newest authority; OSError.
+    Raises CertificateProblem if any certificate in the folder was not signed by the newest authority. Raises OSError.
     """
     for path in paths(folder):
         if _authority_of(folder, path) != 0:
@@ -131,7 +133,7 @@ def read(path: Path) -> TlsCertificate:
 
 
 def believes(authority: Path, certificate: Path) -> bool:
-    """Return whether one of the authorities in the file ``authority`` has signed the certificate in the other file.
+    """Return whether an authority in ``authority`` has signed the first certificate in ``certificate`` (PEM files).
 
     Raises OSError, CertificateProblem.
     """
@@ -184,7 +186,7 @@ def _builder(
 
 
 def _usage(signs_certificates: bool) -> x509.KeyUsage:
-    """Return the key usage extension. Python 3.13 refuses an authority without it."""
+    """Return the key usage extension. Python 3.13 refuses an authority's certificate without this extension."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,
@@ -199,7 +201,10 @@ def _usage(signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _host(text: str) -> str:
-    """Return a host name or address in a certificate's form. Raises CertificateProblem."""
+    """Return a host name in lower case, or an IP address in its usual short form.
+
+    Raises CertificateProblem if the text is neither.
+    """
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
@@ -228,8 +233,10 @@ def _authorities(folder: Path) -> list[x509.Certificate]:
 
 
 def _authority_of(folder: Path, path: Path) -> int | None:
-    """Return the index of the folder's authority that signed a certificate (0 is the newest); None
-    if none of them did."""
+    """Return the index of the folder's authority that signed the certificate at ``path``; None if none of them did.
+
+    The index 0 is the newest authority.
+    """
     signed = _parsed(path)[0]
     return next((n for n, one in enumerate(_authorities(folder)) if _has_signed(one, signed)), None)
 
@@ -250,7 +257,7 @@ def _parsed(path: Path) -> list[x509.Certificate]:
 
 
 def _believe(folder: Path, authorities: bytes) -> None:
-    """Write the file of trusted authorities for all processes of the folder."""
+    """Write ``authorities`` (PEM), which are trusted from now on, to ``ca.crt`` of the folder and of each process."""
     _write(folder / AUTHORITY, authorities, 0o644)
     for path in folder.glob(f"*/{AUTHORITY}"):
         _write(path, authorities, 0o644)

@@ -37,8 +37,8 @@ _DEFAULT = {"http": 80, "https": 443}
 class GatewayPort:
     """A port on which a part of the gateway listens when it runs.
 
-    ``answers``: returns True if that part answers on the port now, and otherwise False or a text that says what is
-    wrong.
+    ``answers``: returns True if that part answers on the port now, a text if it answers with a problem, which the text
+    explains, and otherwise False.
     """
 
     where: str
@@ -51,7 +51,7 @@ class GatewayPort:
 def ports(gateway: Gateway) -> Iterator[Finding]:
     """Check that no port is configured twice, and that no other program listens on one of the ports.
 
-    The range of session ports must contain none of these ports and no ephemeral port of this machine.
+    The range ``session_ports`` of link.yaml must contain none of these ports and no ephemeral port of this machine.
     """
     wanted = [*_hub_ports(gateway), *_link_ports(gateway), *_workshops_ports(gateway)]
     seen: dict[int, GatewayPort] = {}
@@ -264,9 +264,10 @@ def _host(text: str) -> str:
 
 
 def certificates(gateway: Gateway) -> Iterator[Finding]:
-    """Check the certificate of each https address that people or this gateway use.
+    """Check the certificates of ``public_url``, of the login providers, and of the SSH authorities in link.yaml.
 
-    This machine's clock is compared with the clocks of those servers.
+    This machine's clock is compared with the clocks of these servers. An address without https is a mistake, unless it
+    is on this machine.
     """
     for where, address in [*_hub_addresses(gateway), *_link_addresses(gateway)]:
         url = urlsplit(address)

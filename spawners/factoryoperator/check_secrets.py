@@ -128,7 +128,10 @@ def link_secrets(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _own_keys(folder: Path, made: bool) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the link's own keys. ``made``: the link makes them at its first start."""
+    """Yield what is wrong with the link's own keys in the folder: the name of the key's file, and the problem.
+
+    ``made``: True if the link makes missing keys at its first start; False if missing keys are a mistake.
+    """
     hmac_key, ssh_key = folder / "hmac.key", folder / "link_ed25519"
     for key, how in ((hmac_key, "openssl rand -hex 32"), (ssh_key, "ssh-keygen -t ed25519 -N '' -f")):
         if not (made or key.exists()):
@@ -244,10 +247,10 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
 
 
 def _of_the_proxy(problem: str, path: Path) -> str:
-    """Return what the operator must correct in a file of the proxy's unit.
+    """Return what the operator must correct in the file ``path``, which the proxy's systemd unit uses.
 
-    ``problem``: the message of the check that read the file. systemd reads the file as root, but a backup reads it as
-    the hub's account, so the file must belong to this account.
+    ``problem``: the message of the error that was raised when the file was read. systemd reads the file as root, but a
+    backup reads it as the hub's account, so the file must belong to this account.
     """
     said = _mended(problem.removeprefix(f"{path}: "), path)
     if said == os.strerror(errno.EACCES):
@@ -256,7 +259,7 @@ def _of_the_proxy(problem: str, path: Path) -> str:
 
 
 def _settings(text: str) -> list[tuple[int, str, str]]:
-    """Return the lines of a systemd EnvironmentFile as (line number, name, value)."""
+    """Return the assignments in the text of a systemd EnvironmentFile as (line number, name, value)."""
     parted = [(number, *line.strip().partition("=")) for number, line in enumerate(text.splitlines(), 1)]
     return [(number, name, value.strip("\"'")) for number, name, is_one, value in parted if is_one and name[:1] != "#"]
 

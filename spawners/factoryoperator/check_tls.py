@@ -1,4 +1,4 @@
-"""Checks of the certificates of hub, link, workshops service and proxy on separate hosts."""
+"""Checks the certificates of hub, link, workshops service and proxy on separate hosts."""
 
 from __future__ import annotations
 
@@ -78,9 +78,10 @@ def _of(found: TlsCertificate) -> str:
 
 
 def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertificate) -> str:
-    """Return why a process with the same authority would refuse the certificate; "" if it would not.
+    """Return why a process with the same authority would refuse the certificate ``found``; "" if it would not.
 
-    Another check compares the name.
+    ``server``, ``client``: TLS contexts with this certificate, which are connected to each other here. Another check
+    compares the name in the certificate.
     """
     if not found.hosts:
         return ""
@@ -103,9 +104,9 @@ def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertifica
 
 
 def _of_another_authority(authority: Path, certificate: Path) -> bool:
-    """Return whether no authority in the file ``authority`` has signed the certificate in the other file.
+    """Return whether no authority in ``authority`` has signed the first certificate in ``certificate`` (PEM files).
 
-    False if one of the files cannot be read, which another check reports.
+    Return False if one of the files cannot be read, which another check reports.
     """
     try:
         return not certificates.believes(authority, certificate)
@@ -116,7 +117,7 @@ def _of_another_authority(authority: Path, certificate: Path) -> bool:
 def peers(gateway: Gateway) -> Iterator[Finding]:
     """Check the TLS servers to which hub, link and workshops service connect.
 
-    The servers must have a trusted certificate, and accept the certificates of hub, link and workshops service.
+    Each server must have a trusted certificate, and must accept the certificate of the process that connects to it.
     """
     hub, link, workshops = gateway.hub.config, gateway.link.config, gateway.workshops.config
     if hub is not None and hub.tls is not None:

@@ -148,7 +148,7 @@ def _agree(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
 
 
 def _listener(gateway: Gateway, config: WorkshopsConfig, url: str) -> Iterator[Finding]:
-    """Check that the service listens where a hub on another host looks for it."""
+    """Check that the service listens on the port of ``url``, at which hub.yaml expects it on another host."""
     here, own = gateway.hub.at("workshops", "hub_api_url"), config.hub_listener
     if own is None:
         yield Finding(here, f"is {url}, but {gateway.workshops.path} has no hub_listener: the service listens nowhere")

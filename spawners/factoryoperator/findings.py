@@ -28,7 +28,7 @@ def note(where: str, said: str) -> Finding:
 
 
 def of_lines(lines: Iterable[str]) -> list[Finding]:
-    """Return findings made from a parser's messages, each of which has file, line and key before its text."""
+    """Return findings made from a parser's messages, such as ``file:line: key: text`` or ``file: text``."""
     found: list[Finding] = []
     for line in lines:
         parts = line.split(": ")

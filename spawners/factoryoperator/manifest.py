@@ -58,7 +58,7 @@ class Kept(Owned):
 
 
 class Manifest(Model):
-    """The content of a backup."""
+    """The list of what a backup contains, with the release and the time of the backup."""
 
     format: Literal[1] = 1
     release: str

@@ -38,7 +38,7 @@ _LOCKS = {"hmac.key": ("link.lock", "link"), "joining.key": ("workshops.lock", "
 
 @dataclass(frozen=True)
 class Opened:
-    """A backup that was unpacked and checked. ``folder``: the folder with its members."""
+    """A backup that was unpacked and checked. ``folder``: the folder with the unpacked members."""
 
     manifest: Manifest
     folder: Path
@@ -91,8 +91,8 @@ class Plan:
     """What a restore would write.
 
     ``write``: stores with their targets; ``same``: targets that have the same content already; ``other``: targets with
-    other content, which the restore would overwrite; ``read_only``: stores that the restore leaves out, with their
-    targets: these are on a read-only file system, and have other content or are missing.
+    other content, which the restore would overwrite; ``read_only``: stores with their targets, which the restore leaves
+    out, because the targets are on a read-only file system. Such a target is missing, or has other content.
     """
 
     write: tuple[tuple[Kept, Path], ...]
@@ -104,8 +104,8 @@ class Plan:
 def plan(found: Opened, under: Path, databases: bool = True, skip_read_only: bool = False) -> Plan:
     """Compare a backup with the existing files. ``under``: the folder that replaces ``/``.
 
-    ``databases``: also plan to restore the databases on a server, which are not compared; ``skip_read_only``: leave out
-    files on read-only file systems that would have to be written. If this is False, such files raise BackupError.
+    ``databases``: True if databases on a server are restored, too; they are not compared. ``skip_read_only`` True:
+    leave out files that would have to be written to a read-only file system; False: raise BackupError for such files.
     """
     write: list[tuple[Kept, Path]] = []
     same: list[Path] = []
@@ -176,7 +176,7 @@ def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> 
 
 
 def _accounts(manifest: Manifest, what: Plan) -> None:
-    """Raise BackupError if this machine lacks the user or the group of a file that root restores.
+    """Raise BackupError if this machine lacks the user or the group of a file or folder that root restores.
 
     Only root gives files back to their owners, so nothing is checked for any other user.
     """
@@ -195,9 +195,9 @@ def _accounts(manifest: Manifest, what: Plan) -> None:
 
 
 def _nothing_runs(found: Opened, under: Path) -> None:
-    """Raise BackupError if hub, link or workshops service runs.
+    """Raise BackupError if hub, link or workshops service runs, because they could write to stores that are replaced.
 
-    They must not write to stores that are being replaced.
+    A running hub is only looked for if ``under`` is ``/``.
     """
     for kept in found.manifest.stores:
         path = under / kept.path.lstrip("/")
@@ -220,7 +220,11 @@ def _nothing_runs(found: Opened, under: Path) -> None:
 
 
 def _config(manifest: Manifest, folder: Path, path: str) -> Path:
-    """Return the path of the backup's copy of hub.yaml, link.yaml or workshops.yaml."""
+    """Return the path of the backup's copy of hub.yaml, link.yaml or workshops.yaml.
+
+    ``folder``: the folder with the unpacked backup; ``path``: the original path of the file. Raises BackupError if the
+    backup does not contain the file.
+    """
     member = next((one.member for one in manifest.stores if one.path == path), None)
     if member is None:
         raise BackupError(f"The backup lacks {path}")
@@ -241,7 +245,11 @@ def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> No
 
 
 def _put(source: Path, kept: Kept, target: Path) -> None:
-    """Replace a file atomically; the new file is private from its creation."""
+    """Replace the file ``target`` by ``source`` atomically, with the mode and owner that ``kept`` records.
+
+    The new file is private from its creation. Files that belong to a replaced SQLite database, such as its log, are
+    deleted.
+    """
     fresh = target.with_name(f"{target.name}.restored")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -266,7 +274,10 @@ def _owned(path: Path, kept: KeptFolder | Kept) -> None:
 
 
 def _server(manifest: Manifest, kept: Kept, folder: Path) -> URL:
-    """Return the URL of a database on a server, according to the configuration in the backup."""
+    """Return the URL of the database ``kept`` on a server, according to the configuration in the backup.
+
+    ``folder``: the folder with the unpacked backup. Raises BackupError.
+    """
     path = Path(kept.path)
     workshops = next((one.path for one in manifest.stores if one.what == WORKSHOPS), None)
     file = {HUB_DUMP: manifest.hub, WORKSHOPS_DUMP: workshops}.get(path, manifest.link)

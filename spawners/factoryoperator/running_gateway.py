@@ -1,7 +1,7 @@
 """The state of a running gateway of any release: whether hub and link answer, and the live sessions.
 
 An upgrade compares the states before and after. Only a few fields are read, so that the answers of different releases
-can be parsed alike."""
+can be parsed in the same way."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Answer(BaseModel):
 
 
 class SeenSession(_Answer):
-    """A session in the response of a link of any release."""
+    """A session in the response of a link of any release, with the few fields that an upgrade needs."""
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
     user: str = Field(max_length=255)
@@ -55,7 +55,7 @@ class SeenSession(_Answer):
 
 
 class SeenCluster(_Answer):
-    """A Dask cluster in the response of a link of any release."""
+    """A Dask cluster in the response of a link of any release, with the few fields that an upgrade needs."""
 
     id: str = Field(pattern=r"^[0-9a-f]{32}$")
     user: str = Field(max_length=255)
@@ -107,7 +107,7 @@ def observe(gateway: Gateway) -> Observed:
 
 
 def losses(gateway: Gateway, before: Observed) -> list[str]:
-    """Return descriptions of everything that the gateway had before and has lost; [] if nothing is lost.
+    """Return descriptions of the sessions, clusters and servers of ``before`` that the gateway has lost; [] if none.
 
     Sessions that ended for a reason of their own, such as the walltime, are not lost. Raises GatewaySilent.
     """
@@ -130,7 +130,7 @@ def _lost_sessions(gateway: Gateway, before: Observed, now: Observed) -> Iterato
 
 
 def _lost_clusters(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
-    """Yield the clusters that were live, and that the link now knows neither as live nor as recently ended.
+    """Yield a description of each cluster that was live and that the link knows neither as live nor as recently ended.
 
     The clusters' jobs are not compared, because jobs start and end with the work.
     """
@@ -166,7 +166,7 @@ def _table(gateway: Gateway) -> _Table:
 
 
 def _session(gateway: Gateway, session_id: str) -> SeenSession | None:
-    """Return a session, live or ended; None if the link does not know it."""
+    """Return a session, live or ended; None if the link does not know this session. Raises GatewaySilent."""
     answer = _ask_link(gateway, f"/sessions/{session_id}")
     return None if answer is None else _read(_SESSION, answer, "A session")
 
@@ -179,7 +179,10 @@ def _ended_clusters(gateway: Gateway, user: str) -> set[str]:
 
 
 def _ask_link(gateway: Gateway, path: str) -> bytes | None:
-    """Return the link's response; None for status 404."""
+    """Return the body of the link's response; None for status 404, or if this machine has no link.
+
+    Raises GatewaySilent.
+    """
     config = gateway.link.config
     if config is None:
         return None

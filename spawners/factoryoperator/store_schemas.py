@@ -52,9 +52,9 @@ class StoreSchema:
 
 
 def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
-    """Return the existing stores (``only``: those with these names).
+    """Return the existing stores in the order of their migration. ``only``: the names of the stores; None: all.
 
-    Raises SchemaError if one of them is of a newer release, or cannot be opened.
+    Raises SchemaError if one of the stores is of a newer release, or cannot be opened.
     """
     looks = {
         "hub": _hub,
@@ -70,7 +70,10 @@ def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]
 
 
 def upgrade(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
-    """Migrate the old stores; return them as they were before the migration. Raises SchemaError."""
+    """Migrate the old stores; return them as they were before the migration. Raises SchemaError.
+
+    ``only``: the names of the stores; None: all.
+    """
     old = [store for store in of(gateway, only) if store.is_old]
     for store in old:
         store.upgrade()

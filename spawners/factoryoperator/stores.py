@@ -30,7 +30,7 @@ class KeptStore:
     """One store of the gateway.
 
     ``path``: its file or, for a database on a server, a made-up path such as ``/hub.dump``; ``what``: a description;
-    ``url``: the URL of that database.
+    ``url``: the URL of a database on a server, None for a file.
     """
 
     kind: Kind

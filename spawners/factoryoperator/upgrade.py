@@ -1,7 +1,8 @@
 """Upgrades a gateway on one machine to another release, and rolls back if that fails.
 
-The new release's own program runs this. Meanwhile the sessions at the factories and the proxy continue. Each step is
-written to ``upgrade.json`` before it is done, so that the next run can undo an interrupted upgrade."""
+The new release's own program runs this. Meanwhile the sessions at the factories continue. The proxy is restarted only
+if the new release has another proxy. What is needed to undo the upgrade is written to ``upgrade.json`` before each
+change, so that the next run can undo an interrupted upgrade."""
 
 from __future__ import annotations
 
@@ -43,14 +44,14 @@ class UpgradeError(Exception):
 
 
 class _Failed(Exception):
-    """Raised inside a running upgrade, which is then undone."""
+    """Raised if a step of an upgrade fails; the upgrade is then undone."""
 
 
 class Journal(Model):
     """The record of an upgrade that has begun.
 
     ``backup``: a backup of the whole gateway from before the upgrade; ``copies``: a backup of the migrated stores from
-    the time when the gateway was stopped; ``proxy``: True if the proxy is restarted, too.
+    the time when the gateway was stopped, None: no store is migrated; ``proxy``: True if the proxy is restarted, too.
     """
 
     old: Version
@@ -65,8 +66,8 @@ class Journal(Model):
 class Upgrade:
     """Upgrades a gateway, or rolls back its last upgrade.
 
-    ``backups``: the folder for backups; ``confirm``: asks the operator a question; ``patience``: within how many
-    seconds the gateway must be in its earlier state again.
+    ``backups``: the folder for backups; ``confirm``: asks the operator a question, and returns whether they agree;
+    ``patience``: within how many seconds the gateway must be in its earlier state again.
     """
 
     layout: Layout
@@ -81,9 +82,9 @@ class Upgrade:
     # --- upgrading
 
     def to(self, new: Release) -> None:
-        """Upgrade to an installed release; if that fails, go back to the present release. Raises UpgradeError.
+        """Upgrade to an installed release; if that fails, go back to the present release and raise UpgradeError.
 
-        First undo an earlier upgrade that was interrupted.
+        Before that, an earlier upgrade that was interrupted is undone.
         """
         self._undo_what_was_broken_off()
         old = self._current()
@@ -114,7 +115,10 @@ class Upgrade:
         self.say(f"Release {new.version} is in use. {sessions}. The backup is {backup}.")
 
     def _migrate(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema], new: Release) -> Journal:
-        """Stop hub, workshops service and link, copy the old stores, and migrate them by the new release's program."""
+        """Stop hub, workshops service and link, copy the old stores, and migrate them by the new release's program.
+
+        Return the journal, to which the path of the copies is added if there are old stores.
+        """
         self.say(f"Stopping {_named(_stopped(gateway))}; sessions continue.")
         self._stop(gateway)
         if not old:
@@ -174,7 +178,10 @@ class Upgrade:
     # --- rolling back
 
     def back(self) -> None:
-        """Roll back to the release before the last upgrade, if the operator agrees. Raises UpgradeError."""
+        """Roll back to the release before the last upgrade, if the operator agrees.
+
+        Raises UpgradeError if this fails, if the operator does not agree, or if there is no upgrade to undo.
+        """
         self._undo_what_was_broken_off()
         journal = self._journal(_LAST)
         if journal is None:
@@ -203,9 +210,10 @@ class Upgrade:
         self.say(f"Release {journal.old} is in use.")
 
     def _undo(self, journal: Journal, gateway: Gateway, before: Observed | None) -> None:
-        """Run the old release again with its stores.
+        """Run the old release again with its stores, and wait until hub and link answer.
 
-        Raises UpgradeError if that fails; the message says what the operator has to do.
+        ``before``: the state that the gateway must reach; None: no session has to be live again. Raises UpgradeError if
+        this fails; the message says what the operator has to do.
         """
         self.say(f"Going back to release {journal.old}.")
         try:
@@ -252,7 +260,7 @@ class Upgrade:
         return gateway
 
     def _checked(self, wanted: Release) -> Gateway:
-        """Return the configuration if ``check`` of the wanted release finds no mistake."""
+        """Return the configuration if ``check`` of the wanted release finds no mistake; else raise UpgradeError."""
         gateway = self._read()
         argv = [str(wanted.python), "-m", "factoryoperator", "check", "--offline", *_files(gateway)]
         code, said = _output(argv)
@@ -272,7 +280,10 @@ class Upgrade:
             ) from error
 
     def _ask(self, old: Release, migrated: Sequence[StoreSchema]) -> None:
-        """Ask the operator before a step that cannot be undone later."""
+        """Ask the operator to agree to the migration of stores; ask nothing if no store is to be migrated.
+
+        Later the migration cannot be undone without a loss of data. Raises UpgradeError if the operator does not agree.
+        """
         if not migrated:
             return
         names = " and ".join(one.what for one in migrated)
@@ -353,9 +364,9 @@ def _schemas(gateway: Gateway) -> list[StoreSchema]:
 
 
 def _parts(gateway: Gateway) -> tuple[Part, ...]:
-    """Return which of link, workshops service and hub run on this machine, in the order in which they start.
+    """Return which of link, workshops service and hub are configured on this machine, in the order of their start.
 
-    On separate hosts each machine has one.
+    With separate hosts, a machine has only some of these parts.
     """
     there: dict[Part, object] = {
         "link": gateway.link.config, "workshops": gateway.workshops.config, "hub": gateway.hub.config
@@ -380,9 +391,9 @@ def _files(gateway: Gateway) -> tuple[str, ...]:
 
 
 def _as_owner(owner: int, argv: Sequence[str]) -> str:
-    """Run a program as the account that owns a store, if this process is root.
+    """Run a program; return its output if it failed, "" if it succeeded.
 
-    Return the program's output if it failed; "" if it succeeded.
+    If this process is root, the program runs as the account with the uid ``owner``.
     """
     if os.geteuid() == 0 and owner != 0:
         account = pwd.getpwuid(owner)

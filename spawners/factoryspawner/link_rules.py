@@ -23,8 +23,8 @@ _TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:se
 def of(config: Sections, login: LoginSettings | None) -> HubRules:
     """Return the hub's rules for all people. Raises SettingsError if an option for jobs is not valid.
 
-    The rules say whether the hub's authenticator itself decides who may start anything, the version of the hub's terms,
-    and the operator's options for jobs.
+    The rules have three parts: whether the hub's authenticator itself decides who may start anything, the version of
+    the hub's terms, and the operator's options for jobs. ``login``: the section of hub.yaml; None: it has none.
     """
     settings: dict[str, str] = {}
     for section in SECTIONS:
@@ -66,10 +66,10 @@ def _is_too_much(scope: str) -> bool:
 
 
 def _has_rules(authenticator: object) -> bool:
-    """Return whether the authenticator decides who may start something, that is, whether it has ``standing``.
+    """Return whether the authenticator decides for each person whether they may start something.
 
-    True if the authenticator cannot be imported: then the link starts nothing for people about whom the hub has sent
-    nothing.
+    It does so if it has a method ``standing``, unless its ``rules_for_all`` is False. Return True, too, if the
+    authenticator cannot be imported: then the link starts nothing for people about whom the hub has sent nothing.
     """
     if isinstance(authenticator, str):
         known = {one.name: one for one in metadata.entry_points(group="jupyterhub.authenticators")}

@@ -47,7 +47,7 @@ class LinkTable:
     def session(self, session_id: SessionId) -> Session | None:
         """Return the session as last received; None if the link never sent the session, or no longer knows it.
 
-        None, too, for a session that ended before the last 1,000 ended sessions.
+        None, too, for a session that ended long ago: the table keeps only the last 1,000 sessions that ended.
         """
         return self._sessions.get(session_id)
 

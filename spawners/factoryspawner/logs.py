@@ -56,9 +56,9 @@ def request_id_of(handler: Any) -> str:
 
 
 def give_request_ids() -> None:
-    """Give each request to the hub an id, by a change of the handlers of JupyterHub and the gateway.
+    """Give each request to the hub an id; this changes the base class of JupyterHub's and the gateway's handlers.
 
-    The id is in the log, in the response's header, and in the hub's own requests to the link.
+    The id is in the log, in a header of the response, and in the requests that the hub then sends to the link.
     """
     if hasattr(BaseHandler, _GIVEN):
         return

@@ -1,6 +1,6 @@
 """Reads a person's choice for a session (ids of factory, node size and so on) from a form or an API request.
 
-Any field that is no option is refused with an explanation.
+Any field that is no option is refused with an explanation, except ``_xsrf`` and ``lang`` of a form.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The progress of a start as JupyterHub's progress events: for JupyterHub's own page, for scripts, and for our page."""
+"""The progress of a start as JupyterHub's progress events: for scripts, JupyterHub's page and the gateway's page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _PERCENT = {
 
 
 def event(session: Session | None, *, silent: bool, waits_for_predecessor: bool) -> dict[str, Any]:
-    """Return one progress event of a start: ``message`` for people, ``progress`` in percent, ``session`` for our page.
+    """Return one progress event of a start.
+
+    The event has ``message`` for people, ``progress`` in percent, and ``session`` for the gateway's page.
 
     ``session``: None if there is none yet; ``silent``: whether the link does not answer now; ``waits_for_predecessor``:
     whether the server's last session is still ending. An unreachable session's event has no ``progress``, and an event

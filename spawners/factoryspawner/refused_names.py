@@ -12,9 +12,9 @@ _NEW = 60.0  # maximum seconds between JupyterHub's creation of a name and the s
 def limit(most: int) -> Callable[[Any], int]:
     """Return a function for JupyterHub's ``named_server_limit_per_user``.
 
-    JupyterHub calls the function before it creates a name. The function removes those of the person's servers whose
-    start was refused, and returns ``most``. The servers are not removed right after the refusal, so that their page can
-    explain the refusal.
+    JupyterHub calls the function before it creates a named server. The function removes those of the person's named
+    servers whose start was refused, and returns ``most``, the limit. The servers are not removed right after the
+    refusal, so that their page can explain the refusal. For pages, which only show the limit, nothing is removed.
     """
 
     def of(handler: Any) -> int:

@@ -27,10 +27,10 @@ def routes(
 ) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
 
-    Also replaces JupyterHub's handlers that start and stop servers, and gives each request an id. ``link_at``: where
-    the link listens; ``pages``: folder of our templates, pictures and translations; ``workshops_at``: where the
-    workshops service listens; None: there are no workshops; ``guests``: whether people may join with a mail address
-    alone.
+    Also replaces JupyterHub's handlers that start and stop servers and delete users, and gives each request an id.
+    ``link_at``: where the link listens; ``pages``: folder of our templates, pictures and translations;
+    ``workshops_at``: where the workshops service listens; None: there are no workshops; ``guests``: whether people may
+    join with a mail address alone.
     """
     server_api.replace_handlers()
     logs.give_request_ids()

@@ -3,9 +3,9 @@
 The answer to a start describes the session. A request to stop or delete a server is answered only when the stop is
 recorded, whatever the server is doing.
 
-If a start is under way, JupyterHub's own handler cancels the start, waits one second, and answers 500 if the start has
-not ended by then; the server is not stopped. Here JupyterHub's own clean-up runs after the request, once no other
-start, poll or stop of the server is running. Until then the server counts as stopping.
+If a start is under way at a request to stop, JupyterHub's own handler cancels the start, waits one second, and answers
+500 if the start has not ended by then; the server is not stopped. With this module, JupyterHub's own clean-up runs
+after the request, once no other start, poll or stop of the server is running. Until then the server counts as stopping.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class StartsServers:
     ) -> None:
         """Start a server as JupyterHub does.
 
-        Raises HTTPError 400 if a start or stop of the server is pending, or if somebody stopped the server meanwhile.
+        Raises HTTPError 400 if another action, such as a start or a stop of the server, is pending, or if somebody
+        stopped the server meanwhile.
         """
         self._adopts, self._starts = isinstance(options, dict) and ADOPT in options, user
         spawner = user.spawners.get(server_name)
@@ -83,9 +84,9 @@ class StopsServers:
             raise web.HTTPError(503, f"{NOT_WRITTEN.what} {NOT_WRITTEN.do}") from error
 
     def end(self, user: Any, spawner: FactorySpawner, remove: bool = False) -> asyncio.Task[None]:
-        """Start the task that ends a server, unless it is running already.
+        """Return the task that ends a server; start the task unless it is running already.
 
-        The task cancels the server's start, stops the server, and deletes it if ``remove`` was requested.
+        The task cancels the server's start, stops the server, and deletes the server if ``remove`` was requested.
         """
         spawner.remove_wanted |= remove
         if spawner.ending is None:
@@ -165,8 +166,8 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
     async def delete(self, user_name: str, server_name: str = "") -> None:
         """Stop a server; with ``{"remove": true}``, delete it as well. Answer 202 or 204.
 
-        Raises HTTPError 404 for an unknown user or server, 400 if the server cannot be stopped or deleted so, 503 if
-        the stop cannot be recorded.
+        Raises HTTPError 404 for an unknown user or server; 400 if the server is being renamed, if the unnamed server is
+        to be deleted, or if named servers are not enabled; 503 if the stop cannot be recorded.
         """
         user = self.find_user(user_name)
         if user is None:

@@ -114,9 +114,9 @@ class SessionHandle:
     async def find(self, wait: bool = True, ask: bool = True) -> Session | None:
         """Return the live session of this server, or None. Raises StartFailed if the link does not answer.
 
-        ``wait``: if the only session is stopping, wait for its end; otherwise return None at once. ``ask``: always ask
-        the link; otherwise return None without a request if the table is up to date and has no session of this server.
-        This is safe, because the link refuses to begin a second session of a server.
+        ``wait``: whether to wait for the end of a session that is stopping, before None is returned. ``ask`` True:
+        always ask the link; False: return None without a request if the table is up to date and has no session of this
+        server. This is safe, because the link refuses to begin a second session of a server.
         """
         while True:
             if not (ask or self._table.silent or self._table.of(self._user, self._server)):
@@ -175,7 +175,7 @@ class SessionHandle:
         """Return the session's URL once a request to it reaches the notebook.
 
         Sends the environment when the door is connected. There is no limit on the time in the queue. ``spare``: the
-        token to use if the door does not know the notebook's. Raises StartFailed if the session ends first.
+        token to use if the door does not know the notebook's own token. Raises StartFailed if the session ends first.
         """
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
@@ -213,7 +213,7 @@ class SessionHandle:
                     await changed.wait()
 
     async def stop(self) -> None:
-        """Return when the ledger holds the stop request; never raises.
+        """Request the end of the session; return when the ledger holds this request. Never raises.
 
         If a PUT is still running, it starts no session, or a session that ends at once: the link also stores stops for
         ids that it does not know.
@@ -248,11 +248,14 @@ class SessionHandle:
         raise AssertionError("pauses() has no end")
 
     def _unwanted(self, session_id: SessionId) -> bool:
-        """Return whether a stop was requested, so that the session must not be requested any more."""
+        """Return whether the session must not be requested any more.
+
+        True if a stop was requested, or if the handle has forgotten this session or has another one.
+        """
         return self.asked_to_stop or self.session_id != session_id or self._gateway.stop_requests.unwanted(session_id)
 
     async def _send(self, environment: Environment) -> bool:
-        """Send the environment through the door; return whether the link confirms that it has arrived."""
+        """Send the environment through the door; return whether the link confirms that the environment has arrived."""
         variables, argv = environment()
         known = self.session
         try:
@@ -278,7 +281,7 @@ class SessionHandle:
     async def _ask_token(self, spare: str) -> None:
         """Ask the door for the notebook's own token, which the hub's database has lost.
 
-        ``spare``: the token to use if the door does not know the notebook's.
+        ``spare``: the token to use if the door does not know the notebook's own token.
         """
         if self.session is None or not self.session.door_open:
             return

@@ -158,13 +158,13 @@ class FactorySpawner(BatchspawnerFace):
         return lambda _spawner, _options: None  # start() reads the options
 
     def options_from_form(self, form_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Return the posted form as options. Raises StartFailed (400) for an unknown field."""
+        """Return the posted form as options. Raises StartFailed (400) for an unknown field or an invalid value."""
         return plain(choice_from_form(form_data))
 
     def options_from_query(self, query_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
         """Raise AskFirst: options in a URL only fill in the form, and never start a session.
 
-        Raises StartFailed (400) for an unknown option.
+        Raises StartFailed (400) instead for an unknown option or an invalid value.
         """
         choice_from_form(query_data)
         raise AskFirst
@@ -204,8 +204,11 @@ class FactorySpawner(BatchspawnerFace):
         return url
 
     async def _reachable(self, spare: str) -> str:
-        """Return the session's URL when the notebook answers. If its seat is moved to another place meanwhile, this
-        start goes on with the seat's new session. Raises StartFailed."""
+        """Return the session's URL when the notebook answers. Raises StartFailed.
+
+        If the session's seat is moved to another place meanwhile, this start continues with the seat's new session.
+        ``spare``: the token to use if the session's own token is not known.
+        """
         while True:
             try:
                 return await self.handle.reachable(self._environment, spare)
@@ -357,7 +360,10 @@ class FactorySpawner(BatchspawnerFace):
         return self._confirmed or self.user.name in self.authenticator.blocked_users
 
     async def get_url(self) -> str:
-        """Return the session's present URL, with the server's base URL."""
+        """Return the session's present URL, followed by the server's base URL.
+
+        Without a session, return the result of JupyterHub's own method.
+        """
         session = self.handle.session
         if session is None or session.url is None:
             return str(await super().get_url())
@@ -424,7 +430,7 @@ class FactorySpawner(BatchspawnerFace):
         return self.gateway.stop_requests.keep(found, by)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Return when the ledger holds the stop request for the session.
+        """Request the end of the session; return when the ledger holds this request.
 
         Does nothing if JupyterHub calls it only because the server did not answer when the hub started: then nobody
         wants the session to end. Never raises, because JupyterHub clears the state in any case.

@@ -134,14 +134,18 @@ class StopRequests:
         return session_id in self._open or session_id in self._ever
 
     async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
-        """Return once these stops are recorded. Raises NotKept if they cannot be; the hub keeps trying in any case.
+        """Request the stops of these sessions at the link; return once the stops are recorded.
 
-        They are recorded in the link's ledger or, if that takes more than a second, in the hub's database.
+        They are recorded in the link's ledger or, if that takes more than a second, in the hub's database. Raises
+        NotKept if they cannot be recorded; the hub goes on with the requests to the link in any case.
         """
         await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
 
     async def held(self, session_id: SessionId, by: By = "hub") -> None:
-        """Return when the ledger holds the stop; requests to the link continue even if the caller is cancelled."""
+        """Request the stop of a session at the link; return when the ledger holds the stop.
+
+        The requests to the link continue even if the caller is cancelled.
+        """
         carried = self._carry_out(session_id, by)
         with contextlib.suppress(NotKept):  # the error is logged
             await self._keep(session_id, by)
@@ -171,7 +175,10 @@ class StopRequests:
     # --- the hub's database
 
     async def _write(self, session_id: SessionId, by: By) -> None:
-        """Return when the stop is in the hub's database, if there is one. Raises SQLAlchemyError."""
+        """Write the stop to the hub's database, and return when it is there. Raises SQLAlchemyError.
+
+        Does nothing if ``keep_in`` has named no database.
+        """
         if self._store is not None and session_id not in self._stored:
             self._to_add.setdefault(session_id, by)
             await asyncio.shield(self._next_round())

@@ -70,8 +70,10 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _note(path: Path) -> None:
-    """Record the time of this successful backup for the link's metrics. Symbolic links are not followed, since the
-    folder belongs to the link's account."""
+    """Set the modification time of the file ``path``, from which the link's metrics take the time of the last backup.
+
+    Symbolic links are not followed, since the folder belongs to the link's account. An error is printed, not raised.
+    """
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
         try:
@@ -111,7 +113,7 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _asked(other: tuple[Path, ...]) -> bool:
-    """Ask the person at the terminal whether to overwrite the files ``other``; return False if there is no terminal."""
+    """Return whether the person at the terminal agrees to overwrite the files ``other``; False without a terminal."""
     if not sys.stdin.isatty():
         return False
     names = [str(path) for path in other[:_SHOWN]]

@@ -1,4 +1,4 @@
-"""``factorygate upgrade`` and ``factorygate stores``: install another release, check or migrate the stores' tables."""
+"""``factorygate upgrade``: change to another release or back; ``factorygate stores``: check or migrate the tables."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def _upgrade(options: argparse.Namespace) -> int:
 
 
 def _with_new_program(options: argparse.Namespace, version: str) -> int:
-    """Replace this process by the new release's program, because only that program knows the steps of its upgrade."""
+    """Replace this process by the new release's program, because only that program knows the steps of its upgrade.
+
+    Never returns.
+    """
     release = Layout(options.root.absolute()).installed_release(version)
     argv = [str(release.python), "-m", "factoryoperator", "upgrade", "--to", version, "--root", str(options.root),
             "--backups", str(options.backups)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""``factorygate workshops``: show, create, approve, change and close workshops, over the service's socket."""
+"""``factorygate workshops``: commands that show and manage workshops, over the service's Unix socket."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class HubConfig(Model):
     ``public_url``: the address at which people reach the gateway through the proxy (``http://127.0.0.1:8000``);
     ``base_url``: the URL path of the hub (``/``);
     ``subdomain_host``: equal to ``public_url`` if each person's servers have a host of their own below it, as
-    ``https://ada.hub.example.org``; None: all are on one host;
+    ``https://ada.hub.example.org``; None: all servers are on the hub's host;
     ``hub_url``: the address at which proxy and link reach this hub (``http://127.0.0.1:8081``);
     ``hub_bind_url``: the address at which the hub listens; None: ``hub_url``;
     ``proxy_api_url``, ``proxy_token_file``: the API of the proxy, which is a separate process, and the file of its
@@ -214,7 +214,10 @@ class HubConfig(Model):
 
     @property
     def workshops_at(self) -> ServiceAddress | None:
-        """Return where this hub reaches the workshops service, as ``link_at``; None if there are no workshops."""
+        """Return where this hub reaches the workshops service: a Unix socket, or an address on another host.
+
+        None if there are no workshops.
+        """
         if self.workshops is None:
             return None
         if self.workshops.hub_api_url is not None and self.tls is not None:

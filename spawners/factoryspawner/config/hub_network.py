@@ -39,7 +39,7 @@ def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
 
 
 def connector_options(tls: TlsFiles | None) -> dict[str, Any]:
-    """Return the options with which JupyterHub's HTTP client connects to proxy, link and notebooks.
+    """Return the options with which JupyterHub's HTTP client connects to proxy, link and notebooks; {} without ``tls``.
 
     This client connects to nothing else. Raises HubConfigError if a file of ``tls`` cannot be used.
     """

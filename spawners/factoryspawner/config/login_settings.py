@@ -127,8 +127,8 @@ class Provider(Model):
     secret: as HTTP basic authentication or in the request's body; ``sign_out``: whether people who sign out here are
     redirected to sign out at the provider, too; ``endpoints``: without them the hub asks the issuer; ``rules``: the
     rules that give people groups; a person who gets no group is refused; ``assurance``: the minimum identity assurance
-    (REFEDS IAP), without which a person is refused; ``names``: user names that people of the provider have at this hub
-    before their first login by the provider, by their ``sub``.
+    (REFEDS IAP), without which a person is refused; ``names``: from a person's ``sub`` to the user name that they
+    get at this hub, for people who had a user name here before their first login by this provider.
     """
 
     id: Slug

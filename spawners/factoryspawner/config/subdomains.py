@@ -1,4 +1,4 @@
-"""Servers on subdomains: the name of each person's host, and the way back to the hub's host.
+"""Servers on subdomains: the name of each person's host, and redirects from there to the hub's host.
 
 With ``subdomain_host``, each person's servers have a host of their own, so that their pages are another origin than the
 hub's, and no script in one person's notebook can act in another's, nor at the hub. Hub and services stay on one host.
@@ -47,9 +47,9 @@ def hub_address(request: HTTPServerRequest, public_url: str) -> str | None:
 
 
 def redirect_to_the_hub(public_url: str) -> None:
-    """Redirect requests for the hub's pages on a person's host to the hub's host; this changes JupyterHub's handlers.
+    """Make JupyterHub's handlers redirect a GET or HEAD request on a person's host to the same page on the hub's host.
 
-    Without the redirect, the hub would not recognise the person: its cookie belongs to the hub's host.
+    Without the redirect, the hub would not recognise the person, because the hub's cookie belongs to the hub's host.
     """
     if hasattr(BaseHandler, _DONE):
         return

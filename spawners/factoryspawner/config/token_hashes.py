@@ -1,9 +1,9 @@
 """Makes it cheap for the hub to hash and to check tokens that are random.
 
-JupyterHub hashes a secret that somebody may have chosen in 16,384 rounds, which takes the hub's event loop some
-milliseconds: at each start of a server, whose token is the secret of an OAuth client, and at each request with a
-service's token. JupyterHub hashes a token that it has generated itself in one round, because more rounds do not protect
-a random token better. With this module, one round is enough for every token that has the form of a random one.
+If a person may have chosen a secret, JupyterHub uses 16,384 rounds to hash it, which takes the hub's event loop some
+milliseconds. This happens at each start of a server, whose token is the secret of an OAuth client, and at each request
+with a service's token. For a token that JupyterHub has generated itself, it uses one round, because more rounds do not
+protect a random token better. With this module, JupyterHub uses one round for every token that looks random.
 """
 
 from __future__ import annotations

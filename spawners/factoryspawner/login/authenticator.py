@@ -275,8 +275,10 @@ class FederatedAuthenticator(NamesOfPeople):
         return name in self._in_hub or name in self._written or name in {one.lower() for one in self.admin_users}
 
     def _with_login(self, path: Path) -> tuple[tuple[Antenna, str], ...]:
-        """Return the antennas whose provider is configured here, each with the id of its provider. Raises
-        HubConfigError."""
+        """Return the antennas whose provider is configured here, each with the id of its provider.
+
+        ``path``: the file antennas.yaml. Raises HubConfigError if the file cannot be used.
+        """
         try:
             read = read_model(path, Antennas)
         except CatalogueError as error:

@@ -72,9 +72,9 @@ def judge(claims: Claims, provider: Provider) -> LoginVerdict:
 
 
 def values(claims: Claims, name: str) -> tuple[str, ...]:
-    """Return those values of a claim that are texts; dots in ``name`` lead to nested claims.
+    """Return those values of a claim that are texts of 1 to 1,024 characters; dots in ``name`` lead to nested claims.
 
-    An unverified e-mail address counts as missing.
+    An unverified e-mail address counts as missing. Of a list, only the first 2,000 values count.
     """
     found: Any = claims.get(name)
     if found is None:
@@ -142,7 +142,7 @@ def _matched(text: str, match: EntitlementMatch) -> str | None:
 
 
 def _decoded(part: str) -> str:
-    """Return a component without percent encoding; "" if the decoded text is not allowed.
+    """Return a component of an entitlement without percent encoding; "" if the decoded text is not allowed.
 
     The text must be UTF-8, printable, and without the separators of entitlements (``:`` and ``#``).
     """

@@ -1,4 +1,4 @@
-"""Deletes the hub's users of guests whose workshops are all deleted.
+"""Deletes from the hub's users the guests whose workshops are all deleted.
 
 The workshops service may not delete users of the hub. So the hub regularly asks the service which guests it still
 knows. If the service does not answer, nobody is deleted.
@@ -26,7 +26,7 @@ _UNKNOWN = 404
 
 
 class GuestSweep:
-    """Deletes users of guests whom the workshops service no longer knows.
+    """Deletes from the hub's users the guests whom the workshops service no longer knows.
 
     ``at``: where the workshops service listens for the hub; ``users``: the hub's users; ``authenticator``: the hub's
     authenticator, which is informed of each deletion.
@@ -38,7 +38,7 @@ class GuestSweep:
         self._authenticator = authenticator
 
     async def keep(self) -> None:
-        """Delete the users of guests whom the service no longer knows, every hour, without end."""
+        """Delete from the hub's users the guests whom the service no longer knows, every hour, without end."""
         while True:
             try:
                 await self.once()
@@ -47,7 +47,7 @@ class GuestSweep:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def once(self) -> list[str]:
-        """Delete the users of guests whom the service no longer knows, and return their names.
+        """Delete from the hub's users the guests whom the service no longer knows; return the names of those deleted.
 
         Guests who did something within a day, or whose server runs, are not deleted.
         """
@@ -71,7 +71,10 @@ class GuestSweep:
         return [one.name for one in query if (one.last_activity or one.created or before) <= before]
 
     async def _delete(self, name: str) -> bool:
-        """Delete a user as JupyterHub's API does; return False if they have a running server."""
+        """Delete a user as JupyterHub's API does; return whether the user was deleted.
+
+        A user with a running server is not deleted.
+        """
         found = orm.User.find(self._users.db, name)
         if found is None:
             return False

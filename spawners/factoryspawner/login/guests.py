@@ -58,8 +58,9 @@ class GuestStatuses:
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
         """Return the guest, as of at most 2 s ago; None if there is no such guest.
 
-        ``now``: ask the service even if its last answer is newer. If the service does not answer, return its last
-        answer about the guest. Raises LinkSilent if the service has said nothing about the guest since the hub started.
+        ``now``: ask the service even if its last answer is less than 2 s old. If the service does not answer, return
+        its last answer about the guest. Raises LinkSilent if the service has said nothing about the guest since the hub
+        started.
         """
         ticks = asyncio.get_running_loop().time
         begun = ticks() if now else ticks() - _FRESH
@@ -100,10 +101,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         self._sweeping: asyncio.Task[None] | None = None
 
     async def authenticate(self, handler: Any, data: Any = None) -> Any:
-        """Return the guest who has proved their mail address; for other people, the other authenticator's result.
+        """Return the guest who has proved their mail address; for other people, the result of the base authenticator.
 
-        The page for joining sets ``joined_guest`` on its handler after the proof. None: the login is refused, also if
-        the other authenticator returns a guest's name.
+        The base authenticator is the class to which this mixin is added. The page for joining sets ``joined_guest`` on
+        its handler after the proof. None: the login is refused, also if the base authenticator returns a guest's name.
         """
         name = getattr(handler, "joined_guest", None)
         if name is not None:
@@ -135,9 +136,9 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         """Do nothing: only a subclass that stores which terms a guest accepts has to reserve the guest's name."""
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
-        """Check a guest at the workshops service, and other people by the other authenticator.
+        """Check a guest at the workshops service, and other people by the authenticator to which this mixin is added.
 
-        True: the guest stays logged in. False: the person must log in.
+        True: the guest stays logged in. False: the guest must log in. Other people: that authenticator's result.
         """
         self._begin_sweep()
         if not is_guest(user.name):
@@ -150,9 +151,9 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return True
 
     def _begin_sweep(self) -> None:
-        """Start the task that deletes users of guests, unless the task runs already.
+        """Start the task that deletes guests whom the service no longer knows, unless the task runs already.
 
-        This happens at a request, because the hub calls no method of an authenticator when it has started.
+        This happens at a request, because the hub calls no method of an authenticator right after the hub's start.
         """
         if self._sweeping is None and hasattr(self.parent, "users"):
             sweep = GuestSweep(self.workshops_at, self.parent.users, self)
@@ -185,7 +186,8 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def counts_until(self, user: Any) -> datetime | None:
         """Return until when the last answer about the person is valid: for a guest, until their workshops are over.
 
-        If the service says nothing about a guest, the hub's own decision is valid for an hour. None: without end.
+        If the service says nothing about a guest, the hub's own decision is valid for an hour. None: the answer is
+        valid without end or, for a guest, no workshop admits them.
         """
         if is_guest(user.name):
             try:
@@ -197,8 +199,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return found
 
     def _shut_out_guest(self, user: Any) -> None:
-        """Delete a guest's own API tokens, and inform the link. The tokens of servers stay valid until the link ends
-        the sessions."""
+        """Delete a guest's own API tokens, and inform the link that the guest may start nothing.
+
+        The tokens of servers stay valid until the link ends the sessions.
+        """
         kept = {
             token.id
             for spawner in user.orm_user.orm_spawners.values()

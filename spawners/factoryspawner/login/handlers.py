@@ -21,7 +21,10 @@ from factoryspawner.pages.checklist import ChecklistFirst
 
 
 class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
-    """The base of the handlers for the steps of a login: answers a refused login. ``provider``: the provider's id."""
+    """The base of the handlers for the steps of a login; ``refuse`` answers a refused login.
+
+    ``provider``: the provider's id.
+    """
 
     provider = ""
 
@@ -155,7 +158,10 @@ class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
     """
 
     async def handle_logout(self) -> None:
-        """Determine where a person signs out at the provider, while they are still signed in at the hub."""
+        """Determine where the person signs out at the provider; ``render_logout_page`` then redirects there.
+
+        JupyterHub calls this while the person is still signed in at the hub.
+        """
         self._onward: str | None = None
         if self.current_user is not None:
             self._onward = await self.settings["authenticator"].sign_out_address(self.current_user)
@@ -169,7 +175,10 @@ class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
 
 
 def routes(providers: Iterable[str]) -> list[tuple[str, type[BaseHandler]]]:
-    """Return the routes of the login, two for each provider by its id, and the route for signing out."""
+    """Return two routes for each provider (login and callback), and the route for signing out.
+
+    ``providers``: the ids of the providers.
+    """
     found: list[tuple[str, type[BaseHandler]]] = [(r"/logout", SignOut)]
     for name in providers:
         for step, handler in (("login", ToProvider), ("callback", FromProvider)):

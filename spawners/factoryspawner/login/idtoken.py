@@ -21,7 +21,7 @@ class BadToken(Exception):
 
 
 class UnknownKey(BadToken):
-    """Raised if none of the known keys signed the token; the provider may have newer keys."""
+    """Raised if the key that signed the token is not known; the provider may have newer keys."""
 
 
 def nonce(login: str) -> str:
@@ -60,7 +60,10 @@ def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wa
 
 
 def _key(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
-    """Return the key that the token names; if the token names none, return the only key."""
+    """Return the key that the token names; if the token names none, return the only key.
+
+    Raises UnknownKey if there is no such key, or more than one; BadToken if the token's algorithm is not allowed.
+    """
     header = jwt.get_unverified_header(token)
     if header["alg"] not in ALGORITHMS:
         raise BadToken("it is not signed with a key that is published")

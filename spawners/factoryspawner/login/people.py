@@ -1,4 +1,4 @@
-"""Stores which user name each person of a login provider has at this hub; a name never changes.
+"""Stores which user name each person of a login provider, and each guest, has at this hub; a name never changes.
 
 The names are in one SQLite file, with the antenna that the person selected and the terms that they accepted. No name is
 given twice, and none is withdrawn: a person who leaves and returns still has their sessions and files.
@@ -36,7 +36,7 @@ _SINCE_TERMS = ("terms", "terms_at")  # columns that files of the first releases
 
 
 def schema_of(path: Path) -> int | None:
-    """Return the schema version of a file of names; None if there is no file yet.
+    """Return the schema version of a file of names; None if the file is missing or empty.
 
     Raises StoreUnusable if the version is newer than this release's, or if the file cannot be read.
     """
@@ -75,7 +75,10 @@ def upgrade(path: Path) -> int | None:
 
 
 def _to_first(database: sqlite3.Connection) -> None:
-    """Create the table, or add its missing columns. This step must never change; later steps follow below."""
+    """Migrate the file to schema version 1: create the table, or add its missing columns.
+
+    This function must never change; each later version needs a migration function of its own.
+    """
     database.execute(_TABLE)
     there = {row[1] for row in database.execute("PRAGMA table_info(people)")}
     for column in _SINCE_TERMS:

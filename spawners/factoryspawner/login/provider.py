@@ -26,7 +26,7 @@ _NO = (400, 401, 403)  # statuses by which a provider refuses a token; any other
 
 
 class ProviderAway(Exception):
-    """Raised if the provider does not answer, answers with an error of its own, or is not understood."""
+    """Raised if the provider does not answer, or answers with an error of its own or with something unexpected."""
 
 
 class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
@@ -69,7 +69,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     async def ready(self) -> Endpoints:
         """Return the provider's endpoints.
 
-        All waiting callers share one request, and its error. Raises ProviderAway.
+        Callers that wait at the same time share one request and, if it fails, its error. Raises ProviderAway.
         """
         begun = asyncio.get_running_loop().time()
         async with self._finding:
@@ -133,7 +133,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     async def _subject(self, token: object, nonce: str) -> str:
         """Return the ``sub`` of an ID token.
 
-        If the token's key is unknown, the keys are fetched once more, since providers change them.
+        If the token's key is unknown, the provider's keys are fetched once more, since providers change their keys.
+        Raises BadToken.
         """
         belongs = (self.settings.issued_by, self.settings.client_id, nonce)
         try:
@@ -160,9 +161,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def _looked(self, user: Any, state: dict[str, Any]) -> dict[str, Any] | None:
-        """Request the person's claims with the access token, and if that fails, with a refreshed one.
+        """Request the person's claims with the access token or, if the provider refuses this token, with a new one.
 
-        oauthenticator's own method treats each failure as a refusal.
+        Return the person's authentication model; None: they must log in. oauthenticator's own method treats each
+        failure as a refusal.
         """
         try:
             return await self._model(state["token_response"])

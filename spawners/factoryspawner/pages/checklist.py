@@ -152,7 +152,10 @@ class ChecklistPage(PublicHandler):
         return {}
 
     async def _accept_rules(self, found: ChecklistState) -> dict[str, str]:
-        """Record the acceptance of the rules that were ticked; other rules stay open, which is no error."""
+        """Record the acceptance of the rules that were ticked, and return what is wrong, by field of the form.
+
+        Rules that were not ticked stay open, which is no error.
+        """
         wrong: dict[str, str] = {}
         if found.view is None and any(name.startswith("rules-") for name in self.request.body_arguments):
             return {"": LINK_SILENT.what}

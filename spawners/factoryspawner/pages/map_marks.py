@@ -20,8 +20,8 @@ _DIRECTIONS = 32
 def spread(places: tuple[Spot, ...], fixed: tuple[Spot, ...], apart: float, clear: float) -> tuple[Spot, ...]:
     """Return the position of each place's mark, in the order of ``places``, in the map's units.
 
-    A mark stays on its place if it can, else it moves to the nearest free spot. ``apart``: the least distance between
-    two marks; ``clear``: the least distance between a mark and one of ``fixed``, which do not move.
+    A mark stays on its place if it can, else it moves to the nearest free spot, if there is one. ``apart``: the least
+    distance between two marks; ``clear``: the least distance between a mark and one of ``fixed``, which do not move.
     """
     crowd = [sum(_near(one, other, 2 * apart) for other in places) for one in places]
     taken: dict[int, Spot] = {}

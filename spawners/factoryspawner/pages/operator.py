@@ -53,7 +53,7 @@ _END_FORMAT, _END_LENGTH = "%Y-%m-%dT%H:%M", 16  # the form in which browsers se
 
 
 class _WrongEnd(ValueError):
-    """Raised if the end of a banner is no time within the coming year."""
+    """Raised if the text for the end of a banner is not a time within the coming year."""
 
 
 class OperatorPage(PublicHandler):
@@ -141,8 +141,9 @@ class OperatorPage(PublicHandler):
     async def _show(self, done: str, wrong: dict[str, Any], message: str = "", until: datetime | None = None) -> None:
         """Answer with the page.
 
-        ``done``: what to say about the last order; ``wrong``: errors by field; ``message``, ``until``: those of the
-        banner that is previewed, or the input in which something is wrong.
+        ``done``: what to say about the last order, or ""; ``wrong``: errors by field; ``message``: the text of the
+        banner that is previewed, or the text of an order in which something is wrong; ``until``: when the previewed
+        banner ends.
         """
         view = await self._view()
         failed: dict[str, list[FailureCount]] = {}

@@ -22,8 +22,10 @@ ID = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
 
 
 class ProjectUse(Model):
-    """The data of a project's page. ``everybody``: True if the lines show all people's use, not only the requesting
-    person's."""
+    """The data of a project's page.
+
+    ``everybody``: True if the lines show all people's use, not only the requesting person's.
+    """
 
     project: ProjectView
     everybody: bool

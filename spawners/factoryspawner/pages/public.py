@@ -72,8 +72,8 @@ class Drawing(Model):
 class StatusView(Model):
     """The answer to ``GET /hub/status.json``.
 
-    ``link``: whether the link answers the hub; if it does not, the state of the factories is unknown. ``version``: of
-    the hub's program.
+    ``link``: ``ok``, or ``silent`` if the link does not answer the hub, so that the state of the factories is unknown;
+    ``version``: the version of the hub's program.
     """
 
     hub: str = "ok"
@@ -117,7 +117,8 @@ def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
 def as_of(factory: NetworkFactory) -> datetime | None:
     """Return the time of the data that pages show of a factory.
 
-    None if the link has no data of the factory yet, or if the factory does not answer, which the pages show separately.
+    None if the hub does not offer the factory, if the link has no data of the factory yet, or if the factory does not
+    answer, which the pages show separately.
     """
     if factory.health is None or factory.health.state == "unreachable":
         return None
@@ -130,9 +131,9 @@ def is_old(at: datetime | None, now: datetime) -> bool:
 
 
 def own_antenna(user: Any) -> str:
-    """Return the antenna by which a person logged in; "" if there is none, or nobody is logged in.
+    """Return the id of the antenna by which a person logged in; "" if there is none.
 
-    ``user``: the hub's user.
+    ``user``: the hub's user; None: nobody is logged in.
     """
     groups = (group.name for group in user.groups) if user is not None else ()
     return next((name.removeprefix(ANTENNA) for name in groups if name.startswith(ANTENNA)), "")
@@ -171,7 +172,7 @@ def chosen(antennas: Iterable[NetworkAntenna], wanted: str) -> NetworkAntenna | 
 
 
 class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """A page for visitors without a login."""
+    """The base class of handlers for the gateway's pages; visitors need no login unless a handler requires one."""
 
     def initialize(self, link_at: LinkAddress, locale: Path) -> None:
         """Keep ``link_at``: where the link listens; ``locale``: the folder of the translations."""

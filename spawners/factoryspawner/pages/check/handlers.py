@@ -186,7 +186,8 @@ class CheckUpload(_TestHandler):
     async def prepare(self) -> None:
         """Refuse too large a body, and too many uploads at once, before the body is read. Raises HTTPError 403, 413.
 
-        413: the body has more than ``UPLOAD_BYTES``. Too many uploads at once are answered with 429.
+        403: the request comes from a page of another site; 413: the body has more than ``UPLOAD_BYTES``. Too many
+        uploads at once are answered with 429.
         """
         await super().prepare()
         connection: Any = self.request.connection
@@ -269,7 +270,7 @@ class CheckSocket(WebSocketHandler):
         self._end = asyncio.get_running_loop().call_later(SOCKET_SECONDS, self.close, 1000, "over")
 
     async def on_message(self, message: str | bytes) -> None:
-        """Send a number back; close the connection for any other message, and after ``SOCKET_MESSAGES`` messages."""
+        """Send a number back; close the connection at any other message, or at one more than ``SOCKET_MESSAGES``."""
         self._messages += 1
         if not isinstance(message, str) or not _COUNT.fullmatch(message) or self._messages > SOCKET_MESSAGES:
             self.close(1008, "numbers only")

@@ -51,7 +51,7 @@ def keep_code(person: str, created: CreatedView) -> str:
 
 
 def take_code(person: str, key: str) -> CreatedView | None:
-    """Return a join code that was kept for this person, and forget the code; None if there is none."""
+    """Return a join code that ``keep_code`` kept for this person, and forget the code; None if there is none."""
     found = _codes.pop((person, key), None)
     return None if found is None else found[1]
 
@@ -60,7 +60,10 @@ class WorkshopHandler(PublicHandler):
     """The base class of the handlers for the pages of workshops."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
-        """Keep ``service_at``: where the workshops service listens; the others as for ``PublicHandler``."""
+        """Keep where link (``link_at``) and workshops service (``service_at``) listen, and ``locale``.
+
+        ``locale``: the folder of the translations.
+        """
         super().initialize(link_at, locale)
         self._service_at = service_at
 
@@ -97,7 +100,10 @@ class WorkshopHandler(PublicHandler):
         self.redirect(f"{self.hub.base_url}workshops{path}")
 
     def words_of(self, error: WorkshopsProblem | WorkshopsSilent) -> str:
-        """Return the service's message about an error, for a page; set the response's status. Raises HTTPError 404."""
+        """Return the service's message about an error, for a page, and set the response's status.
+
+        Raises HTTPError 404 if the service's status is 404.
+        """
         if isinstance(error, WorkshopsSilent):
             self.set_status(503)
             return SILENT
@@ -109,6 +115,6 @@ class WorkshopHandler(PublicHandler):
     def refusal(self, error: WorkshopsProblem | WorkshopsSilent) -> web.HTTPError:
         """Return the error that ends the request, with the service's status and message.
 
-        The status is 503 if the service does not answer. Raises HTTPError 404.
+        The status is 503 if the service does not answer. Raises HTTPError 404 if the service's status is 404.
         """
         return web.HTTPError(503 if isinstance(error, WorkshopsSilent) else error.status, self.words_of(error))

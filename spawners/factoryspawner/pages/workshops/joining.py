@@ -2,9 +2,9 @@
 
 A person enters the join code, then proves a mail address with a one-time code, or logs in as usual. The person gives a
 name, accepts terms and rules, and gets to their session, or to the start page if they start the session themselves. The
-pages work without JavaScript. Each form answers with a redirect, so that a reload sends nothing twice. The service
-gives a browser that enters a right join code a *ticket*, a random text that stands for these steps; a cookie keeps the
-ticket.
+pages work without JavaScript. A form without mistakes is answered with a redirect, so that a reload sends nothing
+twice. The service gives a browser that enters a right join code a *ticket*, a random text by which the service knows
+the browser in the next steps; a cookie keeps the ticket.
 """
 
 from __future__ import annotations
@@ -227,7 +227,8 @@ class JoinPage(StartsServers, _JoiningHandler):
     async def _send(self, slug: str, view: TicketView) -> bool:
         """Have a one-time code sent to the typed address; return whether this succeeded.
 
-        If the service refuses, or does not answer, the page is the answer.
+        If the service refuses, or does not answer, this method answers the request with the page and the reason. Raises
+        HTTPError 403 if people may not join as guests.
         """
         if not self._guests:
             raise web.HTTPError(403)
@@ -296,9 +297,10 @@ class JoinPage(StartsServers, _JoiningHandler):
     # --- what there is to accept
 
     async def _documents(self, view: TicketView, person: str | None) -> list[Document]:
-        """Return what the person must accept, and has not accepted yet.
+        """Return the workshop's terms, and the gateway's terms and sites' rules that the person has not accepted yet.
 
-        Rules of a site are left out if the link does not answer: nothing starts at the site before they are accepted.
+        ``person`` None: a guest who is not logged in yet. Rules of a site are left out if the link does not answer,
+        because nothing starts at the site before its rules are accepted.
         """
         found: list[Document] = []
         terms = self.authenticator.terms_of(person or "") if isinstance(self.authenticator, KeepsTerms) else None
@@ -332,8 +334,8 @@ class JoinPage(StartsServers, _JoiningHandler):
     async def _onward(self, slug: str, joined: JoinedView) -> str:
         """Return where the person goes next: to their session or the start page, if they can start now, else this page.
 
-        If people of this workshop get a running seat when they join, their session starts here, so that they need not
-        wait until the workshops service begins their seat. The service later finds this session.
+        If people of this workshop get a running seat when they join, this method starts their session, so that they
+        need not wait until the workshops service begins their seat. The service later finds this session.
         """
         if not _may_start(joined):
             return self._here(slug)

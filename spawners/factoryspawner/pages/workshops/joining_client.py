@@ -59,11 +59,11 @@ class JoiningClient:
         )
 
     async def check_code(self, body: JoinCodeBody) -> TicketView:
-        """Return a ticket for a right join code; the ticket identifies the person's further steps."""
+        """Return a ticket for a right join code; the requests for the person's next steps contain this ticket."""
         return await self._post(_TICKET, "code", body)
 
     async def ticket(self, ticket: str) -> TicketView:
-        """Return the present state of the steps of joining that a ticket identifies.
+        """Return how far the person with this ticket is in joining.
 
         Raises LinkProblem (404) if the service does not know the ticket, or if the person took too long.
         """
@@ -90,7 +90,7 @@ class JoiningClient:
         return await self._post(_GUEST, "returned", body)
 
     async def guest(self, name: str) -> GuestView:
-        """Return a guest as they are now; LinkProblem 404 if there is none of this name."""
+        """Return a guest as they are now. Raises LinkProblem (404) if there is no guest with this name."""
         found = await self._ask("GET", f"/joining/guests/{quote(name, safe='')}", seconds=_STATUS_SECONDS)
         return _read(_GUEST, found)
 

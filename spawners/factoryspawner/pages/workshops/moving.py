@@ -21,7 +21,7 @@ def read_move(argument: Callable[[str, str], str]) -> MoveBody:
 
 
 def _seats(text: str) -> list[int] | str:
-    """Return the seats of a list such as ``3, 5-8``; for any other text the text itself, which no model accepts."""
+    """Return the seats of a list such as ``3, 5-8``; return any other text unchanged, which MoveBody then refuses."""
     found: list[int] = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part.strip())

@@ -1,4 +1,4 @@
-"""The pages of workshops: the list of a person's workshops, the form of a new one, and the page of one workshop."""
+"""The pages of workshops: a person's workshops, one workshop, and the form for a new or changed workshop."""
 
 from __future__ import annotations
 
@@ -186,7 +186,10 @@ class WorkshopsPage(WorkshopHandler):
 
 class _FormPage(WorkshopHandler):
     async def form(self, values: Mapping[str, Any], wrong: Mapping[str, str], workshop: WorkshopView | None) -> None:
-        """Answer with the form. ``workshop``: the workshop that is changed; None: a new one."""
+        """Answer with the form. ``workshop``: the workshop that is changed; None: a new one.
+
+        ``values``: the values that the fields show; ``wrong``: what is wrong, by field.
+        """
         pools = await self.client.pools(self.caller, workshop.slug if workshop else None)
         await self.show(
             "workshop_form.html",
@@ -230,9 +233,10 @@ class NewWorkshopPage(_FormPage):
 
     @web.authenticated
     async def post(self) -> None:
-        """Create the workshop. Answer 302, or 400 or 409 and what is wrong, by field.
+        """Create the workshop. Answer 302, or the form with what is wrong, by field.
 
-        ``order``: ``draft``, or ``submit`` to ask for an approval, too.
+        The form's status is 400, or the status of the service's refusal, such as 409. Field ``order``: ``draft``, or
+        ``submit`` to ask for an approval, too.
         """
         order = self.get_body_argument("order", "")
         wrong: dict[str, str] = {}
@@ -270,7 +274,10 @@ class ChangeWorkshopPage(_FormPage):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Change the workshop. Answer 302, or 400 or 409 and what is wrong, by field."""
+        """Change the workshop. Answer 302, or the form with what is wrong, by field.
+
+        The form's status is 400, or the status of the service's refusal, such as 409.
+        """
         try:
             await self.client.change(
                 self.caller, slug, forms.change(self.fields(), self.get_body_argument("version", ""))
@@ -343,7 +350,7 @@ class WorkshopPage(WorkshopHandler):
             self.to(str(url_concat(f"/{slug}", query)))
 
     async def _order(self, slug: str, order: str) -> dict[str, str]:
-        """Carry out an order; return the query with which the page then reports it."""
+        """Carry out an order; return the query of the URL at which the page then says what was done."""
         caller, client = self.caller, self.client
         match order:
             case _ if order in _TAKEN:
@@ -439,7 +446,10 @@ class WorkshopPage(WorkshopHandler):
         )
 
     async def _help(self, workshop: WorkshopView) -> HelpState | None:
-        """Return what a participant has asked the helpers for; None for others, and if the service does not say."""
+        """Return what the person has asked the helpers for.
+
+        None if the person is no participant, if the class is not open or warming up, or if the service does not say.
+        """
         if workshop.role != "participant" or workshop.state not in ("warming", "open"):
             return None
         try:
@@ -449,7 +459,7 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _seating(self, slug: str) -> SeatingView | None:
-        """Return the progress of the warm-up; None if the service does not say: the page is shown all the same."""
+        """Return the progress of the warm-up; None if the service does not say; the page is then shown without it."""
         try:
             return await self.client.seating(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -457,7 +467,7 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _moving(self, slug: str) -> MovingView | None:
-        """Return at which places the seats are; None if the service does not say."""
+        """Return at which places the class's seats are, and its moves; None if the service does not say."""
         try:
             return await self.client.moving(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -465,7 +475,10 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _rehearsals(self, workshop: WorkshopView) -> RehearsalsView | None:
-        """Return the rehearsals of a scheduled or warming workshop; None for others, or if the service does not say."""
+        """Return the rehearsals of a scheduled or warming workshop.
+
+        None if the workshop is in another state, or if the service does not say.
+        """
         if workshop.state not in ("scheduled", "warming"):
             return None
         try:

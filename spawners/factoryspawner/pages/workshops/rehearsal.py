@@ -57,7 +57,7 @@ class RehearsalPage(WorkshopHandler):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Start a rehearsal, or stop it if ``order`` is ``stop``. Answer 302, or what is wrong.
+        """Start a rehearsal or, if ``order`` is ``stop``, stop the running one. Answer 302, or what is wrong.
 
         ``place``: the number of the workshop's place to rehearse, beginning with 1; ``kind``: a key of ``KINDS``.
         """

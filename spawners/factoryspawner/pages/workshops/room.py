@@ -56,7 +56,10 @@ class RoomRequest(GatewayHandler):
     """The base class of the handlers that answer a room's data as JSON, to people who are logged in by cookie."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
-        """Keep ``service_at``: where the workshops service listens; the others as for ``GatewayHandler``."""
+        """Keep where link (``link_at``) and workshops service (``service_at``) listen, and ``locale``.
+
+        ``locale``: the folder of the translations.
+        """
         super().initialize(link_at, locale)
         self._service_at = service_at
 
