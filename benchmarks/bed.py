@@ -58,7 +58,7 @@ class Bed:
         return done.stdout
 
     def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> int:
-        """Return the number of jobs in these states, without the filling job."""
+        """Return the number of jobs in these states, without the job of ``fill``."""
         return sum(name != FILLER for name in self.ask("squeue", "-h", "-r", "-o", "%j", "-t", states).split())
 
     def reset_rpcs(self) -> None:
@@ -66,11 +66,14 @@ class Bed:
         self.ask("sdiag", "-r")
 
     def rpcs(self) -> dict[str, int]:
-        """Return the RPCs by type since the last reset."""
+        """Return the number of RPCs of scheduler commands since the last reset, by type."""
         return measure.rpcs(self.ask("sdiag"))
 
     def as_account(self, account: str, *argv: str) -> subprocess.CompletedProcess[str]:
-        """Run a client command as a site account; return its output."""
+        """Run a client command as a site account; return the finished process, with its output as text.
+
+        Raises CalledProcessError if the command fails.
+        """
         env = {**self.cluster.env, "HOME": str(Path(f"~{account}").expanduser())}
         words = self.argv_as(account, *argv)
         return subprocess.run(words, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=True)
@@ -89,15 +92,15 @@ class Bed:
         )  # fmt: skip
 
     def drain_out(self) -> None:
-        """End the filling job, so that waiting jobs can start."""
+        """End the job of ``fill``, so that waiting jobs can start."""
         self.ask("scancel", f"--name={FILLER}")
 
     def full(self) -> bool:
-        """Return True if the filling job runs."""
+        """Return True if the job of ``fill`` runs."""
         return self.ask("squeue", "-h", f"--name={FILLER}", "-o", "%T").strip() == "RUNNING"
 
     async def idle(self, limit: float = 60.0) -> None:
-        """Wait until no job is left except the filling job. Raises TimeoutError after ``limit`` seconds."""
+        """Wait until no job is left except the job of ``fill``. Raises TimeoutError after ``limit`` seconds."""
 
         async def empty() -> bool:
             return await asyncio.to_thread(self.jobs) == 0
@@ -105,7 +108,7 @@ class Bed:
         await measure.until(empty, limit, "the queue is empty", every=0.3)
 
     def clear(self) -> None:
-        """Cancel all jobs except the filling job."""
+        """Cancel all jobs except the job of ``fill``."""
         rows = (line.split() for line in self.ask("squeue", "-h", "-r", "-o", "%i %j").splitlines())
         ids = [job for job, name in rows if name != FILLER]
         if ids:
@@ -113,7 +116,10 @@ class Bed:
 
 
 def _crowded(factory: Factory, sessions: int) -> Factory:
-    """Return the factory with two nodes without GPUs that have a core for each session. Its name stays the same."""
+    """Return a copy of the factory with two nodes without GPUs, which together have a core for each session.
+
+    The factory's name stays the same.
+    """
     partition = {"name": "crowd", "max_hours": 24, "gpus": False}
     size = {"id": CROWD_SIZE, "gpus": 0, "cores": 1, "memory_gb": 1, "partition": "crowd", "max_hours": 24}
     changes = {

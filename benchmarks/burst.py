@@ -48,7 +48,7 @@ class Burst:
 
 
 async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> Burst:
-    """Start a side, request all sessions, and wait until all are ready; then stop everything."""
+    """Start the gateway ``side``, request all sessions, and wait until all are ready; then stop everything."""
     async with side(on) as gateway:
         processes.put_first((os.getpid(), *gateway.pids, *on.cluster.pids.values()))
         await asyncio.to_thread(on.reset_rpcs)

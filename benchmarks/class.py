@@ -169,7 +169,7 @@ async def workshop(gateway: gateways.Gateway) -> tuple[WorkshopsClient, str]:
 
 
 async def ours(on: Bed, wanted: Options) -> Lesson:
-    """Measure this gateway; then end it and all jobs."""
+    """Measure this gateway; then stop the gateway and cancel all jobs."""
     access: dict[str, object] = {"accounts": {person: person for person in on.people}}
     known = on.cluster.access_fields()
     if wanted.carrier == "stdio":
@@ -199,7 +199,7 @@ async def ours(on: Bed, wanted: Options) -> Lesson:
 
 
 async def peer(on: Bed, wanted: Options) -> Lesson:
-    """Measure jupyter-classroom; then end it and all jobs."""
+    """Measure jupyter-classroom; then stop its hub and cancel all jobs."""
     password = secrets.token_urlsafe()
     file = on.folder / "teacher-password"
     file.touch(0o600)
@@ -219,7 +219,7 @@ async def cleared(on: Bed) -> None:
 
 
 def clicked(share: float) -> Callable[[Lesson], float]:
-    """Return a function that returns the seconds that a share (0 to 1) of a lesson's clicks did not exceed."""
+    """Return a function that returns a percentile of a lesson's clicks in seconds; ``share``: 0 to 1."""
     return lambda one: measure.percentile(one.clicks, share)
 
 

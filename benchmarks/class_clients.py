@@ -1,4 +1,7 @@
-"""Light clients of a class: each does what a browser does between a click and the answer of the first cell."""
+"""Light HTTP clients for the people of a class.
+
+Each client does what a browser does from a click until the output of the first cell.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""jupyter-classroom as a service of the peer's hub: its teacher logs in, and clicks on "Start all"."""
+"""jupyter-classroom as a service of the hub with batchspawner: a teacher logs in, and clicks on "Start all"."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LONGEST = 600.0  # seconds until the click is answered
 
 
 def configuration(password_file: Path) -> tuple[str, ...]:
-    """Return configuration lines for a hub with jupyter-classroom, as its documentation says, and with a login.
+    """Return configuration lines for a hub with jupyter-classroom, as the documentation of jupyter-classroom says.
 
-    ``password_file``: the file with the password of all people.
+    People log in with one password for all, which is in ``password_file``.
     """
     program = install.program_folder() / "peers" / "bin" / "jupyter-classroom"
     service = {

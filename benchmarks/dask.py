@@ -89,9 +89,11 @@ class Counted:
 
 @dataclass(frozen=True)
 class Scaled:
-    """The measurements of one ``scale``, in seconds except ``calls``. ``freeze``: the longest time in which the event
-    loop did not run; ``turn``: the most CPU time in one turn of the loop; ``idle``: the longest freeze of an idle event
-    loop at the same time."""
+    """The measurements of one call of ``scale``, in seconds except ``calls``.
+
+    ``freeze``: the longest time in which the event loop did not run; ``turn``: the most CPU time in one turn of the
+    loop; ``idle``: the longest freeze of an idle event loop at the same time.
+    """
 
     seconds: float
     freeze: float
@@ -116,9 +118,9 @@ class Side:
         self._argv = on.argv_as(person, str(on.notebook_python), "-c", NOTEBOOK.read_text(), *where)
 
     async def ask(self, jobs: int, pause: float, sbatch: Counted, scancel: Counted) -> tuple[Scaled, Scaled]:
-        """Run a fresh notebook that scales to ``jobs`` jobs and back to 0; return the measurements of both.
+        """Run a fresh notebook that scales to ``jobs`` jobs and back to 0; return the measurements of both scalings.
 
-        ``pause``: seconds by which each call of ``sbatch`` is delayed.
+        ``pause``: seconds by which each call of ``sbatch`` is delayed; ``sbatch``, ``scancel``: count the calls.
         """
         sbatch.begin(pause)
         scancel.begin()
@@ -197,7 +199,11 @@ async def all_rounds(on: Bed) -> Took:
 
 
 def tell(took: Took) -> bool:
-    """Print the results; return True if the promises are kept."""
+    """Print the results; return True if the promises are kept.
+
+    The promises of ``FactoryCluster`` are ``CALLS`` calls for each scaling, no freeze of ``MOST_FREEZE`` seconds, and,
+    for the first of ``JOBS`` with a slowed ``sbatch``, ``FASTER`` times the speed of dask-jobqueue.
+    """
     kept = True
     for jobs, pause in itertools.product(JOBS, (0.0, SLOW)):
         case = f"{jobs}-slowed" if pause else f"{jobs}"

@@ -40,8 +40,10 @@ class Ticker:
 
 
 def ours(size: str) -> tuple[Any, Callable[[], int]]:
-    """Start a FactoryCluster whose scheduler runs in this process, as with dask-jobqueue; return it, and a function
-    that returns how many of its jobs have ids according to the link."""
+    """Start a FactoryCluster whose scheduler runs in this process, as with dask-jobqueue.
+
+    Return the cluster, and a function that returns how many of the cluster's jobs have ids according to the link.
+    """
     from factorygate import FactoryCluster
 
     cluster = FactoryCluster(size=size, hours=1, scheduler="here")
@@ -49,7 +51,7 @@ def ours(size: str) -> tuple[Any, Callable[[], int]]:
 
 
 def theirs(queue: str) -> tuple[Any, Callable[[], int]]:
-    """Start dask-jobqueue's cluster; return it, and a function that returns how many of its jobs have ids."""
+    """Start dask-jobqueue's cluster; return the cluster, and a function that returns how many of its jobs have ids."""
     from dask_jobqueue import SLURMCluster
 
     local = {"dashboard_address": "127.0.0.1:0"}
@@ -86,7 +88,10 @@ def scale(cluster: Any, jobs: int, done: Callable[[], bool]) -> None:
 
 
 def main(side: str, place: str, jobs: int) -> None:
-    """Run the whole program."""
+    """Start the cluster of one side, scale it up and to 0, and close it.
+
+    ``side``: "ours" or "theirs"; ``place``: our node size, or the queue of dask-jobqueue.
+    """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # dask-jobqueue runs 1,000 sbatch processes at a time
     cluster, have_ids = {"ours": ours, "theirs": theirs}[side](place)

@@ -182,7 +182,7 @@ async def in_turns(ways: dict[str, Target], once: Callable[[str], list[float]]) 
 
 
 def tell_latency(what: str, taken: dict[str, list[float]]) -> None:
-    """Print the median latency, and the part that the carrier adds."""
+    """Print the median latency of each carrier, and by how much it exceeds the latency of ``direct``."""
     middle = {name: measure.median(each) / MS for name, each in taken.items()}
     for carrier in ("tcp", "stdio"):
         peers = {name: middle[name] for name in middle if name == "ssh-L"}
@@ -195,7 +195,7 @@ def tell_latency(what: str, taken: dict[str, list[float]]) -> None:
 async def many(carried: Carried, on: Bed, number: int) -> None:
     """Open many connections to a door from one process, and print the times and the memory.
 
-    This is a new process for each call, so that its memory can be measured.
+    Each call starts a new process for the connections, so that the memory of this process can be measured.
     """
     argv = (
         sys.executable, "-m", "benchmarks.door_many", str(carried.config), str(on.catalogue),

@@ -2,7 +2,7 @@
 
 ``benchmarks.door`` runs ``python -m benchmarks.door_many LINK.YAML CATALOGUE SESSION NUMBER``. The program prints JSON:
 the seconds until all connections are open, the seconds until they are open again after all were lost at the same time,
-and the bytes of this process for each.
+and the memory of this process in bytes per connection.
 """
 
 from __future__ import annotations

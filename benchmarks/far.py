@@ -9,7 +9,7 @@ door, the link and the scheduler's door. For comparison, in turns, the gateway's
 The data are 50 MB that cannot be compressed. ``FactoryCluster`` runs ``client.scatter`` (up), and ``client.gather`` of
 a result (down); the data go to the scheduler and from there to a worker, or the reverse, while ssh ends at the login
 hosts. Round trips are measured, too: a question to the scheduler, compared with the sum of one-byte echoes from the two
-login hosts. Everything is measured twice: with only the kernel's network between hub and factories, where this
+login hosts. Everything is measured twice: with only Linux's own virtual network between hub and factories, where this
 machine's CPUs limit both sides; and with a delay of 10 ms in each direction at each factory's border (``testbed fault
 slow``), as between countries.
 """
@@ -92,15 +92,15 @@ class Ours:
         self._run(MADE.format(token=gateway.token(user), there=THERE, size=SIZE))
 
     def up(self) -> float:
-        """Send the data; return the seconds."""
+        """Send the data from the notebook's kernel to the cluster; return the seconds."""
         return float(self._run(UP))
 
     def down(self) -> float:
-        """Fetch the data; return the seconds."""
+        """Fetch the data from the cluster into the notebook's kernel; return the seconds."""
         return float(self._run(DOWN))
 
     def trips(self) -> list[float]:
-        """Send questions to the scheduler; return the seconds of each."""
+        """Send questions to the Dask scheduler; return the seconds of each."""
         return [float(one) for one in json.loads(self._run(TRIP.format(trips=TRIPS)))]
 
     def close(self) -> None:
@@ -126,11 +126,11 @@ class Ssh:
             subprocess.run([*self._argv(side), f"head -c {SIZE} /dev/urandom > {FILE}"], check=True)
 
     def up(self) -> float:
-        """Send the data from this side to the other; return the seconds."""
+        """Send the data from the login host of ``here`` to that of ``there``; return the seconds."""
         return self._carry(*self._sides)
 
     def down(self) -> float:
-        """Send the data from the other side to this one; return the seconds."""
+        """Send the data from the login host of ``there`` to that of ``here``; return the seconds."""
         return self._carry(*reversed(self._sides))
 
     def trips(self) -> list[float]:
@@ -192,7 +192,7 @@ def _few(rates: list[float]) -> str:
 
 
 def main() -> bool:
-    """Run the benchmark, and print the results."""
+    """Run the benchmark, and print the results; return True if the promise is kept (see ``one_wire``)."""
     kept = True
     with demo() as folder, tempfile.TemporaryDirectory() as keys, ExitStack() as at_end:
         gateway = Gateway(folder / "demo.json")

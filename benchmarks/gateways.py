@@ -207,7 +207,7 @@ async def _link(bed: Bed, run: Run) -> int:
 
 
 def _configure_workshops(bed: Bed, folder: Path, hub: Mapping[str, Any], seats: int) -> dict[str, Any]:
-    """Write the configuration of the workshops service; return what the hub's configuration says of the service."""
+    """Write the configuration of the workshops service; return the service's section of the hub's YAML."""
     port = programs.free_port()
     _secret(folder / "workshops-token")
     pool = {"id": "pool", "factory": bed.factory.id, "sizes": [bed.size.id], "environments": ["bench"], "seats": seats}
@@ -299,8 +299,10 @@ async def peer(bed: Bed, more: Sequence[str] = ()) -> AsyncIterator[Gateway]:
 
 
 def _remove_logs(people: Sequence[str]) -> None:
-    """Remove the log that batchspawner's script writes into a person's home for each job: JupyterLab lists a home, and
-    a later measurement of its first cell would take longer with hundreds of them."""
+    """Remove the logs that batchspawner's script writes into people's homes, one for each job.
+
+    JupyterLab lists the files of a home. With hundreds of logs, later measurements of a click would take longer.
+    """
     for person in people:
         for file in Path(f"~{person}").expanduser().glob("jupyterhub_slurmspawner_*.log"):
             file.unlink(missing_ok=True)

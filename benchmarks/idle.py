@@ -22,7 +22,7 @@ OTHERS = ("bsc-aif", "brainpp")  # factories of the catalogue
 
 
 async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> float:
-    """Start a side, and return its CPU seconds in the window."""
+    """Start the gateway ``side``, wait until its start is over, and return its CPU seconds in ``WINDOW`` seconds."""
     async with side(on) as gateway:
         await asyncio.sleep(SETTLES)
         before = [measure.cpu_seconds([pid]) for pid in gateway.counted]

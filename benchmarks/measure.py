@@ -107,7 +107,7 @@ def memory(pid: int) -> float:
 
 
 def rpcs(sdiag: str) -> dict[str, int]:
-    """Return the RPCs by type since the last reset, from ``sdiag``'s output; only those of scheduler commands."""
+    """Return the number of RPCs of scheduler commands since the last reset, by type, from the output of ``sdiag``."""
     section = sdiag.partition("statistics by message type")[2].partition("statistics by user")[0]
     counts = {
         name: int(count) for name, count in re.findall(r"^\s*(\w+)\s*\(\s*\d+\)\s*count:(\d+)", section, re.MULTILINE)
@@ -134,8 +134,11 @@ async def sample(
 
 
 async def until(look: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.05) -> float:
-    """Check repeatedly until a condition holds; return the seconds that this took. For programs that report nothing.
-    Raises TimeoutError."""
+    """Check repeatedly until a condition holds; return the seconds that this took.
+
+    Use it for a program that does not report the condition by itself. ``what``: the condition, for the message of the
+    TimeoutError that is raised after ``seconds``.
+    """
     begin = time.monotonic()
     while not await look():
         if time.monotonic() - begin > seconds:

@@ -64,7 +64,7 @@ class Kernel:
         return str(reply["content"]["user_expressions"]["it"]["data"]["text/plain"]).strip("'")
 
     def page(self, comm: str, content: dict[str, object]) -> None:
-        """Send a widget a message, as its page does."""
+        """Send a message to a widget, as JupyterLab's page does. ``comm``: the id of the widget's comm."""
         message = self._client.session.msg(
             "comm_msg", {"comm_id": comm, "data": {"method": "custom", "content": content}}
         )
@@ -76,7 +76,7 @@ class Kernel:
             self.published += sum(len(frame) for frame in await self._heard.recv_multipart())
 
     async def window(self) -> Cost:
-        """Return the cost of the time from now until the window ends."""
+        """Wait ``SETTLES`` seconds, then return the cost of the next ``WINDOW`` seconds."""
         await asyncio.sleep(SETTLES)
         sent, used = self.published, measure.cpu_seconds([self.pid])
         await asyncio.sleep(WINDOW)

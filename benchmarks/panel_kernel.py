@@ -77,7 +77,10 @@ def _worker(number: int) -> dict[str, Any]:
 
 
 def keep_changing(one: Any) -> Callable[[], None]:
-    """Make ``CHANGES`` changes per second from now on, whatever the kernel does; call the returned function to stop."""
+    """Call ``one.change`` ``CHANGES`` times per second in a thread; call the returned function to stop.
+
+    The thread does not wait for the kernel's other work.
+    """
     stopped = threading.Event()
 
     def run() -> None:

@@ -34,7 +34,7 @@ class Cost:
 
 
 async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed, sessions: int) -> Cost:
-    """Start a side, submit the sessions, and measure for the window; then stop everything."""
+    """Start the gateway ``side``, submit the sessions, and measure for ``WINDOW`` seconds; then stop everything."""
     async with side(on) as gateway:
         gate = asyncio.Semaphore(AT_ONCE)
 

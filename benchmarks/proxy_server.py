@@ -12,7 +12,7 @@ CHUNK = bytes(2**16)
 
 
 async def small(_request: web.Request) -> web.Response:
-    """Answer like a status request."""
+    """Answer with about 500 bytes of JSON, as Jupyter answers a status request."""
     return web.json_response({"x": "y" * 500})
 
 

@@ -10,9 +10,9 @@ a running session is stopped every 2 s, and the next waiting one starts in its p
 - reaction: the time from the job's first command to the event by which the page learns of it (``starting``), and to the
   event that the notebook answers (``running``); the environment is sent in between, as the hub does
 
-A line with ``aim`` instead of a peer shows the required value. ``srun``, of which carrier stdio needs one for each
-session on the login side, is measured separately, since it is not part of the link's process. A smaller run:
-``bin/bench scale 100 20``.
+A line with ``aim`` instead of a peer shows the required value. The carrier ``stdio`` needs one ``srun`` for each
+session on the login side. The memory of this ``srun`` is measured separately, since it is not part of the link's
+process. A smaller run: ``bin/bench scale 100 20``.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ async def submit(client: LinkClient, on: Bed, people: range) -> list[str]:
 
 
 async def window(link: gateways.Link, on: Bed) -> tuple[float, dict[str, int]]:
-    """Return the CPU seconds of the link, and the RPCs at the controller, in the window."""
+    """Return the CPU seconds of the link, and the RPCs at the controller by type, in the next ``WINDOW`` seconds."""
     await asyncio.to_thread(on.reset_rpcs)
     before = measure.cpu_seconds([link.pid])
     await asyncio.sleep(WINDOW)
@@ -112,7 +112,7 @@ async def window(link: gateways.Link, on: Bed) -> tuple[float, dict[str, int]]:
 
 
 def questions(rpcs: dict[str, int]) -> float:
-    """Return how often per second the link asked the scheduler for its jobs, from the RPCs in the window."""
+    """Return how often per second the link asked the scheduler for its jobs, from the RPCs of ``window``."""
     return rpcs.get("REQUEST_JOB_INFO", 0) / WINDOW
 
 
@@ -154,7 +154,7 @@ async def srun_memory(on: Bed) -> float:
 
 
 def _sruns(job: str) -> list[int]:
-    """Return the processes of ``srun`` for that job; each srun has a child process."""
+    """Return the pids of the ``srun`` processes for that job: each srun and its child process."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -187,7 +187,7 @@ async def hub_that_knows_all() -> AsyncIterator[str]:
 
 
 async def measure_all(on: Bed, link: gateways.Link, client: LinkClient) -> None:
-    """Run the three measurements one after the other."""
+    """Measure while all sessions wait, while some start at once, and while they start one by one; print the results."""
     follower = Follower(client)
     following = asyncio.create_task(follower.follow())
     empty = measure.memory(link.pid)

@@ -98,7 +98,7 @@ async def _bare(on: Bed, person: str, hub_api: str, token: str) -> float:
 
 
 async def empty_job(on: Bed) -> float:
-    """Return the median of the seconds from ``sbatch`` to the first line of its script, by the machine's clock."""
+    """Return the median of the seconds from ``sbatch`` until the job's script starts, by the machine's clock."""
     taken = []
     size = next(size for size in on.factory.sizes if size.id == SIZE)
     home = pwd.getpwnam(on.people[0]).pw_dir

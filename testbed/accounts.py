@@ -56,7 +56,7 @@ def lent(names: tuple[str, ...], note: Callable[[str], None] = print) -> Iterato
 
 
 def remove(*names: str, homes: Path = HOMES) -> dict[str, str]:
-    """Delete these accounts with their homes, and return, by account, why it could not be deleted. Needs root."""
+    """Delete these accounts with their homes; return the error for each account that was not deleted. Needs root."""
     left: dict[str, str] = {}
     with changing(homes):
         for name in names:
@@ -68,7 +68,7 @@ def remove(*names: str, homes: Path = HOMES) -> dict[str, str]:
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
-    """Make the folders for the accounts' homes of an isolated factory; return them by the homes' paths in the factory.
+    """Make the folders for the accounts' homes of an isolated factory; return each folder by the home's path there.
 
     The folders are in ``folder``; their content is kept between starts.
     """

@@ -23,7 +23,8 @@ class CannotRun(TestbedError):
 class CannotLayOut(TestbedError):
     """Raised if a factory cannot be set up.
 
-    It has another scheduler, its nodes are not known, or a value cannot be written.
+    Examples: the factory's scheduler is not the requested one, its nodes are not known, or a value cannot be written
+    into the scheduler's configuration.
     """
 
 

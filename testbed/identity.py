@@ -94,7 +94,7 @@ def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> N
 def wait_reaped(identity: ProcessIdentity, patience: float) -> None:
     """Wait until an ended process is no longer listed.
 
-    This polls, since its parent removes it without notifying other processes.
+    This function polls, since the parent removes the ended process without notifying other processes.
     """
     deadline = time.monotonic() + patience
     while Path(f"/proc/{identity.pid}").exists() and not identity.alive() and time.monotonic() < deadline:

@@ -1,6 +1,7 @@
 """Options of the command line that testbed and demo share.
 
-Standard library only, since the demo's first start checks the options before anything is installed.
+This module uses only the standard library, since the demo's first start checks the options before anything is
+installed.
 """
 
 from __future__ import annotations

@@ -35,10 +35,11 @@ def allocate(count: int, seed: str) -> list[int]:
 
 
 def single() -> int:
-    """Return a port that is free now, and that no other process gets from here until this process ends.
+    """Return a port that is free now, and that this function gives to no other process until this process ends.
 
-    The system assigns none of these ports to a connection, so a program that starts, or restarts, later still finds the
-    port free. The port that this process was given longest ago comes first. Raises CannotRun.
+    The system uses none of these ports for outgoing connections, so the port is still free for a program that starts,
+    or restarts, later. Of the free ports that this process has claimed, the function returns the one that it
+    returned longest ago. Raises CannotRun.
     """
     for _ in range(len(_own)):
         _own.rotate(-1)

@@ -154,7 +154,10 @@ def put_first(pids: Iterable[int]) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:
-    """Poll ``condition``; return whether it became true within ``seconds``. For states that no event reports."""
+    """Poll ``condition``; return whether it became true within ``seconds``.
+
+    Use it for states that no event reports.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

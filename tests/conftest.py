@@ -32,7 +32,10 @@ DEMO_SLOTS = ("isolated", "oidc", "outbound_none", "two_isolated", "pbs_gateway"
 
 
 def demo_ports(slot: int) -> range:
-    """Return the public ports that a demo tries, one after the other."""
+    """Return the public ports that a demo tries, one after the other.
+
+    ``slot``: a number that differs between demos that run at the same time.
+    """
     return range(8300 + 28 * slot, 9500, 400)
 
 
@@ -46,8 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Configure Hypothesis: the same examples in each run, so that a result depends on the change only; many new
-    examples with ``--long``; however long a busy machine takes to make them.
+    """Configure Hypothesis, and the timeouts of Playwright.
+
+    Hypothesis uses the same examples in each run, so that a result depends on the changed code only; with ``--long``,
+    it uses many new examples. It sets no time limit for an example, since the machine may be busy.
 
     A shell that starts the tests in the background lets them ignore SIGINT, which our programs would inherit.
     """
@@ -105,8 +110,10 @@ def gateway(demo_folder: Path) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def class_gateway(demo_folder: Path) -> Iterator[Gateway]:
-    """Return the demo with two factories that have nodes enough for sixty seats and their clusters, or the one of
-    ``FACTORYGATE_TEST_CLASS``."""
+    """Return the demo with two factories that have enough nodes for sixty seats and their clusters.
+
+    ``FACTORYGATE_TEST_CLASS`` may name the demo.json of a running demo.
+    """
     yield from started(
         os.environ.get("FACTORYGATE_TEST_CLASS"),
         demo_folder.with_name("tested-class"),
@@ -117,7 +124,10 @@ def class_gateway(demo_folder: Path) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def isolated(demo_folder: Path, request: pytest.FixtureRequest) -> Iterator[Gateway]:
-    """Return the demo with factories behind sshd in their own networks, or the one of ``FACTORYGATE_TEST_ISOLATED``."""
+    """Return the demo with factories behind sshd in their own networks.
+
+    ``FACTORYGATE_TEST_ISOLATED`` may name the demo.json of a running demo.
+    """
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
     yield from started(
@@ -132,8 +142,10 @@ def isolated(demo_folder: Path, request: pytest.FixtureRequest) -> Iterator[Gate
 
 @pytest.fixture(scope="module")
 def two_isolated(demo_folder: Path) -> Iterator[Gateway]:
-    """Return the demo with two factories in their own networks, one of which allows no outbound connections; or the one
-    of ``FACTORYGATE_TEST_TWO``."""
+    """Return the demo with two factories in their own networks; one factory allows no outbound connections.
+
+    ``FACTORYGATE_TEST_TWO`` may name the demo.json of a running demo.
+    """
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
     yield from started(
@@ -166,7 +178,10 @@ def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator
 
 
 def started(given: str | None, folder: Path, ports: range, *options: str) -> Iterator[Gateway]:
-    """Start a demo in an empty folder, and end it with all its sessions after the tests; or use the given demo."""
+    """Start a demo in an empty folder, and end it with all its sessions after the tests; or use a running demo.
+
+    ``given``: the path of the running demo's demo.json; None or "": start a demo.
+    """
     if given:
         yield Gateway(Path(given))
         return
@@ -230,7 +245,7 @@ def chromium_options() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Return Debian's Chromium, without features that would use the network. It is closed after each module, since
-    Playwright's event loop keeps other tests of the process from running theirs."""
+    other tests of the process cannot run event loops of their own while Playwright's runs."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(**chromium_options())
         yield chromium

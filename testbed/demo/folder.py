@@ -112,7 +112,8 @@ class DemoFolder:
     def trainer(self) -> str:
         """Return the name of the person who leads the demo's workshop.
 
-        If people log in with passwords, this is a person of its own; with a login provider, one of the demo's people.
+        If people log in with passwords, the trainer is an additional person; with a login provider, one of
+        the demo's people.
         """
         return TRAINER if self.login == "passwords" else PEOPLE[0]
 
@@ -218,7 +219,9 @@ class DemoFolder:
         return self._write_yaml("link.yaml", content)
 
     def write_workshops_config(self, catalogue: Mapping[str, Factory]) -> Path:
-        """Write the YAML of the workshops service, and of a pool of seats at each factory; return the former's path.
+        """Write the YAML of the workshops service; return its path.
+
+        Also write the YAML file with the pools: a pool of seats at each factory.
 
         All people of the demo may create workshops; an operator has to approve them.
         """
@@ -275,7 +278,7 @@ class DemoFolder:
     def proxy(self, environ: Mapping[str, str]) -> Program:
         """Return the program of the proxy, which runs separately from the hub.
 
-        The proxy's token is in its environment, which only its own user can read.
+        The proxy's token is in the program's environment, which only the program's user can read.
         """
         ports = self.ports
         argv = (

@@ -190,9 +190,9 @@ class Demo:
         write_private(self._folder.path / "demo.json", json.dumps(content, indent=1))
 
     async def _restarted(self, name: str) -> None:
-        """Ask the hub to restore its routes if the program ``name`` is the proxy; called after a restart.
+        """Ask the hub to restore the proxy's routes if the restarted program ``name`` is the proxy.
 
-        Without this, the hub notices only within 300 s.
+        Without this request, the hub may need up to 300 s to notice that routes are missing.
         """
         if name != "proxy":
             return
@@ -290,7 +290,7 @@ async def _ok(request: Awaitable[httpx.Response]) -> bool:
 
 
 async def retry(check: Callable[[], Awaitable[bool]], pauses: Iterable[float] = (RETRY,)) -> None:
-    """Call ``check`` until it returns true, for another program's readiness that nothing reports.
+    """Call ``check`` until it returns true, to wait for a program that does not report its readiness.
 
     ``pauses``: seconds between two calls; the last value applies to all further calls.
     """

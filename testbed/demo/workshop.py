@@ -29,7 +29,9 @@ _OPERATOR = WorkshopCaller(ADMIN, operator=True)
 
 
 async def ready(folder: DemoFolder, factories: Sequence[str], until: Until) -> dict[str, Any]:
-    """Make a workshop, unless one of an earlier start is live; return what ``demo.json`` says of trainer and workshop.
+    """Make a workshop, unless one of an earlier start is live; return the entries of ``demo.json`` about it.
+
+    These are the trainer, the workshop and the folder of mails.
 
     ``until``: calls a function until it returns true.
     """
@@ -67,7 +69,7 @@ def _read(kept: Path) -> dict[str, str]:
 
 
 async def _known(client: WorkshopsClient, workshop: dict[str, str]) -> dict[str, str] | None:
-    """Return the workshop of an earlier start, if it is not over; None if there is none."""
+    """Return ``workshop``, as an earlier start stored it, if the service still has it and it is not over; else None."""
     with suppress(KeyError, WorkshopsProblem):
         view = await client.one(_OPERATOR, workshop["slug"])
         if view.state in _LIVE and view.ends > datetime.now(UTC):
@@ -91,7 +93,7 @@ async def _made(
 
 
 def _body(pools: Sequence[PoolView], now: datetime) -> WorkshopBody:
-    """Return a workshop that opens now and starts soon, at the first size of each of these pools."""
+    """Return the form of a workshop that opens now and starts in 10 minutes, with the first node size of each pool."""
     ends = now + LASTS
     times = {"opens": now, "starts": now + timedelta(minutes=10), "ends": ends, "closes": ends + timedelta(hours=1)}
     return WorkshopBody.model_validate(

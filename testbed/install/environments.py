@@ -50,7 +50,8 @@ def state_folder(checkout: Path = CHECKOUT) -> Path:
 def program_folder(checkout: Path = CHECKOUT, root: bool | None = None) -> Path:
     """Return the folder where programs are installed.
 
-    It is in the checkout; for root it is where the site accounts can read the programs.
+    The folder is in the checkout. If root installs and other users cannot read the checkout, it is below
+    /var/lib/factorygate, since the site accounts must read the programs. ``root``: None means the user of this process.
     """
     as_root = os.geteuid() == 0 if root is None else root
     if not as_root or all(_open_to_all(parent) for parent in (checkout, *checkout.parents)):
@@ -98,7 +99,7 @@ def install_torch(programs: Path) -> None:
 def provider(programs: Path) -> Path:
     """Return a Python with the login provider of ``bin/demo --login oidc``.
 
-    It is this Python, or the one of a separate environment.
+    This is the running Python if it has the provider's package, else that of a separate environment.
     """
     if importlib.util.find_spec("oidc_provider_mock") is not None:
         return Path(sys.executable)

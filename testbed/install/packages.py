@@ -164,7 +164,7 @@ def unpack(
 def _download(wanted: Sequence[str], apt: Path, debs: Path, belongs: Callable[[str], bool]) -> dict[str, Path]:
     """Download the packages into ``debs``; return the file of each package by its name.
 
-    The system's package lists are used, or newly fetched lists if those fail.
+    The system's package lists are used; if apt fails with these lists, new lists are fetched.
     """
     (apt / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
     (apt / "lists/partial").mkdir(parents=True, exist_ok=True)
@@ -203,7 +203,10 @@ def _download_with(
 
 
 def _closure(apt: Sequence[str], wanted: Sequence[str], belongs: Callable[[str], bool]) -> list[str]:
-    """Return the packages ``wanted`` and their dependencies that are not installed, as apt would install them."""
+    """Return the packages ``wanted``, and those dependencies that apt would install and that ``belongs`` accepts.
+
+    Base packages such as libc are left out.
+    """
     plan = _run([*apt, "-s", "install", "--no-install-recommends", *wanted])
     planned = [line.split()[1].split(":")[0] for line in plan.splitlines() if line.startswith("Inst ")]
     extra = [name for name in planned if not name.startswith(_LEFT_OUT) and belongs(name)]

@@ -1,6 +1,6 @@
 """Helpers for every installation: print progress, run programs, and record in a folder which sources it was made from.
 
-Standard library only: the installer runs under the system's bare Python.
+This module uses only the standard library, since the installer runs under the system's bare Python.
 """
 
 from __future__ import annotations

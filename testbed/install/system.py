@@ -1,6 +1,7 @@
 """Installs Debian's packages that isolated factories and the tests need, as root.
 
-This starts no service, and changes none that runs. Standard library only: the installer uses this module, too.
+This starts no service, and changes none that runs. The module uses only the standard library, since the installer runs
+under the system's bare Python.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def program(name: str) -> str:
 
 
 def missing(programs: Mapping[str, str]) -> list[str]:
-    """Return the packages that provide the missing ones of ``programs``. ``programs``: package by program."""
+    """Return the packages of those programs that are missing. ``programs``: the package of each program."""
     return sorted({package for name, package in programs.items() if shutil.which(name, path=_PATH) is None})
 
 

@@ -84,7 +84,7 @@ def enter(network: Network, folder: Path, host: str) -> tuple[str, ...]:
 
 
 def at_border(network: Network) -> tuple[str, ...]:
-    """Return the argv prefix that runs a command at the border, with this process's files."""
+    """Return the argv prefix that runs a command in the border's network; files are those of this process."""
     return (system.program("nsenter"), f"--net={_NETNS / network.namespace(BORDER)}", "--")
 
 

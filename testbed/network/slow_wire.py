@@ -1,7 +1,8 @@
 """A slow and lossy network link for kernels without ``netem``: a TUN device that returns packets late, or drops them.
 
 Runs at an isolated factory's border, which routes the packets between hub and factory through the device. The device
-works below TCP, so it affects every connection, also existing ones. Standard library only::
+works below TCP, so it affects every connection, also existing ones. The program uses only the
+standard library::
 
     python slow_wire.py NAME MILLISECONDS PERCENT      # prints "ready" once the device NAME is there; ends when killed
 """

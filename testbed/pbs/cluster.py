@@ -31,7 +31,7 @@ _UP = {"free", "job-busy", "job-exclusive"}
 
 
 class PbsCluster:
-    """The OpenPBS cluster of a factory, made by :func:`testbed.pbs.up.up` and :func:`load`."""
+    """The OpenPBS cluster of a factory, made by :func:`testbed.pbs.up.up` or :func:`load`."""
 
     root = True  # PBS' daemons run as root only
 

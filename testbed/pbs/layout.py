@@ -29,7 +29,10 @@ HISTORY = "24:00:00"  # how long PBS remembers ended jobs
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Return the groups of nodes to start, as for Slurm. Raises CannotLayOut."""
+    """Return the groups of nodes to start: ``gpu_nodes`` of each kind with GPUs, ``cpu_nodes`` of each other kind.
+
+    Raises CannotLayOut, also if the factory's scheduler is not PBS.
+    """
     if factory.scheduler != "pbs":
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is PBS'")
     return any_node_sets(factory, gpu_nodes, cpu_nodes)

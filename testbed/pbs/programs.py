@@ -109,7 +109,7 @@ def check_system(programs: Programs) -> None:
 def _database_programs(programs: Programs) -> Path:
     """Return the folder in which PBS finds PostgreSQL's programs.
 
-    It is PBS' own folder, the folder that pg_config names, or the folder of psql.
+    This is PBS' own folder if there is one, else the folder that pg_config names, or /usr/bin without pg_config.
     """
     own = programs.exec / "pgsql/bin"
     if own.is_dir():

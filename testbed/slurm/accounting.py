@@ -1,6 +1,6 @@
 """Makes slurmdbd's configuration, and the ``sacctmgr`` commands for accounts, QOS and limits, from the catalogue.
 
-Text only; no file is touched.
+The functions return text; no file is touched.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _READY_STATES = ("idle", "mix", "alloc")
 
 
 class SlurmCluster:
-    """The Slurm cluster of a factory, made by :func:`up` and :func:`load`."""
+    """The Slurm cluster of a factory, made by :func:`up` or :func:`load`."""
 
     def __init__(self, folder: Path, remembered: SlurmRecord, slurm: packages.Packages) -> None:
         self.folder = folder

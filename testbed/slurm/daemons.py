@@ -49,8 +49,8 @@ def start(
 ) -> None:
     """Start the daemons ``names``; each goes into the background by itself.
 
-    ``enter``: the argv prefix that runs a command where a daemon belongs; ``accounting``: the packages of slurmdbd and
-    its database. Raises DidNotStart.
+    ``enter``: returns the argv prefix that runs a command on the host of a daemon, by the daemon's name;
+    ``accounting``: the packages of slurmdbd and its database. Raises DidNotStart.
     """
     asked = list(names)
     others = [name for name in asked if not any(name in stage for stage in _FIRST)]

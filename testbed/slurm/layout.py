@@ -40,7 +40,10 @@ class NodeSet:
 
 
 class Layout(Model):
-    """The place of a cluster. ``base``: a path to its folder that is short enough for Unix sockets below it."""
+    """The paths, users, ports and addresses of one cluster.
+
+    ``base``: a path to the cluster's folder that is short enough for Unix sockets below it.
+    """
 
     base: Path
     plugins: Path
@@ -91,7 +94,10 @@ def any_node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> t
 
 
 def _shards_of_a_gpu(factory: Factory, partitions: Sequence[Partition]) -> int:
-    """Return into how many shards each GPU is divided, as the node sizes of the partitions bill them; 0: none."""
+    """Return into how many shards each GPU of these partitions is divided; 0: GPUs are not divided.
+
+    The number follows from the shards of a node size and the share of a GPU for which that size is charged.
+    """
     names = {partition.name for partition in partitions}
     parts = [(size.gpu_slice, size.share) for size in factory.sizes if size.partition in names]
     return max((int(part.count / share) for part, share in parts if part and part.kind == "shard"), default=0)
@@ -258,7 +264,10 @@ def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, defa
 
 
 def longest_hours(factory: Factory, partition: Partition) -> float:
-    """Return the time limit of a partition in hours, or a longer time that people may choose because of a QOS."""
+    """Return the longest time in hours that people may choose in a partition.
+
+    This is the partition's time limit, or the limit of a node size there, which may be longer because of a QOS.
+    """
     sizes = [size.max_hours for size in factory.sizes if size.partition == partition.name]
     known = [*sizes, *([] if partition.max_hours is None else [partition.max_hours])]
     return max(known, default=_UNKNOWN_HOURS)

@@ -1,4 +1,4 @@
-"""Before each test of the pages, all people's sessions are ended."""
+"""Ends all people's sessions after each test of the pages."""
 
 from __future__ import annotations
 

@@ -36,14 +36,14 @@ def notebooks(gateway: Gateway) -> Iterator[tuple[str, str]]:
 
 
 def limit(gateway: Gateway, minutes: int) -> None:
-    """Set the walltime, as the site's administrator."""
+    """Set the walltime of the session's job, as the site's administrator."""
     session = gateway.session(USER, SERVER)
     assert session is not None
     gateway.factories["it4lia"].ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
 
 
 def restored(gateway: Gateway) -> str:
-    """Return the tabs that JupyterLab remembers to open again; files that are not in its layout get no tab."""
+    """Return, as JSON, the layout that JupyterLab restores at its next start; only files in the layout get a tab."""
     answer = gateway.notebook(USER, SERVER).request("GET", f"/lab/api/workspaces/{SERVER}")
     data = answer.json()["data"] if answer.status_code == 200 else {}
     return json.dumps(data.get("layout-restorer:data", {}).get("main"))

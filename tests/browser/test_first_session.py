@@ -34,7 +34,7 @@ def open_start(page: Page, gateway: Gateway, user: str, server: str) -> None:
 
 
 def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
-    """A new notebook from the launcher, and what its first cell prints, of which ``shown`` is a part.
+    """Open a notebook in a new workspace of JupyterLab; return what its first cell prints, which contains ``shown``.
 
     In the home's default workspace, JupyterLab restores files that were open before, even deleted ones, and confuses
     them with a new notebook of the same name. A new workspace shows only the launcher, as for a newcomer.

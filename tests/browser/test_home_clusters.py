@@ -43,7 +43,10 @@ class Home:
         expect(self.card).to_have_count(0)
 
     def make(self, what: str) -> None:
-        """Create a cluster with one worker; the page must show it without a reload."""
+        """Create a cluster with one worker; assert that the page shows the cluster without a reload.
+
+        ``what``: arguments of ``FactoryCluster``, as Python code.
+        """
         self.run(MADE.format(what=what, name=self.name))
         expect(self.card).to_contain_text("1 job running", timeout=60000)
 
@@ -56,7 +59,7 @@ class Home:
         expect(self.card).to_have_count(0, timeout=60000)
 
     def jobs(self, factory: str) -> list[str]:
-        """Return the remaining jobs of clusters: workers, and schedulers with their own jobs."""
+        """Return an entry for each live job of a cluster: "fgb" for a worker, "fg:" for a scheduler in its own job."""
         session = self.gateway.session(USER, self.server)
         assert session is not None
         comments = [told["comment"] for told in self.gateway.factories[factory].jobs().values()]

@@ -26,7 +26,10 @@ PROJECTS = {"EHPC-AIF-2026PG01-101": "lumi-aif", "EHPC-AIF-2026FL01-202": "it4li
 
 @pytest.fixture(scope="module")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
-    """Return a demo with a login provider instead of passwords, or the one of ``FACTORYGATE_TEST_OIDC``."""
+    """Return a demo with a login provider instead of passwords.
+
+    ``FACTORYGATE_TEST_OIDC`` may name the demo.json of a running demo.
+    """
     given = os.environ.get("FACTORYGATE_TEST_OIDC")
     yield from started(given, demo_folder.with_name("tested-oidc"), PORTS["oidc"], "--login", "oidc")
 
@@ -237,7 +240,7 @@ def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: 
 
 
 def test_each_query_of_each_dashboard_has_data(gateway: Gateway, tmp_path: Path) -> None:
-    """In a demo with projects, with the Prometheus of Debian."""
+    """Debian's Prometheus scrapes a demo that has projects."""
     asked = [query for path in DASHBOARDS for query in queries(path)]
     assert len(asked) > 70
     rules = (MONITORING / "alerts.yml").read_text()

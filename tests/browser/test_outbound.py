@@ -72,7 +72,7 @@ print(json.dumps([ask(path) for path in [url.path + "/user", *PATHS]]))
 
 @dataclass
 class Behind:
-    """A running session with a kernel, and its surroundings."""
+    """A running session with a kernel, at a factory that allows no outbound connections."""
 
     gateway: Gateway
     bed: SlurmCluster
@@ -98,7 +98,7 @@ class Behind:
 
 @pytest.fixture(scope="module")
 def gateway(outbound_none: Gateway) -> Gateway:
-    """Replace the gateway of the other tests."""
+    """Return the demo of ``outbound_none`` instead of the default demo."""
     return outbound_none
 
 
@@ -147,7 +147,10 @@ class Listener:
 
 
 def owned(bed: SlurmCluster, host: str) -> tuple[list[str]] | None:
-    """Return a line for each listening socket on a host; None if a socket is nobody's, as while its process ends."""
+    """Return the lines of ``ss`` for all listening sockets on a host, in a tuple, which is true even without lines.
+
+    Return None if a socket has no process, as happens while its process ends.
+    """
     told = subprocess.run([*bed.on(host), "ss", "-Hnlptu"], capture_output=True, text=True, check=True, timeout=60)
     lines = told.stdout.splitlines()
     return (lines,) if all("pid=" in line for line in lines) else None
@@ -221,7 +224,7 @@ def test_the_door_takes_keys_only_and_no_strangers(behind: Behind) -> None:
 
 
 def addresses_of_the_hub() -> list[str]:
-    """Return every address of this machine's own network namespace, except those that mean the calling host itself."""
+    """Return the addresses of this machine's own network namespace, without loopback and link-local addresses."""
     told = subprocess.run(["ip", "-json", "address"], capture_output=True, text=True, check=True).stdout
     found = [each["local"] for link in json.loads(told) for each in link["addr_info"] if each["scope"] == "global"]
     assert found
@@ -335,7 +338,7 @@ def test_the_door_forwards_to_its_own_sockets_only(behind: Behind) -> None:
 
 
 async def try_the_door(behind: Behind) -> list[str]:
-    """Try forbidden things at the door; return the words by which its log must name the refusals."""
+    """Try forbidden things at the door; return the texts with which the door's log must report each refusal."""
     hosts = network_of(behind.bed).hosts
     kernel = next(each.port for each in listeners(behind.bed, behind.node) if each.on_loopback)
     refused = []

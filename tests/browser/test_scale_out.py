@@ -1,5 +1,4 @@
-"""A notebook gets four workers at its own factory, then at a factory without outbound connections;
-with a real browser."""
+"""In a real browser, a notebook gets four workers at its own factory, then at one without outbound connections."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ HERE, THERE = "lumi-aif", "it4lia"
 
 @pytest.fixture(scope="module")
 def gateway(two_isolated: Gateway) -> Gateway:
-    """Replace the gateway of the other tests."""
+    """Return the demo of ``two_isolated`` instead of the default demo."""
     return two_isolated
 
 
@@ -33,17 +32,20 @@ def lab(gateway: Gateway, page: Page) -> Lab:
 
 
 def workers(gateway: Gateway, factory: str) -> list[str]:
-    """Return the clusters' jobs that wait or run, from the scheduler."""
+    """Return the ids of the clusters' worker jobs that have not ended, from the factory's batch scheduler."""
     return [job for job, told in gateway.factories[factory].jobs().items() if told["comment"].startswith("fgb:")]
 
 
 def heads(gateway: Gateway, factory: str) -> list[str]:
-    """Return the sessions' jobs at the other factory, where Dask schedulers are the only sessions."""
+    """Return the ids of the jobs of Dask schedulers at a factory where no notebook runs.
+
+    Their comments are like those of sessions' jobs.
+    """
     return [job for job, told in gateway.factories[factory].jobs().items() if told["comment"].startswith("fg:")]
 
 
 def four_workers_and_none(lab: Lab, gateway: Gateway, factory: str, name: str) -> None:
-    """Scale a cluster of the picker's choice to four workers and to none, by its panel."""
+    """Create a cluster with the picker's choice, and scale it to four workers and to none with its panel."""
     lab.run("from factorygate import FactoryCluster")
     cell = lab.run(f"{name} = FactoryCluster(**picker.value)\n{name}")
     panel = cell.get_by_role("region", name=re.compile("^Cluster"))

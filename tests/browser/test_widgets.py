@@ -52,7 +52,7 @@ class Lab:
         eventually(lambda: self._try("print('SE' + 'EN ready')"), 120, what="the kernel takes cells")
 
     def _try(self, code: str) -> str:
-        """Run the last cell; return its output after SEEN, empty while there is none."""
+        """Run ``code`` in the last cell; return the output after the word SEEN, "" while there is no such output."""
         cell = self.page.locator(".jp-Notebook .jp-CodeCell").last
         editor = cell.locator(".cm-content")
         editor.fill(code)
@@ -137,7 +137,7 @@ def accessible(page: Page, widget: Locator) -> None:
 
 
 def narrow(widget: Locator) -> None:
-    """Assert that nothing is wider than a phone's page."""
+    """Assert that nothing in the widget is too wide for a phone's page (360 px)."""
     widget.evaluate("one => { one.getRootNode().host.style.width = '360px'; }")
     assert widget.evaluate("one => one.scrollWidth <= one.clientWidth")
     widget.evaluate("one => { one.getRootNode().host.style.width = ''; }")

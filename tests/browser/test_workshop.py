@@ -1,7 +1,7 @@
-"""A class from the form of its trainer to the first cell of its people, in browsers, on real schedulers.
+"""A class in real browsers, on real schedulers: from the trainer's form until each person's first cell has run.
 
-A trainer without a right of an operator plans a class at two factories, and an operator approves it. People whom
-neither the hub nor a factory has seen before open the link: with a mouse, on a phone, and by keyboard alone.
+A trainer without an operator's rights plans a class at two factories, and an operator approves it. People who are new
+to the hub and to the factories open the class's address for joining: with a mouse, on a phone, and by keyboard alone.
 """
 
 from __future__ import annotations
@@ -73,8 +73,11 @@ COUNT_PRESSES = """
 
 @dataclass(frozen=True)
 class Taught:
-    """A class to which people may come. ``link``: what the trainer sends them; ``accounts``: of its pools; ``before``
-    and ``approved``: what ran, before the class was planned and after it was approved."""
+    """A class that people may join.
+
+    ``link``: the address that the trainer sends to people; ``accounts``: the site accounts of each pool; ``before``,
+    ``approved``: the result of ``running`` before the class was planned, and after it was approved.
+    """
 
     gateway: Gateway
     mails: MailServer
@@ -85,14 +88,16 @@ class Taught:
     approved: dict[str, Any]
 
     def people(self) -> dict[str, str]:
-        """Return the guests who have joined, by the name that they gave."""
+        """Return the hub's user name of each guest who has joined, by the name that the guest gave."""
         members = asked(self.gateway, "members", self.slug)
         return {one.name: one.person for one in members if one.role == "participant"}
 
 
 def asked(gateway: Gateway, order: str, *arguments: Any) -> Any:
-    """Return what the workshops service answers an operator; asked in another thread, since Playwright's event loop
-    runs in this one."""
+    """Send a request to the workshops service as an operator; return the answer.
+
+    The request is sent in another thread, since Playwright's event loop runs in this one.
+    """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(Service(gateway).ask, order, *arguments).result()
 
@@ -124,7 +129,7 @@ def mails(gateway: Gateway) -> Iterator[MailServer]:
 
 
 def restart_service(gateway: Gateway) -> None:
-    """End the workshops service, and wait until the next one answers."""
+    """Kill the workshops service, and wait until its new process answers."""
     record = gateway.path.parent / "processes.json"
     old = json.loads(record.read_text())["workshops"]["pid"]
 
@@ -155,7 +160,7 @@ def in_browser(browser: Browser, **options: Any) -> Iterator[Page]:
 
 
 def presses(page: Page) -> list[str]:
-    """Return what was pressed in this tab."""
+    """Return the presses in this tab that ``COUNT_PRESSES`` recorded: by mouse or touch, and with Enter or Space."""
     found: list[str] = json.loads(page.evaluate("sessionStorage.presses ?? '[]'"))
     return found
 
@@ -272,7 +277,7 @@ class Guest:
             control.click()
 
     def tab_to(self, control: Locator) -> None:
-        """Move the focus by Tab."""
+        """Press Tab until the control has the focus. Raises AssertionError."""
         for _ in range(60):
             self.page.keyboard.press("Tab")
             if control.evaluate("it => it === document.activeElement"):
@@ -288,7 +293,7 @@ class Guest:
         self.page.keyboard.type(text, delay=TYPING)
 
     def join(self, taught: Taught, mail: str, name: str) -> float:
-        """Join the class by its link; return for how many seconds the mail was waited for."""
+        """Join the class at its address; return the seconds from the request for the mail until the mail arrived."""
         page = self.page
         page.goto(taught.link)
         expect(page.locator("#mail")).to_be_focused()

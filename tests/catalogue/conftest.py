@@ -1,5 +1,6 @@
-"""Prints the table of all factories at the end of ``bin/test tests/catalogue``: tried on a real scheduler, or the
-reason why not.
+"""Prints a table of all factories at the end of ``bin/test tests/catalogue``.
+
+The table says whether a factory was tried on a real scheduler, or why not.
 
 The table is equal to the one at the end of ``docs/factories.md``.
 """

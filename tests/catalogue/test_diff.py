@@ -1,5 +1,7 @@
-"""``factorygate catalogue check`` and ``diff`` against a running Slurm with accounts, run as an operator does on a
-login node: an entry without mistakes, and each seeded mistake."""
+"""``factorygate catalogue check`` and ``diff``, run as by an operator on a login node of a Slurm with accounts.
+
+The tests use an entry without mistakes, and an entry with each possible mistake.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,7 @@ class Operator:
         self._capsys = capsys
 
     def __call__(self, *words: str, entry: Entry | None = None) -> tuple[int, list[str]]:
-        """Run the command; return the exit code and the output."""
+        """Run ``factorygate catalogue`` with ``entry``, or with ``right()``; return the exit code and the output."""
         (self.folder / f"{ID}.yaml").write_text(yaml.safe_dump(entry or right()))
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self._site.env.items():
@@ -203,7 +205,7 @@ def test_each_mistake_is_found(operator: Operator, mistake: str) -> None:
 
 
 def test_the_default_account_and_qos_of_a_site_are_compared(operator: Operator, site: SlurmCluster) -> None:
-    """Also finds a QOS that exists, but not for these people."""
+    """The command also finds a QOS that exists but that these people may not use."""
     pays, who = site.record.job_account, site.accounts[0]
     changes = (
         ("user", who, "set", f"DefaultAccount={pays}"),
@@ -231,7 +233,7 @@ def test_the_default_account_and_qos_of_a_site_are_compared(operator: Operator, 
 
 @pytest.fixture
 def answers(site: SlurmCluster, tmp_path: Path) -> Path:
-    """Write the site's answers to files."""
+    """Write the site's answers to files; return their folder."""
     folder = tmp_path / "answers"
     folder.mkdir()
     for what, argv in QUESTIONS.items():

@@ -50,14 +50,14 @@ print("SEEN" + json.dumps(got), flush=True)"""
 
 
 class Lab(NamedTuple):
-    """A folder in which site accounts may write."""
+    """The folders of a test: for the testbed's state, and for jobs of site accounts."""
 
     state: Path
     jobs: Path
 
 
 class Bench(NamedTuple):
-    """A running factory, and the function that submits jobs there."""
+    """A running factory, and the folder for its jobs."""
 
     found: SlurmCluster
     factory: Factory
@@ -70,8 +70,10 @@ class Bench(NamedTuple):
         return made.model_copy(update={"command": ("/usr/bin/env", path, "/usr/bin/python3", "-c", SEE)})
 
     def refuses(self, made: JobRequest, *options: str, words: str = "") -> str:
-        """Assert that the factory refuses a job with this message, and that the person gets the explanation with this
-        code."""
+        """Assert that the factory refuses a job; return the code of the explanation that the person gets.
+
+        ``options``: additional options of sbatch; ``words``: a part of the scheduler's message.
+        """
         answer = as_account(self.found, "sbatch", *options, script=slurm.script(made))
         assert answer.returncode != 0, f"taken: {options} {made}"
         assert words in answer.stderr
@@ -139,7 +141,7 @@ def mib(told: str) -> float:
 
 
 def goes_back(bench: Bench, size: NodeSize) -> None:
-    """At factories with preemption, a preempted job is requeued and stays the same job."""
+    """Assert that a requeued job waits under its id, as after a preemption."""
     made = bench.request(size).model_copy(update={"command": ("/usr/bin/sleep", "600"), "output": "/dev/null"})
     found = bench.found
     job = as_account(found, "sbatch", "--parsable", script=slurm.script(made)).stdout.strip()
@@ -150,7 +152,7 @@ def goes_back(bench: Bench, size: NodeSize) -> None:
 
 
 def refusals(bench: Bench) -> Iterator[str]:
-    """The site refuses what it must refuse, and the person gets an explanation."""
+    """Assert that the site refuses requests and that each is explained; yield a name of each refused request."""
     factory, size = bench.factory, bench.factory.sizes[0]
     made = bench.request(size)
     for each in factory.sizes:
@@ -190,7 +192,10 @@ def _limit(factory: Factory, size: NodeSize) -> float:
 
 
 def on_pbs(factory: Factory, jobs: Path) -> str:
-    """Without a PBS to run jobs: checks the commands, and answers that a real PBS elsewhere gave to such commands."""
+    """Check the commands for PBS and the parsing of recorded answers of a real PBS, since no PBS runs jobs here.
+
+    Return the refused requests as text.
+    """
     access = Access(account_pool=("fg1",))
     for size in factory.sizes:
         lines = pbs.script(request(factory, access, size, jobs)).splitlines()
@@ -209,7 +214,7 @@ def on_pbs(factory: Factory, jobs: Path) -> str:
 
 
 def tried(entry: NetworkEntry, lab: Lab) -> tuple[str, str, str]:
-    """Return where the sizes were tried, which sizes, and which requests were refused."""
+    """Try the node sizes of an entry; return where they were tried, which sizes, and which requests were refused."""
     if not isinstance(entry, Factory):
         return "no machine yet", "", ""
     if entry.scheduler == "pbs":

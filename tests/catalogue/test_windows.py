@@ -1,5 +1,7 @@
-"""Reasons why a job cannot run now although the factory accepts it: a QOS that is used up, a reservation for others, a
-maintenance; on a real Slurm with accounts. The person gets an explanation."""
+"""The explanations of jobs that a real Slurm with accounts accepts, but cannot run now.
+
+The reasons are a QOS that is used up, a reservation for others, and a maintenance.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[SlurmCluster]:
-    """Return Leonardo, with one node more than its debugging QOS allows."""
+    """Start a Slurm for Leonardo with one node more than its debugging QOS allows."""
     entry = federation.load(CHECKOUT / "hub_config" / "factories").entries["it4lia"]
     assert isinstance(entry, Factory)
     folder = Path(tempfile.mkdtemp(prefix="factorygate-windows-"))
@@ -78,7 +80,10 @@ def why(site: SlurmCluster, job: str) -> str:
 
 
 def cancel(site: SlurmCluster, *jobs: str) -> None:
-    """Cancel all jobs, also jobs that are just being started, which takes Slurm up to KillWait."""
+    """Cancel these jobs, and wait until they have ended.
+
+    For a job that is just being started, Slurm needs up to KillWait.
+    """
     control(site, "scancel", *jobs)
     live = ("RUNNING", "COMPLETING", "PENDING")
     assert eventually(lambda: not any(state_of(site, job) in live for job in jobs))

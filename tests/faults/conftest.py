@@ -18,7 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _Collect:
-    """Collects the tables of worker processes, since their own output is not shown."""
+    """Collects the tables of pytest-xdist's worker processes, whose own output is not shown."""
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -46,7 +46,11 @@ def user(gateway: Gateway) -> Iterator[str]:
 
 @contextmanager
 def noticed(prometheus: Prometheus, alert: str, factory: str = "", clears: float = FIRES) -> Iterator[None]:
-    """Assert that the alert fires during the block, in which something is wrong, and clears afterwards."""
+    """Assert that the alert does not fire before the block, and clears after it.
+
+    The block causes a fault, and asserts that the alert fires. ``clears``: the seconds until the alert must have
+    cleared.
+    """
     assert (alert, factory) not in prometheus.alerts()
     yield
     eventually(lambda: (alert, factory) not in prometheus.alerts(), clears, what=f"{alert} clears")
@@ -119,7 +123,7 @@ def test_a_lost_door_fires_its_alert(gateway: Gateway, prometheus: Prometheus, u
 
 
 def test_a_locked_ledger_fires_its_alert(gateway: Gateway, prometheus: Prometheus) -> None:
-    """Another program keeps the ledger locked, while one write after another is asked for."""
+    """Another program keeps the ledger locked, while the link gets requests that write to the ledger."""
     with noticed(prometheus, "LedgerFailing"), noticed(prometheus, "LedgerSlow"), ledger_locked(gateway):
         fires(prometheus, "LedgerFailing")
         fires(prometheus, "LedgerSlow")

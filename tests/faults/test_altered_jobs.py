@@ -1,4 +1,4 @@
-"""What a person may do to the job of a session: give it another name, another comment. Through the whole gateway."""
+"""A person gives the job of a session another name or another comment; tested with the whole gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FACTORY, SIZE = "lumi-aif", "gcd-1"
 
 @pytest.mark.parametrize("change", ["JobName=mine", "Comment=mine"])
 def test_a_session_whose_job_was_altered_goes_on_and_can_be_stopped(gateway: Gateway, change: str) -> None:
-    """With another comment its job is not cancelled: the notebook is asked to end, and the job ends with it."""
+    """The link does not cancel a job with another comment: it asks the notebook to end, and the job ends, too."""
     user = gateway.make_user()
     factory = gateway.factories[FACTORY]
     gateway.started(user, "", factory=FACTORY, size=SIZE, hours=0.5)

@@ -38,14 +38,14 @@ OF_THE_FACTORY = ("clusters", "home")  # what a lost gateway does not take along
 
 @pytest.fixture(scope="module")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
-    """A demo with a login provider and one factory."""
+    """Start a demo with a login provider and one factory."""
     folder = demo_folder.with_name("tested-backup")
     yield from started(None, folder, PORTS["backup"], "--login", "oidc", "--factories", "brainpp")
 
 
 @pytest.fixture
 def provider(gateway: Gateway) -> Iterator[None]:
-    """The login provider is somebody else's: it outlives the gateway's machine."""
+    """Keep the login provider running when the gateway's machine is lost, since it belongs to somebody else."""
     known = SupervisorRecord(gateway.path.parent / "processes.json").read()
     provider_says(gateway, "kim", "climate")
     yield
@@ -53,7 +53,7 @@ def provider(gateway: Gateway) -> Iterator[None]:
 
 
 def factorygate(*words: str) -> str:
-    """Run the operator's command; what it said. It must succeed."""
+    """Run the command ``factorygate``; assert that it succeeds, and return its output."""
     argv = [sys.executable, "-m", "factoryoperator", *words]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -66,7 +66,7 @@ def configuration(gateway: Gateway) -> tuple[str, ...]:
 
 
 def log_in(gateway: Gateway, page: Page, name: str) -> str:
-    """Log in as one of the provider's people; the name that the gateway knows them by."""
+    """Log in as one of the provider's people; return the person's user name at the gateway."""
     page.context.clear_cookies()
     page.goto(f"{gateway.hub}/login")
     page.get_by_role("link", name=re.compile("^Sign in with")).click()
@@ -80,12 +80,12 @@ def log_in(gateway: Gateway, page: Page, name: str) -> str:
 
 
 def user_of(page: Page) -> str:
-    """Who the hub says is logged in."""
+    """Return the user name of the person who is logged in, as the hub's page shows it."""
     return str(page.evaluate("window.jhdata.user"))
 
 
 def workshop(gateway: Gateway, method: str, path: str = "", **body: Any) -> dict[str, Any]:
-    """Create a workshop as a trainer, or look at one; empty if the service does not answer yet."""
+    """Create a workshop as a trainer, or read one; return some of its fields, {} if the service does not answer yet."""
     url = f"{gateway.root}/services/workshops/api/workshops{path}"
     headers = {"Authorization": f"Bearer {gateway.token('grace')}"}
     try:
@@ -97,7 +97,7 @@ def workshop(gateway: Gateway, method: str, path: str = "", **body: Any) -> dict
 
 
 def plan() -> dict[str, Any]:
-    """Return a workshop that opens tomorrow."""
+    """Return the request body of a workshop that opens tomorrow."""
     hours = {"opens": 24, "starts": 25, "ends": 28, "closes": 29}
     times = {name: (datetime.now(UTC) + timedelta(hours=by)).isoformat() for name, by in hours.items()}
     place = {"factory": "brainpp", "size": "gpu-1"}
@@ -105,7 +105,7 @@ def plan() -> dict[str, Any]:
 
 
 def lose_the_machine(gateway: Gateway) -> None:
-    """kill -9 all that belongs to the gateway, and remove all that it kept. The factory and its jobs go on."""
+    """Kill the gateway's programs with SIGKILL, and remove all its files. The factory and its jobs go on."""
     folder = gateway.path.parent
     supervisor = json.loads((folder / "supervisor.json").read_text())["supervisor"]["pid"]
     programs = json.loads((folder / "processes.json").read_text())
@@ -184,7 +184,7 @@ def test_a_gateway_that_was_lost_is_restored_from_its_backup(gateway: Gateway, p
 
 
 def kept(gateway: Gateway, kernel: str) -> str:
-    """What the kernel of before still knows; "": it does not answer yet."""
+    """Return the value that the kernel has kept since before the loss; "" if the kernel does not answer yet."""
     try:
         return gateway.notebook(KIM, "drill").run("print(kept)", kernel).strip()
     except (OSError, TimeoutError, httpx.HTTPError, WebSocketException):  # a hub that has just started says 424

@@ -28,7 +28,7 @@ def gateway(demo_folder: Path) -> Iterator[Gateway]:
 
 
 def routes(gateway: Gateway) -> set[str]:
-    """Return the proxy's present routes; none while it does not answer."""
+    """Return the proxy's present routes; an empty set while the proxy does not answer."""
     api = f"http://127.0.0.1:{port(gateway) + 1}/api/routes"
     token = (gateway.path.parent / "proxy.token").read_text()
     try:
@@ -86,7 +86,7 @@ def test_the_systemd_unit_restores_routes_below_the_path(gateway: Gateway, tmp_p
 
 
 def restore_argv(base_url: str, hub: str, header: Path) -> list[str]:
-    """Return the unit's ExecStartPost as systemd would run it with these addresses."""
+    """Return the argv of ExecStartPost of factorygate-proxy.service, with these addresses and this header file."""
     text = UNIT.read_text().replace("\\\n", " ")
     line = next(line for line in text.splitlines() if line.startswith("ExecStartPost="))
     line = line.removeprefix("ExecStartPost=-").replace("${BASE_URL}", base_url)

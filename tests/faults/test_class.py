@@ -1,6 +1,6 @@
 """A class goes on while hub, link, proxy and workshops service are killed: every seat keeps its job and its kernel.
 
-While the service for workshops is away, the class goes on, even if the link is started anew meanwhile.
+While the workshops service does not run, the class goes on, even if the link restarts meanwhile.
 ``tests/timing/test_class_faults.py`` runs these tests with a class of sixty.
 """
 
@@ -28,7 +28,10 @@ def taught(gateway: Gateway) -> Iterator[OpenClass]:
 
 @contextmanager
 def opened(gateway: Gateway, people: Sequence[str], answer_seconds: float) -> Iterator[OpenClass]:
-    """Let a class go on during the block."""
+    """Run a class during the block; yield the class.
+
+    ``answer_seconds``: the seconds after a kill until each seat must answer.
+    """
     made = OpenClass(gateway, people, answer_seconds)
     try:
         made.begin()

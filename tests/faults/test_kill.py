@@ -15,7 +15,7 @@ from tests.support.gateway import Gateway, eventually
 
 
 def jobs_of(gateway: Gateway, user: str) -> dict[str, str]:
-    """Return the jobs of a person's live sessions by server, after comparing them with the scheduler."""
+    """Return the jobs of a person's live sessions by server; assert that each server has one live session."""
     found = {}
     for session in gateway.sessions(user):
         if session["state"] != "ended":

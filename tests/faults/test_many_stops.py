@@ -1,4 +1,4 @@
-"""Very many servers are stopped at the same moment, in every phase, on a busy machine."""
+"""Very many servers are stopped at the same moment, in every phase of a session, on a busy machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class Answers:
 
 
 async def at_once(gateway: Gateway, method: str, asked: dict[tuple[str, str], Any], good: set[int]) -> Answers:
-    """Send a request about each of these servers at the same moment."""
+    """Send a request about each of these servers at the same moment.
+
+    ``asked``: the JSON body by (user, server); ``good``: the expected HTTP statuses.
+    """
     found = Answers()
     limits = httpx.Limits(max_connections=None)
     headers = {"Authorization": f"token {gateway.admin_token}"}
@@ -86,7 +89,10 @@ def of(gateway: Gateway, people: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def late(session: dict[str, Any], what: str, stopped: Answers) -> str:
-    """Return a description if a session was ``started`` or ``created`` after its stop was answered."""
+    """Return a description if a session was started or created after its stop was answered, else "".
+
+    ``what``: the session's field "started" or "created".
+    """
     answered = stopped.at[session["user"], session["server"]]
     if session[what] is None or datetime.fromisoformat(session[what]) <= answered + HEARD:
         return ""
@@ -109,8 +115,11 @@ def closed(gateway: Gateway) -> Iterator[Gateway]:
 def test_every_stop_is_kept_at_any_load(
     closed: Gateway, servers: int, when: str, request: pytest.FixtureRequest
 ) -> None:
-    """``when``: stop as soon as the starts are answered, when the link may not have received them; or once the sessions
-    wait, start and run."""
+    """The stops are sent in one of two moments.
+
+    ``when``: "answered": as soon as the hub has answered the starts, which the link may not have received yet; "in
+    every phase": once some sessions wait, some start, and some run.
+    """
     gateway = closed
     people = [gateway.make_user() for _ in range(servers // EACH)]
     asked = {(user, f"s{number}"): SMALL if number < 1 else WAITS for number in range(EACH) for user in people}

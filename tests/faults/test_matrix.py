@@ -31,7 +31,7 @@ long_outage = pytest.mark.timeout(900)  # seconds, with --long
 
 @pytest.fixture(scope="module")
 def world(isolated: Gateway) -> Iterator[World]:
-    """A person with sessions at a factory that has a partition which accepts jobs but starts none."""
+    """Return a new person's sessions at a factory; one partition of this factory accepts jobs but starts none."""
     made = World(isolated, FACTORY, {"size": "gcd-1"}, {"size": "gcd-1-dev"})
     made.factory.ask("scontrol", "update", "PartitionName=dev-g", "State=DOWN")
     try:
@@ -42,7 +42,7 @@ def world(isolated: Gateway) -> Iterator[World]:
 
 
 def in_background(do: Callable[[], object]) -> threading.Thread:
-    """Click in a background thread, since the click may meet a killed program."""
+    """Call ``do`` in a background thread, and ignore its HTTP errors, since the hub or the proxy may be killed."""
 
     def click() -> None:
         with contextlib.suppress(httpx.HTTPError):
@@ -87,7 +87,7 @@ def test_no_session_is_lost_when_hub_link_or_proxy_is_killed(world: World, part:
 
 
 def submitted_is_settled(world: World, server: str) -> bool:
-    """Either the click succeeded and the session runs, or there is no session."""
+    """Return True if the server's session runs, or if its start left no session."""
     session = world.gateway.session(world.user, server)
     return session is None or world.is_running(Known(server, session["id"], session["job"]))
 
@@ -112,7 +112,7 @@ def stays(
 
 
 def outage(world: World, request: pytest.FixtureRequest, name: str, seconds: float, long: float, *fault: str) -> None:
-    """Cause a fault of the testbed for a while; with ``--long``, as long as a real one."""
+    """Cause a fault of the testbed for ``seconds``, or for ``long`` seconds with pytest's option ``--long``."""
     seconds = long if request.config.getoption("--long") else seconds
     stays(world, f"{name}, {seconds:g} s", lambda: faults.begin(world.cluster, *fault), seconds)
 
@@ -132,7 +132,7 @@ def test_network_cut(world: World, request: pytest.FixtureRequest) -> None:
 
 
 def test_site_trusts_no_certificate_of_ours(world: World) -> None:
-    """Like the case that every certificate has expired and no new one can be made: new logins are refused."""
+    """New logins are refused, as if every certificate had expired and no new one could be made."""
     runs, waits = world.keep_running(), world.keep_waiting()
     with world.fault("certificates refused, connections cut", 2) as row:
         with faults.begin(world.cluster, "auth"):
@@ -328,7 +328,10 @@ def read_only(folder: Path) -> Iterator[None]:
 
 
 def ends(world: World, name: str, strike: Callable[[str], object], *reasons: str, seconds: float = SETTLE) -> None:
-    """The fault ends the job of a running session: other sessions go on, and the person gets an explanation."""
+    """Assert that only the affected session ends if a fault ends its job, and that the person gets an explanation.
+
+    ``strike``: causes the fault, called with the job's id; ``reasons``: the possible reasons of the session's end.
+    """
     runs, waits = world.keep_running(), world.keep_waiting()
     meets = world.keep_running("meets")
     with world.fault(name, 3) as row:

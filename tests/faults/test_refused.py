@@ -20,7 +20,10 @@ from tests.support.gateway import Gateway, eventually
 
 
 def refused(gateway: Gateway, **choice: Any) -> str:
-    """Request a session of a new person, which the factory must refuse; return the message. Nothing is left of it."""
+    """Request a session that the factory must refuse, for a new person; return the message.
+
+    Assert that the person has no session afterwards.
+    """
     user = gateway.make_user()
     message = gateway.refusal(user, "no", **choice)
     assert gateway.session(user, "no") is None
@@ -94,5 +97,5 @@ def test_controller_away(
 
 
 def health(gateway: Gateway, user: str, factory: str) -> str:
-    """Return this factory's health from the catalogue."""
+    """Return the state of the factory that the link reports to this person, such as "ok"."""
     return str(gateway.health(user, factory)["state"])

@@ -54,7 +54,7 @@ class Faults:
         self._present: dict[ExitStack, list[Effect]] = {}
 
     def begin(self, fault: AbstractContextManager[object], *alerts: tuple[str, str]) -> None:
-        """Cause a fault. ``alerts``: those that it must fire, each with its factory ("": none)."""
+        """Cause a fault. ``alerts``: the alerts that it must fire, as (alert, factory); the factory is "" if none."""
         mine = [Effect(alert, factory, time.time()) for alert, factory in alerts]
         stack = ExitStack()
         stack.enter_context(fault)
@@ -62,7 +62,7 @@ class Faults:
         self.effects += mine
 
     def passed(self, began: float, *alerts: tuple[str, str]) -> None:
-        """Note a fault that is over already. ``began``: Unix time."""
+        """Record a fault that is over already. ``began``: Unix time; ``alerts``: as in ``begin``."""
         self.effects += [Effect(alert, factory, began, time.time()) for alert, factory in alerts]
 
     def end_each(self, timeout: float) -> None:

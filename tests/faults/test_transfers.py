@@ -48,7 +48,7 @@ class Session:
         return found
 
     def make(self, name: str, size: int) -> str:
-        """Make a file of random bytes there; return its hash."""
+        """Make a file of random bytes in the session's folder; return the file's hash."""
         self.notebook.run(
             f"import os\nwith open('{self.folder}/{name}', 'wb') as f:\n"
             f"    for _ in range({size} // {PIECE}): f.write(os.urandom({PIECE}))",
@@ -101,7 +101,7 @@ class Upload:
         return self._client.put(self._url, json=model | {"content": base64.b64encode(self._data).decode()})
 
     def all(self, at: Callable[[int], None] = lambda _: None) -> None:
-        """Send the rest. ``at`` is called after each piece with its number."""
+        """Send all remaining pieces. ``at`` is called after each piece with the piece's number."""
         while self._sent < self._pieces:
             answer = self.next()
             assert answer.status_code in (200, 201), answer.text

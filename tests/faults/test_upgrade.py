@@ -89,7 +89,7 @@ class Processes:
 
 
 class Machine:
-    """A demo whose gateway runs as an installed release: first the recorded one, with stores that it made itself."""
+    """A demo whose gateway runs as an installed release, at first the recorded release, which makes the databases."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
@@ -126,7 +126,11 @@ class Machine:
         (folder / "release.json").write_text(json.dumps({"version": version, "proxy": "the same"}))
 
     def _use_notebooks_of(self, release: Path) -> None:
-        """Make new sessions use a release's package, like an environment that a site has updated, or has not."""
+        """Make new sessions use the notebook package of ``release``.
+
+        With the recorded release, this is like a site that has not updated its environment yet; with the checkout, like
+        one that has.
+        """
         python = install.program_folder() / "notebook" / "bin" / "python"
         wrapper = recorded_release.python_of(release, self.gateway.path.parent / "environment" / "python", str(python))
         file, hub = (self.gateway.path.with_name(name) for name in ("link.yaml", "hub.yaml"))
@@ -191,7 +195,7 @@ def begin(gateway: Gateway, user: str, server: str) -> Session:
 
 
 def known(gateway: Gateway) -> dict[str, tuple[str, str]]:
-    """Return each live session with its job and its port."""
+    """Return job and URL of each live session, by the session's id; the URL contains the session's port."""
     return {one["id"]: (one["job"], one["url"]) for one in gateway.everybody()}
 
 

@@ -23,7 +23,7 @@ ROWS: list[Row] = []  # the rows of this run, printed at its end
 
 @dataclass
 class Row:
-    """One fault in the table."""
+    """One fault in the fault matrix, with the counted sessions and jobs."""
 
     fault: str
     sessions: int = 0
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Known:
-    """A session that a fault affects."""
+    """A session, with the ids by which a later check recognizes it."""
 
     server: str
     id: str
@@ -45,11 +45,13 @@ class Known:
 
 
 class World:
-    """One person's sessions at one factory. ``runs`` and ``waits`` stay from fault to fault."""
+    """One person's sessions at one factory.
+
+    The sessions of the servers ``runs`` and ``waits`` are kept from fault to fault.
+    """
 
     def __init__(self, gateway: Gateway, factory: str, running: dict[str, Any], waiting: dict[str, Any]) -> None:
-        """``running``, ``waiting``: the choices of a session that starts, and of one that waits while its partition is
-        ``closed``."""
+        """``running``: the choice of a session that starts; ``waiting``: of one that waits in a closed partition."""
         self.gateway = gateway
         self.id = factory
         self.user = gateway.make_user()
@@ -92,7 +94,7 @@ class World:
         return known
 
     def begin_starting(self, server: str) -> Known:
-        """Start a session; return it when its job runs and its notebook does not answer yet."""
+        """Start a session; return it as soon as its job runs, usually before its notebook answers."""
         answer = self.gateway.start(self.user, server, **self.running)
         assert answer.status_code in (201, 202), answer.text
 
@@ -113,7 +115,7 @@ class World:
 
     def answers(self, server: str, kernel: str = "", says: str = "42", patience: float = 15) -> bool:
         """Return True if a session's notebook computes; with a kernel, if that kernel still has its value.
-        ``patience``: a longer timeout, for a single check."""
+        ``says``: the expected output; ``patience``: the timeout in seconds."""
         code = "print(kept)" if kernel else "print(6 * 7)"
         try:
             return says in self.gateway.notebook(self.user, server).run(code, kernel or None, timeout=patience)
@@ -148,20 +150,20 @@ class World:
         return None
 
     def state(self, known: Known) -> str:
-        """Return the session's state as the person sees it; empty if the page cannot be loaded."""
+        """Return the session's state as the person sees it; empty if the link reports none or does not answer."""
         with contextlib.suppress(httpx.HTTPError, AssertionError):
             return next((s["state"] for s in self.gateway.sessions(self.user) if s["id"] == known.id), "")
         return ""
 
     def both_go_on(self, runs: Known, waits: Known) -> dict[str, Callable[[], bool]]:
-        """Return the checks for the two sessions that stay from fault to fault."""
+        """Return the checks, by description, that ``runs`` still computes and that ``waits`` still waits."""
         return {
             "the running one computes, its kernel kept": lambda: self.is_running(runs, self.kernel),
             "the waiting one waits": lambda: self.is_waiting(waits),
         }
 
     def has_ended(self, known: Known, *reasons: str) -> bool:
-        """Return True if the session ended for one of these reasons."""
+        """Return True if the session ended for one of these reasons; without reasons, if it ended at all."""
         with contextlib.suppress(httpx.HTTPError, AssertionError):
             for session in self.gateway.sessions(self.user):
                 if session["id"] == known.id:
@@ -183,7 +185,10 @@ class World:
 
     @contextlib.contextmanager
     def fault(self, name: str, sessions: int) -> Iterator[Row]:
-        """Record what the person sees while the block causes a fault and ends it."""
+        """Add a row to the fault matrix; record what the person sees while the block causes a fault and ends it.
+
+        ``name``: the fault, as the matrix shows it; ``sessions``: the number of affected sessions.
+        """
         row = Row(name, sessions)
         ROWS.append(row)
         stop = threading.Event()
@@ -196,7 +201,7 @@ class World:
             watcher.join()
 
     def settle(self, row: Row, checks: dict[str, Callable[[], bool]], seconds: float = SETTLE) -> None:
-        """Wait until all checks succeed, then count."""
+        """Wait until all checks succeed, and no session is lost, doubled or orphaned; store the seconds in ``row``."""
         since = time.monotonic()
         for what, check in checks.items():  # each check gets the whole time, however long the earlier ones took
             eventually(check, max(30.0, seconds - (time.monotonic() - since)), 0.3, f"{row.fault}: {what}")

@@ -1,4 +1,4 @@
-"""The configuration that the chart writes for hub, link and workshops service, as these read it themselves."""
+"""The configuration that the chart writes for hub, link and workshops service, as these programs read it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ ROOTS = ("/etc/factorygate", "/run/secrets", "/var/lib/factorygate", "/run/facto
 
 
 def written(found: Any, pod_of: str, root: Path) -> Path:
-    """Write the files that a container would see into ``root`` instead of ``/``; return its /etc/factorygate. Paths in
-    YAML files are changed to paths below ``root``. For secrets that others make, each mounted key gets a file."""
+    """Write the files that a container would see into ``root`` instead of ``/``; return its folder etc/factorygate.
+
+    Paths in YAML and Python files are changed to paths below ``root``. Of a Secret that the chart does not make, each
+    mounted key gets a file. ``found``: the rendered objects; ``pod_of``: the container's name.
+    """
     ((container, pod),) = (
         (one, pod)
         for title, pod in pods(found)
@@ -452,7 +455,7 @@ def test_without_a_catalogue_in_the_values_that_of_the_image_is_read(tmp_path: P
 
 
 def test_every_key_of_both_files_is_named_or_set_by_the_chart() -> None:
-    """A new key of one of the files must be set by the chart, or listed here with the reason."""
+    """Each key of hub.yaml, link.yaml and workshops.yaml is set by the chart, or listed here with the reason."""
     left_out = {
         "pages": "the image has ours",
         "key_dir": "the link keeps its keys on its volume",

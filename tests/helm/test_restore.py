@@ -21,7 +21,10 @@ CLAIMS = {part: f"x-factorygate-{part}" for part in FILES}
 
 
 def restored(name: str, *arguments: str, **files: str) -> list[Object]:
-    """Return what the chart renders from ``ci/NAME.yaml`` to restore these files, by part."""
+    """Return the objects that the chart renders from ``ci/NAME.yaml`` to restore backups.
+
+    ``arguments``: further arguments of helm; ``files``: the backup file of each part (hub, link, ...).
+    """
     return objects(VARIANTS[name], *arguments, more={"restore": files})
 
 
@@ -116,7 +119,7 @@ def test_jobs_are_valid_for_kubernetes_and_so_is_the_pod_of_the_documentation(tm
 
 
 def rows() -> set[str]:
-    """Return the folders of the table of what a restore leaves out."""
+    """Return the folders that the documentation's table of what a restore leaves out names."""
     (table,) = re.findall(r"^\| path in the backup \|.*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
     return set(re.findall(r"^\| `(/[^`]+)` \|", table, re.MULTILINE))
 

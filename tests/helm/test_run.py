@@ -117,8 +117,10 @@ class Played:
         return found[1]
 
     def restore(self, files: dict[str, str], changed: Sequence[Object] = ()) -> dict[str, str]:
-        """Run the Jobs that restore these backups, by part, as an operator does; return what each printed. ``changed``:
-        ConfigMaps in place of those of the release."""
+        """Run the Jobs that restore backups, as an operator does; return the output of each Job, by part.
+
+        ``files``: the backup file of each part; ``changed``: ConfigMaps that replace those of the release.
+        """
         more = {**self.values, "restore": files}
         jobs = objects(VARIANTS["demo"], "--show-only=templates/restore.yaml", more=more)
         names = {thing["metadata"]["name"] for thing in changed}
@@ -127,17 +129,17 @@ class Played:
 
     @property
     def url(self) -> str:
-        """The gateway's address for people."""
+        """Return the gateway's address for people."""
         return f"http://{self.engine.address('public')}:8000"
 
     @property
     def secrets(self) -> dict[str, str]:
-        """The content of the chart's own Secret."""
+        """Return the content of the chart's own Secret."""
         return {name: value.decode() for name, value in self.release.secret("x-factorygate").items()}
 
     @property
     def gateway(self) -> Gateway:
-        """A client of the hub's API and of the factory's scheduler."""
+        """Return a client of the hub's API and of the factory's scheduler."""
         there = {"slurm_conf": "", "env": self.factory.env, "prefix": list(self.factory.prefix)}
         file = self.folder / "demo.json"
         told = {

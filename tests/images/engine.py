@@ -1,4 +1,4 @@
-"""Runs built images like an operator: with any UID, read-only, and without network unless they share one."""
+"""Runs built images like an operator: with any UID, read-only, and without network unless containers share one."""
 
 from __future__ import annotations
 

@@ -51,8 +51,11 @@ def instructions(text: str) -> Iterator[Instruction]:
 
 
 def faults(text: str) -> list[str]:
-    """Return violations of the rules: an image of somebody else, a process that runs as root, or a RUN in the last
-    stage."""
+    """Return a Containerfile's violations of the rules.
+
+    Forbidden are somebody else's image, a process that runs as root, a RUN in the last stage, and a download by ADD or
+    RUN.
+    """
     found = list(instructions(text))
     last = [one for one in found if one.stage == found[-1].stage]
     bases = {one.rest.partition(" ")[0] for one in found if one.word == "FROM"}

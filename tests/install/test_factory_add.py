@@ -62,7 +62,10 @@ async def server() -> AsyncIterator[sshd.Sshd]:
 
 
 async def add(folder: Path, server: sshd.Sshd, *options: str) -> int:
-    """Run the command like a separate process: with its own event loop and without a terminal."""
+    """Run ``factorygate factory add`` without a terminal; return the exit code.
+
+    The command has an event loop of its own, as in a separate process.
+    """
     words = ["factory", "add", "it4lia", "--link", str(folder / "link.yaml"), "--host", server.host, "--no-doctor"]
     words += ["--watcher", sshd.ME, "--account", f"ada={sshd.ME}", "--credentials", "key"]
     words += ["--job-account", "EUHPC_D00_000", "--python", "/opt/environment/bin/python", *options]
@@ -99,7 +102,7 @@ async def test_the_link_can_read_an_entry_that_root_wrote_for_itself_alone(folde
 
 
 class Terminal(io.StringIO):
-    """A person who types these lines."""
+    """A standard input that is a terminal at which a person types these lines."""
 
     def isatty(self) -> bool:
         return True
@@ -124,7 +127,10 @@ async def test_the_way_is_tried_once_the_site_knows_the_new_key(
     folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str,
     answer: str, tried: int,
 ) -> None:  # fmt: skip
-    """If the operator says that the site does not know the key yet, the program prints the command to run later."""
+    """The program runs ``factorygate doctor`` only if the operator says that the site has added the key.
+
+    Otherwise the program prints the command to run later.
+    """
     doctor: list[str] = []
     monkeypatch.setattr(add_factory, "_doctor", lambda _options, factory: doctor.append(factory) or 0)
     monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))

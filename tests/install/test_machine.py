@@ -29,7 +29,7 @@ def _disk_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_all(root: Path, options: Options = OPTIONS) -> list[str]:
-    """Write all configuration files as a run does; return the changes."""
+    """Write all configuration files as a run of factorygate-install does; return the changes."""
     made = machine(root)
     secrets, _ = secrets_kept.prepare(made, options)
     for folder in files.folders():
@@ -51,9 +51,10 @@ def snapshot(root: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 def test_programs_that_it_starts_do_not_look_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The installer runs from an archive that is the wheel itself.
+    """Programs that the installer starts must not import from the wheel.
 
-    Programs that it starts must not import from there: pip would think that the release is installed.
+    The installer itself runs from the wheel. If pip could import from the wheel, pip would think that the release is
+    installed.
     """
     seen: list[str | None] = []
     monkeypatch.setenv("PYTHONPATH", "/root/factorygate-1.2.3/factorygate-1.2.3-py3-none-any.whl")

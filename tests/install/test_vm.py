@@ -135,7 +135,7 @@ def site(folder: Path, machine: Vm) -> Iterator[VmSite]:
 
 
 def in_catalogue(machine: Vm, site: VmSite, name: str) -> None:
-    """Add the site to the gateway's catalogue, like the factories of Europe."""
+    """Add an entry for the site to the gateway's catalogue; ``name``: the id of the factory."""
     machine.run(
         *("install", "-m", "640", "-g", "factorygate", "/dev/stdin", f"/etc/factorygate/factories/{name}.yaml"),
         stdin=site.entry(name),
@@ -147,7 +147,7 @@ def install(machine: Vm, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def visitor(machine: Vm, *words: str) -> dict[str, object]:
-    """Do something on the machine as a person, with the Python of the tests."""
+    """Run a command of ``tests.support.vm_visitor`` on the machine, which acts as a person; return its result."""
     env = {"PYTHONPATH": f"{CHECKOUT}:{CHECKOUT}/spawners", "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
     done = machine.run(sys.executable, "-m", "tests.support.vm_visitor", *words, env=env, timeout=600)
     found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
@@ -155,18 +155,18 @@ def visitor(machine: Vm, *words: str) -> dict[str, object]:
 
 
 def first_command() -> list[str]:
-    """Return the page's first command word for word, with the tests' certificate authority."""
+    """Return the first command of docs/operators.md, with options for the tests' own certificate authority."""
     program, *options = operators_page.two_commands()[0]
     return [str(CHECKOUT / program), *options, *OF_THE_TEST]
 
 
 def times(machine: Vm) -> str:
-    """Return every file of the gateway with its modification time and mode."""
+    """Return every file of the gateway with its modification time, mode and owner, as text."""
     return machine.run("find", *KEPT, "-printf", "%p %T@ %m %u\n").stdout
 
 
 def killed_at(machine: Vm, step: str) -> None:
-    """Start the command; when it prints the given step, kill it and all its processes with SIGKILL."""
+    """Start ``first_command``; when it prints the given step, kill it and all its processes with SIGKILL."""
     argv = machine.argv(*first_command())
     with subprocess.Popen(
         argv, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True
@@ -183,7 +183,7 @@ def killed_at(machine: Vm, step: str) -> None:
 
 
 def test_from_nothing_to_https(machine: Vm) -> None:
-    """Run the page's first command, kill it at four places, then run it to its end."""
+    """Run the first command of docs/operators.md, kill it at four places, then run it to its end."""
     for step in STEPS:
         killed_at(machine, step)
     done = install(machine)  # uses the options that the killed runs have stored
@@ -252,8 +252,10 @@ def test_a_backup_is_made(machine: Vm) -> None:
 
 
 def answers_of(site: VmSite, name: str, kind: str, watcher: str) -> dict[str, str | Callable[[str], str]]:
-    """Return an operator's answers to the questions of the page's second command, with the values that the site has
-    given."""
+    """Return an operator's answers to the questions of the second command of docs/operators.md, by question.
+
+    An answer is a text, or a function of the program's output. The values are those that the site has given.
+    """
 
     def fingerprint(said: str) -> str:
         return "yes" if site.fingerprint in said else "no"
@@ -272,7 +274,7 @@ def answers_of(site: VmSite, name: str, kind: str, watcher: str) -> dict[str, st
 
 
 def public_key(said: str) -> str:
-    """Return the public key of the key pair that was made."""
+    """Return the last public key in a program's output ``said``."""
     return re.findall(r"^  (ssh-ed25519 \S+)", said, re.MULTILINE)[-1]
 
 
@@ -302,7 +304,7 @@ def test_a_site_that_lets_the_gateway_in_by_other_ways(machine: Vm, site: VmSite
 
 
 def test_the_first_factory_and_a_notebook(machine: Vm, site: VmSite) -> None:
-    """Run the page's second command at a terminal."""
+    """Run the second command of docs/operators.md at a terminal."""
     in_catalogue(machine, site, "tiny")
 
     def add_key(said: str) -> str:
@@ -338,11 +340,11 @@ class BootClock:
         self._own, self._all = machine.cpu_seconds(), _busy_seconds()
 
     def seconds(self) -> float:
-        """The seconds since the start."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._began
 
     def undisturbed(self, took: float) -> float:
-        """The seconds that the boot would have taken with all processors for itself."""
+        """Return how long the boot would have taken with all processors for itself; ``took``: the measured seconds."""
         others = (_busy_seconds() - self._all) - (self._machine.cpu_seconds() - self._own)
         return took * max(0.0, 1 - max(0.0, others) / ((os.cpu_count() or 1) * took))
 
@@ -383,7 +385,7 @@ HUB_DATABASE, LEDGER = "/var/lib/factorygate/hub/jupyterhub.sqlite", "/var/lib/f
 
 
 def numbers(machine: Vm, hub: str = "", ledger: str = "") -> list[str]:
-    """Return the schema versions of the hub's database and of the ledger; then set other ones."""
+    """Return the schema versions of the hub's database and of the ledger, then set those that are given."""
     argv = ("runuser", "-u", "factorygate", "--", "python3", "-c", SET_BACK, HUB_DATABASE, hub, LEDGER, ledger)
     return machine.run(*argv).stdout.split()
 
@@ -503,7 +505,7 @@ def test_uninstall_keeps_the_data_and_purge_removes_it(machine: Vm) -> None:
 
 
 def test_the_way_by_hand(machine: Vm) -> None:
-    """Follow the page on a machine that has what the page requires."""
+    """Follow the section *By hand* of docs/operators.md on a machine that has what the section requires."""
     for words in (("update",), ("install", "-y", "--no-install-recommends", "curl", "python3-venv")):
         machine.run("apt-get", "-qq", *words, env={"DEBIAN_FRONTEND": "noninteractive"})
     machine.run("bash", "-ec", f"cd {CHECKOUT}\n{operators_page.by_hand(__version__)}", timeout=1800)
@@ -547,8 +549,10 @@ curl --silent --location --output /dev/null --cookie /tmp/jar --cookie-jar /tmp/
 
 
 def test_the_page_holds_on_ubuntu_and_for_an_archive(folder: Path, archive: Path) -> None:
-    """From a bare Ubuntu 24.04 and an unpacked release archive to a login by https; a second run changes nothing, and
-    purge leaves nothing."""
+    """The first command of docs/operators.md works on a bare Ubuntu 24.04 with an unpacked release archive.
+
+    A person can log in by https; a second run changes nothing, and purge leaves nothing.
+    """
     try:
         machines.bare_system(environments.program_folder() / "bare", UBUNTU)
     except RuntimeError as error:

@@ -33,7 +33,7 @@ def pbs_gateway(demo_folder: Path) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="session")
 def here(pbs_gateway: Gateway) -> PbsCluster:
-    """Return its cluster, with the administrator's rights."""
+    """Return the OpenPBS cluster of ``pbs_gateway``, with the administrator's rights."""
     folder = Path(pbs_gateway.demo["factories"][FACTORY]["pbs_conf"]).parent
     return pbs_cluster.load(folder.parent, folder.name)
 

@@ -163,7 +163,7 @@ def test_a_session_says_who_deleted_its_job(
 
 
 def test_a_walltime_that_the_site_cuts_ends_it(pbs_gateway: Gateway, here: PbsCluster, person: str) -> None:
-    """The door gets the new end, and ends by itself before PBS kills the job."""
+    """The door gets the new end of the walltime, and ends by itself before PBS kills the job."""
     pbs_gateway.started(person, **CHOICE)
     job = live(pbs_gateway, person)["job"]
     ask(here, "qalter", "-l", "walltime=00:01:30", job)

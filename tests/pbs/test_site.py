@@ -145,7 +145,7 @@ async def test_a_walltime_that_is_over_is_told(site: Site, account: str, folder:
 async def test_the_output_of_a_failed_job_is_beside_its_log(
     site: Site, here: PbsCluster, account: str, folder: str
 ) -> None:
-    """PBS keeps its own copy for a job whose script could not open its log."""
+    """A job whose script could not open its log fails; PBS keeps a copy of the job's output."""
     here.run("rm", "-rf", f"{folder}/gone", account=account)
     job = await site.submit(account, request(folder, output=f"{folder}/gone/job.log"))
     assert (await over(site, account, job)).outcome is Outcome.FAILED
@@ -307,7 +307,7 @@ def said(here: PbsCluster, file: str, account: str) -> str:
 
 
 async def test_a_second_factory_stands_beside_it(here: PbsCluster) -> None:
-    """Each server has a database, and all databases listen under the same name."""
+    """Two PBS servers run at once, although the databases of all servers listen under the same socket name."""
     folder = here.folder.parent / "second"
     entry = loading.load(install.CHECKOUT / "hub_config/factories")["hammerhai"].model_copy(update={"id": "second"})
     second = await asyncio.to_thread(pbs_up.up, entry, folder, gpu_nodes=1)

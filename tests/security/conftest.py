@@ -1,5 +1,7 @@
-"""A site's wrapper beside a real Slurm, with a running job of each account; and parts of the gateway in this process,
-whose tests pass however busy the machine is."""
+"""Fixtures: a site's wrapper beside a real Slurm, with a running job of each account.
+
+Tests of parts of the gateway in this process wait longer than usual, since the machine may be busy.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,10 @@ by_service, by_nobody = people_side("service"), people_side("nobody")
 
 
 class Served:
-    """Both apps over one fake world, in a separate thread and event loop. ``hub`` and ``user``: their addresses."""
+    """The link's hub app and user app over one fake world, in a separate thread and event loop.
+
+    ``hub``, ``user``: the addresses of the two apps.
+    """
 
     def __init__(self) -> None:
         self.hub = self.user = ""

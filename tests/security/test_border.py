@@ -404,7 +404,7 @@ def _memory(most: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def _streaming(events: list[tuple[str, str]], path: Path) -> AsyncIterator[None]:
-    """Serve these events, with all line separators unescaped."""
+    """Serve these (name, data) events on a Unix socket, with all line separators unescaped. ``path``: the socket."""
 
     async def stream(_request: Request) -> StreamingResponse:
         async def body() -> AsyncIterator[bytes]:

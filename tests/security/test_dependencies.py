@@ -34,7 +34,10 @@ class Answer:
 
 
 async def ask(service: str) -> Answer:
-    """Audit all lock files at once. Raises AssertionError if pip-audit cannot read them."""
+    """Audit all lock files at once with one vulnerability service.
+
+    Raises AssertionError if pip-audit cannot read the files.
+    """
     locks = [word for lock in LOCKS for word in ("--requirement", str(lock))]
     how = ("--require-hashes", "--disable-pip", "--progress-spinner=off", "--format=json", "--timeout=10")
     argv = (sys.executable, "-m", "pip_audit", *how, f"--vulnerability-service={service}", *locks)

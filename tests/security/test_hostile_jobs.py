@@ -44,7 +44,7 @@ def other_account(account: str) -> str:
 
 
 async def grown(world: CommandedWorld, count: int) -> list[str]:
-    """Return the jobs of a new cluster that no answer has listed yet."""
+    """Make a cluster with ``count`` jobs; return their ids, before the scheduler has listed these jobs in an answer."""
     cluster = {"factory": "one", "name": "mine", "scheduler": SCHEDULER}
     await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate(cluster))
     names = tuple(f"w-{number}" for number in range(count))
@@ -197,7 +197,7 @@ async def test_workers_with_a_comment_of_a_gateways_form_are_watched_and_charged
 
 
 async def test_a_job_of_a_session_that_waits_for_it_is_not_anothers(world: CommandedWorld) -> None:
-    """The scheduler lost its state before its first answer; the id now belongs to the job of another session."""
+    """The scheduler loses its state before it first lists a session's job, and another session's job gets the id."""
     first = await world.put()
     world.there.lies[first.account] = first.job or ""
     second = await world.put(OTHER, server="second")

@@ -1,5 +1,7 @@
-"""A job is watched by its id, and only a job that is certainly ours is cancelled or changed; with Slurm's and PBS'
-output."""
+"""A job is watched by its id, and only a job that is certainly ours is cancelled or changed.
+
+The tests use output of Slurm and of PBS.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,7 @@ async def charged(world: CommandedWorld, session_id: str = ID) -> bool:
 
 
 def foreign(world: CommandedWorld, account: str, comment: str = "", name: str = NAME, **more: object) -> str:
-    """Return another person's job, submitted a minute from now."""
+    """Add another person's job, with a submission time one minute ahead; return the job's id."""
     return world.there.add(name, account, comment, submitted=clock.now() + timedelta(minutes=1), **more)
 
 
@@ -175,7 +177,7 @@ async def test_ids_that_begin_again_hit_no_other_job(world: CommandedWorld, wish
 
 
 async def test_with_a_shared_account_a_stop_ends_nobody_elses_session(world: CommandedWorld) -> None:
-    """The id goes to another session of the same account, whose comment names that session."""
+    """The id of the session's job goes to a job of another session with the same account and another comment."""
     session = await world.running()
     world.there.silent = {"id", "name"}
     await world.sessions.stop(ID, "person")
@@ -220,7 +222,7 @@ async def test_no_job_is_entered_through_the_scheduler_before_an_answer_shows_it
 
 
 async def test_a_changed_job_is_seen_between_the_wish_and_the_order(world: CommandedWorld) -> None:
-    """The last answer listed the job; the fresh answer right before the order lists another job."""
+    """The last answer listed the session's job; the one right before the order lists another job with the same id."""
     session = await world.running()
     world.there.loses_its_state()
     assert foreign(world, session.account) == session.job

@@ -77,7 +77,10 @@ class Apart:
         return (self.folder / f"{host}.log").read_text()
 
     def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
-        """Send a request to the public address."""
+        """Send a request to the public address, from the stranger's host.
+
+        ``token``: None means the token of the hub's administrator.
+        """
         headers = {"Authorization": f"token {token or self.admin}"}
         url = f"http://{self.hosts.address['proxy']}:{PUBLIC}{path}"
         work = lambda: httpx.request(method, url, headers=headers, timeout=60, trust_env=False, **more)  # noqa: E731
@@ -98,7 +101,10 @@ class Apart:
             return False
 
     def dial(self, host: str, port: int, tls: ssl.SSLContext | None, request: str = "/") -> str:
-        """Connect as a stranger; return the first line of the answer, "" if there is none."""
+        """Send an HTTP request from the stranger's host; return the first line of the answer, "" if there is none.
+
+        ``tls``: None sends the request without TLS; ``request``: the path.
+        """
         address = self.hosts.address[host]
 
         def work() -> str:
@@ -115,7 +121,10 @@ class Apart:
 
 
 def client(folder: Path | None, authority: Path | None = None) -> ssl.SSLContext:
-    """Return a client that trusts any server, with the certificate in that folder."""
+    """Return TLS settings for a client with the certificate in ``folder``; None: without a certificate.
+
+    The client trusts any server, or, with ``authority``, servers whose certificates this authority has signed.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if authority is not None:
@@ -238,7 +247,10 @@ def start(made: Apart, programs: Path) -> None:
 
 @pytest.fixture(scope="module")
 def notebook(apart: Apart) -> Callable[[], int]:
-    """Start a session of Ada's; return a function that sends requests to its notebook as her, through the proxy."""
+    """Start a session of Ada's; return a function that sends a request with her token to its notebook.
+
+    The request passes through the proxy; the function returns the HTTP status.
+    """
     body = {"factory": FACTORY, "size": "one", "hours": 1}
     answer = apart.ask("POST", "/hub/api/users/ada/server", json=body)
     assert answer.status_code in (201, 202), answer.text

@@ -29,7 +29,10 @@ CONF = "accounts = fg-wiped* # of courses\nscheduler = none\nskeleton = {skeleto
 
 @dataclass
 class Lent:
-    """An account that is emptied. ``folder``: with the program, its configuration, a skeleton and a shared folder."""
+    """An account that is emptied.
+
+    ``folder``: contains the program, its configuration, a skeleton and a shared folder.
+    """
 
     name: str
     folder: Path
@@ -67,7 +70,7 @@ class Lent:
         return self.run(str(self.folder / "factorygate-wipe"), "--conf", str(self.folder / "wipe.conf"), env=env)
 
     def left(self, **env: str) -> list[str]:
-        """Return the lines of the proof."""
+        """Run ``factorygate-wipe-proof`` as the account; return the lines of its output."""
         program, conf = self.folder / "factorygate-wipe-proof", self.folder / "wipe.conf"
         done = self.run(str(program), "--conf", str(conf), env=env)
         assert done.returncode == 0, done.stderr

@@ -80,7 +80,7 @@ async def hub(
 
 
 async def test_a_thousand_guesses_beside_a_class_of_sixty_at_one_address(world: JoiningWorld) -> None:
-    """Each browser is a new one, as those of a guesser can be."""
+    """Each guess comes from a new browser, since a guesser can use new browsers, too."""
     alphabet = "123456789ABCDEFGHJKMNPQRSTUVWXYZ"
     async with world.client() as http:
 

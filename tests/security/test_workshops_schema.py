@@ -60,7 +60,10 @@ by_person, by_service, by_nobody = (people_side(caller) for caller in TOKENS)
 
 
 class Served:
-    """Both apps over one service, in a separate thread and event loop. ``hub`` and ``user``: their addresses."""
+    """The service's hub app and user app over one service, in a separate thread and event loop.
+
+    ``hub``, ``user``: the addresses of the two apps.
+    """
 
     def __init__(self) -> None:
         self.hub = self.user = ""

@@ -1,4 +1,4 @@
-"""The workshops service's own hub token, and those of people for it: what JupyterHub really allows them."""
+"""What JupyterHub really allows with the workshops service's own token, and with people's tokens for the service."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 
 
 def shares(hub: HubProcess) -> int:
-    """Return how many shares the hub's database has: no token of this hub may list them."""
+    """Return how many shares the hub's database has; read from the file, since no token of this hub may list shares."""
     with closing(sqlite3.connect(f"file:{hub.folder / 'hub.sqlite'}?mode=ro", uri=True)) as db:
         return int(db.execute("SELECT count(*) FROM shares").fetchone()[0])
 
@@ -92,7 +92,7 @@ async def test_the_service_s_own_token_looks_and_does_nothing(hub: HubProcess, l
 
 
 async def test_what_the_service_s_token_may_not_do_is_possible_for_an_operator(hub: HubProcess) -> None:
-    """So the refusals above are those of the token's scopes, and not of requests that nobody can make."""
+    """The requests above are refused because of the token's scopes: an operator's requests succeed."""
     assert (await hub.api("POST", "/groups/another")).status_code == 201
     added = await hub.api("POST", "/groups/another/users", json={"users": ["bob"]})
     assert (added.status_code, added.json()["users"]) == (200, ["bob"])

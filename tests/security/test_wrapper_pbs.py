@@ -311,7 +311,7 @@ def test_an_account_that_is_not_listed(wrapper: Pbs) -> None:
 
 
 def test_the_service_account_watches_and_does_nothing_else(wrapper: Pbs) -> None:
-    """Run as by sshd's forced command: it may list all jobs with the name, for an account that is on no list."""
+    """An account that is on no list, run as by sshd's forced command, may list all jobs with the hub's name."""
     wrapper.answers("qselect", f"{OWN}\n")
     uid = pwd.getpwnam(EMMY).pw_uid
 

@@ -58,7 +58,7 @@ def gate(installed: Wrapper) -> Iterator[str]:
 
 
 def _as_gate(wrapper: Wrapper, command: str, **env: str) -> Any:
-    """Run the command as by sshd's forced command."""
+    """Run the wrapper as the service account, as sshd does with ForceCommand; ``command``: what the client sent."""
     uid = pwd.getpwnam(GATE).pw_uid
     return subprocess.run(
         [str(wrapper.program), "--ssh"],
@@ -140,8 +140,10 @@ def test_sudo_gives_nothing_but_the_wrapper(wrapper: Wrapper, gate: str, argv: l
 
 
 def test_a_listed_account_acts_for_itself_by_a_certificate(wrapper: Wrapper) -> None:
-    """``force-command`` in the certificate of the gateway's CA: without sudo and service account, with the same
-    commands."""
+    """The certificate of the gateway's CA has ``force-command``, so an account may run the same commands by itself.
+
+    This way needs neither sudo nor a service account.
+    """
     uid = pwd.getpwnam(ADA).pw_uid
 
     def run(command: str) -> Any:
@@ -178,7 +180,7 @@ def _transport(sshd: Sshd, credentials: object, watcher: str) -> Ssh:
 
 
 async def _acts(transport: Ssh, wrapper: Wrapper, running: SlurmCluster) -> None:
-    """Carry out everything that the link does for a session, up to its cancellation."""
+    """Do everything that the link does at a site for a session, until the session's job is cancelled."""
     folder = f"{await transport.home(ADA)}/.factorygate/sessions/{secrets.token_hex(16)}"
     wrapper.made.append(Path(folder))
     base = folder.rpartition("/sessions/")[0]

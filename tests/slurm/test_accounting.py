@@ -1,4 +1,4 @@
-"""A cluster with slurmdbd and its own MariaDB; ``tests/catalogue`` tests what it enforces."""
+"""A cluster with slurmdbd and its own MariaDB; ``tests/catalogue`` tests which limits the accounting enforces."""
 
 from __future__ import annotations
 

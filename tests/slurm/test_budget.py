@@ -175,8 +175,11 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     await link.sessions.stop(stopped, "person")
 
     def runs_again() -> bool:
-        """Release a requeued job, which Slurm holds for two minutes. Nodes store revoked jobs by the second: a job that
-        restarts in the same second fails with exit code 1 ("Job credential revoked")."""
+        """Release the requeued job, which Slurm holds for two minutes; return True once the job starts again.
+
+        Nodes store revoked jobs by the second: a job that restarts in the same second fails with exit code 1 ("Job
+        credential revoked").
+        """
         live = link.live_sessions.get(requeued)
         waits = live is not None and live.job is not None and live.job.reason == "BeginTime"
         if waits and clock.ticks() > put_back + REVOKED_SECONDS:
@@ -197,8 +200,10 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     theirs |= {f"{'b' * 32}/{worker.task}": cluster.job_of(batch, worker) or "" for worker in batch.workers}
 
     def accounted() -> bool:
-        """Return whether the accounting database, which is told a little later, has the end of each run; one job ran
-        twice."""
+        """Return whether the accounting database has the end of each run; one job ran twice.
+
+        The database gets these data a little later than slurmctld.
+        """
         ends = told(here, began, "JobID,End")
         known = Counter(job for job, ended in ends if ended != "Unknown")
         wanted = Counter([*theirs.values(), theirs[requeued]])

@@ -1,4 +1,4 @@
-"""Sessions whose door is entered through a real Slurm, and the effects of failures on the way."""
+"""Sessions whose door is entered through a real Slurm, and the effects of failures between link and door."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def here() -> Iterator[SlurmCluster]:
 
 
 class Carried:
-    """One session of a real job, and the link's connection to its door."""
+    """One session in a real job, and the link's connection to the session's door."""
 
     def __init__(self, folder: Path, here: SlurmCluster, carrier: str) -> None:
         python = str(install.program_folder() / "notebook" / "bin" / "python")
@@ -150,7 +150,7 @@ class Carried:
         await self.place.commands.close()
 
     def pids(self, *words: str) -> list[int]:
-        """Return the processes with all these words in their argv."""
+        """Return the pids of the processes that have all these words in their argv."""
         found = []
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -162,11 +162,11 @@ class Carried:
         return found
 
     def entered(self) -> list[int]:
-        """Return the srun processes that enter this session."""
+        """Return the pids of the srun processes that enter this session."""
         return [pid for pid in self.pids("--jobid", f"-{ID[:8]}-") if name(pid) == "srun"]
 
     def bridges(self) -> list[int]:
-        """Return the bridges of this session, on the node."""
+        """Return the pids of this session's ``factorygate.session.bridge`` processes on the node."""
         return [pid for pid in self.pids("factorygate.session.bridge", f"-{ID[:8]}-") if name(pid) != "srun"]
 
 

@@ -1,5 +1,7 @@
-"""Programs outside that use a session's kernels: the recipes of docs/clients.md, with the real clients, and refused
-requests."""
+"""Programs outside of a site that use a session's kernels: the recipes of docs/clients.md, run with the real clients.
+
+Requests that must be refused are tested, too.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,10 @@ class Place:
     folder: Path
 
     def program(self, *words: str, by: Path = Path(sys.executable)) -> subprocess.CompletedProcess[str]:
-        """Run one of the page's programs beside its modules, in an environment without any of Jupyter's packages."""
+        """Run a program, such as one of docs/clients.md, without environment variables of Jupyter and of this project.
+
+        ``words``: the arguments; ``by``: the interpreter. The program runs in the folder with the page's files.
+        """
         env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "FACTORYGATE"))}
         env |= {
             "SESSION_URL": self.url.rstrip("/"),
@@ -62,7 +67,7 @@ class Place:
         )
 
     def ran(self, name: str) -> str:
-        """Return the output of a program, which must not have failed."""
+        """Run a program of docs/clients.md; assert that it succeeds, and return its output."""
         done = self.program(name)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -162,9 +167,11 @@ def test_a_cell_that_fails_leaves_no_kernel(place: Place) -> None:
 
 
 def test_vs_code(place: Place) -> None:
-    """The requests of VS Code's extension for an "existing Jupyter server" at URL?token=TOKEN, by its source of July
-    2026: it asks whether the server requires a password (``jupyterPasswordConnect.ts``), and does everything else with
-    JupyterLab's own client, which is real here, with the extension's settings. VS Code itself cannot run here.
+    """Send the requests of VS Code's Jupyter extension for an "existing Jupyter server" at URL?token=TOKEN.
+
+    The requests follow the extension's source of July 2026. The extension asks whether the server requires a password
+    (``jupyterPasswordConnect.ts``), and does everything else with JupyterLab's own client. The test uses the real
+    client with the extension's settings, since VS Code itself cannot run here.
     """
     if not (LAB / "node_modules" / "@jupyterlab" / "services").exists():
         pytest.skip("needs JupyterLab's client (bin/test installs it)")
@@ -214,8 +221,10 @@ def test_an_allowed_token_opens_kernels_and_nothing_else(open_place: Place) -> N
 
 
 def test_no_log_holds_a_token_of_an_address(open_place: Place) -> None:
-    """Also for failed requests: in the session (unknown kernel, a handler's error), and at proxy and hub without a
-    session."""
+    """Failed requests are tested, too.
+
+    They fail in the session (unknown kernel, a handler's error), or at proxy and hub, for a person without a session.
+    """
     gateway, token = open_place.gateway, open_place.token
     path = f"/user/{open_place.user}/"
     address = f"{open_place.url.replace('http', 'ws', 1)}api/kernels/{uuid.uuid4()}/channels?token={token}"

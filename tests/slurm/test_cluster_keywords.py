@@ -1,4 +1,4 @@
-"""dask-jobqueue's keywords, and their effects on real workers; in this process, outside a session."""
+"""dask-jobqueue's keywords, and their effects on real workers; the clusters are made outside a session."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _here(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spills() -> Iterator[Path]:
-    """Return a folder that the workers create."""
+    """Return the path of a folder that the workers create; the folder is removed after the test."""
     folder = Path(f"/tmp/factorygate-{uuid.uuid4().hex}")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

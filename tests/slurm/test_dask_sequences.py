@@ -60,7 +60,7 @@ def processes(cluster):
 
 @dataclass(frozen=True)
 class Step:
-    """Do ``what``, then wait the given seconds."""
+    """One step of a sequence: an operation, and the seconds to wait after it."""
 
     what: str
     number: int
@@ -76,7 +76,7 @@ steps = st.builds(
 
 
 def cancel_later(bed: Bed, sequence: list[Step]) -> None:
-    """Cancel jobs as the site, at the times of the sequence."""
+    """Carry out the steps "scancel" of a sequence with the site's rights, at the times of the sequence."""
     for step in sequence:
         if step.what == "scancel" and (jobs := bed.workers()[: step.number]):
             bed.gateway.factories[FACTORY].ask("scancel", *jobs, check=False)

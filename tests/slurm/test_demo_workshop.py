@@ -1,5 +1,7 @@
-"""``bin/demo --workshop``, started for real: what ``demo.json`` and the greeting name is there, a stranger joins with
-the code, and their seat comes up in the trainer's room."""
+"""A real start of ``bin/demo --workshop``, with all that ``demo.json`` and the greeting promise.
+
+A stranger joins the workshop with the code, and the trainer's room shows the stranger's seat.
+"""
 
 from __future__ import annotations
 
@@ -52,14 +54,14 @@ def digits(mailbox: Path) -> str:
 
 
 class Stranger:
-    """A browser without scripts of somebody whom neither hub nor factory knows."""
+    """The browser (without scripts) of a person whom neither the hub nor a factory knows."""
 
     def __init__(self, page: str) -> None:
         self._http = httpx.Client(timeout=60, verify=TRUST, follow_redirects=True)
         self.page = self._http.get(page)
 
     def send(self, step: str, **fields: str) -> None:
-        """Send the form of a step, and tick its box, if it has one."""
+        """Send the form of a step; if the form has a box to accept terms, tick the box."""
         (form,) = [one for one in re.findall(r"<form.*?</form>", self.page.text, re.S) if f'value="{step}"' in one][:1]
         action = html.unescape(re.findall(r'action="([^"]*)"', form)[0])
         fields["_xsrf"] = re.findall(r'name="_xsrf" value="([^"]*)"', form)[0]

@@ -1,9 +1,9 @@
 """distributed's own tests of its clusters, run with ``FactoryCluster`` and real Slurm jobs of a running gateway.
 
-They are taken from Debian's package of distributed, since neither its wheel nor its source archive has them; none is
-copied into this repository. ``NOT_OURS`` is what does not apply, and why; ``LONG`` is what runs with ``--long`` only,
-and which test of the plain run shows the same. Every other test has to pass, and one that is neither there nor run is a
-failure.
+The tests come from Debian's package of distributed, since neither its wheel nor its source archive has them; none is
+copied into this repository. ``NOT_OURS`` lists tests that do not apply, with reasons. ``LONG`` lists tests that run
+with ``--long`` only, with the tests of the usual run that show the same. Every other test must pass, and a test that is
+neither listed nor run is a failure.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory, left_out: se
 
 
 def _with_time(path: Path) -> str:
-    """Return one of their files with timeouts for jobs on a busy machine."""
+    """Return the text of a file of distributed's suite, with timeouts for jobs on a busy machine."""
     text = (
         path.read_text()
         .replace("@gen_test()", "@gen_test(timeout=250)")

@@ -49,7 +49,7 @@ def here() -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def remote() -> Iterator[SlurmCluster]:
-    """The same factory behind an sshd that forwards no connections."""
+    """Start the factory of ``here`` once more, behind an sshd that forwards no connections."""
     programs = install.program_folder()
     state = programs / "tested-doctor-remote"
     shutil.rmtree(state, ignore_errors=True)

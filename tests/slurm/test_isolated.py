@@ -235,7 +235,7 @@ def test_the_link_is_told_how_to_get_there(closed: SlurmCluster, opened: SlurmCl
 
 
 def traces(found: SlurmCluster) -> list[str]:
-    """Return everything of a factory on this machine, except its files."""
+    """Return what a factory has on this machine except files: namespaces, interfaces, routes, mounts, processes."""
     tag = where(found).tag
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Every fault of the testbed: its effect, and that its undo restores the earlier state."""
+"""Every fault of the testbed has its effect, and the fault's undo restores the earlier state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def nothing_stands_afterwards(factory: SlurmCluster) -> Iterator[None]:
 
 
 def submit(visitor: Visitor, partition: str = "shared", node: str = "gpu001") -> str:
-    """Submit a job, and wait until it runs."""
+    """Submit a job, wait until it runs, and return its id."""
     options = f"-p {partition} -w {node} -c 1 -t 30 -o /dev/null"
     job = visitor.says(ADA, f"sbatch --parsable {options} --wrap 'sleep 900'")
     assert eventually(lambda: state_of(visitor.cluster, job) == "RUNNING", 90)

@@ -96,7 +96,7 @@ def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def _give_time(suite: Path) -> None:
-    """Raise their timeouts, which are for an idle machine."""
+    """Raise the timeouts in the suite's files, which are for an idle machine."""
     limits = re.compile(r"(?<=^QUEUE_WAIT = )60\b|(?<=timeout=)30\b|(?<=start \+ )10\b", re.M)
     for path in suite.glob("*.py"):
         path.write_text(limits.sub("100", path.read_text()))

@@ -106,7 +106,7 @@ def soon() -> str:
 
 
 async def ask(site: Site) -> list[Job]:
-    """Return the scheduler's next answer, which may be silent for a while on a busy machine."""
+    """Ask the scheduler for its jobs until it answers; on a busy machine, it may not answer for a while."""
     while True:
         with contextlib.suppress(Unreachable):
             return await site.ask_jobs_now()
@@ -165,7 +165,7 @@ async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, a
 
 
 async def test_a_hostile_comment_forges_and_hides_nothing(site: Site, transport: LocalTransport, account: str) -> None:
-    """Somebody else submits jobs with our name, whose comments try to forge or hide rows."""
+    """Somebody else submits a job with the gateway's job name and a comment that tries to forge or hide rows."""
     hostile = "x\n|99|RUNNING|\x1f|" + "y" * 200
     text = slurm.script(await request(transport, account)).replace(
         "\n#SBATCH --nodes", "\n#SBATCH --hold\n#SBATCH --nodes", 1
@@ -243,7 +243,7 @@ async def test_whole_nodes_fill_up_and_positions_count(site: Site, transport: Lo
 async def test_jobs_are_told_by_their_ids(
     here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
-    """The owner may rename the job; an order still finds it as long as it has our comment."""
+    """The owner may rename the job; an order still finds the job as long as it has the gateway's comment."""
     waits = await request(transport, account, gpus=4, cores=32, memory_gb=256, whole_node=True)
     one, two = [await site.submit(account, waits) for _ in range(2)]
     array = await site.submit(account, waits, count=3)
@@ -372,7 +372,7 @@ async def test_a_controller_that_dies_and_comes_back(
 
 @pytest.fixture
 def private_jobs(here: SlurmCluster) -> Iterator[None]:
-    """Start a Slurm with ``PrivateData=jobs``, as some sites use."""
+    """Set ``PrivateData=jobs`` in Slurm during the test, as some sites do."""
     before = here.slurm_conf.read_text()
     reconfigure(here, before + "PrivateData=jobs\n")
     yield
@@ -417,8 +417,11 @@ async def test_each_account_is_asked_where_accounts_see_only_their_own_jobs(
 async def test_maintenances_and_reservations(
     here: SlurmCluster, site: Site, account: str, transport: LocalTransport
 ) -> None:
-    """In the cluster itself: a person who is offered a reservation can run in it, and a job that would not end before a
-    maintenance waits with an explanation."""
+    """What the gateway says of reservations and maintenances is true of the cluster.
+
+    A person who is offered a reservation can run in it, and a job that would not end before a maintenance waits with an
+    explanation.
+    """
 
     async def reserve(name: str, *words: str) -> None:
         async with asyncio.timeout(60):

@@ -183,7 +183,7 @@ def test_the_command_shows_what_runs(running: SlurmCluster, state: Path) -> None
 
 
 def test_nothing_of_a_cluster_is_left_after_a_crash_and_a_stop(state: Path, running: SlurmCluster) -> None:
-    """The last test of this module, since it stops the cluster."""
+    """This is the last test of the module, since it stops the cluster."""
     job = submit(running, "(setsid sleep 301 >/dev/null 2>&1 &); env -i setsid sleep 302 & trap '' TERM; sleep 303")
     assert eventually(lambda: state_of(running, job) == "RUNNING")
     leftover = {process.pid for process in processes.of_cluster(running.folder)} - set(running.pids.values())

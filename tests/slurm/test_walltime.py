@@ -28,13 +28,13 @@ def session(gateway: Gateway) -> Iterator[tuple[Gateway, str, dict[str, Any]]]:
 
 
 def limit(gateway: Gateway, session: dict[str, Any], minutes: int) -> None:
-    """Set the walltime, as the site's administrator."""
+    """Set the walltime of the session's job, as the site's administrator."""
     factory = gateway.factories["it4lia"]
     factory.ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
 
 
 def clock(gateway: Gateway, user: str) -> dict[str, Any]:
-    """Return the end that the notebook server shows."""
+    """Return the end of the walltime that the notebook server reports."""
     answer = gateway.notebook(user, "timed").request("GET", "/api/factorygate/clock")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
@@ -83,7 +83,7 @@ def test_a_session_warns_and_ends_cleanly_before_its_walltime(session: tuple[Gat
     assert datetime.fromisoformat(over["ended"]) < ends(before)
 
     def state() -> str:
-        """Return the job's state, once its node has told of its end."""
+        """Return the job's final state in Slurm, "" while the node has not yet reported the job's end."""
         shown = gateway.factories["it4lia"].ask("scontrol", "show", "job", before["job"])
         (found,) = re.findall(r"JobState=(\w+)", shown)
         return "" if found == "COMPLETING" else str(found)
