@@ -1,7 +1,7 @@
-"""Two classes, one after the other, on the same pool of accounts: what the first leaves, the second does not find.
+"""Two classes use the same pool of accounts, one after the other: the second finds nothing that the first left.
 
-The accounts are of this test. The first class leaves what a person can leave in an account; one account cannot be
-emptied, as the site's program reports, and is lent to nobody until it can.
+The test makes these accounts. The people of the first class leave everything that a person can leave in an account. One
+account cannot be emptied, as the site's program reports; the link lends this account to nobody until it is empty.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ print(json.dumps({{"account": pwd.getpwuid(me).pw_name, "found": found, "keys": 
 
 @dataclass
 class Pool:
-    """A pool of accounts for workshops. ``wipe``: the command that empties one of them."""
+    """A pool of accounts for workshops. ``wipe``: the command that empties an account."""
 
     gateway: Gateway
     names: tuple[str, ...]
@@ -108,7 +108,7 @@ class Pool:
         return self.gateway.factories[FACTORY].env
 
     def left(self, name: str) -> str:
-        """Return what is left of an account, as the site's program says it."""
+        """Return the output of the site's program about what is left in an account; "" if nothing is left."""
         me = pwd.getpwnam(name)
         argv = [*self.wipe, "--proof"]
         done = subprocess.run(
@@ -120,13 +120,13 @@ class Pool:
 
 @pytest.fixture(scope="module")
 def pool(gateway: Gateway) -> Iterator[Pool]:
-    """Make accounts, a pool of them and the site's program that empties them; take all of it back afterwards."""
+    """Make accounts, a pool of them, and the site's program that empties them; remove all of these afterwards."""
     with lent_accounts(gateway, {POOL: FACTORY}, ACCOUNTS) as lent:
         yield Pool(gateway, lent.names[POOL], lent.wipe)
 
 
 class Taught:
-    """A class on the pool, which is open. ``people``: those who have a seat, in the order of seats."""
+    """An open class whose seats use accounts of the pool. ``people``: the people with seats, in the order of seats."""
 
     def __init__(self, pool: Pool, seats: int) -> None:
         self.pool, self.gateway, self.service = pool, pool.gateway, Service(pool.gateway)
@@ -154,13 +154,13 @@ class Taught:
         return found
 
     def accounts(self) -> HeldAccounts:
-        """Return what the link says of the class's accounts."""
+        """Return which accounts are held for the class, as the link reports them."""
         found = held(self.gateway, self.slug, FACTORY)
         assert found is not None
         return found
 
     def run(self, person: str, code: str, **values: Any) -> str:
-        """Run a cell on a seat."""
+        """Run a cell in the notebook of a person's seat; return its output. ``values``: for fields of ``code``."""
         return self.gateway.notebook(person).run(code.format(scheduler=self.pool.scheduler, **values))
 
     def over(self) -> None:
@@ -224,7 +224,7 @@ def test_a_second_class_on_the_same_accounts_finds_nothing_of_the_first(pool: Po
 
 
 def leave(taught: Taught, person: str, mark: str) -> str:
-    """Leave what a person can leave in an account, with this mark; return the account."""
+    """Leave everything that a person can leave in an account, with this mark; return the account's name."""
     assert taught.run(person, LEAVE, mark=mark, stranger=CONTAINER).strip() == "0"
     workspace = {"data": {"left": {"mark": mark}}, "metadata": {"id": "default"}}
     saved = taught.gateway.notebook(person).request("PUT", "/lab/api/workspaces/default", json=workspace)

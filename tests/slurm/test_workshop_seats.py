@@ -1,4 +1,4 @@
-"""The seats of a workshop on a real Slurm: they run, and the hub has them, before their people come."""
+"""The seats of a workshop on a real Slurm: they run, and the hub shows them as ready, before their people come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rehearsals of a class on a real Slurm: three seats of a trainer, and robots on all seats, on lent accounts."""
+"""Rehearsals of a class on a real Slurm: with three seats of a trainer, and with robots on all seats.
+
+Robots take the seats of people in a rehearsal of the whole class; they are no users of the hub. They get lent accounts.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,13 @@ def place(service: Service, slug: str) -> PlaceRehearsals:
 
 
 def over(service: Service, slug: str, kind: str) -> RehearsalView | None:
-    """Return a rehearsal once it is over."""
+    """Return a workshop's rehearsal of a kind (a field of ``PlaceRehearsals``); None until it is over."""
     found: RehearsalView | None = getattr(place(service, slug), kind)
     return None if found is None or found.running else found
 
 
 def facts(gateway: Gateway, slug: str) -> RehearsalFacts:
-    """Return what the link tells of a workshop."""
+    """Return the facts about a workshop that the link reports for rehearsals."""
     transport = httpx.HTTPTransport(uds=str(gateway.path.parent / "link" / "workshops.sock"))
     with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
         answer = link.get(f"/projects/workshop-{slug}/rehearsal").raise_for_status()
@@ -62,7 +65,7 @@ def lent(gateway: Gateway) -> Iterator[LentAccounts]:
 
 
 def left(gateway: Gateway, lent: LentAccounts, name: str) -> str:
-    """Return what is left of an account, as the site's program says it."""
+    """Return the output of the site's program about what is left in an account; "" if nothing is left."""
     me = pwd.getpwnam(name)
     done = subprocess.run(
         [*lent.wipe, "--proof"], user=me.pw_uid, group=me.pw_gid, extra_groups=[], cwd="/",

@@ -23,8 +23,11 @@ _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ACME of the tests")]
 
 
 class Acme:
-    """A running ACME server. ``directory``: its URL; ``root``: the file in the machine with the CA of the server's own
-    certificate."""
+    """A running ACME server.
+
+    ``directory``: its URL; ``root``: the path in the machine of the CA certificate that verifies the server's own
+    certificate.
+    """
 
     directory = "https://127.0.0.1:14000/dir"
     root = "/root/acme-root.pem"

@@ -44,7 +44,7 @@ def hub_killed(gateway: Gateway) -> Iterator[None]:
 
 @contextmanager
 def ledger_locked(gateway: Gateway) -> Iterator[None]:
-    """Let this process lock the ledger during the block, while the link gets requests that write to the ledger."""
+    """Lock the ledger from this process during the block, and send the link requests that write to the ledger."""
     folder = gateway.path.parent / "link"
     with (
         closing(sqlite3.connect(folder / "ledger.sqlite", isolation_level=None)) as database,

@@ -30,11 +30,14 @@ class Bed:
             return False
 
     def workers(self, factory: str = FACTORY) -> list[str]:
-        """Return the jobs of Dask workers that wait or run at a factory."""
+        """Return the ids of the jobs of Dask workers that wait or run at a factory."""
         jobs = self.gateway.factories[factory].jobs()
         return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
 
     def heads(self, factory: str) -> list[str]:
-        """Return the jobs of Dask schedulers at a factory other than the session's, where no other sessions run."""
+        """Return the ids of the jobs of Dask schedulers at a factory.
+
+        No session may run at this factory, because the jobs of sessions have the same mark in their comments.
+        """
         jobs = self.gateway.factories[factory].jobs()
         return [job for job, told in jobs.items() if told["comment"].startswith("fg:")]

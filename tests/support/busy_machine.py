@@ -15,8 +15,8 @@ from factorycommon.service.database import PRAGMAS
 def tolerated() -> Iterator[None]:
     """Raise the time limits of the gateway's parts and of HTTP clients to a minute during the block.
 
-    So an answer may be late on a busy machine, but does not lack data. Commits do not wait for the disk, because no
-    test simulates a power failure.
+    So a busy machine makes answers late, but not incomplete. Commits do not wait for the disk, because no test
+    simulates a power failure.
     """
     limits = httpx.Timeout.as_dict
 

@@ -1,4 +1,4 @@
-"""The link's answers to choices, for notebooks in tests without a link."""
+"""Scripted answers of the link to questions about choices, for notebooks in tests without a link."""
 
 from __future__ import annotations
 

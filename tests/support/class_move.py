@@ -132,7 +132,7 @@ def left(gateway: Gateway, slug: str, people: Sequence[str]) -> Budget:
 
 
 def ran(factory: Factory, job: str) -> float:
-    """Return the hours for which a job ran that has ended, according to its scheduler."""
+    """Return for how many hours an ended job ran, according to its scheduler."""
     state, used = factory.ask("squeue", "-h", "-t", "all", "-j", job, "-o", "%T %M").split()
     assert state in ("CANCELLED", "COMPLETED"), f"{job} is {state}"
     days, _, clock = used.rpartition("-")

@@ -74,7 +74,7 @@ class CommandedScheduler(FakeHome):
         return f"{job.number}.srv" if job.task is None else f"{job.number}[{job.task}].srv"
 
     def add(self, name: str, account: str, comment: str, count: int = 1, **more: Any) -> str:
-        """Submit a job; return the id that the command prints."""
+        """Submit a job, or an array of ``count`` jobs; return the id that the command prints. ``more``: its fields."""
         number, self.next = self.next, self.next + 1
         now = more.pop("submitted", clock.now()).replace(microsecond=0)
         job = ScriptedJob(number, name, account, comment, now, **more)

@@ -68,7 +68,7 @@ class Described(FactoryCluster):
 
 
 class _Started:
-    """Makes the result of another class's ``__await__`` awaitable."""
+    """Makes the result of another class's ``__await__``, a generator, awaitable."""
 
     def __init__(self, generator: Generator[Any, None, Any]) -> None:
         self._generator = generator

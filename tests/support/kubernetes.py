@@ -141,7 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _asked(self) -> tuple[str, dict[str, str], str | None, str | None]:
-        """Return group and version, the query, kind and name; kind and name are None if the path has none."""
+        """Return what a request names: group and version, the query, kind and name; kind and name may be None.
+
+        Kind and name are None if the path has none; group and version are "" if the path is unknown.
+        """
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         found = _PATH.match(parts.path)
@@ -298,7 +301,7 @@ def _entry(raw: bytes) -> tuple[str, bytes]:
 
 
 def _fields(raw: bytes) -> Iterator[tuple[int, Any]]:
-    """Yield number and value of each field of a message; only two wire types occur."""
+    """Yield the number and the value of each field of a protobuf message, in which only two wire types occur."""
     at = 0
     while at < len(raw):
         tag, at = _varint(raw, at)

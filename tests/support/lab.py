@@ -1,5 +1,7 @@
-"""A notebook server with the session's extensions but without a door: the test provides the clock's file and the
-gateway."""
+"""A notebook server with the session's extensions but without a door.
+
+The test writes the file with the session's clock, which the door would write, and provides a fake gateway.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _NUMBERS = itertools.count(1)  # for the names of all tests' accounts
 
 @dataclass(frozen=True)
 class LentAccounts:
-    """The pools. ``names``: the accounts of each pool; ``wipe``: the command that empties one of them."""
+    """The pools. ``names``: the accounts of each pool; ``wipe``: the command that empties an account."""
 
     names: Mapping[str, tuple[str, ...]]
     wipe: list[str]

@@ -41,7 +41,7 @@ class Seat:
 
 
 class OpenClass:
-    """A class that runs after ``begin``. ``answer_seconds``: from a kill, until each seat must answer."""
+    """A class that runs after ``begin``. ``answer_seconds``: how soon after a kill each seat must answer."""
 
     def __init__(self, gateway: Gateway, people: Sequence[str], answer_seconds: float) -> None:
         self.gateway, self.service = gateway, Service(gateway)

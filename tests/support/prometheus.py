@@ -152,7 +152,7 @@ def running(folder: Path, targets: Mapping[str, Target], rules: str, every: str 
 
 @contextmanager
 def watching(gateway: Gateway, folder: Path, rules: str = "groups: []", every: str = "1s") -> Iterator[Prometheus]:
-    """Run Prometheus with the three jobs of a demo; return once each was scraped. ``folder``: an empty folder."""
+    """Run Prometheus with the three scrape jobs of a demo, each of which was scraped. ``folder``: an empty folder."""
     public = int(gateway.root.split("//")[1].split("/")[0].rpartition(":")[2])
     token = folder / "token"
     token.touch(mode=0o600)

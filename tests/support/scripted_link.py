@@ -36,8 +36,11 @@ PREFIX = "/services/factories/api"
 
 
 def factory(name: str, state: Any = "ok", fits: int = 2, **more: Any) -> FactoryView:
-    """Return a factory with sizes ``cpu`` and ``gpu-1``; the environment ``torch`` is for ``gpu-1`` only. ``more``:
-    other values of its fields."""
+    """Return a factory with sizes ``cpu`` and ``gpu-1``; the environment ``torch`` is for ``gpu-1`` only.
+
+    ``state``: the state of the factory's health; ``fits``: ``fits_now`` of each size, and the number of free GPUs;
+    ``more``: other values of the factory's fields.
+    """
 
     def size(size_id: str, gpus: int, hours: float) -> SizeView:
         fitting = ("plain", "torch") if gpus else ("plain",)

@@ -28,7 +28,7 @@ def _other_work_is_not_measured() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _the_machine_can_bear_a_class(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let the processes of a class, which need all processors for minutes, have an ordinary share of them."""
+    """Give the processes of a class, which need all processors for minutes, an ordinary share of the processors."""
     with processor_share.ordinary() if "class_gateway" in request.fixturenames else contextlib.nullcontext():
         yield
 

@@ -1,7 +1,7 @@
-"""A participant of a class starts Dask clusters in a loop, on a real Slurm: their share of the GPU-hours ends it, and
-each of the others gets a cluster with a worker, as their share allows.
+"""A participant of a class starts Dask clusters in a loop on a real Slurm, and harms nobody else.
 
-One Dask scheduler stands for those in the notebooks of the class.
+The participant's share of the GPU-hours stops the loop. Each of the other people gets a cluster with a worker, as their
+share allows. One Dask scheduler stands for those in the notebooks of the class.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ OVER = ("budget-share", "budget-over-until")
 
 
 class Person:
-    """A person of the class who uses the API with their own token. ``longest``: of all answers, in seconds."""
+    """A person of the class who uses the API with their own token. ``longest``: the longest wait for an answer (s)."""
 
     def __init__(self, gateway: Gateway, name: str, project: str) -> None:
         self.name = name
@@ -55,8 +55,10 @@ class Person:
         self._headers = {"Authorization": f"Bearer {gateway.token(name)}"}
 
     def cluster(self, name: str, scheduler: str | None = None) -> tuple[str, httpx.Response]:
-        """Ask for a cluster; return its id and the answer. ``scheduler``: the address of its Dask scheduler, None: a
-        job of its own."""
+        """Ask for a cluster; return its id and the answer.
+
+        ``scheduler``: the address of the cluster's Dask scheduler; None: the Dask scheduler gets a job of its own.
+        """
         cluster = uuid.uuid4().hex
         runs = {"head": {"size": SIZE, "hours": JOB}} if scheduler is None else {"scheduler": {"address": scheduler}}
         asked = {"name": name, "factory": FACTORY, "size": SIZE, "hours": JOB, "project": self.project}
@@ -91,13 +93,16 @@ class Person:
 
 
 def refused(answer: httpx.Response) -> str:
-    """Return the code of a refusal; "" if the answer is none."""
+    """Return the code of a refusal; "" if the answer is no refusal."""
     return "" if answer.is_success else str(answer.json()["code"])
 
 
 @contextmanager
 def used_meanwhile(asks: dict[str, Callable[[], int]]) -> Iterator[dict[str, float]]:
-    """Send these requests again and again during the block; yield the longest seconds of each. All must succeed."""
+    """Send these requests again and again during the block; yield the longest wait for each, in seconds, by name.
+
+    ``asks``: by name, a function that sends a request and returns the HTTP status. Each status must be 200.
+    """
     longest, over, wrong = dict.fromkeys(asks, 0.0), threading.Event(), list[str]()
 
     def use(name: str, ask: Callable[[], int]) -> None:
@@ -119,10 +124,10 @@ def used_meanwhile(asks: dict[str, Callable[[], int]]) -> Iterator[dict[str, flo
 
 
 def put_first(gateway: Gateway) -> None:
-    """Let the gateway's processes, the site's controller and this process have the processors before the jobs.
+    """Give the gateway's processes, the site's controller and this process precedence over the jobs.
 
-    Else the answers would show how many programs start on this machine at the same moment, as the jobs of sixty people
-    do here.
+    Otherwise the answers would be slow only because so many programs start on this one machine at the same moment: the
+    jobs of sixty people.
     """
     record = json.loads((gateway.path.parent / "processes.json").read_text())
     settings = gateway.factories[FACTORY].ask("scontrol", "show", "config")
@@ -134,7 +139,7 @@ def put_first(gateway: Gateway) -> None:
 
 @pytest.fixture(params=(3, 60), ids="{}-seats".format)
 def people(class_gateway: Gateway, class_people: list[str], request: pytest.FixtureRequest) -> Iterator[list[Person]]:
-    """Return a class whose seats run, each person of it with a share of the budget that is larger than their seat."""
+    """Return the people of a class whose seats run; each person's share of the budget is more than a seat needs."""
     service, names = Service(class_gateway), class_people[: request.param]
     now = datetime.now(UTC)
     times = {"opens": now, "starts": now, "ends": now + timedelta(hours=1), "closes": now + timedelta(hours=2)}
@@ -161,7 +166,10 @@ def people(class_gateway: Gateway, class_people: list[str], request: pytest.Fixt
 
 
 def sees(gateway: Gateway, person: Person) -> dict[str, Callable[[], int]]:
-    """Return what a person of the class does all the time: at the hub, at the link, and in their notebook."""
+    """Return the requests that a person sends all the time: to the hub, to the link, and to their notebook.
+
+    Each function sends one request and returns the HTTP status.
+    """
     link = {"url": f"{gateway.root}/services/factories/api/sessions?live=true"}
     headers = {"Authorization": f"Bearer {gateway.token(person.name)}"}
     notebook = gateway.notebook(person.name)
@@ -186,7 +194,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class Loop:
-    """A person who asks for clusters again and again. ``rounds``: how often they have."""
+    """A person who asks for clusters again and again. ``rounds``: how many times ``run`` has asked."""
 
     def __init__(self, person: Person, scheduler: str) -> None:
         self.rounds = 0
@@ -195,7 +203,7 @@ class Loop:
         self._over = threading.Event()
 
     def begin(self) -> None:
-        """Ask for many jobs at the same moment: no two of them get the same hours."""
+        """Ask for many jobs at the same moment; check that only one is accepted: no two jobs get the same hours."""
         cluster, answer = self._person.cluster("loop", self._scheduler)
         assert answer.status_code == 201, answer.text
         with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -203,7 +211,7 @@ class Loop:
         assert sorted(refused(one) for one in answers) == ["", *["budget-share"] * (2 * AT_ONCE - 1)]
 
     def run(self) -> None:
-        """Ask for clusters until ``end``, with a scheduler's job and without one, and workers for each."""
+        """Until ``end`` is called, ask for clusters with and without a job for the scheduler, and for workers."""
         while not self._over.is_set():
             assert refused(self._person.cluster(f"loop-{self.rounds}")[1]) in (*OVER, MANY, *OFTEN)
             idle, answer = self._person.cluster(f"idle-{self.rounds}", self._scheduler)

@@ -1,4 +1,4 @@
-"""A class of sixty behind one network address joins its workshop at the same time, while codes are guessed from there.
+"""A class of sixty behind one network address joins at the same time, while codes are guessed from that address.
 
 Hub, link and workshops service are processes with databases of their own, and mails go through a real SMTP server; the
 factory has no scheduler, since joining needs none. Five of the class use browsers, the others send the same forms
@@ -82,7 +82,7 @@ class Processes:
         return found[0]
 
     async def timed(self, step: str, answer: Awaitable[T]) -> T:
-        """Return the answer, and note how long it took."""
+        """Await the answer and return it; note how many seconds this step took."""
         began = time.monotonic()
         try:
             return await answer
@@ -228,7 +228,7 @@ async def uses_a_browser(processes: Processes, browser: Browser, number: int) ->
 
 
 async def guesses(processes: Processes) -> Counter[tuple[int, bool]]:
-    """Guess codes, each few of them in a new browser; return how often which status came, and with a ticket or not."""
+    """Guess codes, a few per new browser; return the counts by (HTTP status, whether the browser has a ticket)."""
     found: Counter[tuple[int, bool]] = Counter()
     each, began = GUESSES // GUESSERS, time.monotonic()
     for first in range(0, each, OF_ONE_BROWSER):

@@ -82,7 +82,10 @@ Seen = dict[tuple[int, str], float]  # by seat and state, when it was first so
 
 @dataclass
 class Class:
-    """The running class. ``known``: what the link has known of sessions; ``shown``: what the trainer's page has."""
+    """The running class, with times by seat and state.
+
+    ``known``: when the link knew the state; ``shown``: when the trainer's page showed it.
+    """
 
     link: RoomWorld
     hub: HubProcess
@@ -114,7 +117,7 @@ class Class:
                     self._changed.notify_all()
 
     async def late(self, seats: Iterable[int], state: str) -> float:
-        """Wait until the page shows this state of all these seats; return the longest time since the link knew it."""
+        """Wait until the page shows this state for all these seats; return its longest delay after the link in s."""
         wanted = {(seat, state) for seat in seats}
         async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: wanted <= self.shown.keys())
@@ -197,7 +200,7 @@ async def unhide(page: Page) -> None:
 
 
 async def reads(page: Page, text: str, since: float) -> float:
-    """Wait until a page shows a message; return the seconds since then."""
+    """Wait until a page shows a message; return the seconds from ``since`` until then."""
     await expect(toast(page, text)).to_be_visible(timeout=PATIENCE)
     return time.monotonic() - since
 

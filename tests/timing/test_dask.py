@@ -1,7 +1,7 @@
 """Dask clusters at a real Slurm: workers that end together, again and again, and a named cluster that is found again.
 
-After each round: no future that is still wanted was cancelled, the cluster still hears of its workers by the connection
-that it began with, and it shows within 5 s what is there.
+After each round, no future that is still wanted is cancelled, the cluster still learns about its workers through its
+first connection, and within 5 s it shows the true numbers.
 """
 
 from __future__ import annotations
@@ -68,14 +68,17 @@ def up(bed: Bed) -> None:
 
 
 def shows(bed: Bed, what: str) -> float:
-    """Return the seconds until the cluster shows these numbers of workers, running jobs and waiting jobs."""
+    """Return the seconds until the cluster shows ``what``: "WORKERS RUNNING_JOBS WAITING_JOBS", three numbers."""
     began = time.monotonic()
     eventually(lambda: bed.run("print(*shown())") == what, 60, every=0.1, what=f"shown: {what}")
     return time.monotonic() - began
 
 
 def shown_as_lost(bed: Bed, jobs: list[str], names: list[str]) -> float:
-    """Return the seconds from the end of these jobs until the cluster shows none of them as running."""
+    """Wait until these jobs have ended; return the seconds until the cluster shows none of them as running.
+
+    ``jobs``: their ids at the scheduler; ``names``: their names in the cluster's view.
+    """
     eventually(lambda: not set(jobs) & set(bed.workers()), 60, every=0.2, what="they have ended")
     began = time.monotonic()
     still = f"[j.name for j in cluster.view().jobs if j.name in {names!r} and (j.workers or j.state == 'running')]"

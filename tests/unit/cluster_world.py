@@ -473,7 +473,7 @@ class Life:
         return told
 
     def running(self) -> int:
-        """Return the jobs whose workers accept tasks."""
+        """Return the number of jobs whose workers accept tasks."""
         return len(self.cluster.worker_plan.connected())
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of several files: a real hub process with a scripted link, a site, a browser, an empty ledger."""
+"""Fixtures that several files use: a real hub process with a scripted link, a site, a browser, an empty ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fake factory and fake doors that do what a test tells them, and fail as their names say."""
+"""A fake factory and fake doors; a test sets what they do, and when they fail."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ class FakeScheduler:
         self.known_ids = known
 
     async def answer(self, times: int = 1, account: str | None = None) -> None:
-        """Send successful answers as the poller does: jobs with our name, and jobs with known ids.
+        """Hand successful answers to the link, as the poller does: the jobs with the gateway's name or with a known id.
 
         ``account``: the only account whose jobs the answers list; None: they list the jobs of all accounts.
         """
@@ -505,7 +505,10 @@ class World:
         self.rules: HubRules | None = HubRules(access=False)
 
     async def up(self, doors: FakeDoors | None = None) -> World:
-        """Start the link; call it again for the state that a killed link finds."""
+        """Start the link; return this object.
+
+        Call this again to get the state that a link finds after it was killed.
+        """
         self.doors = doors or FakeDoors()
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
@@ -547,7 +550,7 @@ class World:
         return await self.sessions.session(session_id)
 
     async def until(self, session_id: str = ID, **expected: Any) -> Session:
-        """Return the session once it fulfils a condition, since background work has no other sign."""
+        """Wait until the session's fields have these values; return the session. No event reports background work."""
         deadline = clock.ticks() + PATIENCE
         while clock.ticks() < deadline:
             session = await self.session(session_id)
@@ -557,7 +560,7 @@ class World:
         raise AssertionError(f"{expected} did not come: {session}")
 
     async def answered_until(self, session_id: str = ID, **expected: Any) -> Session:
-        """Return the session once it fulfils a condition, while the scheduler answers repeatedly."""
+        """Wait, while the scheduler answers repeatedly, until the session's fields have these values; return it."""
         deadline = clock.ticks() + PATIENCE
         while clock.ticks() < deadline:
             await self.scheduler.answer()
@@ -568,7 +571,7 @@ class World:
         raise AssertionError(f"{expected} did not come: {session}")
 
     async def comes(self, look: Callable[[], bool]) -> None:
-        """Return once a condition holds that no session shows."""
+        """Wait until ``look`` returns True; for conditions that no session's state shows."""
         deadline = clock.ticks() + PATIENCE
         while not look():
             assert clock.ticks() < deadline, "it did not come"

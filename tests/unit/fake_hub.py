@@ -1,4 +1,4 @@
-"""The part of JupyterHub that the link uses, and the fake world's link, served to the hub and to people."""
+"""The part of JupyterHub that the link uses, and the link of a ``World``, served to the hub and to people."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class FakeHub:
 
 
 class Link:
-    """The fake world's link, on real sockets."""
+    """The link of a ``World``, on real sockets."""
 
     def __init__(
         self, world: World, client: LinkClient, hub: FakeHub, people: httpx.AsyncClient, bring_back: HubRecovery
@@ -97,7 +97,7 @@ WIRE = "/services/factories/api/clusters/{cluster_id}/wire"
 
 @asynccontextmanager
 async def served(tmp_path: Path, world: World | None = None) -> AsyncIterator[Link]:
-    """Serve the link over real sockets. ``world``: a running world; it ends with this."""
+    """Serve the link over real sockets during the block. ``world``: a running world; it is stopped at the end."""
     world = world or await World(tmp_path).up()
     fake = FakeHub()
     (tmp_path / "token").write_text("service-token\n")

@@ -1,4 +1,7 @@
-"""A link without factories: the hub API on a Unix socket; the test changes its sessions, or ``auto`` does."""
+"""A link without factories, which serves the hub's API on a Unix socket.
+
+The test changes its sessions; if ``auto`` is set, a requested session opens its door and runs by itself.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +152,7 @@ class FakeLink:
                 await asyncio.wait_for(self._moved.wait(), 120)
 
     async def until_told(self, name: str, check: Callable[[PersonBody], bool] = lambda _told: True) -> PersonBody:
-        """Return what the hub has told of a person once it fulfils a condition; the hub tells it a moment later."""
+        """Wait until the hub has told the link about a person and ``check`` accepts this; return what the hub told."""
         async with asyncio.timeout(120):
             while (told := self.people.get(name)) is None or not check(told):
                 await asyncio.sleep(0.05)
@@ -195,7 +198,7 @@ class FakeLink:
         return self.checklist.model_copy(update={"sites": sites})
 
     def show_banner(self, text: str, until: datetime) -> None:
-        """Send the hub a banner that was not requested here."""
+        """Send the hub a banner that was not set through this hub."""
         self._tell("banner", BannerView(text=text, until=until).model_dump_json())
 
     def _tell(self, event: str, data: str) -> None:

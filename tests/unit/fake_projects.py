@@ -1,4 +1,4 @@
-"""The projects of the fake world."""
+"""The projects of a ``World``, the link with a fake factory."""
 
 from __future__ import annotations
 

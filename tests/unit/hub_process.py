@@ -145,12 +145,12 @@ class HubProcess:
         self.process: asyncio.subprocess.Process | None = None
 
     def configure(self, extra: str) -> None:
-        """Write the hub's own Python, which counts from its next start."""
+        """Write Python code into the hub's configuration; it takes effect at the hub's next start."""
         (self.folder / "extra.py").write_text(BUSY_MACHINE + extra)
 
     @contextmanager
     def patient(self) -> Iterator[None]:
-        """Let each request for a start wait for its refusal, which a busy machine may delay."""
+        """During the block, make each request for a start wait for its outcome, for up to a minute."""
         (self.folder / "patient").touch()
         try:
             yield
@@ -197,7 +197,7 @@ class HubProcess:
         return answer.json()["servers"].get(server)
 
     async def until(self, user: str, check: Any, server: str = "") -> Any:
-        """Wait until the hub's API shows the wanted state."""
+        """Wait until ``check`` accepts the server in the hub's API (None if it does not run); return the server."""
         end = time.monotonic() + 120
         while time.monotonic() < end:
             shown = await self.server(user, server)

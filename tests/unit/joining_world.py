@@ -97,7 +97,7 @@ class JoiningWorld:
         code_values: dict[str, Any] | None = None,
         **values: Any,
     ) -> WorkshopRecord:
-        """Store a workshop that is open, which teach leads."""
+        """Store an open workshop, which the person ``teach`` leads; return it."""
         now = self.now()
         given: dict[str, Any] = {
             "title": "GPU day", "zone": "Europe/Helsinki", "opens": now - timedelta(hours=1), "starts": now,

@@ -1,4 +1,4 @@
-"""Many live sessions in the fake world, without a job or a door for each."""
+"""Many live sessions in a ``World``, without a job or a door for each."""
 
 from __future__ import annotations
 

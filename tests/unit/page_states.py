@@ -338,7 +338,7 @@ FOCUSED = """() => {
 
 
 def operator(now: datetime) -> OperatorView:
-    """Add data for every part of the operators' page."""
+    """Return the operators' page with data in every part."""
     health = Health(state="ok", since=now, answered_at=now)
     refused = explain.refused("sbatch: error: Invalid qos specification")
     numbers = {SessionState.RUNNING: 4, SessionState.PENDING: 1}

@@ -48,9 +48,12 @@ def at(factory: str = "one", **fields: Any) -> RehearsalPlace:
 
 
 class RehearsedLink:
-    """A link with one place, that begins each seat once. ``runs``, ``ended`` and ``refused``: the servers or robots
-    whose notebook answers, has ended, or is refused; ``refuses``: all are, with this; ``rehearses``: it has read the
-    table of projects; ``budget``: what it tells of the budget; ``older``: it does not know how to begin seats."""
+    """A link with one place, which begins each seat once.
+
+    ``runs``, ``ended``, ``refused``: the servers or robots whose notebook answers, whose session has ended, or whose
+    start is refused; ``refuses``: the refusal of every start; ``rehearses``: whether the link has read the table of
+    projects; ``budget``: what the link reports about the budget; ``older``: the link does not know how to begin seats.
+    """
 
     there = True
 
@@ -137,7 +140,7 @@ class Stage:
         return await self.rehearsals.begin(caller, self.slug, body)
 
     async def look(self, **later: float) -> Any:
-        """Let time pass; return the rehearsal with seats at plan A."""
+        """Let time pass; return the rehearsal with a trainer's seats at plan A. ``later``: as for ``Clock.forward``."""
         self.world.clock.forward(**later)
         await self.rehearsals.look()
         return (await self.rehearsals.view(TINA, self.slug)).places[0].seats

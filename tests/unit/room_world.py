@@ -31,7 +31,7 @@ def session(number: int = 1, person: str = "ada", slug: str = "w", **fields: Any
 
 
 async def comes(look: Callable[[], object]) -> None:
-    """Return once a condition holds that nothing announces."""
+    """Wait until ``look`` returns a truthy value; for conditions that no event reports."""
     async with asyncio.timeout(PATIENCE):
         while not look():
             await asyncio.sleep(0.01)
@@ -49,7 +49,10 @@ class RoomWorld:
 
     @asynccontextmanager
     async def service(self) -> AsyncIterator[WorkshopsWorld]:
-        """Run the service, which follows the link; run it again for what a killed service finds."""
+        """Run the service during the block; the service follows the link.
+
+        Call this again to see what a service finds after it was killed.
+        """
         async with workshops_world(self.folder, link={"socket": str(self.folder / "link.sock")}) as world:
             following = asyncio.create_task(world.room.run())
             try:
@@ -60,7 +63,7 @@ class RoomWorld:
                 await asyncio.gather(following, return_exceptions=True)
 
     async def workshop(self, world: WorkshopsWorld, *people: str, **fields: Any) -> str:
-        """Make a workshop with these participants that the link knows; return its slug."""
+        """Make a workshop with these participants, and put it into the link's table of projects; return its slug."""
         self.slug = (await world.scheduled(**fields)).slug
         for one in people:
             await world.workshops.put_member(TINA, self.slug, one, "participant")

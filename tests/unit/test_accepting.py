@@ -1,4 +1,4 @@
-"""A site's rules: whose acceptance counts, what is refused before, and the checklist."""
+"""A site's rules: whose acceptance counts, what is refused until they are accepted, and the checklist."""
 
 from __future__ import annotations
 

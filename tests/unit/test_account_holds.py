@@ -1,4 +1,4 @@
-"""Accounts held for a workshop: lent to its people only, wiped before and after, with a proof."""
+"""Accounts held for a workshop: lent only to its people, wiped before and after, and checked to be empty."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Pool:
         return self.world.parts.account_holds.seen(found, "one")
 
     async def look(self) -> None:
-        """Let the background work of one round happen."""
+        """Run one round of the background work that holds accounts, and wait until its wipes have ended."""
         await self.world.parts.account_holds.look()
         await asyncio.gather(*self.world.account_leases._wiping.values())
 

@@ -1,4 +1,4 @@
-"""Requests from a session to the outside: which are forwarded, and how they arrive."""
+"""Requests from a session to the hub's API and the user API: which are forwarded, and how they arrive."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def endless(request: Request) -> StreamingResponse:
 
 @pytest_asyncio.fixture
 async def session(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a notebook's client, whose requests all go to the back socket."""
+    """Return a client whose requests go to the socket on which the link takes requests from notebooks."""
     upstream = Starlette(
         routes=[
             Route("/hub/api/drip", drip),

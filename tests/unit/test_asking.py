@@ -31,7 +31,7 @@ class DeadScheduler:
 
 
 async def test_a_caller_may_be_cancelled_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also while an abandoned command is being killed."""
+    """The caller may be cancelled even while an abandoned command is being killed."""
     monkeypatch.setattr("factorylink.site.scheduler_client.SILENCE", 0.01)
     dead = DeadScheduler()
     asking = asyncio.create_task(SchedulerClient(dead, slurm).run(slurm.jobs("factorygate-hub")))  # type: ignore[arg-type]

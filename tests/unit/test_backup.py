@@ -200,7 +200,7 @@ def test_a_running_link_or_hub_is_left_alone(
 
 
 def rewritten(backup: Path, to: Path, change: Any) -> Path:
-    """Write the backup with other members: ``change`` gets them by name, as bytes."""
+    """Write a copy of the backup to ``to``; return its path. ``change``: changes the dict of the files, by name."""
     with tarfile.open(backup) as tar:
         members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
     change(members)

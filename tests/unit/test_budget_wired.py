@@ -64,7 +64,7 @@ def made() -> SessionRecord:
 
 
 def falls_silent(world: World) -> None:
-    """Make the ledger commit without answering; the data are there afterwards."""
+    """Make the ledger's next commit succeed, but raise an error, as if the connection had broken."""
     commit = world.ledger.transact
 
     async def cut(work: Any) -> Any:
@@ -81,14 +81,17 @@ async def held(world: World) -> tuple[float, float]:
 
 
 async def used(world: World) -> tuple[set[tuple[str, str]], int, int]:
-    """Return the use by person and factory: GPU-seconds and jobs. A run over midnight counts on both days."""
+    """Return the pairs (person, factory) that have used something, their GPU-seconds, and the number of their jobs.
+
+    A run over midnight counts as a job on both days.
+    """
     lines = await world.charges.usage("p1")
     who = {(line.person, line.factory) for line in lines}
     return who, sum(line.gpu_seconds for line in lines), sum(line.jobs for line in lines)
 
 
 async def all_over(world: World, jobs: int) -> None:
-    """Wait until all jobs of the cluster are over and the ledger holds this, which is a moment later."""
+    """Wait until this number of jobs of the cluster has ended, and the ledger has the end of each."""
     await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": jobs})
     query = select(charges.c.id).where(charges.c.ended.is_(None))
     async with asyncio.timeout(PATIENCE):

@@ -98,7 +98,7 @@ def test_a_missing_translation_is_no_error(translation: str, flags: tuple[str, .
 
 
 def test_a_text_that_changes_loses_no_translation(tmp_path: Path) -> None:
-    """`bin/messages` with a catalogue that has a text which was removed from the code, and one that was changed."""
+    """The test runs `bin/messages` with a catalogue that has a removed text and a changed text."""
     locale = tmp_path / "locale"
     shutil.copytree(LOCALE, locale)
     shutil.rmtree(locale / "cs")

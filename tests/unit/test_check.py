@@ -270,7 +270,7 @@ MISTAKES: list[Any] = [
 def test_a_file_of_the_proxy_that_a_backup_cannot_read_is_told(
     configured: Configured, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Only root can read a file that belongs to root, as systemd does."""
+    """systemd reads these files as root, but the hub's account, which makes backups, cannot read files of root."""
     read = check_secrets.read_secret
 
     def refuse(path: Path) -> str:
@@ -344,7 +344,7 @@ def test_root_looks_as_the_links_own_account(configured: Configured) -> None:
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
-    """Answers with a given time."""
+    """Answers with a ``Date`` header that is ``ahead`` of the real time."""
 
     ahead = datetime.timedelta()
 

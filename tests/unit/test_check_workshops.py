@@ -205,7 +205,7 @@ async def test_a_database_on_postgresql_comes_back(configured: Configured, tmp_p
 
 
 def step(database: Database) -> str | None:
-    """Return the step of the database's tables; None if it has none."""
+    """Return the migration step of the database's tables; None if the database has none."""
     engine = database.engine()
     try:
         with engine.connect() as db:

@@ -1,4 +1,4 @@
-"""``factorygate passwords``: people of the file of passwords."""
+"""``factorygate passwords``: the people in the file of passwords."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Ticks:
 
 
 def once(limits: CheckLimits, kind: CheckKind, address: str) -> int:
-    """Do a test that ends at once; return the seconds to wait."""
+    """Do a test that ends at once; return after how many seconds to try again, 0 if the test was allowed."""
     with limits.one_more(kind, address) as wait:
         return wait
 

@@ -199,7 +199,7 @@ def test_an_interrupted_upload_has_a_record_for_later_servers(server: tuple[http
 
 
 def test_jupyterlab_saves_often_and_fetches_no_news(server: tuple[httpx.Client, Path, Path]) -> None:
-    """The settings that JupyterLab gets."""
+    """The test reads the settings that JupyterLab gets from the server."""
     client, _, _ = server
     wanted = {
         "docmanager-extension:plugin": {"autosaveInterval": 15},

@@ -32,7 +32,11 @@ class Bench:
         return self
 
     async def worker(self, name: str, leaves: float = 3600, ends: float = 3700, threads: int = 1) -> FactoryWorker:
-        """Start a worker. ``leaves``: later than a busy machine needs until the worker has results."""
+        """Start a worker.
+
+        ``leaves``: seconds until the worker leaves, by default more than a busy machine needs for its results;
+        ``ends``: seconds until its job ends.
+        """
         now = time.time()
         made = FactoryWorker(
             self.scheduler.address, name=name, nthreads=threads, leaves=now + leaves, ends=now + ends, dashboard=False

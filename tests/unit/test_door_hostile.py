@@ -53,7 +53,10 @@ class _Server(asyncssh.SSHServer):
 
 @asynccontextmanager
 async def hostile(folder: Path, watch: Say, command: Say) -> AsyncIterator[tuple[Keeper, Any]]:
-    """Run a DoorManager with an open door that sends anything; yield it with the door's connections."""
+    """Run a DoorManager with an open, hostile door; yield the DoorManager and the door's connections.
+
+    ``watch``: answers the command ``watch`` for the door; ``command``: answers each other command.
+    """
 
     async def say(process: asyncssh.SSHServerProcess[bytes]) -> None:
         try:

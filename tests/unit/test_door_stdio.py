@@ -22,7 +22,7 @@ from tests.unit.test_doorkeeper import KEY, Keeper, kept, start
 
 
 class Entering(Files):
-    """The commands that were run to enter, and their processes."""
+    """A transport that records the commands that enter jobs, and knows their processes."""
 
     def __init__(self) -> None:
         super().__init__()

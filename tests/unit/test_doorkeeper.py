@@ -35,7 +35,7 @@ both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio
 
 
 class Keeper(DoorManager):
-    """A DoorManager with the statuses that it reported."""
+    """A DoorManager that records the statuses that it reports."""
 
     def __init__(self, folder: Path, **access: object) -> None:
         config = LinkConfig.model_validate(
@@ -327,7 +327,7 @@ async def test_a_request_that_waited_too_long_for_its_door_is_closed(
 
 
 class Silent(Files):
-    """A login side that accepts commands and never answers."""
+    """A transport that never answers when the link reads a file."""
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         await asyncio.Event().wait()
@@ -348,7 +348,7 @@ async def test_a_silent_factory_holds_up_no_door_of_another(monkeypatch: pytest.
 
 
 class Broken(Files):
-    """A door that fails once in an unexpected way."""
+    """A transport that raises an unexpected error at the first reading of a file."""
 
     failed = False
 

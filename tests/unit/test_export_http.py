@@ -1,4 +1,4 @@
-"""The download of one's folder from a real notebook server: what is said before, the zip, how far it is, refusals."""
+"""The download of a person's folder from a real notebook server: its size, the zip, its progress, and refusals."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def test_each_value_says_how_sure_it_is_and_where_it_comes_from(entry: NetworkEn
 
 @entries
 def test_each_origin_belongs_to_a_value(entry: NetworkEntry) -> None:
-    """A mistyped path would name nothing, and a wider path would hide that."""
+    """A mistyped path leads to no value; another, wider path of the entry would hide this mistake."""
     values = [path.split(".") for path in entry.values()]
     for said in entry.said:
         for of in said.of:

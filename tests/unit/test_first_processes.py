@@ -1,4 +1,4 @@
-"""Processes that go first: all of their threads do, what they start does, and a session of its own does not."""
+"""A process that goes first: its threads and children do, too, but not a child in a process session of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slices of GPUs: what a size of the catalogue says of one, what is billed for it, and exact sums of such charges."""
+"""Slices of GPUs: how a size in the catalogue names one, what is billed for it, and exact sums of such charges."""
 
 from __future__ import annotations
 

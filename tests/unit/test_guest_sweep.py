@@ -1,4 +1,4 @@
-"""Users of guests disappear from the hub with their workshops, and nobody else does."""
+"""The hub's users for guests disappear with the guests' workshops, and no other user does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KNOWN, GONE = "guest.ada.abcdef", "guest.ben.abcdef"
 
 
 class FakeAuthenticator:
-    """Notes of whose deletion it is told."""
+    """Records the users of whose deletion it is told."""
 
     def __init__(self) -> None:
         self.deleted: list[str] = []

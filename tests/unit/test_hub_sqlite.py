@@ -121,7 +121,7 @@ class Disk:
             return await self.done.get()
 
     def copied(self) -> list[str]:
-        """Return the users in the database without its log."""
+        """Return the users in a copy of the database file, which lacks SQLite's log."""
         copy = self.path.with_name("copy.sqlite")
         shutil.copy(self.path, copy)
         return names(copy)

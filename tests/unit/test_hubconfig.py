@@ -162,7 +162,7 @@ def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     [(0, 0o440, True), (0, 0o400, False), (0, 0o460, False), (0, 0o444, False), (65534, 0o600, True)],
 )
 def test_a_secret_of_root_s_may_be_read_by_its_group(owner: int, bits: int, fit: bool) -> None:
-    """Like a Kubernetes Secret volume for a process in the pod's group."""
+    """A Kubernetes Secret volume has such files for a process in the pod's group."""
     with tempfile.TemporaryDirectory() as folder:  # not tmp_path, whose parent folders pytest closes for others
         os.chmod(folder, 0o711)
         check_secret(Path(folder) / "token", owner, bits, fit)

@@ -1,4 +1,4 @@
-"""The conditions for a job to be ours, and for a note to be ours."""
+"""The conditions under which a job or a note belongs to this gateway."""
 
 from __future__ import annotations
 

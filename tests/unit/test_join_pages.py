@@ -231,7 +231,7 @@ async def test_the_language_of_the_page_is_told_to_the_service(hub: HubProcess, 
 
 
 async def test_pages_and_mails_show_the_times_of_the_workshop_s_zone(hub: HubProcess, world: JoiningWorld) -> None:
-    """Clocks there are set forward between the opening and the start."""
+    """In that zone, clocks are set forward between the opening and the start."""
     opens, starts = datetime(2027, 3, 13, 21, 30, tzinfo=UTC), datetime(2027, 3, 14, 11, 30, tzinfo=UTC)
     times = {
         "opens": opens,
@@ -394,7 +394,7 @@ async def test_a_silent_service_keeps_guests_in_and_says_so_to_others(
 async def test_sixty_people_behind_one_address_join_while_a_thousand_codes_are_guessed(
     hub: HubProcess, world: JoiningWorld
 ) -> None:
-    """Some of each here; ``tests/timing/test_class_joins.py`` has the numbers."""
+    """The test has some people and some guesses; ``tests/timing/test_class_joins.py`` has the full numbers."""
     refused = []
     guesser = Visitor(hub)
     for number in range(40):

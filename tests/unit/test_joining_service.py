@@ -64,7 +64,7 @@ async def test_a_hub_understands_a_service_of_a_newer_release(tmp_path: Path) ->
 
 
 async def test_a_service_of_an_older_release_understands_a_hub(tmp_path: Path) -> None:
-    """It does not know what only some requests say."""
+    """An older service does not know fields that only some requests need, so the hub leaves unused fields out."""
     app, asked = FastAPI(), dict[str, Any]()
 
     @app.post("/joining/return")
@@ -93,7 +93,7 @@ async def ticket(world: JoiningWorld, slug: str = "gpu-day", code: str = CODE, b
 
 
 async def guest(world: JoiningWorld, mail: str, name: str = "Ada", slug: str = "gpu-day", **more: Any) -> JoinedView:
-    """Have a guest walk the whole way."""
+    """Have a guest go through all steps of joining; return the result."""
     mine = await ticket(world, slug, more.pop("code", CODE))
     await world.joining.send_digits(ProofBody(ticket=mine, mail=mail, language=more.get("language")))
     digits = await world.digits(mail)
@@ -153,7 +153,7 @@ async def test_the_language_of_the_page_is_known_of_who_has_joined(world: Joinin
 
 @pytest.mark.parametrize("code", ["cs", "de", "en", "es", "fr", "it", "lt", "nl", "pl", "ro"])
 async def test_every_mail_is_in_the_language_of_its_person(world: JoiningWorld, code: str) -> None:
-    """Compared with the whole catalogue, so that no text of a mail lacks among those that the service keeps."""
+    """Mails with the service's own texts equal those with the whole catalogue, so no text of a mail is missing."""
     spoken = language.read(languages.folder(), Language)[code]
     winter = datetime(2026, 12, 1, 7, 30, tzinfo=UTC)
     record = await world.workshop(title="Größe & 100 % {x}", starts=winter)
@@ -251,7 +251,7 @@ async def test_a_person_with_an_account_joins_without_a_mail(world: JoiningWorld
 
 
 async def test_a_thousand_guesses_find_nothing_and_lock_nobody_out(world: JoiningWorld) -> None:
-    """All come from one address, as those of the class."""
+    """All guesses and the whole class come from the same network address."""
     await world.workshop()
 
     async def guess(number: int) -> str:
@@ -417,7 +417,7 @@ async def test_a_one_time_code_lives_for_ten_minutes(world: JoiningWorld) -> Non
 
 
 async def test_addresses_cannot_be_probed(world: JoiningWorld) -> None:
-    """One that has joined, one that is banned, one that nobody knows, one that got too many mails."""
+    """The answers are the same for an address that has joined, is banned, is unknown, or got too many mails."""
     await world.workshop(seats=9)
     for mail in ("in@example.org", "banned@example.org"):
         joined = await guest(world, mail)
@@ -709,7 +709,7 @@ async def test_mails_go_to_a_real_server_and_are_tried_again(
 
 
 async def test_a_one_time_code_does_not_wait_for_the_other_mails(tmp_path: Path) -> None:
-    """The mail server is slow with those that nobody waits for: a whole class has just joined."""
+    """The mail server is slow with mails that nobody waits for, such as those to a class that has just joined."""
     async with sink() as server:
         world = JoiningWorld(tmp_path, smtp=SmtpServer(host="127.0.0.1", port=server.port))
         await world.open()

@@ -49,6 +49,6 @@ async def test_notices_use_the_language_that_jupyterlab_names(server: LabServer,
 
 
 async def german(route: Route) -> None:
-    """Return a JupyterLab page of a session that was started in German."""
+    """Answer a request for a JupyterLab page as in a session that was started in German."""
     response = await route.fetch(url=f"{route.request.url.partition('?')[0]}?language=de")
     await route.fulfill(response=response)

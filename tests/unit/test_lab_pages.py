@@ -64,7 +64,7 @@ async def context(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bro
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(server: LabServer, context: BrowserContext) -> AsyncIterator[Page]:
-    """Open a text document in either application, in a session with nearly two hours left."""
+    """Open a text document in JupyterLab or in Notebook, in a session with nearly two hours left."""
     server.tell()
     server.gateway.refusal = ""
     server.gateway.sessions = [session()]
@@ -158,7 +158,7 @@ async def test_saves_all(server: LabServer, page: Page) -> None:
 
 
 async def full(route: Route) -> None:
-    """A disk without free space."""
+    """Answer each write like a server whose disk is full; let other requests pass."""
     if route.request.method == "PUT":
         await route.fulfill(status=507, json={"message": "It is full."})
     else:
@@ -241,7 +241,7 @@ async def phone_menus(server: LabServer, page: Page, text: str = "#jp-MainMenu {
 
 
 async def expect_its_menu(page: Page, item: Locator) -> None:
-    """Expect the open menu and its item on the page, which has not moved."""
+    """Expect that the open menu and its item are in view, and that the page has not moved."""
     for one in (item, page.get_by_role("menu"), page.locator("#jp-MainLogo")):
         await expect(one).to_be_in_viewport(ratio=MOST, timeout=PATIENCE)
 
@@ -278,9 +278,10 @@ async def test_menus_in_large_text_are_reached_by_touch(server: LabServer, page:
 
 
 async def open_panel(page: Page) -> Locator:
-    """Open the panel by the status line and the keyboard; with the mouse it is the same button.
+    """Open the panel with the keyboard, by the button in the status line; the mouse uses the same button.
 
-    JupyterLab may give the focus to a document that it has just opened, and then that document has the key.
+    If the panel does not open, the button is tried again: JupyterLab may give the focus to a document that it has just
+    opened, which then gets the key.
     """
     panel = page.locator(".fg-Panel")
     async with asyncio.timeout(2 * PATIENCE / 1000):

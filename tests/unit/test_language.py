@@ -62,7 +62,7 @@ def test_parameters_are_shown_as_they_are() -> None:
 
 
 def test_a_finished_sentence_alone_is_not_taken_apart() -> None:
-    """As stored in the ledger by an earlier release."""
+    """An earlier release stored such sentences in the ledger."""
     assert german().said("Job 4711 waits in the queue.") == "Job 4711 waits in the queue."
     assert german().said("The notebook answers.") == "Das Notebook antwortet."
 

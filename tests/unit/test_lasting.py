@@ -57,7 +57,7 @@ class Breaking:
 
 
 async def carried(one: ResumableStream, other: ResumableStream, after: tuple[int, int]) -> None:
-    """Carry bytes over one carrier until it breaks or the stream ends."""
+    """Carry bytes over one carrier until it breaks, or the stream ends. ``after``: by direction, bytes until then."""
     async with pair() as (here, there):
 
         async def end(

@@ -36,7 +36,7 @@ async def page(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterat
 
 
 async def told(hub: HubProcess, factory: str, state: str) -> None:
-    """Wait until the hub has asked the link again, since it caches an answer for some seconds."""
+    """Wait until the hub shows this state of a factory, since the hub caches the link's answers for some seconds."""
     async with asyncio.timeout(PATIENCE / 1000):
         while True:
             factories = (await hub.http.get(f"{hub.url}/hub/status.json")).json()["factories"]
@@ -46,7 +46,7 @@ async def told(hub: HubProcess, factory: str, state: str) -> None:
 
 
 def silent(network: NetworkView, factory: str) -> NetworkView:
-    """Return a gateway page whose link does not answer."""
+    """Return the data of the map with one factory that does not answer."""
     health = Health(state="unreachable", since=datetime.now(UTC), words=explain.unreachable("timed out"))
     changed = [one.model_copy(update={"health": health}) if one.id == factory else one for one in network.factories]
     return network.model_copy(update={"factories": tuple(changed)})

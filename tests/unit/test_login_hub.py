@@ -379,7 +379,7 @@ async def test_a_login_does_not_end_at_another_provider(hub: HubProcess, provide
 
 
 async def test_a_code_of_another_login_ends_none(hub: HubProcess, provider: OidcProvider) -> None:
-    """Its ID token has the nonce of the login for which it was made."""
+    """The ID token for such a code has the nonce of the login for which the code was made."""
     provider.says("stolen", eduperson_entitlement=[ENTITLEMENT.format("one")])
     browser = Browser(hub)
     back = (await browser.http.post(await browser.begin(), data={"sub": "stolen"})).headers["Location"]
@@ -492,7 +492,7 @@ async def test_a_person_blocked_by_the_operator_is_refused(
 async def test_terms_come_first_and_again_when_they_change(
     hub: HubProcess, link: FakeLink, provider: OidcProvider
 ) -> None:
-    """The last test, since it changes the hub's settings."""
+    """This test must be the last of the file, since it changes the hub's settings."""
 
     async def start() -> httpx.Response:
         with hub.patient():

@@ -1,4 +1,4 @@
-"""The authenticator while no provider can be asked: how long its last answer counts."""
+"""The authenticator while no provider can be asked: how long a provider's last answer counts."""
 
 from __future__ import annotations
 

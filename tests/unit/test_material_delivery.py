@@ -35,7 +35,10 @@ def give(root: Path, files: dict[str, str], number: int = 0, **options: Any) -> 
 
 
 def tree(folder: Path, own: bool = False) -> dict[str, str]:
-    """Return the files below a folder with their content; links with their target."""
+    """Return, by path, the content of each file below a folder, and the target of each link.
+
+    ``own``: include the top folder's files whose names begin with ``.factorygate``.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -346,7 +349,7 @@ ACT = st.tuples(
 
 
 def act(folder: Path, path: Path, what: str, at: int, token: str) -> None:
-    """Do what a person may do in their folder; ``token``: a line that nobody else writes."""
+    """Change a path as a person may. ``at``: the line to change; ``token``: a line that nobody else writes."""
     if path.is_symlink() or path.is_dir():
         return
     lines = path.read_text().split("\n") if path.exists() else []

@@ -1,4 +1,4 @@
-"""Material through a real door: delivered, refused in words, and by a door of the release before not understood."""
+"""Material through a real door: delivered, refused with an explanation, or not understood by an older door."""
 
 from __future__ import annotations
 

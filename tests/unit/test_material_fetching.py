@@ -1,4 +1,4 @@
-"""A commit is fetched exactly, and a hostile repository, name or tree does nothing but be refused, in words."""
+"""A commit is fetched exactly; a hostile repository, name or tree is refused with an explanation, and does no harm."""
 
 from __future__ import annotations
 

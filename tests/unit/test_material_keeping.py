@@ -1,4 +1,4 @@
-"""A folder is kept under a date before material is delivered anew: nothing of the person is lost, and nothing twice."""
+"""A folder is kept under a date before material is delivered anew: the person's files are not lost or doubled."""
 
 from __future__ import annotations
 

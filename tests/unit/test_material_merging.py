@@ -1,4 +1,4 @@
-"""A merge has all that the person wrote and all that the material changed, or there is none."""
+"""A merge has all that the person wrote and all that the material changed; otherwise nothing is merged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a workshop: found in notebooks of anybody, kept in a person's folder, told to the door as numbers."""
+"""The steps of a workshop: found in any notebook, stored in a person's folder, and told to the door as numbers."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ READ_ELSEWHERE = {
 
 @pytest.mark.parametrize("name", ASKED)
 def test_every_recording_is_read_as_what_it_is(name: str) -> None:
-    """Also by the exit codes: 0, 35, 153, 159, 162, 170, 187, 188, 255."""
+    """The recordings include the exit codes 0, 35, 153, 159, 162, 170, 187, 188 and 255."""
     ask, meant = ASKED[name]
     if isinstance(meant, type):
         with pytest.raises(meant):
@@ -226,7 +226,7 @@ def test_jobs_that_are_gone_meanwhile_are_missing() -> None:
 
 
 def test_entering_is_done_on_the_jobs_node(programs: dict[str, str], tmp_path: Path) -> None:
-    """By ssh, which passes one line to the node's shell; without ssh on the node itself."""
+    """The command uses ssh, which passes one line to the node's shell; on the node itself it runs without ssh."""
     inside = ["/opt/my python", "-m", "$(id)", "--help"]
     (tmp_path / "ssh").write_text('#!/bin/sh\necho "$1 $2 $3 $4" >&2\nexec sh -c "$5"\n')
     there = ran(pbs.enter("12.vm", inside, "n1"), programs)

@@ -74,7 +74,7 @@ class Requests:
         return asyncio.create_task(self.people.put("ada", person, self.send))
 
     async def until_sent(self, count: int) -> None:
-        """Return once so many requests have begun, and all that is ready has run."""
+        """Wait until this number of requests has begun, and everything that is ready to run has run."""
         while len(self.sent) < count:
             await asyncio.sleep(0)
         for _ in range(5):

@@ -217,7 +217,7 @@ async def test_all_faults_at_once_fire_their_alerts_and_all_clear(
 
 
 def _health(scheduler: FakeScheduler) -> Health:
-    """Return the health of a site's poller: the scheduler always answers, or never."""
+    """Return the health that a site's poller reports: ok if the scheduler is up, otherwise unreachable."""
     now = clock.now()
     if not scheduler.up:
         return Health(state="unreachable", since=now, answered_at=now - timedelta(minutes=1), answer_seconds=0.1)

@@ -1,4 +1,4 @@
-"""The order of questions if accounts see only their own jobs, and the result of an answer."""
+"""If accounts see only their own jobs: the order in which they are asked, and what an answer changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where seats belong after orders to move them, and when a move is suggested. Pure."""
+"""Pure functions that decide where seats belong after orders to move them, and when to suggest a move."""
 
 from __future__ import annotations
 

@@ -39,7 +39,10 @@ from workshops.store.seat_tables import WarmUpRow
 
 
 class SeatLink:
-    """A link that begins each id once. ``breaks``: people whose seats fail; ``refuses``: by person, a problem."""
+    """A link that starts one session for each id.
+
+    ``breaks``: people whose seats fail; ``refuses``: by person, the problem with which the link refuses the seat.
+    """
 
     there = True
 
@@ -244,7 +247,7 @@ async def test_late_joiners_get_their_seat_as_the_workshop_says(tmp_path: Path, 
 
 @pytest_asyncio.fixture
 async def late(tmp_path: Path) -> AsyncIterator[Class]:
-    """A workshop that is open, with the person ``late``, who has joined just now and started their session."""
+    """An open workshop that the person ``late`` has just joined; the tests say what became of their own session."""
     async with workshops_world(tmp_path) as world:
         created = await world.scheduled()
         made = Class(world, created.slug)
@@ -377,7 +380,7 @@ PLAN = [{"factory": "one", "size": "gpu-1"}, {"factory": "two", "size": "gpu-1"}
 
 @pytest_asyncio.fixture
 async def planned(tmp_path: Path) -> AsyncIterator[Class]:
-    """A workshop with a plan B, of which four seats run."""
+    """A workshop that has a plan B and four running seats."""
     async with workshops_world(tmp_path) as world:
         created = await world.scheduled(places=PLAN)
         for number in range(1, 5):
@@ -469,7 +472,7 @@ async def test_a_class_that_is_halted_goes_on_at_plan_b(planned: Class) -> None:
 
 @pytest_asyncio.fixture
 async def beginning(tmp_path: Path) -> AsyncIterator[Class]:
-    """A workshop with a plan B and four people, none of whose seats has begun; two of them break down at plan A."""
+    """A workshop with a plan B and four people whose seats have not begun; at plan A, the seats of two of them fail."""
     async with workshops_world(tmp_path) as world:
         created = await world.scheduled(places=PLAN)
         for number in range(1, 5):
@@ -534,7 +537,7 @@ async def test_a_wave_that_is_on_its_way_when_its_class_moves_ends_at_the_old_pl
 
 
 async def meets(made: Class, happens: Callable[[], Awaitable[object]]) -> None:
-    """Let this happen while a look asks the link for the places, before seats are asked for."""
+    """Call ``happens`` when the runner next asks the link for the places, before it asks for seats."""
     get = made.link.get
 
     async def asked(*arguments: Any) -> Any:

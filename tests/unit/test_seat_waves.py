@@ -1,4 +1,4 @@
-"""Waves of seats: inside the pace, to an end, halted if many fail, and begun early enough. Pure."""
+"""Pure functions that decide on waves of seats: their pace, their end, halts after failures, and an early begin."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Place:
         self.asks: list[datetime] = []
 
     def step(self, now: datetime, go_on: datetime | None = None) -> Halt | None:
-        """Do what is due, as the runner does every five seconds."""
+        """Do what is due, as the runner does every five seconds. ``go_on``: when a trainer last said to go on."""
         for seat in tuple(self.seats.values()):
             if seat.state == P.BEGUN and seat.asked is not None and now - seat.asked > 20 * SECOND:
                 state = P.FAILED if seat.person in self.fails else P.RUNNING

@@ -1,4 +1,4 @@
-"""The servers of a process: they end when they are told, and do nothing in between."""
+"""The servers of a process: they end when they are told to, and hardly work while they are idle."""
 
 from __future__ import annotations
 

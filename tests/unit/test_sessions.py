@@ -198,7 +198,7 @@ async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_o
 
 
 async def up(world: World) -> None:
-    """Return a session whose notebook answers."""
+    """Start a session, and wait until its notebook answers."""
     await world.put()
     world.scheduler.runs("1", "n7")
     await world.scheduler.answer()
@@ -697,7 +697,7 @@ class SlowWrites:
         await self._change(row, *args, **values)
 
     async def meanwhile(self, world: World) -> None:
-        """Send an answer of the factory while the write waits."""
+        """Let an answer of the factory arrive while the write waits; then let the write end."""
         await self.begun.wait()
         answer = asyncio.create_task(world.scheduler.answer())
         await asyncio.sleep(0.05)

@@ -235,7 +235,7 @@ async def test_a_job_whose_session_ended_is_cancelled_after_a_grace(tmp_path: Pa
 
 
 async def test_an_orphan_that_its_account_no_longer_has_begins_a_new_grace(tmp_path: Path, ticks: list[float]) -> None:
-    """At a factory that shows each account its own jobs only."""
+    """The factory shows each account only its own jobs."""
     world = await World(tmp_path).up()
     await world.running()
     job = world.scheduler.jobs_there.pop("1")

@@ -189,7 +189,7 @@ async def test_an_idle_connection_is_closed_and_made_again(
 
 
 class Bare:
-    """A connection of which a pool uses only the end."""
+    """A connection that can only be closed, since the pool uses nothing else of it."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -317,7 +317,7 @@ async def test_a_site_that_does_not_let_us_in(server: Server, to: Closing, monke
 async def test_a_site_that_lets_us_in_again_is_found_out(
     monkeypatch: pytest.MonkeyPatch, pool: Pool, longest: float, most: int
 ) -> None:
-    """Soon for the watcher; later for an account, so that it costs the others no logins."""
+    """The watcher finds out soon; an account finds out later, so that its attempts cost other accounts no logins."""
     now, tries = 0.0, list[float]()
     monkeypatch.setattr(ssh_pool, "time", SimpleNamespace(monotonic=lambda: now))
 

@@ -245,7 +245,7 @@ class Faults(RuleBasedStateMachine):
             self.scheduler.ends(job, raw)
 
     def _may_end(self, session: str) -> None:
-        """Allow the session to end, unless it has another job from a doubtful submission that was repeated."""
+        """Allow the session not to exist. It may live on with another job, if a doubtful submission was repeated."""
         for person, wanted in list(self.wanted.items()):
             if wanted == session:
                 del self.wanted[person]

@@ -82,7 +82,7 @@ async def until_no_stop_requests(hub: HubProcess) -> None:
 
 
 def let_go(hub: HubProcess, server: str) -> None:
-    """Let a start that is held on react to its cancellation."""
+    """Let a start that the test holds up react to its cancellation."""
     (hub.folder / server).touch()
 
 

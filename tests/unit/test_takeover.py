@@ -147,7 +147,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
 
 
 async def until_answered(link: Link, times: int = 3) -> None:
-    """Return once the link has asked for its jobs that often, and has handled all answers except the last."""
+    """Wait until the link has asked for its jobs more than ``times`` times, and handled all answers but the last."""
     asked = link.folder / "asked"
     async with asyncio.timeout(60):
         while not asked.exists() or len(asked.read_text().splitlines()) <= times:

@@ -40,7 +40,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Path]:
 
 
 async def told(log: Path, count: int) -> tuple[float, float]:
-    """Return by how many seconds the two clocks of the program's start number ``count`` are fast."""
+    """Return by how many seconds the program's wall clock and monotonic clock are fast at start number ``count``."""
     async with asyncio.timeout(60):
         while len(lines := log.read_text().splitlines() if log.exists() else []) < count:
             await asyncio.sleep(0.02)  # no event reports the program's output

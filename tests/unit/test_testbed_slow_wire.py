@@ -1,4 +1,4 @@
-"""The slow wire alone, with a socket that preserves packets instead of the device."""
+"""The slow wire alone: a socket that preserves packets replaces the network device."""
 
 from __future__ import annotations
 

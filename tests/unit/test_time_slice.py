@@ -13,7 +13,7 @@ NAMES = [f"start {number}" for number in range(3 * WOKEN)]
 
 
 async def order_of(slices: TimeSlice, busy: float) -> list[str]:
-    """Let starts, each of which keeps the loop busy, and as many requests go on; return their order."""
+    """Run starts, each of which keeps the loop busy for ``busy`` seconds, beside requests; return their order."""
     order = list[str]()
 
     async def start(name: str) -> None:

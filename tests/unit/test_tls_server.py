@@ -42,7 +42,7 @@ def many_files() -> None:
 
 @asynccontextmanager
 async def link_listener(tls: ssl.SSLContext) -> AsyncIterator[int]:
-    """Return a listener like the link's own."""
+    """Run a listener like the link's own; yield its port."""
     app = FastAPI()
 
     @app.get("/health")
@@ -60,7 +60,7 @@ async def link_listener(tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def session_port(tls: ssl.SSLContext) -> AsyncIterator[int]:
-    """Return the port of a session whose door never answers; a client that is let in waits for the door."""
+    """Run the port of a session whose door never answers; a client that is let in waits for the door."""
 
     async def connect(_made: object) -> None:
         await asyncio.Event().wait()

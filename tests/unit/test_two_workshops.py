@@ -1,5 +1,8 @@
-"""People who are in two workshops at the same time, and lead one of them. The service and a link that reads its table:
-seats, rights, budget, messages and help of one workshop are not those of the other."""
+"""People who are in two workshops at the same time, and lead one of them.
+
+The tests use the service and a link that reads its table. Seats, rights, budget, messages and help of one workshop are
+not those of the other.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ HOUR = timedelta(hours=1)
 
 @dataclass
 class TwoWorkshops:
-    """``first`` is led by tina, ``second`` by otto; tina has a seat in the second, and paul one in each."""
+    """Two workshops: ``first`` is led by tina, ``second`` by otto.
+
+    tina has a seat in the second, and paul has one in each.
+    """
 
     link: World
     service: WorkshopsWorld
@@ -45,7 +51,7 @@ class TwoWorkshops:
         await self.link.running(f"{number:032x}", user=person, server=server, project=f"workshop-{slug}", hours=1)
 
     async def refused(self, person: str, slug: str, hours: float) -> str:
-        """Return why a session is refused, which would be of a server of its own."""
+        """Return why the link refuses the person another session for this workshop, as the server ``more``."""
         asked = {"user": person, "server": "more", "project": f"workshop-{slug}", "hours": hours}
         return (await refusal(self.link, session_id="f" * 32, **asked))[0]
 
@@ -120,7 +126,7 @@ async def test_a_person_has_a_seat_where_they_take_part_and_none_where_they_lead
 
 
 async def test_a_share_of_one_workshop_is_not_used_by_the_other(both: TwoWorkshops) -> None:
-    """Two seats of one GPU for four hours come first: in the first workshop two hours are left for tina."""
+    """Two seats with one GPU for four hours have precedence: in the first workshop, two hours are left for tina."""
     for person, slug, hours in (("tina", both.first, 2), ("tina", both.second, 4), ("paul", both.first, 4)):
         assert await both.left(person, slug) == hours
     await both.runs(1, "tina", both.first, "a")

@@ -256,7 +256,7 @@ def test_an_upgrade_can_be_taken_back_later(older: World) -> None:
 
 
 def test_a_release_before_that_refuses_the_configuration_is_not_gone_back_to(world: World) -> None:
-    """As it does at a key that it does not know."""
+    """The test gives a file wrong permissions; in reality, the earlier release may not know one of the keys."""
     world.upgrade.to(world.new)
     world.units.did.clear()
     world.make(OLD, checks=True)

@@ -228,7 +228,10 @@ def program(folder: Path, name: str, said: str, code: int = 0) -> None:
 
 
 def amd_programs(folder: Path, *, amd: str | None, rocm: str) -> None:
-    """Make an ``amd-smi`` that prints ``amd`` and counts its calls, or fails; and a ``rocm-smi``."""
+    """Make an ``amd-smi`` and a ``rocm-smi`` that print these texts and record their arguments.
+
+    ``amd``: None: there is no ``amd-smi``.
+    """
     for name, said in (("amd-smi", amd), ("rocm-smi", rocm)):
         if said is not None:
             (folder / f"{name}.said").write_text(said)

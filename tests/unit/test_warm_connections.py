@@ -1,4 +1,4 @@
-"""Connections for the next seats of a class: opened early, within the site's pace, and counted in what may begin."""
+"""Connections for the next seats of a class: opened early, at the site's pace, so that more seats may begin."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOGINS = 10  # a minute: eight of them are for seats
 
 
 class Logins(FakeHome):
-    """A site that notes as whom the link reads its own folder, which is what opens a connection."""
+    """A site that records as which account the link reads a session's file; such a read opens a connection."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -129,7 +129,7 @@ async def rehearsed(world: WorkshopsWorld, slug: str) -> str:
 
 
 async def room(world: WorkshopsWorld) -> str:
-    """Make a workshop whose seats are in every state, with hands and a notebook to see; return its slug."""
+    """Make a workshop whose seats are in different states, with raised hands and shown notebooks; return its slug."""
     slug = (await world.workshops.create(BOB, body(seats=5, languages=["en", "de"]))).slug
     await world.workshops.approve(ADA, slug)
     await world.clockwork.look()

@@ -1,4 +1,4 @@
-"""Certificates of attendance: names of all our languages print as they are, and a number proves itself."""
+"""Certificates of attendance: names in all our languages are printed correctly, and a number proves its validity."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ NAME = "Łukasz <img onerror=x>"
 
 @dataclasses.dataclass
 class EndingWorld:
-    """A service with a link whose answers a test sets; ``away``: it answers with an error."""
+    """A service with a link whose answers a test sets. ``away``: the link answers with an error."""
 
     world: WorkshopsWorld
     client: WorkshopsClient
@@ -73,7 +73,7 @@ class EndingWorld:
         await self.world.clockwork.look()
 
     def ran(self, person: str, since: datetime, hours: float, **fields: Any) -> None:
-        """Let a person have had a session."""
+        """Add an ended session of a person to those that the link reports."""
         number = f"{len(self.runs):032x}"
         until = since + timedelta(hours=hours)
         values: dict[str, Any] = {

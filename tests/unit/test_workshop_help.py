@@ -47,7 +47,7 @@ SESSION = "a" * 32
 
 
 def png(width: int = 1, height: int = 1) -> str:
-    """Return a PNG image in base64, whose head says that it is so large."""
+    """Return a PNG image in base64 whose header states this width and height."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,4 +1,4 @@
-"""The material of a workshop: fetched once, told to its staff, and brought into each session of the class once."""
+"""The material of a workshop: fetched once, shown to the staff, and delivered once to each session of the class."""
 
 from __future__ import annotations
 

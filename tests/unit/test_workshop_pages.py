@@ -58,7 +58,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Works
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def seats_given_back(world: WorkshopsWorld) -> AsyncIterator[None]:
-    """End the workshops of a test after it, since all share the seats of the pools."""
+    """End the workshops of a test after it, since the workshops of all tests share the seats of the pools."""
     yield
     for one in await world.store.all(over=False):
         if one.state != "closing":
@@ -351,7 +351,7 @@ async def told(browser: httpx.AsyncClient, path: str, text: str) -> None:
 
 
 async def test_all_times_of_a_workshop_are_those_of_its_zone(world: WorkshopsWorld, bob: httpx.AsyncClient) -> None:
-    """Clocks there are three and a half hours behind, and are set forward between the opening and the start."""
+    """In that zone, clocks are 3.5 hours behind UTC, and are set forward between the opening and the start."""
     world.clock.at = datetime(2027, 3, 12, 15, tzinfo=UTC)
     times = {
         "opens": "2027-03-13T18:00", "starts": "2027-03-14T09:00", "ends": "2027-03-14T12:00",

@@ -1,4 +1,4 @@
-"""Rehearsals: what a dry one judges, what three seats do, what is signed, and what makes a rehearsal void."""
+"""Rehearsals: what a dry rehearsal judges, how three seats are tried, what is signed, and what makes one void."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Robots of a rehearsal at the link: which names are theirs, what they may start, and that nobody else may say so."""
+"""Robots of a rehearsal at the link: their names, what they may start, and that nobody else can use their names."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_no_person_is_given_the_name_of_a_robot(make: Any, name: str) -> None:
     "kind", [FederatedAuthenticator, FederatedWithGuests, PasswordAuthenticator, PasswordsWithGuests]
 )
 def test_nobody_logs_in_with_the_name_of_a_robot(kind: type[NamesOfPeople]) -> None:
-    """JupyterHub asks this at each login, for each name of its settings, and for each user that its API makes."""
+    """JupyterHub checks names in this way at logins, in its settings, and for users that its API makes."""
     authenticator = kind.__new__(kind)
     PasswordAuthenticator.__base__.__init__(authenticator)  # without files of a login
     for name in NAMES:
@@ -148,7 +148,7 @@ def window(count: int = 3, **fields: Any) -> dict[str, Any]:
 
 
 def read(*projects: WorkshopProject, now: datetime | None = None, pool: WorkshopPool = POOL) -> tuple[Any, str]:
-    """Return what the link makes of a table, and what it says of it."""
+    """Return the projects that the link reads from a table, and its messages about mistakes as one text."""
     table, pools = WorkshopProjects(projects=projects), WorkshopPools(pools=(pool,))
     found, wrong, _ = projects_of(table, pools, now or clock.now(), {"one": factory()})
     return found, " ".join(wrong)
@@ -584,7 +584,7 @@ async def test_robots_use_the_budget_of_the_class_and_no_more_than_their_share(r
 
 
 def test_models_of_views_may_show_a_robot() -> None:
-    """What runs must be seen, by operators too."""
+    """Operators and others must see everything that runs, including the sessions of robots."""
     from factorycommon.models import Session, WaitingSession
     from factorycommon.models.history import PastRun
 

@@ -447,7 +447,7 @@ async def test_when_the_link_goes_the_room_says_so_and_shows_what_it_knew(tmp_pa
 
 
 async def test_a_link_of_another_release_is_named_in_the_room(tmp_path: Path) -> None:
-    """It answers, and what it says cannot be parsed; or the seats say so while the events can be parsed."""
+    """The link's events cannot be parsed; or they can be parsed, but an answer about seats cannot."""
     app = FastAPI()
 
     @app.get("/events")

@@ -102,7 +102,7 @@ def test_nothing_is_begun_beside_a_session_that_ends_and_nothing_new_is_stopped(
 
 
 class ActsLink(SeatLink):
-    """A link that also stops sessions and takes material. ``material``: what it answers to orders."""
+    """A link that also stops sessions, and records orders to deliver material."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -277,7 +277,7 @@ async def test_an_environment_that_is_too_old_to_keep_files_is_named(seats: Seat
 
 
 def with_room(seats: Seats) -> Seats:
-    """Let the room have the fake link, and know the class's ended sessions."""
+    """Give the room the fake link, and mark the class's ended sessions as known to the room."""
     seats.world.room._link = seats.link  # type: ignore[assignment]
     seats.world.room.sessions._whole.add(f"workshop-{seats.slug}")
     return seats
@@ -306,7 +306,7 @@ async def test_who_stops_a_seat_that_is_being_started_gets_no_session(seats: Sea
 
 
 async def test_a_seat_that_is_stopped_while_the_link_is_asked_for_it_does_not_begin(seats: Seats) -> None:
-    """The link is told of the session's id, under which its order is on its way."""
+    """The service tells the link to stop the session while the order to begin it is on its way, with the same id."""
     with_room(seats)
     seats.link.meanwhile = lambda: seats.world.room.stop(TINA, seats.slug, 1)
     never = Problem(kind="conflict", message="It was stopped.", code="stopped-before-begun")
@@ -341,7 +341,7 @@ async def test_a_seat_that_is_stopped_before_the_link_is_asked_is_not_asked_for(
 
 
 async def test_a_seat_whose_session_ended_meanwhile_is_stopped(seats: Seats) -> None:
-    """The others of the person's sessions are stopped, too."""
+    """The person's other sessions are stopped, too, although the link does not know the first one any more."""
     seats.runs(old(seats), new(seats, server="more"))
     with_room(seats)
     post, stops = seats.link.post, list[str]()

@@ -1,5 +1,7 @@
-"""The link's operations on seats: who may have one, that each is begun once, what a reservation and a share leave of
-its hours, and its adoption by the hub."""
+"""The link's operations on seats: who may have one, that each begins once, its hours, and the hub's adoption.
+
+A seat's hours depend on what a reservation and the person's share leave. Seats can move to another factory.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +149,7 @@ async def test_a_session_of_another_workshop_is_not_stopped_by_its_id(seats: Sea
 
 
 async def ended(seats: Seats, session: str) -> None:
-    """Let the job of a session whose end was requested end."""
+    """Wait until a session whose end was requested has ended, while the scheduler answers repeatedly."""
     await seats.world.answered_until(session, state="ended")
 
 
@@ -407,7 +409,7 @@ async def test_a_site_that_has_not_agreed_gets_no_job_before_its_person(seats: S
 
 @pytest_asyncio.fixture
 async def moving(tmp_path: Path) -> AsyncIterator[Seats]:
-    """Two factories; on the first one, the seat of ada runs, and that of ben waits."""
+    """Make a link with two factories; on the first one, ada's seat runs, and ben's seat waits."""
     world, table = World(tmp_path), Table()
     world.workshops, world.scheduler = table, MortalScheduler(world.identity)
     await world.up()
@@ -429,7 +431,7 @@ async def moving(tmp_path: Path) -> AsyncIterator[Seats]:
 
 
 def second_factory(world: World) -> FakeScheduler:
-    """Offer a second factory, which nothing asks for jobs; return its scheduler."""
+    """Offer a second factory, which no poller asks for its jobs; return its scheduler."""
     scheduler = FakeScheduler(world.identity)
     there = replace(world.factories["one"], factory=factory("two"), site=scheduler)
     world.factories.offered = {"one": world.factories["one"], "two": there}
@@ -437,7 +439,7 @@ def second_factory(world: World) -> FakeScheduler:
 
 
 def cut(seats: Seats) -> MortalScheduler:
-    """Let the first factory answer nothing."""
+    """Let the first factory answer nothing, and break the connections to its doors; return its scheduler."""
     scheduler = seats.world.scheduler
     assert isinstance(scheduler, MortalScheduler)
     scheduler.up = False

@@ -1,4 +1,4 @@
-"""The states of a workshop: the table, its docs, and what time does, whatever happens in whatever order."""
+"""The states of a workshop: the table, its docs, and changes with time, whatever happens in whatever order."""
 
 from __future__ import annotations
 

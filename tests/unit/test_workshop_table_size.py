@@ -1,4 +1,4 @@
-"""The table of projects never becomes larger than the link reads it, whatever people write into their workshops."""
+"""The table of projects never becomes too large for the link, whatever people write into their workshops."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ WIDE = "𝔸"  # a character of four bytes, the most that a character of a name 
 
 
 def largest(seats: int, letter: str, characters: int, rehearses: bool) -> WorkshopProject:
-    """Return the project of a workshop that is as large as may be, with names of so many of these letters."""
+    """Return the largest possible project of a workshop.
+
+    ``characters``: the length of people's names, which ``letter`` fills; ``rehearses``: add the window of a rehearsal.
+    """
 
     def name(number: int) -> str:
         return f"{number:04}" + letter * (characters - 4)

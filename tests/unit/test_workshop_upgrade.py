@@ -38,7 +38,7 @@ POOL = ("u1", "u2", "u3", "u4")
 
 @asynccontextmanager
 async def upgraded(folder: Path, **fields: Any) -> AsyncIterator[WorkshopsWorld]:
-    """Open this release's service with the recorded database, at the moment at which that was recorded."""
+    """Open this release's service with the recorded database, at the time of the recording."""
     state = folder / "state"
     state.mkdir(mode=0o700)
     load(RECORDED / "workshops.sql", state / "workshops.sqlite")
@@ -48,8 +48,10 @@ async def upgraded(folder: Path, **fields: Any) -> AsyncIterator[WorkshopsWorld]
 
 
 def lost(said: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Yield where a view says something else than was recorded. A field that the recorded service did not know may say
-    anything."""
+    """Yield each difference between a recorded view and the present one.
+
+    Fields that the recorded service did not know are ignored.
+    """
     if isinstance(said, dict) and isinstance(now, dict):
         for key, value in said.items():
             yield from lost(value, now[key], f"{path}.{key}") if key in now else [f"{path}.{key} is missing"]
@@ -66,7 +68,7 @@ def plain(view: Any) -> Any:
 
 
 async def views(world: WorkshopsWorld) -> dict[str, Any]:
-    """Return what the service says of its workshops, under the names that it was recorded with."""
+    """Return the service's views of its workshops, under the names that the recording uses."""
     workshop, over = await world.store.get(SLUG), await world.store.get(SAID["over"])
     assert workshop is not None
     assert over is not None

@@ -1,4 +1,4 @@
-"""The rehearsal of a whole class: robots on its seats, in waves, at a cost that is known before, and what it says."""
+"""Rehearsals of a whole class: robots take its seats in waves, at a cost that is known before; and the results."""
 
 from __future__ import annotations
 
@@ -65,13 +65,16 @@ class Waved(Stage):
 
     @property
     def asked(self) -> list[str]:
-        """The robots that were asked for, each as often as that was."""
+        """The robots of all requests for seats, in order; a robot is listed once for each request."""
         return [seat.person for body in self.link.bodies for seat in body.seats]
 
 
 @asynccontextmanager
 async def waved(folder: Path, limits: dict[str, int] | None = None, **fields: Any) -> AsyncIterator[Waved]:
-    """Open a service with a scheduled workshop of tina's. ``limits``: the operators'; ``fields``: of the workshop."""
+    """Open a service with a scheduled workshop of tina's.
+
+    ``limits``: the limits that the operators set; ``fields``: fields of the workshop.
+    """
     async with workshops_world(folder, limits=limits or {}) as world:
         places = [{"factory": "one", "size": "gpu-1", "reservation": "r1"}]
         created = await world.scheduled(**{"places": places, "gpu_hours": 50, **fields})
@@ -488,7 +491,7 @@ def test_whatever_the_link_answers_counts_and_lines_stay_within_the_class(
 
 
 def answer_of(seat: RehearsedSeat, word: str) -> SeatAnswer:
-    """Return the link's answer that such a word stands for."""
+    """Return an answer of the link. ``word``: a state of the seat, or the kind or the code of a refusal."""
     given: dict[str, Any] = {"session": seat.session, "answer": "there", "live": seat.session}
     match word:
         case "pending":
@@ -650,7 +653,7 @@ async def test_the_table_gives_the_project_to_the_robots_for_its_minutes_only(tm
 
 
 async def finished(stage: Waved, *, ended: int) -> None:
-    """Rehearse three seats, which is green, and the class, of which so many robots fail."""
+    """Rehearse three seats, with a green result, and then the class, in which ``ended`` robots fail."""
     stage.link.runs = {*(f"{REHEARSAL}{number}" for number in (1, 2, 3)), *stage.robots}
     await stage.begin()
     await stage.look(seconds=1)
@@ -676,7 +679,7 @@ async def test_a_red_wave_makes_a_place_not_ready_as_long_as_it_counts(tmp_path:
 
 
 async def stopped(stage: Waved, kind: Any) -> Any:
-    """Begin a rehearsal and stop it; return it, as a service that was killed meanwhile shows it."""
+    """Begin a rehearsal and stop it; return the rehearsal, as shown by a service that was killed in between."""
     stage.world.clock.forward(hours=25)  # as another one may be made
     await stage.rehearsals.begin(TINA, stage.slug, RehearsalBody(kind=kind))
     await stage.look(seconds=1)

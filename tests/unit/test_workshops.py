@@ -1,4 +1,4 @@
-"""What people do with workshops, and what time does: rights, approval, changes, the table of projects for the link."""
+"""What people do with workshops, and what happens with time: rights, approval, changes, and the link's table."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def refused(work: Any) -> tuple[int, str]:
 
 
 async def at_once(*work: Any) -> list[str]:
-    """Do this at the same moment; return the codes of what was refused."""
+    """Run these operations at the same moment; return the codes of the refusals."""
     done = await asyncio.gather(*work, return_exceptions=True)
     return [one.problem.code if isinstance(one, ProblemError) else repr(one) for one in done if
             isinstance(one, BaseException)]  # fmt: skip
@@ -303,7 +303,7 @@ async def test_a_workshop_has_a_seat_for_everybody_who_has_one(tmp_path: Path) -
 
 
 async def test_who_leads_a_workshop_sees_what_its_form_offers(tmp_path: Path) -> None:
-    """They may change the workshop, also if they may create none."""
+    """A lead may change the workshop, also without the right to create one."""
     async with workshops_world(tmp_path) as world:
         slug = (await world.scheduled()).slug
         assert await refused(world.workshops.pools(PAUL, slug)) == (404, "not-known")

@@ -62,7 +62,7 @@ async def command(capsys: pytest.CaptureFixture[str], socket: Path, *words: str)
 
 
 async def until_shown(capsys: pytest.CaptureFixture[str], socket: Path, slug: str, words: str) -> str:
-    """Ask for the workshop until the answer has the words; return the answer."""
+    """Run ``factorygate workshops show`` until its output has ``words``; return the output."""
     async with asyncio.timeout(60):
         while True:
             code, said = await command(capsys, socket, "show", slug)

@@ -123,7 +123,7 @@ class WorkshopsWorld:
 
 
 def body(**fields: Any) -> WorkshopBody:
-    """Return a workshop of six seats, two days later, from nine to twelve."""
+    """Return a workshop of six seats, two days after ``BEGIN``, from nine to twelve. ``fields``: replace its own."""
     day = BEGIN + timedelta(days=2)
     times = {"opens": day, "starts": day + timedelta(hours=1), "ends": day + timedelta(hours=4)}
     times["closes"] = day + timedelta(hours=5)
