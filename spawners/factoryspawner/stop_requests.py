@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from sqlalchemy import Column, MetaData, String, Table, create_engine, delete, event, insert, inspect
@@ -198,6 +198,7 @@ class StopRequests:
                 await asyncio.to_thread(self._store.change, added, removed)
             except SQLAlchemyError as error:
                 log.error("The hub's database does not take stops: %s", error)  # noqa: TRY400
+                self._to_remove |= removed  # with the next write; what was to be added is tried again with the link
                 raise
             self._stored |= added.keys()
             self._stored -= removed
@@ -245,13 +246,13 @@ class StopRequests:
             log.exception("Stops are sent to the link again")  # otherwise they would wait for the next hub process
             return frozenset(), str(error)
 
-    async def _put_off(self, left: Iterable[SessionId], trouble: str) -> None:
+    async def _put_off(self, left: Sequence[SessionId], trouble: str) -> None:
         """Record the stops that the link did not accept, and request them again after all others."""
         for session_id in left:
             self._by[session_id] = self._by.pop(session_id)
         late = [session_id for session_id in left if session_id not in self._late]
         with contextlib.suppress(SQLAlchemyError):  # the error is logged
-            await asyncio.gather(*(self._write(session_id, self._by[session_id]) for session_id in late))
+            await asyncio.gather(*(self._write(session_id, self._by[session_id]) for session_id in left))
         for session_id in late:
             self._late.add(session_id)
             log.warning("The wish to stop session %s waits for the link: %s", session_id, trouble)
