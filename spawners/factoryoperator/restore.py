@@ -168,11 +168,18 @@ def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> 
                 _put(found.folder / kept.member, kept, target)
     except OSError as error:
         raise BackupError(f"Only a part was restored: {error}. Mend that and restore again") from error
+    written = [kept.what for kept, _ in what.write if kept.kind != "postgresql"]
     for kept, url in servers:
         again = ("--clean", "--if-exists") if overwrite else ()
         only = f"--schema={kept.schema_name}"  # the schema's objects, not the schema itself
         options = (only, "--no-owner", "--no-acl", "--single-transaction", "--exit-on-error", *again)
-        postgres("pg_restore", url, kept.what, *options, str(found.folder / kept.member))
+        try:
+            postgres("pg_restore", url, kept.what, *options, str(found.folder / kept.member))
+        except BackupError as error:
+            if not written:
+                raise
+            raise BackupError(f"Only a part was restored: {error}. Mend that and restore again") from error
+        written.append(kept.what)
 
 
 def _accounts(manifest: Manifest, what: Plan) -> None:

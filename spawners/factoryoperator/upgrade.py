@@ -396,7 +396,10 @@ def _as_owner(owner: int, argv: Sequence[str]) -> str:
     If this process is root, the program runs as the account with the uid ``owner``.
     """
     if os.geteuid() == 0 and owner != 0:
-        account = pwd.getpwuid(owner)
+        try:
+            account = pwd.getpwuid(owner)
+        except KeyError:
+            return f"the store belongs to the user {owner}, and no account has this number"
         groups = os.getgrouplist(account.pw_name, account.pw_gid)
         code, said = _output(argv, user=owner, group=account.pw_gid, extra_groups=groups)
     else:

@@ -367,6 +367,22 @@ async def test_a_ledger_on_postgresql_comes_back(
     assert main(["restore", str(kept), "--under", str(under), "--except-databases"]) == 0
 
 
+async def test_a_database_that_cannot_be_restored_is_told_with_what_was(
+    on_postgres: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, under = tmp_path / "kept.tar.gz", tmp_path / "under"
+    under.mkdir()
+    assert backup(on_postgres, kept) == 0
+    monkeypatch.setenv("PATH", str(tmp_path))  # without pg_restore
+    capsys.readouterr()
+    assert main(["restore", str(kept), "--under", str(under)]) == 1
+    said = capsys.readouterr().err
+    assert "Only a part was restored: " in said
+    assert "pg_restore is not on this machine" in said
+    assert "Nothing was changed" not in said
+    assert any(one.is_file() for one in under.rglob("*"))
+
+
 def test_missing_postgresql_programs_are_reported(
     on_postgres: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -277,6 +277,7 @@ def test_a_store_is_migrated_by_the_account_that_owns_it() -> None:
     assert upgrade._as_owner(nobody.pw_uid, argv) == f"{nobody.pw_uid} {nobody.pw_gid} False"
     assert upgrade._as_owner(0, argv).startswith("0 0")
     assert upgrade._as_owner(nobody.pw_uid, ["/usr/bin/true"]) == ""
+    assert "no account has this number" in upgrade._as_owner(54321, argv)
 
 
 # --- what is refused before anything is changed
