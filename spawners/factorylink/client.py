@@ -62,7 +62,7 @@ from factorycommon.models import (
 )
 from factorycommon.models.plain import plain_text
 from factorycommon.service_address import NetworkAddress, ServiceAddress
-from factorycommon.tls import dialing
+from factorycommon.tls import TlsError, dialing
 
 __all__ = ["By", "LinkAddress", "LinkClient", "LinkProblem", "LinkSilent", "TableChange"]
 
@@ -509,7 +509,7 @@ class LinkClient:
                 if response.status >= 400:
                     raise read_problem(response.status, await response.read())
                 yield response
-        except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError, too
+        except (aiohttp.ClientError, OSError, TlsError) as error:  # a timeout is an OSError, too
             cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
             raise LinkSilent(str(cause) or type(cause).__name__) from error
 

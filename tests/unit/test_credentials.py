@@ -35,6 +35,13 @@ def test_an_invalid_key_is_refused_without_showing_it(keys):
     assert "secret words" not in str(caught.value)
 
 
+def test_a_file_that_is_too_large_is_refused(keys):
+    with (keys / "alice").open("ab") as key:
+        key.write(b"\n" * 65536)
+    with pytest.raises(ValueError, match="is larger than 65536 bytes"):
+        read_private_key(keys / "alice")
+
+
 def test_a_folder_is_no_key(keys):
     with pytest.raises((ValueError, OSError)):
         read_private_key(keys)

@@ -27,6 +27,7 @@ from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue import listing, loading
 from factorylink.catalogue.choices import bridge_argv, job_request, resolve
 from factorylink.catalogue.loading import CatalogueError
+from factorylink.catalogue.site_answers import QUESTIONS
 from factorylink.cli import catalogue as cli_catalogue
 from factorylink.cli import main as cli
 from factorylink.config import Access, Hub, LinkConfig
@@ -291,6 +292,14 @@ def test_a_wrong_antenna_is_named(tmp_path: Path, old: str, new: str, expected: 
 def test_check_finds_nothing_in_what_is_shipped(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["catalogue", "check", str(FOLDER)]) == 0
     assert ", ".join(IDS) in capsys.readouterr().out
+
+
+def test_a_site_that_answers_nothing_is_not_said_to_agree(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["catalogue", "diff", "it4lia", "--catalogue", str(FOLDER), "--answers", str(tmp_path)]
+    assert cli.main(words) == 1
+    said = capsys.readouterr().out
+    assert said.count("Not compared: ") == len(QUESTIONS)
+    assert "no difference" not in said
 
 
 @pytest.mark.parametrize(

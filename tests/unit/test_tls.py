@@ -15,7 +15,10 @@ from tornado import web
 from tornado.httpserver import HTTPServer
 
 from factorycommon import tls
+from factorycommon.link_errors import LinkSilent
+from factorycommon.service_address import NetworkAddress
 from factorycommon.tls import TlsError, TlsFiles, dialing, is_loopback_host, listening
+from factorylink.client import LinkClient
 from factoryoperator import certificates
 from factoryoperator.certificates import CertificateProblem
 from factoryoperator.cli import main
@@ -143,6 +146,15 @@ def test_unusable_files_are_explained(ours: Path) -> None:
     link.key.chmod(0o640)
     with pytest.raises(TlsError, match="others may read this key: run chmod 600"):
         dialing(link)
+
+
+async def test_a_client_whose_files_are_unusable_says_that_the_link_is_silent(ours: Path) -> None:
+    link = files(ours, "link")
+    link.key.chmod(0o640)
+    client = LinkClient(NetworkAddress("https://localhost:1", link))
+    with pytest.raises(LinkSilent, match="others may read this key"):
+        await client.session("a" * 32)
+    await client.close()
 
 
 def test_the_folder_of_certificates(ours: Path) -> None:

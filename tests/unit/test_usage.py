@@ -88,7 +88,10 @@ async def test_the_usage_command_prints_the_table(socket: Path, capsys: pytest.C
     assert capsys.readouterr().out.splitlines()[1:] == ["2026-03-03,p2,one,ada,1,3600,1.000000"]
 
 
-@pytest.mark.parametrize("query", ["since=7", "since=20260301", "since=2026-02-30", "project=a%20b", "person="])
+@pytest.mark.parametrize(
+    "query",
+    ["since=7", "since=20260301", "since=1700006400", "since=2026-02-30", "project=a%20b", "person="],
+)
 async def test_an_invalid_day_or_project_is_refused(socket: Path, query: str) -> None:
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://link") as http:

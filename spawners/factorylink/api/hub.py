@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Literal
@@ -96,7 +97,7 @@ def _a_day(text: object) -> object:
 
     A number of another length is refused, since pydantic would read it as seconds since 1970.
     """
-    if len(str(text)) != len("2026-01-31"):
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", str(text)):
         raise ValueError("say it as 2026-01-31")
     return text
 

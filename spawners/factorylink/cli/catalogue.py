@@ -121,7 +121,8 @@ def _compare(entry: NetworkEntry, options: argparse.Namespace) -> int:
         raise CatalogueError([f"{entry.id}: {error}"]) from error
     for what, why in silent.items():
         sys.stdout.write(f"Not compared: {what} ({why}).\n")
-    sys.stdout.write("\n".join(lines) + "\n" if lines else f"{entry.id}: no difference was found.\n")
+    if answers:
+        sys.stdout.write("\n".join(lines) + "\n" if lines else f"{entry.id}: no difference was found.\n")
     return 1 if lines or not answers else 0
 
 

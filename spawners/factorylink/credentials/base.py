@@ -13,6 +13,8 @@ import asyncssh
 
 from factorycommon.private_files import of_root_or_own, open_to_others
 
+_MOST_BYTES = 65536  # of a secret
+
 
 @dataclass(frozen=True)
 class Login:
@@ -70,4 +72,6 @@ def read_secret(path: Path) -> bytes:
         if open_to_others(found):
             mode = stat.S_IMODE(found.st_mode)
             raise ValueError(f"{path} may be used by others (mode {mode:04o}): run chmod 600 {path}")
-        return file.read(65536)
+        if len(content := file.read(_MOST_BYTES + 1)) > _MOST_BYTES:
+            raise ValueError(f"{path} is larger than {_MOST_BYTES} bytes.")
+        return content

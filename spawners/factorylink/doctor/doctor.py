@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 from factorycommon.models import Factory, Model, NodeSize, Words
@@ -9,6 +10,8 @@ from factorylink.config import LinkConfig
 from factorylink.doctor.visit import Stuck, Visit
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.explain import explain
+
+log = logging.getLogger(__name__)
 
 
 class StepResult(Model):
@@ -51,7 +54,8 @@ async def examine(
             said = f"the site's wrapper removes no folders, so {visit.kept} stays"
             yield StepResult(step="clean up", good=True, said=said)
     finally:
-        await visit.leave()
+        for words in await visit.leave():  # interrupted: nobody receives results any more
+            log.warning("%s", words.what)
 
 
 def _explained(step: str, error: FactoryError) -> Words:
