@@ -136,11 +136,13 @@ def check_sum(archive: Path) -> None:
     try:
         with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        lines = sums.read_text(encoding="ascii").splitlines() if sums.exists() else []
+        if not sums.exists():
+            return
+        lines = sums.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ReleaseError(f"{archive} cannot be read: {error}") from error
     expected = {name: known for known, _, name in (line.partition("  ") for line in lines)}
-    if expected and expected.get(archive.name) != digest:
+    if expected.get(archive.name) != digest:
         raise ReleaseError(f"{archive} is not the archive that {sums} names: its SHA-256 is {digest}")
 
 

@@ -91,6 +91,12 @@ def test_a_release_has_its_wheel_locks_and_configuration_and_the_same_bytes_agai
     assert f"dist/{archive.name}" in done.stdout
     first = archive.read_bytes()
     release_sources.check_sum(archive)
+    sums = checkout / "dist" / "SHA256SUMS"
+    listed = sums.read_text()
+    sums.write_text("")
+    with pytest.raises(ReleaseError, match="is not the archive that"):
+        release_sources.check_sum(archive)
+    sums.write_text(listed)
     assert release_sources.version_of(archive) == __version__
     with tarfile.open(archive) as tar:
         names = set(tar.getnames())
