@@ -129,6 +129,17 @@ def test_what_was_done_stays_known_over_restarts_and_updates(tmp_path: Path) -> 
     assert later.done == (0,)
 
 
+def test_steps_of_a_known_folder_count_though_many_folders_are_known(tmp_path: Path) -> None:
+    book = StepBook(tmp_path)
+    for number in range(20):
+        folder = f"one-{number:04d}"
+        cells = notebook(cell("step:one", id="a"), cell("step:two", id="b"))
+        deliver(tmp_path, folder, pack({"a.ipynb": MaterialFile(cells)}), f"{number:040x}")
+        book.mark(folder, 0)
+    book.mark("one-0000", 1)
+    assert book.done == (0, 1)
+
+
 def test_a_reset_begins_anew(tmp_path: Path) -> None:
     given_to(tmp_path, "one")
     StepBook(tmp_path).mark(NAME, 0)

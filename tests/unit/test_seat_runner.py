@@ -31,7 +31,7 @@ from workshops.models.callers import WorkshopCaller
 from workshops.models.moving import MoveBody
 from workshops.models.seats import SeatProgress as P
 from workshops.projects.pools import PoolsFile
-from workshops.seats import rows
+from workshops.seats import moving, rows
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
 from workshops.service import Workshops
@@ -455,6 +455,17 @@ async def test_a_service_that_is_killed_while_a_class_moves_doubles_no_seat(plan
     assert set((await planned.look(seconds=5)).values()) == {P.RUNNING}
     assert len(planned.link.begun) == 8
     assert len((await moves(planned).view(TINA, planned.slug)).moves) == 1
+
+
+async def test_a_stored_order_is_accepted_again_when_the_limit_of_orders_is_reached(
+    planned: Class, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "MOST_ORDERS", 1)
+    await moves(planned).move(TINA, planned.slug, MoveBody(place=1, id="one-order"))
+    view = await moves(planned).move(TINA, planned.slug, MoveBody(place=1, id="one-order"))
+    assert len(view.moves) == 1
+    with pytest.raises(ProblemError, match="as often as one may"):
+        await moves(planned).move(TINA, planned.slug, MoveBody(place=0, id="another"))
 
 
 async def test_a_class_that_is_halted_goes_on_at_plan_b(planned: Class) -> None:

@@ -32,9 +32,10 @@ async def begin(address: str, security: Security | None, terms: ClusterTerms) ->
         scheduler = Scheduler(address=address, versions=versions())
     else:
         scheduler = Keys.like(security).tell(address)
+    request = terms.request(f"job-{uuid.uuid4().hex[:10]}", scheduler=scheduler)
     cluster_api = ClusterApi(Link.here(), lambda _names: None)
     try:
-        await cluster_api.begin(terms.request(f"job-{uuid.uuid4().hex[:10]}", scheduler=scheduler))
+        await cluster_api.begin(request)
     except LinkError:
         await cluster_api.close()
         raise

@@ -50,7 +50,8 @@ class StepBook:
             try:
                 with opened(self._root, f"{folder}/{OWN}") as own:
                     steps, before = read_steps(own, STEPS), read_steps(own, DONE)
-                    if index is not None and index < len(steps) and len(self._marked) < _MOST_FOLDERS:
+                    room = folder in self._marked or len(self._marked) < _MOST_FOLDERS
+                    if index is not None and index < len(steps) and room:
                         self._marked[folder].add(steps[index])
                     known = {*before, *self._marked.get(folder, ())}
                     done = tuple(one for one in steps if one in known)

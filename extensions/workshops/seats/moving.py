@@ -82,7 +82,7 @@ class ClassMoves:
 
     def _order(self, db: Connection, workshop: WorkshopRecord, place: PlaceRecord, by: str, body: MoveBody) -> None:
         known = moves.orders(db, workshop.slug)
-        if len(known) >= MOST_ORDERS:
+        if len(known) >= MOST_ORDERS and body.id not in {one.id for one in known}:
             raise conflict(Message("move-limit", "This class was moved as often as one may be."))
         number = 1 + max((one.number for one in known), default=0)
         seats = None if body.seats is None else tuple(sorted(set(body.seats)))
