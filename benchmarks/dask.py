@@ -83,7 +83,7 @@ class Counted:
         self._pause.write_text(f"{pause:g}\n")
 
     def calls(self) -> int:
-        """Return the number of calls since ``begin``."""
+        """Return how often the scheduler's program was called since ``begin``."""
         return len(self._calls.read_text().splitlines())
 
 

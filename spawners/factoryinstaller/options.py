@@ -42,7 +42,7 @@ class Options:
     oidc_kind: str = "oidc"
     oidc_issuer: str = ""
     oidc_client: str = ""
-    oidc_secret_file: str = ""  # read once; its text is stored in secrets/oidc.secret
+    oidc_secret_file: str = ""  # its text is copied to secrets/oidc.secret
     allow: tuple[str, ...] = ()
     workshops: bool = True  # whether the service for workshops runs
 

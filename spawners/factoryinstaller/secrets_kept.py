@@ -1,4 +1,8 @@
-"""The secrets of a gateway: the first run makes them, and every later run reads them."""
+"""The secrets of a gateway: those that are stored already, and new ones for those that are missing.
+
+The OpenID Connect client's secret is not made here: it comes from the operator's file, or, if that cannot be read, from
+the stored copy.
+"""
 
 from __future__ import annotations
 

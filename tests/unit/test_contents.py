@@ -66,7 +66,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
 
 
 def put(client: httpx.Client, name: str, number: int, data: bytes, **more: Any) -> httpx.Response:
-    """Send one piece as JupyterLab does."""
+    """Send one piece of an upload as JupyterLab does; return the answer.
+
+    ``number``: counts from 1; -1 is the last piece. ``more``: fields of the JSON body, which replace the usual ones.
+    """
     model = {"type": "file", "format": "base64", "name": name, "path": name, "chunk": number}
     return client.put(f"/api/contents/{name}", json=model | {"content": base64.b64encode(data).decode()} | more)
 

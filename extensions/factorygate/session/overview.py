@@ -71,9 +71,11 @@ class Overview:
     async def now(self) -> dict[str, Any]:
         """Return everything that pages show of the session, as an object for JSON.
 
-        It has the fields of the module ``clock``, and ``now``: the time; ``use``: the resource use; ``sessions``,
-        ``clusters``: the person's live ones; ``home``: as in the class; ``trouble``: the gateway's last error, "" if
-        there is none; ``help``: the state of the person's requests for help, or None.
+        It has the fields of the file that the door writes (``session``, ``ends``, ``messages`` and so on, see the
+        module ``clock``; none if there is no file yet), and ``now``: the time; ``use``: the resource use, None: not
+        measured yet; ``sessions``, ``clusters``: the person's live ones; ``home``: URL of the gateway's page of the
+        person's sessions; ``trouble``: the gateway's last error, "" if there is none; ``help``: the state of the
+        person's requests for help, None: not known, or the session is not for a workshop.
         """
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}

@@ -22,7 +22,10 @@ MOST_A_DAY: Mapping[RehearsalKind, int] = {"seats": 6, "wave": 2}
 
 
 class RehearsalGoesOn(Exception):
-    """Raised if another rehearsal of the same workshop goes on, one with a person's seats or with robots' seats."""
+    """Raised if a rehearsal of the workshop has begun and is not over yet; each workshop has one at a time.
+
+    Rehearsals of the kind ``dry`` start nothing, and are over at once.
+    """
 
 
 class RehearsedOften(Exception):

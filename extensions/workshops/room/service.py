@@ -226,7 +226,9 @@ class Room:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _forget(self) -> None:
-        """Forget what is known of workshops that are over, from time to time."""
+        """Every ``FORGET_SECONDS``, without end, drop from memory the ended sessions and messages of workshops that are
+        over.
+        """
         while True:
             await asyncio.sleep(FORGET_SECONDS)
             try:

@@ -58,7 +58,7 @@ class Partition(Model):
 
 
 class Qos(Model):
-    """A quality of service (QOS) of the scheduler. Its limits (hours), if set, replace the partition's limits."""
+    """A quality of service (QOS) of the scheduler. ``max_hours``, if set, replaces the partition's."""
 
     name: Word
     max_hours: Hours | None = None

@@ -48,7 +48,10 @@ class RobotNotebooks:
             self._tasks.begin(self._start(record), f"notebook of {record.user}")
 
     async def _start(self, record: SessionRecord) -> None:
-        """Send the environment to a robot's session; if that fails, the door's next status starts another attempt."""
+        """Send the environment variables of its notebook to the session of a robot, which takes a seat in a rehearsal.
+
+        If that fails, it is logged, and the door's next status starts another attempt.
+        """
         try:
             await self._sessions.send_environment(record.id, environment(self._base_url, record), [PROGRAM])
         except (ProblemError, FactoryError) as error:

@@ -31,13 +31,14 @@ class AccountRotation:
         self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, from its last answer
 
     def hurry(self, account: str) -> None:
-        """Ask as this account before all others; called when something has happened to one of the account's jobs."""
+        """Let ``next`` choose this account before all others; called when something has happened to one of its jobs."""
         self._first[account] = None
 
     def once(self, account: str) -> None:
-        """Ask as this account once, whether or not it has sessions.
+        """Let ``next`` choose this account once, whether or not it has sessions.
 
-        Such accounts get every second question, so that accounts with sessions do not wait long.
+        ``next`` alternates between the accounts given to ``once`` and those with sessions, so that the latter do not
+        wait long.
         """
         self._once[account] = None
 

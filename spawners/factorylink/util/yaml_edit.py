@@ -107,7 +107,10 @@ def _flow(value: object) -> str:
 
 
 def _join(before: str, entry: str, after: str) -> str:
-    """Insert an entry on new lines between ``before``, which ends with a key, and ``after``; keep the key's comment."""
+    """Return ``before + after`` with ``entry`` inserted after the line on which ``before`` ends.
+
+    ``before`` ends with a key; the first line of ``after`` is the rest of the key's line, for example its comment.
+    """
     rest, newline, more = after.partition("\n")
     return f"{before}{rest.rstrip()}\n{entry}{more if newline else ''}"
 

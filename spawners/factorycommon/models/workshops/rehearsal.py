@@ -68,9 +68,10 @@ class RehearsedSize(Model):
 
 
 class RehearsedEnvironment(Model):
-    """One environment that a place offers.
+    """One environment of a workshop's factory, as the catalogue has it now.
 
-    ``live``: whether something can start in it; ``fits``: whether it can be used with the workshop's node size.
+    ``live``: whether sessions can start in it; False for a template, which nobody has installed yet; ``fits``: whether
+    it may be used with the workshop's node size; ``digest``: changes with the environment's entry in the catalogue.
     """
 
     id: Slug
