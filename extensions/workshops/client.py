@@ -104,7 +104,10 @@ class WorkshopsClient:
         return await self._ask(_ACCESS, caller, "GET", "/access")
 
     async def pools(self, caller: WorkshopCaller, slug: str | None = None) -> list[PoolView]:
-        """Return the pools that the caller may choose for a new workshop, or for the workshop ``slug``."""
+        """Return the pools that the caller may choose for a new workshop, or for the workshop ``slug``.
+
+        A pool is what an operator lets workshops use at one factory.
+        """
         more = [] if slug is None else [("workshop", slug)]
         return _parsed(_POOLS, await self._send(caller, "GET", "/pools", None, more=more))
 
@@ -117,7 +120,7 @@ class WorkshopsClient:
         return await self._ask(_VIEW, caller, "GET", _path(slug))
 
     async def create(self, caller: WorkshopCaller, body: WorkshopBody) -> CreatedView:
-        """Create a workshop that the caller leads."""
+        """Create a workshop that the caller leads; only this result has its join code."""
         return await self._ask(_CREATED, caller, "POST", "/workshops", body)
 
     async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:
@@ -136,7 +139,7 @@ class WorkshopsClient:
         return await self._ask(_VIEW, caller, "POST", _path(slug, "decline"), DeclineBody(reason=reason))
 
     async def new_code(self, caller: WorkshopCaller, slug: str, body: CodeBody) -> CreatedView:
-        """Make a new join code for a workshop; the earlier codes are not valid any more."""
+        """Make a new join code for a workshop, which only this result has; the earlier codes are not valid any more."""
         return await self._ask(_CREATED, caller, "POST", _path(slug, "code"), body)
 
     async def material(self, caller: WorkshopCaller, slug: str) -> MaterialRoom:
@@ -148,7 +151,7 @@ class WorkshopsClient:
         await self._ask(_STATUS, caller, "POST", _path(slug, "material", "fetch"))
 
     async def restore_material(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """Restore, in a person's open session, files and cells of the material that the person has deleted."""
+        """Restore, in a person's open sessions, files and cells of the material that the person has deleted."""
         await self._ask(
             _NOTHING, caller, "POST", _path(slug, "material", "restore"), RestoreBody(person=person), _SLOW_SECONDS
         )
@@ -158,7 +161,7 @@ class WorkshopsClient:
         return await self._ask(_MEMBERS, caller, "GET", _path(slug, "members"))
 
     async def put_member(self, caller: WorkshopCaller, slug: str, person: str, role: Role) -> MemberView:
-        """Give a person a role in a workshop."""
+        """Give a person a role in a workshop; a person who is not in it, or is banned, becomes a member."""
         return await self._ask(_MEMBER, caller, "PUT", _path(slug, "members", person), MemberBody(role=role))
 
     async def drop_member(self, caller: WorkshopCaller, slug: str, person: str) -> None:
@@ -174,7 +177,10 @@ class WorkshopsClient:
         await self._ask(_NOTHING, caller, "DELETE", _path(slug, "members", person, "ban"))
 
     async def put_list(self, caller: WorkshopCaller, slug: str, text: bytes) -> ListedView:
-        """Replace a workshop's list of invited people by the CSV file ``text``."""
+        """Replace a workshop's list of invited people; return how many people the new list has.
+
+        ``text``: a CSV file with the column mail, and perhaps name and role.
+        """
         return _parsed(_LISTED, await self._send(caller, "PUT", _path(slug, "list"), text, "text/csv"))
 
     async def get_list(self, caller: WorkshopCaller, slug: str) -> str:
@@ -262,7 +268,7 @@ class WorkshopsClient:
         return await self._ask(_CHECKS, caller, "GET", _path(slug, "checks"))
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
-        """Return the last lines of a workshop's log."""
+        """Return the last lines of a workshop's log, the newest first."""
         return await self._ask(_EVENTS, caller, "GET", _path(slug, "events"))
 
     async def seating(self, caller: WorkshopCaller, slug: str) -> SeatingView:
@@ -274,19 +280,25 @@ class WorkshopsClient:
         await self._ask(_NOTHING, caller, "POST", _path(slug, "seats", "go-on"))
 
     async def moving(self, caller: WorkshopCaller, slug: str) -> MovingView:
-        """Return at which places the seats of a workshop are, and whether the class should be moved."""
+        """Return at which of a workshop's places its seats are, and whether the class should be moved.
+
+        A place is a factory with a node size.
+        """
         return await self._ask(_MOVING, caller, "GET", _path(slug, "move"))
 
     async def move(self, caller: WorkshopCaller, slug: str, body: MoveBody) -> MovingView:
-        """Move a class, or some of its seats, to another place."""
+        """Move a class, or some of its seats, to another of the workshop's places (factory and node size)."""
         return await self._ask(_MOVING, caller, "POST", _path(slug, "move"), body)
 
     async def rehearsals(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
-        """Return the last rehearsals of a workshop at each place."""
+        """Return the last rehearsals at each of a workshop's places (factory and node size)."""
         return await self._ask(_REHEARSALS, caller, "GET", _path(slug, "rehearsals"), seconds=_SLOW_SECONDS)
 
     async def rehearse(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
-        """Rehearse a workshop at a place; a rehearsal with seats goes on after the response."""
+        """Rehearse a workshop at one of its places (factory and node size).
+
+        A rehearsal with seats goes on after the response.
+        """
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 
     async def stop_rehearsal(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
@@ -358,10 +370,10 @@ class WorkshopsClient:
         seconds: float = _SECONDS,
         more: Sequence[tuple[str, str]] = (),
     ) -> httpx.Response:
-        """Send a request, and return the response.
+        """Send a request, and return the response, also one with an error status.
 
         ``caller`` None: the operation needs no login; ``kind``: the content type of ``content``; ``seconds``: how long
-        to wait for the response; ``more``: further parameters of the query.
+        to wait for the response; ``more``: further parameters of the query. Raises WorkshopsSilent.
         """
         params: list[tuple[str, str | int | float | bool | None]] = [*more]
         if caller is not None:
@@ -397,7 +409,10 @@ def _whole(room: RoomView) -> RoomChange:
 def _parsed(shape: TypeAdapter[T], response: httpx.Response) -> T:
     try:
         if response.is_error:
-            raise WorkshopsProblem(response.status_code, Problem.model_validate_json(response.content, extra="ignore"))
+            problem = Problem.model_validate_json(response.content, extra="ignore")
+            if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+                raise WorkshopsSilent(problem.message)
+            raise WorkshopsProblem(response.status_code, problem)
         if not response.content:
             return shape.validate_python(None)
         return shape.validate_json(response.content, extra="ignore")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from pydantic import ValidationError
 
 from factorycommon.messages import joined
@@ -51,8 +53,12 @@ class LinkProblem(LinkError):
 
 
 def read_problem(status: int, content: bytes) -> LinkError:
-    """Return the error for a response with an error status: LinkSilent if its body is no Problem, else LinkProblem."""
+    """Return the error for a response with an error status.
+
+    LinkSilent if its body is no Problem, or if the link failed by a fault of its own (500); otherwise LinkProblem.
+    """
     try:
-        return LinkProblem(status, Problem.model_validate_json(content, extra="ignore"))
+        error = LinkProblem(status, Problem.model_validate_json(content, extra="ignore"))
     except ValidationError:
         return LinkSilent(f"The gateway answered {status} without words.")
+    return LinkSilent(error.message, error.do) if status == HTTPStatus.INTERNAL_SERVER_ERROR else error

@@ -13,12 +13,14 @@ import httpx
 import pytest
 
 from factorycommon import request_id
-from factorycommon.link_errors import LinkProblem
+from factorycommon.link_errors import LinkProblem, LinkSilent, read_problem
+from factorycommon.service.http import new_app
 from factorycommon.service.logs import FORMAT, JsonFormatter, PlainFormatter
 from factorylink.util.batcher import Batcher
 from factoryspawner.logs import Formatter, HubJsonFormatter, logging_config
 from tests.unit.fake_factory import ID
 from tests.unit.fake_hub import request, served
+from tests.unit.serving import serving
 from tests.unit.test_tls_server import resident
 
 
@@ -180,3 +182,28 @@ def test_lines_for_people_end_with_the_id() -> None:
 def test_the_hubs_formatter_is_that_of_its_configuration() -> None:
     assert logging_config("text")["formatters"]["console"]["class"] == "factoryspawner.logs.Formatter"
     assert logging_config("json")["formatters"]["console"]["class"] == "factoryspawner.logs.HubJsonFormatter"
+
+
+async def test_a_fault_of_a_service_is_answered_in_words_with_the_requests_id(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = logging.getLogger("of-this-test")
+    app = new_app("faulty", log)
+
+    @app.get("/{number}")
+    async def divide(number: int) -> int:
+        return 1 // number
+
+    caplog.set_level(logging.INFO)
+    async with serving(app, tmp_path / "s.sock"):
+        transport = httpx.AsyncHTTPTransport(uds=str(tmp_path / "s.sock"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
+            assert (await http.get("/1")).json() == 1
+            failed = await http.get("/0", headers={"X-Request-ID": "abcd1234"})
+    assert (failed.status_code, failed.headers["X-Request-ID"]) == (500, "abcd1234")
+    told = failed.json()
+    assert (told["kind"], told["whose"], told["request"]) == ("unreachable", "operator", "abcd1234")
+    assert "tell the operators" in told["do"]
+    assert "ZeroDivision" not in failed.text
+    assert any(one.name == log.name and one.getMessage().startswith("GET /{number}: 500 in ") for one in caplog.records)
+    assert isinstance(read_problem(500, failed.content), LinkSilent)  # the request may be repeated

@@ -16,12 +16,15 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from factorycommon import request_id
+from factorycommon.language import N_
 from factorycommon.models import Problem
 from factorycommon.service.problems import ProblemError, invalid
 
 Refused = Callable[[str], None]
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
+_FAULT = N_("The gateway could not process this request because of an error of its own.")
+_TELL = N_("Try again. If it fails again, tell the operators the id of this request.")
 
 
 class EventStream(StreamingResponse):
@@ -31,9 +34,9 @@ class EventStream(StreamingResponse):
 
 
 class App(FastAPI):
-    """A FastAPI app that answers every error with a Problem, and declares this in its OpenAPI description.
+    """A FastAPI app whose OpenAPI description says that every error is answered with a Problem.
 
-    It serves no documentation pages of FastAPI's own.
+    ``new_app`` adds the handlers that answer so. The app serves no documentation pages of FastAPI's own.
     """
 
     def openapi(self) -> dict[str, Any]:
@@ -114,32 +117,35 @@ class RequestIds:
             return
         given = dict(scope.get("headers", ())).get(request_id.HEADER.lower().encode(), b"")
         mine = request_id.begin(given.decode("latin-1"))
-        began = asyncio.get_running_loop().time()
+        scope[_BEGAN] = asyncio.get_running_loop().time()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 named = [(name, value) for name, value in message.get("headers", ()) if name != _ID_HEADER]
                 message = {**message, "headers": [*named, (_ID_HEADER, mine.encode())]}
-                _log_request(self._log, scope, message["status"], asyncio.get_running_loop().time() - began)
+                _log_request(self._log, scope, message["status"])
             await send(message)
 
         await self._app(scope, receive, send_with_id)
 
 
 _ID_HEADER = request_id.HEADER.lower().encode()
+_BEGAN = "factorygate.began"  # in the scope: when the request began, by the event loop's clock
 
 
-def _log_request(log: logging.Logger, scope: Scope, status: int, seconds: float) -> None:
+def _log_request(log: logging.Logger, scope: Scope, status: int) -> None:
     if scope["method"] in ("GET", "HEAD") and status < 400:
         return
     path = getattr(scope.get("route"), "path", "?")
+    seconds = asyncio.get_running_loop().time() - scope[_BEGAN]
     log.info("%s %s: %d in %.0f ms", scope["method"], path, status, 1000 * seconds)
 
 
 def new_app(title: str, log: logging.Logger, refused: Refused = lambda _code: None) -> App:
-    """Return an app that has no operations yet, and answers every error with a Problem.
+    """Return an app that has no operations yet, and answers refusals, invalid input and HTTP errors with a Problem.
 
-    ``log``: for the lines about requests; ``refused``: called with the code of each refusal, for metrics.
+    An unexpected exception is answered by Starlette instead, with status 500 and without a Problem. ``log``: for the
+    lines about requests; ``refused``: called with the code of each refusal, for metrics.
     """
     app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
     app.add_middleware(OneLength)
@@ -159,6 +165,16 @@ def new_app(title: str, log: logging.Logger, refused: Refused = lambda _code: No
         return answer(invalid(message, found[0][0] if found else None))
 
     app.exception_handler(HTTPException)(_say_http)
+
+    @app.exception_handler(Exception)
+    async def say_fault(request: Request, _error: Exception) -> Response:
+        """Answer a request that met a fault of this process, whose traceback the server logs."""
+        refused("fault")
+        problem = Problem(kind="unreachable", message=_FAULT, do=_TELL, whose="operator")
+        failed = answer(ProblemError(problem), 500, {request_id.HEADER: request_id.current()})
+        _log_request(log, request.scope, failed.status_code)
+        return failed
+
     return app
 
 
