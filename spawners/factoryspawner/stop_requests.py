@@ -89,7 +89,7 @@ def _copy_no_log(connection: DBAPIConnection, _record: object) -> None:
 class StopRequests:
     """All stop requests of this hub that the ledger does not hold yet.
 
-    Stops that arrive during a write are written together in the next one.
+    Stops that arrive during a transaction of the hub's database are written together in the next transaction.
     """
 
     def __init__(self, link: LinkClient) -> None:
@@ -136,8 +136,9 @@ class StopRequests:
     async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
         """Request the stops of these sessions at the link; return once the stops are recorded.
 
-        They are recorded in the link's ledger or, if that takes more than a second, in the hub's database. Raises
-        NotKept if they cannot be recorded; the hub goes on with the requests to the link in any case.
+        They are recorded in the link's ledger or, if that takes more than a second, in the hub's database, if
+        ``keep_in`` has named one. Raises NotKept if they cannot be recorded; the hub goes on with the requests to the
+        link in any case.
         """
         await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
 
@@ -152,11 +153,17 @@ class StopRequests:
         await asyncio.shield(carried)
 
     async def close(self) -> None:
-        """Write the stops that are not written yet, and end the requests to the link."""
-        tasks = [task for task in (self._asking, self._round) if task is not None]
+        """End the requests to the link; write the stops that it has not accepted to the hub's database.
+
+        Without a database they are lost; if the database does not take them, this is only logged.
+        """
         if self._asking is not None:
             self._asking.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(self._asking, return_exceptions=True)
+        left = [self._write(session_id, by) for session_id, by in self._by.items()]
+        await asyncio.gather(*left, return_exceptions=True)
+        if self._round is not None:
+            await asyncio.gather(self._round, return_exceptions=True)
 
     async def _keep(self, session_id: SessionId, by: By) -> None:
         carried = self._carry_out(session_id, by)
@@ -247,7 +254,11 @@ class StopRequests:
             return frozenset(), str(error)
 
     async def _put_off(self, left: Sequence[SessionId], trouble: str) -> None:
-        """Record the stops that the link did not accept, and request them again after all others."""
+        """Write the stops that the link did not accept to the hub's database, and move them behind all other stops.
+
+        If the database does not accept them, this is only logged. ``trouble``: why the link did not accept them, for
+        the log.
+        """
         for session_id in left:
             self._by[session_id] = self._by.pop(session_id)
         late = [session_id for session_id in left if session_id not in self._late]

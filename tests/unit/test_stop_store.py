@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from factorycommon.link_errors import LinkSilent
-from factorycommon.models import By, SessionId
-from factorylink.client import LinkClient
+from factorycommon.models import SessionId
+from factorylink.client import By, LinkClient
 from factoryspawner.config.hub_sqlite import HubConnection
 from factoryspawner.stop_requests import NotKept, StopRequests, StopStore
 
@@ -90,3 +90,14 @@ async def test_a_stop_that_the_database_did_not_take_is_written_later(tmp_path: 
     await store.until_changed()
     assert store.load() == {other: "hub"}  # the stop that the ledger holds is removed with the next write
     await requests.close()
+
+
+async def test_a_stop_right_before_the_hub_ends_is_written(tmp_path: Path) -> None:
+    store = StopStore(f"sqlite:///{tmp_path / 'hub.sqlite'}")
+    requests = StopRequests(cast(LinkClient, StopLink()))
+    requests.keep_in(store)
+    stopping = asyncio.create_task(requests.held("a" * 32, "person"))
+    await asyncio.sleep(0)
+    await requests.close()
+    assert store.load() == {"a" * 32: "person"}
+    stopping.cancel()
