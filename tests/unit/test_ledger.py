@@ -6,14 +6,14 @@ import asyncio
 import sqlite3
 import stat
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
 from factorycommon.messages import Message
-from factorycommon.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
+from factorycommon.models import HEAD, Choice, EndReason, JobOptions, LogLine, SessionState, Words
 from factorycommon.service.database import Database
 from factorylink.explain import explain
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, LedgerError, choosing
@@ -53,6 +53,15 @@ async def test_a_row_comes_back_as_it_was(ledger: Ledger) -> None:
     assert await ledger.live() == []
     assert [found.id for found in await ledger.recent("ada", "")] == [ID]
     assert await ledger.recent("ben") == []
+
+
+async def test_the_newest_sessions_are_not_hidden_by_schedulers_of_clusters(ledger: Ledger) -> None:
+    await ledger.add(row(), ENTRY)
+    for number in range(3):
+        later = datetime.now(UTC) + timedelta(minutes=1)
+        head = replace(row(), id=f"{number:032x}", server=f"{HEAD}c{number}", created=later)
+        await ledger.add(head, ENTRY)
+    assert [found.id for found in await ledger.recent("ada", limit=2)] == [ID]
 
 
 async def test_a_message_comes_back_with_its_code_and_parameters(ledger: Ledger) -> None:

@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 
-from factorycommon.models import AuditLine, Choice, EndReason, FailureCount, JobId, LogLine, ProjectId, SessionId
+from factorycommon.models import HEAD, AuditLine, Choice, EndReason, FailureCount, JobId, LogLine, ProjectId, SessionId
 from factorycommon.models.plain import plain_text
 from factorycommon.service import columns
 from factorycommon.service.database import Database, InUse, in_the_way
@@ -196,13 +196,14 @@ class Ledger:
         return await self.transact(lambda db: list(db.execute(query).scalars()))
 
     async def recent(self, user: str | None = None, server: str | None = None, limit: int = 20) -> list[SessionRecord]:
-        """Return sessions, also ended ones, newest first."""
-        where = [
-            column == value
-            for column, value in ((schema.sessions.c.user, user), (schema.sessions.c.server, server))
-            if value is not None
-        ]
-        return await self.transact(lambda db: self._rows(db, *where, limit=limit))
+        """Return the ``limit`` newest sessions, live and ended ones, without those that run a Dask scheduler.
+
+        ``user``, ``server``: only the sessions of this person or server, if given.
+        """
+        table = schema.sessions.c
+        given = [column == value for column, value in ((table.user, user), (table.server, server)) if value is not None]
+        notebooks = ~table.server.startswith(HEAD, autoescape=True)
+        return await self.transact(lambda db: self._rows(db, *given, notebooks, limit=limit))
 
     async def ended_of(self, user: str, server: str, since: datetime) -> list[SessionRecord]:
         """Return the ended sessions of a person's server that were created at ``since`` or later, newest first.
@@ -227,7 +228,8 @@ class Ledger:
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
         """Return how many sessions ended without any answer of their notebook, by factory and reason.
 
-        Only sessions that ended at ``since`` or later count. ``without``: reasons that are not counted.
+        Each number comes with the time and the explanation of the last such end. Only sessions that ended at ``since``
+        or later count. ``without``: reasons that are not counted.
         """
         table = schema.sessions.c
         groups = (table.factory, table.end_reason)
@@ -268,9 +270,10 @@ class Ledger:
     async def audit(
         self, factory: str, since: datetime | None = None, after: int = 0, limit: int = 1000
     ) -> list[AuditLine]:
-        """Return a page of a factory's audit, oldest first.
+        """Return a page of at most ``limit`` lines of a factory's audit, oldest first.
 
-        ``after``: the number of the last line of the previous page.
+        ``since``: only lines of this time or later, if given; ``after``: the number of the last line of the previous
+        page.
         """
         columns = schema.audit.c
         query = select(schema.audit).where(columns.factory == factory, columns.number > after)
@@ -302,7 +305,10 @@ class Ledger:
         await self._drop_message(schema.drains, factory, entry)
 
     async def set_banner(self, text: str, until: datetime | None, entry: AuditEntry) -> None:
-        """Store the banner that all pages show until the given time ("" means none), with an entry for the audit."""
+        """Store the text that all pages show until the given time, with a line for the audit.
+
+        ``text`` "": show no banner; ``until`` None: show the banner without end.
+        """
         messages = {schema.BANNER: text, schema.BANNER_UNTIL: until.isoformat() if text and until else ""}
         now = clock.now()
 
@@ -470,7 +476,10 @@ class Ledger:
 
 
 def upsert(db: Connection, table: Table) -> Any:
-    """Return an INSERT for the kind of ``db``, with ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
+    """Return an INSERT into ``table`` for the database system of ``db``, PostgreSQL or SQLite.
+
+    It has the methods ``on_conflict_do_update`` and ``on_conflict_do_nothing``.
+    """
     return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
@@ -480,7 +489,7 @@ def choosing(user: str, choice: Choice) -> Write:
 
 
 def _put(table: Table, key: str, **values: Any) -> Write:
-    """Return a write that inserts the row with this key, or replaces it."""
+    """Return a write that inserts a row of ``values``, or replaces the row with the same value in column ``key``."""
 
     def write(db: Connection) -> None:
         # Most rows exist. SQLAlchemy compiles an INSERT with ``excluded`` values of our own column types each time.

@@ -1,4 +1,4 @@
-"""The operations on sessions that the link's HTTP APIs offer: start, show, send the environment, stop.
+"""The operations on sessions that the link's HTTP APIs offer, such as start, show, stop, and send a message.
 
 Also loads the live sessions when the link starts, and resumes them.
 """
@@ -112,7 +112,10 @@ class Sessions:
         self._never = StoppedBeforeBegun()
 
     async def load(self) -> None:
-        """Load every live session from the ledger, and listen on its port. Raises LedgerError."""
+        """Load every live session from the ledger, and listen on its port. Raises LedgerError.
+
+        If a port is taken, this is logged; nobody can reach this session until the port is free.
+        """
         earlier = await self._charges.earlier()
         for record in await self._ledger.live():
             self._table.hold(record, answered=True, earlier=earlier.get(record.id, 0))
@@ -130,7 +133,10 @@ class Sessions:
                 )
 
     def resume(self) -> None:
-        """Connect to the doors of sessions whose jobs run, if the carrier is ``tcp``, and carry out stop requests."""
+        """Carry out stop requests, and connect to the doors of sessions whose jobs run, both in the background.
+
+        A door with the carrier ``stdio`` is connected later, when an answer of the scheduler shows the session's job.
+        """
         for live_session in self._table.values():
             connection = self._factories.get(live_session.record.factory)
             # A door that is reached by stdio is entered with the job's id, so an answer must first show that the job is
@@ -149,9 +155,12 @@ class Sessions:
     ) -> tuple[Session, bool]:
         """Start the session with this id if there is none; return the session, and whether it is new.
 
-        ``seat``: the terms of the workshop seat for which the session is started; None: it is not for a workshop.
+        If the session with this id has ended, it is returned as ended. ``seat``: the terms of the workshop seat for
+        which the session is started; None: it is not for a workshop.
 
-        Returns within 2 s. Raises ProblemError.
+        Returns within 2 s; if the scheduler has not answered by then, the session is pending. Raises LedgerError, and
+        ProblemError if the session may not start, if the submission has failed, or if the id is that of another
+        server's session.
         """
         begun = clock.ticks()
         try:
@@ -169,7 +178,10 @@ class Sessions:
         return self._views.of(live_session), created
 
     def _again(self, record: SessionRecord, request: SessionRequest) -> Session:
-        """Return the ended session, as the answer to a PUT that is repeated after its end. Raises ProblemError."""
+        """Return the ended session, as the answer to a PUT that is repeated after its end.
+
+        Raises ProblemError if the scheduler refused the session's job, or if the session is of another server.
+        """
         self._same(record, request)
         if record.end_reason == EndReason.REFUSED and record.end is not None:
             raise refused(record.end)
@@ -310,11 +322,12 @@ class Sessions:
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
         """Return the sessions of a person and a server (None: of all); those that run a Dask scheduler are left out.
 
-        ``live`` True: return all live sessions; False: return the ``limit`` newest sessions, live and ended ones.
+        ``live`` True: return all live sessions, except those whose class has moved to another factory and those that
+        are withdrawn, which callers see as ended. False: return the ``limit`` newest sessions, live and ended ones.
         """
         if live:
             return self._views.live(user, server)
-        rows = [record for record in await self._ledger.recent(user, server, limit) if not record.head]
+        rows = await self._ledger.recent(user, server, limit)
         used = await self._charges.used([record.id for record in rows if record.ended is not None])
         return [
             self._views.of(self._table[record.id])
@@ -331,7 +344,7 @@ class Sessions:
         """Return the last ended session for a project on a person's server, of those created at ``since`` or later.
 
         None: there is no such session. Sessions that the scheduler refused do not count, nor do those that ended
-        because the class moved to another place. Raises LedgerError.
+        because the class moved to another factory. Raises LedgerError.
         """
         for record in await self._ledger.ended_of(user, server, since):
             if record.choice.project == project_id and record.end_reason not in _NO_SEAT:
@@ -360,7 +373,10 @@ class Sessions:
         )
 
     def beginning(self, user: str) -> AbstractContextManager[None]:
-        """Keep the site accounts lent to ``user`` during the block; check and start a seat inside such a block."""
+        """Return a context manager in whose block no account that is lent to ``user`` is lent to anybody else.
+
+        Check and start a seat inside such a block.
+        """
         return self._account_leases.beginning(user)
 
     def checked(self, request: SessionRequest, seat: SeatTerms) -> AbstractAsyncContextManager[None]:
@@ -382,7 +398,7 @@ class Sessions:
             await self._termination.request_end(live_session, EndReason.MOVED, "trainer", say)
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
-        """Send the notebook's environment and command to the session's door without storing them.
+        """Send the notebook's environment variables and command ``argv`` to the session's door; they are not stored.
 
         Raises ProblemError if the session is not live, or if its door cannot be reached or refuses.
         """
