@@ -199,6 +199,12 @@ def cluster_api(link: ScriptedLink) -> ClusterApi:
     return ClusterApi(link, lambda _names: None)  # type: ignore[arg-type]
 
 
+async def test_who_waits_for_a_report_after_the_last_one_is_told(cluster_api: ClusterApi) -> None:
+    cluster_api._nothing_more(LinkError("conflict", "The cluster has ended."))
+    with pytest.raises(LinkError, match="has ended"):
+        await asyncio.wait_for(cluster_api.changed(), 5)
+
+
 async def test_jobs_requested_together_are_one_request(cluster_api: ClusterApi, link: ScriptedLink) -> None:
     await asyncio.gather(*(cluster_api.submit(f"w-{n}") for n in range(200)))
     [(method, path, body)] = link.asked

@@ -61,6 +61,7 @@ class ClusterApi:
         self._known = True
         self._begun = False  # True if the link may know the cluster
         self._closed = False
+        self._over: LinkError | None = None  # why no report comes any more
         self._flush: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -97,11 +98,13 @@ class ClusterApi:
         return await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler", Scheduler))
 
     async def changed(self) -> None:
-        """Wait for the link's next report about the cluster, which is an event or an answer to a request.
+        """Wait for the link's next report about the cluster: an event, or the answer to a request.
 
-        Raises LinkError if the event stream has ended for good, or if this object was closed.
+        Raises LinkError if the event stream ends for good in the meantime, or if this object is closed.
         """
         self._must_be_open()
+        if self._over is not None:
+            raise self._over
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
@@ -324,6 +327,7 @@ class ClusterApi:
             self._nothing_more(problem)
 
     def _nothing_more(self, problem: LinkError) -> None:
+        self._over = problem
         waiters, self._waiters = self._waiters, []
         _answer(waiters, problem)
 
