@@ -111,7 +111,7 @@ def before(machine: Machine, options: Options) -> str:
 
 
 def packages(machine: Machine) -> None:
-    """Install the distribution's packages that are missing."""
+    """Install the distribution's packages that are missing, and complete an installation that was interrupted."""
     if machine.run("dpkg", "--audit").strip():  # an earlier run was killed while it installed packages
         machine.run("dpkg", "--configure", "-a", env=_APT_ENV)
     missing = [package for program, package in PACKAGES.items() if not machine.path(program).exists()]
@@ -127,7 +127,7 @@ def packages(machine: Machine) -> None:
 
 
 def account(machine: Machine) -> None:
-    """Create the account of hub, link and workshops service."""
+    """Create the account under which hub, link and workshops service run, if it is missing."""
     if machine.succeeds("id", files.USER):
         return
     options = ("--system", "--user-group", "--home-dir", files.VAR, "--no-create-home", "--shell", "/usr/sbin/nologin")
@@ -201,7 +201,10 @@ def use(machine: Machine, folder: Path) -> None:
 
 
 def web_server(machine: Machine, options: Options) -> None:
-    """Make the web server include the gateway's site."""
+    """Make the web server's configuration include the gateway's site, and validate the configuration.
+
+    The file of ``--acme-root``, if given, is copied beside it. Raises InstallerError.
+    """
     if options.acme_root:
         try:
             machine.write(WantedFile(files.ACME_ROOT, Path(options.acme_root).read_text(encoding="ascii")))
@@ -225,7 +228,7 @@ def _caddyfile(machine: Machine) -> str | None:
 
 
 def _is_packaged(machine: Machine, text: str) -> bool:
-    """Return True if the text is the default file of the distribution's package."""
+    """Return True if the text is the Caddyfile as the distribution's package installs it."""
     known = machine.run("dpkg-query", "--show", "--showformat=${Conffiles}", "caddy")
     found = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
     return f"{_CADDYFILE} {found}" in known
@@ -302,9 +305,10 @@ def check() -> int:
 
 
 def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
-    """Remove the gateway and, with ``purge``, also its data. Return the exit code.
+    """Remove the gateway and, with ``purge``, also its data and its account. Return the exit code.
 
-    Before data are removed, the person at the terminal is asked, unless ``confirmed``. Raises InstallerError.
+    Before data are removed, the person at the terminal is asked, unless ``confirmed``. 0: the gateway is removed; 1:
+    the person declined. Raises InstallerError.
     """
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")
@@ -331,7 +335,8 @@ def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
     else:
         machine.forget_started()
         say(f"kept  {', '.join(data)} and the account {files.USER}; factorygate-install uninstall --purge removes them")
-    say("The packages caddy, curl and python3-venv stay. Jobs at the factories go on until they end by themselves.")
+    packages = ", ".join(sorted({*PACKAGES.values(), "python3-venv"}))
+    say(f"These packages stay: {packages}. Jobs at the factories go on until they end by themselves.")
     return 0
 
 

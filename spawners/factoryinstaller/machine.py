@@ -35,7 +35,7 @@ class Machine:
         self._numbers = numbers
 
     def path(self, name: str) -> Path:
-        """Return the path of a file of the machine."""
+        """Return the path of a file on this machine, below ``root``. ``name``: the file's absolute path there."""
         return self.root / name.lstrip("/")
 
     # --- messages
@@ -67,8 +67,11 @@ class Machine:
         return done.stdout
 
     def succeeds(self, *argv: str) -> bool:
-        """Return True if a program ends with exit code 0."""
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+        """Return whether a program is there and ends with exit code 0."""
+        try:
+            return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+        except FileNotFoundError:
+            return False
 
     # --- files
 
@@ -146,7 +149,7 @@ class Machine:
     # --- records of earlier runs
 
     def options_text(self) -> str:
-        """Return the stored options as JSON."""
+        """Return the stored options as JSON; ``{}`` if none are stored."""
         return json.dumps(self._state().get("options", {}))
 
     def keep_options(self, text: str) -> None:
@@ -163,7 +166,7 @@ class Machine:
         self._keep("started", {**self.started(), service: made_of})
 
     def forget_started(self) -> None:
-        """Delete the record of the services' files, since the services are removed."""
+        """Delete the stored digests of all services (see ``started``), since the services are removed."""
         if self.path(STATE).exists():
             self._keep("started", {})
 

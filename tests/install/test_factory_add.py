@@ -91,6 +91,18 @@ async def test_a_factory_is_added_and_can_be_offered(folder: Path, server: sshd.
     assert stat.S_IMODE((folder / "link.yaml").stat().st_mode) == 0o640
 
 
+async def test_a_key_that_is_there_and_broken_stops_it_before_anything_is_written(
+    folder: Path, server: sshd.Sshd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = folder / "state/factories/it4lia/keys"
+    keys.mkdir(parents=True)
+    (keys / sshd.ME).write_text("no key")
+    before = (folder / "link.yaml").read_text()
+    assert await add(folder, server, "--fingerprint", server.host_key.get_fingerprint(), *AGREED) == 1
+    assert "is there already, and is no key for the link" in capsys.readouterr().err
+    assert (folder / "link.yaml").read_text() == before
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 async def test_the_link_can_read_an_entry_that_root_wrote_for_itself_alone(folder: Path, server: sshd.Sshd) -> None:
     os.chown(folder / "state", 65534, 65533)

@@ -478,6 +478,20 @@ async def test_ports_go_round_and_skip_what_is_taken(tmp_path: Path) -> None:
         keeper.allocate(set(range(PORTS[0], PORTS[1] + 1)))
 
 
+async def test_a_session_keeps_no_closed_port_if_its_new_port_is_taken(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path)
+    await keeper.bind(SESSION, PORTS[0])
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", PORTS[0] + 1))
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            await keeper.bind(SESSION, PORTS[0] + 1)
+    await keeper.bind(SESSION, PORTS[0])  # it listens again
+    socket.create_connection(("127.0.0.1", PORTS[0]), timeout=5).close()
+    await keeper.shutdown()
+
+
 async def test_a_port_given_up_can_be_bound_at_once(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path)
     await keeper.begin(tmp_path)

@@ -157,8 +157,11 @@ def _accounts(options: argparse.Namespace, config: LinkConfig) -> dict[str, str]
 
 
 def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace) -> list[str]:
-    """Return the host keys to pin; empty if the catalogue has them. A key that a host shows is pinned only if its
-    fingerprint is the one that the site publishes."""
+    """Return the host keys to pin: those of ``--host-key``, none if the catalogue has some, else one key for each host.
+
+    A key that a host shows must have the fingerprint of ``--fingerprint``; without this option, the operator is asked
+    whether the site publishes the fingerprint. Raises CatalogueError otherwise.
+    """
     if options.host_key:
         return list(options.host_key)
     if entry.site.host_keys or entry.site.host_cas:
@@ -184,9 +187,10 @@ def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace
 
 
 async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKey]:
-    """Return the keys that a host shows, the preferred kind first, up to the key with this fingerprint.
+    """Return the keys that a host shows, one of each kind, the preferred kind first.
 
-    ``fingerprint`` None: return only the first key. Raises CatalogueError if the host shows no key.
+    The last one is the key with this fingerprint; if no key has the fingerprint, all keys are returned. ``fingerprint``
+    None: return only the first key. Raises CatalogueError if the host shows no key.
     """
     name, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
     keys: list[asyncssh.SSHKey] = []
@@ -215,7 +219,8 @@ def _credentials(
 ) -> tuple[dict[str, object], bool]:
     """Return the entry ``credentials`` for link.yaml, and whether a key was made.
 
-    Its keys are existing files, copies of the key ``given``, or new ones.
+    The entry names private keys: existing files, copies of the key ``given``, or new ones. ``kind``: "key", "ca" or
+    "wrapper"; ``accounts``: the watcher's account first, then all other site accounts.
     """
     folder = config.state_dir / "factories" / factory
     if kind == "key":
@@ -233,10 +238,11 @@ def _credentials(
 
 
 def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool:
-    """Make sure that ``path`` is a private key that the link's account can read; return whether a key was made.
+    """Make sure that there is a private key at ``path``; return whether a key was made.
 
-    If there is no file, write the key of the file ``given`` to it; ``given`` None: make a key, and print that the site
-    must add its public half to ``where``. Raises CatalogueError if ``given`` cannot be used.
+    An existing file is left as it is, unchecked. Otherwise write the key of the file ``given``, readable for the link's
+    account; ``given`` None: make a key, and print that the site must add its public half to ``where``. Raises
+    CatalogueError if ``given`` cannot be used.
     """
     owner = config.state_dir.stat()
     for folder in (path.parent.parent, path.parent) if path.parent.name == "keys" else (path.parent,):
@@ -246,6 +252,10 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool
             if made != config.state_dir and os.geteuid() == 0:
                 os.chown(made, owner.st_uid, owner.st_gid)
     if path.exists():
+        try:
+            asyncssh.read_private_key(path)
+        except (OSError, asyncssh.KeyImportError) as error:
+            raise CatalogueError([f"{path}: is there already, and is no key for the link: {error}"]) from error
         _say(f"The key {path} is there already and is used.")
         return False
     try:
@@ -267,7 +277,10 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool
 
 
 def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, access: dict[str, object]) -> None:
-    """Write the catalogue's entry and link.yaml, after reading and checking the new texts of both as the link does."""
+    """Write link.yaml, and the catalogue's entry if the site's agreement is new, after checking both as the link does.
+
+    Raises CatalogueError if the new texts are not valid together; then neither file is changed.
+    """
     link: Path = options.link
     file = config.catalogue / f"{entry.id}.yaml"
     text = yaml_edit.with_entry(link.read_text(encoding="utf-8"), "factories", entry.id, access)
@@ -328,7 +341,10 @@ def _site_is_ready() -> bool:
 
 
 def _restart() -> None:
-    """Restart a link that runs under systemd, so that it reads its configuration again; running sessions continue."""
+    """Restart a link that runs under systemd, so that it reads its configuration again; running sessions continue.
+
+    For any other link, ask the operator to restart it. Raises CatalogueError if the restart fails.
+    """
     if (
         shutil.which("systemctl") is None
         or subprocess.run(("systemctl", "--quiet", "is-active", _UNIT), capture_output=True, check=False).returncode
@@ -341,7 +357,7 @@ def _restart() -> None:
 
 
 def _doctor(options: argparse.Namespace, factory: str) -> int:
-    """Run the doctor in a separate process, since the doctor changes to the link's account."""
+    """Run the doctor in a separate process, since the doctor changes to the link's account; return its exit code."""
     argv = [sys.executable, "-m", "factorylink.cli.main", "doctor", factory, "--link", str(options.link.absolute())]
     sys.stdout.flush()
     code = subprocess.run([*argv, "--wait", options.wait], check=False).returncode

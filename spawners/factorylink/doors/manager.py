@@ -84,14 +84,17 @@ class DoorManager:
         raise OSError(f"no free port in session_ports {first}-{last}")
 
     async def bind(self, session_id: SessionId, port: int) -> None:
-        """Listen on the session's port, if it has one; connections wait until the door is connected. Raises OSError."""
+        """Listen on the session's port, unless it is ``NO_PORT``. Raises OSError.
+
+        A connection to the port waits for the door at most ``DOOR_WAIT`` seconds, and is then closed.
+        """
         if port == NO_PORT:
             return
         known = self._ports.get(session_id)
         if known is not None and known.port == port:
             return
         if known is not None:
-            known.close()
+            self._ports.pop(session_id).close()
         opened = SessionPort(self._host, port, lambda far: self._connect(session_id, far), self._tls)
         await opened.listen()
         self._ports[session_id] = opened
@@ -102,7 +105,10 @@ class DoorManager:
         return await self._door(session_id).connect(far)
 
     async def open(self, route: Route) -> None:
-        """Connect to the session's door, and reconnect whenever the connection is lost."""
+        """Start to connect to the session's door, and to reconnect whenever the connection is lost, in the background.
+
+        A second call with the same route does nothing; with another route, it replaces the connection.
+        """
         session_id = route.session
         known = self._doors.get(session_id)
         if known is not None and known.route == route and not known.ended:
@@ -154,9 +160,9 @@ class DoorManager:
     async def send_environment(
         self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]
     ) -> DoorStatus:
-        """Send the environment through the door, which then starts the notebook.
+        """Send the notebook's environment variables and its command line ``argv`` through the door.
 
-        A second call starts no second notebook.
+        The door then starts the notebook. Return the door's status. A second call starts no second notebook.
         """
         message = json.dumps({"environment": environment, "argv": list(argv)})
         return await self._door(session_id).command("environment", DoorStatus, message)
