@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
 
@@ -135,6 +137,16 @@ def _url(run: Path) -> str | None:
     return None
 
 
+def _listening(url: str | None) -> str | None:
+    """Return ``url`` if a server listens there, which writes its file before it listens."""
+    if url is None:
+        return None
+    at = urlsplit(url)
+    with suppress(OSError), socket.create_connection((str(at.hostname), at.port or 80), timeout=5):
+        return url
+    return None
+
+
 def _save_nothing_alone(settings: Path) -> None:
     """Turn off JupyterLab's automatic saving, which may come before the test's own saving on a busy machine."""
     changed = json.loads(settings.read_text())
@@ -156,7 +168,7 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
     program.chmod(0o755)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "SLURM_", "CUDA_", "FACTORYGATE_"))}
     gateway = FakeGateway()
-    socket = folder / "hub.sock"
+    hub_socket = folder / "hub.sock"
     env = clean | {
         "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(folder),
@@ -166,20 +178,20 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
         "JUPYTERHUB_API_TOKEN": "ours",
         "JUPYTERHUB_BASE_URL": "/",
         "JUPYTERHUB_USER": "ada",
-        "FACTORYGATE_HUB_SOCKET": str(socket),
+        "FACTORYGATE_HUB_SOCKET": str(hub_socket),
         "FACTORYGATE_CLOCK": str(folder / "clock.json"),
     }
     argv = [
         *("-m", module, "--no-browser", "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--allow-root"),
         f"--ServerApp.root_dir={root}",
     ]
-    async with serving(gateway.app(), socket):
+    async with serving(gateway.app(), hub_socket):
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *argv, env=env, cwd=root, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            url = await until(lambda: _url(run) or process.returncode is not None, START_SECONDS)
+            url = await until(lambda: _listening(_url(run)) or process.returncode is not None, START_SECONDS)
             assert url is not True, (folder / "log").read_text()
             made = LabServer(url, root, folder / "clock.json", gateway, module)
             made.tell()
