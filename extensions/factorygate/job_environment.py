@@ -16,7 +16,8 @@ class JobEnvironment:
     """The batch job that this process belongs to.
 
     ``ends``: when its walltime is over, in seconds since the epoch; ``memory_mb``: in units of 2**20 bytes; ``index``:
-    the job's index in its array, from 1. A field is None if the script does not set its variable.
+    the job's index in its array, from 1. If the script does not set a field's variable, a text is "", ``restarts`` is
+    0, and any other field is None.
     """
 
     id: str
@@ -30,7 +31,11 @@ class JobEnvironment:
 
 
 def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironment:
-    """Return the job that the environment describes; values that are no numbers are left out."""
+    """Return the job that the variables FACTORYGATE_JOB_* in ``environment`` describe.
+
+    If such a variable is missing, the scheduler's own variable (see ``OLD_NAMES``) takes its place. A variable that
+    should be a number, but is none, counts as not set.
+    """
     ends = _number(environment, "END")
     return JobEnvironment(
         id=_text(environment, "ID"),

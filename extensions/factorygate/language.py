@@ -17,9 +17,9 @@ def here() -> Language:
 
 @lru_cache(8)
 def wanted(*codes: str) -> Language:
-    """Return the first of the languages ``codes`` that has a catalogue of texts.
+    """Return the first of the languages ``codes`` into which this package's texts are translated.
 
-    Return English if none has one, or if the first code is English or empty.
+    Return English if there is no such language, or if the first code is English or empty.
     """
     if codes[0].lower().split("-")[0] in ("", SOURCE):
         return Language(SOURCE)

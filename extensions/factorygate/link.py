@@ -1,7 +1,7 @@
 """The client of the gateway's link for a notebook or a script: HTTP with a hub token, for the caller's own data.
 
-In a session the environment has everything that is needed, and requests go through the session's own door. The
-session's token is valid for the session's factory and project; for more, a person passes a token of their own
+In a session the environment variables have everything that is needed, and requests go through the session's own door.
+The session's token is valid for the session's factory and project; for more, a person passes a token of their own
 (``use_token``). A script elsewhere sets ``FACTORYGATE_URL`` (the hub's public address) and ``FACTORYGATE_TOKEN`` (a
 token from the hub's token page).
 """
@@ -150,7 +150,7 @@ class Link:
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> Link:
-        """Return a client of this session's gateway, or of the gateway that the environment names.
+        """Return a client of the link, with the route that ``LinkRoute.here`` finds in the environment variables.
 
         Raises NoLinkError.
         """

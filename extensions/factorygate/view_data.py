@@ -15,11 +15,12 @@ JobState = Literal["asked", "pending", "running", "ending", "lost", "failed", "e
 class JobView:
     """One job of the cluster, which runs ``processes`` Dask workers.
 
-    ``state``: ``asked`` is a job that is not in the scheduler's queue yet; ``ending``: the job's work is over, but the
-    job still holds its node; ``lost``: the job ran, and ended although it was still wanted; ``failed``: the job was
-    refused, or ended before it started; ``unreachable``: the factory does not answer. ``why``: a text that says why the
-    job waits or ended; ``do``: what to do about that. ``log_tail``: the log's last lines, as of the job's end or as of
-    the last call of ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``: whether there are lines to read.
+    ``state``: ``asked``: the job is not in the scheduler's queue yet; ``pending``: the job waits in the queue;
+    ``ending``: the job's work is over, but the job still holds its node; ``lost``: the job ran, and ended although it
+    was still wanted; ``failed``: the job was refused, or ended before it started; ``unreachable``: the factory does not
+    answer. ``why``: a text that says why the job waits or ended; ``do``: what to do about that. ``log_tail``: the log's
+    last lines, as of the job's end or as of the last call of ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``:
+    whether there are lines to read.
     """
 
     name: str
@@ -89,7 +90,7 @@ class Watched(Protocol):
         ...
 
     def scale(self, n: int | None = None, jobs: int = 0) -> object:
-        """Use ``n`` workers, or ``jobs`` jobs, from now on, and stop adapting.
+        """Use ``n`` workers, or ``jobs`` jobs if ``n`` is None, from now on, and stop adapting.
 
         Raises ValueError or LinkError, with an explanation, if the number is not allowed.
         """
@@ -100,7 +101,7 @@ class Watched(Protocol):
         ...
 
     def read_log(self, job: str) -> object:
-        """Request a job's log, which ``view`` then shows."""
+        """Request a job's log, which ``view`` then shows. ``job``: the job's ``name`` in the view."""
         ...
 
     def close(self) -> object:

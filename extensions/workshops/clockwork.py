@@ -121,7 +121,7 @@ class Clockwork:
         self.last = self._now()
 
     async def _in_time(self, workshop: WorkshopRecord, rates: Mapping[tuple[str, str], Rate]) -> WorkshopRecord:
-        """Take the steps of one workshop that are due, and return its record after them."""
+        """Make the changes of one workshop's state that are due, and return its record after them."""
         place = workshop.places[0]  # nothing is moved before it warms up
         warm = warm_time(
             workshop.seats, rates.get((place.factory, place.size)), timedelta(minutes=workshop.warm_minutes)
@@ -138,7 +138,10 @@ class Clockwork:
         return replace(workshop.schedule(self._clear), warm=warm)
 
     async def _step(self, workshop: WorkshopRecord, event: WorkshopEvent) -> WorkshopRecord | None:
-        """Take a step, and return the changed workshop; None: its state was changed meanwhile."""
+        """Change a workshop's state as ``event`` demands, and return the changed workshop.
+
+        None: something else changed the state meanwhile.
+        """
         now = self._now()
         values = stepped(workshop, event, now)
         said = EventRecord(workshop.slug, now, "", str(event))
@@ -169,6 +172,6 @@ class Clockwork:
 
 
 def _has_free_seats(workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> bool:
-    """Return True if somebody waits while a seat is free."""
+    """Return True if people may join the workshop now, and somebody waits while a seat is free."""
     waits = workshop.state in JOINABLE and any(one.state == "waiting" for one in people)
     return waits and len(seats_taken(people)) < workshop.seats

@@ -26,9 +26,12 @@ def _no_secret(text: str) -> str:
 
 
 class HubAddress(Model):
-    """How the service reaches JupyterHub. ``url``: scheme, host and port of the hub's own listener; ``public_url``: the
-    gateway's address for people, without ``base_url``; ``token_file``: a 0600 file with the token of the service
-    ``workshops``."""
+    """How the service reaches JupyterHub.
+
+    ``url``: scheme, host and port of the hub's own listener; ``base_url``: the path below which the hub serves;
+    ``public_url``: the gateway's address for people, without ``base_url``; ``token_file``: a 0600 file with the token
+    of the service ``workshops``.
+    """
 
     url: Address = "http://127.0.0.1:8081"
     base_url: BasePath = "/"
@@ -37,7 +40,7 @@ class HubAddress(Model):
 
     @property
     def root(self) -> str:
-        """Return the gateway's address for people, with a slash at its end."""
+        """Return the gateway's address for people with ``base_url``, which ends with a slash."""
         return f"{self.public_url.rstrip('/')}{self.base_url}"
 
 

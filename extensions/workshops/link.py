@@ -188,7 +188,10 @@ class LinkSocket:
         return found
 
     def _refused(self, operation: tuple[str, str], response: httpx.Response, content: bytes) -> ProblemError:
-        """Return the error for a response with an error status, and note a mismatch."""
+        """Return the error for a response with an error status; log it if it means that the link is of another release.
+
+        ``operation``: a result of ``_operation``.
+        """
         refusal = _refusal(response, content)
         if not isinstance(refusal, LinkAway):
             self._note(operation, refusal if isinstance(refusal, LinkMismatch) else None)
@@ -237,7 +240,7 @@ async def _bounded(response: httpx.Response) -> bytes:
 
 
 def _refusal(response: httpx.Response, content: bytes) -> ProblemError:
-    """Return the error for a response with an error status."""
+    """Return the error for a response with an error status: a LinkAway, a LinkMismatch or another LinkRefused."""
     if response.status_code >= 500:
         return LinkAway()
     try:

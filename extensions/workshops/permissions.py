@@ -49,7 +49,7 @@ def actions(
 
 
 def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
-    """Return whether the caller's role allows an action, whatever the workshop's state."""
+    """Return whether the caller may take an action in some state of the workshop, by their role or as an operator."""
     role = _role(membership)
     match action:
         case "approve" | "decline":

@@ -21,7 +21,8 @@ from workshops.times import moment
 def moment_of(field: str, local: datetime, zone: str) -> datetime:
     """Return ``local`` in UTC; if it has no offset of its own, it is a time in the time zone ``zone``.
 
-    ``field``: the name of the field that has the time, for the error.
+    Raises ProblemError if clocks in the zone never show this time or show it twice, the zone is unknown, or the year is
+    not allowed. ``field``: the name of the request's field that has the time, which the error names.
     """
     try:
         return moment(local, zone)
@@ -31,7 +32,10 @@ def moment_of(field: str, local: datetime, zone: str) -> datetime:
 
 
 def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> None:
-    """Check that a workshop's times are in order, its end is not past, and its values are within ``limits``."""
+    """Raise ProblemError unless a workshop's times are in order, its end is to come, and it is within ``limits``.
+
+    The limits are: the days from opening to closing, the number of seats, and the days for which its data are kept.
+    """
     _in_order(workshop)
     if workshop.ends <= now:
         raise invalid(Message("workshop-past", "It would end before it is created. Choose later times."), "ends")
@@ -63,7 +67,12 @@ def _in_order(workshop: WorkshopRecord) -> None:
 
 
 def places_of(bodies: Sequence[PlaceBody], pools: WorkshopPools) -> tuple[PlaceRecord, ...]:
-    """Return the records of the places that a trainer chose, in the same order and each with its pool."""
+    """Return the records of the places that a trainer chose, in the same order, each with its pool.
+
+    This is the pool that the trainer named, or else the first pool of the factory that has the node size. Raises
+    ProblemError if there is none, if the pool does not allow the environment or the reservation, or if two places are
+    at one factory.
+    """
     found = tuple(_place(number, body, pools) for number, body in enumerate(bodies, 1))
     factories = [place.factory for place in found]
     if len(set(factories)) < len(factories):
@@ -99,7 +108,10 @@ def _place(number: int, body: PlaceBody, pools: WorkshopPools) -> PlaceRecord:
 
 
 def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
-    """Check that the pools of the workshop's places still exist, and allow its sizes, its hours and its budget."""
+    """Raise ProblemError if a pool of the workshop's places is gone, or does not allow what the workshop asks for.
+
+    Compared are the factory and the node size of the place, the hours of a seat, and the workshop's GPU-hours.
+    """
     for place in workshop.places:
         pool = pools.get(place.pool)
         if pool is None or pool.factory != place.factory or place.size not in pool.sizes:
@@ -114,9 +126,9 @@ def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
 
 
 def extended(workshop: WorkshopRecord, minutes: int, pools: WorkshopPools) -> WorkshopRecord:
-    """Return the workshop with an end and a closing that are some minutes later.
+    """Return the workshop with ``ends`` and ``closes`` so many minutes later.
 
-    A seat may last that much longer, too, as far as the pools of all places allow.
+    ``hours``, the longest session of a seat, grows by the same time, but not beyond what the pools of all places allow.
     """
     longest = [pool.max_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
     more = timedelta(minutes=minutes)
@@ -130,7 +142,7 @@ def extended(workshop: WorkshopRecord, minutes: int, pools: WorkshopPools) -> Wo
 def check_extended(
     workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools, limits: WorkshopLimits
 ) -> None:
-    """Check that an extended workshop is not open for too many days, and that its pools have enough seats."""
+    """Raise ProblemError if an extended workshop is open for too many days, or its pools have too few seats."""
     if workshop.closes - workshop.opens > timedelta(days=limits.days):
         said = Message(
             "workshop-extended-too-long", "It would be open for more than {days} days, the most that are allowed."
@@ -140,7 +152,10 @@ def check_extended(
 
 
 def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools) -> None:
-    """Check that a workshop's pools have enough seats for the workshop and for all others at the same time."""
+    """Raise ProblemError unless a workshop's pools have enough seats for it and for other workshops at the same time.
+
+    ``others``: any workshops; drafts and workshops that are over do not count, nor does this workshop itself.
+    """
     others = [one for one in others if one.slug != workshop.slug and one.state in TAKES_SEATS]
     for place in workshop.places:
         pool = pools.get(place.pool)
@@ -168,5 +183,5 @@ def most_seats(
 
 
 def _held(workshop: WorkshopRecord) -> tuple[datetime, datetime]:
-    """Return from when to when a workshop has its seats."""
+    """Return the times from which and until which a workshop has its seats: its earliest warm-up, and its closing."""
     return workshop.opens - timedelta(minutes=workshop.warm_minutes), workshop.closes

@@ -548,7 +548,12 @@ class Workshops:
         person: str,
         role: Role,
     ) -> MembershipRecord:
-        """Return a person's membership with a role. Known values, such as the mail address of a guest, stay."""
+        """Return a person's membership with a role, for the caller to store.
+
+        ``people``: all people of the workshop; ``known``: the person's present membership, None: there is none; its
+        other values, such as the mail address of a guest, stay. A new participant gets the lowest free seat, or waits
+        for one; people with another role have no seat.
+        """
         before = MembershipRecord(workshop.slug, person, role, "staff", None, self._now()) if known is None else known
         if role != "participant":
             return replace(before, role=role, state="staff", seat=None)

@@ -34,7 +34,10 @@ class Builder:
         self._project: Path | None = None
 
     def run(self) -> None:
-        """Download and check all wheels, then build each image and the files that belong to it."""
+        """Download and check all wheels, then build each image and the files that belong to it.
+
+        If ``wheels_only`` is set, build nothing. Raises BuildError.
+        """
         for recipe in self._options.recipes:
             with step(f"{recipe.name}: wheels for {self._options.arch}"):
                 self._wheels(recipe)

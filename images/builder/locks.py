@@ -59,7 +59,11 @@ def environment(arch: str) -> dict[str, str]:
 
 
 def read(lock: Path, arch: str, without: Iterable[str] = ()) -> dict[str, Locked]:
-    """Return the packages of a lock file that this architecture needs, by name. Raises BuildError."""
+    """Return the packages of a lock file that this architecture needs, by name.
+
+    ``without``: names of packages to leave out. Raises BuildError if the file has no package of such a name, or one
+    without version and hashes.
+    """
     found: dict[str, Locked] = {}
     for block in re.split(r"\n(?=[A-Za-z0-9])", lock.read_text()):
         text = "\n".join(line for line in block.splitlines() if not line.lstrip().startswith("#"))

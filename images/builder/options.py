@@ -25,7 +25,9 @@ class Options:
     """The images to build, and the target folder.
 
     ``frameworks`` is the lock file with the machine-learning frameworks of the notebook image, or None for an image
-    without them; ``index`` is the package index for that lock file."""
+    without them; ``index`` is the URL of the package index for that lock file, or None for pip's default; ``mirror`` is
+    the URL of the server of Debian's packages, or None for Debian's own.
+    """
 
     recipes: tuple[Recipe, ...]
     arch: str

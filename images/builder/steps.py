@@ -33,7 +33,11 @@ def step(what: str) -> Iterator[None]:
 
 
 def run(argv: Sequence[str | Path], cwd: Path | None = None, **env: str) -> str:
-    """Run a program to its end; return its stdout. Raises BuildError with the program's last output."""
+    """Run a program to its end; return its stdout.
+
+    ``env``: environment variables, in addition to those of this process. Raises BuildError if the program is missing,
+    or with its last output if it fails.
+    """
     words = [os.fspath(word) for word in argv]
     try:
         done = subprocess.run(

@@ -87,7 +87,10 @@ def environment(folder: Path) -> Path:
 
 
 def main(argv: list[str]) -> int:
-    """Install missing tools, and print the path of the environment's Python. Return 0; 3 with a message on stderr."""
+    """Install missing tools, and print the path of the environment's Python.
+
+    Return 0; 3, with a message on stderr, without root or if an installation fails.
+    """
     options = parse(argv)
     if os.geteuid() != 0:
         print("Cannot build images: mmdebstrap and buildah need root for them.", file=sys.stderr)

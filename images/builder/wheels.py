@@ -19,7 +19,9 @@ _GLIBC = range(5, 42)  # Debian 13 has glibc 2.41, and accepts wheels for any ol
 def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | None = None) -> dict[str, Path]:
     """Return the wheel of each package; a wheel that ``folder`` lacks is downloaded. Raises BuildError.
 
-    Hashes are checked at the download, and again when the wheels are installed."""
+    Hashes are checked at the download, and again when the wheels are installed. ``index``: the URL of the package
+    index; None: pip's default.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = _found(locked, folder)
     absent = [package for name, package in locked.items() if name not in found]

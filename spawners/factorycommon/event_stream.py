@@ -55,7 +55,10 @@ class EventReader:
 
 
 async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> AsyncGenerator[StreamEvent]:
-    """Yield the events of a stream. ``pieces``: the bytes of the stream, split at any position."""
+    """Yield the events of a stream. ``pieces``: the bytes of the stream, split at any position.
+
+    Events longer than ``most`` bytes are skipped.
+    """
     reader = EventReader(most)
     async for piece in pieces:
         for event in reader.feed(piece):

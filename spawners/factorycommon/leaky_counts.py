@@ -1,6 +1,6 @@
 """Counters by key that fall with time, to limit what strangers may do.
 
-The counters are in memory only, and at most ``KEPT`` of them are kept.
+The counters are in memory only. At most ``KEPT`` are kept; the one that was raised least recently is dropped first.
 """
 
 from __future__ import annotations

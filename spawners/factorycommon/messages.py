@@ -27,9 +27,10 @@ class Message(str):
     separator: str
 
     def __new__(cls, code: str, english: str, parameters: Mapping[str, str] = NO_PARAMETERS) -> Message:
-        """Return the message.
+        """Make a message; nothing is filled in here.
 
-        ``english``: if there are ``parameters``, the text with the parameters filled in; otherwise the template.
+        ``english``: the text, in which ``format`` may still fill in placeholders such as ``{job}``. ``parameters``:
+        those that are filled in already; code that writes a new message leaves them out and calls ``format``.
         """
         message = super().__new__(cls, english)
         message.code, message.parameters, message.parts, message.separator = code, parameters, (), ""

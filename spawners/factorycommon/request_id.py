@@ -1,5 +1,8 @@
-"""The id of the request that a task works for. The logs of hub, link and door and all error responses contain it, so
-that a person can quote it. A client may choose the id in the header ``X-Request-ID``; an invalid id is replaced."""
+"""The id of the request that a task works for.
+
+The logs of hub, link and door and all responses with a Problem contain the id, so that a person can quote it. A client
+may choose the id in the header ``X-Request-ID``; an invalid id is replaced.
+"""
 
 from __future__ import annotations
 

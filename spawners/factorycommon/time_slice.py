@@ -14,9 +14,9 @@ class TimeSlice:
     """Lets tasks run for one time slice; the others wait until the event loop has handled new requests.
 
     Each task calls ``wait`` before work that keeps the loop busy for some milliseconds. Without this class, the loop
-    would run all ready tasks before it looks for new requests. If it looked for requests after each single task, they
-    would wait even less, but tasks could share less work, such as commits and messages to the link. Tasks continue in
-    the order in which they called ``wait``. ``seconds``: the length of the slice.
+    would run all ready tasks before it looks for new requests. If the loop looked for requests after each single task,
+    the requests would wait even less, but the tasks could share less work, such as commits and messages to the link.
+    Tasks continue in the order in which they called ``wait``. ``seconds``: the length of the slice.
     """
 
     def __init__(self, seconds: float = SLICE) -> None:

@@ -66,7 +66,7 @@ def dialing(files: TlsFiles) -> ssl.SSLContext:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return True if a host is this machine itself, so that nothing is sent over a network."""
+    """Return True if a host is ``localhost`` or a loopback address, so that nothing is sent over a network."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""``python -m factoryinstaller``: see ``factoryinstaller.cli``."""
+"""``python -m factoryinstaller``: runs the command ``factorygate-install``."""
 
 import sys
 

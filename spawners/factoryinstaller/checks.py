@@ -98,7 +98,8 @@ def is_ours(address: str) -> bool:
 def ports(is_active: Callable[[str], bool], wanted: Mapping[int, str] | None = None) -> None:
     """Raise InstallerError if other programs use ports of the gateway; the message names the ports and the programs.
 
-    ``is_active``: returns whether a systemd unit runs; ``wanted``: by port, the unit of this gateway that may use it.
+    ``is_active``: returns whether a systemd unit runs; ``wanted``: the ports to check, each with the unit of this
+    gateway that may use it, None: all ports of a gateway (``PORTS``).
     """
     taken = [
         f"Port {port} is used by {' and '.join(listeners(port)) or 'another program'}: stop it first, and keep it from "

@@ -1,4 +1,4 @@
-"""The texts of a gateway's configuration files: pure functions of the operator's options."""
+"""The texts of a gateway's configuration files, made from the operator's options. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -142,7 +142,10 @@ def _login(options: Options) -> list[str]:
 
 
 def rules(options: Options) -> list[dict[str, Any]]:
-    """Return the login rules for the provider, in the form of the hub's configuration."""
+    """Return the rules of hub.yaml by which the login provider's people get a group; others may not log in.
+
+    The administrator's mail address gets the group of operators, and whom ``--allow`` names gets ``people``.
+    """
     found: list[dict[str, Any]] = [{"claim": {"name": "email", "value": options.admin}, "gives": OPERATORS}]
     for rule in options.allow:
         if rule == "everybody":

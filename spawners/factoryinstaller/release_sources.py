@@ -196,7 +196,7 @@ def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
 def numbers(checkout: Path) -> dict[str, str]:
     """Return the version of each part of a checkout, by file: the wheel, the notebook package, and the chart, if any.
 
-    Raises ReleaseError.
+    "" for a part whose file names no version. Raises ReleaseError if a file cannot be read.
     """
     try:
         project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -65,7 +65,10 @@ class Layout:
         return sorted((one for one in found if one is not None), key=lambda one: one.order)
 
     def release(self, version: str) -> Release | None:
-        """Return an installed release; None if it is missing or incomplete. Raises ReleaseError."""
+        """Return an installed release; None if it is missing or incomplete.
+
+        Raises ReleaseError if its ``release.json``, which marks a complete release, cannot be read.
+        """
         folder = self.root / "releases" / version
         try:
             content = json.loads((folder / sources.WHOLE).read_text(encoding="utf-8"))
@@ -112,7 +115,7 @@ class Layout:
         fresh.replace(self.root / "current")
 
     def install(self, archive: Path, say: Callable[[str], None]) -> Release:
-        """Build the release of an archive beside the installed ones. Raises ReleaseError."""
+        """Check the sum of an archive, and build its release beside the installed ones. Raises ReleaseError."""
         sources.check_sum(archive)
         version, folder = sources.version_of(archive), self.root / "releases"
         try:

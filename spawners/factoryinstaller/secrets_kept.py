@@ -37,7 +37,10 @@ def _there(machine: Machine, name: str) -> str | None:
 
 
 def _client_secret(machine: Machine, options: Options) -> str:
-    """Return the OpenID Connect client's secret: from the file that the operator names, otherwise the stored one."""
+    """Return the OpenID Connect client's secret: from the operator's file or, if that cannot be read, the stored one.
+
+    Raises InstallerError if there is neither, or if the operator's file is not exactly one word.
+    """
     try:
         text = Path(options.oidc_secret_file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""``python -m factorylink --config link.yaml``: runs the link in the foreground, until SIGTERM."""
+"""``python -m factorylink --config link.yaml``: runs the link in the foreground, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 

@@ -313,7 +313,10 @@ class LinkClient:
         return await self._ask(_USAGE, "GET", "/usage", params=_usage_of(project, since, person), timeout=60)
 
     async def usage_csv(self, project: str, since: date | None = None, person: str | None = None) -> bytes:
-        """Return the same lines as ``usage``, as CSV."""
+        """Return a project's GPU-hours and number of jobs by day, factory and person, as CSV.
+
+        ``since``: the first day (UTC), None: from the beginning; ``person``: only this person, if given.
+        """
         params = _usage_of(project, since, person)
         return await self._request("GET", "/usage.csv", params=params, timeout=60)
 
@@ -350,7 +353,7 @@ class LinkClient:
         return await self._ask(_NETWORK, "GET", "/network")
 
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
-        """Yield the list of ``factories`` for ``user`` now and after every change, without end.
+        """Yield the factories where ``user`` may start something, now and after every change, without end.
 
         Reconnect if the link does not answer.
         """
@@ -461,7 +464,10 @@ class LinkClient:
             after = page[-1].number
 
     async def renew(self, factory: str, user: str, token: str) -> CredentialView:
-        """Renew the login to a person's site accounts with their token; return until when the login is valid."""
+        """Use a person's token to log in to their site accounts at a factory; return until when these logins are valid.
+
+        The person gets the token at the ``renew_url`` of the factory's CredentialView.
+        """
         body = {"user": user, "token": token}
         return await self._ask(TypeAdapter(CredentialView), "PUT", f"/credentials/{factory}", json=body, timeout=30)
 

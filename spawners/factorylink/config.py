@@ -235,9 +235,10 @@ class Access(Model):
         return self
 
     def wipe_commands(self, account: str) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
-        """Return the commands that wipe an account and that prove the wipe, and the account that runs both.
+        """Return the command that wipes an account, the one that checks that the account is clean, and who runs both.
 
-        None in place of the account: the watcher runs the commands.
+        Each command is empty if none is configured. The last value is the account itself; None: the watcher, which is
+        the site account that asks the scheduler about all jobs.
         """
         wipe, proof = (
             tuple(account if word == ACCOUNT else word for word in argv)
@@ -291,8 +292,9 @@ class Mail(Model):
     """Mails to people whose session waited in the queue and now runs. Without this section no mails are sent.
 
     The address is USER@domain, or USER if that is already an address; people whose name cannot be part of a plain
-    address get no mail. ``public_url``: as ``hub.public_url``, which takes precedence; without both, the mail has no
-    link."""
+    address get no mail. ``public_url``: the gateway's address for people, unless ``hub.public_url`` is set; without
+    both, the mail has no link.
+    """
 
     smtp_host: str
     smtp_port: Port = 25

@@ -42,8 +42,11 @@ class _Page(BaseModel):
 
 
 class HubClient:
-    """The link's client of the hub; it uses the token of the service ``factories``. ``tls``: the link's certificate, if
-    the hub requires one. Every method may raise Unreachable."""
+    """The link's client of the hub; it uses the token of the service ``factories``.
+
+    Every request may raise Unreachable; those with the service's own token may raise OSError if the token's file cannot
+    be read. ``tls``: the link's certificate, if the hub requires one.
+    """
 
     def __init__(self, hub: Hub, tls: TlsFiles | None = None) -> None:
         self._token_file: Path = hub.token_file

@@ -38,7 +38,8 @@ __all__ = [
 def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: int | None = None) -> ProblemError:
     """Return a ProblemError with the texts, code and parameters of ``words``.
 
-    ``field``: the form's field at fault, if there is one; ``fits``: how many of the requested jobs may start.
+    ``field``: the form's field at fault, if there is one; ``fits``: how many of the requested jobs may start, None: the
+    problem says nothing about this.
     """
     return ProblemError(
         Problem(

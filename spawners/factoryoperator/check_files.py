@@ -65,7 +65,7 @@ def _antennas(config: HubConfig, folder: Path, where: str) -> Iterator[Finding]:
 
 
 def _kept_in(side: Side[HubConfig]) -> Iterator[Finding]:
-    """Check the folders in which the hub makes files at its first start."""
+    """Check that the folders exist in which the hub makes files at its first start."""
     config = side.config
     if config is None:
         return
@@ -81,7 +81,7 @@ def _kept_in(side: Side[HubConfig]) -> Iterator[Finding]:
 
 
 def link_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check link.yaml, and the files and programs that each factory's transport needs."""
+    """Check link.yaml, and each factory's transport: its settings, host keys, and the link's private keys for it."""
     yield from of_lines(gateway.link.problems)
     config, at = gateway.link.config, gateway.link.at
     if config is None:
@@ -94,7 +94,10 @@ def link_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 async def _place(config: LinkConfig, name: Slug, factory: Factory) -> str:
-    """Return why the link cannot reach a factory with this configuration; "" if no reason is found."""
+    """Return what is wrong with the settings and files of a factory's transport; "" if nothing is found.
+
+    No connection to the factory is made.
+    """
     try:
         make_connections(config, {name: factory})
     except ValueError as error:

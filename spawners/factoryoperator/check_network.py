@@ -264,7 +264,7 @@ def _host(text: str) -> str:
 
 
 def certificates(gateway: Gateway) -> Iterator[Finding]:
-    """Check the certificates of ``public_url``, of the login providers, and of the SSH authorities in link.yaml.
+    """Check the TLS certificates of the hub's ``public_url``, login providers, and servers that issue SSH certificates.
 
     This machine's clock is compared with the clocks of these servers. An address without https is a mistake, unless it
     is on this machine.

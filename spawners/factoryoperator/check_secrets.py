@@ -85,7 +85,10 @@ def _is_crypt_key(line: str) -> bool:
 
 
 def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
-    """Check the cookie secret. JupyterHub makes it at its first start, and refuses another file mode or form."""
+    """Check the cookie secret, which JupyterHub makes at its first start.
+
+    JupyterHub would not start with a file that others may read, or that has no secret in hex.
+    """
     try:
         found, text = path.stat(), path.read_text(encoding="ascii").strip()
     except FileNotFoundError:

@@ -1,4 +1,7 @@
-"""Checks workshops.yaml, the pools of workshops, their database, and what must agree with hub and link."""
+"""Checks workshops.yaml, its database, what must agree with hub and link, and the pools.
+
+A pool is what the operator lets workshops use at a factory: node sizes, seats, GPU-hours (``workshop-pools.yaml``).
+"""
 
 from __future__ import annotations
 
@@ -44,10 +47,10 @@ def workshops_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 def pools(gateway: Gateway) -> Iterator[Finding]:
-    """Check the pools of workshops, and the table of workshops' projects.
+    """Check the pools, which say what workshops may use, and the table of projects that the workshops service writes.
 
     The pools must agree with the catalogue and link.yaml. This release's link must be able to read the table. No
-    project of the operator's file of projects may have an id of the kind that workshops' projects have.
+    project in the operator's own file of projects may have an id that begins as those of workshops' projects do.
     """
     config = gateway.link.config
     if config is None or config.workshops is None:
@@ -100,7 +103,11 @@ def _token(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
 
 
 def _secrets(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
-    """Check the mail server's password, the deploy tokens and CA file for material, and whether git is installed."""
+    """Check the files with secrets that workshops.yaml names, and whether git is installed, which fetches material.
+
+    These files have the mail server's password and the tokens for git repositories. The CA file for these repositories
+    must exist, too.
+    """
     at = gateway.workshops.at
     if config.joining.smtp is not None and config.joining.smtp.password_file is not None:
         yield from _secret(at("joining", "smtp", "password_file"), config.joining.smtp.password_file)
@@ -148,7 +155,10 @@ def _agree(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
 
 
 def _listener(gateway: Gateway, config: WorkshopsConfig, url: str) -> Iterator[Finding]:
-    """Check that the service listens on the port of ``url``, at which hub.yaml expects it on another host."""
+    """Check that the service's ``hub_listener`` has the port of ``url``, the ``hub_api_url`` in hub.yaml.
+
+    The hub uses this URL if the service is on another host.
+    """
     here, own = gateway.hub.at("workshops", "hub_api_url"), config.hub_listener
     if own is None:
         yield Finding(here, f"is {url}, but {gateway.workshops.path} has no hub_listener: the service listens nowhere")

@@ -85,7 +85,10 @@ def read(hub: Path | None, link: Path | None) -> Gateway:
 
 
 def _of_workshops(gateway: Gateway) -> Side[WorkshopsConfig]:
-    """Return workshops.yaml: the file that the environment names, or the one beside hub.yaml or link.yaml."""
+    """Return workshops.yaml: the file that ``FACTORYGATE_WORKSHOPS`` names, else the one beside hub.yaml or link.yaml.
+
+    The file beside them is read only if hub.yaml or link.yaml names a workshops service.
+    """
     named = os.environ.get(_WORKSHOPS_VARIABLE)
     if named:
         return _side(Path(named), Path(named), load_workshops_config)

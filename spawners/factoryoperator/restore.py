@@ -1,4 +1,7 @@
-"""Restores a backup's stores to their places, or below a folder. Nothing is written until all checks have passed."""
+"""Restores a backup's stores to their original paths, or below a folder.
+
+Nothing is written until all checks have passed.
+"""
 
 from __future__ import annotations
 

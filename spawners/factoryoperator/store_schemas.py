@@ -1,4 +1,4 @@
-"""The schema of each store of a gateway: its present step, the step that this release needs, and the migration."""
+"""The schema of each store of a gateway: its migration step, the step that this release needs, and the migration."""
 
 from __future__ import annotations
 

@@ -156,7 +156,10 @@ class Upgrade:
             self.units.start(part)
 
     def _verify(self, gateway: Gateway, before: Observed) -> None:
-        """Wait until hub and link answer and everything that was live before is live again. Raises _Failed."""
+        """Wait until hub and link answer and nothing that was live ``before`` is lost.
+
+        Raises _Failed after ``patience`` seconds, or at once if a part of the gateway does not run.
+        """
         self.say("Waiting until hub and link answer, and each session is as it was.")
         end = time.monotonic() + self.patience
         while True:
@@ -282,7 +285,8 @@ class Upgrade:
     def _ask(self, old: Release, migrated: Sequence[StoreSchema]) -> None:
         """Ask the operator to agree to the migration of stores; ask nothing if no store is to be migrated.
 
-        Later the migration cannot be undone without a loss of data. Raises UpgradeError if the operator does not agree.
+        Once the upgrade has succeeded, the migration can be undone only with a loss of data. Raises UpgradeError if the
+        operator does not agree.
         """
         if not migrated:
             return

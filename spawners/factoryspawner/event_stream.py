@@ -41,7 +41,10 @@ class PageStreams:
 
 
 class Source(NamedTuple):
-    """Values that are sent as events with the same name. ``shape``: the type of a value."""
+    """One source of a stream: each of ``values`` is sent as JSON in an event with the name ``event``.
+
+    ``shape``: the type of a value.
+    """
 
     event: str
     shape: TypeAdapter[Any]

@@ -74,7 +74,10 @@ class HubGateway:
         return self.task(work).cancel
 
     def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run ``work`` in a task that the caller can also await, and log its errors."""
+        """Run ``work`` in a task, log its error, and return the task.
+
+        The task also raises the error if the caller awaits it.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)

@@ -90,12 +90,16 @@ class PageLanguage(language.Language):
 
     @cached_property
     def browser(self) -> dict[str, Any]:
-        """Return the texts for the scripts of all pages."""
+        """Return the translations for the scripts of all pages, as an object for JSON.
+
+        ``language``: this language's code; ``texts``: the translations by English text, none for English; ``plural``: a
+        digit for each count from 0 on, the number of the plural form.
+        """
         return self.page(lambda file: file.startswith(_SCRIPTS))
 
     @cached_property
     def connection_check(self) -> dict[str, Any]:
-        """Return the additional texts for the script of the connection check."""
+        """Return the additional translations for the script of the connection check, in the form of ``browser``."""
         return self.page(lambda file: file.startswith(_CHECK))
 
 

@@ -102,7 +102,10 @@ class LinkTable:
         return self._changes(_of_person(user), lambda: self.of(user)[::-1])
 
     def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
-        """Yield the person's live clusters now and after every change, newest first; end as ``live_of`` does."""
+        """Yield the person's live clusters now and after every change, newest first.
+
+        Ends when the link stops answering.
+        """
 
         def look() -> list[Cluster]:
             mine = [cluster for cluster in self._clusters.values() if cluster.user == user]

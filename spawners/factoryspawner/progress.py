@@ -18,11 +18,11 @@ _PERCENT = {
 def event(session: Session | None, *, silent: bool, waits_for_predecessor: bool) -> dict[str, Any]:
     """Return one progress event of a start.
 
-    The event has ``message`` for people, ``progress`` in percent, and ``session`` for the gateway's page.
+    The event has ``message`` for people, ``progress`` in percent (not in the session's state ``unreachable``), and
+    ``session``, the session as JSON, for the gateway's page (not if there is no session yet).
 
     ``session``: None if there is none yet; ``silent``: whether the link does not answer now; ``waits_for_predecessor``:
-    whether the server's last session is still ending. An unreachable session's event has no ``progress``, and an event
-    without a session has no ``session``.
+    whether the server's last session is still ending.
     """
     if session is None:
         message = "The server's last session is still ending." if waits_for_predecessor else "Asking the factory."

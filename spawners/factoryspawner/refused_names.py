@@ -14,7 +14,8 @@ def limit(most: int) -> Callable[[Any], int]:
 
     JupyterHub calls the function before it creates a named server. The function removes those of the person's named
     servers whose start was refused, and returns ``most``, the limit. The servers are not removed right after the
-    refusal, so that their page can explain the refusal. For pages, which only show the limit, nothing is removed.
+    refusal, so that their page can explain the refusal. Nothing is removed if ``most`` is 0 (no limit), or for pages,
+    which only show the limit.
     """
 
     def of(handler: Any) -> int:

@@ -47,7 +47,10 @@ class StartsServers:
     _starts: Any = None  # the person whose server this request has started
 
     async def refresh_auth(self, user: Any, force: bool = False) -> Any:
-        """Check a person's login again, unless the request adopts a session."""
+        """Check a person's login again if that is due, and return the user; None: they must log in.
+
+        ``force``: check now, even if the last check is recent; ignored if the request only adopts a session.
+        """
         if force and self._adopts:
             return user
         return await super().refresh_auth(user, force)  # type: ignore[misc]
@@ -270,7 +273,10 @@ def replace_handlers() -> None:
 
 
 def _requested_by(caller: Any, owner: Any) -> By:
-    """Return who requests a stop. ``caller``: JupyterHub's user or service; a service counts as the hub itself."""
+    """Return who requests a stop: "person" for the server's owner, "operator" for another user, "hub" for a service.
+
+    ``caller``: JupyterHub's user or service; ``owner``: the server's user.
+    """
     if not isinstance(caller, User):
         return "hub"
     return "person" if caller.name == owner.name else "operator"

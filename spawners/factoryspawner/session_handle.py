@@ -1,6 +1,7 @@
-"""The handle of a server's session: finds the session or requests one, sends its environment, waits for it, stops it.
+"""The handle of a server's session: finds or requests the session, waits for it, stops it.
 
-This module uses the link and its table, and nothing of JupyterHub.
+The handle also sends the notebook's environment variables and argv through the door. This module uses the link and its
+table, and nothing of JupyterHub.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class SessionHandle:
         return self._table.session(self.session_id)
 
     def names(self) -> dict[str, str]:
-        """Return the environment variables that describe the session to the notebook's code."""
+        """Return the environment variables that describe the session to the notebook's code.
+
+        {} if the hub's copy of the link's table does not have the session.
+        """
         session = self.session
         if session is None:
             return {}
@@ -86,7 +90,11 @@ class SessionHandle:
 
     @property
     def moved(self) -> bool:
-        """Return whether the session has ended because its seat moves to another place, where a new session begins."""
+        """Return whether the session has ended because its seat in a workshop moves to another place.
+
+        A place is a factory with a node size and an environment; a new session begins there. False if somebody has
+        requested the end of the session.
+        """
         session = self.session
         return session is not None and session.end_reason == EndReason.MOVED and not self.asked_to_stop
 
@@ -162,9 +170,9 @@ class SessionHandle:
     async def put(self, request: SessionRequest) -> None:
         """Request the new session from the link, again and again until the link answers.
 
-        Repeating the PUT starts no second job, so a lost answer does no harm. Raises StartFailed if the link refuses;
-        then there is no session. Cancelling this call does not cancel the request: a job may exist already, which
-        ``stop`` must end.
+        Return, too, if the session is not wanted any more. Repeating the PUT starts no second job, so a lost answer
+        does no harm. Raises StartFailed if the link refuses; then there is no session. Cancelling this call does not
+        cancel the request: a job may exist already, which ``stop`` must end.
         """
         self._put = asyncio.get_running_loop().create_task(self._put_until_answered(self.session_id, request))
         problem = await asyncio.shield(self._put)
@@ -174,8 +182,9 @@ class SessionHandle:
     async def reachable(self, environment: Environment, spare: str) -> str:
         """Return the session's URL once a request to it reaches the notebook.
 
-        Sends the environment when the door is connected. There is no limit on the time in the queue. ``spare``: the
-        token to use if the door does not know the notebook's own token. Raises StartFailed if the session ends first.
+        Sends the notebook's environment variables and argv, which ``environment`` returns, when the door is connected.
+        There is no limit on the time in the queue. ``spare``: the token to use if the door does not know the notebook's
+        own token. Raises StartFailed if the session ends first.
         """
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
@@ -200,7 +209,11 @@ class SessionHandle:
                     await changed.wait()
 
     async def attend(self, environment: Environment) -> None:
-        """Follow a session that was reachable, until it has ended. A requeued job gets its environment again."""
+        """Follow a session that was reachable; return once it has ended, or once somebody has requested its end.
+
+        If the scheduler requeues the job, send the new job the environment variables and argv that ``environment``
+        returns.
+        """
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
             while not self.over():
@@ -255,7 +268,10 @@ class SessionHandle:
         return self.asked_to_stop or self.session_id != session_id or self._gateway.stop_requests.unwanted(session_id)
 
     async def _send(self, environment: Environment) -> bool:
-        """Send the environment through the door; return whether the link confirms that the environment has arrived."""
+        """Send the environment variables and argv that ``environment`` returns through the door.
+
+        Return whether the link confirms that they have arrived.
+        """
         variables, argv = environment()
         known = self.session
         try:

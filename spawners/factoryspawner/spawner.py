@@ -206,8 +206,8 @@ class FactorySpawner(BatchspawnerFace):
     async def _reachable(self, spare: str) -> str:
         """Return the session's URL when the notebook answers. Raises StartFailed.
 
-        If the session's seat is moved to another place meanwhile, this start continues with the seat's new session.
-        ``spare``: the token to use if the session's own token is not known.
+        If the session's seat in a workshop is moved to another place (factory and node size) meanwhile, this start
+        continues with the seat's new session. ``spare``: the token to use if the session's own token is not known.
         """
         while True:
             try:
@@ -325,7 +325,7 @@ class FactorySpawner(BatchspawnerFace):
     # --- while it runs ------------------------------------------------------------------------------------------------
 
     async def poll(self) -> int | None:
-        """Return None while the session is live, else its exit code; reads the table only, without I/O.
+        """Return None while the session is live, else its exit code (0: not known); reads the table only, without I/O.
 
         When a hub starts, the result is None only for a session that can be reached now. JupyterHub then forgets the
         server of a pending session without ``stop``; the link starts the server again, and ``start`` adopts the
@@ -415,10 +415,11 @@ class FactorySpawner(BatchspawnerFace):
     # --- stop -------------------------------------------------------------------------------------------------------
 
     def request_stop(self, by: By = "hub") -> Awaitable[None]:
-        """Stop the server's sessions, and give up starts that were requested before now.
+        """Give up starts that were requested before now, and return an awaitable that stops the server's sessions.
 
-        Return an awaitable that is done once the stops are recorded; it raises NotKept if they cannot be. Sessions that
-        a restarted hub has forgotten are stopped as well, since the link would start their server again.
+        The stops are requested only when the caller awaits it. It is done once the stops are recorded, and raises
+        NotKept if they cannot be. Sessions that a restarted hub has forgotten are stopped as well, since the link would
+        start their server again.
         """
         self.gateway.stop_times.note(self.user.name, self.name)
         self._confirmed = True

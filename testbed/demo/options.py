@@ -34,9 +34,10 @@ class Ports:
 
     @property
     def sessions(self) -> tuple[int, int]:
-        """Return the port range for sessions.
+        """Return the first and the last port of the range for sessions; the default demo (port 8000) has its own range.
 
-        The ranges of two demos do not overlap if their ports differ by 28 to 308.
+        The other ranges repeat every 336 public ports. Two demos have separate ranges if one of them is the default
+        demo, or if their public ports differ by at least 28 and at most 308.
         """
         if self.public == 8000:
             return 20000, 23999

@@ -133,7 +133,10 @@ def disk_full(cluster: SlurmCluster, account: str) -> str:
 
 
 def disk_free(cluster: SlurmCluster, note: str, account: str) -> None:  # noqa: ARG001
-    """Restore the account's home; changes made meanwhile are lost."""
+    """End ``disk_full``: show the account's real home again. Changes made since ``disk_full`` are lost.
+
+    ``note``: not used; all undo functions get it.
+    """
     _inside(cluster, "umount", "--lazy", str(accounts.home(account)))
 
 

@@ -465,7 +465,7 @@ async def test_a_stored_order_is_accepted_again_when_the_limit_of_orders_is_reac
     view = await moves(planned).move(TINA, planned.slug, MoveBody(place=1, id="one-order"))
     assert len(view.moves) == 1
     with pytest.raises(ProblemError, match="as often as one may"):
-        await moves(planned).move(TINA, planned.slug, MoveBody(place=0, id="another"))
+        await moves(planned).move(TINA, planned.slug, MoveBody(place=0, id="another-order"))
 
 
 async def test_a_class_that_is_halted_goes_on_at_plan_b(planned: Class) -> None:

@@ -336,10 +336,10 @@ class FactoryCluster(JobQueueCluster):
         self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
 
     def leave(self) -> Any:
-        """Disconnect from the cluster, which continues with its workers.
+        """Disconnect from the cluster, which continues with its workers; jobs that are retiring are ended now.
 
-        The cluster ends when nothing was computed for ``idle_minutes``. Raises ValueError if the cluster's scheduler
-        runs in this kernel; such a cluster has no name.
+        The cluster ends when nothing was computed for ``idle_minutes``. An asynchronous cluster returns an awaitable.
+        Raises ValueError if the cluster's scheduler runs in this kernel; such a cluster has no name.
         """
         return self.sync(self._leave)
 
@@ -431,7 +431,7 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def message(self) -> str:
-        """Return a description of the last error; "" if there was none."""
+        """Return the last message for the person, such as an error or a warning; "" if there was none."""
         return self.worker_plan.message
 
     def next_job(self) -> tuple[str, Any]:
@@ -529,8 +529,8 @@ class FactoryCluster(JobQueueCluster):
         """Adapt the number of jobs to the work, within bounds; return the ``Adaptive`` object.
 
         The bounds are in workers (``minimum``, ``maximum``), jobs, cores or memory. If a lower or upper bound is given
-        in none of these units, it comes from dask's configuration (``distributed.adaptive``). Raises ValueError for
-        invalid bounds.
+        in none of these units, it comes from dask's configuration (``distributed.adaptive``). ``options``: other
+        arguments of ``Adaptive``. Raises ValueError for invalid bounds.
         """
         keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
         keywords.counts(maximum=None if maximum == math.inf else maximum)
@@ -635,7 +635,8 @@ class FactoryCluster(JobQueueCluster):
     async def _correct_state_internal(self) -> None:
         """Start the jobs of ``worker_plan`` that do not exist yet, and retire jobs that are not in ``worker_plan``.
 
-        SpecCluster's own method would end jobs before their workers have handed over their results.
+        SpecCluster's own method would end jobs before their workers have handed over their results. Raises LinkError if
+        jobs are refused, which are then removed from ``worker_plan``.
         """
         self._let_go()
         async with self._lock:
@@ -687,7 +688,7 @@ class FactoryCluster(JobQueueCluster):
     def log_tail(self, job: str) -> Any:
         """Return the last lines that a job of the cluster has written; the job may still run.
 
-        ``job``: the job's name, as in ``view().jobs``. Raises LinkError.
+        ``job``: the job's name, as in ``view().jobs``. An asynchronous cluster returns an awaitable. Raises LinkError.
         """
         return self.sync(self.cluster_api.log, job)
 

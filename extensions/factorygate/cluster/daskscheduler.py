@@ -42,7 +42,7 @@ class FactoryScheduler(QuietScheduler):
     ) -> Literal["OK", "already-removed"]:
         """Remove a worker. ``expected``: False if the worker is lost.
 
-        ``address``, ``stimulus_id``, ``options``: as in ``distributed.Scheduler``.
+        ``address``, ``stimulus_id``, ``options`` and the returned value: as in ``distributed.Scheduler``.
         """
         worker = self.workers.get(self.coerce_address(address))
         if worker is not None and not expected and self.status is Status.running:

@@ -132,13 +132,19 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 def _waits(cluster: Cluster | None) -> str:
-    """Return a text that says why the scheduler's job waits in the queue; "" if no reason is known."""
+    """Return a text that says why the scheduler's job waits in the queue; "" if no reason is known.
+
+    ``cluster``: the link's last report of the cluster; None: there was none yet.
+    """
     head = None if cluster is None else cluster.head
     return "" if head is None or head.waits_for is None else head.waits_for.what
 
 
 def _runs(cluster: Cluster | None) -> bool:
-    """Return whether the scheduler's job runs. Raises LinkError if the cluster has ended or is ending."""
+    """Return whether the scheduler's job runs. Raises LinkError if the cluster has ended or is ending.
+
+    ``cluster``: the link's last report of the cluster; None: there was none yet, so the job does not run.
+    """
     if cluster is None:
         return False
     if cluster.state != "live":
@@ -181,8 +187,8 @@ async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
 async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.Popen[bytes], Scheduler]:
     """Start the scheduler's process; return the process and the scheduler's description.
 
-    If the person has passed a token of their own, the process gets this token in its environment, because the process
-    must keep the cluster alive at the link for as long as the scheduler runs. Raises RuntimeError.
+    If the person has passed a token of their own, the process gets this token as an environment variable, because the
+    process must keep the cluster alive at the link for as long as the scheduler runs. Raises RuntimeError.
     """
     own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"

@@ -64,7 +64,11 @@ class Forwarder:
             await self._http.close()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Exchange one client's bytes with the scheduler; whenever the connection breaks, continue over a new one."""
+        """Exchange one client's bytes with the scheduler; whenever the connection breaks, continue over a new one.
+
+        Close the client's connection if the gateway refuses, if the scheduler's side has ended the stream, or after
+        ``PATIENCE`` seconds without a connection.
+        """
         stream, id, pause = ResumableStream(reader, writer), secrets.token_bytes(16), FIRST_PAUSE
         deadline = asyncio.get_running_loop().time() + resumable_stream.PATIENCE
         try:

@@ -163,11 +163,11 @@ def place(
     route: LinkRoute | None = None,
     **given: Any,
 ) -> WorkerPlace:
-    """Return the place where jobs are to run, as ``worker_place.find`` does.
+    """Return the factory, node size, environment and resources for a cluster's jobs, as ``worker_place.find`` does.
 
-    The walltime is given as ``hours`` or in Slurm's form as ``walltime``. Values that are not given come from
-    ``section`` of dask's configuration. ``route``: how to reach the gateway; None: this session's route. Raises
-    LinkError; ValueError for invalid values.
+    The walltime is given as ``hours`` or in Slurm's form as ``walltime``. ``given``: other arguments of ``find``.
+    Values that are not given come from ``section`` of dask's configuration. ``route``: how to reach the gateway; None:
+    this session's route. Raises LinkError; ValueError for invalid values.
     """
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
     known["project"] = None
@@ -200,7 +200,10 @@ class _Arguments(argparse.ArgumentParser):
 
 
 def _extra(args: Sequence[str]) -> dict[str, Any]:
-    """Parse arguments of ``dask worker``: ``--preload`` and ``--resources``. Raises ValueError for any other."""
+    """Parse arguments of ``dask worker``; return ``preload``, a list of modules, and ``resources``, amounts by name.
+
+    Raises ValueError for arguments other than ``--preload`` and ``--resources``.
+    """
     parser = _Arguments(prog="worker_extra_args", add_help=False, allow_abbrev=False)
     parser.add_argument("--preload", action="append", default=[])
     parser.add_argument("--resources", type=_resources, default={})

@@ -44,7 +44,7 @@ KEPT = "factorygate-jobs"  # key of the saved plan in the Dask scheduler's metad
 class ReplacedCluster(Protocol):
     """The part of a cluster that its replacer uses.
 
-    The replacer changes ``worker_plan`` itself, and calls these methods for everything else.
+    The replacer changes ``worker_plan`` itself, and then calls ``_correct_state``, which starts and retires jobs.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Replacer:
                 task.cancel()
 
     def forgive(self) -> None:
-        """Forget the jobs that failed because of their work; called when a person requests jobs."""
+        """Count the jobs that fail because of their work from 0 again; called when a person requests jobs."""
         self._failures.clear()
 
     def changed(self, names: list[str]) -> None:
@@ -340,7 +340,7 @@ class Replacer:
 
 
 def _why(worker: Worker) -> str:
-    """Return a text that says why a job ended."""
+    """Return a text that says why a job ended; "" if no reason is known."""
     return "" if worker.end is None else worker.end.as_message("what")
 
 

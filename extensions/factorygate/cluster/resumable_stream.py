@@ -92,7 +92,7 @@ class ResumableStream:
         """Exchange the stream's bytes with the other end over ``carrier``, in both directions, until the stream ends.
 
         ``theirs``: the number of bytes that the other end has received so far. Raises OSError or EOFError when the
-        carrier breaks.
+        carrier breaks, and EOFError after a call of ``drop_carrier``.
         """
         self._confirm(theirs)
         self._carrying = tasks = [asyncio.create_task(self._give(carrier)), asyncio.create_task(self._take(carrier))]

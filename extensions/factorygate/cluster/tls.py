@@ -28,15 +28,18 @@ class OwnErrorsSocket(ssl.SSLSocket):
     """
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
-        """Read up to ``len`` bytes, as ``SSLSocket.read`` does; ``recv`` and ``recv_into`` call this method."""
+        """Read up to ``len`` bytes as ``SSLSocket.read`` does, but without errors of other connections.
+
+        ``recv`` and ``recv_into`` call this method.
+        """
         return _own(lambda: super(OwnErrorsSocket, self).read(len, buffer))
 
     def send(self, data: Any, flags: int = 0) -> int:
-        """Write what can be written now, as ``SSLSocket.send`` does."""
+        """Write what can be written now, as ``SSLSocket.send`` does, but without errors of other connections."""
         return _own(lambda: super(OwnErrorsSocket, self).send(data, flags))
 
     def do_handshake(self, block: bool = False) -> None:
-        """Continue the handshake, as ``SSLSocket.do_handshake`` does."""
+        """Continue the handshake as ``SSLSocket.do_handshake`` does, but without errors of other connections."""
         return _own(lambda: super(OwnErrorsSocket, self).do_handshake(block))
 
 
@@ -64,7 +67,7 @@ _context.check_hostname = False
 
 
 def _empty_queue() -> None:
-    """Empty OpenSSL's queue of errors of this thread; CPython does so whenever it creates a TLS object."""
+    """Create a TLS object, since CPython then empties this thread's queue of OpenSSL errors."""
     _context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
 
 

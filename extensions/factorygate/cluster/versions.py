@@ -31,8 +31,8 @@ def versions() -> dict[str, str]:
 def check(theirs: Mapping[str, str], where: str) -> None:
     """Raise VersionsDifferError if ``theirs`` has another version of a package that is also installed here.
 
-    ``theirs``: the other process's versions, as ``versions`` returns them; ``where``: a text that names the other
-    process's place, for the message.
+    ``theirs``: the other process's versions, as ``versions`` returns them; ``where``: a text that says where the other
+    process runs, for the message.
     """
     ours = versions()
     differ = [
@@ -48,5 +48,5 @@ def check(theirs: Mapping[str, str], where: str) -> None:
 
 
 def said(log: Iterable[str]) -> str:
-    """Return what a worker's log says about a difference of the environments; "" if the log says nothing about one."""
+    """Return what a worker's log says about different package versions; "" if the log says nothing about them."""
     return next((f"{_BEGIN}{line.partition(_BEGIN)[2]}" for line in log if _BEGIN in line), "")

@@ -63,7 +63,7 @@ def own_name(names: list[str], environment: dict[str, str]) -> str:
 def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
     """Return when the job ends, in seconds since 1970.
 
-    If the environment does not say when, the job ends ``seconds``, its walltime, after ``now``.
+    If the variables in ``environment`` do not say when, the job ends ``seconds``, its walltime, after ``now``.
     """
     ends = job_environment(environment).ends
     return now + seconds if ends is None else ends

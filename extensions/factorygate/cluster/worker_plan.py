@@ -36,7 +36,7 @@ class WorkerPlan:
     """The jobs that a cluster should have; the cluster's ``_correct_state`` starts and retires jobs to match this plan.
 
     ``jobs``: the specifications of the planned jobs by name, in the order in which they were planned; the cluster's
-    ``worker_spec`` is this dict. ``message``: a text for the person that describes the last error.
+    ``worker_spec`` is this dict. ``message``: the last text for the person, such as an error or a warning.
     """
 
     def __init__(self, cluster: PlannedCluster) -> None:

@@ -48,7 +48,8 @@ class Exports:
     def tell(self, name: str, done: ExportSum, state: str) -> None:
         """Store how far an export is.
 
-        ``name``: the export's id; ``done``: what the zip contains so far; ``state``: ``running``, ``done`` or ``cut``.
+        ``name``: the export's id; ``done``: what the zip contains so far; ``state``: ``running``, ``done``, or ``cut``:
+        the export was broken off.
         """
         self._known.pop(name, None)
         self._known[name] = (done, state)
@@ -106,8 +107,8 @@ class ExportPlan(_ExportHandler):
         """Answer how much a zip of the folder would contain, the limits, and what would be left out.
 
         JSON: ``files`` and ``bytes``; ``whole``: whether the folder is within the limits ``most_files`` and
-        ``most_bytes``; ``counts`` and ``paths``: by kind, how many paths would be left out, and the first of them. 404
-        if the folder cannot be read.
+        ``most_bytes``; ``counts`` and ``paths``: how many paths would be left out, and the first of them, each by kind
+        (``link``, ``special``, ``closed`` or ``deep``, see ``FoundEntry``). 404 if the folder cannot be read.
         """
         found = await self.measured(self.get_query_argument("path", ""))
         if found is None:
@@ -132,9 +133,9 @@ class ExportProgress(_ExportHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer ``files`` and ``bytes`` of the zip so far, and ``state``: ``running``, ``done`` or ``cut``.
+        """Answer ``files`` and ``bytes`` of the zip so far, and ``state``.
 
-        404 if the export's id is not known.
+        ``state``: ``running``, ``done``, or ``cut``: the export was broken off. 404 if the export's id is not known.
         """
         found = self._exports.progress(self.get_query_argument("id", ""))
         if found is None:
@@ -150,10 +151,12 @@ class ExportZip(_ExportHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Send the zip. If the download is cut off, the end of the response is missing, so the browser notices that.
+        """Send a zip of the folder that ``path`` of the query names.
 
-        Refusals: 400 if the id is invalid, 404 if the folder cannot be read, 413 if the folder exceeds the limits, 429
-        if ``AT_ONCE`` exports of this server are running.
+        ``id`` of the query: the page's name for this export, to ask for its progress. If the download is cut off, the
+        end of the response is missing, so the browser notices that. Refusals: 400 if the id is invalid, 404 if the
+        folder cannot be read, 413 if the folder exceeds the limits, 429 if ``AT_ONCE`` exports of this server are
+        running.
         """
         path, name = self.get_query_argument("path", ""), self.get_query_argument("id", "")
         if not _ID.fullmatch(name):

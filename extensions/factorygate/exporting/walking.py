@@ -18,7 +18,7 @@ FoundKind = Literal["file", "folder", "link", "special", "closed", "deep"]
 
 
 class NoFolder(Exception):
-    """Raised if a path is no folder below the notebook's files. The text says why."""
+    """Raised if a path names no folder inside the notebook's folder, or cannot be opened. The text says why."""
 
 
 @dataclass(frozen=True)

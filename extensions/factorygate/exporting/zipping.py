@@ -53,7 +53,11 @@ class ExportSum:
     counts: dict[str, int] = field(default_factory=dict)
 
     def note(self, kind: str, line: str) -> None:
-        """Count a path that is not in the zip as it is in the folder; ``line``: the path, as the report shows it."""
+        """Count a path that is not in the zip as it is in the folder.
+
+        ``kind``: why, for example ``link``, ``changed`` or ``renamed`` (a key of ``_HEADS``); ``line``: the path, as
+        the report shows it.
+        """
         self.counts[kind] = self.counts.get(kind, 0) + 1
         lines = self.left_out.setdefault(kind, [])
         if len(lines) < MOST_LISTED:
@@ -145,7 +149,8 @@ def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, Non
 
     ``done`` counts what is in the zip so far. If the folder exceeds the limits of an export, the zip ends at the
     limits, and ``done.whole`` is False. If a file grows while it is read, the bytes that were added since it was opened
-    are not in the zip. Raises OSError if the folder itself cannot be read.
+    are not in the zip. If anything is not in the zip as it is in the folder, the zip's last file, ``REPORT``, lists it.
+    Raises OSError if the folder itself cannot be read.
     """
     pieces, names = _Pieces(), ZipNames(top)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:

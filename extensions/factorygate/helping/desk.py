@@ -1,8 +1,8 @@
 """Sends the requests for help of the session's person to the gateway, and follows their state.
 
 While the person's hand is raised, or helpers may see a notebook, the gateway is asked every few seconds, and the
-notebook's saved state is sent whenever the file has changed. Otherwise the gateway is asked rarely, and never again if
-the session is not for a workshop.
+notebook's saved state is sent whenever the file has changed. Otherwise the gateway is asked only when a page asks for
+the state, at most every ``RARELY`` seconds, and never again if the session is not for a workshop.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ class HelpDesk:
         self._following: asyncio.Task[None] | None = None
 
     async def shown(self) -> dict[str, Any] | None:
-        """Return the state of the person's requests for help.
+        """Return the state of the person's requests for help, as an object for JSON.
 
-        None: this session is not for a workshop, or the gateway has not answered yet.
+        It has the fields of ``HelpState``, with the notebook's path in ``look``, and ``trouble``: the gateway's last
+        error; "" if there is none. None: this session is not for a workshop, or the gateway has not answered yet.
         """
         if not self._never and self._following is None and time.monotonic() - self._asked > RARELY:
             self._asked = time.monotonic()
@@ -73,17 +74,18 @@ class HelpDesk:
         return shown | {"trouble": self._trouble}
 
     async def raise_hand(self, body: HandBody) -> None:
-        """Raise the person's hand, that is, ask the workshop's helpers for help."""
+        """Raise the person's hand, that is, ask the workshop's helpers for help. Raises LinkError."""
         self._take(await self._reached().put("/help/hand", body, HelpState))
 
     async def lower(self) -> None:
-        """Lower the person's hand."""
+        """Lower the person's hand. Raises LinkError."""
         self._take(await self._reached().delete("/help/hand", HelpState))
 
     async def allow_look(self, path: str, minutes: int) -> None:
         """Let helpers see the notebook in the file ``path`` for ``minutes``.
 
-        Raises NotNotebook if the file is no notebook that can be shown; HTTPError if the file cannot be read.
+        Raises NotNotebook if the file is no notebook that can be shown; HTTPError if the file cannot be read;
+        LinkError.
         """
         changed = await self._files.changed(path)
         body = LookBody(minutes=minutes, snapshot=await self._files.read(path))
@@ -91,7 +93,7 @@ class HelpDesk:
         self._path, self._sent = path, changed
 
     async def end_look(self) -> None:
-        """Let nobody see the notebook any more."""
+        """Let nobody see the notebook any more. Raises LinkError."""
         self._take(await self._reached().delete("/help/look", HelpState))
 
     def _take(self, state: HelpState) -> None:
@@ -106,9 +108,9 @@ class HelpDesk:
         return self._state is not None and (self._state.hand is not None or self._state.look is not None)
 
     async def _follow(self, pause: float = 0) -> None:
-        """Ask the gateway for the state until no hand is raised any more, and helpers may see no notebook any more.
+        """Ask the gateway for the state repeatedly, until no hand is raised and helpers may see no notebook.
 
-        ``pause``: seconds before the first question.
+        ``pause``: seconds before the first question; ``FOLLOWED`` seconds are between two questions.
         """
         try:
             while True:

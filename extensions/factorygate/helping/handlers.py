@@ -132,7 +132,7 @@ def files_of(server: ServerApp) -> SavedNotebook:
 
 
 def serve(server: ServerApp, desk: HelpDesk) -> None:
-    """Add these handlers to ``server``."""
+    """Add the handlers ``HandHandler`` and ``LookHandler``, which use ``desk``, to ``server``."""
     base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
     handlers = [(f"{base}/hand", HandHandler, {"desk": desk}), (f"{base}/look", LookHandler, {"desk": desk})]
     server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

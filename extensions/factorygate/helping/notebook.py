@@ -29,7 +29,7 @@ _NO_NOTEBOOK = N_("This file is no notebook that can be shown. Save it again in 
 
 
 class NotNotebook(ValueError):
-    """Raised if a file is no notebook of format 4."""
+    """Raised if a file is no notebook of format 4, or is too large to be shown."""
 
 
 def snapshot_of(text: str, file: str, saved: datetime) -> NotebookSnapshot:

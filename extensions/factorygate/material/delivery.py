@@ -86,9 +86,10 @@ def deliver(
 ) -> DeliveryReport:
     """Bring the material into the folder ``name`` below ``root``; return what was done.
 
-    ``restore``: write files and cells again that the person deleted; ``aside``: move the person's folder to
-    ``NAME-ASIDE`` first, and deliver into a new one; None: deliver into the folder as it is. Raises DeliveryFailed,
-    BadArchive, FolderBlocked, FolderBusy; OSError if the folder cannot be used.
+    ``archive``: the material's files; ``commit``: the material's version; ``restore``: write files and cells again that
+    the person deleted; ``aside``: move the person's folder to ``NAME-ASIDE`` first, unless that exists already, and
+    deliver into a new one; None: deliver into the folder as it is. Raises DeliveryFailed, BadArchive, FolderBlocked,
+    FolderBusy; OSError if the folder cannot be used.
     """
     files = unpack(archive)
     kept = None if aside is None else keep_aside(root, name, aside)

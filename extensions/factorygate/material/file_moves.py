@@ -28,7 +28,7 @@ _RENAME = _renameat2()
 
 
 def _rename(source: int, name: str, target: int, new_name: str, flags: int) -> bool:
-    """Rename with flags; return False if the file system cannot. Raises OSError."""
+    """Rename with flags of ``renameat2``; return False if this system or file system cannot. Raises OSError."""
     if _RENAME is None:
         return False
     if _RENAME(source, os.fsencode(name), target, os.fsencode(new_name), flags) == 0:

@@ -134,7 +134,10 @@ def _decided(
 
 
 def beside(path: str, file: MaterialFile, known: DeliveredFile | None) -> MaterialStep:
-    """Return the step that leaves the person's file alone and writes the material's version beside it."""
+    """Return the step that leaves the person's file alone and writes the material's version beside it.
+
+    ``known``: the file's record from the last delivery; None: there is none.
+    """
     later = DeliveredFile(None if known is None else known.base, file.hash)
     return MaterialStep(path, MaterialOutcome.CONFLICT, file.content, file.executable, known=later)
 

@@ -1,7 +1,7 @@
 """``python -P -m factorygate.session``: the program that a session's job runs.
 
-Exit codes: 0 a clean end, 1 the notebook failed, 2 the door could not be opened or the job has another slice of a
-GPU than it requested, 3 no environment was received.
+Exit codes: 0 a clean end, 1 the notebook failed, 2 the door could not be opened or the job has another slice of a GPU
+than it requested, 3 no environment variables were received.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _report_fd: int | None = None
 
 
 def attach(descriptor: int) -> None:
-    """Write reports to this pipe from now on, one line of JSON each. ``descriptor``: the pipe's file descriptor."""
+    """Store the ``descriptor`` of the pipe to which reports are written, as lines of JSON, once ``report`` runs."""
     global _report_fd
     _report_fd = descriptor
     os.set_blocking(descriptor, False)  # a door that does not read must not block the notebook
@@ -95,7 +95,10 @@ class Reporter:
         return {one for one in ids if getattr(kernels.get_kernel(one), "execution_state", None) == "busy"}
 
     def _busy(self) -> tuple[str, ...] | None:
-        """Return the names of busy notebooks and terminals; None if nothing is busy."""
+        """Return the names of busy notebooks and terminals, at most ``MOST_NAMES``; None if nothing is busy.
+
+        Kernels whose notebook's name is not known are busy without a name, so the tuple may be empty.
+        """
         busy = self._busy_kernels()
         terminals = self._server.web_app.settings.get("terminal_manager")
         shells = terminals.terminals if terminals is not None else {}

@@ -40,7 +40,7 @@ def _widen(descriptor: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Copy bytes both ways between stdin, stdout and the door's socket, until one side closes."""
+    """Copy bytes both ways between stdin, stdout and the door's socket, until one side closes; return the exit code."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

@@ -31,14 +31,14 @@ CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 
 
 class _OnlyRefusals(logging.Filter):
-    """Passes only those log lines of asyncssh that report a refusal; asyncssh logs every accepted connection, too."""
+    """Passes only warnings, errors and refusals of asyncssh, which also logs every accepted connection."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or "denied" in record.getMessage()
 
 
 def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
-    """Log every refused channel, whatever its type; some types never reach ``_Server``."""
+    """Make ``connection`` log every channel that it refuses, whatever its type; some types never reach ``_Server``."""
     refuse = connection.send_channel_open_failure
 
     def log_and_refuse(send_chan: int, code: int, reason: str, lang: str) -> None:
@@ -175,7 +175,7 @@ class Door:
             self._link = asyncio.get_running_loop().create_future()
 
     async def open(self, bound: socket.socket) -> None:
-        """Accept connections on ``bound``, a listening TCP or Unix socket."""
+        """Begin to accept links on ``bound``, a listening TCP or Unix socket, and requests on the hub's socket."""
         logging.getLogger("asyncssh").addFilter(_OnlyRefusals())
         self._hub = await asyncio.start_unix_server(self._bridge, self.session.status.hub_sock, limit=PACKET)
         self._acceptor = await asyncssh.listen(

@@ -68,7 +68,11 @@ def _percent(text: object) -> int | None:
 
 
 def nvidia_command(environment: Environment) -> list[str]:
-    """Return the ``nvidia-smi`` command for the job's own GPUs only; empty if the job has MIG devices, or no GPU."""
+    """Return the ``nvidia-smi`` command for the job's own GPUs; empty if the job has MIG devices, or no GPU.
+
+    If CUDA_VISIBLE_DEVICES is not set, or contains anything but numbers or UUIDs, the command reports all GPUs that the
+    job can see.
+    """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible in _NONE or mig_devices(environment):
         return []
@@ -169,8 +173,8 @@ def _older(
 def _amd(environment: Environment, *argv: str, option: str) -> list[str]:
     """Return the command ``argv``, restricted to the job's own GPUs by ``option``; empty if the job has no GPU.
 
-    If the job's GPUs are not named by numbers, the command is not restricted, since ``amd-smi`` and ``rocm-smi`` accept
-    only numbers of GPUs.
+    If ROCR_VISIBLE_DEVICES is not set, or does not name the GPUs by numbers, the command is not restricted, since
+    ``amd-smi`` and ``rocm-smi`` accept only numbers of GPUs.
     """
     visible = environment.get("ROCR_VISIBLE_DEVICES")
     if visible in _NONE:

@@ -53,7 +53,7 @@ class Look(Polled):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer with ``Overview.now``."""
+        """Answer with everything that JupyterLab shows of the session, which ``Overview.now`` describes."""
         self.set_header("Cache-Control", "no-store")
         await self.finish(await self._overview.now())
 
@@ -64,7 +64,7 @@ class Texts(Polled):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer with the texts; empty, which means English, if there is no catalogue for the language."""
+        """Answer with the texts; empty, which means English, if they are not translated into the language."""
         wanted = self.get_query_argument("language", "").replace("_", "-")
         found = await asyncio.to_thread(language.wanted, wanted) if wanted else language.here()
         self.set_header("Cache-Control", "no-store")
@@ -130,7 +130,11 @@ def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
 
 
 def serve(server: ServerApp, gauge: Gauge, book: StepBook) -> None:
-    """Add these handlers, and those for help, exports and steps, to ``server``, if the server runs behind a door."""
+    """Add all handlers for the JupyterLab extension to ``server``, if the server runs behind a door.
+
+    These are the handlers of this module, and those for help, exports and steps. ``gauge``: measures what the session
+    uses; ``book``: knows the steps that were done.
+    """
     file = clock.place()
     if file is None:
         return

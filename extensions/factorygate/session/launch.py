@@ -1,7 +1,7 @@
-"""Starts the notebook server: imports its modules while the door waits, then reads its environment from stdin.
+"""Starts the notebook server: imports its modules while the door waits, then reads environment variables from stdin.
 
-The environment contains tokens, so it is sent through a pipe and never in an argv. The imports take a second, which the
-link needs anyway to find the door.
+The environment variables contain tokens, so they are sent through a pipe and never in an argv. The imports take a
+second, which the link needs anyway to find the door.
 """
 
 from __future__ import annotations

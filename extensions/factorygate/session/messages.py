@@ -47,7 +47,10 @@ def read_message(body: object, now: float, languages: Sequence[str] = ()) -> Sho
 
 
 def _in_language(texts: object, languages: Sequence[str]) -> object:
-    """Return the text in the first of ``languages`` that ``texts`` has; None if it has none of them."""
+    """Return the text in the first of ``languages`` that ``texts`` has; None if it has none of them.
+
+    A text in the language without its region counts, too: ``de`` for ``de-AT``.
+    """
     codes = [code for wanted in languages for code in (wanted, wanted.partition("-")[0])]
     return next((texts[code] for code in codes if code in texts), None) if isinstance(texts, dict) else None
 

@@ -1,4 +1,4 @@
-"""The notebook server's process: starts it early, sends it its environment, watches it and stops it."""
+"""The notebook server's process: starts it early, sends it its environment variables, watches it and stops it."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def _through(socket: Path, url: str) -> str:
 def prepare(
     environment: Mapping[str, str], argv: Sequence[str], node: Path, root: Path
 ) -> tuple[dict[str, str], list[str]]:
-    """Return this job's environment and argv, made from those that the hub sent.
+    """Return this job's environment variables and argv, made from those that the hub sent.
 
     Network addresses are replaced by Unix sockets in the folder ``node``. ``root``: the folder of the notebook's files.
-    For a program other than jupyterhub-singleuser, only the environment is changed; the program must listen on the Unix
+    For a program other than jupyterhub-singleuser, only the variables are changed; the program must listen on the Unix
     socket whose path is in the variable FACTORYGATE_NOTEBOOK_SOCKET.
     """
     socket, hub = node / "notebook.sock", node / "hub.sock"
@@ -162,7 +162,7 @@ class Notebook:
         return self._process
 
     async def start(self) -> None:
-        """Start the launcher, which imports its modules and waits for its environment."""
+        """Start the launcher, which imports its modules and waits for the environment variables from ``give``."""
         write_config(self._node)
         reading, writing = os.pipe()
         try:
@@ -196,7 +196,7 @@ class Notebook:
             transport.close()
 
     async def give(self, environment: Mapping[str, str], argv: Sequence[str], root: Path) -> None:
-        """Send the environment and the command to the launcher, which then starts the program.
+        """Send the environment variables and the command to the launcher, which then starts the program.
 
         ``root``: the folder of the notebook's files.
         """

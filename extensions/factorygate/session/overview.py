@@ -99,7 +99,11 @@ class Overview:
         }
 
     async def extend(self, hours: float) -> dict[str, Any]:
-        """Request ``hours`` more for this session; return the session's new data. Raises LinkError."""
+        """Ask the gateway for ``hours`` more hours for this session; return the changed session for pages.
+
+        The result has the session's id, state, times and so on, without the names and the URL that ``now`` adds. Raises
+        LinkError.
+        """
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
         answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
         self._asked = -NAMES_FRESH  # so that the next reader gets the changed session

@@ -29,7 +29,11 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class ResourceUsage:
-    """The use of the node at one moment. ``memory``, ``memory_limit``: bytes; None: no limit is known."""
+    """The use of the node at one moment.
+
+    ``memory``: bytes in use; ``memory_limit``: bytes, None: no limit is known; ``gpus``: empty if no GPU can be
+    measured.
+    """
 
     memory: int
     memory_limit: int | None = None
@@ -105,9 +109,10 @@ async def _said(argv: list[str]) -> str:
 
 
 async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> ResourceUsage:
-    """Measure the use once; values that cannot be measured are left out.
+    """Measure the use once; GPUs that cannot be measured are left out.
 
-    ``names``: a dict to which this call adds outputs that never change; pass the same dict to the next call.
+    ``environment``: the job's environment variables, which name its GPUs and its memory limit; ``names``: a dict to
+    which this call adds outputs that never change; pass the same dict to the next call.
     """
     memory, limit = await asyncio.to_thread(_memory, environment)
     names = {} if names is None else names
@@ -134,7 +139,7 @@ def _step(count: int | None, step: int) -> int | None:
 
 
 class Gauge:
-    """Measures the resource use every ``LOOK_MS`` once started. ``use``: the last measurement."""
+    """Measures the resource use every ``LOOK_MS`` once started. ``use``: the last measurement, None: none yet."""
 
     def __init__(self) -> None:
         self.use: ResourceUsage | None = None
@@ -148,9 +153,10 @@ class Gauge:
         await self._look()
 
     def coarse(self) -> tuple[int | None, int | None]:
-        """Return the use of the busiest GPU in the last minute in percent, and the memory in bytes; None if not known.
+        """Return the use of the busiest GPU in the last minute in percent, and the memory in bytes.
 
-        Both are rounded up to a step, so that an idle session has nothing new to report.
+        Either is None if it is not known. Both are rounded up to a step, so that an idle session has nothing new to
+        report.
         """
         percent = max((percent for percent in self._busiest if percent is not None), default=None)
         memory = self.use.memory if self.use is not None else None

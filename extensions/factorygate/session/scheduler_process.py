@@ -150,7 +150,8 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
 async def _held(cluster_id: str, scheduler: FactoryScheduler) -> None:
     """Read the cluster's events, which keeps the cluster alive; close the scheduler when the cluster ends.
 
-    If this task is cancelled before, end the cluster at the gateway.
+    If this task is cancelled while the cluster still exists, it ends the cluster at the gateway. Returns at once if
+    this process has no link.
     """
     try:
         link = Link.here()
@@ -180,7 +181,8 @@ async def _held(cluster_id: str, scheduler: FactoryScheduler) -> None:
 def become(argv: list[str], report: int) -> int:
     """Run the Dask scheduler as the program that a session's launcher starts; return the exit code.
 
-    ``report``: the pipe to the door, on which the scheduler reports that the session is in use.
+    ``argv``: the command line without the program's name; ``report``: file descriptor of the pipe to the door, into
+    which one report is written at the start: the session is in use.
     """
     # busy until it ends itself, since the Dask scheduler knows when it is idle
     cluster = {"last": time.time(), "busy": True, "opened": True}

@@ -38,7 +38,7 @@ class SessionConflict(Exception):
 
 
 class JobSession:
-    """State and pending requests of one session. All its methods belong to one event loop."""
+    """One session in its job: its state, its operations and its end. Call the methods in one event loop only."""
 
     def __init__(
         self,
@@ -104,9 +104,10 @@ class JobSession:
     # --- operations
 
     async def take_environment(self, body: object) -> DoorStatusLine:
-        """Start the notebook with the environment and command in ``body``. Sending the same body again changes nothing.
+        """Start the notebook with the environment variables and the command in ``body``; return the status.
 
-        Raises SessionConflict for another body, or if the session is ending; ValueError for an invalid one.
+        Sending the same body again changes nothing. Raises SessionConflict for another body, or if the session is
+        ending; ValueError for an invalid one.
         """
         given = check_environment(body)
         if self._given is not None and self._given != given:
@@ -148,8 +149,9 @@ class JobSession:
     async def deliver(self, order: object, archive: IO[bytes]) -> dict[str, object]:
         """Bring a workshop's material into the folder of the notebook's files; return what was done (see ``material``).
 
-        ``order``: as in ``program.argv_of``. Raises SessionConflict if the session is ending or gets material already;
-        ValueError with an explanation if the material was not delivered.
+        ``order``: names the material, ``{"name", "commit", "digest", "restore"}`` and perhaps ``aside`` (see
+        ``program.argv_of``). Raises SessionConflict if the session is ending or gets material already; ValueError with
+        an explanation if the material was not delivered.
         """
         if self._end.done():
             raise SessionConflict("the session is ending")
@@ -171,13 +173,17 @@ class JobSession:
             self.end("walltime", "The scheduler said that the session's time is over.", GRACE_SIGNALLED)
 
     def token(self) -> str | None:
-        """Return the notebook's hub token, for a hub that has lost it; None before the environment is received."""
+        """Return the notebook's hub token, for a hub that has lost it.
+
+        None before the notebook's environment variables, one of which is the token, are received.
+        """
         return self._given[0].get("JUPYTERHUB_API_TOKEN") if self._given is not None else None
 
     def end(self, reason: Reason, message: str, grace: float = GRACE) -> None:
-        """End the session; if this is called again, the first reason counts.
+        """Request the end of the session, which ``live`` then carries out; only the first call counts.
 
-        ``grace``: seconds in which the notebook may end by itself before it is killed.
+        ``message``: a text for people that says why; ``grace``: seconds in which the notebook may end by itself before
+        it is killed.
         """
         if not self._end.done():
             log.info("ending: %s: %s", reason, message)
@@ -186,7 +192,7 @@ class JobSession:
     # --- from start to end
 
     async def start(self) -> None:
-        """Start the notebook's launcher, which does not need the environment yet."""
+        """Start the notebook's launcher, which does not need the notebook's environment variables yet."""
         await self._notebook.start()
 
     async def live(self) -> int:
@@ -232,7 +238,7 @@ class JobSession:
     def _tell_notebook(self) -> None:
         """Write the clock's file if its content has changed.
 
-        The notebook server shows it to the browser (see ``clock``).
+        The notebook server sends the content to the browser (see ``clock``).
         """
         status = self.status
         content: dict[str, object] = {"session": status.session, "ends": status.ends, "ends_idle": status.ends_idle}
@@ -250,7 +256,10 @@ class JobSession:
         self._last_content = text
 
     async def _keep_tidy(self) -> None:
-        """Collect the exit status of ended processes of the notebook that the door has adopted."""
+        """Every ``_TIDY`` seconds, without end, collect the exit status of the notebook's processes that have ended.
+
+        These are processes that the door has adopted. A round is left out while material is delivered.
+        """
         while True:
             await asyncio.sleep(_TIDY)
             if self._delivering.locked():  # the exit status of its program is not to be taken away

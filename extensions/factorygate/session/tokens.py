@@ -1,9 +1,9 @@
 """Tokens in the URLs of requests: which of them are accepted, and how they are kept out of the log.
 
 Clients that run code from outside a browser (``jupyter_kernel_client``) send a token in the URL of a kernel's
-WebSocket, and no header. JupyterHub accepts a token in a URL from browsers only. Here such a token is treated like one
-in the header ``Authorization`` if the session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the
-WebSockets of kernels and terminals only; on other paths the refusal says what to do.
+WebSocket, and no header. JupyterHub accepts a token in a URL from browsers only. Here, on the WebSockets of kernels and
+terminals only, such a token is treated like one in the header ``Authorization`` if the session's owner allowed it at
+the start (``FACTORYGATE_URL_TOKENS``); if not, the refusal says what to do.
 
 Any URL may contain a token all the same. jupyter_server hides tokens in its log line for each request, but Tornado does
 not if a handler raised an error. So tokens are removed where the log is written.
@@ -40,7 +40,7 @@ class TokenRefused(RequestHandler):
 
 
 class Addresses:
-    """Checks the token in each request's URL before a handler is chosen.
+    """Checks tokens in the URLs of the WebSockets of kernels and terminals, before a handler is chosen.
 
     ``base_url``: the server's base URL; ``allowed``: whether the session's owner allowed tokens in URLs.
     """
@@ -50,9 +50,10 @@ class Addresses:
         self._allowed = allowed
 
     def take(self, request: httputil.HTTPServerRequest) -> bool:
-        """Move an allowed token from a WebSocket's URL into the header; return whether the request may go on.
+        """Move the token of a WebSocket's URL into the header if that is allowed; return whether the request may go on.
 
-        False: the URL has a token that is not allowed there, and the request has no cookie.
+        False: the token is not allowed, and the request has no cookie. Other requests go on unchanged, among them those
+        of browsers, and those that have the header ``Authorization``.
         """
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):

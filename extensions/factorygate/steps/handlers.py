@@ -63,5 +63,5 @@ class StepsOfFolder(APIHandler):
 
 
 def routes(base: str, book: StepBook) -> list[tuple[str, type[APIHandler], dict[str, Any]]]:
-    """Return the handlers. ``base``: the URL path ``…/api/factorygate``."""
+    """Return the handlers in the form of Tornado's routes. ``base``: the URL path ``…/api/factorygate``."""
     return [(f"{base}/steps", StepsOfFolder, {"book": book})]

@@ -18,8 +18,9 @@ async def follow(
 ) -> None:
     """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL``.
 
-    ``make``: returns a client of the link. ``trouble`` is called with each error, after which the request is repeated.
-    Ends when ``hear`` or ``trouble`` returns False, or when ``make`` raises LinkError.
+    ``make``: returns a client of the link; if ``make`` raises LinkError, ``trouble`` is called with the error, and this
+    function ends. ``trouble`` is also called with each error of a request, which is then repeated. If ``hear`` or
+    ``trouble`` returns False, this function ends, too.
     """
     wait = _FIRST_WAIT
     while True:

@@ -167,7 +167,8 @@ def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
     """Return the part of the catalogue that changes from minute to minute, by factory.
 
     The part is small, since the page gets all of it at each change. ``reached``: the only factory for which the
-    notebook's token is valid; None: the token is valid for all.
+    notebook's token is valid, so that the result says for all others that they need another token; None: the token is
+    valid for all.
     """
     needs_token = language.here().said(NEEDS_TOKEN)
     loads = {"name", "gpus_total", "gpus_free", "pending"}

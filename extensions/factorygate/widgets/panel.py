@@ -159,7 +159,7 @@ class ClusterPanel(anywidget.AnyWidget):
             self._act(self._cluster.close, N_("All jobs are being ended."))
 
     def _number(self, value: object) -> int | None:
-        """Return ``value`` as a number of jobs that may be requested; show an error and return None if it is none."""
+        """Return ``value`` if it is a number of jobs that may be requested; else show an error and return None."""
         most = self._seen.maximum
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
             return value

@@ -32,9 +32,9 @@ class FactoryPicker(anywidget.AnyWidget):
     ``value`` is the choice in the form of FactoryCluster and the gateway's API. ``value`` has ``factory``, ``size``,
     ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged; None if none is
     needed). ``value`` may be set, also in parts: missing parts take the factory's defaults. A choice that is not
-    offered raises TraitError with an explanation. Before the catalogue is received, ``value`` is what was set, or None.
-    Observers of ``value`` are called in the thread that changed it: the kernel's thread, or the background thread when
-    the catalogue is received.
+    offered raises TraitError with an explanation. Before the catalogue is received, ``value`` is what was set, or None;
+    each new catalogue replaces ``value`` by the nearest choice that is offered. Observers of ``value`` are called in
+    the thread that changed it: the kernel's thread, or the background thread when the catalogue is received.
     """
 
     _esm = assets.module("picker")
@@ -91,7 +91,7 @@ class FactoryPicker(anywidget.AnyWidget):
         return choice
 
     def _hear(self, factories: list[FactoryView]) -> bool:
-        """Use the new catalogue; called in the background thread."""
+        """Use the new catalogue, in the background thread; return True, so that ``follow`` goes on."""
         with self._choosing:
             desired = self.value or {}
             choice = completed(desired, factories, _here())
@@ -178,9 +178,9 @@ def _state(kind: str, message: str, do: str = "") -> dict[str, str]:
 
 
 def _here() -> str | None:
-    """Return the factory at which this session runs.
+    """Return the factory at which this session runs; None outside of a session.
 
-    The factory is the picker's default, since data and workers should be at the same place.
+    The factory is the picker's default, so that workers run where the session's data are.
     """
     return os.environ.get("FACTORYGATE_FACTORY")
 

@@ -1,4 +1,7 @@
-"""The operations of the API on moving a class, or some of its seats, to another of the workshop's places."""
+"""The operations of the API on moving a class, or some of its seats, to another of the workshop's places.
+
+A place is a factory with a node size, on which the seats' sessions run; a workshop has one or more (plan A, plan B).
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,18 @@ def moving_router(moves: ClassMoves, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/workshops/{slug}/move", responses=some)
     async def moving(slug: Slugged, caller: WorkshopCaller = caller_of) -> MovingView:
-        """Return at which places the seats are, and whether the class should be moved."""
+        """Return at which of the workshop's places the seats are, and whether the class should be moved.
+
+        A place is a factory with a node size.
+        """
         return await moves.view(caller, slug)
 
     @routes.post("/workshops/{slug}/move", status_code=202, responses=some)
     async def move(slug: Slugged, body: MoveBody, caller: WorkshopCaller = caller_of) -> MovingView:
-        """Move a class, or some of its seats, to another place: new sessions start there, and the earlier ones end."""
+        """Move a class, or some of its seats, to another of its places (factory and node size).
+
+        New sessions start there, and the earlier ones end.
+        """
         return await moves.move(caller, slug, body)
 
     return routes

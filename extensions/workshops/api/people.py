@@ -43,7 +43,7 @@ def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any
 
     @routes.put("/workshops/{slug}/list", responses=some | says(413), openapi_extra=body)
     async def put_list(slug: Slugged, request: Request, caller: WorkshopCaller = caller_of) -> ListedView:
-        """Replace the list of invited people by a CSV file with the columns mail, name and role."""
+        """Replace the list of invited people by a CSV file with the column mail, and perhaps name and role."""
         await workshops.may(caller, slug, "people")
         try:
             people = people_list.read(await request.body())
@@ -55,7 +55,10 @@ def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any
 
     @routes.post("/workshops/{slug}/members/{person}/ban", status_code=204, responses=some)
     async def ban(slug: Slugged, person: Named, caller: WorkshopCaller = caller_of) -> None:
-        """Ban a person from a workshop: they cannot join again, and what they run for it ends after the grace time."""
+        """Ban a person from a workshop, so that they cannot join it again.
+
+        What the person runs for the workshop ends after the gateway's grace time.
+        """
         await workshops.may(caller, slug, "people")
         await joining.put_out(slug, person, "banned", caller.person)
 

@@ -21,12 +21,18 @@ def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRout
 
     @routes.get("/workshops/{slug}/rehearsals", responses=some)
     async def get_rehearsals(slug: Slugged, caller: WorkshopCaller = caller_of) -> RehearsalsView:
-        """Return the last rehearsals at each place, and whether their results hold for the workshop as it is now."""
+        """Return the last rehearsals at each of the workshop's places (factory and node size).
+
+        Each has whether its result holds for the workshop as it is now.
+        """
         return await rehearsals.view(caller, slug)
 
     @routes.post("/workshops/{slug}/rehearsals", status_code=201, responses=some)
     async def rehearse(slug: Slugged, body: RehearsalBody, caller: WorkshopCaller = caller_of) -> RehearsalsView:
-        """Rehearse a workshop at a place. Without seats this is done at once; with seats it takes minutes."""
+        """Rehearse a workshop at one of its places (factory and node size).
+
+        Without seats this is done at once; with seats it takes minutes.
+        """
         return await rehearsals.begin(caller, slug, body)
 
     @routes.post("/workshops/{slug}/rehearsals/stop", responses=some)

@@ -62,7 +62,10 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/pools", responses=one)
     async def pools(workshop: WorkshopSlug | None = None, caller: WorkshopCaller = caller_of) -> list[PoolView]:
-        """List the pools that you may choose for a new workshop, or for ``workshop`` if you may change that one."""
+        """List the pools that you may choose for a new workshop, or for ``workshop`` if you may change that one.
+
+        A pool is what an operator lets workshops use at one factory.
+        """
         return await workshops.pools(caller, workshop)
 
     @routes.get("/workshops", responses=denied)
@@ -102,12 +105,12 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/withdraw", responses=some)
     async def withdraw(slug: Slugged, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Make an approved workshop a draft again."""
+        """Make a workshop that is approved or scheduled a draft again."""
         return await workshops.take(caller, slug, "withdraw")
 
     @routes.post("/workshops/{slug}/cancel", responses=some)
     async def cancel(slug: Slugged, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Cancel a workshop that has not begun."""
+        """Cancel a workshop; this is possible until its seats begin to start."""
         return await workshops.take(caller, slug, "cancel")
 
     @routes.post("/workshops/{slug}/warm", responses=some)
@@ -136,7 +139,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
     async def put_member(
         slug: Slugged, person: Named, body: MemberBody, caller: WorkshopCaller = caller_of
     ) -> MemberView:
-        """Give a person a role in a workshop."""
+        """Give a person a role in a workshop; a person who is not in it, or is banned, becomes a member."""
         return await workshops.put_member(caller, slug, person, body.role)
 
     @routes.delete("/workshops/{slug}/members/{person}", status_code=204, responses=some)

@@ -82,7 +82,7 @@ def zipped(texts: Iterable[CertificateText]) -> bytes:
 
 
 def file_name(name: str) -> str:
-    """Return a name as part of a file name: letters, digits and dashes only."""
+    """Return a name as part of a file name: letters, digits and dashes only; "certificate" if nothing remains."""
     plain = unicodedata.normalize("NFKD", name.replace("ł", "l").replace("Ł", "L")).encode("ascii", "ignore").decode()
     words = "".join(one if one.isalnum() else " " for one in plain).split()
     return "-".join(words)[:60].strip("-") or "certificate"
@@ -102,7 +102,10 @@ def _replacement(letter: str, known: frozenset[int]) -> str:
 
 
 def _line(pdf: FPDF, top: float, size: float, text: str, *, bold: bool = False, grey: bool = False) -> None:
-    """Write a text across the page, in more than one line if it is long."""
+    """Write a centred text across the page, in more than one line if it is long.
+
+    ``top``: mm from the upper edge of the page; ``size``: of the font, in points.
+    """
     pdf.set_font(_FONT, "B" if bold else "", size)
     pdf.set_text_color(*(_GREY if grey else (0, 0, 0)))
     pdf.set_xy(_MARGIN, top)

@@ -76,7 +76,8 @@ def report(
     """Return the report of a workshop.
 
     The report has a row for each person of the workshop, and for each other person who ran something for it. People of
-    the waiting list who ran nothing have no row. What robots of a rehearsal used is in the sums only.
+    the waiting list who ran nothing have no row. What the robots of a rehearsal (made-up members) used is in the sums
+    only.
     """
     notebooks = [run for run in history.runs if run.notebook]
     rehearsed = [run for run in notebooks if run.server.startswith(REHEARSAL) or is_robot(run.person)]
@@ -118,7 +119,10 @@ def without_people(made: ReportView) -> ReportView:
 
 
 def earns(row: AttendanceRow, percent: int) -> bool:
-    """Return whether a participant took part long enough for a certificate: in ``percent`` of the class."""
+    """Return whether the person of a row gets a certificate.
+
+    Participants get one who took part in at least ``percent`` per cent of the class, and for at least a minute.
+    """
     return row.role == "participant" and row.minutes > 0 and 100 * row.share >= percent
 
 

@@ -138,7 +138,10 @@ class WorkshopEnding:
         return report(workshop, people, history, self._now())
 
     async def _history(self, workshop: WorkshopRecord) -> WorkshopHistory:
-        """Return the history of a workshop. Raises ProblemError."""
+        """Request a workshop's history from the link: the first page, and at most ``MOST_PAGES`` more.
+
+        Raises ProblemError if the link does not answer or refuses.
+        """
         runs: list[PastRun] = []
         first = page = await self._link.get(_PAGE, workshop.project, "/history")
         runs += page.runs

@@ -10,7 +10,10 @@ _MOST_KEYS = 5000
 
 
 class MinuteLimit:
-    """Allows each key at most ``most`` acts a minute. ``now``: the clock."""
+    """Allows each key at most ``most`` acts a minute. ``now``: the clock.
+
+    A key identifies who acts, for example by workshop and person.
+    """
 
     def __init__(self, most: int, now: Callable[[], datetime]) -> None:
         self._most = most

@@ -56,7 +56,8 @@ class RaisedHands:
     ) -> HandRecord | None:
         """Store which helper comes to a person whose hand is up (``by``), or asks to see the notebook (``asked_by``).
 
-        Return the changed hand; None: no hand is up. A value that is None here stays as it was.
+        Return the changed hand; None: no hand is up. A value that is None here stays as it was; "" means nobody.
+        ``event``: a line for the workshop's log, written only if a hand is up.
         """
         async with self._locks[slug]:
             known = await self._load(slug)
@@ -71,7 +72,10 @@ class RaisedHands:
             return await self._write(known, after, event)
 
     async def take_down(self, slug: str, person: str, event: EventRecord) -> bool:
-        """Delete a person's hand with all that was sent with it; return whether the hand was up."""
+        """Delete a person's hand with all that was sent with it; return whether the hand was up.
+
+        ``event``: a line for the workshop's log, written only if the hand was up.
+        """
         async with self._locks[slug]:
             known = await self._load(slug)
             if person not in known:

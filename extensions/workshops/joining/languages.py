@@ -63,7 +63,7 @@ def language_of(*wanted: str | None) -> Language:
 
 
 def minute(at: datetime, zone: str, language: Language) -> str:
-    """Return ``at`` as text: the day in a language, and the time of day, both in the time zone ``zone``."""
+    """Return ``at`` as text, as a date and a time of day in the time zone ``zone``; the date is in ``language``."""
     there = in_zone(at, zone)
     locale = Locale("en", "GB") if language.code == SOURCE else Locale.parse(language.code, sep="-")
     return f"{format_date(there, 'long', locale)}, {there:%H:%M}"

@@ -42,7 +42,11 @@ def new_digits() -> str:
 
 
 def digest(secret: bytes, ticket: str, mail: str, digits: str) -> str:
-    """Return the hash of a code. Without the service's secret, nobody can find the code by hashing all codes."""
+    """Return the hash of the one-time code ``digits``.
+
+    Without the service's secret, nobody can find the code by hashing all codes. ``ticket``: the hash of the ticket for
+    which the code is made.
+    """
     return hmac.new(secret, f"one-time\0{ticket}\0{mail}\0{digits}".encode(), hashlib.sha256).hexdigest()
 
 

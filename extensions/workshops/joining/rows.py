@@ -131,10 +131,10 @@ def drop_ticket(db: Connection, digest: str) -> None:
 
 
 def sent_to_address(db: Connection, address: str, requester: str, now: datetime) -> tuple[int, int]:
-    """Return how many one-time codes a mail address got in the last hour, for limits: two numbers.
+    """Return two counts of one-time codes of the last hour for a mail address: of ``requester``, and of its whole kind.
 
-    The first counts requests of ``requester``, the second all requests of the same kind (see ``mail_limits``). Rows
-    that are older than an hour are deleted. ``address``: the keyed hash of the mail address.
+    ``requester``: a result of ``mail_limits.requester_of``, where the kinds are explained; ``address``: the keyed hash
+    of the mail address. Rows that are older than an hour are deleted.
     """
     table = tables.sent_mails
     db.execute(delete(table).where(table.c.at < now - _HOUR))
@@ -153,7 +153,11 @@ def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
 
 
 def note_sent(db: Connection, address: str, requester: str, workshop: str | None, now: datetime) -> None:
-    """Count a one-time code for the limits. ``address``: the keyed hash of the mail address."""
+    """Count a one-time code for the limits.
+
+    ``address``: the keyed hash of the mail address; ``requester``: a result of ``mail_limits.requester_of``;
+    ``workshop``: None for a guest who logs in again.
+    """
     db.execute(insert(tables.sent_mails).values(address=address, requester=requester, workshop=workshop, at=now))
 
 

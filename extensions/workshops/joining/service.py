@@ -192,11 +192,12 @@ class Joining:
         workshop: WorkshopRecord | None,
         may: Callable[[Connection], bool],
     ) -> None:
-        """Make a new one-time code for a ticket, and send it if that is allowed. Raises ProblemError.
+        """Make a new one-time code for a ticket, and send it if that is allowed.
 
         It is allowed if ``may`` returns True, and the requester has not had too many codes sent to this address. If no
         mail is sent, nobody knows the new code; if there were too many codes and the ticket's last code was for the
-        same address, that code stays valid.
+        same address, that code stays valid. Raises ProblemError if too many codes were sent for the workshop in the
+        last hour, or if ``may`` raises one.
         """
         digits = one_time.new_digits()
         hashed = one_time.digest(self._secret, ticket.digest, mail, digits)

@@ -1,7 +1,8 @@
 """Delivers the material into every open session of a class, and into each that opens later.
 
-Each session gets each archive once. If this service is killed before it has stored that a session took an archive, the
-session gets the archive again, which changes nothing in the session.
+A session is open while its notebook can be reached. Each session gets each archive once. If this service is killed
+before it has stored that a session took an archive, the session gets the archive again, which changes nothing in the
+session.
 """
 
 from __future__ import annotations
@@ -101,7 +102,10 @@ class MaterialDelivery:
                 log.exception("The delivery of material is tried again")
 
     async def look(self) -> None:
-        """Deliver to all open sessions that do not have the newest material. Raises StoreError."""
+        """Deliver to all open sessions that do not have the newest material. Raises StoreError.
+
+        Sessions that did not take it are left out until their pause is over.
+        """
         for slug in [one for one in self._done if self._materials.record(one) is None]:
             del self._done[slug]
         open_sessions: dict[str, list[WorkshopSession]] = defaultdict(list)
@@ -270,7 +274,7 @@ class MaterialDelivery:
         return await self._link.post(_DELIVERIES, project, "/material", order, seconds=_ANSWER_SECONDS)
 
     async def _upload(self, project: str, digest: str, archive: Path) -> None:
-        """Send an archive to the link, in pieces."""
+        """Send an archive to the link, in pieces; if the link has not taken it after many tries, only log this."""
         total = (await asyncio.to_thread(archive.stat)).st_size
         begin = tries = 0
         with archive.open("rb") as file:

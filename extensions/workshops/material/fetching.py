@@ -189,7 +189,10 @@ def _time_limit(seconds: int) -> Iterator[None]:
 
 
 def limit_process(settings: MaterialSettings) -> None:
-    """Limit this process and the processes that it starts: time, memory, the size of a file."""
+    """Limit this process and the processes that it starts: CPU time, memory, the size of a file, no core dump.
+
+    A limit that cannot be set is only reported on stderr.
+    """
     largest = 2 * (settings.total_mib << 20) + (16 << 20)
     wanted = {
         resource.RLIMIT_CPU: settings.seconds,

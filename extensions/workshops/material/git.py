@@ -1,6 +1,6 @@
 """Runs the system's git so that a repository can run nothing here: no hook, no filter, no prompt, no other protocol.
 
-No command line contains a secret: a deploy token is in the environment, which only this account can read.
+No command line contains a secret: a deploy token is in git's environment variables, which only this account can read.
 """
 
 from __future__ import annotations

@@ -45,11 +45,12 @@ ZoneTime = Annotated[datetime, BeforeValidator(_written_out)]  # with an offset,
 
 
 class PlaceBody(Model):
-    """One place of a workshop; the first place in the list is plan A, the next one is plan B.
+    """One place of a workshop: a node size at a factory, on which seats run.
 
-    ``pool``: the id of the pool (see ``GET pools``) that pays for the sessions at this place; None: the first pool of
-    the factory that allows the size. ``environment``: None means the factory's default. ``reservation``: one of the
-    pool's reservations, in which the seats run; None: in no reservation.
+    The first place in the list is plan A, the next one is plan B. ``pool``: the id of the pool (see ``GET pools``) that
+    pays for the sessions at this place; None: the first pool of the factory that allows the size. ``environment``: None
+    means the factory's default. ``reservation``: one of the pool's reservations, in which the seats run; None: in no
+    reservation.
     """
 
     factory: Slug

@@ -86,8 +86,9 @@ class ReportView(Model):
     took part long enough for a certificate. ``used_seats``: the most participants whose sessions ran at the same time.
     ``sessions`` and ``hours``: those of notebooks; ``gpu_hours``: those of notebooks and of clusters' Dask schedulers;
     ``cluster_gpu_hours``: those of clusters' workers; ``costs``: the costs of all of these in the sites' own units, as
-    far as the catalogue contains prices. ``whole``: False if the link did not answer, so that the report contains no
-    sessions. ``erased``: when the people's data were deleted; from then on ``people`` is empty, and the sums stay.
+    far as the catalogue contains prices. ``whole``: False if the report contains no sessions, since the link did not
+    answer or, after the people's data were deleted, no sums are stored. ``erased``: when the people's data were
+    deleted; from then on ``people`` is empty, and the sums stay.
     """
 
     slug: str

@@ -133,7 +133,10 @@ class SeatDelivery(Model):
 
 
 class MaterialRoom(Model):
-    """The material of a workshop, and its last delivery to each person who has a session."""
+    """The material of a workshop, and its last delivery to each person who is in the workshop and got one.
+
+    ``material``: None if the workshop has no material or is over, or the service has not looked yet.
+    """
 
     material: MaterialStatus | None
     seats: tuple[SeatDelivery, ...] = ()

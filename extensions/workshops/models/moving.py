@@ -1,4 +1,4 @@
-"""Models for moving a class, or some of its seats, from one of its places to another."""
+"""Models for moving a class, or some of its seats, from one of its places (factory and node size) to another."""
 
 from __future__ import annotations
 

@@ -89,10 +89,11 @@ class WaveSummary(Model):
 
     ``seats``: the seats of the class. Of these, ``asked`` were requested, ``up`` could be opened and did not end,
     ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds until a seat could be
-    opened; ``seconds``: from the request for the first seat until the last seat could be opened; ``per_minute``: seats
-    that came up in a minute; ``warm_minutes``: how many minutes before its opening such a class must begin to start its
-    seats, None: not known; ``halted``: no more seats were requested because too many seats of a wave failed;
-    ``reasons``: the most frequent reasons of failures and refusals.
+    opened; ``seconds``: from the request for the first seat until the last seat could be opened; all four are None if
+    no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: the minutes before the
+    opening at which the seats of such a class must begin to start; both are None if too few seats came up to tell.
+    ``halted``: no more seats were requested because too many seats of a wave failed; ``reasons``: the most frequent
+    reasons of failures and refusals.
     """
 
     seats: int = Field(ge=1, le=MOST_SEATS)
@@ -172,7 +173,10 @@ class RehearsalView(Model):
 
     @property
     def counting(self) -> RehearsalView | None:
-        """Return the rehearsal that counts: this one, or the one before it if this one goes on or was stopped."""
+        """Return the rehearsal that counts: this one, or the one before it if this one goes on or was stopped.
+
+        None: this one goes on or was stopped, and none before it counts.
+        """
         return self.counts if self.running or _is_stopped(self.lines) else self
 
 

@@ -93,7 +93,10 @@ class WorkshopView(Model):
 
 
 class CreatedView(Model):
-    """Response to a request that makes a workshop or a new join code; the code is not shown again."""
+    """Response to a request that creates a workshop or a new join code.
+
+    ``code``: the text of the join code of the workshop, which is not shown again.
+    """
 
     slug: str
     state: WorkshopState

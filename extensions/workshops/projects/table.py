@@ -1,7 +1,8 @@
 """The table of projects that the link reads: made from the workshops, and written atomically.
 
 The link keeps the last table, so no class ends because the service is away. The table says who may run something, where
-and until when. What this may cost is in the operator's file of pools, which this service only reads.
+and until when, and how many GPU-hours the trainer wants. The operator's file of pools, which this service only reads,
+says which accounts are charged, and limits the GPU-hours.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ def project_of(
 ) -> WorkshopProject:
     """Return the project of a workshop, for the table that the link reads.
 
-    The project's people are those who have a seat and those who run the workshop, without observers. While the workshop
-    warms up, the project begins when the warm-up began. If a trainer closes the workshop early, the project ends
-    ``LAST_MINUTES`` later. ``rehearsal``: who may start sessions while a rehearsal goes on, and at which factory; this
-    counts only before the workshop warms up.
+    The project's people are those who have a seat and those who run the workshop, without observers and robots. The
+    project begins when the workshop opens, or when its warm-up began if that was earlier. If a trainer closes the
+    workshop early, the project ends ``LAST_MINUTES`` later. ``rehearsal``: who may start sessions while a rehearsal
+    goes on, and at which factory; it is left out as soon as the workshop warms up.
     """
     people = [
         one
@@ -114,7 +115,7 @@ def problems(table: WorkshopProjects, pools: WorkshopPools, workshops: Iterable[
 
 
 def _belongs(workshop: WorkshopRecord) -> bool:
-    """Return whether a workshop belongs into the table."""
+    """Return whether a workshop is approved and not over, and so belongs into the table."""
     return workshop.state in IN_TABLE or workshop.state == WorkshopState.APPROVED
 
 
@@ -144,9 +145,10 @@ class TableFile:
 
 
 def _content(table: WorkshopProjects) -> bytes:
-    """Return the file's content, without keys that are not set.
+    """Return the file's content, without keys whose value is None.
 
-    So a link of an older release can read the table as long as nobody rehearses.
+    A link of an older release refuses a table with the key ``rehearsal``, so it can read the table while nobody
+    rehearses.
     """
     return table.model_dump_json(indent=1, exclude_none=True).encode() + b"\n"
 

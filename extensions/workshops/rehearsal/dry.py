@@ -35,9 +35,9 @@ _AGAIN = N_("Rehearse again in a minute.")
 class DryFacts:
     """All that is known of a workshop and one of its places when a rehearsal without seats judges them.
 
-    ``invited``: the mail addresses of the trainer's list whose people have not joined; ``pool``: None means that the
-    operators do not allow the place's pool any more; ``facts``: what the link reports of the workshop; ``here``: what
-    the link reports of the place; ``release``: the release of this service.
+    ``invited``: mail addresses of the participants on the trainer's list, without those who have joined; ``pool``: None
+    means that the operators do not allow the place's pool any more; ``facts``: what the link reports of the workshop;
+    ``here``: what the link reports of the place; ``release``: the release of this service.
     """
 
     workshop: WorkshopRecord
@@ -189,7 +189,10 @@ def _place(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _seat_place(here: RehearsalPlace) -> Iterator[RehearsalLine]:
-    """Yield whether anything may begin at the place now."""
+    """Yield whether the machine of the place answers, and seats may begin there now.
+
+    Yield nothing if only the site's agreement to early seats is missing: ``_agreed`` reports this.
+    """
     problem = here.seat.problem
     if problem is not None and problem.code == "seat-no-prestart":
         return  # that is a line of its own
@@ -265,7 +268,10 @@ def _environed(here: RehearsalPlace, place: PlaceRecord) -> Iterator[RehearsalLi
 
 
 def _reservation(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the reservation exists, is at the right time and large enough, and admits the right accounts."""
+    """Yield whether the reservation exists, is at the right time and large enough, and admits the right accounts.
+
+    If the place has no reservation, one line says so.
+    """
     workshop, name, found, size = given.workshop, given.place.reservation, given.here.reservation, given.here.size
     if name is None:
         said = Message("rehearsal-unreserved", "No nodes are reserved: seats wait in the queue as all jobs do.")
@@ -330,7 +336,11 @@ def _maintenance(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _accounts(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether there are enough accounts to lend, and whether they may be lent and emptied."""
+    """Yield whether enough site accounts can be lent, whether the site allows it, and whether they can be emptied.
+
+    An account is emptied (its files are deleted) before another person gets it. If no accounts are lent at the place,
+    one line says so.
+    """
     here, held, seats = given.here, given.here.seat.accounts, given.workshop.seats
     if not here.lends or held is None:
         said = Message("rehearsal-accounts-own", "No accounts are lent there.")
@@ -362,7 +372,7 @@ def _accounts(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _pace(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether all seats can begin while the class warms up."""
+    """Yield whether the gateway can connect to all seats, and whether all can begin while the class warms up."""
     workshop, seat = given.workshop, given.here.seat
     if seat.room is not None and seat.room < workshop.seats:
         said = Message(

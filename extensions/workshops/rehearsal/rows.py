@@ -43,10 +43,10 @@ def running(db: Connection) -> list[RehearsalRow]:
 
 
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
-    """Store a rehearsal in place of the last one of its kind at the same factory.
+    """Store a rehearsal in place of the last one of its kind at the same factory, and add ``event`` to the log.
 
-    If the rehearsal only begins, the last result is stored with it, and counts until the rehearsal has a result itself.
-    Raises RehearsalGoesOn, RehearsedOften.
+    If the rehearsal has an ``until``, it has just begun: the last result is stored with it, and counts until the
+    rehearsal is over. Raises RehearsalGoesOn; RehearsedOften only for a rehearsal that has just begun.
     """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn
@@ -65,7 +65,7 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
 def change(db: Connection, row: RehearsalRow) -> bool:
     """Store what became of a rehearsal that goes on; return False if no such rehearsal is stored any more.
 
-    The stored name of a person who has stopped the rehearsal stays.
+    The column ``stopped`` is not written, since somebody may have stopped the rehearsal meanwhile.
     """
     values = {name: value for name, value in row.__dict__.items() if name != "stopped"}
     query = update(rehearsals).where(*_is(row), rehearsals.c.until.is_not(None)).values(values)
@@ -92,7 +92,10 @@ def stop(db: Connection, slug: str, by: str, event: EventRecord) -> bool:
 
 
 def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: int, now: datetime) -> None:
-    """Store how fast seats of a node size came up, unless more seats were measured there before."""
+    """Store how fast ``seats`` seats came up, unless the stored rate was measured with more seats.
+
+    There is one rate for each factory and node size.
+    """
     known = select(rates.c.seats).where(rates.c.factory == factory, rates.c.size == size)
     if (db.execute(known).scalar_one_or_none() or 0) <= seats:
         put_rate(db, factory, size, rate, seats, now)

@@ -158,11 +158,11 @@ class Rehearsals:
         return await self._view(workshop, await self._places(workshop))
 
     async def ready(self, workshop: WorkshopRecord, number: int) -> bool:
-        """Return whether a place of a workshop was rehearsed with good results that still count.
+        """Return whether place ``number`` of a workshop was rehearsed with good results that still count.
 
         This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
         still counts was red. If the link does not answer, only the settings that this service itself knows are compared
-        with those of the rehearsal. Raises StoreError.
+        with those of the rehearsal. False if there is no such place. Raises StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:
@@ -318,7 +318,11 @@ class Rehearsals:
     async def _asked(
         self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow, wanted: tuple[RehearsedSeat, ...]
     ) -> RehearsalRow:
-        """Ask the link to begin these seats, or for the state of those that have begun; return the changed row."""
+        """Ask the link to begin the ``wanted`` seats, or for the state of those that have begun.
+
+        Return the changed row. As soon as somebody has stopped the rehearsal, nothing more is asked. Raises
+        ProblemError, StoreError.
+        """
         until = row.until or row.at
         is_wave = row.kind == "wave"
         hours = min((until - row.at) / timedelta(hours=1) if is_wave else trial.SEAT_HOURS, workshop.hours)
@@ -422,9 +426,10 @@ class Rehearsals:
     async def _trial(
         self, caller: WorkshopCaller, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace
     ) -> RehearsalRow:
-        """Return a rehearsal of three seats that begins now; if no seat could begin, the rehearsal is over.
+        """Return the row, not stored yet, for a new rehearsal of three seats.
 
-        Raises ProblemError.
+        If no seat could begin, it is the row of a rehearsal that is over, with a result. Raises ProblemError if the
+        caller does not lead or teach the workshop, or the time does not allow the rehearsal; StoreError.
         """
         if not _teaches(await self._store.member(workshop.slug, caller.person)):
             raise ProblemError(
@@ -455,9 +460,10 @@ class Rehearsals:
         facts: RehearsalFacts,
         here: RehearsalPlace,
     ) -> RehearsalRow:
-        """Return a rehearsal with robots on all seats that begins now; if no seat could begin, the rehearsal is over.
+        """Return the row, not stored yet, for a new rehearsal in which robots have all seats.
 
-        Raises ProblemError, StoreError.
+        If no seat could begin, it is the row of a rehearsal that is over, with a result. Raises ProblemError if the
+        time, the pool or another limit does not allow the rehearsal; StoreError.
         """
         now = self._now()
         until = now + wave.window(workshop.seats, here.seat.per_minute)
@@ -597,7 +603,10 @@ class Rehearsals:
         place: PlaceRecord,
         here: RehearsalPlace | None,
     ) -> RehearsalView:
-        """Return a rehearsal that is over, and whether it still counts."""
+        """Return the view of a rehearsal that is over.
+
+        Its ``void`` says why the result does not count any more: a wrong signature, or settings that have changed.
+        """
         void = proof.unsigned(self._secret, result, signature)
         if (result.workshop, result.factory, result.kind) != (row.workshop, row.factory, row.kind):
             void = void or proof.foreign()
@@ -653,7 +662,7 @@ def _key(seat: RehearsedSeat) -> str:
 
 
 def _not_allowed(here: RehearsalPlace, person: str) -> list[RehearsalLine]:
-    """Return why a person could start nothing at a place."""
+    """Return why a person could start nothing at a place; empty if the link reports no reason."""
     return [
         RehearsalLine(check="rules", colour="red", text=one.why.as_message("what"), do=one.why.do)
         for one in here.people

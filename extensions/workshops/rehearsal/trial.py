@@ -121,7 +121,11 @@ def is_over(seats: Sequence[RehearsedSeat], began: datetime, now: datetime) -> b
 
 
 def settled(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a rehearsal that is over; a seat that could not be opened counts as failed."""
+    """Return the seats as they count when the rehearsal is over.
+
+    A seat that is still asked for or begun becomes failed, because it could not be opened in time; all others stay as
+    they are.
+    """
     late = {"state": SeatProgress.FAILED, "why": _LATE}
     return tuple(
         one.model_copy(update=late) if one.state in (SeatProgress.ASKED, SeatProgress.BEGUN) else one for one in seats

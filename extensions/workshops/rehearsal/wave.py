@@ -174,7 +174,10 @@ def running(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
 
 
 def next_seats(seats: Sequence[RehearsedSeat], here: SeatPlace, now: datetime) -> tuple[NextWave, list[RehearsedSeat]]:
-    """Return what to do now, and the seats of the next wave, which must be stored before the link is asked for them."""
+    """Return the decision of ``waves.next_wave``, and the seats to request now, with the number of their wave.
+
+    Store these seats before the link is asked for them.
+    """
     pace = Pace(here.per_minute, room(here, ()), here.problem is None)
     decided = waves.next_wave(_facts(seats, now), pace, None, now)
     wanted = set(decided.ask)
@@ -200,7 +203,7 @@ def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSe
 
 
 def has_stayed(seats: Sequence[RehearsedSeat], now: datetime) -> bool:
-    """Return whether all seats have come up or failed, and those that came up have stayed for long enough."""
+    """Return whether all seats have come up, failed or been refused, and those that run have stayed for long enough."""
     if not all(one.wave and one.state in _SETTLED for one in seats):
         return False
     return all(one.ran is None or now >= one.ran + trial.STAY for one in running(seats))

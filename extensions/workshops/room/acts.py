@@ -71,8 +71,12 @@ _GOING: dict[SeatActKind, Message] = {
 
 
 class SeatActs:
-    """Starts, restarts and resets single seats. Start ``run``. ``has_material``: returns whether a workshop's material
-    is ready; ``now``: the clock."""
+    """Starts, restarts and resets single seats. Start ``run``.
+
+    ``has_material``: returns whether a workshop's material is ready; ``deliver``: delivers the material anew to
+    sessions of a workshop, and returns why that failed, "": it did not fail (``MaterialDelivery.anew``); ``now``: the
+    clock.
+    """
 
     def __init__(
         self,
@@ -265,7 +269,10 @@ class SeatActs:
     async def _silent(
         self, workshop: WorkshopRecord, record: SeatActRecord, sessions: Collection[WorkshopSession]
     ) -> set[str]:
-        """Return the factories that do not answer the link, and where sessions must end before the act can go on."""
+        """Return the factories that do not answer the link, among those at which the act waits for sessions to end.
+
+        Raises ProblemError.
+        """
         if record.state != "stopping":
             return set()
         # A session may also be out of reach by itself, and ends all the same: so the link is asked.
@@ -280,9 +287,10 @@ class SeatActs:
         return found
 
     async def _delivered(self, record: SeatActRecord, why: str) -> None:
-        """End an act, or try again later if the material was not delivered.
+        """End an act after an attempt to deliver the material, unless another attempt makes sense.
 
-        ``why``: why the material was not delivered, "": it was delivered.
+        ``why``: why the material was not delivered, "": it was delivered. The act has failed after ``DELIVERIES``
+        attempts, or at once for a reason that lasts; otherwise the next look tries again.
         """
         key = (record.workshop, record.person)
         self._tries[key] += 1

@@ -78,7 +78,7 @@ class Broadcasts:
         self._received.update(received)
 
     def forget_all_but(self, slugs: Iterable[str]) -> None:
-        """Forget the messages of all other workshops."""
+        """Drop from memory the messages of all workshops except ``slugs``."""
         kept = set(slugs)
         for slug in {*self._messages, *self._received, *(slug for slug, _ in self._locks)} - kept:
             self._messages.pop(slug, None)

@@ -42,7 +42,7 @@ AWAY = Message("room-link-away", "The gateway’s link does not answer just now,
 
 
 class _Follower:
-    """One stream of a room."""
+    """A caller who follows a room; set ``woken``, and their stream sends what has changed in the room."""
 
     def __init__(self, project: str) -> None:
         self.project = project
@@ -215,7 +215,7 @@ class Room:
             self._followers.discard(follower)
 
     async def _load(self) -> None:
-        """Read the messages from the database, as soon as that is possible."""
+        """Read the messages from the database; if that fails, try again until it succeeds."""
         while True:
             try:
                 await self.broadcasts.load()
@@ -226,8 +226,9 @@ class Room:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _forget(self) -> None:
-        """Every ``FORGET_SECONDS``, without end, drop from memory the ended sessions and messages of workshops that are
-        over.
+        """Every ``FORGET_SECONDS``, without end, drop from memory what belongs to workshops that are over.
+
+        This is their ended sessions and their messages.
         """
         while True:
             await asyncio.sleep(FORGET_SECONDS)

@@ -76,7 +76,7 @@ def belonging(db: Connection, workshop: WorkshopRecord, place: PlaceRecord) -> s
 
 
 def drop(db: Connection, slug: str, people: Iterable[str]) -> None:
-    """Forget the seats of people who are not in a workshop any more."""
+    """Delete the rows of the seats of ``people``, who are not in the workshop any more."""
     table = tables.seats
     db.execute(delete(table).where(table.c.workshop == slug, table.c.person.in_(list(people))))
 

@@ -352,7 +352,8 @@ class SeatRunner:
     def _is_look_due(self, workshop: WorkshopRecord, work: Sequence[_Share]) -> bool:
         """Return whether to ask the link about a workshop's places although no seat is due.
 
-        This is so from time to time if the workshop has a plan B, or if its accounts are not all held and clean.
+        True at most once in ``LOOK``, and only if the workshop has more than one place, or if not all of its accounts
+        are held and clean. ``work``: the workshop's seats by place.
         """
         last = self._looked.get(workshop.slug)
         if last is not None and self._now() - last < LOOK:
@@ -369,9 +370,9 @@ class SeatRunner:
             self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if _is_silent(one) else 0
 
     async def _hold(self, workshop: WorkshopRecord, share: _Share) -> None:
-        """Hold accounts at a place for all its seats, and spare accounts, if accounts are lent there.
+        """Ask the link to hold accounts at a place for all its seats, and spare ones, if it does not hold so many yet.
 
-        Seats that nobody has taken yet count, too. Raises ProblemError.
+        Seats that nobody has taken yet count, too. Do nothing if no accounts are lent there. Raises ProblemError.
         """
         factory = share.place.factory
         accounts = _of(self._places[workshop.slug], factory).accounts
@@ -459,7 +460,11 @@ class SeatRunner:
     async def _wanted(
         self, workshop: WorkshopRecord, place: PlaceRecord, asked: Sequence[SeatRow]
     ) -> tuple[SeatRow, ...]:
-        """Return the seats among ``asked`` that still belong to a place, and whose outcome is not known yet."""
+        """Return the seats among ``asked`` that the link must still be asked about, as the database says now.
+
+        These seats belong to ``place`` (one of the workshop's factories) and have not yet come up, failed, been refused
+        or ended. If the workshop is neither warming up nor open, there are none.
+        """
 
         def read(db: Connection) -> tuple[SeatRow, ...]:
             there = rows.belonging(db, workshop, place)
@@ -469,7 +474,10 @@ class SeatRunner:
         return await self._store.transact(read)
 
     async def _halt(self, workshop: WorkshopRecord, halt: Halt, seats: Collection[SeatRow], warm_up: WarmUpRow) -> None:
-        """Store that no more seats are asked for, with the most frequent reason of the failures."""
+        """Store that no more seats are asked for, with the most frequent reason of the failures.
+
+        Store nothing if a trainer has said to go on or moved seats since ``warm_up`` was read.
+        """
         now = self._now()
         whys = [row.why for row in seats if row.state == SeatProgress.FAILED and row.wave == halt.wave and row.why]
         counted = Counter(why.what for why in whys)
@@ -521,14 +529,20 @@ class _Share:
 
 
 async def halt_of(store: Store, workshop: WorkshopRecord) -> HaltView | None:
-    """Return why no further seats of a workshop begin after too many failures; None: no halt. Raises StoreError."""
+    """Return why no further seats of a workshop begin after too many failures. Raises StoreError.
+
+    None: no halt, or the workshop neither warms up nor is open.
+    """
     if workshop.state not in WARM_STATES:
         return None
     return halt_view(await store.transact(lambda db: rows.warm_up(db, workshop.slug)))
 
 
 async def not_begun(store: Store, workshop: WorkshopRecord) -> dict[str, Words]:
-    """Return by person why their seat failed or was refused. Raises StoreError."""
+    """Return by person why their seat failed or was refused. Raises StoreError.
+
+    Empty if the workshop neither warms up nor is open.
+    """
     if workshop.state not in WARM_STATES:
         return {}
     found = await store.transact(lambda db: rows.of_workshop(db, workshop.slug))
@@ -565,9 +579,11 @@ def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
 
 
 def _since(before: SeatRow | None, since: datetime | None) -> datetime | None:
-    """Return since when a session of a person counts as their seat, also if the session has ended.
+    """Return since when a session of a person counts as their seat, also if the session has ended; None: none counts.
 
-    If a trainer has requested a new session, sessions before this request do not count.
+    ``since``: the earliest such time, None: a trainer requests a new session now; ``before``: the last row of this
+    seat, None: there is none. If a trainer requested a new session with that row, sessions before this request do not
+    count.
     """
     if since is None or before is None:
         return since

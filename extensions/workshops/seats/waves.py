@@ -111,7 +111,10 @@ def is_due(seat: SeatFacts, now: datetime) -> bool:
 
 
 def failed_wave(seats: Iterable[SeatFacts], go_on: datetime | None) -> Halt | None:
-    """Return the last wave of which too many seats failed after ``go_on``; None if there is none."""
+    """Return the last wave of which too many seats failed; None if there is none.
+
+    Only seats that were requested after ``go_on`` count; None: all seats count.
+    """
     waves: dict[int, list[SeatFacts]] = {}
     for seat in seats:
         if seat.asked is not None and (go_on is None or seat.asked > go_on):

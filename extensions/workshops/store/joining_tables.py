@@ -1,4 +1,7 @@
-"""The tables for joining workshops, beside ``store.schema``: guests, invitations, tickets, and mails that were sent."""
+"""The tables for joining workshops, beside ``store.schema``: guests, invitations, tickets, and mails that were sent.
+
+A ticket belongs to somebody who has sent a valid join code and has not joined yet, or to a guest who logs in again.
+"""
 
 from __future__ import annotations
 

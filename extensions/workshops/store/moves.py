@@ -49,7 +49,7 @@ def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | No
 def seen_from(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> WorkshopRecord:
     """Return the workshop with the place of a seat as the workshop's first place, since the seat's person starts there.
 
-    ``seat`` None: as in ``place_of``.
+    ``seat`` None: a seat of somebody who joins from now on.
     """
     mine = place_of(workshop, orders, seat).place
     return workshop.with_values(places=(mine, *(place for place in workshop.places if place != mine)))

@@ -278,7 +278,7 @@ class Store:
             raise SeatTaken(record.workshop) from error
 
     async def drop_member(self, slug: str, person: str, event: EventRecord) -> None:
-        """Delete a person's membership in a workshop. Raises NobodyLeads if nobody else leads the workshop."""
+        """Delete a person's membership in a workshop. Raises NobodyLeads if the person is the only one who leads it."""
         table = schema.memberships
 
         def work(db: Connection) -> None:

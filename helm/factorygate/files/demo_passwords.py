@@ -1,4 +1,7 @@
-"""Write the demo's file of names and passwords. The Secret has one file for each person, with the password."""
+"""Write the demo's file of names and passwords from the mounted Secret, in which each person has a file.
+
+The file's name is the person's, and its content is the password.
+"""
 
 from pathlib import Path
 

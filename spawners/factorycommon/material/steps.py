@@ -51,7 +51,10 @@ class KnownStep:
 
 
 def steps_of(files: Mapping[str, bytes]) -> tuple[KnownStep, ...]:
-    """Return the steps of all notebooks among ``files`` (contents by path), in the order of the notebooks' paths."""
+    """Return the first ``MOST_STEPS`` steps of the notebooks among ``files``, in the order of the notebooks' paths.
+
+    ``files``: contents by path.
+    """
     found: list[KnownStep] = []
     for path in sorted(path for path in files if path.endswith(ENDING)):
         found += _of_notebook(path, files[path])
@@ -85,7 +88,7 @@ def _of_notebook(path: str, content: bytes) -> Iterable[KnownStep]:
 
 
 def _name_of(cell: object) -> str | None:
-    """Return the name of a cell's step; None if the cell is no step."""
+    """Return the name of a cell's step, "" for a step without a name; None if the cell is no step."""
     if not isinstance(cell, dict) or cell.get("cell_type") != "code":
         return None
     metadata = cell.get("metadata")
@@ -97,5 +100,5 @@ def _name_of(cell: object) -> str | None:
 
 
 def _plain(text: str, most: int) -> str:
-    """Return a text that can be shown, of at most so many characters."""
+    """Return a text that can be shown: at most ``most`` characters, with U+FFFD in place of invisible ones."""
     return _BAD.sub("\ufffd", text[: 2 * most]).strip()[:most]

@@ -61,8 +61,10 @@ class Problem(Coded):
 
 
 class EnvironmentBody(BaseModel):
-    """Body of ``POST /sessions/{id}/environment``: environment and command line of the notebook. The link sends them
-    through the door, and neither stores nor logs them."""
+    """Body of ``POST /sessions/{id}/environment``: the environment variables and the command line of the notebook.
+
+    The link sends them through the door, and neither stores nor logs them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

@@ -94,7 +94,7 @@ class NodeSize(Model):
 
     @property
     def share(self) -> Fraction:
-        """Return the GPUs for which a job of this size is billed: a part of a GPU for a slice, else their number."""
+        """Return how many GPUs are billed for a job of this size; a fraction such as 1/7 for slices of a GPU."""
         return Fraction(self.gpus) if self.billed_gpus is None else self.billed_gpus
 
     @property
@@ -104,7 +104,7 @@ class NodeSize(Model):
 
     @property
     def gpu_text(self) -> str:
-        """Return the GPUs of the size as a text for operators: ``2 GPU``, ``1/7 GPU (gpu:1g.10gb:1)``."""
+        """Return the GPUs of the size as a text for operators: ``2 GPU``, ``0 GPU``, ``1/7 GPU (gpu:1g.10gb:1)``."""
         return f"{self.share} GPU" + (f" ({self.gres})" if self.gpu_slice is not None else "")
 
 
@@ -182,7 +182,8 @@ class Folder(Model):
 class IdleLimits(Model):
     """After how many minutes without use a session ends by itself.
 
-    ``unopened_minutes`` and ``idle_minutes`` are the defaults; a person may choose other values up to the two maxima.
+    ``unopened_minutes``: if nobody has opened the notebook since it started; ``idle_minutes``: after the last use. Both
+    are defaults: a person may choose other values, up to ``max_unopened_minutes`` and ``max_idle_minutes``.
     """
 
     unopened_minutes: int = Field(default=30, ge=1)
@@ -238,11 +239,11 @@ class Factory(NetworkEntry):
         return partition.shape or self.node
 
     def gpu(self, partition: Partition) -> Accelerator:
-        """Return the GPU type of the partition's nodes."""
+        """Return the GPU type of the partition's nodes; for a partition without GPUs, the factory's GPU type."""
         return partition.accelerator or self.accelerator
 
     def partition(self, name: str) -> Partition:
-        """Return the partition with this name, which one of the factory's sizes uses."""
+        """Return the partition with this name, which must exist, as the partition of each size does."""
         return next(partition for partition in self.partitions if partition.name == name)
 
     @model_validator(mode="after")

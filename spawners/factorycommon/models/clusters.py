@@ -124,12 +124,14 @@ class ClusterRequest(Model):
 
 
 class BatchRequest(Model):
-    """Body of ``PUT /clusters/{id}/batches/{batch}``, which submits a number of equal jobs; the same PUT sent twice
-    submits them once.
+    """Body of ``PUT /clusters/{id}/batches/{batch}``, which submits a number of equal jobs.
 
-    ``hours``: None uses the cluster's. ``together``: the number of jobs in this batch and in the batches that follow at
-    once; if not all of them are allowed, no job of this batch starts. ``adopt``: submit nothing, but take over the
-    existing jobs of the batch (by the identity that they carry), since the link lost its ledger."""
+    The same PUT sent twice submits them once. ``names``: the names of the workers, one for each job. ``hours``: the
+    walltime of each job; None: the cluster's. ``together``: the number of jobs in this batch and in the batches that
+    the client sends right after it, None: only those of this batch; if the limits do not allow all these jobs, no job
+    of this batch starts. ``adopt``: submit nothing, but take over the existing jobs of the batch (by the identity that
+    they carry), since the link lost its ledger.
+    """
 
     names: tuple[WorkerName, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
     hours: Hours | None = None
@@ -212,8 +214,9 @@ class Cluster(Model):
     """A cluster as its owner sees it.
 
     ``wrong``: why the state of its jobs is not known, or why no job can start; ``waits_for``: what a queued job waits
-    for. ``workers``: the live workers and those that ended recently. In an event stream, the first event has all
-    workers, later events only changed workers. What the hub gets from the link has no workers."""
+    for. ``workers``: the live workers and those that ended recently. In an event stream for the owner, the first event
+    has all workers, each later event only those that changed since. For the hub, ``workers`` is always empty.
+    """
 
     id: ClusterId
     name: ClusterName

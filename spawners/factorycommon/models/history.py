@@ -1,4 +1,4 @@
-"""What the link tells the workshops service about the past and the present of a workshop's project."""
+"""What the link tells the workshops service about a project: its past sessions and clusters, and what runs now."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class ReturnBody(Secretive):
     """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again.
 
     ``language``: the language of the page, in which the mail is written, too; ``address``: the browser's network
-    address; ``guest``: the guest who has logged in from this browser before.
+    address; ``guest``: the guest who has logged in from this browser before, None: no guest has.
     """
 
     mail: Typed
@@ -184,8 +184,11 @@ class MembershipsView(Model):
 
 
 class GuestView(Model):
-    """A guest, for the hub's login. ``until``: when their last workshop closes; None: no workshop admits them, since
-    all are over or they are banned. ``name``: as they gave it."""
+    """A guest, for the hub's login.
+
+    ``until``: when the last of the workshops that still admit the guest closes; None: none admits them, since all are
+    over or the guest is banned. ``name``: as the guest gave it.
+    """
 
     person: GuestName
     name: PlainText

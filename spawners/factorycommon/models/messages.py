@@ -17,11 +17,11 @@ Parameters = Annotated[dict[_Name, PlainText], Field(max_length=16)]
 
 
 class Coded(Model):
-    """Base class of models with a message to people: English texts, a stable ``code`` ("" if there is none), and the
-    ``parameters`` that are filled into the texts.
+    """Base class of models with a message to people: English texts, with what a translation needs.
 
-    If a text field is set to a ``Message``, the model takes the code and parameters of this ``Message``. An explicit
-    ``code`` overrides the Message's code.
+    This is a stable ``code`` ("" if there is none), and the ``parameters`` that are filled into the texts. The class
+    attribute ``TEXTS`` names the fields that hold the texts. If such a field is set to a ``Message``, the model takes
+    the code and parameters of this ``Message``; a ``code`` or ``parameters`` that is given as well takes precedence.
     """
 
     # names of the fields with texts for people; other fields hold names, numbers, or the scheduler's own words
@@ -45,9 +45,10 @@ class Coded(Model):
         }
 
     def saying(self, **texts: str) -> Self:
-        """Return a copy with other texts, by field.
+        """Return a copy in which the fields named by the keywords have these texts.
 
-        If a text is a ``Message``, its parameters are added to those of the copy.
+        The copy keeps the ``code``, if there is one. If a text is a ``Message``, its parameters are added to those of
+        the copy.
         """
         kept: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         for text in texts.values():

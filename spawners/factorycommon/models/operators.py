@@ -1,4 +1,4 @@
-"""The models of the operators' page and of its orders."""
+"""The data of the operators' page, and the body of the order that sets the banner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from factorycommon.models.views import Health
 class BannerBody(DrainBody):
     """The body of ``PUT /banner``: the message that all pages show.
 
-    ``sessions``: whether open sessions also show the message, once; ``until``: when the banner ends by itself.
+    ``sessions``: whether open sessions also show the message, once; ``until``: when the banner ends by itself, None: it
+    stays until an operator removes it.
     """
 
     sessions: StrictBool = False
@@ -23,7 +24,10 @@ class BannerBody(DrainBody):
 
 
 class BannerView(Model):
-    """The event ``banner`` of ``GET /table``: the message that all pages show before ``until``; "" means no message."""
+    """The event ``banner`` of ``GET /table``: the message that all pages show; "" means no message.
+
+    ``until``: when pages stop showing the message, None: never.
+    """
 
     text: str = Field("", max_length=500)
     until: Moment | None = None
@@ -81,8 +85,10 @@ class WaitingSession(Model):
 
 
 class FailureCount(Model):
-    """How many sessions of a factory ended for the same reason before their notebook answered. ``last``: the time of
-    the newest such end; ``words``: its explanation."""
+    """How many sessions of a factory ended for the same reason before their notebook answered.
+
+    ``last``: the time of the newest such end; ``words``: its explanation, None if there is none.
+    """
 
     factory: Slug
     reason: EndReason

@@ -32,7 +32,9 @@ class Price(Cost):
 
     ``charged_for``: ``part`` means a slice of a GPU, or a part of a GPU that the scheduler counts as one GPU (a GCD);
     ``whole-node`` means that a whole node is charged though the size uses a part of it. ``number``: how many cores or
-    GPUs are charged; for ``part``, as a number of whole GPUs. ``unit``: what the scheduler counts as one GPU."""
+    GPUs are charged; for ``part``, the fraction of whole GPUs, such as 0.5. ``unit``: what the scheduler counts as one
+    GPU.
+    """
 
     charged_for: Literal["cores", "gpus", "part", "whole-node"]
     number: float

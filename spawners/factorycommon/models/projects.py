@@ -47,7 +47,9 @@ class SiteAccounts(Model):
 class ProjectAt(Model):
     """A project's settings at one factory.
 
-    If a field is None, its value comes from the link's access settings for the factory, or from the node size.
+    ``account`` None: the account of the link's access settings for the factory; ``partition`` None: that of the node
+    size; ``qos`` None: that of the node size or, if this has none, of the access settings; ``reservation`` None: no
+    reservation.
     """
 
     account: Word | None = None  # the scheduler's account that is charged
@@ -59,11 +61,11 @@ class ProjectAt(Model):
 
 
 class Project(Model):
-    """One project: an allocation that is charged. Its people are ``members``, and all people who are in one of
-    ``groups`` at the moment.
+    """One project: an allocation that is charged.
 
-    ``gpu_hours``: granted GPU-hours for all factories together; None: the gateway does not limit them. ``max_hours``:
-    the longest walltime of a session; None: the node size's limit.
+    Its people are ``members``, ``managers``, and all who are in one of ``groups`` at the moment. ``gpu_hours``: granted
+    GPU-hours for all factories together; None: the gateway does not limit them. ``max_hours``: the longest walltime of
+    a session; None: the node size's limit.
     """
 
     id: ProjectId

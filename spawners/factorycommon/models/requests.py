@@ -14,8 +14,9 @@ ADOPT = "adopt"  # an option beside those of Choice: the server adopts exactly t
 class Choice(Model):
     """The choice for a new session, as the form and the API send it; it has only ids.
 
-    If ``factory`` is None, the link selects one; so also for ``project``, if a project is needed. If ``until``,
-    ``give_up_hours`` or ``reservation`` is None, the session has none. If another field is None, its default is used.
+    If ``factory`` is None, the link selects one. If ``project`` is None, the link selects one, too, unless no project
+    is needed. If ``until``, ``give_up_hours`` or ``reservation`` is None, the session has none. If another field is
+    None, its default is used.
     """
 
     factory: Slug | None = None
@@ -65,8 +66,11 @@ class ResolvedChoice(Model):
 
 
 class JobOptions(Model):
-    """Scheduler options that an operator adds by the spawner's ``req_*`` settings. All are validated single words,
-    never free text."""
+    """Scheduler options that an operator adds by the spawner's settings ``req_*`` and ``batch_script``.
+
+    Each option is a validated single word, except ``prologue``, ``epilogue`` and ``template``: these are free text,
+    which comes from the operator's configuration only.
+    """
 
     account: Word | None = None
     qos: Word | None = None
@@ -89,9 +93,10 @@ class SessionRequest(Model):
 
 
 class SeatRequest(SessionRequest):
-    """The request that the link itself makes for the seat of a workshop; ``user`` may be a robot of a rehearsal.
+    """The request that the link itself makes for the seat of a workshop.
 
-    No HTTP request has this form, so a robot can have no session but a workshop's seat.
+    ``user`` may be a robot, which takes the place of a participant in a rehearsal. No HTTP request has this form, so a
+    robot can have no session but a workshop's seat.
     """
 
     user: Occupant

@@ -69,8 +69,9 @@ class Policy(Model):
     """Which kinds of automation the site allows. None: nothing was found about it.
 
     ``unattended_submit``: submitting jobs without a person's action. ``persistent_connection``: a connection that stays
-    open between two actions of a person. ``replacement``: replacing a Dask worker that ended. The rates are upper
-    limits for the rates in ``link.yaml``."""
+    open between two actions of a person. ``replacement``: replacing a Dask worker that ended. ``submits_per_minute``,
+    ``logins_per_minute`` and ``max_connections``: the most that ``link.yaml`` may set for each.
+    """
 
     unattended_submit: Permission | None = None
     persistent_connection: Permission | None = None

@@ -26,7 +26,7 @@ class JobState(StrEnum):
 
 
 class PendingPhase(StrEnum):
-    """Why or how a job is pending."""
+    """How far a pending job is: in the queue, waiting for its nodes to boot, or put back into the queue."""
 
     QUEUED = "queued"
     NODE_STARTING = "node-starting"  # nodes are allocated and boot
@@ -118,7 +118,7 @@ class Reservation(Model):
 
 
 class Estimate(Model):
-    """The estimated start of a job, how it was estimated, and when."""
+    """The estimated start of a job (None: not known), how it was estimated, and when."""
 
     start: Moment | None
     basis: Literal["test-only", "queue", "none"]

@@ -15,9 +15,12 @@ class ProjectBalance(Model):
 
 
 class UsageLine(Model):
-    """The use of jobs on one day (UTC). ``gpu_seconds``: billed GPUs times seconds, as the scheduler counts them;
-    an int if it is whole (always so for whole GPUs), else the nearest float. ``jobs``: the number of jobs whose first
-    day this was."""
+    """The use of the jobs of one person, for one project at one factory, on one day (UTC).
+
+    ``project`` None: the jobs without a project. ``gpu_seconds``: billed GPUs times seconds, as the scheduler counts
+    them; an int if it is whole (always so for whole GPUs), else the nearest float. ``jobs``: the number of jobs whose
+    first day this was.
+    """
 
     day: date
     project: ProjectId | None

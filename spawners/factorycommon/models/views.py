@@ -81,7 +81,7 @@ class Offer(Model):
     project_in: Mapping[str, ProjectId] = Field(default_factory=dict)
 
     def nearest_environment(self, wanted: Slug | None) -> Slug | None:
-        """Return the environment ``wanted`` if it is offered, else the preset one."""
+        """Return the environment ``wanted`` if it is offered, else the preset one; None if no environment fits."""
         return wanted if wanted in self.environments else self.environment
 
 
@@ -114,7 +114,7 @@ class SizeView(Model):
         return joined(*(part.as_message("text") for part in parts), separator=", ") if parts else self.gpu_label
 
     def nearest_project(self, wanted: ProjectId | None) -> ProjectId | None:
-        """Return the project ``wanted`` if it may use the size, else the preset one."""
+        """Return the project ``wanted`` if it may use the size, else the preset one, which may be None."""
         return wanted if wanted in self.projects else self.offer.project
 
 
@@ -129,8 +129,10 @@ class MaintenanceView(Model):
 
 
 class ReservationView(Model):
-    """A reservation that a person can use now. ``partition``: the partition of its nodes; empty: nodes of any
-    partition."""
+    """A reservation that a person can use now.
+
+    ``partition``: the only partition whose jobs may use it; empty: jobs of every partition may.
+    """
 
     id: str  # the id that a choice uses
     name: str
@@ -140,8 +142,10 @@ class ReservationView(Model):
 
 
 class CredentialView(Model):
-    """A login of the person's own that a factory needs. ``until``: end of its validity, which may be in the past; None:
-    the person has not logged in yet."""
+    """The person's own login at a factory that needs one.
+
+    ``until``: when this login expires, which may be in the past; None: the person has not logged in yet.
+    """
 
     renew_url: str
     until: datetime | None = None
@@ -196,10 +200,11 @@ class ComingView(Model):
 class ProjectView(Model):
     """A project as one of its people sees it.
 
-    GPU-hours are the sum over all factories; ``left``: what this person may still use, of the project or of their share
-    of it. ``granted`` and ``left``: None if the gateway does not limit the project.
-    ``reserved``: GPU-hours held for running and waiting jobs. ``usable``: True if the project has begun and has not
-    ended."""
+    GPU-hours are the sum over all factories. ``granted``: None if the gateway does not limit the project; ``reserved``:
+    GPU-hours held for running and waiting jobs; ``left``: what this person may still use, which is the rest of the
+    project's GPU-hours or of the person's share, whichever is less; None: neither has a limit. ``usable``: True if the
+    project has begun and has not ended, and the person is not blocked.
+    """
 
     id: ProjectId
     title: str
@@ -250,8 +255,10 @@ class AccountThere(Model):
 
 
 class SiteCheck(Model):
-    """One site on a person's checklist. ``accepted_at``: when the person accepted the present version of the site's
-    rules."""
+    """One site on a person's checklist.
+
+    ``accepted_at``: when the person accepted the present version of the site's rules; None: not yet.
+    """
 
     factory: Slug
     name: str
@@ -268,7 +275,7 @@ class SiteCheck(Model):
 
     @property
     def lacks_account(self) -> bool:
-        """Return True if the person has no account there for one of their projects."""
+        """Return True if there is at least one of their projects for which the person has no account at the site."""
         return any(account.kind == "missing" for account in self.accounts)
 
     @property

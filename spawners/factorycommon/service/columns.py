@@ -34,11 +34,14 @@ class MomentColumn(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:  # noqa: ARG002
-        """Return the value for the database."""
+        """Return a time as seconds since the epoch, for the database; None stays None, as null.
+
+        A time outside of the allowed years becomes the nearest allowed one.
+        """
         return None if value is None else min(max(value.timestamp(), _FIRST), _LAST)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
-        """Return an aware datetime from the stored value; ``Spoilt`` if it cannot be read, None for null."""
+        """Return an aware datetime (UTC) from the stored value; ``Spoilt`` if it cannot be read, None for null."""
         if value is None:
             return None
         if not isinstance(value, int | float) or math.isnan(value):
@@ -57,7 +60,7 @@ class ParsedColumn(TypeDecorator[Any]):
         self._kind: TypeAdapter[Any] = TypeAdapter(kind)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Return the value for the database."""
+        """Return the value as JSON text for the database; None stays None, as null."""
         return None if value is None else self._kind.dump_json(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002

@@ -97,7 +97,8 @@ class Database:
 def in_the_way(error: OperationalError) -> bool:
     """Return whether a transaction failed only because of another one: by a lock, a deadlock or a conflict of writes.
 
-    The failed transaction was rolled back, and a second attempt may succeed.
+    The failed transaction was rolled back, and a second attempt may succeed. Only errors of PostgreSQL are recognized:
+    for SQLite, the result is always False.
     """
     return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
 

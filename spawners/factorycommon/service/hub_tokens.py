@@ -97,8 +97,11 @@ class TokenOwners:
         """Return the owner that the hub's answer about a token describes.
 
         JupyterHub gives a server's token the scope ``access:servers!server=USER/SERVER``, and a person's default token
-        the scope ``access:servers!user=USER``. A token that grants access to exactly one server counts as the token of
-        that server. A token that grants access to several servers, or to another person's, may do nothing.
+        the scope ``access:servers!user=USER``. A token with the latter scope, with ``access:servers``, or without any
+        scope ``access:servers!server=...`` counts as the person's own. Any other token counts as the token of the
+        server in its scope; it is not allowed if it has several such scopes, or if the server is another person's.
+
+        No token is allowed that lacks the scope for this service, or belongs to a service.
         """
         allowed = user.kind == "user" and not {self._service, _SCOPE}.isdisjoint(user.scopes)
         servers = [scope.removeprefix(_ONE_SERVER) for scope in user.scopes if scope.startswith(_ONE_SERVER)]

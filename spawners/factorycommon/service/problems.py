@@ -64,7 +64,10 @@ def forbidden(message: str) -> ProblemError:
 
 
 def limit(message: str, do: str, fits: int | None = None) -> ProblemError:
-    """Return the ProblemError for a person who has reached a limit. ``fits``: as in Problem."""
+    """Return the ProblemError for a person who has reached a limit.
+
+    ``do``: what the person can do; ``fits``: how many of the requested jobs may start now, None: not known.
+    """
     return ProblemError(Problem(kind="limit", message=message, do=do, fits=fits))
 
 

@@ -56,7 +56,10 @@ class BoundedTlsServer:
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
-        """Stop accepting connections; from now on another server may listen on the port."""
+        """Stop accepting connections and drop unfinished handshakes.
+
+        From now on another server may listen on the port.
+        """
         self._accepting.cancel()
         if self._sock.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._sock)

@@ -1,7 +1,8 @@
 """Reads a YAML file into a model, and explains its mistakes with file and line.
 
 ``read_model`` and ``read_chosen`` raise ``CatalogueError``, whose ``problems`` are lines of the form ``file:line:
-dotted.key: message``. All problems of a file are found at once, so that an operator corrects the file once.
+dotted.key: message``. All values that do not fit the model are reported together, so that an operator corrects the file
+once. Wrong YAML is reported before that, and so are keys that are there twice.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class CatalogueError(Exception):
 def read_model(path: Path, model: type[M]) -> M:
     """Return the content of a file as a ``model``.
 
-    Raises CatalogueError if the file cannot be read, is too large, is not YAML, or does not fit the model.
+    Raises CatalogueError if the file cannot be read, is too large, is not YAML, has a key twice, or does not fit the
+    model.
     """
     return read_chosen(path, lambda _: model)
 
@@ -123,9 +125,9 @@ class Places:
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
     def of_line(self, line: str) -> str:
-        """Return a problem ``dotted.key: message`` with the file and line of its key.
+        """Return the problem ``line``, a text ``dotted.key: message``, with the file and line of its key before it.
 
-        Names in a key may contain dots.
+        If the file lacks the key, the line is that of the nearest key above it. Names in a key may contain dots.
         """
         dotted, _, message = line.partition(": ")
         node, number, rest = self._root, self._root.start_mark.line + 1 if self._root.start_mark else 1, dotted
@@ -153,7 +155,7 @@ def _values(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Yield the keys that a mapping contains twice; YAML itself would silently keep the last value."""
+    """Yield dotted name and line of each key that a mapping has twice; YAML would silently keep the last value."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:

@@ -47,7 +47,7 @@ class Caller:
     def sees(self, session: Session) -> None:
         """Raise ProblemError unless the caller may see ``session``.
 
-        The status is 404 for another person's session, whether or not it exists; 403 if a session's token is used for
+        The status is 404 for another person's session, as if it did not exist; 403 if a session's token is used for
         another session of the same person.
         """
         if session.user != self.user:
@@ -59,8 +59,8 @@ class Caller:
         """Return a session of the caller's person, reduced to what the caller may see.
 
         With a person's own token: the whole session, with the URL that the person opens. A session's token shows its
-        own session in the same way. It shows the person's other sessions without site account, job, node, log, URL and
-        use of resources.
+        own session in the same way. Of the person's other sessions it hides site account, job, node, partition, URL,
+        log, exit code, explanations, use of resources, and the steps that the person has done.
         """
         if self.session is None or session.id == self.session.record.id:
             return session.addressed(self.root)
@@ -97,7 +97,7 @@ class Caller:
     def has(self, cluster: ClusterRecord) -> None:
         """Raise ProblemError unless the caller may act for ``cluster``.
 
-        The status is 404 for another person's cluster, whether or not it exists; 403 if a session's token is not valid
+        The status is 404 for another person's cluster, as if it did not exist; 403 if a session's token is not valid
         for the cluster's factory or project.
         """
         if cluster.user != self.user:

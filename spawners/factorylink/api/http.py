@@ -1,4 +1,7 @@
-"""Creates the link's HTTP apps, which answer each error, also the ledger's, with a Problem, and count the errors."""
+"""Creates the link's HTTP apps, which answer refusals, errors of the ledger and HTTP errors with a Problem.
+
+The metrics count the refusals and the errors of the ledger.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ log = logging.getLogger("factorylink")
 
 
 def new_app(title: str) -> App:
-    """Return an app that has no operations yet, and answers every error with a Problem."""
+    """Return an app without operations; it answers refusals, errors of the ledger and HTTP errors with a Problem."""
     app = http.new_app(title, log, metrics.refused)
     app.exception_handler(LedgerError)(_say_ledger)
     return app

@@ -93,9 +93,9 @@ def _in_full(text: object) -> object:
 
 
 def _a_day(text: object) -> object:
-    """Return ``text`` unchanged if it is as long as 2026-01-31; otherwise raise ValueError.
+    """Return ``text`` unchanged if it has the form 2026-01-31; otherwise raise ValueError.
 
-    A number of another length is refused, since pydantic would read it as seconds since 1970.
+    A number is refused, since pydantic would read it as seconds since 1970.
     """
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", str(text)):
         raise ValueError("say it as 2026-01-31")

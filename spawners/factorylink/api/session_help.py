@@ -18,7 +18,10 @@ _NO_SESSION = Message("help-no-session", "Only a session of a workshop can ask f
 
 
 def router(relay: HelpRelay, asking: Any) -> APIRouter:
-    """Return the operations. ``asking``: the dependency that returns the Caller of a request, or raises."""
+    """Return a router with the operations of this module.
+
+    ``asking``: the dependency that returns the Caller of a request, or raises.
+    """
     routes = APIRouter()
     some = says(401, 403, 409, 429, 503)
 
@@ -47,7 +50,7 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
 
     @routes.put("/help/look", responses=some)
     async def allow_look(body: LookBody, session: LiveSession = mine) -> HelpState:
-        """Let the helpers of your workshop see the last saved state of a notebook for some minutes."""
+        """Let the helpers of your workshop see the last saved state of a notebook for `minutes` minutes."""
         return await relay.ask(session, "look", look=body)
 
     @routes.post("/help/snapshot", responses=some)

@@ -135,7 +135,10 @@ def user_app(
 
     @app.get(f"{prefix}/api/sessions", responses=own_only)
     async def list_sessions(live: bool = False, limit: Limit = 100, caller: Caller = asking) -> list[Session]:
-        """List your sessions, newest first. They are started and stopped at `/hub/api/users/NAME/servers/SERVER`."""
+        """List your sessions, newest first: with `live` all that have not ended, otherwise the newest `limit`.
+
+        They are started and stopped at `/hub/api/users/NAME/servers/SERVER`.
+        """
         return [caller.shown(session) for session in await sessions.sessions(caller.user, None, live, limit)]
 
     @app.get(f"{prefix}/api/sessions/{{session_id}}", responses=own_only | says(404))
@@ -161,7 +164,7 @@ def user_app(
 
     @app.get(f"{prefix}/api/clusters", responses=own_only)
     async def list_clusters(live: bool = False, caller: Caller = asking) -> list[Cluster]:
-        """List your Dask clusters."""
+        """List your Dask clusters, newest first; without `live`, also those that ended a short time ago."""
         return [cluster for cluster in clusters.of(caller.user, live) if caller.reaches(cluster.choice)]
 
     @app.put(

@@ -15,7 +15,7 @@ InAsk = Annotated[AskId, Path()]
 
 
 def router(scope: WorkshopScope, relay: HelpRelay) -> APIRouter:
-    """Return the operations."""
+    """Return a router with the operations of this module."""
     routes = APIRouter()
 
     @routes.get("/help")

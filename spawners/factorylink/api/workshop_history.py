@@ -1,4 +1,4 @@
-"""The operations for the workshops service on the past and the present of a workshop's project."""
+"""The operations with which the workshops service reads what a workshop's project has run, and what runs now."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def router(
     clusters: ClusterTable,
     factories: OfferedFactories,
 ) -> APIRouter:
-    """Return the operations."""
+    """Return a router with the operations of this module."""
     routes = APIRouter()
 
     @routes.get("/projects/{project}/history")

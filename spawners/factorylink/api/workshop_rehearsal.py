@@ -137,7 +137,10 @@ def _environments(factory: Factory, size: NodeSize) -> list[RehearsedEnvironment
 
 
 def _default(factory: Factory, size: NodeSize | None) -> str | None:
-    """Return the environment of a choice that names no environment; None if no environment fits the size."""
+    """Return the id of the environment in which a session of this size starts if its choice names none.
+
+    None if no environment fits the size, or if there is no size.
+    """
     if size is None:
         return None
     try:
@@ -147,7 +150,10 @@ def _default(factory: Factory, size: NodeSize | None) -> str | None:
 
 
 def _agreement(connection: FactoryConnection, at: ProjectAt) -> str:
-    """Return the digest of what was agreed with the site: its agreement, its rules, and the accounts that are lent."""
+    """Return a digest of what was agreed with the site.
+
+    It covers the agreement, the version of the site's rules, the accounts that are lent, and whether these are emptied.
+    """
     factory, access = connection.factory, connection.access
     agreed = None if factory.agreement is None else factory.agreement.model_dump(mode="json")
     rules = None if factory.site.rules is None else factory.site.rules.version

@@ -24,12 +24,15 @@ TELL_SECONDS = 4.0  # for a door to take a message; if a door takes longer, the 
 
 
 def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIRouter:
-    """Return a router with the operations of this module."""
+    """Return a router with the operations for the room of a workshop, in which trainers see the sessions."""
     routes = APIRouter()
 
     @routes.get("/events", response_class=EventStream, responses=says(429) | tells("snapshot", "sessions"))
     async def session_events() -> EventStream:
-        """Stream the sessions of all workshops: one stream serves all rooms that are open."""
+        """Stream the live sessions of all workshops: first all of them, then the changed ones.
+
+        The workshops service needs one such stream, however many pages show sessions.
+        """
         if feed.full:
             raise of_words("too-many", explain.own("too-many-streams"))
         return events(feed.stream())
@@ -48,7 +51,8 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
     async def send_message(project_id: InProject, body: ClassMessageBody) -> ToldView:
         """Show a message to these people in their sessions; return the people whose session has taken the message.
 
-        A session shows a message with the same id only once, so the message may be sent again to the other people.
+        A session shows a message with the same id only once, so a caller may send it again to the people who are not
+        returned.
         """
         project = scope.project(project_id)
         scope.people(project, body.people)
@@ -61,10 +65,10 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.post("/projects/{project_id}/sessions/{session_id}/stop", status_code=202, responses=says(404))
     async def stop_session(project_id: InProject, session_id: InSession) -> None:
-        """Request the end of a session of the workshop; return when the ledger holds the request.
+        """Request the end of a live session of the workshop; return when the ledger holds the request.
 
-        The answer is 404 for a session that is not live. If such a session has not begun, it never begins, even if the
-        request to begin it arrives later.
+        If the workshop has no live session with this id, the answer is 404. If the link does not know the id at all, a
+        later request to begin a session with this id is refused.
         """
         project = scope.project(project_id)
         if not scope.lives(session_id):

@@ -13,12 +13,16 @@ from factorylink.sessions.workshop_seats import WorkshopSeats
 
 
 def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, connections: WarmConnections) -> APIRouter:
-    """Return a router with the operations of this module."""
+    """Return a router with the operations on the seats of a workshop."""
     routes = APIRouter()
 
     @routes.get("/projects/{project}/seats", responses=says(404))
     async def places(project: InProject) -> SeatPlaces:
-        """Return what each factory of the workshop allows now: seats per minute, further doors, and accounts."""
+        """Return what each factory of the workshop allows now.
+
+        This is how many seats may begin per minute, how many more doors the link may open, the numbers of held
+        accounts, and what prevents a start.
+        """
         found = scope.project(project)
         return connections.raised(found, seats.places(found))
 
@@ -36,7 +40,10 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
 
     @routes.put("/projects/{project}/hold", responses=says(404))
     async def hold(project: InProject, body: HoldBody) -> SeatPlaces:
-        """Hold accounts for the workshop until it is over, and wipe the accounts that are not clean."""
+        """Hold accounts for the workshop until it is over, and wipe those that are not clean.
+
+        Return what each factory of the workshop then allows.
+        """
         found = scope.project(project)
         await holds.hold(found, body.accounts)
         connections.begin(found, body.accounts)

@@ -145,7 +145,7 @@ class LinkParts:
         self.tasks.begin(site.start(), f"start of {factory_id}")
 
     def _submissions(self, factory_id: Slug) -> Iterator[datetime]:
-        """Yield when the last submission of each live session and batch at a factory began."""
+        """Yield when the last submissions of live sessions and of batches of cluster jobs at a factory began."""
         begun = [live_session.record.submit_begun for live_session in self.live_sessions.at(factory_id)]
         for live_cluster in self.live_clusters.values():
             if live_cluster.record.factory == factory_id:

@@ -35,7 +35,7 @@ _USER_API = "http://user-api"  # a name for the user app's Unix socket
 
 
 async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue) -> None:
-    """Run the link until SIGTERM or SIGINT. Raises StartError.
+    """Run the link until SIGTERM or SIGINT. Raises StartError, LedgerError.
 
     ``factories``: the factories that this hub offers, with the overrides of ``config`` applied; ``federation``: the
     whole catalogue.

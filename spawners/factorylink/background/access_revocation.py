@@ -38,7 +38,7 @@ LOOK_SECONDS = 5.0  # seconds between two checks of the projects
 
 
 class AccessRevocation:
-    """Announces the end of sessions and clusters whose people have lost access, and ends them at that time.
+    """Announces when sessions and clusters of people who have lost access will end, and ends them at that time.
 
     Call ``load`` before ``run``.
 
@@ -134,7 +134,10 @@ class AccessRevocation:
             await self._tell(one, ends)
 
     async def _say(self, one: LiveSession | LiveCluster, text: str) -> None:
-        """Write ``text`` into a session's log (a cluster has no log), and notify listeners that ``one`` has changed."""
+        """Write ``text`` into a session's log, unless it is empty, and notify listeners that ``one`` has changed.
+
+        A cluster has no log; its ``text`` is not used.
+        """
         if isinstance(one, LiveCluster):
             one.touch()
             return

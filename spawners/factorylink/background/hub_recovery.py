@@ -43,11 +43,17 @@ class HubRecovery:
         self._without_owner: set[tuple[str, str]] = set()  # servers for which a missing hub user was already logged
 
     def look_soon(self) -> None:
-        """Check soon for sessions whose server the hub does not have; called after the link has begun sessions."""
+        """Make ``run`` check soon for sessions whose server the hub does not have.
+
+        Called after the link has begun sessions.
+        """
         self._came.set()
 
     def hub_came(self) -> None:
-        """Check for forgotten servers soon; called when the hub subscribes to the table, perhaps after a restart."""
+        """Make ``run`` check soon for forgotten servers.
+
+        Called when the hub subscribes to the link's table of sessions, perhaps after a restart.
+        """
         self._came.set()
 
     async def run(self) -> None:
@@ -135,8 +141,8 @@ class HubRecovery:
 def _wanted(live_session: LiveSession) -> bool:
     """Return whether the hub should have a server for a session.
 
-    This is the case for sessions that are not to end, except those of Dask schedulers, and of a rehearsal's robots: the
-    hub does not know the robots.
+    This is the case for sessions that are not to end, except those of Dask schedulers, and those of the robots that
+    take seats in a rehearsal: the hub does not know the robots.
     """
     if live_session.record.head or is_robot(live_session.record.user):
         return False

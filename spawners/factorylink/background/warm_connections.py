@@ -78,10 +78,12 @@ class WarmConnections:
                 self._tasks.begin(self._run(project, at, connection), f"connections of {project.id} to {factory_id}")
 
     def raised(self, project: Project, found: SeatPlaces) -> SeatPlaces:
-        """Return ``found`` with the number of seats that may begin per minute corrected for each factory.
+        """Return ``found`` with ``per_minute``, how many seats may begin per minute, corrected for each factory.
 
         Seats whose connection is open are added, because they need no login. Logins that this object made in the last
-        minute are subtracted, because other seats cannot use them any more.
+        minute are subtracted, because other seats cannot use them any more. The result is at least 1 and at most the
+        submissions per minute of ``link.yaml``. Factories where the link does not log in as each account keep their
+        number.
         """
         return found.model_copy(update={"places": tuple(self._raised(project, one) for one in found.places)})
 
@@ -120,10 +122,11 @@ class WarmConnections:
             self._running.discard((project.id, factory_id))
 
     def _left(self, connection: FactoryConnection) -> int:
-        """Return how many logins at a factory this object may make now.
+        """Return how many logins at a factory this object may make now; none if the number is not positive.
 
         The number is the seats per minute that ``pace`` allows, minus the sessions that were begun and the logins that
-        this object made in the last minute. Seats that begin need the other logins.
+        this object made in the last minute. ``pace`` leaves some of the site's logins to the poller and to other
+        starts.
         """
         factory_id, now = connection.factory.id, clock.now()
         begun = sum(now - one.record.created < timedelta(seconds=MINUTE) for one in self._table.at(factory_id))

@@ -51,7 +51,10 @@ class Catalogue:
 
 
 def load(folder: Path, antennas: Path | None = None) -> Catalogue:
-    """Read all entries of a folder, and the antennas' file. Raises CatalogueError with every problem of every file."""
+    """Read all entries of a folder, and the antennas' file. Raises CatalogueError with every problem of every file.
+
+    Whether the antennas name known factories is checked only if there is no other problem.
+    """
     factories: dict[Slug, Factory] = {}
     planned: dict[Slug, Planned] = {}
     problems: list[str] = []

@@ -101,7 +101,10 @@ def offer(factory: Factory, size: NodeSize) -> Offer:
 
 
 def session_bounds(factory: Factory) -> SessionBounds:
-    """Return the bounds of a session's idle time, time until first opened and time in the queue, for all sizes."""
+    """Return the bounds of a session's idle time, time until first opened and time in the queue.
+
+    They are the same for all sizes of the factory.
+    """
     idle = factory.idle
     return SessionBounds(
         idle_minutes=Bounds(least=1, most=idle.max_idle_minutes, preset=idle.idle_minutes),
@@ -147,7 +150,7 @@ def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float)
 
 
 def walltime(hours: float) -> int:
-    """Return the seconds that a scheduler gives a job of that many hours: schedulers round up to a minute."""
+    """Return the walltime in seconds of a job of ``hours``, rounded up to whole minutes as schedulers do."""
     return 60 * math.ceil(round(hours * 60, 6))
 
 
@@ -228,7 +231,10 @@ _SHARES = {
 
 
 def _of_slice(size: NodeSize) -> list[str]:
-    """Return the part of the description that says what a slice of a GPU has; empty for other sizes."""
+    """Return the GPU memory of a size's slices, or that other jobs share the GPU, as a list of one text.
+
+    The list is empty if the size has whole GPUs or no GPU.
+    """
     part = size.gpu_slice
     if part is None:
         return []
@@ -370,16 +376,18 @@ def job_request(
 def paying(access: Access, at: ProjectAt, options: JobOptions | None = None) -> str | None:
     """Return the scheduler's account that is charged for a job.
 
-    None: no account is configured, so the site charges the person's default account.
+    The first of these that names an account decides: the job options, the project's settings at the factory (``at``),
+    this hub's settings for the factory (``access``). None: none of them does, so the site charges the person's default
+    account.
     """
     return (options.account if options else None) or at.account or access.job_account
 
 
 def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
-    """Return the command that connects to a job's door through the scheduler, without the socket's path at its end.
+    """Return the command that the scheduler runs in a job to connect the link with the job's door.
 
-    The command runs the environment's own Python after the setup that this Python needs. Raises ChoiceError if the
-    environment is no longer in the catalogue.
+    The caller appends the path of the door's socket. The command runs the environment's own Python after the setup that
+    this Python needs. Raises ChoiceError if the environment is no longer in the catalogue.
     """
     environment = find_environment(factory, resolved.environment)
     program = (_python(environment), "-P", "-m", "factorygate.session.bridge")

@@ -25,7 +25,10 @@ them value by value.
 
 
 def show(entry: NetworkEntry) -> str:
-    """Return a text with each value of an entry and its source on a line, then the values that were not found."""
+    """Return a text with one line for each value of an entry and its source.
+
+    Then come the sizes that cannot be offered, with what they lack, and the names of the values that were not found.
+    """
     values = entry.model_dump(mode="json", exclude_unset=True)
     lines = [f"{entry.id}: {entry.name}", ""]
     rows = [(path, _at(values, path.split(".")), entry.origin(path)) for path in entry.values()]

@@ -1,7 +1,7 @@
 """Compares a catalogue entry with the site's accounting: QOS, their limits, and whether jobs must name account or QOS.
 
-Functions take the text that Slurm printed, and return a line for each difference. Slurm keeps the names of accounts and
-QOS in lower case.
+Functions named ``parse_`` take the text that Slurm printed; the others yield a line for each difference. Slurm keeps
+the names of accounts and QOS in lower case.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def parse_qos(text: str) -> dict[str, SiteQos]:
 
 
 def parse_people(text: str) -> list[Membership]:
-    """Parse the site's associations; return all except the administrator's. Raises ValueError."""
+    """Parse the site's associations; return all except those of ``root``. Raises ValueError."""
     return [
         Membership(user, default, account, partition, frozenset(re.findall(r"[^,+\s]+", qos)), default_qos)
         for user, default, account, partition, qos, default_qos in _rows(text, PEOPLE, 6)
@@ -68,7 +68,10 @@ def parse_people(text: str) -> list[Membership]:
 
 
 def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Yield a line for each QOS of the entry that the site lacks, and for each limit that differs."""
+    """Yield a line for each QOS of the entry that the site lacks, and for each limit that differs.
+
+    ``found``: the site's QOS by name; None: the site did not answer, so nothing is yielded.
+    """
     for ours in factory.qos if found is not None else ():
         theirs = (found or {}).get(ours.name.lower())
         where = f"qos.{ours.name}"
@@ -83,9 +86,10 @@ def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[st
 
 
 def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Yield a line if entry and site differ in whether jobs must name an account, and another one for a QOS.
+    """Yield a line if entry and site differ in whether jobs must name an account; likewise for a QOS.
 
-    Also yield a line for each size whose QOS nobody in ``found`` may use.
+    Also yield a line for each size whose QOS nobody in ``found`` may use. ``found``: the site's associations; None or
+    empty: nothing is yielded. ``qos``: the site's QOS by name; None: the site did not answer.
     """
     if not found:
         return
@@ -106,7 +110,11 @@ def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping
 
 
 def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos]) -> bool:
-    """Return whether a job of this person that names no QOS gets a default QOS that allows GPUs."""
+    """Return whether a job of this person that names no QOS gets a default QOS that allows GPUs.
+
+    A QOS allows GPUs unless its limit is 0. The limit is the site's (``qos``), or the catalogue's (``ours``) if the
+    site's answer lacks the QOS.
+    """
     name = member.default_qos
     if not name:
         return False

@@ -29,7 +29,10 @@ _NEAR = 0.03
 
 @dataclass(frozen=True)
 class Nodes:
-    """The hardware of one node, for all equal nodes of a partition. ``shards``: the number of Slurm's GPU shards."""
+    """The hardware of a node; one object stands for all equal nodes of a partition.
+
+    ``shards``: the number of Slurm's GPU shards on the node.
+    """
 
     cores: int
     memory_mib: int
@@ -49,10 +52,10 @@ class Nodes:
 
 
 def differences(factory: Factory, answers: Mapping[str, str]) -> list[str]:
-    """Return a line for each difference: ``key: the entry says …, the site …``.
+    """Return a line for each difference, for example ``key: the entry says …, the site …``.
 
-    ``answers``: the output of the commands, by the names in ``QUESTIONS``. Raises ValueError if an output cannot be
-    parsed.
+    ``answers``: the output of the commands, by the names in ``QUESTIONS``; what a missing command would show is not
+    compared. Raises ValueError if an output cannot be parsed.
     """
     limits = _partitions(answers["partitions"]) if "partitions" in answers else None
     nodes = _nodes(answers["nodes"]) if "nodes" in answers else None
@@ -167,7 +170,10 @@ def _nodes(text: str) -> dict[str, set[Nodes]]:
 
 
 def _gpus(text: str, gres: str = "gpu") -> tuple[tuple[str, int], ...]:
-    """Return the number of GPUs of each type in a text such as ``gpu:a100:4(S:0-1)``. ``gres``: the GRES to count."""
+    """Return (type, number) for each type of GPU in a text such as ``gpu:a100:4(S:0-1)``.
+
+    The type is "" if the text names none. ``gres``: the GRES to count.
+    """
     words = [word.split(":") for word in re.sub(r"\([^)]*\)", "", text).split(",")]
     return tuple(
         (rest[0] if len(rest) > 1 else "", int(rest[-1]))

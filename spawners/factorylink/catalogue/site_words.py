@@ -12,6 +12,7 @@ _HOUR = 1 / 60  # limits are counted in minutes
 def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
     """Yield a line if the catalogue's limit in hours (``ours``) differs from the site's (``theirs``).
 
+    A difference of up to a minute is ignored. ``ours`` None: the catalogue has no limit, so nothing is yielded.
     ``theirs``: a time in Slurm's form; None or "": no limit. Raises ValueError if it has another form.
     """
     seconds = _seconds(theirs)

@@ -64,9 +64,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _become_owner(folder: Path) -> None:
-    """If this process is root, change to the account that owns the folder.
+    """If this process is root, change to the account that owns the folder, and to the working directory ``/``.
 
-    Only the link's account can read the link's keys, and whatever fails for the link must fail here as well.
+    Only the link's account can read the link's keys, and whatever fails for the link must fail here as well. Nothing
+    changes if the folder does not exist or belongs to root.
     """
     if os.geteuid() != 0 or not folder.is_dir() or folder.stat().st_uid == 0:
         return

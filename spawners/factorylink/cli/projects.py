@@ -60,7 +60,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _unreachable(project: Project, config: LinkConfig | None, factories: Mapping[Slug, Factory]) -> Iterator[str]:
-    """Yield a line for each factory of a project that is not offered, or that accepts no job of the project."""
+    """Yield a line for each factory of a project that is not offered, or whose required job account is missing.
+
+    Nothing is yielded if ``config`` is None.
+    """
     for name, at in project.factories.items() if config is not None else ():
         access = config.factories.get(name) if config is not None else None
         if access is None:

@@ -15,7 +15,10 @@ Work = Callable[[LinkClient, argparse.Namespace], Awaitable[None]]
 
 
 def add(parts: Any, with_link: Callable[[Work], Callable[[argparse.Namespace], int]]) -> None:
-    """Add the command to a parser's subparsers. ``with_link``: turns ``Work`` into a function that runs the command."""
+    """Add the command to a parser's subparsers.
+
+    ``with_link``: makes the command's function from one that takes a client of the link and the options.
+    """
     part = parts.add_parser("usage", help="who used how many GPU-hours, as the schedulers count them")
     part.add_argument("--project", help="of this project only")
     part.add_argument("--since", type=_day, help="day, such as 2026-01-31; in UTC")

@@ -91,7 +91,7 @@ class ClusterAdmission:
         """Raise ProblemError if a cluster may not have ``more`` jobs of that many hours.
 
         The project's budget is checked later, when it is reserved. ``adopt``: the client says that the jobs exist
-        already.
+        already, so only their hours and number are checked, and not the cluster's cap.
         """
         self._permission.more_workers(live_cluster, more, hours, adopt=adopt)
         if not adopt:
@@ -115,7 +115,11 @@ class ClusterAdmission:
             )
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
-        """Return the project of the session that holds the cluster, if the user may use it at the cluster's factory."""
+        """Return the project of the session that holds the cluster.
+
+        None: the request names no live session of the user, the session has no project, or the user may not use this
+        project at the cluster's factory.
+        """
         live_session = self._sessions.get(request.session or "")
         project = (
             live_session.record.choice.project

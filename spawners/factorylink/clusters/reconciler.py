@@ -115,8 +115,8 @@ class ClusterReconciler:
     async def _settle(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
         """Find out whether the scheduler accepted a batch whose submission has an unknown outcome.
 
-        If the scheduler certainly did not accept the batch, submit it again; if it is no longer wanted, record that its
-        jobs have ended.
+        If the scheduler certainly did not accept the batch, submit it again. If it is no longer wanted, or only a
+        client has reported it, record instead that its jobs have ended.
         """
         if batch.job is not None or batch.id in live_cluster.submissions:
             return
@@ -212,7 +212,7 @@ class ClusterReconciler:
             self._table.adopted[user] = max(0, self._table.adopted[user] - len(shown))
 
     async def _hold_to_cap(self, live_cluster: LiveCluster) -> None:
-        """Cancel jobs beyond the cluster's cap, waiting jobs first.
+        """Cancel jobs until the others fit into the cluster's cap of GPU-hours: waiting jobs first, the youngest first.
 
         The cap can be exceeded when the scheduler requeues a job, which may then use its walltime once more.
         """
@@ -288,7 +288,8 @@ class ClusterReconciler:
     ) -> WorkerEnd | None:
         """Return why a worker's job has ended; None: the job's id is not known. Raises FactoryError.
 
-        ``known``: the scheduler's record of the job, if the last answer had it.
+        ``known``: the scheduler's record of the job, if the last answer had it; None: the scheduler is asked.
+        ``reads_log``: whether the job's log is read for the explanation.
         """
         id = live_cluster.job_of(batch, worker)
         if id is None:
@@ -368,7 +369,8 @@ class ClusterReconciler:
     ) -> None:
         """Cancel jobs of one account whose batch belongs to no cluster.
 
-        Run this in the background: it runs commands as the account, which may take long.
+        Run this in the background: it runs commands as the account, which may take long. ``person``: whose jobs they
+        are, for the audit; "": not known.
         """
         account = jobs[0].account
         try:
@@ -387,7 +389,7 @@ class ClusterReconciler:
 
 
 def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> bool:
-    """Copy those values of a job that the ledger keeps into ``worker``; return whether any value changed.
+    """Copy from ``job`` into ``worker`` the values that the ledger keeps; return whether one of them has changed.
 
     The job must not have ended.
     """

@@ -214,7 +214,8 @@ class Clusters:
     ) -> tuple[Cluster, bool]:
         """Create the cluster with this id if there is none; return the cluster, and whether it is new.
 
-        Raises ProblemError.
+        If the cluster exists, only its scheduler's address and keys are written again, if the request has them. Raises
+        ProblemError.
 
         ``may_touch``: raises ProblemError for an existing cluster that the caller may not act for. ``options``: the job
         options of the session whose token was used, if one was.
@@ -428,7 +429,8 @@ class Clusters:
     def _lost(self, live_cluster: LiveCluster) -> Words | None:
         """Return why nobody holds the cluster any more; None if somebody holds it.
 
-        Either its session has ended, or nobody has read the cluster's events for the lease time.
+        Either its session has ended, or nobody has read the cluster's events for the lease time. A cluster whose
+        scheduler has a job of its own needs no readers.
         """
         session = live_cluster.record.session
         if session is not None and session not in self._sessions:

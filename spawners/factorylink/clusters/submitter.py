@@ -73,7 +73,10 @@ class ClusterSubmitter:
             raise from_link_error(error) from error
 
     def submit(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """Submit a batch in the background, unless its submission is already under way."""
+        """Submit a batch in the background.
+
+        Nothing is done if its submission is already under way, or if the cluster's factory is not offered any more.
+        """
         if batch.id not in live_cluster.submissions and live_cluster.connection is not None:
             work = self._submission(live_cluster, live_cluster.connection, batch)
             live_cluster.submissions[batch.id] = self._tasks.spawn(work, f"submission of batch {batch.id}")

@@ -57,5 +57,8 @@ async def request(
 
 
 def log_name(batch: BatchRecord, task: int | str) -> str:
-    """Return the name of a job's log in the cluster's folder. ``task``: the job's index in its array."""
+    """Return the name of a job's log in the cluster's folder.
+
+    ``task``: the job's index in its array, or the placeholder ``INDEX`` for it.
+    """
     return f"{batch.id}-{task}.log"

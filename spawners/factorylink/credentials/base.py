@@ -35,10 +35,11 @@ class Credentials(Protocol):
     """
 
     async def login(self, account: str | None) -> Login:
-        """Return the login for an account; None: for the watcher.
+        """Return the login for an account; ``account`` None: for the watcher.
 
-        Raises Expired with an explanation for the person; Refused for an account that the link may not act for;
-        Unreachable if the credential must be fetched and its issuer does not answer.
+        The watcher is the site account that asks the scheduler about all jobs. Raises Expired with an explanation for
+        the person; Refused for an account that the link may not act for; Unreachable if the credential must be fetched
+        and its issuer does not answer.
         """
 
     def valid_until(self, account: str | None) -> datetime | None:
@@ -48,7 +49,8 @@ class Credentials(Protocol):
 def read_private_key(path: Path) -> asyncssh.SSHKey:
     """Read a private key without passphrase.
 
-    Raises the errors of ``read_secret``; ValueError if the file holds no key.
+    Raises OSError; ValueError if the file holds no key, if it is no regular file or too large, if others may use it, or
+    if its owner is neither this account nor root.
     """
     try:
         return asyncssh.import_private_key(read_secret(path))
@@ -57,10 +59,10 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 
 
 def read_secret(path: Path) -> bytes:
-    """Return the first 64 KiB of a file.
+    """Return the content of a file that only this account or root owns and nobody else may use.
 
-    Raises OSError; ValueError if it is no regular file, if others may use it, or if its owner is neither this account
-    nor root.
+    Raises OSError; ValueError if it is no regular file, if others may use it, if its owner is neither this account nor
+    root, or if it is larger than 64 KiB.
     """
     # The check and the reading use the same file descriptor, so that both see the same file.
     with path.open("rb") as file:

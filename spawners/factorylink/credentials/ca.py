@@ -2,7 +2,7 @@
 
 The certified key never leaves this process's memory. The site trusts the CA's public key (``TrustedUserCAKeys``); its
 sshd then accepts the certificate for the account that the certificate names as principal, and for no other. A stolen
-certificate is valid for minutes, and only from the addresses in it.
+certificate is valid for minutes, and, if addresses are configured, only from these.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ RENEW_AT = 1 / 3  # share of the validity that is left when the certificate is r
 class CertificateAuthority:
     """Signs a certificate for each site account, and a new one before the certificate expires.
 
-    ``watcher``: the watcher's account. ``gateway``: the hub's name, for key ids. ``forwarding``: whether doors are
-    reached by port forwarding through the login host. Raises OSError and ValueError for an unusable CA key.
+    ``watcher``: the site account that asks the scheduler about all jobs. ``gateway``: the hub's name, for key ids.
+    ``forwarding``: whether doors are reached by port forwarding through the login host. Raises OSError and ValueError
+    for an unusable CA key.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class CertificateAuthority:
         self._logins: dict[str, Login] = {}
 
     async def login(self, account: str | None) -> Login:
-        """Return a login with the account's certificate; sign a new one first if there is none, or it expires soon."""
+        """Return a login with the account's certificate; ``account`` None: with the watcher's.
+
+        A new certificate is signed first if there is none, or it expires soon.
+        """
         name = self._watcher if account is None else account
         now = self._clock()
         known = self._logins.get(name)

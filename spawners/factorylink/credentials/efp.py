@@ -54,8 +54,8 @@ class FederationAuthority:
     """Provides logins for a factory that trusts the EuroHPC Federation Platform.
 
     A person's login is a certificate, which the gateway gets from the platform with the person's token and keeps in
-    memory; the watcher's login is a key. ``watcher``: the watcher's site account. ``hosts``: the factory's login hosts.
-    The constructor raises OSError or ValueError if the watcher's key cannot be used.
+    memory. ``watcher``: the site account that asks the scheduler about all jobs; its login is a key. ``hosts``: the
+    factory's login hosts. The constructor raises OSError or ValueError if the watcher's key cannot be used.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class FederationAuthority:
     async def login(self, account: str | None) -> Login:
         """Return the login for a person's account, by certificate; ``account`` None: the watcher's, by key.
 
-        The certificate is renewed as long as the CA accepts the person's token. Raises Expired if there is no valid
-        certificate.
+        The watcher is the site account that asks the scheduler about all jobs. The certificate is renewed as long as
+        the CA accepts the person's token. Raises Expired if there is no valid certificate.
         """
         if account is None:
             return self._watcher
@@ -98,9 +98,9 @@ class FederationAuthority:
             return held.login
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return when the account's certificate expires; None for the watcher's key, which does not expire.
+        """Return when the account's certificate expires; ``NEVER``, a time in the past, if there is no certificate.
 
-        ``NEVER``, a time in the past: there is no certificate.
+        ``account`` None: return None, because the watcher logs in with a key, which does not expire.
         """
         if account is None:
             return None
@@ -174,8 +174,10 @@ class FederationAuthority:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The fields of a user certificate that the link reads. Times are seconds since the epoch. ``hosts``: patterns of
-    the allowed hosts; None if the certificate has no grant."""
+    """The fields of a user certificate that the link reads. Times are seconds since the epoch.
+
+    ``hosts``: patterns of the hosts for which the certificate is valid; None: it does not restrict the hosts.
+    """
 
     certificate: asyncssh.SSHCertificate
     key_id: str
@@ -216,9 +218,10 @@ def read_certificate(line: str, key: asyncssh.SSHKey) -> Certificate:
 
 
 def grants(patterns: Sequence[str], host: str) -> bool:
-    """Return whether a host matches one of the patterns of a domain grant.
+    """Return whether a host matches one of the patterns of hosts in a certificate.
 
-    ``*`` matches one or more characters of one label; letter case is ignored.
+    ``*`` matches one or more characters of one label; letter case of the patterns is ignored, ``host`` is in lower
+    case.
     """
     return any(
         re.fullmatch("[^.]+".join(re.escape(part) for part in pattern.lower().split("*")), host) for pattern in patterns

@@ -16,8 +16,9 @@ from factorylink.errors import Refused
 class KeyFiles:
     """Reads keys from files.
 
-    ``keys``: folder with one 0600 file per account, named as the account; ``watcher``: the watcher's account. Raises
-    OSError and ValueError if the watcher's key, or any other key of the folder, cannot be used.
+    ``keys``: folder with one 0600 file per account, named as the account; ``watcher``: the site account that asks the
+    scheduler about all jobs. Raises OSError and ValueError if the watcher's key, or any other key of the folder, cannot
+    be used.
     """
 
     def __init__(self, keys: Path, watcher: str) -> None:
@@ -29,9 +30,10 @@ class KeyFiles:
                 read_private_key(path)
 
     async def login(self, account: str | None) -> Login:
-        """Return a login with the account's key. Raises Refused if there is no key, or it cannot be used.
+        """Return a login with the account's key; ``account`` None: with the watcher's.
 
-        Each call reads the key's file, so that keys can be replaced while the link runs.
+        Each call reads the key's file, so that keys can be replaced while the link runs. Raises Refused if there is no
+        key, or it cannot be used.
         """
         name = self._watcher if account is None else account
         try:

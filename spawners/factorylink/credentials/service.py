@@ -26,7 +26,8 @@ class ServiceAccount:
     async def login(self, account: str | None) -> Login:
         """Return the login of the service account, with the wrapper's command that acts for ``account``.
 
-        ``account`` None: return the watcher's login, without the wrapper.
+        ``account`` None: return the login of the watcher, the site account that asks the scheduler, without the
+        wrapper.
         """
         if account is None:
             return Login(self._watcher, self._key, None, self._key_id, None)

@@ -30,11 +30,11 @@ class StepResult(Model):
 async def examine(
     config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float
 ) -> AsyncIterator[StepResult]:
-    """Yield the result of each step when it is done.
+    """Yield the result of each step when it is done; stop at the first step that fails.
 
-    After the first failure, only report what could not be removed. ``factory`` already has the overrides of
-    ``link.yaml``; ``patience``: seconds for the job to start. Raises ValueError if ``link.yaml`` has no access to the
-    factory.
+    Then yield a result for everything that could not be removed, or that stays at the factory. ``factory`` already has
+    the overrides of ``link.yaml``; ``patience``: seconds for the job to start. Raises ValueError if ``link.yaml`` has
+    no access to the factory.
     """
     visit = Visit(config, factory, account, size, patience)
     try:

@@ -1,1 +1,1 @@
-"""The doors of live sessions: SSH connections into jobs, and the loopback ports that lead to them."""
+"""The doors of live sessions: SSH connections into jobs, and the ports of the link that lead to them."""

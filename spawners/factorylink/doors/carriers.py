@@ -85,7 +85,11 @@ class Route:
 
 
 def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:
-    """Return the carrier that is configured for a factory; ``bridge`` and ``node`` are those of ``Stdio``."""
+    """Return the carrier that is configured for a factory, for one of its jobs.
+
+    ``node``: the node's name from the scheduler, None: the scheduler gives none. ``job`` and ``bridge``, the command
+    that connects to the door's socket inside the job, are used only for the carrier ``stdio``.
+    """
     if access.carrier == "tcp":
         return Tcp(access.host or node, access.ports)
     return Stdio(job, dialect, bridge, access.node_tmp, access.stdio_most, node)

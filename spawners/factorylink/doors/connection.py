@@ -102,7 +102,10 @@ class DoorConnection:
         return self._opened.is_set()
 
     def start(self) -> None:
-        """Connect, and reconnect whenever the connection is lost, until ``close``."""
+        """Start a task that connects, and reconnects whenever the connection is lost.
+
+        The task ends at ``close``, or when the door reports that its session has ended.
+        """
         self._task = asyncio.create_task(self._keep(), name=f"door of {self.route.session}")
 
     async def close(self) -> None:
@@ -138,7 +141,10 @@ class DoorConnection:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """Hold one of the factory's places for doors that are reached through its scheduler, during the block."""
+        """Wait until the factory allows one more connection of the carrier ``stdio``; hold it during the block.
+
+        Connections of the carrier ``tcp`` are not limited.
+        """
         if self._places is None or not isinstance(self.route.carrier, Stdio):
             yield
             return
@@ -246,7 +252,8 @@ class DoorConnection:
     async def connect(self, far: Callable[[], FarSide]) -> object:
         """Wait until the door is connected, then open a channel to the notebook.
 
-        ``far``: makes the FarSide that handles the channel.
+        ``far``: makes the FarSide that handles the channel. Return the channel and the FarSide, as asyncssh does.
+        Raises Unreachable if the connection is lost meanwhile, asyncssh.Error if the door does not open the channel.
         """
         await self._opened.wait()
         connection, status = self._now()
@@ -273,7 +280,10 @@ class DoorConnection:
             raise Unreachable(f"The door did not open a way: {error}") from error
 
     async def command(self, name: str, model: type[T], message: str = "") -> T:
-        """Run a command at the door; return its answer. Raises Refused with the door's message, or Unreachable."""
+        """Run a command at the door, with ``message`` as its input; return its answer, parsed as ``model``.
+
+        Raises Refused with the door's message, or Unreachable.
+        """
         connection, _ = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -313,8 +323,11 @@ class DoorConnection:
 
 
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
-    """Run a command at the door; return its output and exit code. Raises Misread if the output is longer than any valid
-    response: the rest is discarded, and stderr is not read."""
+    """Run a command at the door, with ``message`` as its input; return its output and exit code.
+
+    The exit code is None if the door closed without one. Raises Misread if the output is longer than any valid
+    response: the rest is discarded, and stderr is not read.
+    """
     request = request_id.current()
     process = await connection.create_process(
         name,

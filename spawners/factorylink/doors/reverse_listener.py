@@ -21,7 +21,8 @@ WINDOW, PACKET = 2 << 20, 256 << 10
 async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, hub_sock: str, socket: Path) -> None:
     """Make the door listen on ``hub_sock``, and forward its connections to the link's ``socket``.
 
-    The link's app behind ``socket`` decides where their requests may go. Raises asyncssh.Error.
+    At most ``BACK_MOST`` connections are open at a time; more are refused. The link's app behind ``socket`` decides
+    where their requests may go. ``session``: the session's id, for the log. Raises asyncssh.Error.
     """
     back: set[object] = set()  # open channels
     warned = False

@@ -162,7 +162,10 @@ def ended(
 def job_ended(
     end: End | None, *, desired: Literal["run", "stop"] = "run", tail: Iterable[str] = ()
 ) -> tuple[EndReason, Words]:
-    """Return why a job of a Dask cluster ended, as a reason and an explanation; the arguments are those of ``ended``.
+    """Return why a job of a Dask cluster ended, as a reason and an explanation.
+
+    ``end``: the scheduler's record; None: there is none. ``desired``: "stop" if somebody requested the end. ``tail``:
+    the last lines of the job's log.
 
     Where ``ended`` only advises the person to start a new session, the advice here is to wait: the cluster requests
     another job if its work needs one.
@@ -271,7 +274,8 @@ def door(problem: str) -> Words:
 def door_obstacle(problem: str) -> Words | None:
     """Return the explanation of a problem that keeps the link from a door until somebody repairs the cause.
 
-    ``problem``: as for ``door``. None: it names no such cause, so the door may just not be ready yet.
+    Return None if the problem has no such cause, so that the door may just not be ready yet. ``problem``: the last
+    error of the link's connection to the session's door; "": there was none.
     """
     for pattern, code in DOOR_TROUBLE:
         if re.search(pattern, problem, re.I):
@@ -294,7 +298,10 @@ def filled(code: str, **parts: str) -> Words:
 
 @lru_cache(maxsize=1000)  # hundreds of waiting jobs have the same few reasons at every answer
 def _waiting_code(reason: str) -> str | None:
-    """Return the code of the first pattern that matches the beginning of ``reason``; None if there is none."""
+    """Return the code of the first pattern for waiting jobs, of all dialects, that matches the beginning of ``reason``.
+
+    None: no pattern matches.
+    """
     return next((code for pattern, code in _WAITING_WORDS if re.match(pattern, reason)), None)
 
 

@@ -51,10 +51,10 @@ class OwnJob:
 
 
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
-    """Return whether ``job``, which the scheduler lists under the id of ``own``, is the submitted job or another one.
+    """Return ``OURS``, ``ALTERED`` or ``FOREIGN`` for ``job``, which the scheduler lists under the id of ``own``.
 
-    ``of_another``: True if another session or batch takes the job for its own, because the job has the comment of that
-    session or batch.
+    ``ALTERED``: the submitted job, with a changed comment; ``FOREIGN``: another job. ``of_another``: True if another
+    session or batch takes the job for its own, because the job has the comment of that session or batch.
     """
     if job.account != own.account:
         return Found.FOREIGN
@@ -66,9 +66,10 @@ def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
 
 
 def _submitted_as(own: OwnJob, job: Job) -> bool:
-    """Return whether ``job`` was submitted at the same time as ``own``.
+    """Return whether the submission time of ``job`` is that of ``own``, or a later one if the job was requeued since.
 
-    Slurm changes the submission time whenever it requeues the job.
+    Slurm changes the submission time whenever it requeues the job. As long as the scheduler's time of ``own`` is not
+    known, the time must agree with ``begun``, within the tolerances ``DOUBT`` and ``CLOCKS``.
     """
     if job.submitted is None:
         return False

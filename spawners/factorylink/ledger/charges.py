@@ -1,9 +1,10 @@
 """Charges in GPU-hours: reserved before a job is submitted, counted by its scheduler, settled when the job is over.
 
 A charge belongs to one job. Until the job is over, its charge reserves what the job may still use: its whole walltime.
-So the reservations of a project can never exceed its grant. What a project has used and reserved are sums of its
-charges; no second number exists that could differ. Seconds are whole, as schedulers count them. The GPUs of
-a job may be a fraction (a slice of a GPU), which is stored as two whole numbers, so that sums stay exact.
+So no new job can bring the reservations of a project above its grant; only jobs that were requeued, or found after the
+ledger was lost, can. What a project has used and reserved are sums of its charges; no second number exists that could
+differ. Seconds are whole, as schedulers count them. The GPUs of a job may be a fraction (a slice of a GPU), which is
+stored as two whole numbers, so that sums stay exact.
 """
 
 from __future__ import annotations
@@ -158,7 +159,8 @@ def found(reservations: Sequence[ChargeReservation]) -> Write:
 def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project | None) -> Write:
     """Return a write that reserves ``seconds`` more for a job that is to continue until ``until``.
 
-    The write raises OverBudget as the one of ``reserve`` does. ``project`` None: nothing is refused.
+    The write raises OverBudget if ``project``, or the person's share of it, has too few GPU-hours left, or if the
+    project ends before ``until``. ``project`` None: nothing is refused.
     """
 
     def write(db: Connection) -> None:
@@ -382,10 +384,10 @@ class Charges:
     async def usage(
         self, project: ProjectId | None = None, since: date | None = None, person: str | None = None
     ) -> list[UsageLine]:
-        """Return GPU-seconds by day (UTC), project, factory and person, oldest first.
+        """Return GPU-seconds and numbers of jobs by day (UTC), project, factory and person, oldest first.
 
-        Running jobs count up to now. If given, only ``project`` and ``person`` count, and only days from ``since`` on.
-        Raises LedgerError.
+        A job is counted on the first of its days. Running jobs count up to now. If given, only ``project`` and
+        ``person`` count, and only days from ``since`` on. Raises LedgerError.
         """
         where: list[ColumnElement[bool]] = [
             or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)

@@ -141,7 +141,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether the ledger knows the batch only from a client: an earlier ledger recorded its submission."""
+        """Return whether a client has reported the batch, whose submission is in an earlier ledger that was lost."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:

@@ -20,6 +20,6 @@ def session_job(record: SessionRecord, identity: Identity) -> OwnJob:
 
 
 def batch_job(record: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
-    """Return one of a batch's jobs, or its whole array, as an ``OwnJob``."""
+    """Return one of a batch's jobs, or its whole array, as an ``OwnJob``. ``id``: the id of the job or of the array."""
     comment = identity.batch_comment(batch.id, record.account, record.factory)
     return OwnJob(id, record.account, comment, batch.submitted, batch.submit_begun)

@@ -26,7 +26,8 @@ _MOST_IDS = 500  # ids in one query
 class ProjectHistory:
     """Reads the histories of projects.
 
-    ``cost_of``: returns what a number of seconds costs at a factory with a node size; None if the cost is not known.
+    ``cost_of``: returns, for a factory, a node size and a number of seconds, the cost in GPU-hours and in the factory's
+    own unit; None if the cost is not known.
     """
 
     def __init__(self, ledger: Ledger, cost_of: CostOf) -> None:
@@ -75,7 +76,10 @@ class ProjectHistory:
         )
 
     async def _clusters(self, project: str) -> list[ClusterUse]:
-        """Return what the workers of the project's clusters have used, by person, factory and size."""
+        """Return what the workers of the project's clusters have used, by person, factory and size.
+
+        At most ``MOST_CLUSTER_USES`` entries are returned. Their size is None if the ledger lacks the batch.
+        """
         mine = (charges.c.project == project, charges.c.id.like(_OF_WORKER))
         key = (_BATCH.label("batch"), charges.c.person, charges.c.factory, charges.c.gpus, charges.c.gpu_parts)
         over = (
@@ -120,7 +124,7 @@ class ProjectHistory:
         ][:MOST_CLUSTER_USES]
 
     async def _sizes(self, ids: Sequence[str]) -> dict[str, Slug]:
-        """Return the node size of the workers of each of these batches."""
+        """Return, by batch id, the node size of the batch's workers; batches that the ledger lacks are left out."""
         found: dict[str, Slug] = {}
         for begin in range(0, len(ids), _MOST_IDS):
             some = ids[begin : begin + _MOST_IDS]

@@ -150,10 +150,10 @@ audit = Table(
 class SessionRecord:
     """One session's row in the ledger.
 
-    ``submits``: the number of submissions that were started; ``submit_begun``: when the last one was started.
-    ``submitted``: when the job was submitted, by the scheduler's clock; None: no answer has listed the job yet.
-    ``stopped_for``: the reason why ``wish`` became ``stop``. ``state`` is never ``unreachable``, which is only a view
-    of the session.
+    ``wish``: ``stop`` if somebody, or the link itself, has requested the session's end; ``stopped_for``: the reason for
+    this request. ``submits``: the number of submissions that were started; ``submit_begun``: when the last one was
+    started. ``submitted``: when the job was submitted, by the scheduler's clock; None: no answer has listed the job
+    yet. ``state`` is never ``unreachable``, which is only a view of the session.
     """
 
     id: SessionId

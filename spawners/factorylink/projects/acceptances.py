@@ -76,5 +76,8 @@ class Acceptances:
 
 
 def checklist_address(config: LinkConfig) -> str:
-    """Return the URL of people's checklist, or only its path if the gateway's public URL is not configured."""
+    """Return the URL of the hub's checklist page, or only its path if the gateway's public URL is not configured.
+
+    On this page a person sees what is still missing before they can start a session, and accepts the sites' rules.
+    """
     return f"{config.root}hub/checklist"

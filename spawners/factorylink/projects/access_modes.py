@@ -43,8 +43,8 @@ PRESETS: dict[Mode, AccessModePreset] = {
 def presets(project: Project) -> dict[str, float | datetime]:
     """Return the values that a project's mode gives for keys that the project leaves out.
 
-    ``null`` in the file counts as a value. A project without ``begins`` gets no values, because the months of its mode
-    would have no first day.
+    A key that the project sets to ``null`` is not left out. A project without ``begins`` gets no values, because the
+    months of its mode would have no first day.
     """
     preset, found = PRESETS.get(project.mode), dict[str, float | datetime]()
     if preset is None or project.begins is None:
@@ -62,14 +62,18 @@ def filled(project: Project) -> Project:
 
 
 def origins(project: Project) -> Iterator[str]:
-    """Yield a text ``KEY: WORDS`` for each value that the project's mode fills in."""
+    """Yield a text like ``gpu_hours: 5000, of the mode Playground`` for each value that the project's mode fills in."""
     for key, value in presets(project).items():
         shown = f"{value:%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else f"{value:g}"
         yield f"{key}: {shown}, of the mode {PRESETS[project.mode].title}"
 
 
 def warnings(project: Project) -> Iterator[str]:
-    """Yield a text ``KEY: WORDS`` for each unusual value of a project whose mode has been filled in."""
+    """Yield a text ``KEY: WORDS`` for each value of a project that is probably a mistake.
+
+    That is: nobody is in the project, its id is that of another mode, or its hours or its end are missing or not those
+    of its mode. The values of its mode must have been filled in before (``filled``).
+    """
     if not project.members and not project.groups and not project.managers:
         yield "members: nobody is in it: 'members', 'managers' and 'groups' are empty"
     found = _ID.match(project.id)

@@ -129,9 +129,10 @@ class AccountHolds:
         return tuple(one for one in pool if self._holds(project, (factory, one)) and self._is_ready((factory, one)))
 
     def lendable(self, project: Project, factory: Slug) -> int | None:
-        """Return how many accounts could be held for a project now: clean ones, and those that can be wiped at once.
+        """Return how many of its pool's accounts a project could hold now, with those that it holds already.
 
-        None: the project has no pool of accounts at the factory.
+        These are the idle accounts that no other workshop holds, that are clean or can be wiped, and whose last wipe
+        did not fail. None: the project has no pool of accounts at the factory.
         """
         at, connection = project.factories.get(factory), self._factories.get(factory)
         if at is None or not at.site_accounts.pool:
@@ -203,7 +204,10 @@ class AccountHolds:
         return self._holds(project, key) and key not in self._leases.failed
 
     def _clean(self, key: _Key) -> None:
-        """Wipe a held account in which somebody else's files may be, if nothing runs under the account."""
+        """Begin to wipe a held account that is not ready for its workshop's people, if nothing runs under the account.
+
+        A failed wipe is repeated after ``AGAIN_SECONDS``. Nothing is done if the site has no command for wipes.
+        """
         connection = self._factories.get(key[0])
         if connection is None or self._is_ready(key) or not connection.access.account_wipe:
             return
@@ -214,9 +218,10 @@ class AccountHolds:
             self._leases.wipe(connection, key[1])
 
     async def _give_back(self, key: _Key) -> None:
-        """End the hold of an account whose workshop or rehearsal is over, once nothing runs under the account.
+        """End the hold of an account whose workshop or rehearsal is over, if nothing runs under the account.
 
-        If the site has a command for wipes, the account is wiped first.
+        If the account may have somebody's files and the site has a command for wipes, only begin the wipe; a later call
+        ends the hold of the clean account. A failed wipe is repeated after ``AGAIN_SECONDS``.
         """
         connection, holder = self._factories.get(key[0]), self._leases.holder(*key)
         if not self._leases.is_idle(*key) or self._leases.is_wiping(*key):
@@ -229,7 +234,10 @@ class AccountHolds:
         await self._leases.release(*key)
 
     def _is_ready(self, key: _Key) -> bool:
-        """Return whether a held account is clean, or lent to one of the workshop's people."""
+        """Return whether a held account is clean, or lent to one of the workshop's people.
+
+        False while the account is being wiped, and after a failed wipe.
+        """
         hold, holder = self._leases.holds.get(key), self._leases.holder(*key)
         if self._leases.is_wiping(*key) or hold is None or key in self._leases.failed:
             return False
@@ -262,14 +270,14 @@ class AccountHolds:
         return self._projects.tells("", hold.project) and self._over(key, hold)
 
     def _is_lendable(self, project: Project, key: _Key, wipes: bool) -> bool:
-        """Return whether an account could be held for a project; ``wipes``: whether its factory can wipe accounts."""
+        """Return whether ``lendable`` counts an account; ``wipes``: whether its factory can wipe accounts."""
         hold, holder = self._leases.holds.get(key), self._leases.holder(*key)
         if key in self._leases.failed or (hold is not None and hold.project != project.id):
             return False
         return (holder is None or wipes) and self._leases.is_idle(*key)
 
     def _holds(self, project: Project, key: _Key) -> bool:
-        """Return whether an account is held for the class of a project, or for its robots while they rehearse."""
+        """Return whether an account is held for a project: for its robots while robots rehearse, else for its class."""
         hold = self._leases.holds.get(key)
         of_robots = isinstance(project, RehearsedProject) and project.robots > 0
         return hold is not None and hold.project == project.id and hold.rehearsal == of_robots

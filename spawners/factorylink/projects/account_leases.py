@@ -293,7 +293,7 @@ class AccountLeases:
     def _begin_wipe(self, grant: Grant, user: str) -> tuple[Slug, str]:
         """Begin to wipe an account that another person no longer uses; return its factory and name.
 
-        Raises ProblemError if there is no such account.
+        Raises ProblemError if there is no such account, or if the site has no command for wipes.
         """
         connection = grant.connection
         factory = connection.factory.id
@@ -364,7 +364,7 @@ def _hold_of(grant: Grant) -> Hold | None:
 
 
 async def _run_wipe(connection: FactoryConnection, account: str) -> None:
-    """Wipe an account, and check that it is empty. Raises FactoryError."""
+    """Wipe an account; check that it is empty if the site has a command for this. Raises FactoryError."""
     wipe, proof, by = connection.access.wipe_commands(account)
     await connection.commands.run(Command(argv=wipe, parse=done, timeout=WIPE_SECONDS), by)
     if proof:
@@ -385,7 +385,8 @@ def _entry(holder: str, key: tuple[Slug, str], detail: str) -> AuditEntry:
 def site_account(access: Access, user: str) -> str | None:
     """Return the account under which this person's jobs run if there are no projects; None if they may not run.
 
-    People without an account of their own share the pool.
+    A person without an account of their own always gets the same account of ``account_pool``, which others may have,
+    too.
     """
     own = access.accounts.get(user)
     if own is not None or not access.account_pool:

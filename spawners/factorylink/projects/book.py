@@ -175,7 +175,8 @@ class ProjectBook:
     def is_charged(self, project_id: ProjectId | None) -> bool:
         """Return whether jobs of this project are charged to it.
 
-        They are if the gateway has a table of projects with such ids: those of workshops, or all others.
+        They are if the gateway has a table for ids of this kind: ids of workshops' projects are in one table, all
+        others in another.
         """
         return project_id is not None and self._table_of(project_id) is not None
 

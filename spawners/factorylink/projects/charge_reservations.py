@@ -47,7 +47,8 @@ class ChargeReservations:
     def of_batch(self, live_cluster: LiveCluster, batch: BatchRecord) -> list[ChargeReservation]:
         """Return the reservations for the jobs of a batch that are not over.
 
-        A job that only a client has reported reserves nothing until an answer of the factory lists it.
+        A job that is known only from the cluster's client, which has reported it after the ledger was lost, reserves
+        nothing until an answer of the factory lists it.
         """
         shown = (worker for worker in batch.workers if worker.ended is None and batch.was_shown(worker))
         return self.of_workers(live_cluster, batch, shown)

@@ -46,8 +46,9 @@ class KnownPeople:
     def refusal(self, user: str, *, fresh: bool = True) -> Words | None:
         """Return why the hub's rules do not let this person start anything; None if they do.
 
-        A person whose status has expired, or about whom the hub has sent nothing, is refused. ``fresh`` False: the age
-        of the login does not count. The hub knows no robots: their project alone says what they may start.
+        A person whose status has expired is refused; so is a person whose status the hub has not sent, unless the hub's
+        rules require no status (``HubRules.access``). ``fresh`` False: the age of the login does not count. The hub
+        knows no robots: their project alone says what they may start.
         """
         if is_robot(user):
             return None
@@ -97,7 +98,7 @@ class KnownPeople:
     async def put_access(self, user: str, access: AccessStatus) -> None:
         """Store whether the person may start anything; their groups stay unchanged. Raises LedgerError.
 
-        Nothing is stored for a person about whom the hub has sent no data: such a person is refused anyway.
+        Nothing is stored for a person about whom the hub has sent no data (``put``).
         """
         # otherwise a block that is being written could be undone
         async with self._locks.setdefault(user, asyncio.Lock()):

@@ -58,10 +58,10 @@ class Permissions:
     ) -> Grant:
         """Return the person's permission at a factory for ``project``. Raises ProblemError if there is none.
 
-        If ``project`` is None and the person needs a project, their only project at the factory that allows ``size``
-        counts. If several projects allow ``size``, the one that the person used last (``last``) counts; ProblemError is
-        raised if ``last`` is not among them. A person who needs no project gets the permission without one, unless jobs
-        of ``project`` are charged.
+        If ``project`` is None and the person needs a project, the method chooses one that allows ``size`` (None: any
+        size): the only one at the factory or, of several, the one that the person used last (``last``). ProblemError is
+        raised if there are several and ``last`` is not among them. A person who needs no project gets the permission
+        without one, unless jobs of ``project`` are charged.
         """
         self.check(user)
         machine = connection.factory.site.machine
@@ -138,7 +138,10 @@ class Permissions:
         return found.model_copy(update={"project": grant.project.id})
 
     def most(self, grant: Grant, hours: float) -> float:
-        """Return ``hours``, limited to the longest job that the project allows if it starts now."""
+        """Return ``hours``, limited to the longest job that the project allows if it starts now.
+
+        The limit is at least ``SHORTEST_HOURS``, even if the project allows less.
+        """
         most = None if grant.project is None else _most(grant.project)
         return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
 
@@ -189,7 +192,7 @@ def _grant(connection: FactoryConnection, project: Project) -> Grant:
 
 
 def _within(size: NodeSize, most: float | None) -> NodeSize:
-    """Return the size with its default hours limited to ``most``."""
+    """Return the size with its default hours limited to ``most``, or to ``SHORTEST_HOURS`` if ``most`` is less."""
     if most is None or size.default_hours <= most:
         return size
     return size.model_copy(update={"default_hours": max(SHORTEST_HOURS, _whole(most))})

@@ -65,7 +65,10 @@ class WorkshopTable:
         self.projects: Mapping[ProjectId, Project] | None = None
 
     async def refresh(self) -> bool:
-        """Read the files again if one of them has changed; return whether the projects have changed."""
+        """Read the files again if one of them has changed; return whether the projects have changed.
+
+        The projects may also change because a rehearsal has begun or ended.
+        """
         looks, now = (_looks(self._files.table), _looks(self._files.pools)), clock.now()
         if looks == self._read and (self._next is None or now < self._next):
             return False
@@ -80,7 +83,10 @@ class WorkshopTable:
         return changed
 
     async def _read_files(self, looks: tuple[Looks, Looks]) -> bool:
-        """Read both files; return whether they are good."""
+        """Read both files, and keep their contents if they are good; return whether they are.
+
+        If they are not, the last good contents stay; at a start, those of the link's own copy are used if possible.
+        """
         self._read = looks
         try:
             self._good = await asyncio.to_thread(load, self._files, self._factories, self._accesses)

@@ -13,8 +13,7 @@ from factorylink.schedulers.words import SchedulerWords
 class Dialect(Protocol):
     """Pure functions, most of which return a ``Command``; a caller runs the command.
 
-    "Ask for ..." in a docstring here means: return the command that asks, and whose parsed output is the answer. The
-    errors that are named here are raised when the output is parsed; ``factorylink.errors`` lists them.
+    The ``parse`` of a command returns the answer in the command's output, or raises an error of ``factorylink.errors``.
     """
 
     WORDS: SchedulerWords
@@ -26,34 +25,39 @@ class Dialect(Protocol):
         """
 
     def jobs(self, name: str) -> Command[list[Job]]:
-        """Ask for every job with the name ``name`` that the scheduler lists, of every account.
+        """Return the command that lists every job with the name ``name``, of every account.
 
-        Some of the jobs may have ended (``ENDED``).
+        Some of the listed jobs may have ended (``ENDED``).
         """
 
     def by_id(self, ids: Iterable[JobId]) -> Command[list[Job]]:
-        """Ask for the jobs with these ids, whatever their names; for the id of an array, ask for each of its jobs.
+        """Return the command that lists the jobs with these ids, whatever their names.
 
-        Jobs that the scheduler does not know are left out, and so may be jobs that have ended.
+        For the id of an array, each of its jobs is listed. Jobs that the scheduler does not know are left out, and so
+        may be jobs that have ended.
         """
 
     def ended(self, name: str) -> Command[list[End]]:
-        """Ask how the recent jobs with the name ``name`` ended, as far as the scheduler itself remembers."""
+        """Return the command that asks how recent jobs with the name ``name`` ended, as far as the scheduler remembers.
+
+        Accounting records are not asked.
+        """
 
     def waiting(self) -> Command[dict[str, list[tuple[int, JobId]]]]:
-        """Ask for all pending jobs that the asking account may see.
+        """Return the command that lists all pending jobs that the asking account may see.
 
         The answer has, for each partition, (priority, id) of its jobs in the order of the queue.
         """
 
     def submit(self, script: str, count: int = 1) -> Command[JobId]:
-        """Submit a script, with ``count`` > 1 as an array of that many jobs; return the id of the job or the array.
+        """Return the command that submits a script, with ``count`` > 1 as an array of that many jobs.
 
-        Raises Unreachable if the outcome is not known: then the job may have been accepted.
+        The answer is the id of the job or the array. ``parse`` raises Unreachable if the outcome is not known: then the
+        job may have been accepted.
         """
 
     def estimate(self, script: str) -> Command[Estimate] | None:
-        """Ask when the job of a script would start; return None if this scheduler cannot tell.
+        """Return the command that asks when the job of a script would start; None if this scheduler cannot tell.
 
         The caller must set ``asked_at`` of the answer.
         """
@@ -68,27 +72,30 @@ class Dialect(Protocol):
         """
 
     def cancel(self, ids: Iterable[JobId]) -> Command[None]:
-        """Cancel jobs; jobs that have ended already are no error."""
+        """Return the command that cancels jobs; jobs that have ended already are no error."""
 
     def extend(self, job: JobId, minutes: int) -> Command[None]:
-        """Set the time limit of a running job to ``minutes``, counted from its start.
+        """Return the command that sets the time limit of a running job to ``minutes``, counted from its start.
 
-        Raises Refused if the job may not run that long.
+        ``parse`` raises Refused if the job may not run that long.
         """
 
     def nodes(self) -> Command[list[NodeState]]:
-        """Ask for every node, with its free resources."""
+        """Return the command that lists every node, with its free resources."""
 
     def reservations(self) -> Command[list[Reservation]]:
-        """Ask for present and future reservations: those for maintenance, and those for certain people."""
+        """Return the command that lists present and future reservations, for maintenance or for certain people."""
 
     def accounting(self, ids: Iterable[JobId]) -> Command[list[End]]:
-        """Ask for the jobs' ends in the accounting records. Raises Gone if there are no such records."""
+        """Return the command that asks the accounting records how the jobs ended.
+
+        ``parse`` raises Gone if there are no such records.
+        """
 
     def alive(self) -> Command[None]:
-        """Ask whether the scheduler answers; this is the cheapest and fastest question.
+        """Return the command that asks whether the scheduler answers; this is the cheapest and fastest question.
 
-        Raises Unreachable if the scheduler does not answer.
+        ``parse`` raises Unreachable if the scheduler does not answer.
         """
 
     def enter(self, job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Runs work in the background if its commands run as a site account.
+"""Runs in the background the work whose commands run as a site account.
 
 An account can make such a command last arbitrarily long (for example by a shell that sleeps). So the poller, which
 handles the scheduler's answers, must not wait for the command.
@@ -33,7 +33,11 @@ class AccountWork:
         self._users: Counter[Account] = Counter()  # number of tasks that wait for the account's lock or hold it
 
     def begin(self, key: Hashable, account: Account, work: Callable[[], Awaitable[None]]) -> None:
-        """Run ``work`` in the background, unless a request with the same key is waiting or running."""
+        """Run ``work`` in the background, unless a request with the same key is waiting or running.
+
+        The work waits for all earlier work of ``account`` (factory id, site account). If it raises LedgerError, this is
+        logged.
+        """
         if key not in self._tasks:
             self._tasks[key] = task = self._spawn(self._in_turn(account, work), f"work as {account[1]} at {account[0]}")
             task.add_done_callback(lambda _task: self._tasks.pop(key, None))

@@ -69,17 +69,18 @@ class Admission:
 
         ``seat``: the terms of the workshop seat for which the session is started; None: the session is not for a
         workshop. For a seat, a login of any age is enough. Call this inside ``AccountLeases.beginning``. Raises
-        ProblemError if the session may not start.
+        ProblemError if the session may not start, and LedgerError.
         """
         grant, choice, account = await self._admit(request, seat)
         return grant.connection, choice, account
 
     @asynccontextmanager
     async def checked(self, request: SessionRequest, seat: SeatTerms) -> AsyncIterator[None]:
-        """Check that a session may start, and that the budget allows it, without starting it. Raises ProblemError.
+        """Check that a session may start, and that the budget allows it, without starting it.
 
         During the block, other calls of ``checked`` count this session's GPU-hours as reserved from the project's
-        budget. Call this inside ``AccountLeases.beginning``.
+        budget. Call this inside ``AccountLeases.beginning``. Raises ProblemError if the session may not start, and
+        LedgerError.
         """
         grant, choice, _account = await self._admit(request, seat)
         project, gpus = grant.project, gpus_of(grant.connection.factory, choice.size)
@@ -161,9 +162,10 @@ class Admission:
         return choice.model_copy(update={"hours": math.floor(round(min(limits) * 60, 6)) / 60})
 
     async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
-        """Return the permission and the choice of the server's last session, which replace an empty choice.
+        """Return the choice of the server's last session, to be used for an empty choice, and the permission for it.
 
-        None: there was no such session, or its choice is no longer possible; then the defaults are used.
+        Its reservation and its consent to tokens in URLs are left out. None: there was no such session, or its choice
+        is no longer possible; then the defaults are used.
         """
         for record in await self._ledger.recent(user, server, limit=1):
             # The reservation and the permission for tokens in URLs are not repeated: a reservation ends, and people

@@ -75,7 +75,7 @@ class DoorListener:
         self._extender.follow(live_session)
 
     def look_for(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Find a session's door, and keep it connected from now on.
+        """Look for a session's door in the background, unless this is going on; keep the door connected from then on.
 
         Called at each answer of the scheduler until the door is found.
         """

@@ -1,6 +1,6 @@
 """Sends a mail to a person when their session can be used after waiting in the queue.
 
-Mails are optional. A separate thread sends them, so that nothing waits for them, and a failure is only logged.
+Mails are optional. Each is sent by a thread of its own, so that nothing waits for it, and a failure is only logged.
 """
 
 from __future__ import annotations

@@ -29,10 +29,11 @@ class MaterialArchives:
         self._lock = asyncio.Lock()
 
     async def add(self, digest: str, piece: MaterialPiece) -> MaterialUpload:
-        """Append a piece to the archive with this SHA-256 digest; return how many bytes of the archive are stored.
+        """Append a piece to the archive with this SHA-256 digest; return how much is stored, and whether that is all.
 
-        The next piece must begin at this number of bytes; any other piece is ignored. If the complete archive has
-        another digest, the archive is deleted, and the upload must begin again. Raises OSError.
+        The next piece must begin at the returned number of bytes; any other piece is ignored. If the complete archive
+        has another digest, the archive is deleted, and the upload must begin again. The first piece of a new archive
+        deletes the archives that were not used for the longest time, if there are too many. Raises OSError.
         """
         async with self._lock:
             return await asyncio.to_thread(self._add, digest, piece)

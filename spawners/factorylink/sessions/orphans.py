@@ -42,7 +42,10 @@ Key = tuple[str, str, JobId]  # factory id, site account, job
 
 
 class OrphanFinder:
-    """Restores the sessions of this gateway's jobs without a live session, or cancels these jobs after a grace time."""
+    """Handles this gateway's jobs without a live session: restores the session, or cancels the job after a while.
+
+    The time until an orphan is cancelled is ``orphan_grace_seconds``.
+    """
 
     def __init__(
         self,

@@ -146,9 +146,10 @@ class Permission:
         return mine[0]
 
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
-        """Return the person's permission to use a factory for a project.
+        """Return the person's permission to use a factory for the project of ``choice``.
 
-        If ``choice`` names no project, the project that the person used last is taken. Raises LedgerError, and
+        If ``choice`` names no project and several projects at the factory allow its size, the project that the person
+        used last is taken. A person who needs no project gets a permission without one. Raises LedgerError, and
         ProblemError if the person has no such permission.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None

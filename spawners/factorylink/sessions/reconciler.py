@@ -200,7 +200,10 @@ class SessionReconciler:
         self._extender.follow(live_session)
 
     async def _note(self, live_session: LiveSession, job: Job, words: Words | None) -> None:
-        """Record when the job was submitted, and show ``words``: the remark that its name or comment was changed."""
+        """Record when the job was submitted, and show ``words``: the remark that its name or comment was changed.
+
+        ``words`` None: there is nothing to remark; an earlier remark is shown no longer.
+        """
         record = live_session.record
         values: dict[str, Any] = {}
         if record.ended is not None:
@@ -371,8 +374,8 @@ class SessionReconciler:
     def _late(self, live_session: LiveSession) -> bool:
         """Return whether the notebook has taken longer to start than the limit allows.
 
-        The time for which the door waits for the environment does not count, because the door limits this time itself.
-        The time for which the site suspends the job does not count either.
+        The time for which the door waits for the notebook's environment variables does not count, because the door
+        limits this time itself. The time for which the site suspends the job does not count either.
         """
         limits = self._limits
         if live_session.environment_at is not None:
@@ -383,9 +386,10 @@ class SessionReconciler:
 
 
 def _measure_wait(live_session: LiveSession, job: Job) -> None:
-    """Measure how long the first run of a session's job waited in the queue.
+    """Add to the link's metrics how long the first run of a session's job waited in the queue.
 
-    The wait begins when the scheduler says that the job was submitted, or else when the session was created.
+    The wait begins when the scheduler says that the job was submitted, or else when the session was created. Nothing is
+    added for later runs.
     """
     record = live_session.record
     if record.started is not None or job.started is None or max(record.restarts, job.restarts):

@@ -1,8 +1,8 @@
 """Starts the notebooks of robots, which take the seats of a class in a rehearsal.
 
 The hub knows no robots, so it starts no server for a robot's session, and the proxy has no route to the session.
-Instead of the hub, the link sends the environment to the session's door. The environment gives no rights: the token in
-it is random, and not even the hub knows the token.
+Instead of the hub, the link sends the notebook's environment variables to the session's door. They give no rights: the
+token among them is random, and not even the hub knows the token.
 """
 
 from __future__ import annotations

@@ -107,7 +107,8 @@ class Submitter:
     ) -> JobRequest:
         """Return the job request from which the dialect makes a job script.
 
-        Raises Refused if the choice is no longer offered, or if a path or name cannot be passed to a scheduler.
+        Raises Refused if the choice is no longer offered, if the project may no longer use the factory, or if a path or
+        name cannot be passed to a scheduler; Unreachable if the projects are not known.
         """
         factory, access = connection.factory, connection.access
         door = [
@@ -141,7 +142,10 @@ class Submitter:
             raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
 
     def at(self, project: ProjectId | None, factory: Slug) -> ProjectAt:
-        """Return a project's settings at a factory. Raises Refused if they are not known."""
+        """Return a project's settings at a factory.
+
+        Raises Refused if the project may not use the factory any more, Unreachable if the projects are not known.
+        """
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
     async def sample(self, connection: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
@@ -158,7 +162,10 @@ def _check_not_paused(connection: FactoryConnection) -> None:
 
 
 async def session_folder(connection: FactoryConnection, account: str, session_id: SessionId) -> str:
-    """Return the absolute path of a session's folder in the account's shared home at the factory."""
+    """Return the absolute path of a session's folder at the factory, below the configured ``session_folder``.
+
+    A ``~`` there means the account's shared home. Raises the transport's errors.
+    """
     base = connection.access.session_folder
     if base == "~" or base.startswith("~/"):
         base = await connection.commands.home(account) + base[1:]
@@ -181,9 +188,10 @@ async def read_note(
 
 
 def _opened_in_time(record: SessionRecord) -> ResolvedChoice:
-    """Return a session's choice, with enough ``unopened_minutes``, counted from now.
+    """Return a session's choice, with ``unopened_minutes`` that, counted from now, reach ``unopened_until`` at least.
 
-    They last at least until the row's ``unopened_until``, at which the session ends if nobody has opened it.
+    ``unopened_until``, in the session's row, is when the session ends if nobody has opened it; None: the choice stays
+    as it is.
     """
     if record.unopened_until is None:
         return record.choice

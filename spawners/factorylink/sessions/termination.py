@@ -195,7 +195,10 @@ class Termination:
             log.exception("The cancel of job %s is not in the audit", record.job)
 
     async def _ask_politely(self, live_session: LiveSession) -> None:
-        """Ask the notebook to end by itself, so that kernels stop and files are complete."""
+        """Ask the notebook to end by itself, so that kernels stop and files are complete.
+
+        Waits up to ``_POLITE_SECONDS`` until the job is over. A failure is logged.
+        """
 
         async def ask() -> None:
             await self._doors.stop(live_session.record.id)
@@ -236,7 +239,7 @@ class Termination:
         await self._table.end(live_session, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
     async def _recorded(self, live_session: LiveSession, connection: FactoryConnection) -> End | None:
-        """Return the end of the job from the site's accounting; None if there is no record.
+        """Return the end of the job from the site's accounting; None if there is no record, or if it cannot be read.
 
         Unlike the scheduler's list of jobs, the accounting tells who cancelled a job, and how long each run took.
         """

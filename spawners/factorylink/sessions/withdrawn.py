@@ -19,7 +19,7 @@ class StoppedBeforeBegun:
         self._ids: dict[SessionId, None] = {}  # a dict, since it keeps the order
 
     def add(self, session_id: SessionId) -> None:
-        """Record that this session must never be started."""
+        """Record that this session must never be started. Only the last ``KEPT`` ids are kept."""
         self._ids[session_id] = None
         while len(self._ids) > KEPT:
             del self._ids[next(iter(self._ids))]

@@ -109,11 +109,11 @@ class WorkshopSeats:
         return _answer(seat, session, begun)
 
     async def _had(self, project: Project, seat: SeatBody, known: Iterable[Session]) -> Session | None:
-        """Return the session for this seat that the person has started and stopped before the seat was requested.
+        """Return the session that the person already had for this seat and that has ended, or has a stop request.
 
         None: there is none. Sessions that were created before ``seat.since`` do not count, nor does ``seat.over``, of
-        which the service knows that it has ended. ``known``: the person's sessions that have not ended. Raises
-        LedgerError.
+        which the service knows that it has ended; nor sessions that the scheduler refused, or that ended because the
+        class moved. ``known``: the person's sessions that have not ended. Raises LedgerError.
         """
         if seat.since is None or seat.session in self._table:
             return None
@@ -125,7 +125,7 @@ class WorkshopSeats:
         return None if last is None or last.id in (seat.session, seat.over) else last
 
     async def _leave(self, session: Session, body: SeatsBody) -> None:
-        """End a session at the class's previous place, after showing its person the farewell if possible.
+        """End a session at the class's previous factory, after showing its person the farewell if possible.
 
         Raises LedgerError.
         """
@@ -209,7 +209,7 @@ def _check_wipe(connection: FactoryConnection, project: Project) -> None:
 
 
 def _is_left(project: Project, seat: SeatBody, session: Session) -> bool:
-    """Return whether a session has to end because its person's seat was moved to another place."""
+    """Return whether a session has to end because its person's seat was moved to another factory."""
     if seat.moved is None or session.id == seat.session or session.choice.project != project.id:
         return False
     return session.choice.factory != seat.factory and session.created < seat.moved

@@ -43,10 +43,11 @@ class AccountRotation:
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Record whether a question took long (``long``); if so, the account is not chosen for the next questions.
+        """Record whether a question took long (``long``); if so, the account is skipped at the next questions.
 
-        With each slow question in a row, the account is skipped twice as often, up to ``MOST_PASSED`` times, so that
-        its slow commands do not delay the other accounts. If all accounts are to be skipped, none is skipped.
+        After each further slow question in a row, the account is skipped at twice as many questions, at most
+        ``MOST_PASSED``, so that its slow commands do not delay the other accounts. If all accounts are to be skipped,
+        none is skipped. Accounts given to ``hurry`` and ``once`` are chosen all the same.
         """
         if not long:
             self._passes.pop(account, None)

@@ -22,7 +22,10 @@ class AuditEntries:
         return AuditEntry(record.user, record.account, record.factory, action, record.job, detail, key_id)
 
     def of_cluster(self, record: ClusterRecord, action: str, detail: str = "", job: str | None = None) -> AuditEntry:
-        """Return an entry about a cluster."""
+        """Return an entry about a cluster.
+
+        ``job``: the scheduler's id of the job, or of one of the jobs, that the action concerns; None: no job.
+        """
         key_id = self._key_id(record, action)
         return AuditEntry(
             record.user, record.account, record.factory, action, job, f"cluster {record.id}: {detail}", key_id

@@ -53,7 +53,8 @@ def _transport(
 ) -> tuple[CommandRunner, StreamOpener | None, SiteAccessStatus]:
     """Return the transport for commands, the transport for byte streams, and the access status of a factory.
 
-    The transport for byte streams is None if the factory's transport cannot open them. Raises OSError and ValueError.
+    The transport for byte streams is None if the factory's transport cannot open them. ``gateway``: the hub's name, for
+    the ids of SSH certificates. Raises OSError and ValueError.
     """
     match access.transport:
         case LocalTransportSettings() as settings:

@@ -37,7 +37,8 @@ class JobOrders:
     """Cancels jobs and changes their time limits.
 
     ``has_answered``: returns whether the factory has answered since the link was started. ``happened`` is called after
-    an order was carried out, with the account that gave the order (None: the watcher, as in ``extend``).
+    an order was carried out, with the account that gave the order (None: the watcher, the account as which the link
+    asks the scheduler).
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class JobOrders:
     async def by_id(self, ids: Iterable[JobId], account: str | None) -> list[Job]:
         """Return the jobs with these ids that the scheduler knows, whatever their names. Raises FactoryError.
 
-        Ids that do not have this scheduler's form are left out.
+        Ids that do not have this scheduler's form are left out. ``account``: the site account that asks; None: the
+        watcher (the account as which the link asks the scheduler).
         """
         found: list[Job] = []
         for some in pieces(of_its_form(self._dialect, sorted(set(ids)))):

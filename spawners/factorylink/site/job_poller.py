@@ -1,10 +1,10 @@
 """The poller of one factory: asks repeatedly about all of this gateway's jobs, and passes the answers on.
 
 The poller first asks for jobs by their name. If the answer lacks jobs whose ids the link knows, the poller then asks
-for them by id, since somebody may have changed their names. No other code asks these questions: code that needs a newer
-answer waits for the poller's next answer. If accounts see only their own jobs, the poller asks as one account after the
-other (``account_rotation``). ``rate_limiter`` limits the rate of all questions together. A failed question changes
-nothing but ``health``.
+for them by id, since somebody may have changed their names. No other part of the running link asks by name: code that
+needs a newer answer waits for the poller's next answer. (``job_orders`` asks by id before each order.) If accounts see
+only their own jobs, the poller asks as one account after the other (``account_rotation``). ``rate_limiter`` limits the
+rate of all the poller's questions together. A failed question changes nothing but ``health``.
 """
 
 from __future__ import annotations
@@ -103,10 +103,10 @@ class JobPoller:
                 self._rounds.once(account)
 
     def happened(self, account: str | None) -> None:
-        """Ask again soon, without back-off.
+        """Let ``keep`` ask again soon, without back-off.
 
-        Called when an order was carried out as ``account`` (None: the watcher): so the factory answers, and jobs have
-        changed.
+        Called when an order was carried out as ``account`` (None: the watcher), which shows that the factory answers,
+        and changes jobs.
         """
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
@@ -119,9 +119,10 @@ class JobPoller:
         self._looked = time.monotonic()
 
     async def ask_now(self) -> list[Job]:
-        """Wait for a question that is asked after this call; return the jobs in its answer. Raises FactoryError.
+        """Wait until the poller has asked again; return the jobs in the answer. Raises FactoryError.
 
-        If accounts see only their own jobs, the question is about one account only.
+        A question that is already being asked does not count. If accounts see only their own jobs, the question is
+        about one account only.
         """
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -172,7 +173,10 @@ class JobPoller:
             self._rounds.took(account, long=time.monotonic() - began > ACCOUNT_SECONDS / 3)
 
     async def _asked_by_name(self, account: str | None, deadline: float | None) -> list[Job]:
-        """Return the answer to the question for jobs by name. Raises FactoryError."""
+        """Return the answer to the question for jobs by name. Raises FactoryError.
+
+        ``deadline``: the time of the event loop's clock after which to give up and raise Unreachable; None: no limit.
+        """
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._scheduler_client.run(self._dialect.jobs(self._name), account, probe=True)
@@ -180,7 +184,11 @@ class JobPoller:
             raise Unreachable(f"It took longer than {ACCOUNT_SECONDS:g} s.") from None
 
     async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
-        """Ask by id for the known jobs that are missing in ``jobs``; return those that the scheduler lists."""
+        """Ask by id for the known jobs that are missing in ``jobs``; return those that the scheduler lists.
+
+        If a question fails, nothing is raised: the ids without an answer are stored in ``silent``. ``deadline``: the
+        time of the event loop's clock after which to give up; None: no limit.
+        """
         there = {job.id for job in jobs}
         asked: dict[JobId, list[JobId]] = {}  # by requested id: a job's, or an array's with several missing jobs
         missed = {id for id in self.known(account) if id not in there}

@@ -51,12 +51,12 @@ class LoadPoller:
         self._hurried = float("-inf")
 
     def want(self, seconds: float) -> None:
-        """Keep asking for ``seconds`` from now, since somebody needs the answers."""
+        """Let ``keep`` go on asking until ``seconds`` from now, since somebody needs the answers."""
         self._wanted = max(self._wanted, time.monotonic() + seconds)
         self._wake.set()
 
     def hurry(self) -> None:
-        """Ask for the waiting jobs before the next full question, at most every ``EARLY`` seconds.
+        """Let ``keep`` ask for the waiting jobs before its next full question, at most every ``EARLY`` seconds.
 
         Called when a waiting job of this gateway is newer than ``queue``.
         """
@@ -119,7 +119,7 @@ class LoadPoller:
         self.on_loads()
 
     async def _ask_queue(self) -> None:
-        """Ask for the waiting jobs of all users. Raises FactoryError."""
+        """Ask for the waiting jobs of all users, and store them in ``queue``. Raises FactoryError."""
         self._hurry.clear()
         began = time.monotonic()
         self._waiting = await self._scheduler_client.run(self._dialect.waiting())

@@ -67,8 +67,9 @@ def admits(reservation: Reservation, account: str, pays: str | None, groups: Cal
     """Return whether a reservation admits a site account.
 
     A reservation may have a list of users, one of accounts, and one of groups. Each list that it has must admit the
-    site account; a reservation without any list admits nobody. ``pays`` and ``groups``: as for ``offered``. Slurm
-    ignores letter case in the names of accounts.
+    site account; a reservation without any list admits nobody. ``pays``: the scheduler's account that is charged, which
+    the list of accounts must admit; None: no list of accounts admits it. Slurm ignores letter case in these names.
+    ``groups``: returns the site account's Unix groups, and is called only if the reservation has a list of groups.
     """
     accounts = [one.lower() for one in reservation.accounts]
     return (
@@ -80,17 +81,19 @@ def admits(reservation: Reservation, account: str, pays: str | None, groups: Cal
 
 
 def _shared(names: Sequence[str], groups: frozenset[str]) -> bool:
-    """Return whether ``names`` contains one of ``groups``, and none of ``groups`` with a dash before its name.
+    """Return whether a reservation's list of groups, ``names``, admits somebody who is in ``groups``.
 
-    If all names have a dash, nobody is admitted, since such a list means different things at different sites.
+    The list must contain at least one of ``groups``; a dash before a name excludes the members of this group. A list in
+    which all names have a dash admits nobody, since such a list means different things at different sites.
     """
     return not groups.isdisjoint(names) and all(f"-{group}" not in names for group in groups)
 
 
 def _named(names: Sequence[str], name: str | None) -> bool:
-    """Return whether ``names`` admits ``name``.
+    """Return whether a reservation's list of users or accounts, ``names``, admits ``name``.
 
-    A dash before a name excludes this name; if all names have a dash, everybody else is admitted.
+    A dash before a name excludes this name. If no name is without a dash, also if the list is empty, everybody else is
+    admitted.
     """
     if f"-{name}" in names:
         return False

@@ -64,9 +64,10 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             await connection.commands.close()
 
     def health(self, factory_id: Slug) -> Health:
-        """Return the factory's health, which also shows a drain or a pause.
+        """Return the factory's health.
 
-        The health of a factory that is not offered is ``unreachable``, with an explanation.
+        During a drain or a pause, its state is ``draining``, with the operator's message, unless the factory is
+        ``unreachable``. The health of a factory that is not offered is ``unreachable``, with an explanation.
         """
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)
@@ -91,7 +92,8 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     def key_id(self, factory_id: Slug, account: str) -> str:
         """Return the id of the key that the link last used to log in for a site account, for the audit.
 
-        "" if the factory is not offered, or if the link has not logged in for the account yet.
+        "" if the factory is not offered, or if the link has not logged in for the account yet; ``local`` if the factory
+        needs no login.
         """
         connection = self.offered.get(factory_id)
         return "" if connection is None else connection.access_status.key_id(account)

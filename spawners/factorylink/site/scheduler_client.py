@@ -22,7 +22,7 @@ class Down(Unreachable):
 
 
 class NotAsked(NotDone):
-    """Raised instead of running a command, because the factory has not answered for some time.
+    """Raised instead of running a command, because the scheduler is down or has left the last questions unanswered.
 
     Also raised for an order about a job if the factory has not answered since the link was started.
     """
@@ -77,7 +77,7 @@ class SchedulerClient:
         """Run a command as ``account`` (None: as the watcher), and return its answer.
 
         Raises FactoryError: ``Down`` soon if the scheduler is down; ``NotAsked`` at once, without running the command,
-        if the scheduler has not answered for some time. With ``probe`` the command is run even then.
+        while ``circuit_breaker`` is open. With ``probe`` the command is run even then.
         """
         if not probe:
             self.circuit_breaker.check()

@@ -180,7 +180,8 @@ class Site:
     def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
         """Return the reservations that a site account may use now.
 
-        ``pays``: the scheduler's account that is charged.
+        Reservations for Unix groups are missing until the account's groups have been looked up, which this call
+        requests. ``pays``: the scheduler's account that is charged.
         """
         groups = partial(self._groups.of, account)
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))
@@ -203,9 +204,10 @@ class Site:
         return next((one for one in known if one.end > now), None)
 
     def position(self, job_id: JobId) -> int | None:
-        """Return a job's place among the visible waiting jobs of its partition; 1 is next.
+        """Return a job's place in the queue of its partition, as far as the link may see this queue; 1 is next.
 
-        None: the job does not wait, or the scheduler's last list of waiting jobs is older than the job.
+        For a job in several partitions, return its best place. None: the job does not wait, or the scheduler's last
+        list of waiting jobs is older than the job.
         """
         job = self.jobs.get(job_id)
         if job is None or self._newer(job_id):
@@ -245,13 +247,17 @@ class Site:
         self._watch.known = known
 
     async def by_id(self, ids: Iterable[JobId], account: str | None = None) -> list[Job]:
-        """Return the jobs with these ids that the scheduler knows, whatever their names. Raises FactoryError."""
+        """Return the jobs with these ids that the scheduler knows, whatever their names. Raises FactoryError.
+
+        ``account``: the site account that asks; None: the watcher (the account as which the link asks the scheduler).
+        """
         return await self._orders.by_id(ids, account)
 
     async def ask_jobs_now(self) -> list[Job]:
-        """Wait for a question that is asked after this call; return the jobs in its answer. Raises FactoryError.
+        """Wait until the poller has asked again; return the jobs in the answer. Raises FactoryError.
 
-        If accounts see only their own jobs, the question is about one account only.
+        A question that is already being asked does not count. If accounts see only their own jobs, the question is
+        about one account only.
         """
         return await self._watch.ask_now()
 
@@ -276,7 +282,7 @@ class Site:
         return job
 
     def check(self) -> None:
-        """Raise NotAsked if the factory has not answered for some time."""
+        """Raise NotAsked if the scheduler is down, or has left the last questions unanswered."""
         self._scheduler_client.circuit_breaker.check()
 
     def count_earlier(self, ago: Iterable[float]) -> None:
@@ -287,7 +293,7 @@ class Site:
         """Wait until the rate limit allows a submission for this person.
 
         While several people wait, they get their turns one after the other, however many jobs each of them has. Raises
-        NotAsked if the factory has not answered for some time.
+        NotAsked if the scheduler is down, or has left the last questions unanswered.
         """
         self.check()
         await self._turns.take(person)
@@ -296,7 +302,7 @@ class Site:
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
         """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.
 
-        Return what the answer shows under each job's id. Raises FactoryError.
+        Return what the answer shows under each job's id; for an array, under the id of each task. Raises FactoryError.
         """
         return await self._orders.cancel(account, jobs)
 
@@ -353,9 +359,10 @@ class Site:
         return {}
 
     async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
-        """Return an estimate of when a job of this request would start; ``start`` is None if the factory gives none.
+        """Return an estimate of when a job of this request would start; ``start`` is None if there is no estimate.
 
-        An answer is cached for ``ESTIMATES`` seconds.
+        An answer is cached for ``ESTIMATES`` seconds. ``template``: the operator's template for the batch script; "":
+        the dialect's own.
         """
         key = request.model_dump_json(exclude={"name", "comment", "output", "setup", "command", "teardown"})
         return await self._estimates.get((account, key), lambda: self._estimate(account, request, template))

@@ -40,14 +40,14 @@ class SubmissionTurns:
         await turn
 
     def close(self) -> None:
-        """Give no more turns."""
+        """Give no more turns; callers that wait in ``take`` wait until they are cancelled."""
         if self._timer is not None:
             self._timer.cancel()
 
     def _give(self) -> None:
-        """Give the turn that has come to the next person who waits; if others wait, plan the following turn.
+        """Let the next person who waits submit now; if others wait, too, plan the turn after this one.
 
-        The rate limit has counted the turn already, so it is lost if nobody waits any more.
+        The rate limit has counted the present turn already, so it is lost if nobody waits any more.
         """
         self._timer = None
         given = False

@@ -43,7 +43,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
         return self._live.get(cluster_id) or self._ended.get(cluster_id)
 
     def ended(self) -> list[LiveCluster]:
-        """Return the clusters that ended a short time ago."""
+        """Return the ended clusters that ``put_away`` has removed last, the newest last."""
         return list(self._ended.values())
 
     def hold(
@@ -69,7 +69,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
             del self._ended[next(iter(self._ended))]
 
     def close(self) -> None:
-        """Let the event streams of all clusters end."""
+        """Let the event stream of each cluster end, at the cluster's next change."""
         self._closed = True
 
     def _tell(self, live_cluster: LiveCluster) -> None:

@@ -95,7 +95,7 @@ class LiveCluster:
                 waiter.set_result(None)
 
     async def ended_within(self, seconds: float) -> None:
-        """Wait until a further job of the cluster has ended, but at most ``seconds``."""
+        """Wait until a further job of the cluster has ended, or workers were added, but at most ``seconds``."""
         before, deadline = len(self.alive()), clock.ticks() + seconds
         while len(self.alive()) == before and (left := deadline - clock.ticks()) > 0:
             await self._touched(left)
@@ -174,7 +174,7 @@ class LiveCluster:
         return None if self.connection is None else self.connection.access_status.problem(self.record.account)
 
     def _waits_for(self) -> Words | None:
-        """Return why one of the cluster's jobs waits.
+        """Return why one of the cluster's jobs waits in the queue; None if none waits.
 
         The jobs are equal, so the others usually wait for the same reason.
         """
@@ -216,8 +216,8 @@ class LiveCluster:
     async def stream(self) -> AsyncGenerator[bytes]:
         """Yield server-sent events ``cluster`` until the cluster has ended: first the whole cluster, then its changes.
 
-        While somebody reads such a stream, the cluster does not end as abandoned. The stream also ends when the link
-        ends.
+        While somebody reads such a stream, the cluster does not end as abandoned. Once ``closed()`` returns True,
+        because the link ends, the stream ends at the cluster's next change.
         """
         self.readers += 1
         sent = -1

@@ -81,7 +81,7 @@ class LiveSession:
 
     @property
     def moved(self) -> bool:
-        """Return whether the session was stopped because its class has moved to another place.
+        """Return whether the session was stopped because its workshop has moved to another of its factories.
 
         People and the hub then see the session as ended, although its job is cancelled only when its factory answers.
         """
@@ -112,9 +112,10 @@ def room(
 ) -> float | None:
     """Return the hours by which a session can still be extended, rounded down to 0.1.
 
-    None: the factory allows no extensions, or the session does not run now or is being stopped. The hours are limited
-    by the session's size, by its ``project``, by the end of its person's access (``until``), and by the next
-    ``maintenance`` that leaves the session's partition without a node.
+    None: the factory allows no extensions; the session does not run now or is being stopped; the catalogue no longer
+    has its size; or the end of its job is not known. The hours are limited by the session's size, by its ``project``,
+    by the end of its person's access (``until``), and by the next ``maintenance`` that leaves the session's partition
+    without a node.
     """
     record, job = live_session.record, live_session.job
     if access.extend == "no" or record.state != SessionState.RUNNING or record.wish != "run":
@@ -140,9 +141,9 @@ def show(
 ) -> Session:
     """Return the present view of the session. If its state is ``unreachable``, ``before`` is its last known state.
 
-    ``url``: the address at which the proxy reaches the session's notebook; ``problem``: why the link cannot reach the
-    session's door; ``more``: the result of ``room``; ``barred``: why the link cannot act as the session's site account,
-    None: it can.
+    ``url``: the address at which the proxy reaches the session's notebook; ``health``: its factory's; ``problem``: why
+    the link cannot reach the session's door, "": not known; ``more``: the hours by which the session can be extended,
+    None: not at all; ``barred``: why the link cannot act as the session's site account, None: it can.
     """
     record = live_session.record
     if (
@@ -209,7 +210,10 @@ def show(
 
 
 def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
-    """Return the state of a session as people see it. This is cheaper than ``show``, for counting many sessions."""
+    """Return the state of a session as people see it. This is cheaper than ``show``, for counting many sessions.
+
+    ``health``: the factory's; ``barred``: why the link cannot act as the session's site account, None: it can.
+    """
     record = live_session.record
     if (live_session.withdrawn or live_session.moved) and record.ended is None:
         return SessionState.ENDED
@@ -220,7 +224,11 @@ def seen_state(live_session: LiveSession, health: Health, barred: Words | None) 
 
 
 def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: Words | None) -> Words:
-    """Return why a session is unreachable; call this only for such a session. The arguments are those of ``show``."""
+    """Return why a session is unreachable; call this only for such a session.
+
+    ``health``: the factory's; ``problem``: why the link cannot reach the session's door, "": not known; ``barred``: why
+    the link cannot act as the session's site account, None: it can.
+    """
     if health.state == "unreachable":
         return health.words or explain.unreachable("")
     if barred is not None and _barred(live_session, barred):
@@ -231,7 +239,10 @@ def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: W
 
 
 def _barred(live_session: LiveSession, barred: Words | None) -> bool:
-    """Return True if a session is unreachable because the link cannot act as its site account."""
+    """Return True if a session is unreachable because the link cannot act as its site account.
+
+    ``barred``: why the link cannot, None: it can.
+    """
     return barred is not None and (barred.code != "paused" or _cut_off(live_session))
 
 
@@ -242,7 +253,7 @@ def _suspended(live_session: LiveSession) -> bool:
 
 
 def _door_is_lost(live_session: LiveSession) -> bool:
-    """Return whether a running session's door has been lost for longer than a person notices."""
+    """Return whether a running session's door has been lost for longer than ``LOST_SECONDS``, so that people see it."""
     lost = clock.ticks() - live_session.door_lost > LOST_SECONDS
     return live_session.record.state == SessionState.RUNNING and not live_session.door_open and lost
 

@@ -58,6 +58,9 @@ class GuardedStreams:
             return await self._inner.connect(account, host, port)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Run a command, such as one that connects to a door in a job, with the wrapped transport."""
+        """Run a command with the wrapped transport; return a stream of its stdin and stdout.
+
+        For example, the command connects to a door in a job.
+        """
         with self._access_status.entering(account):
             return await self._inner.enter(account, argv)

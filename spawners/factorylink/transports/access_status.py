@@ -132,7 +132,10 @@ class SiteAccessStatus:
 
     @contextmanager
     def entering(self, account: str | None) -> Iterator[None]:
-        """Raise Unreachable if the factory is paused; else record the outcome of the block as ``heeding`` does."""
+        """Raise Unreachable if the factory is paused; else run the block, which connects to a door.
+
+        Record, by the outcome of the block, whether the site lets the link act for the account.
+        """
         if self._paused is not None:
             raise Unreachable(self._paused)
         with self.heeding(account):

@@ -39,7 +39,7 @@ class _Request(NamedTuple):
 
 
 class GatheredReads:
-    """Reads files as site accounts. ``run``: runs a command whose error messages are in English."""
+    """Reads files with the rights of site accounts. ``run``: runs a command whose error messages are in English."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -112,7 +112,10 @@ class GatheredReads:
             raise
 
     async def _together(self, account: str | None, paths: Sequence[str], limit: int) -> dict[str, bytes | Gone]:
-        """Read files with one command; return the content of each file, or Gone; {} if the output is not clear."""
+        """Read files with one command; return the content of each file, or Gone for a missing file.
+
+        Return {} if the output is not clear, or if the command failed.
+        """
         most = sum(limit + len(_heading(path)) + 1 for path in paths)
         argv = ("head", "-v", "-c", str(limit), "--", *paths)
         try:
@@ -139,7 +142,11 @@ class GatheredReads:
     async def _timed(
         self, account: str | None, argv: tuple[str, ...], most: int, seconds: float
     ) -> tuple[bytes, bytes, int]:
-        """Run a command, and store how long it took, which decides the pause before the account's next command."""
+        """Run a command; return stdout, stderr and exit code.
+
+        Store how long the command took, which decides the pause before the account's next command. ``most``: the limit
+        for the bytes of stdout; ``seconds``: the command's timeout.
+        """
         began = time.monotonic()
         try:
             return await self._run(account, argv, most, seconds)

@@ -1,7 +1,7 @@
 """The local transport, for a factory whose login side is this machine.
 
 If an ordinary user runs the link, the transport acts as that user only. If root runs it, the transport acts as any site
-account except root, with that account's groups and nothing of the link's environment.
+account except root, with that account's groups and none of the link's environment variables.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class LocalTransport:
         self._closed = False
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command, with the prefix and the environment of the settings; return the parsed answer."""
+        """Run a command, with the prefix and the environment variables of the settings; return the parsed answer."""
         identity = await self._identity(account)
         env = _plain_environment(identity) | self._env | dict(command.env)
         argv = self._prefix + command.argv

@@ -26,7 +26,7 @@ class BackgroundTasks:
 
     def begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         """Run a coroutine in the background, without returning its task."""
-        self.spawn(work, name)
+        _ = self.spawn(work, name)
 
     async def close(self) -> None:
         """Cancel all tasks, and return when they have ended."""

@@ -1,4 +1,4 @@
-"""``factorygate upgrade``: change to another release or back; ``factorygate stores``: check or migrate the tables."""
+"""``factorygate upgrade``: go to another release or back; ``factorygate stores``: check or migrate the databases."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class FactoriesEvents(GatewayHandler):
     """A stream of the factories of the catalogue, with what this person may use at each."""
 
     async def get(self) -> None:
-        """Send the event ``factories``: the whole ``list[FactoryView]``, at every change."""
+        """Send the event ``factories``: the whole ``list[FactoryView]``, at once and at every change."""
         await self.send(Source("factories", FACTORIES, self.gateway.link.factories_events(self.person)))
 
 

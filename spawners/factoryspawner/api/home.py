@@ -17,7 +17,7 @@ class HomeEvents(GatewayHandler):
     async def get(self) -> None:
         """Send the events ``sessions``: ``list[Session]``, and ``clusters``: ``list[Cluster]``.
 
-        Each event has the whole list, and is sent at every change of the list.
+        Each event has the whole list, and is sent at once and at every change of the list.
         """
         table = self.gateway.table
         sessions = Source("sessions", SESSIONS, table.live_of(self.person))

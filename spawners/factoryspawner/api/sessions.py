@@ -31,7 +31,7 @@ class SessionsEvents(GatewayHandler):
     """A stream of this person's live sessions, from the hub's copy of the link's table."""
 
     async def get(self) -> None:
-        """Send the event ``sessions``: the whole ``list[Session]``, at every change."""
+        """Send the event ``sessions``: the whole ``list[Session]``, at once and at every change."""
         await self.send(Source("sessions", SESSIONS, self.gateway.table.live_of(self.person)))
 
 
@@ -86,7 +86,7 @@ class OneSessionEvents(_OfSession):
     """A stream of one session, sent at every change."""
 
     async def get(self, session_id: str) -> None:
-        """Send the event ``session``: the whole ``Session``; the stream ends when the session has ended."""
+        """Send the event ``session``, the whole ``Session``, at once and at every change, until the session ends."""
         await self.own_session(session_id)
         await self.send(Source("session", SESSION, self.gateway.link.session_events(session_id)))
 

@@ -30,7 +30,7 @@ class StoreUnusable(ConfigurationError):
 
 @contextmanager
 def told_in_words() -> Iterator[None]:
-    """If the block raises ConfigurationError, end the process with the error's message and code, not its traceback."""
+    """If the block raises ConfigurationError, print its message and exit with its ``code``; show no traceback."""
     try:
         yield
     except ConfigurationError as error:

@@ -64,7 +64,7 @@ class LinkSettings(Model):
 
 
 class WorkshopsSettings(Model):
-    """The workshops service.
+    """The key ``workshops`` of the hub's YAML: where the workshops service is, and whether guests may join workshops.
 
     ``socket``: its Unix socket, or ``hub_api_url``: the address of its listener for the hub (``hub_listener`` of
     ``workshops.yaml``) on another host; ``url``: the address of its user API, which is the JupyterHub service

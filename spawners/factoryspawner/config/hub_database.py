@@ -136,7 +136,10 @@ def _connected(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def _ini(url: str) -> Iterator[Path]:
-    """Write Alembic's configuration for this database, which may contain a password, into a private folder."""
+    """Write Alembic's configuration for this database, which may contain a password, to a file; yield the file's path.
+
+    The file is in a private folder, which is deleted at the end of the block.
+    """
     with tempfile.TemporaryDirectory(prefix="factorygate-") as folder:
         ini = Path(folder) / "alembic.ini"
         os.close(os.open(ini, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -27,7 +27,7 @@ class TlsServer(HTTPServer):
 
 
 def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
-    """Limit the body of each request to JupyterHub's listener to ``most_bytes``; with ``tls``, check its clients.
+    """Make JupyterHub's listener refuse bodies of more than ``most_bytes`` and, with ``tls``, unknown clients.
 
     With ``tls``, only clients with a certificate of the gateway's authority for proxy, link, workshops service or hub
     are accepted. Raises HubConfigError if a file of ``tls`` cannot be used.
@@ -39,9 +39,10 @@ def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
 
 
 def connector_options(tls: TlsFiles | None) -> dict[str, Any]:
-    """Return the options with which JupyterHub's HTTP client connects to proxy, link and notebooks; {} without ``tls``.
+    """Return the options with which JupyterHub's HTTP client makes its connections by TLS; {} without ``tls``.
 
-    This client connects to nothing else. Raises HubConfigError if a file of ``tls`` cannot be used.
+    The client connects only to proxy, link and notebooks, so the options accept only certificates of the gateway's
+    authority. Raises HubConfigError if a file of ``tls`` cannot be used.
     """
     return {} if tls is None else {"ssl": _usable(lambda: dialing(tls))}
 

@@ -39,7 +39,7 @@ _PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=50000", f"journal_size_lim
 def engine_options(url: str) -> dict[str, Any]:
     """Return the options that JupyterHub passes to SQLAlchemy's ``create_engine`` for the database at ``url``.
 
-    ``url``: an SQLAlchemy URL. There are options for an SQLite file only.
+    ``url``: an SQLAlchemy URL. For anything but an SQLite file, return {}.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
@@ -102,7 +102,7 @@ class Flusher:
         self._rest: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
-        """Write all commits to the disk after ``FLUSH_SECONDS``; do nothing if no event loop runs yet."""
+        """Have a thread write all commits to the disk in ``FLUSH_SECONDS``; do nothing if no event loop runs yet."""
         if self._is_due:
             return
         try:

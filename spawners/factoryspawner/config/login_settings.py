@@ -125,10 +125,12 @@ class Provider(Model):
     ``kind``: the preset (title, issuer, scopes), which ``title``, ``issuer`` and ``scopes`` replace;
     ``client_secret_file``: the file with the client secret, of mode 0600; ``client_auth``: how the hub sends the
     secret: as HTTP basic authentication or in the request's body; ``sign_out``: whether people who sign out here are
-    redirected to sign out at the provider, too; ``endpoints``: without them the hub asks the issuer; ``rules``: the
-    rules that give people groups; a person who gets no group is refused; ``assurance``: the minimum identity assurance
-    (REFEDS IAP), without which a person is refused; ``names``: from a person's ``sub`` to the user name that they
-    get at this hub, for people who had a user name here before their first login by this provider.
+    redirected to sign out at the provider, too; ``endpoints``: without them the hub asks the issuer;
+    ``entitlement_claims``, ``assurance_claims``: the claims in which the provider sends entitlements and identity
+    assurances; ``rules``: the rules that give people groups; a person who gets no group is refused; ``assurance``: the
+    minimum identity assurance (REFEDS IAP), without which a person is refused; ``names``: from a person's ``sub`` to
+    the user name that they get at this hub, for people who had a user name here before their first login by this
+    provider.
     """
 
     id: Slug

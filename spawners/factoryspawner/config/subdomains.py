@@ -18,11 +18,12 @@ _DONE = "_factorygate_redirects_to_the_hub"
 
 
 def domain_of(name: str, domain: str, kind: str) -> str:
-    """Return the host name of a person's servers below ``domain``; services are on ``domain`` itself.
+    """Return the host of a person's servers, which is below ``domain``; for a service, return ``domain`` itself.
 
-    ``kind``: "user" or "service". The services are the gateway's own: link and workshops service show nothing that
-    people wrote, and their addresses stay ``PUBLIC/services/NAME/``. This is JupyterHub's ``subdomain_hook``. Two
-    people whose names differ only in the case of letters have different hosts, although DNS ignores the case.
+    ``name``: of the person or service; ``kind``: "user" or "service". This function is JupyterHub's ``subdomain_hook``.
+    The services, which are the gateway's own (link and workshops service), need no hosts of their own, because they
+    show nothing that people wrote; their addresses stay ``PUBLIC/services/NAME/``. Two people whose names differ only
+    in the case of letters have different hosts, although DNS ignores the case.
     """
     if kind == "service":
         return domain

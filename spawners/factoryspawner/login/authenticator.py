@@ -103,7 +103,8 @@ class FederatedAuthenticator(NamesOfPeople):
         """Return JupyterHub's authentication model of the person who came back from a provider.
 
         None: the request is of another kind, such as a posted form. Raises LoginRefused, also if the provider does not
-        answer.
+        answer. A person whom the provider's rules refuse, and who is a user of the hub, loses groups, admin rights and
+        API tokens.
         """
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:
@@ -177,7 +178,10 @@ class FederatedAuthenticator(NamesOfPeople):
         return self._refusal(user.name, await user.get_auth_state() or {})
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return until when the provider's last answer about the person is valid."""
+        """Return until when the provider's last answer about the person is valid; never None.
+
+        If there is no answer, the returned time is in the past.
+        """
         return self._trusted_until(await user.get_auth_state() or {})
 
     async def sign_out_address(self, user: Any) -> str | None:
@@ -244,9 +248,10 @@ class FederatedAuthenticator(NamesOfPeople):
             model["admin"] = False if groups else None  # None: the admin flag stays as it is in the hub
 
     async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
-        """Store ``state``, and remove the person's groups, admin rights and API tokens.
+        """Remove the person's groups, admin rights and API tokens, and inform the link.
 
-        The tokens of servers stay valid: the sessions end after the link's grace time, and people can save until then.
+        ``state``: the person's new auth state, which is stored. The tokens of servers stay valid: the sessions end
+        after the link's grace time, and people can save until then.
         """
         self.log.warning("%s is let in by no rule any more: %s", user.name, state["refused"])
         await user.save_auth_state(state)
@@ -265,7 +270,10 @@ class FederatedAuthenticator(NamesOfPeople):
         self._tell(user.name, PersonBody(groups=frozenset(), blocked=True))
 
     def _tell(self, name: str, update: access.PersonUpdate) -> None:
-        """Send the update to the link, now or when the link answers again. Each start sends the update once more."""
+        """Have a background task send the update to the link, again and again until the link takes the update.
+
+        An earlier update about this person that the link has not taken yet is given up.
+        """
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()
         link = gateway(self._config.link_at)

@@ -1,10 +1,10 @@
 """Guests: people who joined a workshop with a mail address, and have no account at a login provider.
 
 The service ``workshops`` gives each guest a name that begins with ``guest.``; no other way of logging in accepts such a
-name. The hub asks the service about a guest at each of their requests, so that a banned guest is refused at once. If
-the service does not answer, the hub uses the service's last answer about the guest. If there is none, the hub accepts
-the guest's cookie; the link then lets only those guests start something who are members of a workshop in the table that
-the service last wrote.
+name. The hub asks the service about a guest at each of their requests, unless the last answer is less than 2 s old, so
+that a banned guest is refused within 2 s. If the service does not answer, the hub uses the service's last answer about
+the guest. If there is none, the hub accepts the guest's cookie; the link then lets only those guests start something
+who are members of a workshop in the table that the service last wrote.
 """
 
 from __future__ import annotations
@@ -160,7 +160,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
             self._sweeping = asyncio.get_running_loop().create_task(sweep.keep())
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Return why the person may start nothing; None: they may start something."""
+        """Return why the person may start nothing; None: they may start something.
+
+        A guest whom no workshop admits any more loses their own API tokens in this call, and the link is informed.
+        """
         if not is_guest(user.name):
             return await self.others_standing(user)
         if user.name in self.blocked_users:
@@ -175,7 +178,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return self.terms_refusal(user.name)
 
     async def others_standing(self, user: Any) -> Refusal | None:
-        """Return why a person who is no guest may start nothing; None: they may start something."""
+        """Return why a person who is no guest may start nothing; None: they may start something.
+
+        The base authenticator decides; one that has no rules lets everybody start something.
+        """
         found: Refusal | None = await super().standing(user) if hasattr(super(), "standing") else None
         return found
 
@@ -186,8 +192,9 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def counts_until(self, user: Any) -> datetime | None:
         """Return until when the last answer about the person is valid: for a guest, until their workshops are over.
 
-        If the service says nothing about a guest, the hub's own decision is valid for an hour. None: the answer is
-        valid without end or, for a guest, no workshop admits them.
+        If the service has never answered about a guest and does not answer now, the hub's own decision is valid for an
+        hour. If the service knows no such guest, return the present time. None: the answer is valid without end or, for
+        a guest, no workshop admits them.
         """
         if is_guest(user.name):
             try:

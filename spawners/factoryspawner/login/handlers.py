@@ -104,7 +104,7 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
         return str(self._kept().get("state_id", ""))
 
     def _kept(self) -> dict[str, Any]:
-        """Return the content of this browser's cookie from the start of the login.
+        """Return the content of this browser's cookie from the start of the login; {} if there is no such cookie.
 
         The cookie is signed, so its content can be trusted.
         """

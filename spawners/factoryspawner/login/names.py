@@ -1,4 +1,4 @@
-"""Refuses people the names that are reserved for the robots of rehearsals."""
+"""Refuses names that are reserved for robots, which are made-up members of workshops and take seats in rehearsals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from factoryspawner.login.password_file import read_passwords
 
 
 class NamesOfPeople(Authenticator):  # type: ignore[misc]  # untyped
-    """An authenticator that refuses the names of robots, at logins and for users that the hub's API creates."""
+    """The base of the gateway's authenticators, which refuses names that are reserved for the robots of rehearsals.
+
+    Such names are refused at logins and for users that the hub's API creates.
+    """
 
     def validate_username(self, username: str) -> bool:
         """Return whether a person may have this name."""

@@ -77,7 +77,11 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     _by_checklist = False
 
     async def login_user(self, data: Any = None) -> Any:
-        """Log the user in as JupyterHub does, and determine whether the checklist comes first."""
+        """Log the user in as JupyterHub does, send the link their data, and see whether the checklist comes first.
+
+        If the link does not answer in ``_LOGIN_SECONDS``, the gateway's terms alone decide whether the checklist comes
+        first. Return the user; None: the login is refused.
+        """
         user = await super().login_user(data)
         if user is not None:
             self._by_checklist = await self._awaits(user)
@@ -96,9 +100,9 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             return ChecklistState(terms, None).awaits
 
     def get_next_url(self, *args: Any, **kwargs: Any) -> str:
-        """Return the URL to which the person is redirected after the login.
+        """Return the URL to which the login redirects: the checklist, or the page that the person asked for.
 
-        The arguments differ between JupyterHub and oauthenticator.
+        The checklist's URL has that page as ``next``. The arguments differ between JupyterHub and oauthenticator.
         """
         wanted = str(super().get_next_url(*args, **kwargs))
         if not self._by_checklist:

@@ -1,6 +1,6 @@
 """Computes the positions of the factories' numbers (marks) on the map.
 
-If two places are so close that their numbers would overlap, a number is put beside its place.
+If two factories are so close that their numbers would overlap, a number is put beside the factory's position.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ _DIRECTIONS = 32
 
 @lru_cache(maxsize=16)
 def spread(places: tuple[Spot, ...], fixed: tuple[Spot, ...], apart: float, clear: float) -> tuple[Spot, ...]:
-    """Return the position of each place's mark, in the order of ``places``, in the map's units.
+    """Return the position of the mark of each factory, in the order of ``places``, in the map's units.
 
-    A mark stays on its place if it can, else it moves to the nearest free spot, if there is one. ``apart``: the least
+    ``places``: the positions of the factories. A mark is put on its factory's position or, if that is not free, on the
+    nearest free spot; if the map has no free spot, the mark stays on its factory's position. ``apart``: the least
     distance between two marks; ``clear``: the least distance between a mark and one of ``fixed``, which do not move.
     """
     crowd = [sum(_near(one, other, 2 * apart) for other in places) for one in places]
@@ -42,7 +43,10 @@ def _near(one: Spot, other: Spot, distance: float) -> bool:
 
 
 def _around(place: Spot, margin: float) -> Iterator[Spot]:
-    """Yield the possible positions of a mark within the map's margin, the nearest first."""
+    """Yield the possible positions of a mark: first ``place`` itself, then positions around it, the nearest first.
+
+    ``margin``: the least distance of the positions around it from the map's edges.
+    """
     yield place
     for ring in range(1, int(hypot(WIDTH, HEIGHT) / _STEP)):
         for direction in range(_DIRECTIONS):

@@ -32,7 +32,10 @@ OLD_SECONDS = 120.0  # the link asks for jobs every 30 s, and for free resources
 
 
 class Marked(Model):
-    """A factory or antenna on the map: its number in the list, its position, and its ``kind``, shown as a colour."""
+    """A factory or antenna on the map: its number in the list, its position, and its ``kind``, shown as a colour.
+
+    Factories are numbered from 1, antennas from 0.
+    """
 
     id: str
     number: int
@@ -50,7 +53,7 @@ class MapFactory(Marked):
 
 
 class MapLine(Model):
-    """A line from an antenna to a factory that its people can use."""
+    """A line on the map, from an antenna to a factory that the antenna's people can use."""
 
     antenna: str
     x1: float
@@ -126,7 +129,10 @@ def as_of(factory: NetworkFactory) -> datetime | None:
 
 
 def is_old(at: datetime | None, now: datetime) -> bool:
-    """Return whether a time is older than several of the link's polling intervals; False for None."""
+    """Return whether ``at`` is more than ``OLD_SECONDS``, several of the link's polling intervals, before ``now``.
+
+    False if ``at`` is None.
+    """
     return at is not None and (now - at).total_seconds() > OLD_SECONDS
 
 

@@ -69,11 +69,12 @@ class Contents(AsyncLargeFileManager):
         return Downloads
 
     async def get(self, path: str, content: bool = True, *more: Any, **options: Any) -> dict[str, Any]:
-        """Return a file's model, as jupyter_server does; wait until the file is saved completely.
+        """Return a file's model, as jupyter_server does.
 
-        jupyter_server takes a notebook that another request is writing for a broken one: it would move the new content
-        to a file ``.invalid``, and restore the old content (its issue 1416). ``more``, ``options``: the other arguments
-        that the installed release of jupyter_server has, such as ``type`` and ``require_hash``.
+        If the model is to have the content or a hash, wait until nobody saves the file: jupyter_server takes a notebook
+        that another request is writing for a broken one, and would move the new content to a file ``.invalid``, and
+        restore the old content (its issue 1416). ``more``, ``options``: the other arguments that the installed release
+        of jupyter_server has, such as ``type`` and ``require_hash``.
         """
         if content or options.get("require_hash"):
             target = await self._target(path)
@@ -134,7 +135,10 @@ class Contents(AsyncLargeFileManager):
 
     @asynccontextmanager
     async def _alone(self, target: Path) -> AsyncIterator[None]:
-        """Keep all other tasks from reading and writing the file. A task may enter again: a save may read the file."""
+        """Keep all other tasks from reading and writing the file within the block.
+
+        A task may enter again: a save may read the file.
+        """
         task = asyncio.current_task()
         if self._users.get(target) is task:
             yield

@@ -57,7 +57,7 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
             raise HTTPError(409, "The page has connected again")
 
     def connect(self) -> Any:
-        """Connect to the kernel; return the future that is done when the kernel has answered.
+        """Connect to the kernel; return the future that is done when it has answered, or None if connecting failed.
 
         Raises HTTPError if the page has gone or has connected again in the meantime.
         """

@@ -208,10 +208,10 @@ class WorkshopProject(Model):
     ) -> tuple[ClassProject | None, tuple[str, ...]]:
         """Return the project with what its pools allow, and texts about what they do not allow.
 
-        A place that no pool allows is left out; the project is None if no place is left. ``now``: if a rehearsal goes
-        on at this time, the project is what the people or robots who rehearse may use; None: no rehearsal counts.
-        ``seat_gpus``: the GPUs that are billed for a seat, by factory. There are never more robots than seats of the
-        workshop, or of the pool.
+        A factory is left out if its pool does not allow what the workshop uses there; the project is None if no factory
+        is left. ``now``: if a rehearsal goes on at this time, the project is what the people or robots who rehearse may
+        use; None: no rehearsal counts. ``seat_gpus``: the GPUs that are billed for a seat, by factory. A rehearsal with
+        more robots than the workshop or its pool has seats does not count, and a text says so.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours
@@ -270,7 +270,10 @@ class WorkshopProject(Model):
         return rehearsal
 
     def _rehearsed(self, made: ClassProject, rehearsal: RehearsalWindow) -> ClassProject:
-        """Return the project as it is while some of its people rehearse."""
+        """Return the project as it is while some of its people rehearse.
+
+        This is ``made`` itself if none of these people is in the project any more.
+        """
         people = tuple(one for one in rehearsal.people if one in (*self.members, *self.managers))
         if not people:
             return made
@@ -310,7 +313,11 @@ class WorkshopProjects(Model):
 
 
 def _limited_to(rehearsal: RehearsalWindow, made: ClassProject) -> dict[str, Any]:
-    """Return the fields of a project that a rehearsal of people or of robots limits, with their values."""
+    """Return the fields that each rehearsal changes in a project, with their new values.
+
+    These are the time, the factory (without a reservation), and the GPU-hours of the people who run the workshop, which
+    get no limit of their own.
+    """
     at = made.factories[rehearsal.factory]
     return {
         "begins": rehearsal.begins,

@@ -1,7 +1,7 @@
-"""What a session, the link and the workshops service tell each other about help: a raised hand, and a notebook to see.
+"""What a session, the link and the workshops service tell each other about help: raised hands, and shared notebooks.
 
-Everything in here is written by a participant or by code that runs in a session: it is bounded, and it is text or a
-checked PNG image, so that no page has to trust it.
+What a participant, or code in a session, has written here is bounded, and it is text or a checked PNG image, so that no
+page has to trust it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def plain_code(text: str, most: int = MOST_SENT) -> str:
-    """Return code or output as plain text that keeps its lines and its indentation."""
+    """Return code or output as plain text of at most ``most`` characters, with its lines and its indentation."""
     guarded = "|" + text[: 4 * most].replace("\r\n", "\n").expandtabs(4)  # so that the first line keeps its blanks
     return plain_lines(guarded, most + 1)[1:]
 
@@ -117,7 +117,7 @@ class NotebookSnapshot(Model):
 
 
 class LookBody(Model):
-    """A person's consent that helpers see the last saved state of a notebook, for so many minutes."""
+    """A person's consent that helpers see the last saved state of a notebook, for this number of minutes."""
 
     minutes: int = Field(default=LOOK_MINUTES, ge=1, le=LOOK_MINUTES)
     snapshot: NotebookSnapshot

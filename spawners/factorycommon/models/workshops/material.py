@@ -75,8 +75,8 @@ class MaterialCounts(Model):
 
     ``kept``: only the person had changed the file; ``merged``: both versions had changes, which are joined;
     ``conflict``: both had changes, and the material's version is written beside the person's; ``deleted``: the person
-    had deleted the file; ``removed``: the material lacks the file now; ``blocked``: a file or link is where the
-    material has a folder.
+    had deleted the file, which stays so; ``removed``: the material lacks the file now, and the person's unchanged file
+    is moved to a folder for such files; ``blocked``: a file or link is where the material has a folder.
     """
 
     new: Count = 0
@@ -106,7 +106,7 @@ class MaterialReport(Model):
 
 
 class MaterialDelivered(Model):
-    """The delivery into one session. ``report`` None: it failed; ``problem`` says why."""
+    """The result of the delivery into one session. ``report`` None: it failed; ``problem`` says why."""
 
     session: SessionId
     person: Person

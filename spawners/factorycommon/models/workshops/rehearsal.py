@@ -1,6 +1,6 @@
-"""What the link tells the workshops service for a rehearsal: each place as a class would find it today.
+"""What the link tells the workshops service for a rehearsal: what a class would find at each of its factories today.
 
-The digests identify the environment, the size and the agreement of a place: a rehearsal counts only as long as they
+The digests identify the environment, the size and the agreement with the site: a rehearsal counts only as long as they
 stay the same.
 """
 
@@ -22,7 +22,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class PersonTrouble(Model):
-    """A person who could start nothing at a place today, and why."""
+    """A person who could start nothing at a factory today, and why."""
 
     person: Person
     why: Words
@@ -52,7 +52,7 @@ class ClosedNodes(Model):
 
 
 class RehearsedSize(Model):
-    """The node size of a place.
+    """The node size that a workshop uses at a factory.
 
     ``gpus``: the GPU-hours that are charged for one hour; ``per_node``: how many seats fit on one node; ``nodes``: how
     many nodes the partition has, None: not known; ``label``: the size's description, as on the start page.
@@ -111,7 +111,7 @@ class RehearsalPlace(Model):
     def environment(self, named: Slug | None) -> RehearsedEnvironment | None:
         """Return the environment with the id ``named``, or the default one if ``named`` is None.
 
-        None if the place does not offer this environment.
+        None if the factory has no such environment, or no default one.
         """
         wanted = named or self.default
         return next((one for one in self.environments if one.id == wanted), None)

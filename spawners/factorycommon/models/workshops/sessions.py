@@ -19,12 +19,12 @@ StoppedBy = Annotated[str, StringConstraints(max_length=255)]
 
 
 class WorkshopSession(Model):
-    """One session of a workshop, as its room shows it.
+    """One session of a workshop, as the trainer's page of the workshop (the room) shows it.
 
     ``reason``: what the session waits for, or why it has ended; ``before``: while its state is ``unreachable``, the
     last known state; ``stopping``: its end was requested; ``open``: messages reach its notebook now; ``gpu_percent``:
-    use of its busiest GPU in the last minute, None: not known; ``steps``: the steps of the material that the person has
-    done.
+    use of its busiest GPU in the last minute, None: not known; ``steps``: the numbers, from 0, of the steps of the
+    material that the person has done.
     """
 
     id: SessionId
@@ -55,7 +55,7 @@ class WorkshopSession(Model):
 
     @classmethod
     def of(cls, session: Session) -> WorkshopSession:
-        """Return what a room shows of a session that is for a workshop."""
+        """Return what the trainer's page (the room) shows of ``session``, which is for a workshop."""
         return cls(
             id=session.id,
             person=session.user,

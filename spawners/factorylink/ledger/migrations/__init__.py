@@ -1,8 +1,8 @@
 """Migrates a ledger's database to the tables of this release, on SQLite and PostgreSQL; the steps are in ``versions``.
 
-A step is never changed after its release, since databases of running gateways have been through it. Before there were
-such steps, a ledger's version was a number in its SQLite file (``PRAGMA user_version``). The number is kept, so that an
-older release refuses a database that it does not know.
+A step is never changed after its release, since databases of running gateways have been through it. Releases without
+such steps stored a ledger's version as a number in its SQLite file (``PRAGMA user_version``). This release still sets
+the number, always to ``KEEPS_STEPS``, so that those older releases refuse the database.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def _begin(db: Connection) -> None:
 def _make_steps(db: Connection, known: str | None, number: int) -> None:
     """Run all migration steps after the database's present one.
 
-    If a step fails because its columns exist already, somebody has set the database's version back: then store the
-    version that its tables have.
+    ``known``: the id of the present step; None: the database is older than the steps, and its version is ``number``. If
+    a step fails because its columns exist already, somebody has set the database's version back: then store the version
+    that its tables have.
     """
     config = _config(db)
     try:

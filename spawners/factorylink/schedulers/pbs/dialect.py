@@ -69,9 +69,9 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """Ask for all jobs named ``name`` that have not ended, of every account.
+    """Return the command that lists all jobs named ``name`` that have not ended, of every account.
 
-    For an array that has not ended, ask for each of its jobs, also for those that have ended.
+    Of an array that has not ended, each job is listed, also those that have ended.
     """
     return Command(
         ("sh", "-c", _LIVE, "sh", "-N", name),
@@ -82,9 +82,9 @@ def jobs(name: str) -> Command[list[Job]]:
 
 
 def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
-    """Ask for the jobs with these ids that have not ended, whatever their names.
+    """Return the command that lists the jobs with these ids that have not ended, whatever their names.
 
-    For an array's id, ask for each of its jobs. Jobs that PBS does not know, or knows from its history only, are left
+    For an array's id, each of its jobs is listed. Jobs that PBS does not know, or knows from its history only, are left
     out. Raises ValueError for a text that is no id.
     """
     words = tuple(ids)
@@ -97,24 +97,25 @@ def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
 
 
 def ended(name: str) -> Command[list[End]]:
-    """Ask for the ends of jobs with the name ``name`` in PBS' history: the 200 that were submitted last."""
+    """Return the command that asks how jobs named ``name`` ended: the 200 in PBS' history that were submitted last."""
     return Command(
         ("sh", "-c", _OVER, "sh", "-x", "-s", "F", "-N", name), _listed(_ends), env=parse.TIMES, most=LISTING
     )
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Ask for every waiting job that the asking account may see: for each queue (priority, job id), oldest first.
+    """Return the command that lists every waiting job that the asking account may see.
 
-    The command also asks for arrays that have started (state ``B``), since some of their jobs may still wait.
+    The answer has, for each queue, (priority, job id), oldest first. The command also asks for arrays that have started
+    (state ``B``), since some of their jobs may still wait.
     """
     return Command(("sh", "-c", _QUEUED, "sh", "-s", "QB"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
 
 
 def submit(script: str, count: int = 1) -> Command[JobId]:
-    """Submit a script; with ``count`` > 1 as an array of that many jobs.
+    """Return the command that submits a script; with ``count`` > 1 as an array of that many jobs.
 
-    Raises Unreachable if the outcome is not known: then the job may have been accepted.
+    ``parse`` raises Unreachable if the outcome is not known: then the job may have been accepted.
     """
     array = ("-J", f"1-{count}") if count > 1 else ()
 
@@ -133,7 +134,7 @@ def estimate(script: str) -> None:
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:
-    """Cancel jobs. A job that has ended already, or never existed, is no error."""
+    """Return the command that cancels jobs. A job that has ended already, or never existed, is no error."""
     words = tuple(ids)
     for word in words:
         _check(word)
@@ -147,7 +148,7 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 
 
 def extend(job: JobId, minutes: int) -> Command[None]:
-    """Set the walltime of a job to ``minutes``, counted from its start; repeating this changes nothing.
+    """Return the command that sets a job's walltime to ``minutes`` from its start; repeating it changes nothing.
 
     PBS lets users shorten a walltime, but not lengthen it.
     """
@@ -158,12 +159,12 @@ def extend(job: JobId, minutes: int) -> Command[None]:
 
 
 def nodes() -> Command[list[NodeState]]:
-    """Ask for every node with its free resources, and for the queues that use it."""
+    """Return the command that lists every node with its free resources and the queues that use it."""
     return Command(("sh", "-c", _NODES), _good(lambda output: pbs_nodes.nodes(output.stdout)), most=LISTING)
 
 
 def reservations() -> Command[list[Reservation]]:
-    """Ask for every confirmed reservation."""
+    """Return the command that lists every confirmed reservation."""
 
     def read(output: Output) -> list[Reservation]:
         if output.stderr.strip():  # the command ends with 0 though the server refused
@@ -174,10 +175,10 @@ def reservations() -> Command[list[Reservation]]:
 
 
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
-    """Ask for the jobs' ends in PBS' history.
+    """Return the command that asks PBS' history how the jobs ended.
 
-    Only PBS' administrators may use tracejob and the accounting logs. Raises Gone if PBS keeps no history. A job
-    that is older than the history is missing in the answer.
+    Only PBS' administrators may use tracejob and the accounting logs. ``parse`` raises Gone if PBS keeps no history. A
+    job that is older than the history is missing in the answer.
     """
     words = tuple(ids)
     for word in words:
@@ -192,7 +193,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Ask whether the server answers. Raises Unreachable if it does not."""
+    """Return the command that asks whether the server answers. ``parse`` raises Unreachable if it does not."""
 
     def read(output: Output) -> None:
         if output.code or not pbs_json.documents(output.stdout, "Server")[0]:
@@ -224,7 +225,7 @@ def _ends(stdout: str) -> list[End]:
 
 
 def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
-    """Return a parser that applies ``read`` to an answer of qstat.
+    """Return a parser that applies ``read`` to an answer of qstat, and raises Refused or Unreachable if qstat failed.
 
     A job may end or disappear after qselect has listed it. Such a job is missing in the result; this is no error.
     """

@@ -191,7 +191,10 @@ def _end(
 
 
 def _ended(values: Mapping[str, Any]) -> datetime | None:
-    """Return when the job's processes ended; for a job that never ran, when PBS moved it to its history."""
+    """Return when the job's processes ended; for a job that never ran, when PBS moved it to its history.
+
+    None: PBS reports neither.
+    """
     at = as_number(values, "history_timestamp")
     return moment(values.get("obittime")) or (believed(at) if at else None)
 

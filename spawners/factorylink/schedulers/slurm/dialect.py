@@ -50,7 +50,7 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """Ask for all jobs with the name ``name`` that the controller knows, of every account.
+    """Return the command that lists all jobs with the name ``name`` that the controller knows, of every account.
 
     These include jobs that have ended, for as long as Slurm's ``MinJobAge`` says.
     """
@@ -65,9 +65,10 @@ def jobs(name: str) -> Command[list[Job]]:
 
 
 def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
-    """Ask for the jobs with these ids, whatever their names; for an array's id, for each of its tasks.
+    """Return the command that lists the jobs with these ids, whatever their names.
 
-    Jobs that the controller does not know are left out. Raises ValueError for a text that is no id.
+    For an array's id, each of its tasks is listed. Jobs that the controller does not know are left out. Raises
+    ValueError for a text that is no id.
     """
     words = _checked(ids)
 
@@ -88,7 +89,7 @@ def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
 
 
 def ended(name: str) -> Command[list[End]]:
-    """Ask for the ends of jobs with the name ``name`` that the controller has not forgotten yet."""
+    """Return the command that asks how jobs named ``name`` ended, as far as the controller still knows them."""
     question = jobs(name)
 
     def read(output: Output) -> list[End]:
@@ -98,7 +99,10 @@ def ended(name: str) -> Command[list[End]]:
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Ask for every pending job that the asking account may see: by partition (priority, job id), highest first."""
+    """Return the command that lists every pending job that the asking account may see.
+
+    The answer has, for each partition, (priority, job id), highest priority first.
+    """
     return Command(
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
          f"--Format={parse.PENDING_FORMAT}"),
@@ -110,9 +114,9 @@ def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
 
 
 def submit(script: str, count: int = 1) -> Command[JobId]:
-    """Submit a script; with ``count`` > 1 as an array of that many jobs.
+    """Return the command that submits a script; with ``count`` > 1 as an array of that many jobs.
 
-    Raises Unreachable if the outcome is not known: then the job may have been accepted.
+    ``parse`` raises Unreachable if the outcome is not known: then the job may have been accepted.
     """
     array = (f"--array=1-{count}",) if count > 1 else ()
 
@@ -126,7 +130,7 @@ def submit(script: str, count: int = 1) -> Command[JobId]:
 
 
 def estimate(script: str) -> Command[Estimate]:
-    """Ask when the job of a script would start; nothing is submitted.
+    """Return the command that asks when the job of a script would start; it submits nothing.
 
     ``asked_at`` of the answer is 1970 until the caller sets it.
     """
@@ -141,7 +145,7 @@ def estimate(script: str) -> Command[Estimate]:
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:
-    """Cancel jobs. A job that has ended already, or never existed, is no error."""
+    """Return the command that cancels jobs. A job that has ended already, or never existed, is no error."""
     words = _checked(ids)
 
     def read(output: Output) -> None:
@@ -153,7 +157,7 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 
 
 def extend(job: JobId, minutes: int) -> Command[None]:
-    """Set the time limit of a job to ``minutes``, counted from its start; repeating this changes nothing.
+    """Return the command that sets a job's time limit to ``minutes`` from its start; repeating it changes nothing.
 
     Slurm lets users shorten a time limit, but not lengthen it.
     """
@@ -163,7 +167,7 @@ def extend(job: JobId, minutes: int) -> Command[None]:
 
 
 def nodes() -> Command[list[NodeState]]:
-    """Ask for every node, with its free resources."""
+    """Return the command that lists every node, with its free resources."""
     return Command(
         (*LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
         _listed(slurm_nodes.nodes),
@@ -173,15 +177,15 @@ def nodes() -> Command[list[NodeState]]:
 
 
 def reservations() -> Command[list[Reservation]]:
-    """Ask for every reservation that the asking account may see."""
+    """Return the command that lists every reservation that the asking account may see."""
     argv = (*LIST, "scontrol", "--oneliner", "show", "reservation")
     return Command(argv, _listed(slurm_reservations.reservations), env=parse.TIMES, most=LISTING)
 
 
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
-    """Ask the accounting database for the jobs' ends, and for the duration of each of their runs.
+    """Return the command that asks the accounting database how the jobs ended, and how long each of their runs took.
 
-    Raises Gone if this Slurm has no accounting database.
+    ``parse`` raises Gone if this Slurm has no accounting database.
     """
     words = _checked(ids)
 
@@ -201,7 +205,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Ask whether a controller answers. Raises Unreachable if none does.
+    """Return the command that asks whether a controller answers. ``parse`` raises Unreachable if none does.
 
     If no process listens on the controllers' ports, the command reports this at once.
     """
@@ -246,7 +250,10 @@ def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
 
 
 def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
-    """Return a parser that applies ``read`` to the rows of a list. Raises Misread if the list is incomplete."""
+    """Return a parser that applies ``read`` to the rows of a list.
+
+    The parser raises Misread if the list is incomplete, and Refused or Unreachable if the command failed.
+    """
 
     def checked(output: Output) -> T:
         return read(whole(output.stdout))

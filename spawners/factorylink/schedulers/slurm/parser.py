@@ -179,7 +179,10 @@ def _has_width(text: str, width: int) -> bool:
 
 
 def no_two(ids: Iterable[str], text: str) -> None:
-    """Raise Misread if an id is listed twice, since one of the two rows would hide the other."""
+    """Raise Misread if an id is listed twice, since one of the two rows would hide the other.
+
+    ``text``: the output that contains the ids, for the error.
+    """
     seen: set[str] = set()
     for id in ids:
         if id in seen:
@@ -234,7 +237,8 @@ def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
 def jobs(name: str, stdout: str) -> list[Job]:
     """Return the jobs of squeue's answer in ``JOB_FORMAT``. Raises Misread.
 
-    Jobs of a kind that the gateway never submits (parts of het jobs) are left out.
+    ``name``: the name of all these jobs, which squeue was asked for and does not print. Jobs of a kind that the gateway
+    never submits (parts of het jobs) are left out.
     """
     found = rows(_JOB, stdout, COMMENT_WIDTH)
     return _jobs(((row, name, row["text"].rstrip(" ")) for row in found), stdout)
@@ -251,7 +255,7 @@ def _outcome(state: str, reason: str) -> Outcome:
 
 
 def _name_and_comment(text: str) -> tuple[str, str]:
-    """Return a job's name and its comment; the comment is "" if it is not ASCII.
+    """Return a job's name and its comment; if the comment is not ASCII, return the whole of ``text`` and "".
 
     A gateway writes ASCII comments only. The beginning of another comment in ``text`` cannot be found, since squeue may
     cut a character of several bytes.

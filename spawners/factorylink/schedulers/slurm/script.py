@@ -51,7 +51,11 @@ def variables(request: JobRequest) -> JobVariables:
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
-    """Return the directives by which the link finds its job again, and those for log, environment and warning."""
+    """Return the directives by which the link finds its job again, and those for log, environment variables and signal.
+
+    The job gets none of the link's variables. If the request wants a warning, the job's command gets SIGUSR1
+    ``WARNING`` seconds before the walltime is over.
+    """
     return (
         f"#SBATCH --job-name={request.name}",
         f"#SBATCH --comment={request.comment}",

@@ -52,8 +52,9 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
     async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
         """Run the command; return stdout, stderr, exit code (negative: a signal).
 
-        Raises the errors of ``open_session``; Misread for too much output; Unreachable if the connection was lost while
-        the command ran, or if ``give_up`` was called.
+        Raises NoPlace or Lost if nothing was run, Refused if the server runs no commands for the link, Misread for too
+        much output. Raises Unreachable if the server did not accept the command, if the connection was lost while the
+        command ran, or if ``give_up`` was called.
         """
         # a small window, so that most of a too long answer is never sent
         window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))

@@ -59,7 +59,8 @@ class LoginPace:
         """Wait until a login may start; log in inside the block.
 
         At most ``AT_ONCE`` such blocks run at the same time. The watcher's blocks neither count in this limit nor wait
-        for it, because everybody needs the watcher's answers. ``name``: as for ``turn``. Raises Unreachable if the wait
+        for it, because everybody needs the watcher's answers. ``name``: the login name whose share of the logins is
+        used; None: no share limits the login (of the watcher, or of a service account). Raises Unreachable if the wait
         would be too long.
         """
         if watcher:
@@ -250,7 +251,7 @@ def _explain(
 
 
 def address(text: str) -> tuple[str, int]:
-    """Return host and port of HOST or HOST:PORT; a bare IPv6 address has several colons and no port."""
+    """Return host and port of HOST (port 22) or HOST:PORT; a bare IPv6 address has several colons and no port."""
     host, colon, port = text.rpartition(":")
     if colon and ":" not in host:
         return host, int(port)

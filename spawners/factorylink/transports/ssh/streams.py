@@ -99,7 +99,7 @@ class ForwardStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Open the connection to the port.
+        """Open the connection to the port; return (channel, protocol): the protocol is from ``session_factory``.
 
         Raises Refused if the site does not allow forwarded connections; Unreachable if the node or the site does not
         answer.
@@ -152,11 +152,11 @@ class EntryStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Run the command, with the protocol connected to its stdin and stdout.
+        """Run the command, with the protocol of ``session_factory`` on its stdin and stdout.
 
-        The command's stderr goes to the log. When the connection ends, the protocol gets the last part of stderr as the
-        error. Raises Refused if the site's server runs no commands for the link, and Unreachable if the command could
-        not be run.
+        Return (transport, protocol). The command's stderr goes to the log. When the connection ends, the protocol gets
+        the last part of stderr as the error. Raises Refused if the site's server runs no commands for the link, and
+        Unreachable if the command could not be run.
         """
         protocol = session_factory()
         try:
@@ -170,7 +170,10 @@ class EntryStream:
         return self._ends, protocol
 
     def close(self) -> None:
-        """Send end of file to the command, so that it ends."""
+        """Send end of file to the command, so that it ends.
+
+        If the command was never run, release its place on the SSH connection.
+        """
         if self._ends is not None:
             self._ends.close()
         else:

@@ -1,7 +1,7 @@
 """The SSH transport, for a factory whose login side is another machine.
 
-A command gets the environment of the account's login shell and the variables that the caller names, but nothing of the
-link's environment. A connection is used as long as it lasts, even if its credential expires meanwhile.
+A command gets the environment variables of the account's login shell and those that the caller names, but none of the
+link's own. A connection is used as long as it lasts, even if its credential expires meanwhile.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class SshTransport:
         asyncssh.set_log_level(logging.WARNING)  # at INFO, asyncssh logs every connection
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command, with the prefix and the environment of the settings; return the parsed answer."""
+        """Run a command, with the prefix and the environment variables of the settings; return the parsed answer."""
         argv = (*self._settings.prefix, *command.argv)
         env = self._settings.env | dict(command.env)
         most = most_bytes(command, account)

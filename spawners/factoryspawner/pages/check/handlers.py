@@ -73,7 +73,10 @@ class CheckPage(WorkshopHandler):
         await self.page("check.html", classes=await self._classes())
 
     async def _classes(self) -> list[WorkshopView]:
-        """Return the workshops to which the person who is logged in may send the result."""
+        """Return the workshops to which the person may send the result: those that are not over and give them a role.
+
+        The list is empty, too, if nobody is logged in, if there is no workshops service, or if it does not answer.
+        """
         if self.current_user is None or not self._has_workshops:
             return []
         try:

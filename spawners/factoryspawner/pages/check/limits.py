@@ -24,7 +24,8 @@ class Allowance(NamedTuple):
     """How many tests of a kind are allowed.
 
     ``burst``: tests of one network address at once, and then one in ``seconds``; ``all_burst``: tests of all addresses
-    together at once, and then one in ``all_seconds``; ``most_open``: tests that may be open at the same time.
+    together at once, and then one in ``all_seconds``; ``most_open``: tests of all addresses together that may be open
+    at the same time.
     """
 
     burst: int

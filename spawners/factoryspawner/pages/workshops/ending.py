@@ -73,7 +73,10 @@ class CertificatePage(WorkshopHandler):
         await self._show(number, "")
 
     async def post(self, number: str) -> None:
-        """Answer HTML, as ``get``. Field ``name``: the name on the certificate, which is checked, too."""
+        """Answer HTML, which also says whether the certificate belongs to the person whose name is the field ``name``.
+
+        Answer 404 if the certificate is not valid.
+        """
         await self._show(number, self.get_body_argument("name", "")[:MOST_NAME])
 
     async def _show(self, number: str, name: str) -> None:

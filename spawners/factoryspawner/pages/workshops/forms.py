@@ -41,9 +41,10 @@ WRONG = {
 
 
 class PlaceOption(NamedTuple):
-    """A choice that a trainer may make for a place of a workshop: pool, factory, node size and environment.
+    """One option for a place of a workshop: a factory with a node size, an environment, and the pool that pays.
 
-    ``value``: what the browser sends.
+    The form has ``PLACES`` places: the first is plan A, the next one is plan B. ``value``: what the browser sends;
+    ``environment``: "" for the factory's default; ``title``: the pool's title.
     """
 
     value: str
@@ -54,7 +55,11 @@ class PlaceOption(NamedTuple):
 
 
 def options(pools: Iterable[PoolView]) -> list[PlaceOption]:
-    """Return the options for a place: each size and environment of each pool."""
+    """Return what a trainer may choose for a place of a workshop: each node size with each environment of each pool.
+
+    A pool pays for the sessions of workshops at one factory. A pool that lists no environments is offered only with "",
+    which stands for the factory's default environment.
+    """
     return [
         PlaceOption(
             "/".join((pool.id, pool.factory, size, environment)), pool.factory, size, environment, pool.title or pool.id
@@ -66,7 +71,7 @@ def options(pools: Iterable[PoolView]) -> list[PlaceOption]:
 
 
 def reservations(pools: Iterable[PoolView]) -> list[tuple[str, str]]:
-    """Return the reservations that may be chosen, each with its factory."""
+    """Return the reservations that may be chosen, as sorted pairs of a reservation's name and its factory's id."""
     return sorted({(name, pool.factory) for pool in pools for name in pool.reservations})
 
 

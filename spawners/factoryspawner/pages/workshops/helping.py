@@ -32,7 +32,7 @@ img { max-width: 100%; height: auto; }
 
 
 class RoomHand(RoomRequest):
-    """What a person sent with a raised hand."""
+    """Answers what a person sent with their raised hand: the question, and the source and error of a cell."""
 
     async def get(self, slug: str, seat: str) -> None:
         """Answer a ``HandContent``."""
@@ -49,7 +49,11 @@ class RoomHelp(RoomRequest):
     """Carries out what a helper does at a seat."""
 
     async def post(self, slug: str, seat: str, act: Literal["come", "done", "ask-look"]) -> None:
-        """Come to a seat, lower its hand, or ask its person to let helpers see a notebook."""
+        """Carry out ``act`` at a seat; answer ``{}``, or the service's refusal.
+
+        ``come``: the helper comes to the seat; ``done``: its hand is lowered; ``ask-look``: the helper asks the seat's
+        person to let helpers see a notebook.
+        """
         try:
             await self.client.help_seat(self.caller, slug, int(seat), act)
         except (WorkshopsProblem, WorkshopsSilent) as error:

@@ -188,7 +188,8 @@ class _FormPage(WorkshopHandler):
     async def form(self, values: Mapping[str, Any], wrong: Mapping[str, str], workshop: WorkshopView | None) -> None:
         """Answer with the form. ``workshop``: the workshop that is changed; None: a new one.
 
-        ``values``: the values that the fields show; ``wrong``: what is wrong, by field.
+        ``values``: the values that the fields show; ``wrong``: what is wrong, by field. Raises WorkshopsProblem or
+        WorkshopsSilent if the service does not say which pools the person may use.
         """
         pools = await self.client.pools(self.caller, workshop.slug if workshop else None)
         await self.show(
@@ -336,7 +337,11 @@ class WorkshopPage(WorkshopHandler):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Carry out ``order``: a key of ``DONE``, or ``code``. Answer 302, or what is wrong, by field."""
+        """Carry out ``order``. Answer 302, or the page with what is wrong, by field.
+
+        ``order``: ``code``, which makes a new join code, or a key of ``DONE`` except ``draft`` and ``change``. Raises
+        HTTPError 400 for any other order.
+        """
         order = self.get_body_argument("order", "")
         field = FIELDS.get(order, "")
         try:
@@ -467,7 +472,10 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _moving(self, slug: str) -> MovingView | None:
-        """Return at which places the class's seats are, and its moves; None if the service does not say."""
+        """Return the places of the class (plan A, plan B) with their seats, and the last moves between places.
+
+        None if the service does not say.
+        """
         try:
             return await self.client.moving(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -501,7 +509,11 @@ class WorkshopPage(WorkshopHandler):
 
 
 class Countdown(NamedTuple):
-    """The time until a class begins, ends or closes. ``left``: hours and minutes, such as 1:05."""
+    """The time until a class begins, ends or closes.
+
+    ``text``: which of these is next ("Until the class begins:"); ``until``: its time; ``left``: the hours and minutes
+    until then, such as 1:05.
+    """
 
     text: str
     until: datetime

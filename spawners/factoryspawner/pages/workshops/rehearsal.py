@@ -1,4 +1,4 @@
-"""The page of a workshop's rehearsals: the results for each place, and buttons to rehearse again.
+"""The page of a workshop's rehearsals: the results for each place (plan A, plan B), and buttons to rehearse again.
 
 The page is complete without JavaScript. With JavaScript, the page updates the results of a running rehearsal.
 """
@@ -57,9 +57,10 @@ class RehearsalPage(WorkshopHandler):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Start a rehearsal or, if ``order`` is ``stop``, stop the running one. Answer 302, or what is wrong.
+        """Start a rehearsal or, if ``order`` is ``stop``, stop the running one.
 
-        ``place``: the number of the workshop's place to rehearse, beginning with 1; ``kind``: a key of ``KINDS``.
+        Answer 302, or the page with what is wrong. ``place``: the number of the workshop's place to rehearse, 1 is plan
+        A; ``kind``: a key of ``KINDS``. Raises HTTPError 400 if one of these is not valid.
         """
         try:
             if self.get_body_argument("order", "") == "stop":

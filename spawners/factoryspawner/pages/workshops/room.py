@@ -134,7 +134,11 @@ class RoomSeat(RoomRequest):
     """Carries out what a trainer does with one seat."""
 
     async def post(self, slug: str, seat: str, act: str) -> None:
-        """Carry out ``act``: stop the seat's session, start one, replace it by a new one, or reset the seat."""
+        """Carry out ``act`` at a seat; answer ``{}``, or the service's refusal.
+
+        ``stop``: end the seat's session; ``start``: begin one; ``restart``: replace the session by a new one;
+        ``reset``: do the same, and deliver the workshop's material anew.
+        """
         try:
             if act == "stop":
                 await self.client.stop_seat(self.caller, slug, int(seat))
@@ -160,7 +164,10 @@ class RoomGoOn(RoomRequest):
 
 
 async def _all(first: RoomChange, rest: AsyncGenerator[RoomChange]) -> AsyncGenerator[RoomChange]:
-    """Yield the first change and the rest. If the service stops answering, the stream ends, and the page asks again."""
+    """Yield ``first``, then ``rest``; end without an error if the service refuses or stops answering.
+
+    The browser's script then connects again.
+    """
     yield first
     try:
         async for change in rest:

@@ -8,7 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Make the tables, and add the column."""
+    """Make the tables, and add the column ``seat_on_join`` to the table of workshops."""
     op.add_column("workshops", sa.Column("seat_on_join", sa.Boolean, nullable=False, server_default=sa.true()))
     op.create_table(
         "seats",

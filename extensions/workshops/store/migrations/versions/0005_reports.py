@@ -8,7 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Make the table and the column."""
+    """Make the table, and add the column ``certificate_percent`` to the table of workshops."""
     op.add_column("workshops", sa.Column("certificate_percent", sa.Integer, nullable=False, server_default="75"))
     op.create_table(
         "reports",

@@ -8,5 +8,5 @@ down_revision = "0011"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column ``steps`` to the table of materials."""
     op.add_column("materials", sa.Column("steps", sa.Text))

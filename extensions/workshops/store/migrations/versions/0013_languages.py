@@ -8,5 +8,5 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column ``language`` to the table of memberships."""
     op.add_column("memberships", sa.Column("language", sa.String))

@@ -8,6 +8,6 @@ down_revision = "0013"
 
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the columns ``since`` and ``over`` to the table of seats."""
     op.add_column("seats", sa.Column("since", sa.Float))
     op.add_column("seats", sa.Column("over", sa.String))

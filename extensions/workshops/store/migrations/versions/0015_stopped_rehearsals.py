@@ -8,5 +8,5 @@ down_revision = "0014"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column ``stopped`` to the table of rehearsals."""
     op.add_column("rehearsals", sa.Column("stopped", sa.String))

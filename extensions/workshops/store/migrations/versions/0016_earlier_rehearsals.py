@@ -8,6 +8,6 @@ down_revision = "0015"
 
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the columns ``counts`` and ``counts_signature`` to the table of rehearsals."""
     op.add_column("rehearsals", sa.Column("counts", sa.Text))
     op.add_column("rehearsals", sa.Column("counts_signature", sa.String))

@@ -1,4 +1,4 @@
-"""GPU-hours of clusters before this ledger, and hours of workers before they were requeued: version 4."""
+"""GPU-hours of clusters' jobs that are not in this ledger, and hours of workers before a requeue: version 4."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How often a worker was requeued; people as the hub knows them; lent site accounts; when lost access ends sessions.
+"""Number of requeues of a worker; people as the hub describes them; lent accounts; when sessions without access end.
 
 Some databases have part of these tables and columns: before there were migration steps, version 4 created missing parts
 in place.

@@ -1,7 +1,7 @@
-"""Whether the hub's rules let people start anything, the hub's options for their jobs, and counts of extensions.
+"""Each person's access status and job options, the hub's rules, and the number of each session's extensions.
 
-People stored by an earlier release have no access status. They can start nothing until the hub sends one, at their next
-request to the hub.
+The access status says whether the person may start sessions and clusters. People stored by an earlier release have
+none. They can start nothing until the hub sends one, at their next request to the hub.
 """
 
 import sqlalchemy as sa
