@@ -107,7 +107,7 @@ class Session(Model):
     partition: str | None = None
     created: datetime
     started: datetime | None = None  # start of the job
-    # seconds of earlier runs, after which the scheduler requeued the job; only while the session is live
+    # the hours of earlier runs, after which the scheduler requeued the job; only while the session is live
     earlier_hours: float = 0.0
     ready: datetime | None = None  # first time the notebook answered with 200
     ends: datetime | None = None  # end of the walltime

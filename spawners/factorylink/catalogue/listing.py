@@ -15,13 +15,21 @@ _HEADING = """\
 
 Written by `factorygate catalogue table` from `hub_config/factories` and `hub_config/antennas.yaml`;
 a test keeps it current; the last part is what `bin/test tests/catalogue` prints. Nothing here was
-tried on the real machine, and no factory is `live`: that takes its operator's agreement
-([operators](operators.md#the-catalogue)). How sure a value is: `operator`, from a page of the site
-or of EuroHPC; `user-report`, from users' notes and scripts or the press; `known`, general knowledge
-without a source; `ours`, this gateway's own choice; `derived`, computed from the share of a node.
-[Where it comes from](#where-it-comes-from) names the sources; `factorygate catalogue show ID` has
-them value by value.
+tried on the real machine. A factory can be offered to people when it is `live`, which needs the
+agreement of its operator ([operators](operators.md#the-catalogue)). No factory is `live` yet: those
+with a machine are `template`, which means that nobody has confirmed their values. How sure a value
+is: `operator`, from a page of the site or of EuroHPC; `user-report`, from users' notes and scripts
+or the press; `known`, general knowledge without a source; `ours`, this gateway's own choice;
+`derived`, computed from the share of a node. [Where it comes from](#where-it-comes-from) names the
+sources; `factorygate catalogue show ID` has them value by value.
 """
+
+_PATHS = (
+    "Each list names values by their path in the entry (`*` stands for one step of a path), after their certainty and "
+    "source. If several paths match a value, the most exact path counts. `sketches` are the sizes that cannot be "
+    "started yet; `site.at` is the position on the map (that of the city). Remarks are for whoever edits an entry: no "
+    "page of the gateway shows them."
+)
 
 
 def show(entry: NetworkEntry) -> str:
@@ -80,8 +88,8 @@ def _machines(federation: Catalogue) -> Iterator[str]:
         "state, scheduler",
         "GPUs of a node",
         "CPU",
-        "way out",
-        "rules to settle",
+        "nodes that reach the internet",
+        "automation to agree on with the site",
     )
     yield from _markdown(headings, rows)
 
@@ -104,7 +112,16 @@ def _sizes(federation: Catalogue) -> Iterator[str]:
             )
             for sketch in factory.sketches
         ]
-    headings = ("factory", "size", "GPUs", "share of a node", "partition, QOS", "at most", "billed", "how sure")
+    headings = (
+        "factory",
+        "size",
+        "shown to people as",
+        "share of a node",
+        "partition, QOS",
+        "longest job",
+        "billed",
+        "how sure",
+    )
     yield from _markdown(headings, rows)
 
 
@@ -141,7 +158,7 @@ def _lines(environment: Environment) -> Iterator[str]:
 
 def _origins(federation: Catalogue) -> Iterator[str]:
     yield "\n## Where it comes from\n"
-    yield "The most exact path counts; `*` stands for one step. Remarks are for whoever edits an entry, and on no page."
+    yield _PATHS
     sourced: list[tuple[str, Sourced]] = [*federation.entries.items()]
     if federation.antennas is not None:
         sourced.append(("antennas", federation.antennas))
@@ -181,7 +198,10 @@ def _coming(federation: Catalogue) -> Iterator[str]:
 
 def _antennas(antennas: Antennas) -> Iterator[str]:
     yield f"\n## Antennas: {len(antennas.antennas)}\n"
-    yield "Communities without a machine; their people run on the factories they are linked to.\n"
+    yield (
+        "An antenna has no machine of its own: its people start their sessions on the factories to which the antenna "
+        "is linked.\n"
+    )
     rows = []
     for antenna in antennas.antennas:
         origin = antennas.origin(f"antennas.{antenna.id}.factories")
