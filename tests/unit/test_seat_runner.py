@@ -247,7 +247,7 @@ async def test_late_joiners_get_their_seat_as_the_workshop_says(tmp_path: Path, 
 
 @pytest_asyncio.fixture
 async def late(tmp_path: Path) -> AsyncIterator[Class]:
-    """An open workshop that the person ``late`` has just joined; the tests say what became of their own session."""
+    """An open workshop that the person ``late`` has just joined; the tests set the state of this person's session."""
     async with workshops_world(tmp_path) as world:
         created = await world.scheduled()
         made = Class(world, created.slug)
@@ -291,6 +291,19 @@ async def test_a_trainer_starts_the_seat_of_a_person_who_stopped_theirs(late: Cl
     late.restart()
     assert await late.look(seconds=5) == {"late": P.BEGUN}
     assert list(late.link.begun.values()) == ["late"]
+
+
+async def test_a_trainers_start_that_is_repeated_after_a_lost_answer_begins_one_session(late: Class) -> None:
+    late.link.had["late"] = ("a" * 32, EndReason.STOPPED)
+    assert await late.look(seconds=5) == {"late": P.OVER}
+    workshop = await late.world.store.get(late.slug)
+    assert workshop is not None
+    late.link.loses = 1
+    with pytest.raises(LinkAway):
+        await late.runner.begin_one(workshop, "late")
+    late.link.states["late"] = SessionState.RUNNING
+    row = await late.runner.begin_one(workshop, "late")
+    assert (row.state, list(late.link.begun.items())) == (P.RUNNING, [(row.session, "late")])
 
 
 async def test_who_leaves_is_not_asked_for_any_more(taught: Class) -> None:
@@ -548,7 +561,7 @@ async def test_a_wave_that_is_on_its_way_when_its_class_moves_ends_at_the_old_pl
 
 
 async def meets(made: Class, happens: Callable[[], Awaitable[object]]) -> None:
-    """Call ``happens`` when the runner next asks the link for the places, before it asks for seats."""
+    """Call ``happens`` once, when the runner next asks the link about the factories, before it requests seats."""
     get = made.link.get
 
     async def asked(*arguments: Any) -> Any:

@@ -172,7 +172,7 @@ class SeatRunner:
         row = _at(known.get(person), place)
         if row is not None and not rows.is_answered(row):
             row = (await self._ask(workshop, place, [row], moved)).get(person, row)
-            if not rows.is_answered(row):
+            if not rows.is_answered(row) or row.state is SeatProgress.RUNNING:
                 return row
         last = max((one.wave for one in known.values()), default=0)
         made = await self._intend(workshop, place, NextWave(last, (person,)), known, wanted=wanted)
@@ -247,7 +247,10 @@ class SeatRunner:
             log.exception("The seats of %s are looked at again", workshop.slug)
 
     def _lasting_trouble(self, slug: str, error: ProblemError) -> Message | None:
-        """Return the message about an error that does not pass by itself; None for any other error."""
+        """Return the message about an error that does not pass by itself; None for any other error.
+
+        That the link knows nothing of the workshop counts as such an error only after ``READING``.
+        """
         if is_mismatch(error):
             return error.problem.as_message("message")
         if not isinstance(error, LinkRefused) or error.problem.kind != "gone":
@@ -370,9 +373,10 @@ class SeatRunner:
             self._failed[slug, one.factory] = self.failed_looks(slug, one.factory) + 1 if _is_silent(one) else 0
 
     async def _hold(self, workshop: WorkshopRecord, share: _Share) -> None:
-        """Ask the link to hold accounts at a place for all its seats, and spare ones, if it does not hold so many yet.
+        """Ask the link to hold accounts for the seats of a place, and spare ones, unless it holds so many already.
 
-        Seats that nobody has taken yet count, too. Do nothing if no accounts are lent there. Raises ProblemError.
+        At the place where new members get their seats, accounts are held for all of the workshop's seats, also for
+        those that nobody has taken yet. Do nothing if no accounts are lent there. Raises ProblemError.
         """
         factory = share.place.factory
         accounts = _of(self._places[workshop.slug], factory).accounts
