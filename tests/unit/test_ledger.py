@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert
 
 from factorycommon.messages import Message
 from factorycommon.models import HEAD, Choice, EndReason, JobOptions, LogLine, SessionState, Words
 from factorycommon.service.database import Database
 from factorylink.explain import explain
+from factorylink.ledger import schema
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, LedgerError, choosing
 from factorylink.ledger.schema import SessionRecord
 from tests.support.postgres import Postgres
@@ -62,6 +63,17 @@ async def test_the_newest_sessions_are_not_hidden_by_schedulers_of_clusters(ledg
         head = replace(row(), id=f"{number:032x}", server=f"{HEAD}c{number}", created=later)
         await ledger.add(head, ENTRY)
     assert [found.id for found in await ledger.recent("ada", limit=2)] == [ID]
+
+
+async def test_a_persons_last_session_of_a_project_is_one_of_a_notebook(ledger: Ledger) -> None:
+    now = datetime.now(UTC)
+    for kept in (row(), replace(row(), id=OTHER, server=f"{HEAD}c", created=now + timedelta(minutes=1))):
+        await ledger.add(kept, ENTRY)
+        await ledger.change(kept, say="Ended.", state=SessionState.ENDED, ended=now)
+        charge = {"id": kept.id, "project": "p1", "factory": "one", "person": "ada", "account": "a", "gpus": 1}
+        charge |= {"reserved": 3600, "reserved_at": now, "earlier": 0}
+        await ledger.transact(lambda db, charge=charge: db.execute(insert(schema.charges).values(charge)))
+    assert [found.id for found in await ledger.last_ended("p1")] == [ID]
 
 
 async def test_a_message_comes_back_with_its_code_and_parameters(ledger: Ledger) -> None:

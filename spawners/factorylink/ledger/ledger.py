@@ -1,7 +1,7 @@
 """The link's database: sessions with their logs, people's last choices, drains and pauses of factories, the audit.
 
-This is an async interface to one writer thread. Every method returns after its commit is on the disk; concurrent writes
-share one commit.
+Other modules read and write the other tables by ``write``, ``transact`` and ``rows``. This is an async interface to one
+writer thread. Every method returns after its commit is on the disk; concurrent writes share one commit.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     MappingResult,
@@ -202,8 +203,7 @@ class Ledger:
         """
         table = schema.sessions.c
         given = [column == value for column, value in ((table.user, user), (table.server, server)) if value is not None]
-        notebooks = ~table.server.startswith(HEAD, autoescape=True)
-        return await self.transact(lambda db: self._rows(db, *given, notebooks, limit=limit))
+        return await self.transact(lambda db: self._rows(db, *given, _of_notebooks(), limit=limit))
 
     async def ended_of(self, user: str, server: str, since: datetime) -> list[SessionRecord]:
         """Return the ended sessions of a person's server that were created at ``since`` or later, newest first.
@@ -215,15 +215,14 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, *mine, limit=MOST_ENDED))
 
     async def last_ended(self, project_id: ProjectId) -> list[SessionRecord]:
-        """Return each person's last session that was charged to the project and has ended."""
+        """Return each person's last session that was charged to the project and has ended.
+
+        Sessions that run a Dask scheduler do not count.
+        """
         table, charged = schema.sessions.c, select(schema.charges.c.id).where(schema.charges.c.project == project_id)
-        newest = (
-            select(table.user, func.max(table.created))
-            .where(table.id.in_(charged), table.ended.is_not(None))
-            .group_by(table.user)
-        )
-        last = (table.id.in_(charged), table.ended.is_not(None), tuple_(table.user, table.created).in_(newest))
-        return await self.transact(lambda db: self._rows(db, *last))
+        ended = (table.id.in_(charged), table.ended.is_not(None), _of_notebooks())
+        newest = select(table.user, func.max(table.created)).where(*ended).group_by(table.user)
+        return await self.transact(lambda db: self._rows(db, *ended, tuple_(table.user, table.created).in_(newest)))
 
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
         """Return how many sessions ended without any answer of their notebook, by factory and reason.
@@ -285,7 +284,10 @@ class Ledger:
     # --- people and factories
 
     async def last_choice(self, user: str) -> Choice | None:
-        """Return what the person chose for their last session outside of workshops; None: there was none."""
+        """Return what the person chose for the last session that they started themselves; None: there was none.
+
+        A session that the link began for a workshop's seat does not count.
+        """
         found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
         return found[0]["choice"] if found else None
 
@@ -473,6 +475,11 @@ class Ledger:
             step, tables = migrations.is_at(db), inspect(db).get_table_names()
         if tables and step != migrations.head():
             copy_before_migration(Path(str(self.where.url.database)), step or "none")
+
+
+def _of_notebooks() -> ColumnElement[bool]:
+    """Return the condition that a session runs a notebook, not a cluster's Dask scheduler."""
+    return ~schema.sessions.c.server.startswith(HEAD, autoescape=True)
 
 
 def upsert(db: Connection, table: Table) -> Any:

