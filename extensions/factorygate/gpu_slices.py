@@ -32,7 +32,8 @@ async def check(
 ) -> None:
     """Check that the job sees exactly the slice that it requested; a job that requested none is not checked.
 
-    ``command``: the argv that lists the node's MIG devices. Raises GpuSliceError.
+    ``environment``: the job's environment variables; ``command``: the argv that lists the node's MIG devices. Raises
+    GpuSliceError.
     """
     if not job.slice:
         return
@@ -55,7 +56,10 @@ def report(error: GpuSliceError) -> str:
 
 
 def visible(environment: Mapping[str, str]) -> list[str]:
-    """Return the names of the devices that the scheduler has made visible to the job; empty if there are none."""
+    """Return the names of the devices that the scheduler has made visible to the job; empty if there are none.
+
+    ``environment``: the job's environment variables.
+    """
     text = next((environment[name] for name in _VISIBLE if environment.get(name)), "")
     return [] if text in _NOTHING else text.split(",")
 

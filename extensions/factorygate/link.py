@@ -60,8 +60,9 @@ def use_token(token: str | None = None) -> None:
 
     This session's own token is not valid for clusters at another factory or for another project; yours is.
 
-    Make a token on the hub's Token page. Without ``token`` you are asked for it, and your input is not shown. ""
-    returns to the session's own token. The token is kept in this process's memory only.
+    Make a token on the hub's Token page. Without ``token`` you are asked for it, and your input is not shown. "" ends
+    the use of the token; then ``FACTORYGATE_TOKEN`` counts or, if that is not set, the session's own token. The token
+    is kept in this process's memory only.
     """
     global _own_token
     _own_token = (getpass("Hub token: ") if token is None else token).strip()

@@ -16,11 +16,12 @@ class JobView:
     """One job of the cluster, which runs ``processes`` Dask workers.
 
     ``state``: ``asked``: the job is not in the scheduler's queue yet; ``pending``: the job waits in the queue;
-    ``ending``: the job's work is over, but the job still holds its node; ``lost``: the job ran, and ended although it
-    was still wanted; ``failed``: the job was refused, or ended before it started; ``unreachable``: the factory does not
-    answer. ``why``: a text that says why the job waits or ended; ``do``: what to do about that. ``log_tail``: the log's
-    last lines, as of the job's end or as of the last call of ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``:
-    whether there are lines to read.
+    ``ending``: the job's work is over, but the job still holds its node; ``ended``: the job was stopped, its program
+    ended cleanly, or its walltime was over; ``lost``: the job ran, and ended for any other reason; ``failed``: the job
+    was refused, or ended for such a reason before it started; ``unreachable``: the factory does not answer. ``why``: a
+    text that says why the job waits or ended; ``do``: what to do about that. ``log_tail``: the log's last lines, as of
+    the job's end or as of the last call of ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``: whether there are
+    lines to read.
     """
 
     name: str
@@ -49,8 +50,8 @@ class Adapting:
 class ClusterView:
     """A cluster at one moment.
 
-    ``wanted``: number of jobs that ``scale`` or adapting has requested; ``message``: a description of the last error;
-    "" if there was none.
+    ``wanted``: number of jobs that ``scale`` or adapting has requested; ``message``: the last error or warning, as a
+    text for people; "" if there was none.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""``python -m workshops --config workshops.yaml``: runs the service in the foreground, until SIGTERM."""
+"""``python -m workshops --config workshops.yaml``: runs the service in the foreground, until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 

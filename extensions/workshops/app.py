@@ -146,5 +146,8 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
 
 
 def _tls(config: WorkshopsConfig, names: tuple[str, ...]) -> ssl.SSLContext | None:
-    """Return the TLS settings of a listener that accepts clients with these names; None: no TLS. Raises TlsError."""
+    """Return the TLS settings of a listener that accepts clients with these names. Raises TlsError.
+
+    None: the configuration has no TLS.
+    """
     return None if config.tls is None else listening(config.tls, names)

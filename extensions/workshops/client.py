@@ -256,7 +256,11 @@ class WorkshopsClient:
         return await self._ask(_LOOK, caller, "GET", _path(slug, "room", seat, "look"))
 
     async def act_on_seat(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
-        """Start, restart or reset a seat."""
+        """Start a seat's session, or replace it by a new one, as ``act`` says.
+
+        ``start``: start a session; ``restart``: replace the session by a new one; ``reset``: do the same, and deliver
+        the workshop's material anew.
+        """
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, act))
 
     async def put_check(self, caller: WorkshopCaller, slug: str, body: CheckBody) -> None:

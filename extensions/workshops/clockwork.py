@@ -121,7 +121,10 @@ class Clockwork:
         self.last = self._now()
 
     async def _in_time(self, workshop: WorkshopRecord, rates: Mapping[tuple[str, str], Rate]) -> WorkshopRecord:
-        """Make the changes of one workshop's state that are due, and return its record after them."""
+        """Make the changes of one workshop's state that are due, and return its record after them.
+
+        ``rates``: how fast seats come up, by factory and node size, which determines when the warm-up begins.
+        """
         place = workshop.places[0]  # nothing is moved before it warms up
         warm = warm_time(
             workshop.seats, rates.get((place.factory, place.size)), timedelta(minutes=workshop.warm_minutes)

@@ -489,8 +489,9 @@ class Workshops:
     ) -> WorkshopRecord:
         """Return a changed workshop in the state that it has after the change. Raises ProblemError.
 
-        An approved workshop becomes a draft again, and waits for a new approval. It stays approved if an operator
-        changes it, or if the gateway needs no approvals.
+        An approved or scheduled workshop becomes a draft again, and waits for a new approval; it keeps its state if an
+        operator changes it, or if the gateway needs no approvals. A draft stays a draft; if it waits for approval, it
+        waits from ``now`` on.
         """
         if before.state not in TAKES_SEATS:
             return changed.with_values(submitted=now) if before.submitted is not None else changed
@@ -647,7 +648,7 @@ def _slug(title: str) -> str:
 
 
 def _moved(record: Any, slug: str) -> Any:
-    """Return a copy of a record for a workshop with another slug."""
+    """Return a copy of the record of a workshop's member or join code, for the workshop ``slug`` instead."""
     return type(record)(**{**record.__dict__, "workshop": slug})
 
 

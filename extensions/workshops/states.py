@@ -42,9 +42,10 @@ Cause = Literal["operator", "lead", "instructor", "time", "table"]
 
 @dataclass(frozen=True)
 class StateStep:
-    """One row of the table. ``causes``: who, or what, may take this step.
+    """A step of a workshop from one state to the next, as in ``TABLE``. ``causes``: who, or what, may take this step.
 
-    The cause ``time`` is the clock, and ``table`` is the service itself, after it has written the table of projects."""
+    The cause ``time`` is the clock, and ``table`` is the service itself, after it has written the table of projects.
+    """
 
     source: WorkshopState
     event: WorkshopEvent

@@ -82,9 +82,9 @@ class Builder:
         return wheels.fetch(locked, self._options.cache / "wheels" / arch, arch, index)
 
     def _root(self, lists: tuple[str, ...]) -> None:
-        """Build the image with the Debian root file system, unless this run has built it already.
+        """Build the image with the Debian root file system that has the packages in ``lists``, once in each run.
 
-        Each run builds the image anew, so that the image contains Debian's updates. ``lists``: its lists of packages.
+        Each run builds the image anew, so that the image contains Debian's updates.
         """
         name = "-".join(lists)
         if name in self._roots:
@@ -139,7 +139,10 @@ class Builder:
 
 @contextmanager
 def alone(cache: Path) -> Iterator[None]:
-    """Wait until no other build uses this cache, and hold a lock during the block."""
+    """Wait until no other build uses this cache, and hold a lock during the block.
+
+    Folders that killed builds have left in the cache are removed first.
+    """
     with (cache / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         context.clear(cache)

@@ -36,7 +36,10 @@ def clear(cache: Path) -> None:
 def add_environment(
     context: Path, locks: Iterable[Mapping[str, Locked]], wheels: Iterable[Path], project: Path
 ) -> None:
-    """Add the lock files, their wheels and this project's own wheel, for ``images/environment``."""
+    """Add the script ``images/environment``, and what it installs: the wheels with their lock files, and this project.
+
+    ``project``: the path of this project's own wheel.
+    """
     _copy(HERE / "environment", context / "environment")
     for number, lock in enumerate(locks):
         path = context / "locks" / f"{number}.txt"
@@ -48,7 +51,7 @@ def add_environment(
 
 
 def add_configuration(context: Path, parts: Iterable[str]) -> None:
-    """Add these parts of ``hub_config``."""
+    """Add these files and folders of ``hub_config``."""
     for part in parts:
         _copy(CHECKOUT / "hub_config" / part, context / "hub_config" / part)
 

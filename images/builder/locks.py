@@ -111,7 +111,10 @@ def check_agreement(first: Mapping[str, Locked], second: Mapping[str, Locked]) -
 
 
 def incomplete(requirements: Iterable[Requirement], wheels: Mapping[str, Wheel], arch: str) -> list[str]:
-    """Return descriptions of all dependencies that are missing among the wheels, or have the wrong version."""
+    """Return descriptions of all dependencies that are missing among the wheels, or have the wrong version.
+
+    The packages in ``LEFT_OUT`` may be missing.
+    """
     problems = set()
     queue = [("pyproject.toml", requirement) for requirement in requirements if _applies(requirement, arch)]
     seen: set[tuple[str, str]] = set()

@@ -41,7 +41,10 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Return the options. Exits with code 2 and a message on stderr if an argument is wrong."""
+    """Return the options. Exits with code 2 and a message on stderr if an argument is wrong.
+
+    ``--help`` and ``--list`` print to stdout and exit with code 0.
+    """
     parser = argparse.ArgumentParser(
         prog="images/build",
         description="Build the images as OCI archives below images/out (the notebooks as squashfs, too), an SBOM "

@@ -48,7 +48,10 @@ def missing(programs: Mapping[str, str]) -> list[str]:
 
 
 def install_packages(programs: Mapping[str, str]) -> None:
-    """Install the missing packages, as root. Raises BuildError."""
+    """Install the Debian packages of missing programs and files, as root. Raises BuildError.
+
+    ``programs``: the package of each, by its name or path.
+    """
     wanted = missing(programs)
     if not wanted:
         return

@@ -66,7 +66,7 @@ async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> A
 
 
 def _event(block: bytes) -> StreamEvent | None:
-    """Parse the lines between two empty lines as an event; return None if none has data, such as only comments."""
+    """Parse the lines between two empty lines as an event; return None if they have no data, as with only comments."""
     name, data = "", []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")

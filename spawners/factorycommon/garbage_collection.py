@@ -2,7 +2,7 @@
 
 By default, Python looks for unused cycles of objects after every 2,000 new objects (Python 3.13), and looks at all
 objects again when their number has grown by a quarter. While a class starts, this takes some percent of the hub's CPU
-time, and one look at all objects keeps its event loop busy for 0.1 s.
+time, and one look at all objects keeps the hub's event loop busy for 0.1 s.
 """
 
 from __future__ import annotations

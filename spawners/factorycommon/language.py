@@ -55,7 +55,7 @@ class Language:
 
         ``shows``: gets the path of a source file, and returns whether the page needs that file's texts. In the result,
         ``texts`` has the translations by English text, and ``plural`` is a string of digits: the numbers of the plural
-        forms that belong to 0, 1, 2, ...
+        forms that belong to 0, 1, 2, ... Both are empty for English.
         """
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}

@@ -12,7 +12,10 @@ from factorycommon.tls import TlsFiles, dialing
 
 @dataclass(frozen=True)
 class NetworkAddress:
-    """The address of a service on another host. ``tls``: the certificate of the process that connects to it."""
+    """The address of a service on another host.
+
+    ``tls``: the certificate and key of the process that connects to the service, and the authority that it trusts.
+    """
 
     url: str
     tls: TlsFiles

@@ -80,7 +80,7 @@ def name(domain: str, resolve: Callable[[str], Sequence[str]], is_ours: Callable
 
 
 def resolve(domain: str) -> list[str]:
-    """Return the addresses of a host name."""
+    """Return the addresses of a host name. Raises OSError if there are none."""
     return [str(found[4][0]) for found in socket.getaddrinfo(domain, 443, type=socket.SOCK_STREAM)]
 
 

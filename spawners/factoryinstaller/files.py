@@ -142,9 +142,9 @@ def _login(options: Options) -> list[str]:
 
 
 def rules(options: Options) -> list[dict[str, Any]]:
-    """Return the rules of hub.yaml by which the login provider's people get a group; others may not log in.
+    """Return the rules of hub.yaml that give the login provider's people a group; without a group, nobody may log in.
 
-    The administrator's mail address gets the group of operators, and whom ``--allow`` names gets ``people``.
+    The administrator's mail address gives the group of operators; each ``--allow`` gives the group ``people``.
     """
     found: list[dict[str, Any]] = [{"claim": {"name": "email", "value": options.admin}, "gives": OPERATORS}]
     for rule in options.allow:

@@ -203,7 +203,7 @@ def use(machine: Machine, folder: Path) -> None:
 def web_server(machine: Machine, options: Options) -> None:
     """Make the web server's configuration include the gateway's site, and validate the configuration.
 
-    The file of ``--acme-root``, if given, is copied beside it. Raises InstallerError.
+    The file of ``--acme-root``, if given, is copied into the folder of the configuration. Raises InstallerError.
     """
     if options.acme_root:
         try:
@@ -240,7 +240,8 @@ def _is_packaged(machine: Machine, text: str) -> bool:
 def services(machine: Machine, options: Options) -> None:
     """Start services that do not run, and restart services whose files have changed since their start.
 
-    The workshops service is stopped if the options do not want it.
+    The services and the timer of backups then also start with the machine. The workshops service is stopped, and does
+    not start with the machine, if the options do not want it.
     """
     machine.run("systemctl", "daemon-reload")
     written = machine.written()

@@ -333,7 +333,7 @@ class LinkClient:
         return await self._ask(_CHECKLIST, "GET", f"/people/{quote(user, safe='')}/checklist")
 
     async def accept(self, user: str, factory: str, version: str) -> None:
-        """Record that the person accepts ``version`` of a site's rules."""
+        """Record that the person accepts ``version`` of the rules of the factory's site."""
         path = f"/people/{quote(user, safe='')}/acceptances/{factory}"
         await self._request("PUT", path, json=AcceptBody(version=version).model_dump())
 
@@ -377,7 +377,7 @@ class LinkClient:
         return await self._ask(_CHOICE, "GET", f"/people/{quote(user, safe='')}/choice")
 
     async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:
-        """Return the person's sessions, also ended ones, newest first."""
+        """Return the person's ``limit`` newest sessions, live and ended ones, newest first."""
         return await self._ask(
             _SESSIONS, "GET", f"/people/{quote(user, safe='')}/sessions", params=_given({"limit": limit})
         )
@@ -411,7 +411,7 @@ class LinkClient:
     async def drain(self, factory: str, message: str, by: str | None = None) -> None:
         """Make the link start nothing new at a factory; running sessions continue.
 
-        ``by``: the operator's name, for the audit.
+        ``message``: why, for the people who want to start something; ``by``: the operator's name, for the audit.
         """
         await self._request("PUT", f"/factories/{factory}/drain", json=_order(message, by))
 
@@ -420,7 +420,10 @@ class LinkClient:
         await self._request("DELETE", f"/factories/{factory}/drain", params=_given({"by": by}))
 
     async def pause(self, factory: str, message: str) -> None:
-        """Pause a factory: the link submits no job and enters no door there; open connections stay open."""
+        """Pause a factory: the link submits no job and enters no door there; open connections stay open.
+
+        ``message``: why, for the people who use the factory.
+        """
         await self._request("PUT", f"/factories/{factory}/pause", json=_order(message, None))
 
     async def resume(self, factory: str) -> None:
@@ -432,7 +435,10 @@ class LinkClient:
         return await self._ask(_OPERATOR, "GET", "/operator")
 
     async def pause_starts(self, message: str, by: str) -> None:
-        """Make the link start nothing new at any factory; running sessions continue."""
+        """Make the link start nothing new at any factory; running sessions continue.
+
+        ``message``: why, for the people who want to start something; ``by``: the operator's name, for the audit.
+        """
         await self._request("PUT", "/starts/pause", json=_order(message, by))
 
     async def resume_starts(self, by: str) -> None:

@@ -75,9 +75,10 @@ class HubClient:
             raise Misread(str(error), error.output) if error.output else Unreachable(str(error)) from error
 
     async def servers(self) -> dict[tuple[str, str], str | None]:
-        """Return (user, server) of all servers that the hub has, each with the hub's pending action.
+        """Return (user, server) of the hub's active servers, each with the hub's pending action.
 
-        The action is ``spawn``, ``stop``, ``check`` (the hub does not know yet whether the server runs), or None.
+        A server is active if it runs, or has a pending action: ``spawn``, ``stop``, or ``check`` (the hub does not know
+        yet whether the server runs). None: no action is pending.
         """
         found: dict[tuple[str, str], str | None] = {}
         offset: int | None = 0

@@ -255,7 +255,7 @@ def _link_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
 
 
 def _host(text: str) -> str:
-    """Return the host of ``HOST:PORT``; the host may be an IPv6 address, which has more colons."""
+    """Return the host of ``HOST`` or ``HOST:PORT``; a text with several colons is an IPv6 address without a port."""
     host, _, port = text.rpartition(":")
     return host if port.isdigit() and ":" not in host and host else text
 

@@ -29,7 +29,8 @@ WORKSHOPS = "workshops.yaml"
 class Side(Generic[C]):
     """One configuration file.
 
-    ``config`` None: the file cannot be used, and ``problems`` say why; without ``problems`` the file does not exist.
+    ``config`` None: the file cannot be used, and ``problems`` say why; without ``problems`` the file does not exist, or
+    it is a workshops.yaml that was not read, because no other file names a workshops service.
     """
 
     path: Path

@@ -67,7 +67,8 @@ class Upgrade:
     """Upgrades a gateway, or rolls back its last upgrade.
 
     ``backups``: the folder for backups; ``confirm``: asks the operator a question, and returns whether they agree;
-    ``patience``: within how many seconds the gateway must be in its earlier state again.
+    ``patience``: for how many seconds after the start of a release to wait until hub and link answer and nothing that
+    was live before is missing.
     """
 
     layout: Layout

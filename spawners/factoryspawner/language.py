@@ -99,7 +99,10 @@ class PageLanguage(language.Language):
 
     @cached_property
     def connection_check(self) -> dict[str, Any]:
-        """Return the additional translations for the script of the connection check, in the form of ``browser``."""
+        """Return the additional translations for the script of the connection check, as an object for JSON.
+
+        The object has the keys of ``browser``: ``language``, ``texts``, ``plural``.
+        """
         return self.page(lambda file: file.startswith(_CHECK))
 
 

@@ -40,7 +40,7 @@ class StartsServers:
     """Mixin for JupyterHub's handlers that start servers.
 
     If somebody stops a start, the request for the start is answered with an explanation. A start that only adopts a
-    session needs no new check of the login, because nothing is started.
+    live session, that is, uses it as the server, needs no new check of the login, because nothing is started.
     """
 
     _adopts = False
@@ -49,7 +49,8 @@ class StartsServers:
     async def refresh_auth(self, user: Any, force: bool = False) -> Any:
         """Check a person's login again if that is due, and return the user; None: they must log in.
 
-        ``force``: check now, even if the last check is recent; ignored if the request only adopts a session.
+        ``force``: check now, even if the last check is recent; ignored if the request only adopts a live session, that
+        is, uses it as the server.
         """
         if force and self._adopts:
             return user

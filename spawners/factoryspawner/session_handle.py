@@ -151,7 +151,10 @@ class SessionHandle:
                 self.predecessor = None
 
     def adopt(self, session: Session, spare: str) -> None:
-        """Adopt a live session. ``spare``: the token to use if the session's notebook has not received one yet."""
+        """Make a live session the session of this server.
+
+        ``spare``: the token to use if the session's notebook has not received one yet.
+        """
         if session.id != self.session_id:
             self.token = ""  # nosec B105
         self.session_id = session.id
@@ -295,9 +298,10 @@ class SessionHandle:
         return True
 
     async def _ask_token(self, spare: str) -> None:
-        """Ask the door for the notebook's own token, which the hub's database has lost.
+        """Set ``token`` to the notebook's own token, which the door knows and the hub's database has lost.
 
-        ``spare``: the token to use if the door does not know the notebook's own token.
+        ``spare``: the token to use if the door does not know the notebook's own token. If the door cannot be asked now,
+        ``token`` stays as it is.
         """
         if self.session is None or not self.session.door_open:
             return

@@ -327,6 +327,8 @@ class FactorySpawner(BatchspawnerFace):
     async def poll(self) -> int | None:
         """Return None while the session is live, else its exit code (0: not known); reads the table only, without I/O.
 
+        The result is None, too, while a start has no session yet, and until the ledger holds a stop that was requested.
+
         When a hub starts, the result is None only for a session that can be reached now. JupyterHub then forgets the
         server of a pending session without ``stop``; the link starts the server again, and ``start`` adopts the
         session.

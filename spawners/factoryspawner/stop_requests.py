@@ -197,7 +197,7 @@ class StopRequests:
         return self._round
 
     async def _go_rounds(self) -> None:
-        """Write to the database until no change is left. Raises SQLAlchemyError."""
+        """Write new and removed stops to the hub's database until none is left. Raises SQLAlchemyError."""
         while self._store is not None and (self._to_add or self._to_remove):
             added, removed = self._to_add, self._to_remove
             self._to_add, self._to_remove = {}, set()

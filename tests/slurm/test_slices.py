@@ -1,4 +1,4 @@
-"""Shards of GPUs on a real Slurm: a job gets those of its size, and its own check confirms it."""
+"""Shards of GPUs on a real Slurm: a job gets the number of shards in its node size, and its own check confirms this."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def running() -> Iterator[SlurmCluster]:
 
 
 def log_of(running: SlurmCluster, folder: Path, says: str) -> str:
-    """Run a job with two shards, which checks that it has the slices that ``says`` names; return the job's log."""
+    """Run a job with two shards that checks that it has the slices in ``says``, such as "shard:2"; return its log."""
     log = folder / f"{says.replace(':', '-')}.log"
     made = request(
         partition="shared", gpus=1, cores=1, memory_gb=1, gres=QUARTER.gres, gpu_slice=says, output=str(log),

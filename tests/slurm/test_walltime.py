@@ -34,7 +34,7 @@ def limit(gateway: Gateway, session: dict[str, Any], minutes: int) -> None:
 
 
 def clock(gateway: Gateway, user: str) -> dict[str, Any]:
-    """Return the end of the walltime that the notebook server reports."""
+    """Return the session's clock, as the notebook server reports it: among others the end of the walltime."""
     answer = gateway.notebook(user, "timed").request("GET", "/api/factorygate/clock")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()

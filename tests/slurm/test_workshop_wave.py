@@ -33,7 +33,7 @@ WAVE, TRIAL = RehearsalBody(kind="wave"), RehearsalBody(kind="seats")
 
 
 def place(service: Service, slug: str) -> PlaceRehearsals:
-    """Return the rehearsals of a workshop at its only place."""
+    """Return the rehearsals of a workshop that has only one factory."""
     (found,) = service.ask("rehearsals", slug).places
     assert isinstance(found, PlaceRehearsals)
     return found
@@ -126,7 +126,10 @@ def test_robots_take_all_seats_on_accounts_that_are_wiped_and_given_back(gateway
 
 
 def nobody_enters(gateway: Gateway, sessions: list[dict[str, Any]]) -> None:
-    """Check that nobody gets into the notebooks of robots, whatever token they have."""
+    """Check that nobody gets into the notebooks of robots through the proxy, whatever token they have.
+
+    Only an administrator's token may open a notebook at the link's own port for the session.
+    """
     for one in sessions:
         path = f"/user/{one['user']}/"
         made = gateway.api("POST", f"/users/{one['user']}")

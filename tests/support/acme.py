@@ -74,7 +74,7 @@ class Acme:
         self._vm.run("update-ca-certificates")
 
     def context(self) -> ssl.SSLContext:
-        """Return the SSL context of a client that trusts this server's certificates."""
+        """Return the SSL context of a client that trusts the server's certificates; call ``trust`` first."""
         return ssl.create_default_context(cafile=str(self._vm.root / "usr/local/share/ca-certificates/issued.crt"))
 
 

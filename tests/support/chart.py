@@ -43,14 +43,20 @@ def helm(*arguments: str, stdin: str | None = None, **env: str) -> subprocess.Co
 
 
 def template(values: Path, *arguments: str, more: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``helm template`` with a file of values, overridden by ``more``."""
+    """Run ``helm template`` for the chart with a file of values.
+
+    ``arguments``: more arguments for helm; ``more``: values that replace those of the file.
+    """
     also = ("--values", "-") if more is not None else ()
     stdin = None if more is None else json.dumps(dict(more), default=str)  # JSON is valid YAML
     return helm("template", "x", os.fspath(CHART), "--values", os.fspath(values), *also, *arguments, stdin=stdin)
 
 
 def objects(values: Path, *arguments: str, more: Mapping[str, Any] | None = None) -> list[Object]:
-    """Return the objects that the chart renders from a file of values."""
+    """Return the objects that the chart renders from a file of values.
+
+    ``arguments``: more arguments for helm; ``more``: values that replace those of the file.
+    """
     done = template(values, *arguments, more=more)
     assert done.returncode == 0, done.stderr
     return [found for found in yaml.safe_load_all(done.stdout) if found]

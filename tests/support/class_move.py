@@ -95,9 +95,9 @@ def move(gateway: Gateway, people: Sequence[str], ahead: timedelta = timedelta(m
 
 
 def arrivals(gateway: Gateway, people: Sequence[str], ordered: datetime) -> list[float]:
-    """Return, sorted, the seconds until each person's seat is ready at B and the person's address leads to this seat.
+    """Return, sorted, the seconds from now until each person's seat is ready at B and the person's address leads there.
 
-    ``ordered``: the time of the order to move.
+    ``ordered``: the time of the order to move; notebooks that were started before this time do not count.
     """
     began, found = time.monotonic(), dict[str, float]()
     while len(found) < len(people):
@@ -119,7 +119,7 @@ def is_newer(gateway: Gateway, person: str, ordered: datetime) -> bool:
 
 
 def leaving(service: Service, slug: str) -> int:
-    """Return how many jobs of the class A has yet to end."""
+    """Return the number of the class's jobs that A still has to end."""
     return int(service.ask("moving", slug).places[0].leaving)
 
 

@@ -74,7 +74,10 @@ class CommandedScheduler(FakeHome):
         return f"{job.number}.srv" if job.task is None else f"{job.number}[{job.task}].srv"
 
     def add(self, name: str, account: str, comment: str, count: int = 1, **more: Any) -> str:
-        """Submit a job, or an array of ``count`` jobs; return the id that the command prints. ``more``: its fields."""
+        """Submit a job, or an array of ``count`` jobs; return the id that the command prints.
+
+        ``more``: further fields of the ``ScriptedJob``.
+        """
         number, self.next = self.next, self.next + 1
         now = more.pop("submitted", clock.now()).replace(microsecond=0)
         job = ScriptedJob(number, name, account, comment, now, **more)
@@ -252,7 +255,7 @@ class CommandedWorld(World):
         return self
 
     async def answers(self, times: int = 3) -> None:
-        """Wait until the gateway has handled this number of successful answers of the scheduler."""
+        """Have the gateway ask the scheduler for its jobs; return when it has handled ``times`` successful answers."""
         for _ in range(times + 1):  # an answer is handled before the next question is asked
             await self.scheduler.ask_jobs_now()
 

@@ -54,7 +54,7 @@ class Described(FactoryCluster):
         )
 
     def __await__(self) -> Generator[Any, None, Described]:
-        """Return when the wanted workers are connected, as ``SpecCluster`` does."""
+        """Return when the wanted workers are connected, as ``SpecCluster`` does, or at once if the cluster adapts."""
 
         started = _Started(super().__await__())
 

@@ -138,7 +138,10 @@ class RunningDoor:
         return json.loads((self.folder / name).read_text())
 
     async def enter(self, key: asyncssh.SSHKey | None = None, **options: Any) -> asyncssh.SSHClientConnection:
-        """Return an SSH connection to the door, with the door's key pinned."""
+        """Return an SSH connection to the door, whose host key is checked.
+
+        ``key``: the client's key; None: the key that the door accepts. ``options``: for ``asyncssh.connect``.
+        """
         door = self.file("door.json")
         known: dict[str, Any] = {
             "username": "link",
@@ -157,7 +160,7 @@ class RunningDoor:
         return connection
 
     async def exit(self, timeout: float = PATIENCE) -> int:
-        """Return the exit code of the job."""
+        """Wait until the door's process, which stands for the job, has ended; return its exit code."""
         return await asyncio.wait_for(self.process.wait(), timeout)
 
 
@@ -189,8 +192,11 @@ async def running_door(
     session: str = SESSION,
     sources: str = SOURCES,
 ) -> AsyncIterator[RunningDoor]:
-    """Start a door on loopback, and wait for its file; end its processes after the block. ``sources``: the folder from
-    which Python imports its packages."""
+    """Start a door on loopback, and wait until it has written ``door.json`` or has ended; end its processes afterwards.
+
+    ``options``: more command-line options; ``environment``: more environment variables; ``key``: the client key that
+    the door accepts, None: a new one; ``sources``: the folder from which the door's Python imports packages.
+    """
     base = Path(tempfile.mkdtemp(prefix="fgt-"))  # a short path, since it is part of sockets' paths
     key = key or asyncssh.generate_private_key("ssh-ed25519")
     folder = base / "session"
@@ -234,7 +240,7 @@ class Files:
         raise NotImplementedError
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Return the file's first bytes."""
+        """Return the first ``limit`` bytes of the file. Raises Gone if there is no file."""
         try:
             return Path(path).read_bytes()[:limit]
         except FileNotFoundError as error:

@@ -26,7 +26,10 @@ FACTORY = "lumi-aif"
 
 @dataclass
 class Ran:
-    """The result of a run. ``outcomes``: for each test, its outcome, its message, and its seconds."""
+    """The result of a run.
+
+    ``found``: the names of all tests; ``outcomes``: for each test that ran, its outcome, its message, and its seconds.
+    """
 
     found: set[str]
     outcomes: dict[str, tuple[str, str, float]]
@@ -47,8 +50,10 @@ class Ran:
 def run(
     suite: Path, plugin: str, leave_out: Iterable[str], gateway: Gateway, changed: Mapping[str, str] | None = None
 ) -> Ran:
-    """Run the tests in ``suite`` as a person of the gateway who chose ``FACTORY``. ``leave_out``: file or file::test;
-    ``changed``: further environment variables."""
+    """Run the tests in ``suite`` with the pytest plugin ``plugin``, as a new user whose clusters run at ``FACTORY``.
+
+    ``leave_out``: the tests that are not run, each as file or file::test; ``changed``: environment variables to set.
+    """
     folder = suite.parent
     (folder / "pytest.ini").write_text("[pytest]\n")
     report = folder / "report.json"

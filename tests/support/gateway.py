@@ -45,7 +45,10 @@ class Factory:
     prefix: list[str]
 
     def ask(self, *argv: str, check: bool = True) -> str:
-        """Run one of the scheduler's programs; return its stdout."""
+        """Run one of the scheduler's programs; return its stdout.
+
+        If the program fails, raises AssertionError, unless ``check`` is False.
+        """
         env = {"PATH": os.environ["PATH"], "HOME": "/", **self.env}
         done = subprocess.run([*self.prefix, *argv], env=env, capture_output=True, text=True, timeout=60, check=False)
         if check and done.returncode:
@@ -89,7 +92,7 @@ class Gateway:
         return int(self.demo["pids"][part])
 
     def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
-        """Send one request to the hub's API."""
+        """Send one request to the hub's API, with this token, or with the administrator's if ``token`` is None."""
         headers = {"Authorization": f"token {token or self.admin_token}"} | kwargs.pop("headers", {})
         return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=60, verify=TRUST, **kwargs)
 
@@ -134,7 +137,10 @@ class Gateway:
         return str(told["message"]).removeprefix("Spawn failed: ")
 
     def stop(self, user: str, server: str = "", remove: bool = False) -> httpx.Response:
-        """Stop a server by a DELETE; a pending start is cancelled."""
+        """Stop a server by a DELETE; a pending start is cancelled.
+
+        ``remove``: remove the named server from the hub, too.
+        """
         return self.api("DELETE", self._server(user, server), json={"remove": remove} if remove else None)
 
     def server(self, user: str, server: str = "") -> dict[str, Any] | None:
@@ -158,7 +164,10 @@ class Gateway:
                         return
 
     def wait_ready(self, user: str, server: str = "", timeout: float = 120) -> dict[str, Any]:
-        """Wait for the last progress event; fail with its message if the start failed."""
+        """Wait until a server is ready; return the hub's model of the server.
+
+        Fails the test with the last progress event if the start failed.
+        """
         model = self.server(user, server)
         if model and model["ready"]:
             return model
@@ -171,7 +180,7 @@ class Gateway:
         return model
 
     def started(self, user: str, server: str = "", **choice: Any) -> dict[str, Any]:
-        """Start a server, and wait until it is ready."""
+        """Start a server, and wait until it is ready; return the hub's model of the server."""
         answer = self.start(user, server, **choice)
         assert answer.status_code in (201, 202), answer.text
         return self.wait_ready(user, server)
@@ -230,7 +239,7 @@ class Gateway:
         return live[0] if live else None
 
     def wait_session(self, user: str, server: str, state: str, timeout: float = 120) -> dict[str, Any]:
-        """Wait until the live session is in this state."""
+        """Wait until the live session is in this state; return the session."""
 
         def look() -> dict[str, Any] | None:
             session = self.session(user, server)
@@ -241,7 +250,7 @@ class Gateway:
         return found
 
     def health(self, user: str, factory: str) -> dict[str, Any]:
-        """Return a factory's health from the catalogue."""
+        """Return a factory's health, as the link's user API tells it to this person."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
         answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=60, verify=TRUST)
         found: dict[str, Any] = next(f["health"] for f in answer.json() if f["id"] == factory)
@@ -250,7 +259,7 @@ class Gateway:
     # --- notebooks
 
     def notebook(self, user: str, server: str = "", token: str | None = None) -> Notebook:
-        """Return the running single-user server, as reached through the proxy."""
+        """Return the running single-user server, as reached through the proxy. ``token``: None: a token of ``user``."""
         base = f"{self.root}/user/{user}/{server}".rstrip("/")
         return Notebook(base, token or self.token(user))
 
@@ -278,9 +287,9 @@ class Notebook:
         return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, verify=TRUST, **kwargs)
 
     def remove_notebooks(self) -> None:
-        """End the kernels of this server's notebooks, and remove the notebooks.
+        """End the kernels of this server's notebooks, and remove these notebooks; notebooks without a kernel stay.
 
-        Other files of the same account stay: a server of another test may have them open.
+        Other files of the same account stay, too: a server of another test may have them open.
         """
         for session in self.request("GET", "/api/sessions").json():
             self.request("DELETE", f"/api/sessions/{session['id']}")
@@ -293,7 +302,10 @@ class Notebook:
         return str(answer.json()["id"])
 
     def run(self, code: str, kernel: str | None = None, timeout: float = 60) -> str:
-        """Run a cell; return its output. Raises AssertionError if the cell raises an error."""
+        """Run a cell in this kernel, or in a new one if ``kernel`` is None; return what the cell printed.
+
+        Raises AssertionError if the cell raises an error.
+        """
         kernel = kernel or self.kernel()
         url = self.base.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels"
         message = uuid.uuid4().hex

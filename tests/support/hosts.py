@@ -73,7 +73,7 @@ class Hosts:
         return self._threads[name].submit(work).result()
 
     def calls(self, name: str, works: Sequence[Callable[[], T]]) -> list[T]:
-        """Run several functions at once."""
+        """Run at most eight functions at once, each in a thread in that host's network; return the results in order."""
         together = threading.Barrier(len(works))
 
         def at_once(work: Callable[[], T]) -> T:
@@ -103,7 +103,7 @@ class Hosts:
 
 
 def _is_loopback(address: bytes) -> bool:
-    """Return True if an address, in the machine's byte order, is the host's own."""
+    """Return True for a loopback address; ``address`` is in the machine's byte order, as in ``/proc/net/tcp``."""
     return (
         address[-1] == 127 if len(address) == 4 else address[-4:] == (1).to_bytes(4, "little") and not any(address[:-4])
     )

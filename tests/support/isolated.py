@@ -29,7 +29,10 @@ class Visitor:
         )
 
     def key(self, *principals: str, name: str = "") -> Path:
-        """Return a key with a certificate for these accounts; without accounts, a key without a certificate."""
+        """Return the path of a key with a certificate for these accounts, or without one if there are no accounts.
+
+        ``name``: the name of the key's file; if empty, the names of the accounts.
+        """
         key = self.folder / (name or "-".join(principals))
         if not key.exists():
             keygen("-t", "ed25519", "-N", "", "-f", str(key))
@@ -84,7 +87,7 @@ class Line:
         self._missing = 0
 
     def echoes(self, seconds: float) -> bool:
-        """Send a byte, and wait for the echoes of all bytes in transit."""
+        """Send a byte; return True once all bytes in transit have come back, False if none comes for ``seconds``."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(b"x")
         self.process.stdin.flush()
@@ -104,7 +107,8 @@ def keygen(*words: str) -> None:
 def answers(address: str, port: int, inside: tuple[str, ...] = (), seconds: float = SILENT) -> bool:
     """Return True if a TCP connection to the address succeeds.
 
-    ``inside``: the argv prefix that enters the place to connect from; empty: connect from the hub's side.
+    ``inside``: the beginning of a command line that runs Python where the connection is made from; empty: connect from
+    the hub's side.
     """
     if not inside:
         try:

@@ -131,7 +131,7 @@ class KubePlay:
                 shutil.rmtree(folder)
 
     def _playable(self, thing: Object) -> Object:
-        """Return a Deployment in a form that podman can run.
+        """Return a Deployment or StatefulSet in a form that podman can run.
 
         A StatefulSet becomes a Deployment, a claim becomes a folder of this machine, and ``fsGroup``, which podman
         ignores, is applied here as a kubelet does.
@@ -141,7 +141,7 @@ class KubePlay:
         return made
 
     def _with_folders(self, spec: Object) -> Object:
-        """Return the spec of a pod with folders of this machine as the volumes of its claims."""
+        """Return the spec of a pod with folders as its claims' volumes; give the folders to the pod's ``fsGroup``."""
         pod = copy.deepcopy(spec)
         group = pod["securityContext"].pop("fsGroup")
         pod["securityContext"]["supplementalGroups"] = [group]
@@ -164,7 +164,11 @@ class KubePlay:
 
 
 def give_to_group(folder: Path, group: int, policy: str) -> None:
-    """Give a volume to a pod's ``fsGroup``, as a kubelet does before the pod starts."""
+    """Give a volume to a pod's ``fsGroup``, as a kubelet does before the pod starts.
+
+    ``policy``: Kubernetes' ``fsGroupChangePolicy``; with ``OnRootMismatch``, nothing changes if ``folder`` has the
+    group.
+    """
     root = folder.stat()
     if policy == "OnRootMismatch" and root.st_gid == group and root.st_mode & stat.S_ISGID:
         return

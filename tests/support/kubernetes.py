@@ -40,7 +40,7 @@ _PROTOBUF = b"k8s\x00"  # the first bytes of each object in protobuf
 
 
 class Cluster:
-    """The stored objects, by kind, namespace and name."""
+    """The stored objects, by kind and name; all of them are in the namespace ``default``."""
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Object] = {}
@@ -89,7 +89,7 @@ class Release:
         self._env = {"KUBECONFIG": str(config), "HELM_CACHE_HOME": str(config.parent / "cache")}
 
     def helm(self, *arguments: str, values: Any = None) -> str:
-        """Run helm until it ends; return its stdout."""
+        """Run helm until it ends; return its stdout. Fails the test if helm fails. ``values``: for the chart."""
         more = () if values is None else ("--values", "-")
         stdin = None if values is None else json.dumps(values)
         done = helm(*arguments, *more, stdin=stdin, **self._env)

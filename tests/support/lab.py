@@ -130,7 +130,7 @@ class LabServer:
 
 
 def _url(run: Path) -> str | None:
-    """Return the URL of the server from the file in that folder; the file may exist before its content is written."""
+    """Return the URL of the server from the file in that folder; None as long as the file or its content is missing."""
     for file in run.glob("jpserver-*.json"):
         with suppress(ValueError):
             return str(json.loads(file.read_text())["url"]).rstrip("/")
@@ -138,7 +138,10 @@ def _url(run: Path) -> str | None:
 
 
 def _listening(url: str | None) -> str | None:
-    """Return ``url`` if a server listens there, which writes its file before it listens."""
+    """Return ``url`` if a server listens there, otherwise None.
+
+    The server writes the file with its URL before it listens.
+    """
     if url is None:
         return None
     at = urlsplit(url)

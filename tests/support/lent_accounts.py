@@ -86,7 +86,7 @@ def processes(account: str) -> list[int]:
 
 
 def held(gateway: Gateway, slug: str, factory: str) -> HeldAccounts | None:
-    """Return what the link says of a class's accounts at a factory; None if the link does not know the class yet."""
+    """Return what the link says of a class's accounts at a factory; None: none are lent, or the class is unknown."""
     transport = httpx.HTTPTransport(uds=str(gateway.path.parent / "link" / "workshops.sock"))
     with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
         answer = link.get(f"/projects/workshop-{slug}/seats")

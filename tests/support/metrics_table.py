@@ -28,7 +28,7 @@ def table() -> str:
 
 
 def shown(page: str) -> str:
-    """Return the table between the marks of a page."""
+    """Return the table between the marks of a page; "" if the page has none."""
     found = _TABLE.search(page)
     return "" if found is None else found[0]
 

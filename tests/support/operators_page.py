@@ -16,7 +16,7 @@ def two_commands() -> tuple[list[str], list[str]]:
 
 
 def by_hand(version: str) -> str:
-    """Return the shell lines of the section *By hand*, which installs a release."""
+    """Return the shell lines of the section *By hand*, which install the release ``version``."""
     return _block("By hand").replace("releases/VERSION", f"releases/{version}")
 
 

@@ -35,10 +35,10 @@ STANDS_FOR = {"one": "slaif", "two": "czai", "three": "it4lia", "four": "l-aif"}
 
 
 def tell_one_state(link: FakeLink) -> None:
-    """Let the scripted factories stand for four factories of the catalogue, each in one state on every page.
+    """Give the scripted factories the names of four factories of the catalogue; all pages agree on each one's state.
 
-    The start page, the map, the status page, the sessions and the checklist agree. The catalogue's other factories are
-    not offered.
+    These are the start page, the map, the status page, the sessions and the checklist. The catalogue's other factories
+    are not offered.
     """
     page_states.fill(link)
     link.factories = [_real(view) for view in link.factories]
@@ -120,7 +120,10 @@ async def complete(page: Page) -> None:
 
 
 async def take(browser: Browser, hub: HubProcess, pages: dict[str, page_states.Shown], theme: str, width: str) -> None:
-    """Take the pictures of these pages with one theme and width."""
+    """Take the pictures of these pages, by the names of the files, with one theme and one width.
+
+    ``width``: a key of ``WIDTHS``. Ends the program if a picture is too large.
+    """
     wide, height = WIDTHS[width]
     for who in ("ada", "bob", None):
         context = await browser.new_context(
@@ -150,7 +153,7 @@ async def take(browser: Browser, hub: HubProcess, pages: dict[str, page_states.S
 
 
 async def main(names: list[str]) -> None:
-    """Start a hub with a scripted link and a browser, and take the pictures."""
+    """Start a hub with a scripted link, and a browser; take the pictures of these pages in all themes and widths."""
     with tempfile.TemporaryDirectory() as folder:
         beside = Beside()
         await beside.up()

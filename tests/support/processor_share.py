@@ -14,7 +14,7 @@ MOUNTS = Path("/proc/self/mounts")
 
 
 def hierarchy(mounts: str) -> tuple[Path, str] | None:
-    """Return the mount point and the kind of the control groups that share the processor; None if there are none.
+    """Return mount point and kind (cgroup or cgroup2) of the control groups that share the processor, or None.
 
     ``mounts`` has the lines of ``/proc/self/mounts``. A machine may mount both kinds of control groups, but only the
     kind with the controller ``cpu`` shares the processor.
@@ -67,7 +67,7 @@ def preferred() -> Iterator[bool]:
 
 @contextlib.contextmanager
 def ordinary() -> Iterator[None]:
-    """Give the group of ``preferred`` an ordinary share during the block.
+    """Give the group of ``preferred`` an ordinary share during the block; if there is no such group, change nothing.
 
     If many busy programs have the highest share, the kernel's own threads get so little of the processor that the disk
     does not answer for half a minute.

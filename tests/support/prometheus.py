@@ -37,7 +37,10 @@ def program(name: str) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a scrape job: host, port and path."""
+    """The target of a scrape job: host and port, and path.
+
+    ``token_file``: the file with the token that each scrape sends; None: no token is sent.
+    """
 
     address: str
     path: str = "/metrics"
@@ -90,7 +93,8 @@ class Prometheus:
         """Return the Unix times at which each alert, with its factory ("" if it has none), fired first and last.
 
         ``begun``: the Unix time from which alerts count; ``every``: seconds between two samples, so the times are only
-        as exact as this. If an alert fires for several processes, this is the first and the last time of any of them.
+        as exact as this. The last time is that of the last sample in which the alert fired. If an alert fires for
+        several processes, these are the first and the last time of any of them.
         """
         params = {"query": 'ALERTS{alertstate="firing"}', "start": begun, "end": time.time(), "step": every}
         answer = self._http.get("/query_range", params=params).json()
@@ -175,8 +179,10 @@ def promtool(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def quicker(rules: str, looks: int, waits: int) -> str:
-    """Return the rules with time ranges divided by ``looks``, and with ``for`` times divided by ``waits``. Thresholds
-    stay."""
+    """Return the rules with time ranges divided by ``looks``, and with ``for`` times divided by ``waits``.
+
+    No time becomes shorter than 2 s. Thresholds stay.
+    """
 
     def shorter(found: re.Match[str]) -> str:
         seconds = int(found[2]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[3]]

@@ -54,7 +54,7 @@ class Sshd:
         self.host_key = self.new_host_key()
 
     def new_host_key(self, kind: str = "ssh-ed25519") -> asyncssh.SSHKey:
-        """Use another host key from the next start."""
+        """Make another host key, which the server uses from its next start; return the key."""
         self.host_key = asyncssh.generate_private_key(kind)
         _private(self.folder / "host_key", self.host_key)
         return self.host_key
@@ -168,7 +168,10 @@ def transport_to(settings: SshTransportSettings, credentials: Credentials | Path
 
 
 def shell(text: str, stdin: str = "", timeout: float = PATIENCE, most: int = LISTING) -> Command[str]:
-    """Return a command that runs ``text`` in a shell; its result is the shell's stdout."""
+    """Return a command that runs ``text`` in a shell; its result is the shell's stdout.
+
+    ``most``: how many bytes of stdout it may have.
+    """
     return Command(("/bin/sh", "-c", text), lambda output: output.stdout, stdin, timeout, most=most)
 
 

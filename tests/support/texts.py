@@ -1,5 +1,7 @@
-"""The output of `bin/messages` other than the catalogues: each language's share of translated texts, and
-docs/reasons.md."""
+"""The output of `bin/messages` other than the files of translations: each language's share, and docs/reasons.md.
+
+A language's share says how many texts are translated.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ _TABLE = re.compile(r"(?<=<!-- reasons -->\n).*(?=<!-- end -->)", re.DOTALL)
 
 
 def extracted(locale: Path) -> Catalog:
-    """Return all texts of the present code, extracted into a copy of the locale folder."""
+    """Extract all texts of the present code into ``locale``, a copy of the locale folder; return these texts."""
     subprocess.run([CHECKOUT / "bin" / "messages", "--into", locale], check=True, stdout=subprocess.DEVNULL)
     with (locale / "factorygate.pot").open("rb") as file:
         return read_po(file)
@@ -49,7 +51,7 @@ def reasons() -> str:
 
 
 def shown(page: str) -> str:
-    """Return the tables between the marks of a page."""
+    """Return the tables between the marks of a page; "" if the page has none."""
     found = _TABLE.search(page)
     return "" if found is None else found[0]
 
@@ -60,7 +62,7 @@ def with_reasons(page: str) -> str:
 
 
 def main(locale: str, *pages: str) -> None:
-    """Print the shares, and write the reasons into the pages."""
+    """Print each language's share of translations in the folder ``locale``, and write the reasons into the pages."""
     print(*shares(Path(locale)), sep="\n")
     for page in map(Path, pages):
         page.write_text(with_reasons(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -39,7 +39,10 @@ FACTORY = Factory(
 
 
 def as_account(found: SlurmCluster, *argv: str, script: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a client command as the last of the site accounts, with only the cluster's variables in its environment."""
+    """Run a client command as the last of the site accounts, with only the cluster's variables in its environment.
+
+    ``script``: the command's input.
+    """
     account = found.accounts[-1]
     env = {**found.env, "HOME": pwd.getpwnam(account).pw_dir}
     who = {"user": account, "group": account, "extra_groups": ()} if found.root else {}

@@ -217,7 +217,7 @@ class Vm:
         return self.run("test", "-S", "/run/systemd/private", check=False).returncode == 0
 
     def _pid(self) -> int | None:
-        """Return the pid of the machine's PID 1 on this machine."""
+        """Return the pid on this machine of the machine's PID 1; None if that does not run."""
         assert self._boot is not None
         found: int | None = self._boot.pid
         for _ in range(2):  # sh became nsenter, which became unshare; PID 1 is the child of unshare
@@ -244,7 +244,7 @@ class Vm:
         self, *argv: str, check: bool = True, timeout: float = 600, env: Mapping[str, str] | None = None,
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        """Run a command in the machine, as root."""
+        """Run a command in the machine, as root. Raises RuntimeError if it fails, unless ``check`` is False."""
         done = subprocess.run(
             self.argv(*argv), capture_output=True, text=True, check=False, timeout=timeout, input=stdin or "",
             env=_ENVIRONMENT | dict(env or {}),
@@ -256,8 +256,8 @@ class Vm:
     def talk(self, answers: Mapping[str, str | Callable[[str], str]], *argv: str, patience: float = 600.0) -> str:
         """Run a command on the machine at a terminal, answer its questions, and return its output.
 
-        The command must succeed. ``answers``: by a part of the question, the text to type, or a function that returns
-        this text from all output so far.
+        Raises RuntimeError unless the command succeeds and asks each of the questions. ``answers``: by a part of the
+        question, the text to type, or a function that returns this text from all output so far.
         """
         ours, theirs = pty.openpty()
         said, left = "", dict(answers)
@@ -331,7 +331,7 @@ def _piece(descriptor: int, deadline: float) -> bytes | None:
 
 
 def _cgroup2() -> Path:
-    """Return this machine's cgroup2 hierarchy, which may exist beside the older ones."""
+    """Return this machine's cgroup2 hierarchy, which may exist beside the older ones; mount it if it is missing."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, where, kind, *_ = line.split()
         if kind == "cgroup2":

@@ -1,4 +1,7 @@
-"""A factory for tests on another machine: a Slurm with one node behind sshd, and what the site's people do for it."""
+"""A factory for tests on another machine: a Slurm with one node behind sshd, and the work of the site's people.
+
+These people install the site's programs, authorize keys, and configure sshd.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=04:00:00 State=UP
 
 
 class VmSite:
-    """The site of one machine, which the gateway reaches at ``address``."""
+    """The site on the machine ``vm``, which the gateway reaches at ``address``."""
 
     def __init__(self, vm: Vm, address: str) -> None:
         self._vm = vm
@@ -53,7 +56,7 @@ class VmSite:
         (vm.root / "etc/hostname").write_text("site\n")
 
     def open(self) -> None:
-        """Install the site's programs, and start them."""
+        """Boot the machine, install and start the site's programs, make an account, and follow site/README.md."""
         vm = self._vm
         vm.boot()
         vm.run("update-ca-certificates")
@@ -79,7 +82,7 @@ class VmSite:
         return _ENTRY.format(id=name)
 
     def authorize(self, public: str, account: str = PERSON) -> None:
-        """Add a public key to an account's authorized keys, as the owner of the account would."""
+        """Make a public key the only one in an account's authorized keys, as the owner of the account would."""
         home = f"/home/{account}"
         self._vm.run("install", "-d", "-m", "700", "-o", account, "-g", account, f"{home}/.ssh")
         self._vm.run(
@@ -88,7 +91,10 @@ class VmSite:
         )
 
     def _follow_readme(self) -> None:
-        """Run the first commands of site/README.md word for word, with this site's account."""
+        """Install the wrapper and its sudoers file; run the first commands of site/README.md with this site's account.
+
+        But for the account, the commands run word for word.
+        """
         for name, where, mode in (
             ("factorygate-act", "/usr/local/libexec/factorygate-act", "755"),
             ("sudoers", "/etc/sudoers.d/factorygate", "440"),

@@ -58,7 +58,11 @@ def main(what: str, *words: str) -> dict[str, object]:
 
 
 def log_in_by_provider(gateway: Gateway, name: str) -> dict[str, object]:
-    """Follow the login page's link to the provider, log in there, and return to the gateway."""
+    """Follow the login page's link to the provider, log in there, and return to the gateway; return what came of it.
+
+    ``status``, ``url``: of the page after the login; ``operator``: the status of the operator's page, None: the hub
+    asked for a login instead.
+    """
     client = httpx.Client(follow_redirects=True, timeout=60)
     link = re.search(r'href="([^"]*/oidc/[^"]*)"', client.get(f"{gateway.hub}/login").text)
     assert link is not None

@@ -162,9 +162,9 @@ def wait_ready(gateway: Gateway, people: Collection[str], factory: str) -> None:
 
 
 def stop(gateway: Gateway, people: Collection[str], ready_seconds: float = READY_SECONDS) -> None:
-    """Stop the seats of these people, and wait until neither the hub nor the link has them.
+    """Stop the seats of these people, and wait until the link has none of their sessions any more.
 
-    ``ready_seconds``: how long this may take for a few seats; a second is added for each seat.
+    ``ready_seconds``: how many seconds this may take for a few seats; a second is added for each seat.
     """
     for person in people:
         answer = gateway.stop(person)

@@ -71,7 +71,7 @@ class Wrapper:
         return [json.loads(line) for line in (self.folder / "log").read_text().splitlines()]
 
     def session(self, account: str) -> str:
-        """Make a session's folder in the way the link does."""
+        """Make a session's folder in the way the link does; return its path."""
         home = pwd.getpwnam(account).pw_dir
         folder = f"{home}/.factorygate/sessions/{secrets.token_hex(16)}"
         sessions = os.path.dirname(folder)

@@ -203,7 +203,7 @@ class Loop:
         self._over = threading.Event()
 
     def begin(self) -> None:
-        """Ask for many jobs at the same moment; check that only one is accepted: no two jobs get the same hours."""
+        """Ask for many jobs at the same moment; check that only one is accepted, so no two jobs get the same hours."""
         cluster, answer = self._person.cluster("loop", self._scheduler)
         assert answer.status_code == 201, answer.text
         with ThreadPoolExecutor(AT_ONCE) as threads:

@@ -73,7 +73,7 @@ class Processes:
         return f"/hub/join/{self.workshop.slug}"
 
     async def digits(self, mail: str) -> str:
-        """Return the one-time code from the mail to this address, in any language, as soon as it has come."""
+        """Return the one-time code from the mail to this address, in any language, as soon as the mail has come."""
         found = await self.mails.until(
             lambda: [
                 code for to, letter in self.mails.letters if mail in to for code in CODE.findall(letter["Subject"])
@@ -92,7 +92,10 @@ class Processes:
 
 @asynccontextmanager
 async def running(process: asyncio.subprocess.Process, up: bytes) -> AsyncIterator[None]:
-    """Wait until a process says that it is up, read its log as long as it runs, and kill it."""
+    """Wait until a process has written ``up`` to its log, read the log as long as the process runs, and kill it.
+
+    The log must have no traceback.
+    """
     stderr = process.stderr
     assert stderr is not None
     said = list[bytes]()

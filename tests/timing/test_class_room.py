@@ -124,7 +124,10 @@ class Class:
         return max(self.shown[one] - self.known[one] for one in wanted)
 
     async def send(self, message: str, **body: object) -> dict[str, object]:
-        """Send a message to the class by the trainer's page."""
+        """Send a message with the id ``message`` to the class by the trainer's page; return the answer.
+
+        ``body``: the other fields of the message.
+        """
         xsrf = {"X-XSRFToken": self.trainer.cookies["_xsrf"]}
         answer = await self.trainer.post(f"{self.room}/messages", json={"id": message, **body}, headers=xsrf)
         assert answer.status_code == 200, answer.text

@@ -11,7 +11,7 @@ from factorylink.transports.local import LocalTransport
 
 
 async def test_a_large_answer_is_read_apart_from_the_event_loop() -> None:
-    """A hostile scheduler's list keeps nobody else waiting."""
+    """The long list of a hostile scheduler does not hold up the event loop, which does all other work."""
     row = "x" * 63 + "|" + "no row\n"
     transport = LocalTransport(Settings())
     longest = 0.0

@@ -88,7 +88,7 @@ seldom = st.integers(0, 40).map(lambda number: number == 0)
 
 
 def replies(stdout: st.SearchStrategy[Bytes], hangs: st.SearchStrategy[bool] = never) -> st.SearchStrategy[Reply]:
-    """Generate outputs of a command. ``hangs``: how often a command never ends."""
+    """Generate outputs of a command, with an exit code. ``hangs``: generates whether the command never ends."""
     codes = st.sampled_from([0, 0, 0, 1, 75, 126, 127, 255])
     return st.builds(Reply, stdout, st.one_of(st.just(Bytes()), blobs), codes, hangs, st.booleans())
 
@@ -175,7 +175,10 @@ class World:
 
     @asynccontextmanager
     async def probed(self) -> AsyncIterator[None]:
-        """Make the honest person send requests all the time: for sessions, for the catalogue, and to the notebook."""
+        """Make the honest person send requests all the time; fail the test if one of them fails.
+
+        They ask for sessions, for the factories, for an estimated start, and for the notebook.
+        """
         headers = {"Authorization": f"token {HONEST}-token"}
         async with httpx.AsyncClient(timeout=30) as http:
             base = f"http://127.0.0.1:{self._port}/services/factories/api"
@@ -225,7 +228,7 @@ class World:
         return await self._again(lambda: self.client.sessions(user=HOSTILE, live=True, limit=100))
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a request if its idle connection was just closed, as the hub does."""
+        """Send a request; if the link has just closed the idle connection, send the request again, as the hub does."""
         try:
             return await ask()
         except LinkSilent:

@@ -94,7 +94,7 @@ class Seats:
 
 
 async def change(world: WorkshopsWorld, slug: str, seats: Seats) -> None:
-    """Change a quarter of the seats again and again, as a class in its first minutes does."""
+    """Change a quarter of the seats ten thousand times, with pauses, as a class in its first minutes does."""
     for step in range(10_000):
         some = []
         for seat in range(step % 4, SEATS, 4):

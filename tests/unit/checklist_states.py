@@ -7,8 +7,10 @@ from tests.unit.fake_link import FakeLink
 
 
 def fill_checklist(link: FakeLink) -> None:
-    """Add accounts of all kinds, and rules that are open, accepted, or of a site where ada has no account. Call this
-    once the projects exist."""
+    """Add accounts of all kinds, and sites' rules: not accepted yet, accepted, and of a site where ada has no account.
+
+    Call this once the projects exist.
+    """
     of_one = (
         AccountThere(kind="own", name="u_ada", projects=(link.projects[0].id,)),
         AccountThere(kind="lent", projects=(link.projects[1].id,)),

@@ -296,7 +296,7 @@ class Dask:
         return there[minimum:] if self.idle else []
 
     async def terminate(self) -> None:
-        """End the workers after a minute, as workers without a scheduler do."""
+        """Do nothing: workers without a scheduler end by themselves, but only after a minute."""
 
     async def close_rpc(self) -> None:
         """Do nothing, since no connection is open."""
@@ -312,7 +312,7 @@ class Dask:
 
 
 class Kept(FactoryCluster):
-    """The real class, without a Dask scheduler in it."""
+    """A real ``FactoryCluster``, except that the scripted ``Dask`` takes the place of a Dask scheduler."""
 
     asynchronous = True
 
@@ -362,7 +362,10 @@ class Kept(FactoryCluster):
 
 
 class Life:
-    """One cluster with everything that belongs to it. ``went_wrong``: set by a check that runs all the time."""
+    """One cluster with everything that belongs to it.
+
+    ``always``: a check that is called each second of the virtual time.
+    """
 
     def __init__(self, folder: Path, hours: float = 1.0, cap: float | None = None) -> None:
         self.loop = virtual_time.JumpingLoop()

@@ -234,7 +234,7 @@ class FakeScheduler:
         self.set(number, state=JobState.RUNNING, nodes=(node,), started=clock.now(), restarts=restarts)
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[str, Found]:
-        """Cancel only this gateway's jobs, as the real site does."""
+        """Cancel those jobs that are this gateway's, as the real site does; return for each job what was found."""
         if self.cancels_fail:
             self.cancels_fail -= 1
             raise Unreachable("no answer")
@@ -417,7 +417,7 @@ class FakeDoors:
     trouble: str = ""
 
     def allocate(self, used: set[int]) -> int:
-        """Return the ports in turn, as the real manager does, so that concurrent callers get different ones."""
+        """Return the next port that is not in ``used``; concurrent callers get different ports, as in reality."""
         return next(port for port in self.ports if port not in used)
 
     async def bind(self, session_id: str, port: int) -> None:

@@ -152,7 +152,7 @@ class FakeLink:
                 await asyncio.wait_for(self._moved.wait(), 120)
 
     async def until_told(self, name: str, check: Callable[[PersonBody], bool] = lambda _told: True) -> PersonBody:
-        """Wait until the hub has told the link about a person and ``check`` accepts this; return what the hub told."""
+        """Wait until the hub has told the link about the person ``name``, as ``check`` accepts it; return the body."""
         async with asyncio.timeout(120):
             while (told := self.people.get(name)) is None or not check(told):
                 await asyncio.sleep(0.05)

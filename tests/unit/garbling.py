@@ -85,7 +85,10 @@ def read_or_misread(read: Callable[[], T]) -> T | None:
 
 
 def lines_of(whole: str, begins: Mapping[str, int]) -> dict[str, range]:
-    """Return the lines of each item of an answer, from its beginning in the text to the next item's."""
+    """Return the lines of each item of an answer, from its beginning in the text to the next item's.
+
+    ``begins``: by item, the offset of its beginning.
+    """
     order = sorted((whole.count("\n", 0, at), name) for name, at in begins.items())
     ends = [first for first, _ in order[1:]] + [whole.count("\n")]
     return {name: range(first, end) for (first, name), end in zip(order, ends, strict=True)}

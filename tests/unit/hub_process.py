@@ -192,12 +192,15 @@ class HubProcess:
         return await self.http.request(method, f"/hub/api{path}", headers=headers, **kwargs)
 
     async def server(self, user: str, server: str = "") -> dict[str, Any] | None:
-        """Return the server from the hub's API; None if it does not run."""
+        """Return the server from the hub's API, also a stopped one; None if the hub has no server of that name."""
         answer = await self.api("GET", f"/users/{user}?include_stopped_servers=1")
         return answer.json()["servers"].get(server)
 
     async def until(self, user: str, check: Any, server: str = "") -> Any:
-        """Wait until ``check`` accepts the server in the hub's API (None if it does not run); return the server."""
+        """Wait until ``check`` accepts the server in the hub's API; return the server.
+
+        ``check`` gets what ``server`` returns: also a stopped server, or None.
+        """
         end = time.monotonic() + 120
         while time.monotonic() < end:
             shown = await self.server(user, server)

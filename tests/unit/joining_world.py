@@ -97,7 +97,11 @@ class JoiningWorld:
         code_values: dict[str, Any] | None = None,
         **values: Any,
     ) -> WorkshopRecord:
-        """Store an open workshop, which the person ``teach`` leads; return it."""
+        """Store an open workshop, which the person ``teach`` leads; return it.
+
+        ``code``: its join code; ``code_values``: more fields of the code; ``values``: other values of the workshop's
+        fields.
+        """
         now = self.now()
         given: dict[str, Any] = {
             "title": "GPU day", "zone": "Europe/Helsinki", "opens": now - timedelta(hours=1), "starts": now,

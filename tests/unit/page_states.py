@@ -95,7 +95,7 @@ def _shipped() -> federation.Catalogue:
 
 
 def network(now: datetime) -> NetworkView:
-    """Return the shipped catalogue with some factories offered, one in each health."""
+    """Return the shipped catalogue for the map with five factories offered, of which at least one is in each health."""
     found = whole_network(OfferedFactories(Mock(), {}, _shipped()))
     silent = explain.unreachable("timed out")
     healths = {
@@ -133,7 +133,10 @@ def network(now: datetime) -> NetworkView:
 
 
 def names() -> list[str]:
-    """Return the names of factories, antennas and operators on the map and the status page, the longest first."""
+    """Return the texts on the map and the status page that no language translates, the longest first.
+
+    These are names, among others of factories, antennas, operators and cities, and a site's own words.
+    """
     known = network(datetime.now(UTC))
     found = {one.name for one in (*known.factories, *known.antennas)}
     for one in known.factories:
@@ -142,7 +145,7 @@ def names() -> list[str]:
 
 
 def fill(link: FakeLink) -> None:
-    """Add factories, and ada's sessions and clusters."""
+    """Add data for all pages: factories, projects, checklist, operators' page, and ada's sessions and clusters."""
     _shipped()  # loaded first, since this takes time, and the data below use the present time
     now = datetime.now(UTC)
     link.network = network(now)
@@ -287,7 +290,10 @@ def _factory(factory: str, health: Health) -> FactoryView:
 
 @dataclass(frozen=True)
 class Shown:
-    """A page. ``ready``: a selector that exists once the page shows its data."""
+    """A page at ``path``, for the person ``who``, or without a login if that is None.
+
+    ``ready``: a selector that exists once the page shows its data.
+    """
 
     path: str
     ready: str
@@ -411,7 +417,7 @@ async def signed_in(context: BrowserContext, who: str = "ada") -> None:
 
 
 async def asked_for(hub: HubProcess, link: FakeLink) -> None:
-    """Give ada a token, a session that waits, and one that ended while she waited for it."""
+    """Give ada a token, a session that waits, and one that has ended because it exceeded its memory."""
     link.auto = False
     await hub.api("POST", "/users/ada/tokens", json={"note": "nightly runs"})
     await _session(hub, link, "waits")

@@ -29,7 +29,7 @@ SEATS = RehearsalBody(kind="seats")
 
 
 def at(factory: str = "one", **fields: Any) -> RehearsalPlace:
-    """Return a place at which nothing is wrong."""
+    """Return what the link reports about a factory for rehearsals, with nothing wrong. ``fields``: replace fields."""
     given = {
         "seat": SeatPlace(factory=factory, per_minute=60),
         "machine": "Machine",
@@ -48,7 +48,7 @@ def at(factory: str = "one", **fields: Any) -> RehearsalPlace:
 
 
 class RehearsedLink:
-    """A link with one place, which begins each seat once.
+    """A link with one factory, which begins each seat once.
 
     ``runs``, ``ended``, ``refused``: the servers or robots whose notebook answers, whose session has ended, or whose
     start is refused; ``refuses``: the refusal of every start; ``rehearses``: whether the link has read the table of
@@ -140,7 +140,10 @@ class Stage:
         return await self.rehearsals.begin(caller, self.slug, body)
 
     async def look(self, **later: float) -> Any:
-        """Let time pass; return the rehearsal with a trainer's seats at plan A. ``later``: as for ``Clock.forward``."""
+        """Let time pass; return the rehearsal of the kind ``seats``, with a trainer's seats, at plan A.
+
+        ``later``: as for ``Clock.forward``.
+        """
         self.world.clock.forward(**later)
         await self.rehearsals.look()
         return (await self.rehearsals.view(TINA, self.slug)).places[0].seats

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 
 def mocked(make_app: Callable[..., FastAPI], **given: Any) -> FastAPI:
-    """Return an app with mocks for its parts: its OpenAPI description does not depend on them."""
+    """Return an app with mocks for its parts, except those in ``given``; its OpenAPI description needs no parts."""
     return make_app(**{name: Mock() for name in inspect.signature(make_app).parameters} | given)
 
 

@@ -53,7 +53,10 @@ def ruled(version: str | None = RULES.version, name: str = "one", help: AccountH
 
 
 def rule(world: World, version: str | None = RULES.version, **more: AccountHelp) -> None:
-    """Set these rules in the catalogue."""
+    """Let the factory ``one`` have rules with this version, or no rules if ``version`` is None.
+
+    ``more``: ``help``, how to get an account there.
+    """
     world.factories.offered = {"one": replace(world.factories["one"], factory=ruled(version, **more))}
 
 

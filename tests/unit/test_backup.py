@@ -1,4 +1,4 @@
-"""``factorygate backup`` and ``restore``: every store, complete and private; nothing is replaced without a question."""
+"""``factorygate backup`` and ``restore``: every store, complete and private; nothing is replaced without consent."""
 
 from __future__ import annotations
 

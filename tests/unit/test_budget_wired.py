@@ -81,9 +81,9 @@ async def held(world: World) -> tuple[float, float]:
 
 
 async def used(world: World) -> tuple[set[tuple[str, str]], int, int]:
-    """Return the pairs (person, factory) that have used something, their GPU-seconds, and the number of their jobs.
+    """Return who has used something of the project ``p1``, the GPU-seconds of all, and the number of their jobs.
 
-    A run over midnight counts as a job on both days.
+    Who: pairs (person, factory). A run over midnight counts as a job on both days.
     """
     lines = await world.charges.usage("p1")
     who = {(line.person, line.factory) for line in lines}

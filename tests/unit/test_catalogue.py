@@ -50,7 +50,7 @@ agreement: {who: The operator, when: 2026-01-31, contact: help@here.example}
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str], Path]:
-    """Write here.yaml into a new folder; return the folder."""
+    """Return a function that writes a text to the file here.yaml in a new folder, and returns the folder."""
 
     def _write(text: str) -> Path:
         (tmp_path / "here.yaml").write_text(text)

@@ -1,4 +1,4 @@
-"""The catalogues of all languages are complete, no placeholder is lost, and no text on a page bypasses them."""
+"""The translations into all languages are complete, no placeholder is lost, and no text on a page bypasses them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_missing_translation_is_no_error(translation: str, flags: tuple[str, .
 
 
 def test_a_text_that_changes_loses_no_translation(tmp_path: Path) -> None:
-    """The test runs `bin/messages` with a catalogue that has a removed text and a changed text."""
+    """The test runs `bin/messages` with a file of translations that has a removed text and a changed text."""
     locale = tmp_path / "locale"
     shutil.copytree(LOCALE, locale)
     shutil.rmtree(locale / "cs")
@@ -140,7 +140,7 @@ _ADMIN = "admin.html"  # JupyterHub's own page, in English only
 
 
 def bypassing(template: str) -> list[str]:
-    """Return words for people in a template that are in no catalogue."""
+    """Return words for people in a page's template that are not translated."""
     left = _NO_TEXT.sub(" ", template)
     spoken = " ".join(_SPOKEN.findall(left))
     return [word for word in re.findall(r"[A-Za-z]{3,}", re.sub(r"<[^>]*>", " ", left) + spoken) if word not in _NAMES]
@@ -166,7 +166,7 @@ LAB = CHECKOUT / "extensions" / "lab" / "src"
 
 
 def test_jupyterlab_speaks_through_one_file(template: Catalog) -> None:
-    """The catalogues have the texts of this file, like those of the pages' scripts."""
+    """Only words.ts has texts for people; the files of translations have them, like those of the pages' scripts."""
     others = [path for path in LAB.glob("*.ts") if path.name != "words.ts"]
     assert [path.name for path in others if re.search(r"\btn?\(\s*\"[A-Z]", path.read_text())] == []
     assert sum("extensions/lab/src/words.ts" in str(message.locations) for message in template) > 40

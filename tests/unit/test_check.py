@@ -359,7 +359,10 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def https(folder: Path, days: int, name: str = "localhost", ahead: float = 0) -> Iterator[int]:
-    """Serve https with a certificate for ``name`` that ends in ``days``, signed by a CA in ``folder``/ca.pem."""
+    """Serve https with a certificate that ends in ``days``, signed by a CA in ``folder``/ca.pem; yield the port.
+
+    ``name``: the host name in the certificate; ``ahead``: how many seconds the server's clock is ahead.
+    """
     now, ca_key = datetime.datetime.now(datetime.UTC), ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CA of a test")])
 

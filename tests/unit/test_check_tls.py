@@ -163,7 +163,10 @@ def test_the_authority_of_the_workshops_service_is_compared(
 
 @contextlib.contextmanager
 def peer(files: TlsFiles, names: list[str] | None, address: tuple[str, int]) -> Iterator[None]:
-    """Run a link that answers each request in the same way, in a thread."""
+    """Run a TLS server in a thread that stands for a link: it answers each request with 404.
+
+    ``names``: the common names of the clients that it accepts; None: all that the authority certifies.
+    """
     context, server = listening(files, names), socket.create_server(address)
 
     def answer() -> None:

@@ -42,7 +42,10 @@ async def ada(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def signs_in(hub: HubProcess, query: str = "") -> tuple[httpx.AsyncClient, str]:
-    """Log in with a browser; return the browser, and the page after the login."""
+    """Log in as ada with a browser; return the browser, and the address to which the login redirects.
+
+    ``query``: the query of the login page.
+    """
     browser = httpx.AsyncClient(base_url=hub.url, timeout=60, trust_env=False)
     await browser.get("/hub/login")
     form = {"username": "ada", "password": "ada-secret", "_xsrf": browser.cookies["_xsrf"]}

@@ -67,7 +67,7 @@ def reset(far: socket.socket) -> None:
 
 
 def fails(near: ssl.SSLSocket) -> OSError | None:
-    """Return the error of writing to a broken connection, which occurs once the peer's reset has arrived."""
+    """Return the error of writing to a connection, which occurs once the peer's reset has arrived; None: no error."""
     for _ in range(10_000):
         try:
             near.send(b"hello")

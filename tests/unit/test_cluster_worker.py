@@ -1,4 +1,4 @@
-"""The program of a worker's job: its use of options and variables; and the number of jobs in one request."""
+"""The program of a worker's job, with its options and variables; and the requests to the link for jobs."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from factoryspawner.pages.check.limits import ALLOWED, CheckKind, CheckLimits, a
 
 
 class Ticks:
-    """Seconds that a test moves."""
+    """A clock in seconds, which a test moves."""
 
     def __init__(self) -> None:
         self.at = 1000.0

@@ -41,7 +41,7 @@ def cookies(answer: httpx.Response) -> dict[str, Morsel[str]]:
 
 
 async def log_in(hub: HubProcess) -> tuple[httpx.Response, str]:
-    """Log in; return the answer, and the headers that a browser would send from then on."""
+    """Log in; return the answer, and the ``Cookie`` header that a browser would send from then on."""
     token = cookies(await hub.http.get("/hub/login", headers=BEHIND))["_xsrf"].value
     hub.http.cookies.clear()
     form = {"username": "ada", "password": "ada-secret", "_xsrf": token}

@@ -114,7 +114,10 @@ def test_a_detached_demo_has_its_workshop(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def early(folder: Path, *options: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``python3 -m testbed.demo.options`` as ``bin/demo`` does, under the system's bare Python."""
+    """Run ``python3 -m testbed.demo.options`` as ``bin/demo`` does, under the system's bare Python.
+
+    ``user``: the user's id, if not the present user's.
+    """
     argv = [BARE, "-S", "-m", "testbed.demo.options", "--folder", str(folder), *options]
     return subprocess.run(
         argv, cwd=CHECKOUT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=110, check=False,

@@ -11,7 +11,7 @@ from factorylink.doctor import doctor
 
 
 class LostVisit:
-    """A visit whose second step is never reached, and whose job cannot be removed."""
+    """A doctor's visit that the test ends before its second step, and whose job cannot be removed."""
 
     kept = ""
 

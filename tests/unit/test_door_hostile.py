@@ -53,7 +53,7 @@ class _Server(asyncssh.SSHServer):
 
 @asynccontextmanager
 async def hostile(folder: Path, watch: Say, command: Say) -> AsyncIterator[tuple[Keeper, Any]]:
-    """Run a DoorManager with an open, hostile door; yield the DoorManager and the door's connections.
+    """Run a DoorManager with an open, hostile door; yield the DoorManager and the list of the door's SSH connections.
 
     ``watch``: answers the command ``watch`` for the door; ``command``: answers each other command.
     """

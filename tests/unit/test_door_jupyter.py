@@ -73,7 +73,7 @@ async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 
 
 def running(*argv: str) -> int:
-    """Return the pid of a process with these words; 0 if there is none."""
+    """Return the pid of a process with exactly this command line; 0 if there is none."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if (process / "cmdline").read_bytes() == b"".join(word.encode() + b"\0" for word in argv):

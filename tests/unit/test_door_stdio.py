@@ -38,7 +38,7 @@ class Entering(Files):
 
 
 def listeners(pid: int) -> set[str]:
-    """Return the inodes of the TCP sockets on which a process listens."""
+    """Return the local addresses, in hex as in ``/proc/net/tcp``, of the TCP sockets on which a process listens."""
     inodes = held(pid)
     rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
     return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}

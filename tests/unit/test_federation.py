@@ -1,4 +1,7 @@
-"""The shipped catalogue: 19 factories and 13 antennas; each value has an origin, and nothing can be started."""
+"""The shipped catalogue: 19 factories and 13 antennas; each value has an origin, and no session can be started.
+
+The factories and their environments are templates, which a gateway's operator must complete first.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,7 @@ def test_each_value_says_how_sure_it_is_and_where_it_comes_from(entry: NetworkEn
 
 @entries
 def test_each_origin_belongs_to_a_value(entry: NetworkEntry) -> None:
-    """A mistyped path leads to no value; another, wider path of the entry would hide this mistake."""
+    """A mistyped path of an origin fits no value; the value itself may still have an origin, by a wider path."""
     values = [path.split(".") for path in entry.values()]
     for said in entry.said:
         for of in said.of:
@@ -198,7 +201,7 @@ def test_a_template_becomes_no_job() -> None:
 
 
 def test_remarks_for_editors_reach_no_page() -> None:
-    """People see only the views of the pages and the API."""
+    """No page and no API shows an entry's notes and remarks; and no note is a remark, which is for editors only."""
     told = {name for view in (FactoryView, NetworkView, ComingView) for name in view.model_fields}
     assert "hints" in told
     assert not {"notes", "remarks"} & told

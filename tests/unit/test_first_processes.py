@@ -1,4 +1,7 @@
-"""A process that goes first: its threads and children do, too, but not a child in a process session of its own."""
+"""Processes with precedence at the processor: their threads and children have it, too.
+
+A child in a process session of its own does not have it.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def check(checkout: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Copy the built files and their sources."""
+    """Copy the built files and their sources; return the folder of the copy."""
     for folder in (HUB, WIDGETS, FRONTEND):
         shutil.copytree(CHECKOUT / folder, tmp_path / folder)
     (tmp_path / "node_modules").symlink_to(CHECKOUT / "node_modules")

@@ -49,7 +49,7 @@ async def events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
 
 
 async def first(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
-    """Return the first events of Home's stream; none if the link does not answer."""
+    """Yield the first two events of Home's stream, or fewer if the stream ends; none if the link does not answer."""
     told = events(answer)
     for _ in range(2):
         with suppress(StopAsyncIteration):

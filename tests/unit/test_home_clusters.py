@@ -31,7 +31,10 @@ Opens = Callable[..., Coroutine[Any, Any, Page]]
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def opens(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterator[Opens]:
-    """Open ada's Home with sessions and clusters in all states; keywords are those of a browser context."""
+    """Return a function that opens ada's Home with sessions and clusters in all states.
+
+    Its keywords are options of the browser context.
+    """
     link.sessions.clear()
     link.clusters.clear()
     page_states.fill(link)

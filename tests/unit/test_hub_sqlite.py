@@ -79,7 +79,10 @@ def test_other_databases_keep_their_settings(url: str) -> None:
 
 
 class Disk:
-    """What the hub's thread does with its database file. ``done``: each call, by its name, when it has ended."""
+    """What the hub's thread does with its database file.
+
+    ``done``: a queue that gets the name of each call of ``flush`` or ``checkpoint`` when the call has ended.
+    """
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.path = path
@@ -178,7 +181,7 @@ async def test_a_long_log_is_copied_at_once_and_then_begun_anew(disk: Disk, monk
 
 
 async def test_the_log_of_a_linked_file_is_found(tmp_path: Path) -> None:
-    """SQLite has the log beside the file, and not beside the link."""
+    """SQLite keeps its log beside the real file, and not beside a symbolic link to it."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "hub.sqlite").symlink_to(tmp_path / "elsewhere" / "real #1?.sqlite")
     database = sqlite3.connect(tmp_path / "hub.sqlite", factory=HubConnection)

@@ -560,7 +560,7 @@ async def test_a_guest_beside_login_providers_accepts_all_terms_in_one_walk(
 async def test_a_login_provider_s_person_joins_and_its_guest_is_another(
     federated: HubProcess, world: JoiningWorld, provider: OidcProvider
 ) -> None:
-    """A provider's ``guest`` gets a name of the provider's kind, which no guest of a workshop has."""
+    """A provider's person whose name looks like a guest's gets another name, which no guest of a workshop has."""
     provider.says("sub1", preferred_username="guest.fed.abcdef", given_name="Guest")
     visitor = await Visitor(federated).open("/hub/join/gpu-day")
     await visitor.send("code", code=CODE, other="login")

@@ -20,7 +20,7 @@ SECRET = b"s" * 32
 
 
 class Clock:
-    """Seconds that a test moves."""
+    """A clock in seconds, which a test moves."""
 
     def __init__(self) -> None:
         self.at = 1000.0

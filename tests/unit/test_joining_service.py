@@ -49,7 +49,7 @@ OTHER_CODE = "DDDD-DDDD-DDDD"
 
 
 async def test_a_hub_understands_a_service_of_a_newer_release(tmp_path: Path) -> None:
-    """Services are updated one after the other; people go on joining meanwhile."""
+    """An upgrade restarts the services one after the other; people go on joining meanwhile."""
     app = FastAPI()
 
     @app.post("/joining/return")
@@ -153,7 +153,7 @@ async def test_the_language_of_the_page_is_known_of_who_has_joined(world: Joinin
 
 @pytest.mark.parametrize("code", ["cs", "de", "en", "es", "fr", "it", "lt", "nl", "pl", "ro"])
 async def test_every_mail_is_in_the_language_of_its_person(world: JoiningWorld, code: str) -> None:
-    """Mails with the service's own texts equal those with the whole catalogue, so no text of a mail is missing."""
+    """Mails with the service's own translations equal those with all translations, so no text of a mail is missing."""
     spoken = language.read(languages.folder(), Language)[code]
     winter = datetime(2026, 12, 1, 7, 30, tzinfo=UTC)
     record = await world.workshop(title="Größe & 100 % {x}", starts=winter)

@@ -77,7 +77,10 @@ class Page:
             await self.connection.close()
 
     async def connect_and_leave_at_once(self, wait: float) -> None:
-        """Request a connection and go away before the server's answer, as the page does that connects twice."""
+        """Request a connection, and close it after ``wait`` seconds without reading the server's answer.
+
+        A page that connects twice does this.
+        """
         _, writer = await asyncio.open_connection(self.address.host, self.address.port)
         head = [
             f"GET {self.way} HTTP/1.1",

@@ -99,7 +99,10 @@ async def noted(page: Page, text: str) -> None:
 
 
 async def near(server: LabServer, page: Page, minutes: float = 10, step: int = 15, kind: str = "walltime") -> Locator:
-    """Make the end near; return the toast about it."""
+    """Let the door announce the session's end in ``minutes``; return the toast about it.
+
+    ``step``: the number of minutes that the notice states; ``kind``: the notice's kind.
+    """
     server.tell(ends=in_minutes(minutes + 1), notice={"kind": kind, "at": in_minutes(minutes), "minutes": step})
     shown = toast(page, re.compile("This session (reaches|is idle)|You have not used this session"))
     await expect(shown.first).to_be_visible(timeout=PATIENCE)  # the previous toast may still be closing
@@ -230,7 +233,10 @@ async def test_a_hidden_page_asks_nothing(server: LabServer, page: Page) -> None
 
 
 async def phone_menus(server: LabServer, page: Page, text: str = "#jp-MainMenu {}") -> tuple[Locator, Locator]:
-    """Make the page as narrow as a phone. ``text``: the style of its menus. Return the first and the last menu."""
+    """Make the page as narrow as a phone; return the first and the last item of JupyterLab's menu bar.
+
+    ``text``: CSS that is added to the page. Skips the test in Notebook, whose menus fit.
+    """
     if server.module != "jupyterlab":
         pytest.skip("Notebook's menus for a text document fit")
     await page.set_viewport_size({"width": 360, "height": 640})

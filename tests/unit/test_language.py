@@ -1,4 +1,4 @@
-"""Complete catalogues, and the hub's answers in the caller's language."""
+"""Complete translations, and the hub's answers in the caller's language."""
 
 from __future__ import annotations
 

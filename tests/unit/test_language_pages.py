@@ -1,4 +1,4 @@
-"""The pages in other languages, in a browser: every text for people comes from a catalogue."""
+"""The pages in other languages, in a browser: every text for people is translated."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def marked(text: str) -> str:
 
 
 def write_pseudo(pages: Path) -> None:
-    """Write a copy of the pages with a catalogue of marked texts."""
+    """Copy the files of the hub's pages to ``pages``, and add a language whose translations are marked texts."""
     for name in ("templates", "static", "locale"):
         shutil.copytree(PAGES / name, pages / name)
     pseudo = Catalog(locale=PSEUDO)
@@ -104,7 +104,7 @@ async def context(hub: HubProcess, browser: Browser, signed_in: StorageState) ->
 
 
 async def settled(page: Page, name: str) -> None:
-    """Wait until the page shows the link's data."""
+    """Wait until the page of this name shows the link's data; open all collapsed parts of the page."""
     if name == "start":
         await expect(page.locator("#spawn_form")).to_have_attribute("data-ready", "true")
         await expect(page.locator("#fg-summary p").first).to_be_visible()

@@ -24,7 +24,7 @@ from tests.unit.hub_process import ROOT
 
 
 def link_yaml(folder: Path) -> Path:
-    """Write a configuration with one factory whose scheduler does not exist."""
+    """Write a configuration with one factory whose scheduler does not exist; return the file's path."""
     catalogue = folder / "factories"
     catalogue.mkdir()
     (catalogue / "one.yaml").write_text(yaml.safe_dump(factory().model_dump(mode="json", exclude_none=True)))

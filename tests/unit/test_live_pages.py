@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def page(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterator[Page]:
-    """Open a page as ada."""
+    """Return an empty page of a browser in which ada is logged in, once the hub shows the link's data."""
     page_states.fill(link)
     await told(hub, "lumi-aif", "ok")
     context = await browser.new_context(base_url=hub.url, locale="en-GB", reduced_motion="reduce")

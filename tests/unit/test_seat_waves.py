@@ -22,7 +22,7 @@ def people(count: int) -> list[SeatFacts]:
 
 
 class Place:
-    """A place at which some seats fail; it answers at once, and seats come up after a while."""
+    """A factory at which some seats fail; its link answers at once, and seats come up after a while."""
 
     def __init__(self, seats: list[SeatFacts], pace: Pace, fails: set[str]) -> None:
         self.seats = {seat.person: seat for seat in seats}
@@ -30,7 +30,10 @@ class Place:
         self.asks: list[datetime] = []
 
     def step(self, now: datetime, go_on: datetime | None = None) -> Halt | None:
-        """Do what is due, as the runner does every five seconds. ``go_on``: when a trainer last said to go on."""
+        """Do what is due, as the runner does every five seconds; return the halt, or None if the waves go on.
+
+        ``go_on``: when a trainer last said to go on.
+        """
         for seat in tuple(self.seats.values()):
             if seat.state == P.BEGUN and seat.asked is not None and now - seat.asked > 20 * SECOND:
                 state = P.FAILED if seat.person in self.fails else P.RUNNING

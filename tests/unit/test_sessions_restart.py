@@ -205,7 +205,7 @@ async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path)
 
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Set the link's monotonic clock by hand."""
+    """Return a list whose only item is the time of the link's monotonic clock; tests change the item."""
     now = [0.0]
     monkeypatch.setattr("factorylink.util.clock.ticks", lambda: now[0])
     return now

@@ -117,7 +117,7 @@ async def test_many_packets_go_to_a_login_host_in_one_write(port: int, monkeypat
 
 
 class Login:
-    """A connection to a login host, whose only channel the test plays."""
+    """A connection to a login host, whose only channel the test simulates."""
 
     def __init__(self) -> None:
         self.connection = self

@@ -196,8 +196,11 @@ class Faults(RuleBasedStateMachine):
 
     @rule(mode=st.sampled_from(["well", "lost after accept", "lost before", "slow", "refuses"]), locks=st.booleans())
     def submissions_go(self, mode: str, locks: bool) -> None:
-        """Let submissions pass, fail or get lost. ``locks``: the ledger cannot be written from the middle of a
-        submission on."""
+        """Let submissions from now on pass, be slow, be refused, or get lost.
+
+        ``mode``: ``lost before`` or ``lost after accept`` says when they get lost; ``locks``: the ledger cannot be
+        written from the middle of a submission on.
+        """
         self.scheduler.meanwhile = self.ledger_is_locked if locks else lambda: None
         self.scheduler.takes_and_says_nothing = mode == "lost after accept"
         self.scheduler.says_nothing = mode == "lost before"

@@ -60,7 +60,7 @@ def head(path: Path) -> str:
 
 
 def make_old(path: Path) -> None:
-    """Undo the last step, as in a database of the previous JupyterHub."""
+    """Undo JupyterHub's last migration step in a database, so that it is one of the previous JupyterHub."""
     ask(path, "ALTER TABLE spawners DROP COLUMN display_name")
     set_step(path, BEFORE_NAMES_OF_SERVERS)
 
@@ -143,7 +143,7 @@ def head_of_installed() -> str:
 
 
 def first_file_of_names(path: Path) -> None:
-    """Make a file as the first releases did: without terms, and without a version."""
+    """Make the file of people's names as the first releases did: without terms, and without a version."""
     ask(path, "CREATE TABLE people (issuer TEXT NOT NULL, sub TEXT NOT NULL, name TEXT NOT NULL UNIQUE COLLATE NOCASE,"
         " antenna TEXT, since TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (issuer, sub))")  # fmt: skip
     ask(path, "INSERT INTO people (issuer, sub, name) VALUES ('https://login', 'sub-1', 'ada-1')")

@@ -1,4 +1,4 @@
-"""A hub with ``subdomain_host``: hosts of people's servers, cookies, links of pages, the way back, routes, framing."""
+"""A hub with ``subdomain_host``: hosts of people's servers, cookies, links and redirects of pages, routes, framing."""
 
 from __future__ import annotations
 

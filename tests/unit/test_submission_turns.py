@@ -25,7 +25,10 @@ def loop() -> Iterator[virtual_time.JumpingLoop]:
 
 
 async def taken(turns: SubmissionTurns, wanted: list[tuple[str, int]], after: float = 0.0) -> list[tuple[float, str]]:
-    """Have people ask for that many turns each, at the same moment; return when each got one, and who."""
+    """Have people ask for that many turns each, all at once; return the time and the person of each turn, in order.
+
+    ``after``: how many seconds later they ask.
+    """
     got: list[tuple[float, str]] = []
     ticks = asyncio.get_running_loop().time
 

@@ -57,7 +57,10 @@ def as_of_now(text: str) -> str:
 
 
 def load(name: str, path: Path, ports_now: dict[int, int] | None = None) -> None:
-    """Restore the database. ``ports_now``: replaces ports that other programs may use here."""
+    """Restore the recorded database ``name`` to ``path``.
+
+    ``ports_now``: replaces ports that other programs may use here.
+    """
     text = as_of_now((RECORDED / name).read_text())
     for old, new in (ports_now or {}).items():
         text = text.replace(f",{old},", f",{new},")

@@ -1,4 +1,4 @@
-"""A wrong clock: a program under the supervisor is restarted with it, and has the right time after the undo."""
+"""A wrong clock, a fault of the testbed: the supervisor restarts a program with it, and after its end without it."""
 
 from __future__ import annotations
 

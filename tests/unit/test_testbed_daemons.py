@@ -14,7 +14,7 @@ from testbed.slurm.daemons import CONTROLLER, pid_file, running
 
 @pytest.fixture
 def controller(tmp_path: Path) -> Iterator[int]:
-    """Run a process whose program is the one of the controller in ``tmp_path``; return its pid."""
+    """Run a stand-in for the cluster's controller, whose program is in ``tmp_path``; return its pid."""
     program = tmp_path / "sbin" / CONTROLLER
     program.parent.mkdir()
     shutil.copy("/bin/sleep", program)

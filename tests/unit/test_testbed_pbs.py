@@ -148,7 +148,7 @@ def test_states_of_nodes() -> None:
 
 
 def lay(place: Path, *leave_out: str) -> Path:
-    """Make stand-ins for OpenPBS' programs."""
+    """Make stand-ins for OpenPBS' programs in ``place``, except for those in ``leave_out``; return ``place``."""
     for name in set(pbs_programs.WANTED) - set(leave_out):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("#!/bin/sh\necho pbs_version = 23.06.06\n")

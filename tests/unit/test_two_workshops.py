@@ -126,7 +126,10 @@ async def test_a_person_has_a_seat_where_they_take_part_and_none_where_they_lead
 
 
 async def test_a_share_of_one_workshop_is_not_used_by_the_other(both: TwoWorkshops) -> None:
-    """Two seats with one GPU for four hours have precedence: in the first workshop, two hours are left for tina."""
+    """In the first workshop, which has ten GPU-hours, two are left for tina, its lead: the seats have precedence.
+
+    Each of its two seats has one GPU for four hours.
+    """
     for person, slug, hours in (("tina", both.first, 2), ("tina", both.second, 4), ("paul", both.first, 4)):
         assert await both.left(person, slug) == hours
     await both.runs(1, "tina", both.first, "a")

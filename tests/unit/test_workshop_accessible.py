@@ -73,7 +73,7 @@ async def shown(
 
 
 async def pages(world: WorkshopsWorld) -> dict[str, tuple[str, str]]:
-    """Make workshops of every kind; return who looks at which page."""
+    """Make workshops of every kind; return, by a page's name, the person who looks at it and its path."""
     waits = (await world.workshops.create(BOB, body(title=f"{LONG} <b>x</b>", seats=2, terms="Be kind.\n" * 9))).slug
     declined = (await world.workshops.create(BOB, body(seats=2))).slug
     await world.workshops.decline(ADA, declined, "Too early.")

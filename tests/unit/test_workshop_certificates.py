@@ -1,4 +1,4 @@
-"""Certificates of attendance: names in all our languages are printed correctly, and a number proves its validity."""
+"""Certificates of attendance: names in all our languages are printed correctly, and their numbers prove them valid."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def sent(**verdicts: str) -> CheckBody:
 
 
 async def with_people(world: WorkshopsWorld, *names: str) -> str:
-    """Return a workshop of tina's in which these people have seats."""
+    """Make a workshop of tina's in which these people have seats; return its slug."""
     slug = (await world.scheduled()).slug
     for name in names:
         await world.workshops.put_member(TINA, slug, name, "participant")

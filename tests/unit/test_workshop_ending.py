@@ -54,7 +54,7 @@ class EndingWorld:
     asked: int = 0
 
     async def open(self, **fields: Any) -> str:
-        """Return a workshop that is open, with people of all roles; paul and a guest have seats."""
+        """Open a workshop with people of all roles; return its slug. paul and a guest have seats."""
         created = await self.world.scheduled(**fields)
         slug, shop = created.slug, self.world.workshops
         for caller, role in ((HELP, "helper"), (SEES, "observer"), (OTTO, "instructor")):

@@ -1,4 +1,4 @@
-"""Raised hands, and notebooks that helpers may see: who may do what, limits, and the way from a session."""
+"""Raised hands, and notebooks that helpers may see: who may do what, limits, and requests from sessions."""
 
 from __future__ import annotations
 

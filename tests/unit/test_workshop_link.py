@@ -237,7 +237,7 @@ async def test_the_client_passes_on_refusals_and_says_when_the_link_is_away(tmp_
 
 
 async def test_a_link_of_another_release_is_named_as_such(tmp_path: Path) -> None:
-    """An older one refuses keys that it does not know, has fewer operations, and leaves fields out."""
+    """An older link refuses keys that it does not know, has fewer operations, and leaves fields out of its answers."""
     app = new_app("older", logging.getLogger("older"))
 
     class OlderBody(Model):

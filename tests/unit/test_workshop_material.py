@@ -221,7 +221,7 @@ async def test_another_commit_replaces_the_material_and_none_removes_it(tmp_path
 
 
 async def taught(world: WorkshopsWorld, room: RoomWorld, *people: str) -> str:
-    """Make a workshop with material that is ready."""
+    """Make a workshop with these participants and with material that is ready; return its slug."""
     slug = await room.workshop(world, *people, material=MATERIAL)
     await settled(world)
     room.link.doors.home = room.folder / "homes"

@@ -68,7 +68,10 @@ def budget(**fields: Any) -> RehearsalFacts:
 
 
 def facts(here: RehearsalPlace | None = None, **fields: Any) -> DryFacts:
-    """Return facts of which all lines are green. ``fields``: of a workshop and of the facts."""
+    """Return facts of which all lines are green.
+
+    ``here``: what the link reports about the factory, None: nothing is wrong there; ``fields``: replace other facts.
+    """
     workshop = fields.pop("workshop", record())
     people = tuple(MembershipRecord(workshop.slug, f"p{n}", "participant", "seated", n, BEGIN) for n in range(1, 5))
     status = MaterialStatus(state="ready", repository=MATERIAL.repository, commit=MATERIAL.commit, at=BEGIN, files=3)

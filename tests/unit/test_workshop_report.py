@@ -28,7 +28,7 @@ NAMES = ("ada", "ben", "eve", "tina")
 
 
 def at(minutes: float) -> datetime:
-    """Return a time in minutes after the class has begun."""
+    """Return the time ``minutes`` after the beginning of the class."""
     return STARTS + timedelta(minutes=minutes)
 
 

@@ -255,7 +255,7 @@ class Rehearsed:
         return str(one["problem"].get("code") or one["problem"]["message"])
 
     async def runs(self, number: int = 1) -> None:
-        """Let the job of a robot run, and its door wait for an environment."""
+        """Let the job of a robot run, its door get the environment variables, and its notebook answer."""
         session = f"{number:032x}"
         job = (await self.world.session(session)).job
         assert job is not None

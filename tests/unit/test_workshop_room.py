@@ -119,7 +119,7 @@ def rooms(people: list[str], sessions: list[WorkshopSession], **more: Any) -> Ro
 
 
 def after(room: RoomView, change: RoomChange | None) -> RoomView:
-    """Return the room as a page has it after a change."""
+    """Return the room as a page has it after a change; None: nothing has changed."""
     if change is None:
         return room
     head = (change.head or room).model_dump(exclude={"seats"})

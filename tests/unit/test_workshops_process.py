@@ -73,7 +73,7 @@ async def until_shown(capsys: pytest.CaptureFixture[str], socket: Path, slug: st
 
 
 def plan(folder: Path) -> Path:
-    """Write a workshop that opens in an hour, as an operator writes one."""
+    """Write a workshop that opens in an hour, as an operator writes one; return the file's path."""
     now = datetime.now(UTC).replace(microsecond=0)
     hours = {"opens": 1, "starts": 2, "ends": 4, "closes": 5}
     content = {

@@ -27,7 +27,7 @@ BOMB = "".join(f"k{depth}: &k{depth} [{', '.join([f'*k{depth - 1}' if depth else
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    """Return the exit code, and the text on stderr."""
+    """Run ``factorygate`` with these arguments; return the exit code, and the text on stderr."""
     try:
         code = cli.main(words)
     except SystemExit as exited:  # from argparse

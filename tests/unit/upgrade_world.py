@@ -68,7 +68,10 @@ class _UnixServer(socketserver.ThreadingUnixStreamServer):
 
 
 class Scripted:
-    """Units that start servers in threads of this process. ``did``: each order, with the release that was current."""
+    """Units that start servers in threads of this process.
+
+    ``did``: the orders so far, each with the version of the release that was current.
+    """
 
     def __init__(self, layout: Layout, configured: Configured, scripts: dict[str, Script]) -> None:
         self._layout = layout
@@ -191,8 +194,11 @@ class World:
         self.units.did.clear()
 
     def make(self, version: str, proxy: str = "same", checks: bool = False) -> Release:
-        """Make a release whose Python is this one. ``checks``: its ``check`` really runs, which takes seconds;
-        otherwise it finds no mistake."""
+        """Make a release whose Python is this one.
+
+        ``proxy``: the digest of its proxy, which tells whether the proxy changes; ``checks``: its ``check`` really
+        runs, which takes seconds; otherwise it finds no mistake.
+        """
         folder = self.layout.root / "releases" / version
         (folder / "venv" / "bin").mkdir(parents=True, exist_ok=True)
         python = folder / "venv" / "bin" / "python"

@@ -26,7 +26,10 @@ class JumpingSelector(selectors.DefaultSelector):
     now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
-        """Return the ready events; if there are none, the clock jumps."""
+        """Return the ready events; if there are none, the clock jumps by ``timeout``.
+
+        Raises AssertionError if nothing is ready and no timer is set.
+        """
         ready = super().select(0)
         if not ready and timeout is None:
             raise AssertionError("all wait, and nothing will ever happen")

@@ -110,7 +110,7 @@ class WorkshopsWorld:
         return WorkshopProjects.model_validate_json(self.config.table.read_bytes())
 
     async def scheduled(self, caller: WorkshopCaller = TINA, **fields: Any) -> CreatedView:
-        """Return a workshop that is approved, and that the link knows."""
+        """Make a workshop that is approved, and that the link knows; return it."""
         created = await self.workshops.create(caller, body(**fields))
         await self.workshops.approve(OPERATOR, created.slug)
         await self.clockwork.look()

@@ -59,7 +59,8 @@ class FactoryAdaptive(Adaptive):
 
         "up": request the missing jobs, but let at most ``MOST_PENDING`` jobs wait at a time. "down": retire surplus
         jobs after their grace period, waiting jobs first, then idle ones. Jobs above the cluster's maximum retire at
-        once: waiting jobs first, then idle ones, then working ones.
+        once: waiting jobs first, then idle ones, then working ones. "same": do nothing, for example during the pause
+        after a refusal.
         """
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes

@@ -619,7 +619,8 @@ class FactoryCluster(JobQueueCluster):
     def usual_wait(self) -> float:
         """Return the seconds that a job usually takes from its request until its workers connect.
 
-        Nine of ten recent jobs took at most this time. 0 while the cluster starts.
+        Nine of ten recent jobs took at most this time. Until the first workers have connected, this is ``FIRST_WAIT``
+        of the module ``replacer``; 0 while the cluster starts.
         """
         return self._replacer.usual_wait if self._replacer is not None else 0.0
 

@@ -100,7 +100,7 @@ class ClusterApi:
     async def changed(self) -> None:
         """Wait for the link's next report about the cluster: an event, or the answer to a request.
 
-        Raises LinkError if the event stream ends for good in the meantime, or if this object is closed.
+        Raises LinkError if no report can come any more: the event stream has ended for good, or this object is closed.
         """
         self._must_be_open()
         if self._over is not None:

@@ -40,9 +40,11 @@ class FactoryScheduler(QuietScheduler):
     async def remove_worker(
         self, address: str, *, stimulus_id: str, expected: bool = False, **options: Any
     ) -> Literal["OK", "already-removed"]:
-        """Remove a worker. ``expected``: False if the worker is lost.
+        """Remove a worker: at once if its end was ``expected``, else after ``LOST_TOGETHER`` seconds.
 
-        ``address``, ``stimulus_id``, ``options`` and the returned value: as in ``distributed.Scheduler``.
+        In these seconds a lost worker gets no more tasks. If its nanny is gone, too, its tasks are not suspected, but
+        remembered for ``suspect_tasks``. ``address``, ``stimulus_id``, ``options`` and the returned value: as in
+        ``distributed.Scheduler``.
         """
         worker = self.workers.get(self.coerce_address(address))
         if worker is not None and not expected and self.status is Status.running:

@@ -155,9 +155,9 @@ def _runs(cluster: Cluster | None) -> bool:
 
 
 async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
-    """Return the scheduler of the existing cluster ``known``, and follow the cluster's jobs from now on.
+    """Return the scheduler of the existing cluster ``known``.
 
-    Raises LinkError, VersionsDifferError.
+    From now on ``wanted.cluster_api`` follows the cluster's jobs. Raises LinkError, VersionsDifferError.
     """
     cluster_api = wanted.cluster_api
     await cluster_api.resume(known.id)

@@ -1,8 +1,9 @@
-"""Connects to a cluster's scheduler at another factory: a loopback port for clients, a Unix socket for Dask's pages.
+"""Makes a scheduler at another factory reachable here, at a port for clients and at a Unix socket for Dask's pages.
 
-Each connection is a WebSocket to the gateway, which passes the bytes on to the door of the scheduler's job. A program
-on this node that connects to the port still needs the cluster's key; the socket is in a folder that only this account
-can enter. A client's connection continues when doors, links or networks are interrupted (``resumable_stream``).
+The port listens on the loopback address. Each connection is a WebSocket to the gateway, which passes the bytes on to
+the door of the scheduler's job. A program on this node that connects to the port still needs the cluster's key; the
+socket is in a folder that only this account can enter. A client's connection continues when doors, links or networks
+are interrupted (``resumable_stream``).
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class Forwarder:
 
 
 class _SocketStream:
-    """Wraps a WebSocket as a ``Carrier``: the messages are joined to one stream of bytes."""
+    """Reads and writes a WebSocket as one stream of bytes, with the methods of ``resumable_stream.Carrier``."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket

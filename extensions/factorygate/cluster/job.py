@@ -137,9 +137,10 @@ async def make_missing(
 ) -> dict[str, FactoryJob]:
     """Return a new job for each name of ``planned`` that is not in ``there``.
 
-    ``planned``: specifications of jobs by name, which may change meanwhile; ``there``: names of jobs that exist
-    already; ``address``: the scheduler's address for workers; ``cluster``: the cluster to which the jobs belong. The
-    jobs are made a few at a time, since each renders a script, and the event loop also serves the scheduler.
+    ``planned``: specifications of jobs by name; one that is removed while this function runs is left out. ``there``:
+    names of jobs that exist already; ``address``: the scheduler's address for workers; ``cluster``: the cluster to
+    which the jobs belong. The jobs are made a few at a time, since each renders a script, and the event loop also
+    serves the scheduler.
     """
     made: dict[str, FactoryJob] = {}
     for name in [name for name in planned if name not in there]:

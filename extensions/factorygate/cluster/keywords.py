@@ -58,9 +58,10 @@ INSTEAD = {
 
 
 def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
-    """Raise ValueError for a keyword in ``given`` that is not supported, or for an invalid ``name`` of a cluster.
+    """Raise ValueError if ``given`` sets a keyword that is not supported, or if ``name`` is no valid name of a cluster.
 
-    The message says what to use instead.
+    Only dask-jobqueue's own keywords are checked, and a value that is None or empty counts as not set. The message says
+    what to use instead. ``name`` None: not checked.
     """
     for word, value in given.items():
         if word in INSTEAD and value not in (None, "", [], (), {}):
@@ -113,7 +114,7 @@ def have_section(section: str | None = None) -> None:
 def settled(section: str | None, **given: Any) -> dict[str, Any]:
     """Return the given values; a value that is None is replaced by the value from ``section`` of dask's configuration.
 
-    Raises ValueError if the section does not exist.
+    ``section`` None: this package's section. Raises ValueError if another section does not exist.
     """
     have_section(section)
     found = dask.config.get(f"jobqueue.{section or SECTION}")
@@ -126,8 +127,9 @@ def settled(section: str | None, **given: Any) -> dict[str, Any]:
 def _hours(section: str | None, said: float | None, walltime: str | int | timedelta | None) -> float | None:
     """Return each job's walltime in hours; None if no walltime is given.
 
-    The walltime comes from ``said`` (hours), else from ``walltime``, else from the configuration. Raises ValueError if
-    both ``said`` and ``walltime`` are given, or if a walltime is invalid.
+    The walltime comes from ``said`` (hours), else from ``walltime``, else from ``section`` of dask's configuration
+    (None: this package's section). Raises ValueError if both ``said`` and ``walltime`` are given, or if a walltime is
+    invalid.
     """
     if said is not None and walltime is not None:
         raise ValueError("hours= and walltime= say the same thing: one of them is enough.")
@@ -166,8 +168,8 @@ def place(
     """Return the factory, node size, environment and resources for a cluster's jobs, as ``worker_place.find`` does.
 
     The walltime is given as ``hours`` or in Slurm's form as ``walltime``. ``given``: other arguments of ``find``.
-    Values that are not given come from ``section`` of dask's configuration. ``route``: how to reach the gateway; None:
-    this session's route. Raises LinkError; ValueError for invalid values.
+    Values that are not given come from ``section`` of dask's configuration (None: this package's section). ``route``:
+    how to reach the gateway; None: this session's route. Raises LinkError; ValueError for invalid values.
     """
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
     known["project"] = None
@@ -181,9 +183,9 @@ def place(
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return those options of the Dask workers that the call or the configuration sets, as the gateway expects them.
 
-    ``given``: the call's keywords; an option that is not in ``given`` comes from ``section`` of dask's configuration.
-    If Dask uses only a part of each job, ``threads`` and ``memory`` (bytes) are among the options. Raises ValueError
-    for arguments of workers other than ``--preload`` and ``--resources``.
+    ``given``: the call's keywords; an option that is not in ``given`` comes from ``section`` of dask's configuration
+    (None: this package's section). If Dask uses only a part of each job, ``threads`` and ``memory`` (bytes) are among
+    the options. Raises ValueError for arguments of workers other than ``--preload`` and ``--resources``.
     """
     names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
     said = settled(section, **{name: given.get(name) for name in names})

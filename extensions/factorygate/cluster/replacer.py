@@ -102,7 +102,7 @@ class Replacer:
                 task.cancel()
 
     def forgive(self) -> None:
-        """Count the jobs that fail because of their work from 0 again; called when a person requests jobs."""
+        """Reset the count of jobs that failed because of their work; called when a person requests jobs."""
         self._failures.clear()
 
     def changed(self, names: list[str]) -> None:

@@ -63,8 +63,8 @@ class WorkerRetirement:
     def add(self, jobs: dict[str, FactoryJob], relieved: set[str]) -> None:
         """Begin to retire these jobs.
 
-        ``jobs``: by name; ``relieved``: names of jobs whose work a replacement has taken over. The workers of these
-        jobs may work until the end of their walltime, the workers of the other jobs for ``SECONDS``.
+        ``jobs``: by name; ``relieved``: names of the jobs whose work a replacement has taken over. The workers of
+        relieved jobs may work until the end of their walltime, the workers of all other jobs for ``SECONDS``.
         """
         now = asyncio.get_running_loop().time()
         for name, job in jobs.items():

@@ -45,7 +45,8 @@ class ClusterTerms:
         """Return the terms for a cluster that is created with these keywords.
 
         A keyword that is None is taken from ``section`` of dask's configuration. ``options``: the workers' options;
-        ``route``: how to reach the gateway; ``where``: other keywords of ``keywords.place``. Raises LinkError;
+        ``route``: how to reach the gateway; ``where``: where the jobs run and what Dask uses of each: ``factory``,
+        ``size``, ``environment``, ``hours`` or ``walltime``, ``processes``, ``cores``, ``memory``. Raises LinkError;
         ValueError for invalid values.
         """
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
@@ -94,7 +95,11 @@ class ClusterTerms:
         return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
     def _each(self, cluster: Cluster | None) -> float:
-        """Return the most GPU-hours that one job may use. ``cluster``: as in ``fit_cap``."""
+        """Return the most GPU-hours that one job may use.
+
+        ``cluster``: the link's last report of the cluster, which has the billed GPUs of a job; None: there was none
+        yet.
+        """
         return (self.place.gpus if cluster is None else cluster.gpus) * self.place.hours
 
     def check_cap(self, more: int, cluster: Cluster | None) -> None:

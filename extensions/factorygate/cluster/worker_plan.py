@@ -70,7 +70,10 @@ class WorkerPlan:
         self.wanted = max(saved["wanted"], len(self.units()))
 
     def units(self) -> list[tuple[str, ...]]:
-        """Return the planned jobs in groups: a job with its replacement is one group, as is any other job."""
+        """Return the planned jobs in groups that count as one job each.
+
+        A group is a replacement with the job that it replaces, in this order, or a job alone.
+        """
         names = self.jobs
         self._replacements = {old: new for old, new in self._replacements.items() if old in names and new in names}
         before = {new: old for old, new in self._replacements.items()}
@@ -98,7 +101,10 @@ class WorkerPlan:
 
     @property
     def missing(self) -> int:
-        """Return how many more jobs are wanted than planned; 0 if there are enough."""
+        """Return how many more jobs are wanted than planned; 0 if there are enough.
+
+        A job and its replacement count as one.
+        """
         return max(0, self.wanted - len(self.units()))
 
     def plan(self, jobs: int) -> None:
@@ -118,7 +124,7 @@ class WorkerPlan:
                 self.one_more()
 
     def give_up(self) -> None:
-        """Lower the number of wanted jobs to the number of planned jobs."""
+        """Lower the number of wanted jobs to that of the planned jobs; a job and its replacement count as one."""
         self.wanted = min(self.wanted, len(self.units()))
 
     def drop(self, names: tuple[str, ...]) -> None:

@@ -38,7 +38,10 @@ _NO_ID = Message("export-no-id", "This download is not known.")
 
 
 class Exports:
-    """The exports of one notebook server. ``root``: the folder of the notebook's files."""
+    """The running exports of one notebook server, and how far the last ``_KEPT`` are.
+
+    ``root``: the folder of the notebook's files.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root

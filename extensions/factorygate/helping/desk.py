@@ -40,7 +40,10 @@ class SavedNotebook(NamedTuple):
 
 
 class HelpDesk:
-    """The requests for help of the session's person. Methods that send a request to the gateway raise LinkError."""
+    """The requests for help of the session's person.
+
+    ``shown`` returns an error of the gateway in ``trouble``; the other methods raise LinkError.
+    """
 
     def __init__(self, files: SavedNotebook, link: Callable[[], Link] = Link.here) -> None:
         self._files = files

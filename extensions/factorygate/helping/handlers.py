@@ -114,8 +114,8 @@ class LookHandler(_Asking):
 def files_of(server: ServerApp) -> SavedNotebook:
     """Return functions that read the server's notebooks through its contents manager.
 
-    A notebook that the contents manager refuses raises HTTPError; one larger than ``_MOST_FILE`` bytes raises
-    NotNotebook.
+    A notebook that the contents manager refuses raises HTTPError; one that is larger than ``_MOST_FILE`` bytes, or not
+    of format 4, raises NotNotebook.
     """
     contents: Any = server.contents_manager
 

@@ -273,8 +273,9 @@ class _Delivery:
     def _beside(self, step: MaterialStep, staged: str) -> tuple[MaterialOutcome, DeliveredFile | None]:
         """Write the material's version beside the person's file, or to the file's own path if that is free now.
 
-        Nothing is written if the person has deleted the file, or has this version already. ``staged``: the version's
-        name in the stage. Return what happened, and the file's new record.
+        Nothing is written if the person has deleted the file, has this version already, or has too many files with the
+        names for such versions. ``staged``: the version's name in the stage. Return what happened, and the file's new
+        record, which is never None.
         """
         *names, name = step.path.split("/")
         file = self._files[step.path]

@@ -222,11 +222,11 @@ def write_file(folder: int, name: str, content: bytes, mode: int = 0o666) -> Non
 
 
 def replace_file(folder: int, name: str, stage: int, staged: str, expected: str) -> bool:
-    """Exchange a file that has the hash ``expected`` with a staged file; ``staged`` then names the old file.
+    """Exchange two files if ``name`` has the hash ``expected``; ``staged`` then names the person's old file.
 
-    ``folder``, ``stage``: descriptors of the folders that have the two files. Return whether the files were exchanged:
-    False if the person has changed or deleted the file meanwhile, which then stays as the person left it. Raises
-    OSError.
+    ``folder``, ``stage``: descriptors of the folders that contain ``name`` and ``staged``. Return whether the files
+    were exchanged: False if the person has changed or deleted the file meanwhile, which then stays as the person left
+    it. Raises OSError.
     """
     with contextlib.suppress(OSError):
         mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) & 0o777

@@ -20,10 +20,11 @@ class DeliveryRefused(ValueError):
 
 
 def argv_of(order: object, root: Path, umask: int) -> list[str]:
-    """Return the argv of ``python -m factorygate.material`` for an order ``{"name", "commit", "digest", "restore"}``.
+    """Return the argv of ``python -m factorygate.material`` for the delivery that ``order`` asks for.
 
-    The order may have ``aside``, the date under which the person's folder is kept. ``root``: the folder of the
-    notebook's files; ``umask``: for new files. Raises DeliveryRefused for an order of another form.
+    ``order``: ``{"name", "commit", "digest", "restore"}`` and perhaps ``aside``: the date under which the person's
+    present folder is kept, while the material goes into a new one. ``root``: the folder of the notebook's files;
+    ``umask``: for new files. Raises DeliveryRefused for an order of another form.
     """
     if not isinstance(order, dict) or any(not isinstance(order.get(name), kind) for name, kind in _FIELDS.items()):
         raise DeliveryRefused("an object with `name`, `commit`, `digest` and `restore` is needed")
@@ -39,7 +40,8 @@ def argv_of(order: object, root: Path, umask: int) -> list[str]:
 async def run(argv: list[str], archive: IO[bytes], environment: Mapping[str, str] | None = None) -> dict[str, object]:
     """Run the program ``argv`` (see ``argv_of``) with an archive as its input; return its report.
 
-    Raises DeliveryRefused if the delivery fails, or takes longer than ``SECONDS``.
+    ``environment``: the program's environment variables; None: those of this process. Raises DeliveryRefused if the
+    delivery fails, or takes longer than ``SECONDS``.
     """
     process = await asyncio.create_subprocess_exec(
         *argv,

@@ -48,7 +48,10 @@ def _delivered(path: object, found: Mapping[str, object]) -> DeliveredFile:
 
 
 def record_of(commit: str, known: Mapping[str, DeliveredFile]) -> bytes:
-    """Return the content of the file that ``read_record`` reads. ``commit``: the delivered version of the material."""
+    """Return the content of the file that ``read_record`` reads.
+
+    ``commit``: the delivered version of the material; ``known``: the records of the delivered files, by path.
+    """
     files = {path: {"base": known[path].base, "offered": known[path].offered} for path in sorted(known)}
     return json.dumps({"commit": commit, "files": files}, indent=1).encode()
 

@@ -51,7 +51,7 @@ def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
 def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:
     """Make asyncssh send no empty message before each message of ``connection``.
 
-    asyncssh sends such messages against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here.
+    asyncssh sends such messages against an attack on CBC ciphers (RFC 4251, 9.3.1), but the door offers no CBC cipher.
     Apart from its bytes, each of them costs as much as a packet of data.
     """
     send = connection.send_packet
@@ -167,9 +167,9 @@ class Door:
         self._link.set_result(connection)
 
     def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Forget ``connection``, which no longer receives connections to the hub's socket.
+        """Send no further connections to the hub's socket through ``connection``.
 
-        If connections to the hub's socket went to ``connection``, new ones wait for another link.
+        If such connections went through ``connection`` until now, new ones wait for another link.
         """
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()
@@ -215,9 +215,9 @@ class Door:
     async def close(self, patience: float = 2.0) -> None:
         """Shut down the door, after links that watch the session have had time to read the last status and disconnect.
 
-        A link that writes to a closed connection loses what it has not read yet. ``patience``: at most so many seconds
-        are spent for running commands to finish, half as many for links to disconnect, and again so many for the
-        connections to close.
+        A link that writes to a closed connection loses what it has not read yet. ``patience``: the most seconds to wait
+        for running commands; then the door waits at most half as long for links to disconnect by themselves, closes
+        their connections, and waits at most ``patience`` seconds until these are closed.
         """
         self._acceptor.close()
         self._hub.close()

@@ -51,7 +51,10 @@ class Question:
 
 
 def _count(text: object) -> int | None:
-    """Parse a number in the output of these programs; return None for "[N/A]" and the like."""
+    """Parse a number in the output of these programs, and round it.
+
+    Return None for other texts such as "[N/A]", for negative numbers, and from 2**63 on.
+    """
     try:
         number = float(str(text))
     except ValueError:

@@ -110,7 +110,7 @@ def prepare(
 
 
 def write_config(node: Path) -> None:
-    """Write the configuration folder that only this notebook server reads.
+    """Write the configuration folder that only this notebook server reads: ``config`` in the session's folder ``node``.
 
     The server's settings override the person's own. JupyterLab's settings are defaults, which the person's own
     override.

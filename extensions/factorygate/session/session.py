@@ -147,11 +147,12 @@ class JobSession:
         return self.status
 
     async def deliver(self, order: object, archive: IO[bytes]) -> dict[str, object]:
-        """Bring a workshop's material into the folder of the notebook's files; return what was done (see ``material``).
+        """Bring a workshop's material into the folder of the notebook's files; return the report of what was done.
 
-        ``order``: names the material, ``{"name", "commit", "digest", "restore"}`` and perhaps ``aside`` (see
-        ``program.argv_of``). Raises SessionConflict if the session is ending or gets material already; ValueError with
-        an explanation if the material was not delivered.
+        ``order``: ``name``: the workshop's folder; ``commit``; ``digest``: the SHA-256 of ``archive``; ``restore``:
+        whether to write again what the person deleted; perhaps ``aside``: the date under which the person's present
+        folder is kept. Raises SessionConflict if the session is ending or gets material already; ValueError with an
+        explanation if the material was not delivered.
         """
         if self._end.done():
             raise SessionConflict("the session is ending")

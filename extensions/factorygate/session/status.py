@@ -23,7 +23,8 @@ Reason = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed"
 def spoken(asked: str | None) -> int:
     """Return the protocol version in which the door answers a link that asked for version ``asked``.
 
-    None, or a text that is no number: the oldest version that the door knows.
+    The door answers in the nearest version that it knows. None, or a text that is no number of at most four digits: the
+    oldest of these versions.
     """
     if asked is None or not asked.isascii() or not asked.isdecimal() or len(asked) > 4:
         return OLDEST_PROTOCOL

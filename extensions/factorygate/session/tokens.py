@@ -30,7 +30,7 @@ REFUSAL = (
 
 
 class TokenRefused(RequestHandler):
-    """Answers a request whose token was refused with the reason; reveals nothing about the session."""
+    """Answers 403 with the reason to a request whose token was refused; reveals nothing about the session."""
 
     async def get(self) -> None:
         """Answer 403 with the reason."""
@@ -70,7 +70,7 @@ class Addresses:
 
 
 def serve(server: ServerApp) -> None:
-    """Check the requests of ``server``, and hide tokens in its log."""
+    """Make ``server`` check the tokens in the URLs of all later requests, and hide tokens in its log."""
     app = server.web_app
     addresses = Addresses(app.settings["base_url"], os.environ.get(VARIABLE) == "1")
     choose = app.find_handler

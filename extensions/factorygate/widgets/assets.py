@@ -37,9 +37,9 @@ def styles(widget: str) -> str:
 def kept(bundle: Any, model_id: str | None, text: str) -> Any:
     """Return ``bundle``, the MIME bundle of a widget, extended by ``text``, which describes the widget's state.
 
-    JupyterLab shows this text when the kernel no longer has the widget (``kept.ts`` of the extension); programs without
-    widgets show the text, too. ``model_id``: the widget's id. A bundle that is None or has no ``model_id`` is returned
-    unchanged.
+    The text is added as HTML, for programs without widgets, and under the type ``KEPT``: JupyterLab shows it when the
+    kernel no longer has the widget (``kept.ts`` of the extension). ``model_id``: the widget's id. A bundle that is None
+    or has no ``model_id`` is returned unchanged.
     """
     if bundle is None or model_id is None:
         return bundle

@@ -48,9 +48,10 @@ async def follow(
 async def estimates(
     make: Callable[[], Link], factory: str, size: str, hours: Iterable[float]
 ) -> dict[float, str | None]:
-    """Return when a session of each of these lengths in ``hours`` would start (RFC 3339); None if not known.
+    """Return when sessions of the lengths ``hours`` would start (RFC 3339), by length; None: not known.
 
-    All lengths are requested concurrently.
+    All lengths are requested concurrently; the start is not known either if a request fails. ``make``: returns a client
+    of the link, or raises LinkError, which this function then raises.
     """
 
     async def ask(each: float) -> str | None:

@@ -29,9 +29,10 @@ _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def checked(desired: Mapping[str, Any]) -> Choice:
-    """Return ``desired`` as a Choice if its types are valid, without values that are None.
+    """Return the fields of ``desired`` that are not None, as a Choice.
 
-    Raises ValueError with an explanation.
+    Raises ValueError, with an explanation, for an unknown field, an id of a wrong form, or ``hours`` that are no number
+    above 0 and at most ``MOST_HOURS``. Whether the choice is offered is not checked.
     """
     unknown = sorted(set(desired) - set(FIELDS))
     if unknown:
@@ -147,7 +148,7 @@ def _list(ones: Sequence[_Named]) -> str:
 
 
 def standing(factories: Factories) -> list[dict[str, Any]]:
-    """Return the part of the catalogue that changes only when the gateway's configuration does."""
+    """Return, for each factory, the data that change only when the gateway's configuration does, as JSON."""
     fields = {
         "id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "bounds",
         "projects",
@@ -185,15 +186,15 @@ def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
 
 
 def _start(view: SizeView) -> str | None:
-    """Return when a session of that size would start, as JSON; None if not known."""
+    """Return when a session of the size ``view`` would start, as JSON; None if not known."""
     return None if view.estimate is None else view.estimate.model_dump(mode="json")["start"]
 
 
 def _rules_open(words: Words | None) -> dict[str, str] | None:
     """Return ``{"what": TEXT}`` for rules that the person has not accepted; None: the person has accepted all of them.
 
-    TEXT says why nothing may start until then. It also says what to do, since a notebook has no link to these rules, as
-    the hub's pages have.
+    TEXT says why nothing may start before the person accepts the rules. It also says what to do, since a notebook has
+    no link to these rules, as the hub's pages have.
     """
     said = language.here().said
     return None if words is None else {"what": said(joined(words.as_message("what"), words.as_message("do")))}

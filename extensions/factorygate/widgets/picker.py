@@ -33,8 +33,9 @@ class FactoryPicker(anywidget.AnyWidget):
     ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged; None if none is
     needed). ``value`` may be set, also in parts: missing parts take the factory's defaults. A choice that is not
     offered raises TraitError with an explanation. Before the catalogue is received, ``value`` is what was set, or None;
-    each new catalogue replaces ``value`` by the nearest choice that is offered. Observers of ``value`` are called in
-    the thread that changed it: the kernel's thread, or the background thread when the catalogue is received.
+    each new catalogue replaces ``value`` by the nearest choice that is offered, or by None if nothing is offered to the
+    person. Observers of ``value`` are called in the thread that changed it: the kernel's thread, or the background
+    thread when the catalogue is received.
     """
 
     _esm = assets.module("picker")

@@ -1,4 +1,7 @@
-"""The rows of jobs for a panel's page: a window of a sorted, filtered list, sent as changes only."""
+"""The rows of a cluster's jobs in its panel: a window of a sorted, filtered list, sent as changes only.
+
+The panel is a widget in a notebook.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ JobRow = dict[str, Any]
 
 
 class Window:
-    """The jobs that are on the page, and the rows that were last sent to the page."""
+    """The part of a cluster's list of jobs that one panel shows, and the rows that were last sent to its page."""
 
     def __init__(self) -> None:
         self.first = 0
@@ -39,7 +42,10 @@ class Window:
         self._ask_whole = True
 
     def move(self, first: object, which: object) -> None:
-        """Set the first row and the filter as the page requests; invalid values change nothing."""
+        """Set the first row and the filter as the page requests; an invalid value leaves the present one.
+
+        The next ``changes`` has all rows that the page shows.
+        """
         if isinstance(first, int) and not isinstance(first, bool) and first >= 0:
             self.first = first
         if isinstance(which, str) and which in FILTERS:
@@ -47,9 +53,9 @@ class Window:
         self.forget()
 
     def open_log(self, name: object, shown: object) -> None:
-        """Send a job's log with its row from now on if ``shown`` is True, else stop sending it.
+        """If ``shown`` is True, let ``changes`` return a job's log with its row from now on; else leave the log out.
 
-        If too many logs are open, the oldest is closed.
+        If too many logs are open, the oldest is closed. A ``name`` that is no text changes nothing.
         """
         if isinstance(name, str):
             kept = [one for one in self._open if one != name]

@@ -1,4 +1,7 @@
-"""Sums up a cluster in figures: as JSON for the head of the panel; as text for scripts, logs and exported notebooks."""
+"""Sums up a cluster in figures: as JSON for the head of the cluster's panel, and as text.
+
+The panel is a widget in a notebook. The text is for scripts, logs and exported notebooks.
+"""
 
 from __future__ import annotations
 

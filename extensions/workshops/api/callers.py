@@ -1,4 +1,4 @@
-"""Finds who makes a request: the owner of a hub token, or the person that the hub or the operator's command names."""
+"""Finds who makes a request to the user API: the owner of the hub token that the request contains."""
 
 from __future__ import annotations
 

@@ -95,7 +95,11 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
 
 
 def public_router(ending: WorkshopEnding, _who: Callable[..., Any]) -> APIRouter:
-    """Return a router with the operations that need no login; only the app for the hub has them."""
+    """Return a router with the operations that need no login; only the app for the hub has them.
+
+    Anybody may check a certificate, and read when the data of a workshop's people are deleted. ``_who`` is not used:
+    the app passes it to all functions that make routers.
+    """
     routes = APIRouter()
 
     @routes.post("/certificates")

@@ -1,4 +1,4 @@
-"""The operations on workshops and their people, for both apps of the service.
+"""The operations on workshops and their people, for both apps of the service: ``hub_app`` and ``user_app``.
 
 Each app finds the caller of a request in its own way.
 """

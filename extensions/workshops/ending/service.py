@@ -98,9 +98,10 @@ class WorkshopEnding:
     # --- the report
 
     async def report(self, workshop: WorkshopRecord) -> ReportView:
-        """Return the report of a workshop; once the workshop's people are deleted, only the stored sums.
+        """Return the report of a workshop.
 
-        If the link does not answer, or no sums are stored, the report is incomplete and its ``whole`` is False.
+        After the people's data were deleted, the report has only the sums that were stored before. If the link does not
+        answer, or no sums are stored, the report is incomplete and its ``whole`` is False.
         """
         if workshop.erased is None:
             return await self._made(workshop)
@@ -258,8 +259,8 @@ class WorkshopEnding:
     def _text(self, workshop: WorkshopRecord, row: AttendanceRow, wanted: Iterable[str | None]) -> CertificateText:
         """Return what a certificate says.
 
-        The language is the first one of ``wanted``, and then of the workshop's languages, that has translations; it is
-        English if none of them has translations.
+        Its language is the first of ``wanted`` that has translations; if none has, the first such language of the
+        workshop; else English.
         """
         from workshops.ending import certificate_pdf
 

@@ -44,13 +44,13 @@ class Looks:
         return found if found is not None and self._now() < found.until else None
 
     def of(self, slug: str) -> list[NotebookConsent]:
-        """Return the consents of a workshop's people."""
+        """Return the consents of a workshop's people whose time is not over."""
         return [one for (of, person), one in self._looks.items() if of == slug and self.get(slug, person) is not None]
 
     def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
         """Store a person's consent, which replaces an earlier one, and return the new consent.
 
-        Raises ProblemError if ``MOST_LOOKS`` other people have given a consent.
+        Raises ProblemError if consents of ``MOST_LOOKS`` other people are stored, those of all workshops together.
         """
         if (slug, person) not in self._looks and len(self._looks) >= MOST_LOOKS:
             raise too_many(Message("look-limit", "As many people as possible let helpers see a notebook just now."))
@@ -78,5 +78,5 @@ class Looks:
         return [self._looks.pop(key) for key in over]
 
     def others(self, slugs: Collection[str]) -> list[NotebookConsent]:
-        """Return the consents in all workshops but these."""
+        """Return the stored consents in all workshops but these, also those whose time is over."""
         return [one for one in self._looks.values() if one.workshop not in slugs]

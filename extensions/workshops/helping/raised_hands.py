@@ -1,4 +1,4 @@
-"""The raised hands of all workshops: stored in the database, with a copy in memory for the rooms."""
+"""The raised hands of all workshops: in the database, with a copy in memory for the room, a running class' page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workshops.store.store import Store
 
 
 class RaisedHands:
-    """Reads and writes raised hands. Every method raises StoreError."""
+    """Reads and writes raised hands. Every method raises StoreError if the database cannot be read or written."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -29,7 +29,7 @@ class RaisedHands:
             return dict(await self._load(slug))
 
     async def get(self, slug: str, person: str) -> HandRecord | None:
-        """Return a person's raised hand; None: it is not up."""
+        """Return a person's raised hand; None: the person's hand is not up."""
         return (await self.of(slug)).get(person)
 
     async def put(self, hand: HandRecord, event: EventRecord | None = None) -> HandRecord:

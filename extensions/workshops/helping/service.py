@@ -60,7 +60,11 @@ class Helping:
         self.on_change: list[Callable[[frozenset[str]], None]] = []
 
     async def run(self) -> None:
-        """Delete notebooks whose consent is over, and hands of workshops that are over, without end."""
+        """Without end, call ``sweep`` every ``SWEEP_SECONDS``, and ``forget`` less often; errors go to the log.
+
+        This deletes stored copies of notebooks whose consent is over, and all data about help in workshops that are
+        over.
+        """
         rounds = 0
         while True:
             try:
@@ -75,13 +79,13 @@ class Helping:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> None:
-        """Delete the notebooks whose consent is over."""
+        """Delete the stored copies of notebooks whose consent is over; note each in its workshop's log."""
         for look in self._looks.sweep():
             self._tell(look.workshop)
             await self._store.note(self._event(look.workshop, "", "look ended", f"{look.person}: {look.snapshot.file}"))
 
     async def forget(self) -> None:
-        """Delete the hands and the notebooks of workshops that are over."""
+        """Delete the raised hands, and the stored copies of notebooks, of workshops that are over."""
         live = [one.slug for one in await self._store.all(over=False)]
         for look in self._looks.others(live):
             self._looks.end(look.workshop, look.person)
@@ -176,9 +180,10 @@ class Helping:
     # --- the people who help
 
     async def of_room(self, slug: str, members: Sequence[MembershipRecord], contents: bool) -> dict[str, SeatHelp]:
-        """Return, by person, the raised hands and the notebooks that a room shows.
+        """Return, by person, the raised hands and the notebooks that a workshop's room shows.
 
-        ``contents``: False if the reader may only see since when a hand is up, and its place in the queue.
+        The room is the page for the people who run the class. ``contents``: False if the reader may only see since when
+        a hand is up, and its place in the queue.
         """
         raised = _up(await self._raised.of(slug), members)
         looks = {one.person: one for one in self._looks.of(slug)} if contents else {}
@@ -212,7 +217,11 @@ class Helping:
         )
 
     async def come(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Tell the person on a seat, whose hand is up, that the caller comes."""
+        """Tell the person on a seat, whose hand is up, that the caller comes.
+
+        Raises ProblemError if the caller may not help, if no hand is up on this seat, or if another helper comes
+        already.
+        """
         holder = await self._holder(caller, slug, seat)
         hand = await self._raised.get(slug, holder.person)
         if hand is not None and hand.by == caller.person:
@@ -256,7 +265,10 @@ class Helping:
     # --- helpers
 
     async def _seat(self, person: str, slug: str) -> tuple[WorkshopRecord, MembershipRecord | None]:
-        """Return a workshop that a person may see, and the person's seat in it, None: they have no seat."""
+        """Return a workshop, and a person's membership if they have a seat in it; None: they have no seat.
+
+        Raises ProblemError if the person may not see the workshop.
+        """
         workshop, mine = await self._workshops.place(WorkshopCaller(person), slug)
         return workshop, mine if mine is not None and mine.state == "seated" else None
 
@@ -268,7 +280,10 @@ class Helping:
             raise conflict(_NOT_OPEN)
 
     async def _holder(self, caller: WorkshopCaller, slug: str, seat: int) -> MembershipRecord:
-        """Return the membership of the person who has a seat, if the caller may help."""
+        """Return the membership of the person who has a seat.
+
+        Raises ProblemError if the caller may not help in this workshop, or if nobody has the seat.
+        """
         await self._workshops.may(caller, slug, "help")
         people: Sequence[MembershipRecord] = (await self._store.members([slug]))[slug]
         holder = next((one for one in people if one.seat == seat and one.state == "seated"), None)

@@ -57,9 +57,10 @@ def normalized(typed: str) -> str | None:
 
 
 def verdict(code: OneTimeCode, found: str | None, now: datetime) -> Verdict:
-    """Return whether a typed code is right; ``void``: the stored code is not valid any more.
+    """Return whether a typed code is ``right`` or ``wrong``; ``void``: the stored code is not valid any more.
 
-    ``found``: the digest of the typed code; None: the person typed no code.
+    A code is void once its ``LIFE`` is over, and after ``ATTEMPTS`` wrong codes. ``found``: the digest of the typed
+    code; None: the typed text is no code, and so wrong.
     """
     if code.wrong >= ATTEMPTS or not code.at <= now < code.at + LIFE:
         return "void"

@@ -204,7 +204,7 @@ def invitation(db: Connection, slug: str, mail: str) -> InvitationRow | None:
 
 
 def invitations(db: Connection, slug: str) -> list[InvitationRow]:
-    """Return all invitations to a workshop, by mail address."""
+    """Return all invitations to a workshop, sorted by mail address."""
     table = tables.invitations
     rows = db.execute(select(table).where(table.c.workshop == slug).order_by(table.c.mail)).mappings()
     return [InvitationRow(**row) for row in rows]

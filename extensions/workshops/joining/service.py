@@ -81,7 +81,7 @@ def _forbidden(message: Message, field: str | None = None, do: str = "") -> Prob
 
 
 class Joining:
-    """Checks the codes of people who join, gives them their places, and keeps the lists of invited people.
+    """Checks the codes of people who join, gives them a role or a seat, and keeps the lists of invited people.
 
     ``secret``: 32 random bytes, for hashes; ``root``: the gateway's URL for people, with a slash at its end;
     ``changed``: called after the people of a workshop have changed; ``now``: the clock; ``ticks``: a clock in seconds
@@ -194,10 +194,11 @@ class Joining:
     ) -> None:
         """Make a new one-time code for a ticket, and send it if that is allowed.
 
-        It is allowed if ``may`` returns True, and the requester has not had too many codes sent to this address. If no
-        mail is sent, nobody knows the new code; if there were too many codes and the ticket's last code was for the
-        same address, that code stays valid. Raises ProblemError if too many codes were sent for the workshop in the
-        last hour, or if ``may`` raises one.
+        It is allowed if ``may`` returns True, and if neither the requester nor all requesters of the same kind together
+        (see ``mail_limits``) have had too many codes sent to this address in the last hour. If no mail is sent, nobody
+        knows the new code; if there were too many codes and the ticket's last code was for the same address, that code
+        stays valid. Raises ProblemError if too many codes were sent for the workshop in the last hour, or if ``may``
+        raises one.
         """
         digits = one_time.new_digits()
         hashed = one_time.digest(self._secret, ticket.digest, mail, digits)
@@ -292,10 +293,10 @@ class Joining:
     def _joined(
         self, db: Connection, workshop: WorkshopRecord, row: TicketRow, body: JoinBody, name: str, now: datetime
     ) -> JoinedView | ProblemError:
-        """Give a person their place, or return why they get none.
+        """Make a person a member of the workshop, or return why not; a member keeps their role and seat.
 
-        If the body names no person, the person is the guest who has proved the ticket's mail address, and ``name`` is
-        the name that the guest gives.
+        A new member gets a role, a seat or a place in the waiting list. If the body names no person, the person is the
+        guest who has proved the ticket's mail address, and ``name`` is the name that the guest gives.
         """
         mail, guest, person = row.mail or "", None, body.person
         if person is None:

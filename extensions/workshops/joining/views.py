@@ -52,7 +52,10 @@ def face(workshop: WorkshopRecord) -> WorkshopFace:
 
 
 def membership(one: MembershipRecord, people: Sequence[MembershipRecord]) -> MembershipView:
-    """Return a person's place in a workshop. ``people``: everybody in the workshop."""
+    """Return a person's membership of a workshop: role, state, seat, and position in the waiting list.
+
+    ``people``: everybody in the workshop.
+    """
     return MembershipView(
         person=one.person,
         role=one.role,

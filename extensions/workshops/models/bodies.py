@@ -116,8 +116,9 @@ class WorkshopBody(Model):
 class WorkshopChange(Model):
     """The changes of a workshop; fields that are left out stay as they are.
 
-    ``version``: the version of the workshop on which the change is based; if the workshop has another version now, the
-    change is refused.
+    A null removes the value of ``gpu_hours``, ``person_gpu_hours`` or ``material``; a null for another field counts as
+    left out. ``version``: the version of the workshop on which the change is based; if the workshop has another version
+    now, the change is refused.
     """
 
     version: int = Field(ge=1)

@@ -33,10 +33,11 @@ class CertificateBody(Model):
 class AttendanceRow(Model):
     """One person in a report.
 
-    ``role``: None means that the person was removed; ``first``: when a session of the person first ran; ``minutes``:
-    the minutes of the class in which a session of the person ran; ``share``: these minutes as a share of the whole
-    class, from 0 to 1; ``hours``: the hours of their sessions; ``longest_wait``: the most seconds from a request for a
-    session until the session answered, None: no session answered; ``costs``: in the sites' own units.
+    ``role``: None means that the person was removed; ``first``: when a session that the person opened first answered;
+    ``minutes``: the minutes of the class in which such a session ran; ``share``: these minutes as a share of the whole
+    class, from 0 to 1; ``hours``: the hours of all their sessions; ``longest_wait``: the most seconds from a request
+    for a session until the session answered, None: no session answered; ``costs``: those of their sessions and
+    clusters, in the sites' own units.
     """
 
     person: Person

@@ -18,9 +18,9 @@ HELP_EVENTS = ("hand", "lowered", "comes", "helped", "asks to look", "look", "lo
 class HandView(Model):
     """A raised hand at a seat.
 
-    ``place``: the hand's place in the queue; 0: the helper ``by`` comes. ``has``: what the person sent with the
-    question: the source of a cell, its traceback; ``asked_by``: the helper who asked to see the person's notebook.
-    Observers get only ``since`` and ``place``.
+    ``place``: the hand's place in the queue; 0: the helper ``by`` comes. ``has``: what the person sent beside the
+    question: ``source``, the source of a cell, and ``error``, its traceback; ``HandContent`` has these texts.
+    ``asked_by``: the helper who asked to see the person's notebook. Observers get only ``since`` and ``place``.
     """
 
     since: datetime

@@ -16,9 +16,9 @@ class JoiningSettings(Model):
 
     ``sender``: the mail address from which mails come; ``smtp``: the server to which mails are sent; ``folder``: for a
     demo or a test, a folder into which mails are written instead. ``ticket_minutes``: how many minutes a person has to
-    join after typing a valid join code. Limits for one hour: ``address_mails``: the most one-time codes that one
-    address gets because clients in one network ask for them (``joining/mail_limits.py`` has the whole rule);
-    ``workshop_mails``: the most one-time codes for one workshop.
+    join after typing a valid join code. Limits for one hour: ``workshop_mails``: the most one-time codes for one
+    workshop; ``address_mails``: the most one-time codes for one mail address that clients in one network can request.
+    There are further limits for one mail address (see ``joining/mail_limits.py``).
     """
 
     sender: str = Field(default="", max_length=254)

@@ -78,14 +78,17 @@ class RehearsedSeat(Model):
 
 
 class WaveReason(Model):
-    """One reason why robots' seats did not come up or did not stay; ``count``: the number of seats with this reason."""
+    """One reason why seats did not come up or did not stay in a rehearsal with robots, which are made-up members.
+
+    ``count``: the number of seats with this reason.
+    """
 
     count: int = Field(ge=1, le=MOST_SEATS)
     why: Words
 
 
 class WaveSummary(Model):
-    """How the seats of robots came up.
+    """How the seats came up in a rehearsal with robots, which are made-up members of the class.
 
     ``seats``: the seats of the class. Of these, ``asked`` were requested, ``up`` could be opened and did not end,
     ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds until a seat could be
@@ -185,7 +188,7 @@ def _is_stopped(lines: Iterable[RehearsalLine]) -> bool:
 
 
 class WaveCost(Model):
-    """The most GPU-hours and minutes that a rehearsal with ``seats`` robots can take at a place."""
+    """The most GPU-hours and minutes that a rehearsal with robots (made-up members) on ``seats`` seats can take."""
 
     seats: int = Field(ge=1, le=MOST_SEATS)
     minutes: int = Field(ge=1)
@@ -193,10 +196,11 @@ class WaveCost(Model):
 
 
 class PlaceRehearsals(Model):
-    """The last rehearsals at one place; ``number`` 1 is plan A.
+    """The last rehearsals at one place (factory and node size) of a workshop; ``number`` 1 is plan A.
 
-    ``ready``: True if a rehearsal of three seats was green and still counts, and no rehearsal with robots that still
-    counts was red; ``costs``: the most that a rehearsal with robots can take, None: not known.
+    ``dry``, ``seats``, ``wave``: the last rehearsal of each kind, None: there was none. ``ready``: True if a rehearsal
+    of three seats was green and still counts, and no rehearsal with robots (made-up members) that still counts was red;
+    ``costs``: the most that a rehearsal with robots can take, None: not known.
     """
 
     number: int

@@ -19,7 +19,7 @@ Action = Literal[
 
 
 class PlaceView(Model):
-    """One place of a workshop; ``number`` 1 is plan A."""
+    """One place of a workshop: a factory with a node size, at which seats run. ``number``: 1 is plan A, 2 is plan B."""
 
     number: int
     factory: str
@@ -131,7 +131,12 @@ class EventView(Model):
 
 
 class PoolView(Model):
-    """A pool that a trainer may choose for a place, and what it allows."""
+    """A pool: what an operator lets workshops use at one factory. A trainer chooses pools by their ``id``.
+
+    ``environments`` empty: all are allowed; ``seats``: for all workshops on the pool at the same time; ``gpu_hours``:
+    the most for one workshop, None: no limit; ``max_hours``: the longest session; ``reservations``: those that may be
+    chosen.
+    """
 
     id: str
     title: str

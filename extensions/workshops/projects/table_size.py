@@ -1,10 +1,13 @@
 """Keeps the table of projects within the size that the link reads. Pure.
 
-The link refuses a table of more than ``MOST_TABLE_BYTES`` whole, and then no workshop changes any more. One workshop
-needs at most ``MOST_PROJECT_BYTES``: each of its people has a name of 255 characters at most, and those who run it are
-named up to three times. But nothing limits how many workshops there are, and a trainer may write any names into theirs.
-If the table is too large, projects of the trainer whose workshops need most are left out: first those that do not run
-yet, and of these the largest. With N trainers, a trainer who needs less than an Nth of the table loses nothing.
+If the table has more than ``MOST_TABLE_BYTES``, or more than ``MOST_PROJECTS`` projects, the link refuses the whole
+table and keeps the last one, so that no change of any workshop reaches the link. One workshop needs at most
+``MOST_PROJECT_BYTES``: each of its people has a name of 255 characters at most, and those who run it are named up to
+three times. But nothing limits how many workshops there are, and a trainer may write any names into theirs.
+
+If the table is too large, projects of the trainer whose workshops need most bytes are left out: first those that do not
+run yet, and of these the largest. With N trainers and at most ``MOST_PROJECTS`` projects, a trainer whose workshops
+need less than an Nth of ``MOST_TABLE_BYTES`` loses nothing.
 """
 
 from __future__ import annotations

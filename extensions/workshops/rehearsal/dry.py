@@ -1,7 +1,8 @@
 """Judges a workshop at one of its places without starting anything: each line is green, yellow or red. Pure.
 
-Red: the class could not take place as planned. Yellow: the class could take place, but somebody should do something
-first. Nobody can know in advance what the scheduler does on the day of the class.
+A place is one of the workshop's factories, with the node size and the environment that a seat gets there. Red: the
+class could not take place as planned. Yellow: the class could take place, but somebody should do something first.
+Nobody can know in advance what the scheduler does on the day of the class.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ _AGAIN = N_("Rehearse again in a minute.")
 class DryFacts:
     """All that is known of a workshop and one of its places when a rehearsal without seats judges them.
 
-    ``invited``: mail addresses of the participants on the trainer's list, without those who have joined; ``pool``: None
-    means that the operators do not allow the place's pool any more; ``facts``: what the link reports of the workshop;
-    ``here``: what the link reports of the place; ``release``: the release of this service.
+    ``place``: one of the workshop's factories, with what a seat there gets; ``here``: what the link reports of this
+    factory; ``facts``: what the link reports of the workshop. ``invited``: mail addresses of the participants on the
+    trainer's list, without those who have joined; ``pool``: None means that the operators do not allow the place's pool
+    any more; ``release``: the release of this service.
     """
 
     workshop: WorkshopRecord
@@ -189,7 +191,7 @@ def _place(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _seat_place(here: RehearsalPlace) -> Iterator[RehearsalLine]:
-    """Yield whether the machine of the place answers, and seats may begin there now.
+    """Yield whether the place's factory answers, and seats may begin there now.
 
     Yield nothing if only the site's agreement to early seats is missing: ``_agreed`` reports this.
     """

@@ -45,8 +45,9 @@ def running(db: Connection) -> list[RehearsalRow]:
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
     """Store a rehearsal in place of the last one of its kind at the same factory, and add ``event`` to the log.
 
-    If the rehearsal has an ``until``, it has just begun: the last result is stored with it, and counts until the
-    rehearsal is over. Raises RehearsalGoesOn; RehearsedOften only for a rehearsal that has just begun.
+    If the rehearsal has an ``until``, it has just begun: the last result is stored with it, and counts until the new
+    rehearsal has a result of its own; a stopped rehearsal has none. Raises RehearsalGoesOn; RehearsedOften only for a
+    rehearsal that has just begun.
     """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn
@@ -104,7 +105,8 @@ def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: 
 def _with_last_result(row: RehearsalRow, before: Iterable[RehearsalRow]) -> RehearsalRow:
     """Return the row of a rehearsal that begins, together with the last result of the same kind of rehearsal.
 
-    This last result counts until the new rehearsal has a result.
+    This last result counts until the new rehearsal has a result. ``before``: the row of the last rehearsal, or nothing.
+    If that rehearsal was stopped or has no result, the result that was stored with it is taken instead.
     """
     last = next(iter(before), None)
     if last is None:

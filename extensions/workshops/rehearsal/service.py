@@ -1,9 +1,10 @@
 """Rehearsals of workshops: makes them for a trainer, stores and signs them, and finds out whether they still count.
 
-In a rehearsal of three seats, the seats belong to the trainer who rehearses, and use the workshop's project and budget;
-in a wave, a robot has each seat of the class. While the seats run, the table of projects says that the project belongs
-to the trainer or the robots at that one place; afterwards the project is as before. The table also tells the link when
-the rehearsal ends, so the class gets its project back even if this service dies in between.
+A rehearsal with seats is at one factory of the workshop. In a rehearsal of three seats, the seats belong to the trainer
+who rehearses, and use the workshop's project and budget; in a wave, robots (made-up members) have all seats of the
+class. While the seats run, the table of projects says that the project belongs to the trainer or the robots, and only
+at this factory; afterwards the project is as before. The table also tells the link when the rehearsal ends, so the
+class gets its project back even if this service dies in between.
 """
 
 from __future__ import annotations
@@ -102,16 +103,20 @@ class Rehearsals:
     # --- what people ask for
 
     async def view(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
-        """Return the last rehearsals at each place of a workshop. Raises ProblemError, StoreError."""
+        """Return the last rehearsals at each factory of a workshop.
+
+        Raises ProblemError if the caller may not see them; StoreError.
+        """
         workshop = await self._workshops.may(caller, slug, "see-people")
         return await self._view(workshop, await self._places(workshop))
 
     async def begin(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
-        """Make a rehearsal without seats, or begin one with seats; return the last rehearsals at each place.
+        """Make a rehearsal without seats, or begin one with seats; return the last rehearsals at each factory.
 
         If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises ProblemError
         if the caller may not rehearse, a rehearsal goes on, the workshop had too many rehearsals of this kind in the
-        last 24 hours, the place or the time does not allow a rehearsal, or the link does not answer; StoreError.
+        last 24 hours, the workshop has no such factory, the factory or the time does not allow a rehearsal, or the link
+        does not answer; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)
@@ -146,7 +151,7 @@ class Rehearsals:
         return await self._view(workshop, {one.seat.factory: one for one in facts.places})
 
     async def stop(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
-        """Stop the rehearsal that goes on, so that its seats end soon; return the last rehearsals at each place.
+        """Stop the rehearsal that goes on, so that its seats end soon; return the last rehearsals at each factory.
 
         Raises ProblemError if no rehearsal goes on, or the caller may not rehearse; StoreError.
         """
@@ -158,11 +163,12 @@ class Rehearsals:
         return await self._view(workshop, await self._places(workshop))
 
     async def ready(self, workshop: WorkshopRecord, number: int) -> bool:
-        """Return whether place ``number`` of a workshop was rehearsed with good results that still count.
+        """Return whether the rehearsals at a factory of a workshop had good results that still count.
 
         This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
         still counts was red. If the link does not answer, only the settings that this service itself knows are compared
-        with those of the rehearsal. False if there is no such place. Raises StoreError.
+        with those of the rehearsal. ``number``: the factory's in the workshop, from 1; False if there is no such
+        factory. Raises StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:
@@ -428,8 +434,9 @@ class Rehearsals:
     ) -> RehearsalRow:
         """Return the row, not stored yet, for a new rehearsal of three seats.
 
-        If no seat could begin, it is the row of a rehearsal that is over, with a result. Raises ProblemError if the
-        caller does not lead or teach the workshop, or the time does not allow the rehearsal; StoreError.
+        If no seat could begin, it is the row of a rehearsal that is over, with a result. ``here``: what the link
+        reports of ``place``, the rehearsal's factory. Raises ProblemError if the caller does not lead or teach the
+        workshop, or the time does not allow the rehearsal; StoreError.
         """
         if not _teaches(await self._store.member(workshop.slug, caller.person)):
             raise ProblemError(
@@ -462,8 +469,9 @@ class Rehearsals:
     ) -> RehearsalRow:
         """Return the row, not stored yet, for a new rehearsal in which robots have all seats.
 
-        If no seat could begin, it is the row of a rehearsal that is over, with a result. Raises ProblemError if the
-        time, the pool or another limit does not allow the rehearsal; StoreError.
+        If no seat could begin, it is the row of a rehearsal that is over, with a result. ``facts``: what the link
+        reports of the workshop; ``here``: what it reports of ``place``, the rehearsal's factory. Raises ProblemError if
+        the time, the pool or another limit does not allow the rehearsal; StoreError.
         """
         now = self._now()
         until = now + wave.window(workshop.seats, here.seat.per_minute)
@@ -502,7 +510,10 @@ class Rehearsals:
         here: RehearsalPlace,
         lines: tuple[RehearsalLine, ...],
     ) -> RehearsalRow:
-        """Return the row of a rehearsal that is over at once, with its signed result."""
+        """Return ``row`` with a signed result, for a rehearsal that is over at once.
+
+        ``here``: what the link reports of ``place``, the rehearsal's factory; ``lines``: the lines of the result.
+        """
         result = self._result(workshop, place, row, here, lines, (), row.at)
         return replace(row, result=result, signature=proof.sign(self._secret, result))
 
@@ -529,11 +540,11 @@ class Rehearsals:
         )
 
     async def _facts(self, workshop: WorkshopRecord) -> RehearsalFacts:
-        """Return what the link reports of a workshop's places. Raises ProblemError."""
+        """Return what the link reports of a workshop and each of its factories. Raises ProblemError."""
         return await self._link.get(_FACTS, workshop.project, "/rehearsal", seconds=_SECONDS)
 
     async def _places(self, workshop: WorkshopRecord) -> Mapping[str, RehearsalPlace]:
-        """Return what the link reports of each place, by factory.
+        """Return what the link reports of each factory of a workshop, by factory.
 
         Empty if the link does not answer, or does not know the workshop any more.
         """
@@ -543,7 +554,7 @@ class Rehearsals:
             return {}
 
     async def _view(self, workshop: WorkshopRecord, places: Mapping[str, RehearsalPlace]) -> RehearsalsView:
-        """Return the last rehearsals. ``places``: what the link reports of each place, by factory."""
+        """Return the last rehearsals at each factory. ``places``: what the link reports of a factory, by its id."""
         found = await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))
         shown = list[PlaceRehearsals]()
         for place in workshop.places:
@@ -606,6 +617,8 @@ class Rehearsals:
         """Return the view of a rehearsal that is over.
 
         Its ``void`` says why the result does not count any more: a wrong signature, or settings that have changed.
+        ``here``: what the link reports of the factory now; None: not known, so only the settings that this service
+        knows are compared.
         """
         void = proof.unsigned(self._secret, result, signature)
         if (result.workshop, result.factory, result.kind) != (row.workshop, row.factory, row.kind):
@@ -662,7 +675,10 @@ def _key(seat: RehearsedSeat) -> str:
 
 
 def _not_allowed(here: RehearsalPlace, person: str) -> list[RehearsalLine]:
-    """Return why a person could start nothing at a place; empty if the link reports no reason."""
+    """Return why a person could start nothing at a factory; empty if the link reports no reason.
+
+    ``here``: what the link reports of the factory.
+    """
     return [
         RehearsalLine(check="rules", colour="red", text=one.why.as_message("what"), do=one.why.do)
         for one in here.people

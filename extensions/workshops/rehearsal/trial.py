@@ -107,7 +107,7 @@ def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSe
 
 
 def is_over(seats: Sequence[RehearsedSeat], began: datetime, now: datetime) -> bool:
-    """Return whether the rehearsal is over: each seat has failed or stayed for long enough, or the time is up.
+    """Return whether the rehearsal is over: each seat has failed, been refused or stayed long enough, or time is up.
 
     ``began``: when the rehearsal began; the time is up ``LAST_START`` later if a seat has not come up by then, else
     ``LAST_START`` and ``STAY`` later.

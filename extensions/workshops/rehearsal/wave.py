@@ -75,9 +75,9 @@ def window(seats: int, per_minute: int) -> timedelta:
 
 
 def cost(workshop: WorkshopRecord, here: RehearsalPlace) -> WaveCost | None:
-    """Return what a rehearsal with robots takes at most at a place.
+    """Return how many seats, minutes and GPU-hours a rehearsal with robots takes at most at a factory.
 
-    None: the place's node size is not in the catalogue any more.
+    ``here``: what the link reports of the factory. None: the node size is not in the catalogue any more.
     """
     if here.size is None:
         return None
@@ -89,9 +89,10 @@ def cost(workshop: WorkshopRecord, here: RehearsalPlace) -> WaveCost | None:
 def check(
     workshop: WorkshopRecord, facts: RehearsalFacts, here: RehearsalPlace, pool: WorkshopPool, taken: int
 ) -> None:
-    """Raise ProblemError unless a rehearsal with robots may begin at a place; the message says how much is missing.
+    """Raise ProblemError unless a rehearsal with robots may begin at a factory; the message says how much is missing.
 
-    ``taken``: how many seats of the pool other classes, and other rehearsals with robots, have during the rehearsal.
+    ``facts``: what the link reports of the workshop; ``here``: what it reports of the factory; ``taken``: how many
+    seats of the pool other classes, and other rehearsals with robots, have during the rehearsal.
     """
     seats, place = workshop.seats, {"machine": here.machine}
     if window(seats, here.seat.per_minute) > LONGEST_REHEARSAL:
@@ -192,7 +193,8 @@ def is_halted(seats: Sequence[RehearsedSeat], now: datetime) -> bool:
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
     """Return the seat as it is after the link's answer.
 
-    A refusal for a reason that has nothing to do with the robot counts as a failure of the place.
+    The seat counts as failed, not as refused, if the reason of a refusal has nothing to do with the robot. It is
+    unchanged if the link has not read the new table of projects yet, or is connecting to the seat's door again.
     """
     if answer.problem is not None and answer.problem.code == _NOT_YET:
         return seat  # it is asked for again
@@ -275,9 +277,9 @@ def rate(seats: Sequence[RehearsedSeat]) -> Rate | None:
 
 
 def settled(seats: Sequence[RehearsedSeat], end: WaveEnd) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a wave that is over.
+    """Return the seats of a wave as they count when it is over.
 
-    If the wave was not ended early, a seat that was asked for and is not up counts as failed.
+    If the wave was not ended early, a requested seat that has neither come up nor been refused becomes failed.
     """
     return tuple(seats) if end != WaveEnd() else tuple(
         trial.settled([one])[0] if one.wave else one for one in seats

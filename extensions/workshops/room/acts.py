@@ -198,7 +198,7 @@ class SeatActs:
                 log.exception("What is done to seats is looked at again")
 
     async def look(self) -> None:
-        """Take the next step of each act.
+        """Take the next step of each act; do nothing while it is not known which sessions run.
 
         Acts are dropped if the class is over, the person has left the seat, or the seat of a failed act was moved.
         Raises StoreError.
@@ -227,7 +227,7 @@ class SeatActs:
         await asyncio.gather(*due)
 
     async def _attend(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
-        """Do what is next for one seat; if the link does not answer now, the next look tries again."""
+        """Do what is next for one seat; if that fails, log the error, and the next look tries again."""
         try:
             await self._step(workshop, record)
         except ProblemError as error:

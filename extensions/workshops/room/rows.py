@@ -18,7 +18,10 @@ Receipts = dict[str, set[str]]  # people by message
 
 
 def add(db: Connection, message: MessageRecord, event: EventRecord) -> None:
-    """Store a message. Raises IntegrityError if the workshop has one with this id."""
+    """Store a message, and ``event`` in the workshop's log.
+
+    Raises IntegrityError if the workshop has a message with this id.
+    """
     db.execute(insert(tables.messages).values(message.__dict__))
     db.execute(insert(schema.events).values(event.__dict__))
 

@@ -125,7 +125,8 @@ class Room:
     async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:
         """Return server-sent events: ``room``, the whole room, then ``change``, what has changed in it.
 
-        The stream ends when the caller may not see the room any more. Raises ProblemError, StoreError.
+        The stream ends when the caller may not see the room any more, when the database fails, or after ``close``.
+        Raises ProblemError, StoreError.
         """
         first = await self.view(caller, slug)
         return self._events(caller, slug, first)

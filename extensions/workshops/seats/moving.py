@@ -1,4 +1,4 @@
-"""Shows trainers at which places the seats of a class are, and stores their orders to move it."""
+"""Shows trainers at which factories the seats of a class are, and stores their orders to move the class."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ class ClassMoves:
         self._changed = changed
 
     async def view(self, caller: WorkshopCaller, slug: str) -> MovingView:
-        """Return the places of a class with their seats, and the orders to move it. Raises ProblemError, StoreError."""
+        """Return the places of a class (factory and node size) with their seats, and the orders to move the class.
+
+        Raises ProblemError, StoreError.
+        """
         return await self._shown(await self._workshops.may(caller, slug, "see-people"))
 
     async def move(self, caller: WorkshopCaller, slug: str, body: MoveBody) -> MovingView:
@@ -113,7 +116,11 @@ class ClassMoves:
         )
 
     def _facts(self, slug: str, places: Sequence[MovingPlaceView]) -> PlaceFacts:
-        """Return what is known of the place to which most seats belong, and to which factory the class could move."""
+        """Return the facts from which it follows whether to suggest a move of the class.
+
+        They tell of the place with the most seats, and name another place's factory to which the class could move
+        (None: there is none without trouble).
+        """
         most = max(places, key=lambda one: one.seats)
         others = [one for one in places if one is not most and one.trouble is None]
         other = next((one for one in others if one.number > most.number), next(iter(others), None))

@@ -1,7 +1,7 @@
-"""Decides which seats must still begin at a place after trainers have moved some. Pure: no I/O and no clock.
+"""Decides which seats must still begin at a place (factory and node size) of a workshop. Pure: no I/O and no clock.
 
-The stored row of a seat says where the seat was begun, and the orders say where the seat belongs. So the difference
-shows what is left to do, also after the service was killed.
+Trainers can move seats to another place. The stored row of a seat says where the seat was begun, and the trainers'
+orders say where the seat belongs. So the difference shows what is left to do, also after the service was killed.
 """
 
 from __future__ import annotations

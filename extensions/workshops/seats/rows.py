@@ -33,9 +33,9 @@ def put(db: Connection, rows: Iterable[SeatRow]) -> None:
 
 
 def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
-    """Store what became of seats; leave out seats that were requested anew since then.
+    """Store what became of seats, except those that were requested anew after the link was asked.
 
-    ``answers``: the new rows, by the id of the session that was requested.
+    ``answers``: the new rows, by the id of the session of which the link was asked.
     """
     table = tables.seats
     for session, row in answers.items():
@@ -59,7 +59,7 @@ def withdraw(db: Connection, slug: str, person: str) -> str | None:
 
 
 def belonging(db: Connection, workshop: WorkshopRecord, place: PlaceRecord) -> set[str]:
-    """Return the people whose seats may begin at a place now: the class goes on, and their seats belong to the place.
+    """Return the people whose seats belong to ``place``; none if the workshop is neither warming up nor open.
 
     This is read in the caller's transaction, since what the caller has read before may be outdated.
     """
@@ -109,9 +109,10 @@ def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
 
 
 def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
-    """Store an order with a line of the log, and end a halt; return False if an order with this id is stored already.
+    """Store an order to move seats, and end a halt; return False if an order with this id is stored already.
 
-    Raises IntegrityError if another order got the same number meanwhile.
+    ``detail``: the text of the line that the workshop's log gets. Raises IntegrityError if another order got the same
+    number meanwhile.
     """
     table = tables.moves
     same = select(table.c.number).where(table.c.workshop == row.workshop, table.c.id == row.id)

@@ -1,4 +1,7 @@
-"""Decides when to suggest to a trainer to move the class; a class is never moved without an order. Pure."""
+"""Decides when to suggest to a trainer to move the class to another factory. Pure.
+
+A class is never moved without an order.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,10 @@ class NextWave:
 
 @dataclass(frozen=True)
 class Rate:
-    """What was measured at a place: how many seats came up in a minute, and how long the first seat took (``cold``)."""
+    """What was measured at a place: how many seats came up in a minute, and when the first one did.
+
+    ``cold``: the time from the first request until the first seat came up.
+    """
 
     per_minute: float
     cold: timedelta
@@ -145,7 +148,7 @@ def measured(times: Iterable[tuple[datetime, datetime]]) -> Rate | None:
 
 
 def warm_time(seats: int, rate: Rate | None, most: timedelta) -> timedelta:
-    """Return how long before the opening warming up begins: at most ``most``.
+    """Return how long before the opening warming up begins: at least ``LEAST_WARM``, but never more than ``most``.
 
     ``rate``: None if nothing was measured yet; then the result is ``most``.
     """

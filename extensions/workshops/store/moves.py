@@ -1,7 +1,7 @@
 """The trainers' orders to move seats, and the place to which each seat of a workshop belongs by these orders.
 
-An order moves all seats, or those that it names, to a place. Orders are never changed; the last order that applies to a
-seat counts.
+A place is a factory with a node size. An order moves all seats, or those that it names, to a place. Orders are never
+changed; the last order that applies to a seat counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def orders(db: Connection, slug: str) -> list[MoveRow]:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a seat belongs. ``order``: the last order that moved it, None: it was never moved."""
+    """The place (factory and node size) to which a seat belongs.
+
+    ``order``: the last order that moved the seat, None: it was never moved.
+    """
 
     place: PlaceRecord
     order: MoveRow | None = None

@@ -1,5 +1,7 @@
-"""Adds the chart's values to JupyterHub's configuration. The values are read from YAML files; this
-code contains none."""
+"""Adds the chart's values to JupyterHub's configuration, and loads the operator's files ``extra-*.py``.
+
+The values are read from YAML files, and the tokens of two services from a Secret; this code contains neither.
+"""
 
 from pathlib import Path
 

@@ -64,7 +64,10 @@ def steps_of(files: Mapping[str, bytes]) -> tuple[KnownStep, ...]:
 
 
 def _told_apart(steps: Iterable[KnownStep]) -> Iterator[KnownStep]:
-    """Yield the steps with ``before`` set. Equal steps occur in notebooks whose cells have no ids."""
+    """Yield the steps, each with ``before`` set to the number of equal steps that come before it.
+
+    Equal steps occur in notebooks whose cells have no ids.
+    """
     seen: Counter[KnownStep] = Counter()
     for one in steps:
         yield replace(one, before=seen[one])

@@ -17,7 +17,10 @@ def is_guest(name: str) -> bool:
 
 
 def is_robot(name: str) -> bool:
-    """Return True if this is the name of a robot, in capital or small letters: no person may have such a name."""
+    """Return True if this is the name of a robot, in capital or small letters; no person may have such a name.
+
+    Robots take the seats of a class in a rehearsal.
+    """
     return name.lower().startswith(ROBOT)
 
 

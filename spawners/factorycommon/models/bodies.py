@@ -22,7 +22,10 @@ ProblemKind = Literal[
 
 
 def _written_out(moment: object) -> object:
-    """Return ``moment`` unchanged. Raises ValueError for a number, which pydantic would read as seconds since 1970."""
+    """Return ``moment`` unchanged. Raises ValueError unless it is a datetime, or a text with date and time.
+
+    pydantic would read a number as seconds since 1970.
+    """
     if not isinstance(moment, datetime) and "T" not in str(moment).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
     return moment

@@ -94,7 +94,7 @@ class ReturnedBody(TicketBody):
 
 
 class LeaveBody(Model):
-    """Body of ``POST /joining/leave``: a person gives up their place in a workshop."""
+    """Body of ``POST /joining/leave``: a person leaves a workshop."""
 
     slug: Slug
     person: Person
@@ -147,8 +147,11 @@ class WorkshopFace(Model):
 
 
 class MembershipView(Model):
-    """A person's place in a workshop. ``staff``: they run it, and have no numbered seat.
-    ``position``: in the waiting list, from 1; None if they do not wait."""
+    """A person's membership in a workshop.
+
+    The state ``staff``: the person runs the workshop, and has no numbered seat. ``position``: in the waiting list, from
+    1; None if the person does not wait.
+    """
 
     person: Person
     role: Role
@@ -178,7 +181,7 @@ class JoinedView(Model):
 
 
 class MembershipsView(Model):
-    """A person's workshops, with the person's place in each of them."""
+    """A person's workshops, with the person's membership in each of them."""
 
     memberships: tuple[JoinedView, ...]
 

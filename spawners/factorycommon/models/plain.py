@@ -43,7 +43,7 @@ def last_lines(text: str, count: int, width: int) -> tuple[str, ...]:
 
 
 def _bounded(text: str, most: int) -> str:
-    """Return the beginning of ``text``, since the replacements are slow for long texts.
+    """Return the beginning of ``text``, since removing and replacing characters is slow in long texts.
 
     The result has up to four times ``most`` characters, to leave room for terminal sequences that are removed later.
     """

@@ -25,7 +25,9 @@ from factorycommon.models.sessions import Words
 class Health(Model):
     """Whether a factory answers the link.
 
-    ``since``: since when it is in this state; ``answer_seconds``: how long its last successful answer took.
+    ``state``: ``draining``: an operator lets nothing new start there; ``starting``: the link has started, and its first
+    question to the factory is not answered yet. ``since``: since when the factory is in this state, or, for
+    ``draining``, since when it answers; ``answer_seconds``: how long its last successful answer took.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]

@@ -142,10 +142,10 @@ def _log_request(log: logging.Logger, scope: Scope, status: int) -> None:
 
 
 def new_app(title: str, log: logging.Logger, refused: Refused = lambda _code: None) -> App:
-    """Return an app that has no operations yet, and answers refusals, invalid input and HTTP errors with a Problem.
+    """Return an app that has no operations yet, and answers every error with a Problem.
 
-    An unexpected exception is answered by Starlette instead, with status 500 and without a Problem. ``log``: for the
-    lines about requests; ``refused``: called with the code of each refusal, for metrics.
+    An unexpected exception is answered with status 500, and the server logs its traceback. ``log``: for the lines about
+    requests; ``refused``: called with the code of each refusal, for metrics.
     """
     app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
     app.add_middleware(OneLength)

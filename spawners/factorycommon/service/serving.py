@@ -161,7 +161,7 @@ def alone(path: Path, program: str) -> Iterator[None]:
 
 
 def own_folder(path: Path) -> None:
-    """Make the state folder, with mode 0700. Raises StartError."""
+    """Make the state folder if it is missing, and set its mode to 0700. Raises StartError."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)

@@ -108,7 +108,7 @@ class BoundedTlsServer:
 
 
 def _close_if_cancelled(connection: socket.socket, handshake: asyncio.Task[None]) -> None:
-    """Close the connection of a task that was cancelled before it began."""
+    """Close the connection of a handshake that was cancelled; nothing else closes it if the task had not begun."""
     if handshake.cancelled():
         connection.close()
 

@@ -144,7 +144,7 @@ class Places:
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
     """Return the number of values below a node, with aliases counted as if they were written out.
 
-    ``known``: the numbers of nodes that were counted before.
+    ``known``: the results for nodes that were counted before, by the ``id()`` of the node; this function adds to them.
     """
     if isinstance(node, yaml.ScalarNode):
         return 1

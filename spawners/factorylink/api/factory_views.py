@@ -144,7 +144,7 @@ class Offers:
     def _json(self, connection: FactoryConnection, permissions: list[Grant], user: str) -> str:
         """Return a person's view of a factory in JSON.
 
-        The part that is the same for all people is made once for all readers, and again after ``_STEP_SECONDS / 2``.
+        The part that is the same for all people is cached for all readers, for ``_STEP_SECONDS / 2``.
         """
         shared, now = self._shared.get(connection.factory.id), clock.ticks()
         if shared is None or now - shared.made >= _STEP_SECONDS / 2:

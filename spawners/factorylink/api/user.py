@@ -114,7 +114,10 @@ def user_app(
     async def choice(wanted: Annotated[ChoiceQuery, Query()], caller: Caller = asking) -> ChoiceView:
         """Return your choice with all defaults filled in, and its highest possible cost.
 
-        The request is refused in the same cases as a start with this choice. The request starts nothing."""
+        If the choice names no size, `cores` and `memory_gb` select the smallest size that has both. The request is
+        refused in the same cases as a start with this choice, and if the named size has fewer cores or less memory. It
+        starts nothing.
+        """
         return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 
     @app.get(f"{prefix}/api/coming", responses=own_only)
@@ -137,7 +140,8 @@ def user_app(
     async def list_sessions(live: bool = False, limit: Limit = 100, caller: Caller = asking) -> list[Session]:
         """List your sessions, newest first: with `live` all that have not ended, otherwise the newest `limit`.
 
-        They are started and stopped at `/hub/api/users/NAME/servers/SERVER`.
+        With `live`, sessions that are being stopped come last. Sessions are started and stopped at
+        `/hub/api/users/NAME/servers/SERVER`.
         """
         return [caller.shown(session) for session in await sessions.sessions(caller.user, None, live, limit)]
 
@@ -193,7 +197,10 @@ def user_app(
         responses=own_only | says(404, 429) | tells("cluster"),
     )
     async def cluster_events(cluster_id: ClusterId, caller: Caller = asking) -> EventStream:
-        """Stream one of your Dask clusters: the whole cluster at first, then its changes."""
+        """Stream one of your Dask clusters: the whole cluster at first, then its changes.
+
+        While you read the stream, the cluster does not end because nobody uses it.
+        """
         cluster = clusters.own(mine(cluster_id, caller), caller.user)
         return streams.events(caller.user, caller.stream(cluster.stream()))
 

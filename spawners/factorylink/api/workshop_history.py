@@ -26,7 +26,10 @@ class SizeCosts:
         self._factories = factories
 
     def __call__(self, factory: Slug, size: Slug, seconds: float) -> Cost | None:
-        """Return the cost of a size for so many seconds; None if this hub does not offer the factory or the size."""
+        """Return the cost of a size for so many seconds.
+
+        None: this hub does not offer the factory, or the catalogue no longer has the size.
+        """
         connection = self._factories.get(factory)
         price = None if connection is None else price_of(connection.factory, size)
         return None if price is None else price.of(seconds)

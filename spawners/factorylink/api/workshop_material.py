@@ -42,7 +42,7 @@ def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
 
     @routes.post("/projects/{project_id}/material", responses=says(403, 404))
     async def deliver(project_id: InProject, body: MaterialOrder) -> MaterialDeliveries:
-        """Deliver an archive into these people's running sessions; return what the delivery did in each session.
+        """Deliver an archive into the running sessions of ``people``; return what the delivery did in each session.
 
         Sessions whose door is not connected are left out. ``missing`` is true if the link lacks the archive.
         """

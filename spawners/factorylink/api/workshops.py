@@ -1,7 +1,7 @@
 """The link's API for the workshops service, on a Unix socket of its own.
 
-The API gives access to workshops only: each operation concerns one project of the table of workshops, its people and
-its sessions. So somebody who gets access to the socket reaches no other session, and not the ledger.
+The API gives access to workshops only: its operations concern the projects in the table of workshops, their people and
+their sessions. So somebody who gets access to the socket reaches no other session, and not the ledger.
 """
 
 from __future__ import annotations

@@ -18,7 +18,10 @@ from factorycommon.service.yaml_file import CatalogueError, read_chosen, read_mo
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All factories by id, and the antennas. ``antennas``: None if there is no file of antennas."""
+    """All factories by id, and the antennas.
+
+    ``factories``: those with a machine; ``planned``: those without. ``antennas``: None if there is no file of antennas.
+    """
 
     factories: Mapping[Slug, Factory] = field(default_factory=dict)
     planned: Mapping[Slug, Planned] = field(default_factory=dict)

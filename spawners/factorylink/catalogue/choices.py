@@ -247,7 +247,10 @@ def _of_slice(size: NodeSize) -> list[str]:
 
 
 def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
-    """Return the choice with every default filled in. Raises ChoiceError if the catalogue does not allow the choice."""
+    """Return the choice with every default filled in. Raises ChoiceError if the catalogue does not allow the choice.
+
+    ``until`` is ignored; ``shortened``, called before, turns it into ``hours``.
+    """
     if choice.factory is not None and choice.factory != factory.id:
         raise ChoiceError(
             "factory",

@@ -78,7 +78,7 @@ def load_link_config(path: Path) -> LinkConfig:
 
 
 def _rebased(access: Access, base: Path) -> Access:
-    """Return the access with the relative paths of its transport resolved from ``base``."""
+    """Return this hub's settings for a factory with the relative paths of their transport resolved from ``base``."""
     return access.model_copy(update={"transport": access.transport.rebased(base)})
 
 

@@ -1,4 +1,4 @@
-"""Prices of node sizes. Only this module counts the billed GPUs of a size and reads ``billed_as`` of the catalogue."""
+"""Prices of node sizes. Only this module counts the billed GPUs of a size and parses ``billed_as`` of the catalogue."""
 
 from __future__ import annotations
 

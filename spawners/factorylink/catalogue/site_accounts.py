@@ -68,7 +68,7 @@ def parse_people(text: str) -> list[Membership]:
 
 
 def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Yield a line for each QOS of the entry that the site lacks, and for each limit that differs.
+    """Yield a line for each QOS of the catalogue's entry that the site lacks, and for each limit that differs.
 
     ``found``: the site's QOS by name; None: the site did not answer, so nothing is yielded.
     """
@@ -86,7 +86,7 @@ def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[st
 
 
 def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Yield a line if entry and site differ in whether jobs must name an account; likewise for a QOS.
+    """Yield a line if catalogue and site differ in whether jobs must name an account; likewise for a QOS.
 
     Also yield a line for each size whose QOS nobody in ``found`` may use. ``found``: the site's associations; None or
     empty: nothing is yielded. ``qos``: the site's QOS by name; None: the site did not answer.

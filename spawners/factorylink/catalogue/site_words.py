@@ -39,7 +39,7 @@ def _seconds(text: str | None) -> int | None:
 
 
 def differ(where: str, ours: object, theirs: object) -> str:
-    """Return the line that says how the value at the key ``where`` differs between entry and site."""
+    """Return the line that says how the value at the key ``where`` differs between catalogue and site."""
     return f"{where}: the entry says {_word(ours)}, the site {_word(theirs)}"
 
 

@@ -240,9 +240,9 @@ def _credentials(
 def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool:
     """Make sure that there is a private key at ``path``; return whether a key was made.
 
-    An existing file is left as it is, unchecked. Otherwise write the key of the file ``given``, readable for the link's
-    account; ``given`` None: make a key, and print that the site must add its public half to ``where``. Raises
-    CatalogueError if ``given`` cannot be used.
+    A key that is there already is kept. Otherwise write the key of the file ``given``, readable for the link's account;
+    ``given`` None: make a key, and print that the site must add its public half to ``where``. Raises CatalogueError if
+    the existing file or ``given`` is no usable private key.
     """
     owner = config.state_dir.stat()
     for folder in (path.parent.parent, path.parent) if path.parent.name == "keys" else (path.parent,):

@@ -1,4 +1,7 @@
-"""The operator's commands about the catalogue: check, show, table, schema, diff, and the letter to an operator."""
+"""The operator's commands about the catalogue: check, show, table, schema, diff, and ``onboarding``.
+
+``onboarding`` prints the letter that tells a factory's operator what the gateway needs there.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ Work = Callable[[LinkClient, argparse.Namespace], Awaitable[None]]
 def add(parts: Any, with_link: Callable[[Work], Callable[[argparse.Namespace], int]]) -> None:
     """Add the command to a parser's subparsers.
 
-    ``with_link``: makes the command's function from one that takes a client of the link and the options.
+    ``with_link``: turns an async function of a client of the link and the options into a function of the options alone,
+    which makes the client and returns the exit code.
     """
     part = parts.add_parser("usage", help="who used how many GPU-hours, as the schedulers count them")
     part.add_argument("--project", help="of this project only")

@@ -91,7 +91,7 @@ class ClusterAdmission:
         """Raise ProblemError if a cluster may not have ``more`` jobs of that many hours.
 
         The project's budget is checked later, when it is reserved. ``adopt``: the client says that the jobs exist
-        already, so only their hours and number are checked, and not the cluster's cap.
+        already, so only their hours and number are checked, not the person's permission and the cluster's cap.
         """
         self._permission.more_workers(live_cluster, more, hours, adopt=adopt)
         if not adopt:

@@ -307,9 +307,10 @@ class ClusterReconciler:
         connection: FactoryConnection,
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> list[tuple[WorkerRecord, End | None]]:
-        """Return the jobs; those that were requeued come with an end that covers all their runs, if the site has one.
+        """Return ``ended``, where the end of a requeued job is replaced by the site's record of all runs of this job.
 
-        A run before a requeue is charged, too, and only the site's accounting records such a run.
+        A run before a requeue is charged, too, and only the site's accounting records such a run. An end stays as it is
+        if the site has no such record, or does not answer.
         """
         again = [
             id for worker, _ in ended if worker.restarts and (id := live_cluster.job_of(batch, worker)) is not None

@@ -52,7 +52,7 @@ class ClusterSubmitter:
         self._tasks = tasks
 
     async def leave_scheduler(self, connection: FactoryConnection, record: ClusterRecord, scheduler: Scheduler) -> None:
-        """Write the scheduler's address and keys into the file that the workers read. Raises ProblemError.
+        """Write the Dask scheduler's address and keys into the file that the workers read. Raises ProblemError.
 
         The file belongs to the site account and has the mode 0600; the link stores its content nowhere else.
         """
@@ -84,7 +84,10 @@ class ClusterSubmitter:
     async def _submission(
         self, live_cluster: LiveCluster, connection: FactoryConnection, batch: BatchRecord
     ) -> ProblemError | None:
-        """Submit the jobs of a batch; return the problem if the scheduler certainly did not accept them, else None."""
+        """Submit the jobs of a batch; return the problem if the scheduler certainly did not accept them.
+
+        None: the scheduler has accepted the jobs or may have done so, or no job of the batch is wanted any more.
+        """
         record, submits = live_cluster.record, batch.submits
         try:
             await connection.site.turn(record.user)

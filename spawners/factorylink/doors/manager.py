@@ -107,7 +107,8 @@ class DoorManager:
     async def open(self, route: Route) -> None:
         """Start to connect to the session's door, and to reconnect whenever the connection is lost, in the background.
 
-        A second call with the same route does nothing; with another route, it replaces the connection.
+        A second call with the same route does nothing, unless the door has reported that its session has ended; with
+        another route, it replaces the connection.
         """
         session_id = route.session
         known = self._doors.get(session_id)

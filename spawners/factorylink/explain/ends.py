@@ -1,7 +1,8 @@
 """Tables of explanations why sessions end: by the scheduler's last report, the door's report, or else the job's log.
 
 ``LOG`` has patterns for the lines of the job's log, which is searched only if a session failed. The person's own
-programs write to the log, so what it says explains an end to the person, and no decision depends on it.
+programs can write to the log, so a match changes nothing but the explanation and, for the codes in ``LOG_REASONS``, the
+reason of the end.
 """
 
 from __future__ import annotations

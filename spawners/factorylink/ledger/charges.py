@@ -403,7 +403,10 @@ class Charges:
 
 
 def _sum(db: Connection, query: Select[Any]) -> Fraction:
-    """Return the total GPU-seconds of a query whose rows are (``gpu_parts``, a sum in 1/``gpu_parts`` GPU-seconds)."""
+    """Return the total GPU-seconds of a query.
+
+    Each of its rows is a ``gpu_parts`` and a number that gives GPU-seconds when it is divided by this ``gpu_parts``.
+    """
     return sum((Fraction(int(total or 0), max(1, parts)) for parts, total in db.execute(query)), Fraction(0))
 
 
@@ -439,7 +442,7 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
 
 
 def _run(row: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
-    """Return when a job's last run started and ended.
+    """Return when a job's last run started and ended; two equal times if the job never ran.
 
     A run that goes on ends at ``now``, or when the reserved time is over if that is earlier.
     """

@@ -141,7 +141,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether a client has reported the batch, whose submission is in an earlier ledger that was lost."""
+        """Return whether only a client's report tells of the batch, since the ledger with its submission was lost."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
@@ -207,7 +207,8 @@ class ClusterStore:
     async def add(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
         """Write a new cluster, or a new batch with its workers; ``also`` is written in the same commit.
 
-        ``entry``: a line for the audit. Raises LedgerConflict if the id is taken, and the errors of ``also``.
+        ``entry``: a line for the audit. Raises LedgerConflict if the id is taken, LedgerError, and the errors of
+        ``also``.
         """
 
         def write(db: Connection) -> None:

@@ -141,7 +141,10 @@ class AccountHolds:
         return sum(self._is_lendable(project, (factory, account), wipes) for account in at.site_accounts.pool)
 
     def has_for_robots(self, project: Project, factory: Slug) -> bool:
-        """Return whether robots that rehearse, who have no accounts of their own, would have accounts at a factory."""
+        """Return whether there would be accounts at a factory for robots, which have no accounts of their own.
+
+        Robots take people's seats in a rehearsal of a class.
+        """
         at, connection = project.factories.get(factory), self._factories.get(factory)
         return at is not None and connection is not None and self._leases.has_for_anybody(connection, at)
 
@@ -277,7 +280,11 @@ class AccountHolds:
         return (holder is None or wipes) and self._leases.is_idle(*key)
 
     def _holds(self, project: Project, key: _Key) -> bool:
-        """Return whether an account is held for a project: for its robots while robots rehearse, else for its class."""
+        """Return whether an account is held for a project.
+
+        While robots rehearse in place of people, this means an account that is held for the rehearsal; at any other
+        time, one that is held for the class.
+        """
         hold = self._leases.holds.get(key)
         of_robots = isinstance(project, RehearsedProject) and project.robots > 0
         return hold is not None and hold.project == project.id and hold.rehearsal == of_robots

@@ -152,7 +152,8 @@ class AccountLeases:
     async def account(self, grant: Grant, user: str) -> str:
         """Return the account under which this person's jobs run at the factory; lend one if they have none.
 
-        Call this inside ``beginning``. Raises ProblemError if the person has no account and none can be lent now.
+        Call this inside ``beginning``. Raises ProblemError if the person has no account and none can be lent now;
+        LedgerError.
         """
         own = self.own(grant.connection, grant.at, user)
         if own is not None:
@@ -172,7 +173,7 @@ class AccountLeases:
     async def _take(self, grant: Grant, user: str) -> str | None:
         """Return the account that is lent to the person already, or lend a free one.
 
-        None if there is no free account.
+        None if there is no free account. Raises LedgerError.
         """
         factory, pool = grant.connection.factory.id, grant.at.site_accounts.pool
         able = [

@@ -30,7 +30,11 @@ def within(hours: float, window: Reservation | None, now: datetime) -> float:
 
 
 def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeases) -> tuple[ReservationView, ...]:
-    """Return the reservations that are active now and that the person may use with these permissions."""
+    """Return the reservations that are active now and that the person may use with these permissions.
+
+    ``account_leases``: finds the person's site account for each permission. Reservations for Unix groups are missing
+    until the account's groups have been looked up.
+    """
     found: dict[str, ReservationView] = {}
     for grant in permissions:
         account = account_leases.seen(grant, user) or ""

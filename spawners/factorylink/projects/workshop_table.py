@@ -42,10 +42,10 @@ TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 class WorkshopTable:
     """The projects of workshops, from the file of the workshops service and the operator's file of pools.
 
-    Both files are read again when they change. ``projects`` also changes when a rehearsal begins or ends, and is None
-    until both files were good once. The pools are checked against ``factories``, the catalogue, and ``accesses``, this
-    hub's settings for each factory. ``kept``: the link's own copy of the last good table, used at a start with a bad
-    file; None: the link keeps no copy.
+    Both files are read again when they change. ``projects`` also changes when a rehearsal begins or ends; it is None
+    until both files, or the copy ``kept`` and the file of pools, could be used once. The pools are checked against
+    ``factories``, the catalogue, and ``accesses``, this hub's settings for each factory. ``kept``: the link's own copy
+    of the last good table, used at a start with a bad file; None: the link keeps no copy.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class WorkshopTable:
         """Read both files, and keep their contents if they are good; return whether they are.
 
         If they are not, the last good contents stay; at a start, those of the link's own copy are used if possible.
+        ``looks``: the files' metadata, with which the next ``refresh`` finds out whether a file has changed.
         """
         self._read = looks
         try:

@@ -1,4 +1,7 @@
-"""Decides the factory, the site account and the defaults of a new session. ``permission`` decides who may start one."""
+"""Decides the factory, the site account and the defaults of a new session.
+
+The module ``permission`` (next to this one) decides who may start a session.
+"""
 
 from __future__ import annotations
 

@@ -151,7 +151,10 @@ class HelpRelay:
             waiting.answer.set_result(answer)
 
     def close(self) -> None:
-        """End the request of the workshops service that waits in ``take``, so that its connection can be closed."""
+        """End the request of the workshops service that waits in ``take``, so that its connection can be closed.
+
+        From now on ``take`` does not wait.
+        """
         self._closed = True
         self._woken.set()
 

@@ -39,7 +39,7 @@ class MaterialArchives:
             return await asyncio.to_thread(self._add, digest, piece)
 
     def find(self, digest: str) -> Path | None:
-        """Return the file of an archive; None: the archive is not stored, or not completely."""
+        """Return the file of an archive, and count this as a use; None: the archive is not completely stored."""
         path = self._folder / digest
         if not path.exists():
             return None

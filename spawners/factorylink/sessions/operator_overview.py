@@ -102,7 +102,7 @@ class OperatorOverview:
 
 
 def _reasons(waiting: Sequence[Session]) -> tuple[ReasonCount, ...]:
-    """Return the reasons why sessions wait, the most frequent first."""
+    """Return the reasons why these sessions wait, each with the number of sessions, the most frequent first."""
     words: dict[str, Words | None] = {}
     counts: Counter[str] = Counter()
     for session in waiting:

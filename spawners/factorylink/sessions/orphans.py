@@ -268,10 +268,10 @@ def _key(connection: FactoryConnection, job: Job) -> Key:
 
 
 def _before(job: Job, own: Job | None) -> bool:
-    """Return whether ``job`` was submitted before ``own``, the job of the session's row.
+    """Return whether ``job`` was submitted before ``own``, the job of the session's row; False if a time is not known.
 
-    Only this gateway can have submitted such a job, for a row that the ledger has lost: when ``job`` was submitted, no
-    other job had a comment that somebody could have copied.
+    If so, only this gateway can have submitted ``job``, for a row that the ledger has lost: when ``job`` was submitted,
+    there was no other job with its comment, from which somebody could have copied the comment.
     """
     if own is None or own.submitted is None or job.submitted is None:
         return False

@@ -67,7 +67,7 @@ class Permission:
         """Check that this person may start something somewhere.
 
         ``fresh``: whether the age of the login counts; False for the seats of workshops. Robots, which take the seats
-        of a class in a rehearsal, may start nothing but seats.
+        of a class in a rehearsal, may start nothing but seats: if ``fresh`` is True, they are refused.
         """
         if is_robot(user) and fresh:
             raise of_words("forbidden", explain.own("robot-seat-only"))
@@ -78,7 +78,10 @@ class Permission:
         self._permissions.check(user)
 
     def rules(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
-        """Check the person as ``person`` does, and that they have accepted the present version of the site's rules."""
+        """Check the person as ``person`` does, and that they have accepted the present version of the site's rules.
+
+        ``fresh``: whether the age of the login counts; False for the seats of workshops.
+        """
         self.person(user, fresh=fresh)
         if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
             raise of_words("forbidden", rules_open, "factory")
@@ -95,7 +98,10 @@ class Permission:
         return refused if refused is not None else self._acceptances.open(user, connection.factory)
 
     def at(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
-        """Check that this person may start something at the factory now."""
+        """Check that this person may start something at the factory now.
+
+        ``fresh``: whether the age of the login counts; False for the seats of workshops.
+        """
         self.rules(connection, user, fresh=fresh)
         self.place(connection)
 
@@ -193,7 +199,8 @@ class Permission:
         """Check that a cluster may have ``more`` further worker jobs of ``hours`` each.
 
         The project's budget is checked later, when GPU-hours are reserved for the jobs. ``adopt``: the client says that
-        the jobs exist already, so none is submitted.
+        the jobs exist already, so none is submitted; then only ``hours`` and the number of the person's jobs are
+        checked, and this number may be higher.
         """
         record, connection = live_cluster.record, self.connection(live_cluster.record.factory)
         if not adopt:

@@ -79,8 +79,8 @@ class SessionViews:
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
         """Return the live sessions that run a notebook: those without a stop request first, each group newest first.
 
-        ``user``, ``server`` None: of all people, of all servers. Sessions whose class has moved to another factory
-        are left out, since their people have new sessions.
+        ``user``, ``server`` None: of all people, of all servers. Left out are sessions whose class has moved to another
+        factory, since their people have new sessions, and withdrawn ones, which callers see as ended.
         """
         found = [
             live_session

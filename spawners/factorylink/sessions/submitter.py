@@ -49,7 +49,8 @@ class Submitter:
         """Submit the session's job; return its id.
 
         Raises Refused if no job was created; Unwanted if somebody has stopped the session before its submission;
-        LedgerError; Unreachable: then there may be a job if ``record.submits`` has increased.
+        LedgerError; NotDone if nothing was submitted; any other Unreachable: then there may be a job if
+        ``record.submits`` has increased.
         """
         connection.site.check()
         _check_not_paused(connection)  # the factory may have changed since the session was admitted

@@ -56,7 +56,8 @@ class WorkshopFeed:
     def live(self, project_id: ProjectId | None = None) -> list[WorkshopSession]:
         """Return the live sessions of all workshops, or of one workshop's project, the oldest first.
 
-        Sessions of robots are left out. At most ``MOST_SESSIONS`` are returned.
+        At most ``MOST_SESSIONS`` are returned. Left out are sessions of robots, sessions that end because their class
+        has moved to another factory, withdrawn sessions (``LiveSession.withdrawn``), and jobs of Dask schedulers.
         """
         found = [one for one in self._sessions.values() if _shows(one, project_id) and not one.moved]
         found.sort(key=lambda one: (one.record.created, one.record.id))
@@ -99,7 +100,11 @@ class WorkshopFeed:
         return _event("snapshot", found)
 
     def _take(self, mine: _Subscriber, sent: dict[SessionId, WorkshopSession]) -> list[WorkshopSession]:
-        """Return the live sessions whose view differs from the one in ``sent``, and the sessions that have ended."""
+        """Return the changes that ``mine`` holds, and remove them there.
+
+        They are the changed live sessions whose view differs from the one in ``sent``, and the sessions that have
+        ended. ``sent`` is updated.
+        """
         waiting, mine.waiting = mine.waiting, {}
         mine.changed.clear()
         changed: list[WorkshopSession] = []

@@ -111,9 +111,10 @@ class WorkshopSeats:
     async def _had(self, project: Project, seat: SeatBody, known: Iterable[Session]) -> Session | None:
         """Return the session that the person already had for this seat and that has ended, or has a stop request.
 
-        None: there is none. Sessions that were created before ``seat.since`` do not count, nor does ``seat.over``, of
-        which the service knows that it has ended; nor sessions that the scheduler refused, or that ended because the
-        class moved. ``known``: the person's sessions that have not ended. Raises LedgerError.
+        None: there is none, ``seat.since`` is None, or the requested session itself is live. Sessions that were created
+        before ``seat.since`` do not count, nor does ``seat.over``, of which the service knows that it has ended; nor
+        sessions that the scheduler refused, or that ended because the class moved. ``known``: the person's sessions
+        that have not ended. Raises LedgerError.
         """
         if seat.since is None or seat.session in self._table:
             return None

@@ -29,9 +29,10 @@ def maintenances(
 
 
 def closing(coming: Iterable[MaintenanceView], partition: str) -> MaintenanceView | None:
-    """Return the next maintenance that leaves a partition without a node; None if there is none.
+    """Return the first of the maintenances that leaves a partition without a node; None if there is none.
 
-    Jobs in that partition must end before the maintenance begins.
+    ``coming``: maintenances, the next one first. Jobs in that partition must end before the returned maintenance
+    begins.
     """
     return next((one for one in coming if partition in one.closes), None)
 
@@ -68,8 +69,9 @@ def admits(reservation: Reservation, account: str, pays: str | None, groups: Cal
 
     A reservation may have a list of users, one of accounts, and one of groups. Each list that it has must admit the
     site account; a reservation without any list admits nobody. ``pays``: the scheduler's account that is charged, which
-    the list of accounts must admit; None: no list of accounts admits it. Slurm ignores letter case in these names.
-    ``groups``: returns the site account's Unix groups, and is called only if the reservation has a list of groups.
+    the list of accounts must admit; None: no list of accounts admits it. As in Slurm, letter case does not matter in
+    the list of accounts. ``groups``: returns the site account's Unix groups, and is called only if the reservation has
+    a list of groups.
     """
     accounts = [one.lower() for one in reservation.accounts]
     return (

@@ -339,9 +339,10 @@ class Site:
         return (await self.recorded_all(account, [job_id])).get(job_id)
 
     async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
-        """Return how an account's jobs ended, by id, from the site's accounting, with one question for all jobs.
+        """Return how an account's jobs ended, by id, from the site's accounting. Raises FactoryError.
 
-        Jobs without a record are left out. Raises FactoryError.
+        The watcher asks about all jobs in one question; only if it gets no record at all, the account asks once more.
+        Jobs without a record are left out.
         """
         # Usually the watcher asks. Only if the watcher sees no record, the account under which the job ran asks. A
         # watcher that is the site's service account may not ask at all.

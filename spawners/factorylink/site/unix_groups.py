@@ -27,8 +27,8 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 def question(account: str) -> Command[frozenset[str]]:
     """Return the command that prints the names of an account's groups, each followed by a NUL.
 
-    So ``parse`` notices a truncated answer, and raises Misread. It raises Refused if the site does not report the
-    groups.
+    The command's ``parse`` raises Misread for a truncated answer, which it knows by the missing NUL at the end, and
+    Refused if the site does not report the groups.
     """
 
     def read(output: Output) -> frozenset[str]:

@@ -42,12 +42,12 @@ class JobOwners:
                         yield id
 
     def is_of_batch(self, factory_id: str, job: Job) -> bool:
-        """Return whether a job belongs, by its comment and its id, to a batch of a live cluster."""
+        """Return whether a job belongs to a batch of a live cluster: its name, account, comment and id must agree."""
         batch_id = self._identity.batch_of(job, factory_id)
         batches = [live_cluster.record.batches.get(batch_id or "") for live_cluster in self._clusters.values()]
         return any(batch is not None and batch.job == (job.array or job.id) for batch in batches)
 
     def is_of_session(self, factory_id: str, job: Job) -> bool:
-        """Return whether a job belongs, by its comment and its id, to a live session."""
+        """Return whether a job belongs to a live session: its name, account, comment and id must agree."""
         live = self._sessions.get(self._identity.session_of(job, factory_id) or "")
         return live is not None and live.record.job == job.id

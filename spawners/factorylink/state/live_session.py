@@ -141,9 +141,10 @@ def show(
 ) -> Session:
     """Return the present view of the session. If its state is ``unreachable``, ``before`` is its last known state.
 
-    ``url``: the address at which the proxy reaches the session's notebook; ``health``: its factory's; ``problem``: why
-    the link cannot reach the session's door, "": not known; ``more``: the hours by which the session can be extended,
-    None: not at all; ``barred``: why the link cannot act as the session's site account, None: it can.
+    A session that is ``withdrawn`` or has ``moved`` is shown as ended. ``url``: the address at which the proxy reaches
+    the session's notebook; ``health``: its factory's; ``problem``: why the link cannot reach the session's door, "":
+    not known; ``more``: the hours by which the session can be extended, None: not at all; ``barred``: why the link
+    cannot act as the session's site account, None: it can.
     """
     record = live_session.record
     if (

@@ -122,7 +122,10 @@ class SiteAccessStatus:
 
     @contextmanager
     def heeding(self, account: str | None) -> Iterator[None]:
-        """Record whether the site lets the link act for the account, by the outcome of the operation in the block."""
+        """Record whether the site lets the link act for the account, by the outcome of the operation in the block.
+
+        Nothing is recorded if ``account`` is None (the watcher, the account that asks about all jobs).
+        """
         try:
             yield
         except FactoryError as error:
@@ -134,7 +137,8 @@ class SiteAccessStatus:
     def entering(self, account: str | None) -> Iterator[None]:
         """Raise Unreachable if the factory is paused; else run the block, which connects to a door.
 
-        Record, by the outcome of the block, whether the site lets the link act for the account.
+        Record, by the outcome of the block, whether the site lets the link act for the account; nothing is recorded if
+        ``account`` is None (the watcher, the account that asks about all jobs).
         """
         if self._paused is not None:
             raise Unreachable(self._paused)

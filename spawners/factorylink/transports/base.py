@@ -68,20 +68,25 @@ class CommandRunner(Protocol):
     """Runs commands at a factory's login side. Every method raises only FactoryError."""
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command and return its parsed answer.
+        """Run a command as ``account`` and return its parsed answer.
 
-        After ``command.timeout`` seconds, or when the call is cancelled, the command is killed with all its children. A
-        timeout raises Unreachable, since the command may have had an effect.
+        ``account`` None: the watcher, the account that asks about all jobs. After ``command.timeout`` seconds, or when
+        the call is cancelled, the command is killed with all its children. A timeout raises Unreachable, since the
+        command may have had an effect.
         """
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Return the first ``limit`` bytes of a file, opened as the account. Raises Gone if there is no file.
+        """Return the first ``limit`` bytes of a file. Raises Gone if there is no file.
 
-        A leading ``~/`` is the account's home.
+        The file is opened with the rights of ``account``; None: of the watcher, the account that asks about all jobs. A
+        leading ``~/`` is the account's home.
         """
 
     async def home(self, account: str | None) -> str:
-        """Return the absolute path of the account's home at the site. Raises Gone if there is no such account."""
+        """Return the absolute path of the account's home at the site. Raises Gone if there is no such account.
+
+        ``account`` None: the watcher, the account that asks about all jobs.
+        """
 
     async def close(self) -> None:
         """Close all connections and files. Commands that still run are killed."""
@@ -94,12 +99,16 @@ class StreamOpener(Protocol):
     """
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Open a stream to a TCP port on a node, connected from the login host."""
+        """Open a stream to a TCP port on a node, connected from the login host.
+
+        ``account``: the site account for which the link connects; None: the watcher, which asks about all jobs.
+        """
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Run a command on the login host; return a stream of its stdin and stdout.
+        """Run a command on the login host as ``account``; return a stream of its stdin and stdout.
 
-        The command's stderr goes to the log. Closing the stream ends the command.
+        ``account`` None: the watcher, the account that asks about all jobs. The command's stderr goes to the log.
+        Closing the stream ends the command.
         """
 
 
@@ -108,7 +117,10 @@ class Transport(CommandRunner, StreamOpener, Protocol):
 
 
 def most_bytes(command: Command[T], account: str | None) -> int:
-    """Return how many bytes of the command's stdout are read when it is run as ``account``."""
+    """Return the most bytes of the command's stdout that are read when it is run as ``account``.
+
+    None: the watcher, whose limit is that of the command; a site account has the lower limit ``ACCOUNT_CAP``, too.
+    """
     return command.most if account is None else min(command.most, ACCOUNT_CAP)
 
 

@@ -35,7 +35,10 @@ class Batcher(Generic[K, T]):
         self._rounds: dict[K, asyncio.Task[None]] = {}
 
     async def do(self, key: K, thing: T) -> None:
-        """Let ``work`` do ``thing`` in a round of ``key``; return when this is done. Raises the error of ``work``."""
+        """Let ``work`` do ``thing``, perhaps in one call with other things of ``key``; return when it is done.
+
+        Raises the error that ``work`` raised for this thing, or for the whole call.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append((thing, done))
         if key not in self._rounds:

@@ -17,7 +17,10 @@ Message = tuple[str, str]  # the event's name and its data, which are one line o
 
 
 class Reader:
-    """The changes that a stream of a feed still has to send. ``key``: the only item of the stream; None: all items."""
+    """One reader of a feed: holds the changes that the reader's stream still has to send.
+
+    ``key``: the only item that the reader follows; None: all items.
+    """
 
     def __init__(self, key: str | None) -> None:
         self._key = key

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Runs the function of ``get`` at most once at a time for a key, and caches its result for ``seconds``.
+    """Runs the function given to ``get`` at most once at a time for a key, and caches its result for ``seconds``.
 
     An error goes to all waiting callers and is not cached. If a caller is cancelled, the function continues for the
     others.

@@ -74,7 +74,8 @@ def _run(options: argparse.Namespace) -> int:
 def become_owner(gateway: Gateway) -> None:
     """Continue as the account that runs the link (the owner of ``state_dir``), if root runs this check.
 
-    The check must see only the files that this account may read.
+    The check must see only the files that this account may read. Nothing changes if link.yaml or ``state_dir`` cannot
+    be used, or if ``state_dir`` belongs to root or to an unknown account.
     """
     config = gateway.link.config
     if os.geteuid() != 0 or config is None or not config.state_dir.exists():

@@ -207,7 +207,10 @@ async def _rehearse(client: WorkshopsClient, caller: WorkshopCaller, options: ar
 
 
 def _progress(found: RehearsalsView) -> str:
-    """Return how many seats of a running rehearsal are ready, failed or were refused; "" if no rehearsal runs."""
+    """Return how many seats of a running rehearsal with robots are ready, failed or were refused, as text.
+
+    "" if no rehearsal with robots runs, or if it has no results yet.
+    """
     for place in found.places:
         if place.wave is not None and place.wave.running and (now := place.wave.wave) is not None:
             return f"{now.up} of {now.seats} can be opened, {now.failed} failed, {now.refused} were refused"

@@ -78,7 +78,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self.finish(shape.dump_json(self._seen(value)))
 
     async def send(self, *sources: Source) -> None:
-        """Send server-sent events in the person's language until a source ends or the client disconnects.
+        """Send the events of ``sources`` in the person's language until a source ends or the client disconnects.
 
         Raises HTTPError 429 if the person has too many open streams.
         """

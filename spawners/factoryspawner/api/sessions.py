@@ -23,7 +23,7 @@ class SessionsHandler(GatewayHandler):
     """This person's sessions."""
 
     async def get(self) -> None:
-        """Answer ``list[Session]``: the live sessions and the ones that ended last, newest first."""
+        """Answer ``list[Session]``: this person's 20 newest sessions, live and ended ones, newest first."""
         self.answer(SESSIONS, await self.gateway.link.person_sessions(self.person, _RECENT))
 
 
@@ -58,7 +58,8 @@ class OneSession(_OfSession):
         """Stop a session whose server is not active in the hub; answer 202 once the stop is recorded.
 
         Raises HTTPError 403 if this person may not stop the session, 409 if the server is active and must be stopped on
-        the Home page or through the hub's API. Raises LinkProblem (503) if the stop cannot be recorded.
+        the Home page or through the hub's API. Raises LinkProblem: 404 if this person may not see the session, or there
+        is none; 503 if the stop cannot be recorded.
         """
         try:
             session = await self.own_session(session_id)

@@ -1,7 +1,8 @@
 """The operator's configuration of the hub: one YAML file, named by ``FACTORYGATE_HUB_CONFIG``.
 
 ``hub_config/jupyterhub_config.py`` turns this file into JupyterHub's own settings. Relative paths are taken from the
-file's folder. Files with a secret must have mode 0600, or belong to root and have at most mode 0440.
+file's folder. Files with a secret must be usable by their owner only (such as 0600); a file of root may also be
+readable for its group (such as 0440), unless the hub runs as root.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class OperatorPage(PublicHandler):
         return until
 
     def _order(self, order: str, factory: str, message: str, until: datetime | None) -> Callable[[], Awaitable[None]]:
-        """Return the function that carries out an order. Raises HTTPError 400 for an unknown order."""
+        """Return the function that carries out an order. Raises HTTPError 400 for an unknown order or factory."""
         link, by = self._link, str(self.current_user.name)
         sessions = bool(self.get_body_argument("sessions", ""))
         match order, factory:

@@ -90,8 +90,9 @@ class Contents(AsyncLargeFileManager):
     async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
         """Save a file, or one piece of it if ``model`` has ``chunk``: 1, 2, 3, ..., -1 for the last piece.
 
-        Return the file's model without content. Raises HTTPError if the file or the piece cannot be saved. If the error
-        of a piece has another status than 409, the pieces that were received before are discarded.
+        Return the file's model without content. Raises HTTPError if the file or the piece cannot be saved. The pieces
+        that were received before stay if a piece is invalid (status 400) or out of order (409); any other error in
+        writing a piece discards them.
         """
         number = model.get("chunk")
         target = await self._target(path)

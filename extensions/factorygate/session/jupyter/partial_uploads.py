@@ -75,11 +75,11 @@ class Parts:
         return part
 
     def write(self, part: Part, number: int, data: bytes) -> None:
-        """Write a piece.
+        """Write a piece, which is the next one or the last one (``LAST``).
 
-        If ``number`` is that of the piece that was written last, replace this piece, since browsers repeat requests
-        that got no answer. Raises OutOfOrder for any other piece that is not the next one; OSError if the piece cannot
-        be written, which leaves the part unchanged.
+        If ``number`` is that of the piece that was written last (and not ``LAST``), replace this piece, since browsers
+        repeat requests that got no answer. Raises OutOfOrder for any other number; OSError if the piece cannot be
+        written, which leaves the part unchanged.
         """
         again = number == part.number and number != LAST
         if not again and number not in (part.number + 1, LAST):

@@ -81,7 +81,7 @@ class WorkshopPools(Model):
 
 
 class WorkshopProjectPlace(Model):
-    """What a workshop uses at one factory: sizes of a pool, and one of its reservations."""
+    """What a workshop uses at one factory: sizes of a pool, and one of the pool's reservations or None."""
 
     pool: Slug
     sizes: tuple[Slug, ...] = Field(min_length=1, max_length=100)

@@ -172,8 +172,9 @@ def _end(
 ) -> tuple[int | None, int | None, Outcome]:
     """Return exit code, signal, and outcome of a job that has ended.
 
+    ``letter``, ``status``: what PBS reports as ``job_state`` and ``Exit_status``; ``ran``: whether PBS reports a start.
     Exit status 271 means SIGTERM (256 + 15), and -29 that the walltime was over. A job without an exit status never
-    ran, except some jobs of arrays. ``ran``: whether PBS reports a start.
+    ran, except some jobs of arrays. Raises ValueError if the exit status is no number.
     """
     if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
         raise ValueError(f"the exit status {status!r} is no number")
@@ -200,7 +201,10 @@ def _ended(values: Mapping[str, Any]) -> datetime | None:
 
 
 def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
-    """Return why a job waits, in PBS' words; "" if the job's comment still describes an earlier run of the job."""
+    """Return why a job waits, in PBS' words; "" if the job's comment still describes an earlier run of the job.
+
+    ``letter``: the job's ``job_state``.
+    """
     if letter == "H":
         held = f"Hold_Types={values.get('Hold_Types', '')}"
         return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
@@ -212,7 +216,7 @@ def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
 def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
     """Return who deleted a job, from the last words of the job's comment; None: these words name nobody.
 
-    root means the site (``administrator``).
+    ``account``: ``owner`` did; ``administrator``: root did, which means the site; ``other``: another account did.
     """
     found = re.search(r" and terminated by ([^@\s]+)@\S+$", comment)
     if found is None:

@@ -64,9 +64,11 @@ _CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)
 
 
 def script(request: JobRequest, template: str = "") -> str:
-    """Return the script for a request; see ``batch_script`` for ``template`` and the errors.
+    """Return the script for a request.
 
-    Also raises Refused for a request that PBS cannot express, and for a template that leaves out the log.
+    ``template``: the operator's Jinja text for the script (``batch_script.written`` says what it may use); "": the
+    usual script. Raises Refused for a request that PBS cannot express, and for a template that fails, leaves out the
+    log or the job's identity, puts the identity after a command, or sets an option of the identity itself.
     """
     log = _log(request)
     text = written(
@@ -91,9 +93,10 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """Return the expressions for the job's variables, from PBS' own variables and from the request.
+    """Return the shell expressions for the job's variables, from PBS' own variables and from the request.
 
-    PBS provides neither the end nor the memory, nor the number of earlier runs, which is therefore always 0.
+    PBS provides neither the end of the job, which is computed from the walltime, nor the memory, which is the requested
+    one ("" if the job requests nodes by their type alone), nor the number of earlier runs, which is therefore always 0.
     """
     asked = request.gpu_syntax != "constraint"
     return JobVariables(
@@ -111,8 +114,8 @@ def variables(request: JobRequest) -> JobVariables:
 def identity(request: JobRequest) -> tuple[str, ...]:
     """Return the directives by which the link finds its job again, and those for the shell, PBS' own output and mail.
 
-    PBS keeps its own output (see "The log") only if the job fails, and sends no mail. Raises Refused if PBS does not
-    accept the name or the comment.
+    PBS keeps its own copy of the output, which is not the job's log, only if the job fails, and sends no mail. Raises
+    Refused if PBS does not accept the name or the comment.
     """
     if not _NAME.fullmatch(request.name) or not _COMMENT.fullmatch(request.comment):
         raise Refused(f"PBS takes no such job name or variable: {request.name}, {request.comment}")

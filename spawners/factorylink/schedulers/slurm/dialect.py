@@ -159,7 +159,7 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 def extend(job: JobId, minutes: int) -> Command[None]:
     """Return the command that sets a job's time limit to ``minutes`` from its start; repeating it changes nothing.
 
-    Slurm lets users shorten a time limit, but not lengthen it.
+    Slurm lets users shorten a time limit, but not lengthen it: for that, the command must run as an operator of Slurm.
     """
     if not re.fullmatch(r"[0-9]+", job) or minutes < 1:
         raise ValueError(f"not a job id of Slurm, or no time: {job!r}, {minutes}")
@@ -269,6 +269,6 @@ def _failure(output: Output, stderr: str) -> FactoryError:
 
 
 def _words(text: str) -> str:
-    """Return the lines of Slurm's message, each once, without the program's name at its beginning and outer blanks."""
+    """Return Slurm's message without empty and repeated lines, each line without the program's name before it."""
     lines = (re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

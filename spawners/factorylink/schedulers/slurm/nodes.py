@@ -55,7 +55,7 @@ def _gpus(gres: str) -> tuple[int, set[str], Counter[str]]:
 
 
 def nodes(stdout: str) -> list[NodeState]:
-    """Return one state for each node, from sinfo's answer in ``NODE_FORMAT``.
+    """Return one state for each node, from sinfo's answer in ``NODE_FORMAT``. Raises Misread.
 
     The answer has a row for each pair of node and partition.
     """

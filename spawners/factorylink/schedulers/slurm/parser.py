@@ -312,7 +312,8 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
     """Return the jobs of squeue's answer in ``PENDING_FORMAT``: for each partition (priority, job id), highest first.
 
-    A job that waits in several partitions counts in each.
+    A job that waits in several partitions counts in each. Jobs of the same priority keep squeue's order. Raises
+    Misread.
     """
     found: dict[str, list[tuple[int, str]]] = {}
     for row in rows(_PENDING, stdout):

@@ -18,7 +18,11 @@ WARNING = 120  # seconds before the walltime at which the job's command gets SIG
 
 
 def script(request: JobRequest, template: str = "") -> str:
-    """Return the script for a request; see ``batch_script`` for ``template`` and the errors."""
+    """Return the script for a request. ``template``: the operator's template; "": ``TEMPLATE`` of ``batch_script``.
+
+    Raises Refused if the template fails, sets the job's name or comment itself, or does not have ``identity`` before
+    the first command.
+    """
     return written(
         request,
         template,

@@ -99,10 +99,11 @@ class ForwardStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Open the connection to the port; return (channel, protocol): the protocol is from ``session_factory``.
+        """Open the connection to the port; return (channel, protocol).
 
-        Raises Refused if the site does not allow forwarded connections; Unreachable if the node or the site does not
-        answer.
+        ``session_factory``: makes the protocol. ``remote_host`` and ``remote_port`` are ignored, since the stream has
+        its own. Raises Refused if the site does not allow forwarded connections; Unreachable if the node or the site
+        does not answer.
         """
         protocol = session_factory()
         opening = self._use.connection.create_connection(
@@ -152,11 +153,11 @@ class EntryStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Run the command, with the protocol of ``session_factory`` on its stdin and stdout.
+        """Run the command, with the protocol that ``session_factory`` makes on its stdin and stdout.
 
-        Return (transport, protocol). The command's stderr goes to the log. When the connection ends, the protocol gets
-        the last part of stderr as the error. Raises Refused if the site's server runs no commands for the link, and
-        Unreachable if the command could not be run.
+        Return (transport, protocol). ``remote_host`` and ``remote_port`` are ignored. The command's stderr goes to the
+        log. When the connection ends, the protocol gets the last part of stderr as the error. Raises Refused if the
+        site's server runs no commands for the link, and Unreachable if the command could not be run.
         """
         protocol = session_factory()
         try:

@@ -56,7 +56,11 @@ class _Route:
 
 
 class SshTransport:
-    """A ``Transport`` to a site's login hosts. ``name``: the factory's name for the log."""
+    """A ``Transport`` to a site's login hosts.
+
+    ``name``: the factory's name for the log. ``account`` None, in all methods: the watcher, the account as which the
+    link asks the scheduler.
+    """
 
     def __init__(self, name: str, settings: Settings, keys: HostKeys, credentials: Credentials) -> None:
         self._name = name
@@ -76,7 +80,10 @@ class SshTransport:
         asyncssh.set_log_level(logging.WARNING)  # at INFO, asyncssh logs every connection
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command, with the prefix and the environment variables of the settings; return the parsed answer."""
+        """Run a command as the account, with the settings' prefix and environment variables; return the parsed answer.
+
+        ``account`` None: the watcher, the account as which the link asks the scheduler.
+        """
         argv = (*self._settings.prefix, *command.argv)
         env = self._settings.env | dict(command.env)
         most = most_bytes(command, account)
@@ -87,7 +94,7 @@ class SshTransport:
         return await answer(command, output)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Return the first ``limit`` bytes of a file, opened as the account."""
+        """Return the first ``limit`` bytes of a file, opened as the account; a leading ``~`` is the account's home."""
         full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
         route = await self._route(account)
         if not route.act:
@@ -129,11 +136,18 @@ class SshTransport:
         return home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Return a stream to a port of a node, which uses an SSH connection of the account."""
+        """Return a stream to a port of a node, over an SSH connection of the account to a login host.
+
+        The port is connected when a protocol is connected to the stream.
+        """
         return ForwardStream(await self._take(account, ConnectionKind.FORWARD), host, port, CONNECT_TIMEOUT)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Return a stream to a command; its channel counts towards ``MaxSessions`` of the site's sshd."""
+        """Return a stream to stdin and stdout of a command on a login host.
+
+        The command is run when a protocol is connected to the stream. The stream's channel counts towards
+        ``MaxSessions`` of the site's sshd.
+        """
         route = await self._route(account)
         line = _line(route.act, self._settings.env, (*self._settings.prefix, *argv))
         use = await self._take(account, ConnectionKind.ENTRY)

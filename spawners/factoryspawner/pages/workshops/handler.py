@@ -38,7 +38,7 @@ def client_of(at: ServiceAddress) -> WorkshopsClient:
 def keep_code(person: str, created: CreatedView) -> str:
     """Keep a new join code until a page shows it to the person once; return the key for ``take_code``.
 
-    A code is kept for ``_KEPT_SECONDS`` at most.
+    Each call drops the codes that are older than ``_KEPT_SECONDS``, and the oldest ones if there are ``_MOST_KEPT``.
     """
     now = asyncio.get_running_loop().time()
     for old in [old for old, (at, _) in _codes.items() if at < now - _KEPT_SECONDS]:

@@ -554,7 +554,10 @@ def _may_start(joined: JoinedView) -> bool:
 def routes(
     link_at: LinkAddress, pages: Path, workshops_at: ServiceAddress | None, guests: bool
 ) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service.
+
+    ``guests``: whether people may join as guests; if not, there is no page on which guests log in again.
+    """
     if workshops_at is None:
         return []
     given = {"link_at": link_at, "locale": pages / "locale", "workshops_at": workshops_at, "guests": guests}

@@ -236,8 +236,8 @@ class NewWorkshopPage(_FormPage):
     async def post(self) -> None:
         """Create the workshop. Answer 302, or the form with what is wrong, by field.
 
-        The form's status is 400, or the status of the service's refusal, such as 409. Field ``order``: ``draft``, or
-        ``submit`` to ask for an approval, too.
+        The form's status is 400, the status of the service's refusal, such as 409, or 503 if the service does not
+        answer. Field ``order``: ``draft``, or ``submit`` to ask for an approval, too.
         """
         order = self.get_body_argument("order", "")
         wrong: dict[str, str] = {}
@@ -277,7 +277,8 @@ class ChangeWorkshopPage(_FormPage):
     async def post(self, slug: str) -> None:
         """Change the workshop. Answer 302, or the form with what is wrong, by field.
 
-        The form's status is 400, or the status of the service's refusal, such as 409.
+        The form's status is 400, or the status of the service's refusal, such as 409. Raises HTTPError 503 if the
+        service does not answer.
         """
         try:
             await self.client.change(

@@ -1,4 +1,4 @@
-"""Orders of trainers to move a class, or some of its seats, to another place."""
+"""Orders of trainers to move a class, or some of its seats, to another place (factory and node size)."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Since when a person's sessions, also ended ones, count as the person's seat, and the last ended session."""
+"""For each seat: since when a session of its person, even an ended one, counts as the seat; the last ended session."""
 
 import sqlalchemy as sa
 from alembic import op
