@@ -41,7 +41,10 @@ class Cost:
 
 
 class Kernel:
-    """A kernel with a client that counts what the kernel publishes."""
+    """A running kernel: runs code in it, sends messages to its widgets, and measures its traffic and CPU time.
+
+    :func:`kernel` starts one. ``published``: the bytes that it has published, counted while ``listen`` runs.
+    """
 
     def __init__(self, manager: AsyncKernelManager, client: AsyncKernelClient, heard: zmq.asyncio.Socket) -> None:
         self._client, self._heard = client, heard

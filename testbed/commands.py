@@ -142,9 +142,9 @@ def _clock(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _state(options: argparse.Namespace) -> Path:
-    """Return the folder in which a command looks for clusters.
+    """Return the folder in which a command looks for clusters if ``--state`` is not given: the checkout's ``.testbed``.
 
-    This is the checkout's own folder or, for a fault of a factory that runs only in the demo, the demo's folder.
+    For ``fault``, it is the demo's folder of clusters if only that folder has a cluster of the factory.
     """
     own, demo = CHECKOUT / ".testbed", install.program_folder() / "clusters"
     asked = options.factory[:1] if options.command == "fault" else []

@@ -1,4 +1,4 @@
-"""Cells of CSV files that people open in a spreadsheet."""
+"""Changes texts for the cells of CSV files so that no spreadsheet takes them for formulas."""
 
 from __future__ import annotations
 

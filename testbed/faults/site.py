@@ -80,7 +80,10 @@ def mend(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
 
 
 def slow(cluster: SlurmCluster, milliseconds: str = MILLISECONDS, percent: str = PERCENT) -> str:
-    """Delay packets by half of ``milliseconds`` in each direction, and drop ``percent`` of them in each direction."""
+    """Delay packets between hub and factory by half of ``milliseconds`` each way, and drop ``percent`` % of them.
+
+    Return the note for the undo, ``fast``: the process id of the program that delays the packets. Raises FaultFailed.
+    """
     try:
         settings = [str(float(milliseconds) / 2), str(float(percent))]
     except ValueError:

@@ -1,4 +1,7 @@
-"""A DELETE of a server is recorded at once, whatever the server is doing at that moment."""
+"""A DELETE of a server is answered once its stop is recorded, whatever the server is doing at that moment.
+
+The stop is recorded in the link's ledger or, while the link is silent, in the hub's database.
+"""
 
 from __future__ import annotations
 

@@ -118,9 +118,10 @@ class Examples(APIHandler):
 
 
 def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """Return two URLs: the hub's page of the person's sessions, and the prefix below which each session can be opened.
+    """Return the URL of the hub's page of the person's sessions, and the path ``/BASE/user/NAME/`` of the default one.
 
-    Both are "" without a hub.
+    A named session has its server's quoted name and ``/`` after this path. The URL is a path, too, unless the hub has
+    set ``JUPYTERHUB_HOST``. Both are "" without a hub.
     """
     base = environment.get("JUPYTERHUB_BASE_URL", "")
     if not base:

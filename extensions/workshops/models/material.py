@@ -84,7 +84,11 @@ class RefusedFile(Model):
 
 
 class FetchResult(Model):
-    """What the fetching process answers. ``problem``: why there is no archive, "": there is one."""
+    """The result of fetching a workshop's material: the digest of the archive, or the problem.
+
+    ``problem``: why there is no archive; "" if there is one. ``digest``: None if there is no archive. ``refused``:
+    files of the repository that may not be in the material.
+    """
 
     problem: Annotated[str, Field(max_length=1000), AfterValidator(plain_text)] = ""
     refused: tuple[RefusedFile, ...] = Field(default=(), max_length=MOST_REFUSED)

@@ -111,10 +111,12 @@ class Caller:
             raise of_words("forbidden", explain.own("token-session-over"))
 
     def begins(self, request: ClusterRequest) -> ClusterRequest:
-        """Return ``request`` for a new cluster; with a session's token, with the project of that session filled in.
+        """Return the request that is to create a new cluster for this caller.
 
-        With a session's token, raises ProblemError if that session is ending, if ``request`` is for another factory or
-        project than the session's, or if it names a session of another factory or project.
+        With a person's own token, this is ``request`` itself. With a session's token, it is a copy, in which
+        ``project`` is the project that is charged for that session (None: there is none). Raises ProblemError, with a
+        session's token only: if that session is ending, if ``request`` names another factory or project than the
+        session's, or if ``request.session`` is a live session of another factory or project.
         """
         self.may_begin()
         project = self.acts_at(request.factory, request.project)

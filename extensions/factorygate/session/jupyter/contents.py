@@ -125,9 +125,10 @@ class Contents(AsyncLargeFileManager):
         return saved
 
     async def _target(self, path: str) -> Path:
-        """Return the file that ``path`` of the API names, links followed.
+        """Return the absolute path of the file or folder that ``path`` of the API names, with symbolic links resolved.
 
-        Raises HTTPError 404 if it cannot be in the session's folder.
+        It need not exist. Raises HTTPError 404 if ``path`` leads out of the notebook's root folder by ``..``, or
+        contains a NUL. A link in the root folder may lead out of it.
         """
         try:
             return Path(await asyncio.to_thread(os.path.realpath, self._get_os_path(path.strip("/"))))
