@@ -48,10 +48,11 @@ class _Failed(Exception):
 
 
 class Journal(Model):
-    """The record of an upgrade that has begun.
+    """The record of an upgrade that has begun or succeeded.
 
-    ``backup``: a backup of the whole gateway from before the upgrade; ``copies``: a backup of the migrated stores from
-    the time when the gateway was stopped, None: no store is migrated; ``proxy``: True if the proxy is restarted, too.
+    ``old``, ``new``: the releases; ``backup``: a backup of the whole gateway from before the upgrade; ``copies``: a
+    backup of the migrated stores from the time when the gateway was stopped, None if no store is migrated;
+    ``migrated``: descriptions of these stores; ``proxy``: True if the proxy is restarted, too.
     """
 
     old: Version
@@ -66,7 +67,9 @@ class Journal(Model):
 class Upgrade:
     """Upgrades a gateway, or rolls back its last upgrade.
 
-    ``backups``: the folder for backups; ``confirm``: asks the operator a question, and returns whether they agree;
+    ``layout``: the folder with the installed releases; ``units``: starts and stops the gateway's processes; ``hub``,
+    ``link``: the paths of hub.yaml and link.yaml, None: the usual ones; ``backups``: the folder for backups; ``say``:
+    shows a line to the operator; ``confirm``: asks the operator a question, and returns whether they agree;
     ``patience``: for how many seconds after the start of a release to wait until hub and link answer and nothing that
     was live before is missing.
     """
@@ -85,7 +88,9 @@ class Upgrade:
     def to(self, new: Release) -> None:
         """Upgrade to an installed release; if that fails, go back to the present release and raise UpgradeError.
 
-        Before that, an earlier upgrade that was interrupted is undone.
+        First, an earlier upgrade that was interrupted is undone. If a check before the first change fails, or the
+        operator does not agree, UpgradeError is raised and nothing is changed. Nothing is changed either if ``new`` is
+        in use already.
         """
         self._undo_what_was_broken_off()
         old = self._current()
@@ -100,7 +105,9 @@ class Upgrade:
         journal = Journal(old=old.version, new=new.version, backup=str(backup), proxy=self._is_another_proxy(old, new))
         self._note(journal)
         try:
-            journal = self._migrate(gateway, journal, [store for store in schemas if store.is_old], new)
+            outdated = [store for store in schemas if store.is_old]
+            journal = self._stop_and_copy(gateway, journal, outdated)
+            self._migrate(gateway, outdated, new)
             self._run(new, journal, gateway)
             self._verify(gateway, before)
         except (_Failed, UnitError, SchemaError, BackupError, OSError, KeyboardInterrupt) as error:
@@ -115,10 +122,11 @@ class Upgrade:
         sessions = "1 session continues" if len(before.sessions) == 1 else f"{len(before.sessions)} sessions continue"
         self.say(f"Release {new.version} is in use. {sessions}. The backup is {backup}.")
 
-    def _migrate(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema], new: Release) -> Journal:
-        """Stop hub, workshops service and link, copy the old stores, and migrate them by the new release's program.
+    def _stop_and_copy(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema]) -> Journal:
+        """Stop hub, workshops service and link, and copy the stores that are to be migrated (``old``).
 
-        Return the journal, to which the path of the copies is added if there are old stores.
+        Return the journal, which is written already; it has the path of the copies if there are such stores. Raises
+        UnitError, BackupError, OSError.
         """
         self.say(f"Stopping {_named(_stopped(gateway))}; sessions continue.")
         self._stop(gateway)
@@ -136,6 +144,10 @@ class Upgrade:
              gateway.link.path if gateway.link.config else None)  # fmt: skip
         journal = journal.model_copy(update={"copies": str(copies), "migrated": tuple(one.what for one in old)})
         self._note(journal)
+        return journal
+
+    def _migrate(self, gateway: Gateway, old: Sequence[StoreSchema], new: Release) -> None:
+        """Migrate the old stores by the new release's program, as the accounts that own them. Raises _Failed."""
         for owner in sorted({store.owner for store in old}):
             theirs = [store for store in old if store.owner == owner]
             for store in theirs:
@@ -145,7 +157,6 @@ class Upgrade:
             said = _as_owner(owner, argv)
             if said:
                 raise _Failed(f"{' and '.join(store.what for store in theirs)} could not be migrated: {said}")
-        return journal
 
     def _run(self, release: Release, journal: Journal, gateway: Gateway) -> None:
         self.say(f"Starting release {release.version}.")

@@ -31,7 +31,7 @@ BACK = [f"stop hub {NEW}", f"stop link {NEW}", f"start link {OLD}", f"start hub 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """Return two releases with the same tables."""
+    """Make a machine with two releases whose stores have the same tables."""
     (tmp_path / "gateway").mkdir()
     made = World(tmp_path, Configured(tmp_path / "gateway"))
     yield made
@@ -40,7 +40,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def older(tmp_path: Path, old: Configured) -> Iterator[World]:
-    """Return two releases; the new one changes the tables of all stores."""
+    """Make a machine with two releases, of which the new one changes the tables of all stores."""
     made = World(tmp_path, old)
     yield made
     made.units.end()
@@ -48,7 +48,7 @@ def older(tmp_path: Path, old: Configured) -> Iterator[World]:
 
 @pytest.fixture
 def apart(tmp_path: Path, separate: Configured) -> Iterator[World]:
-    """Return two releases of a gateway whose hub and link authenticate each other by certificates."""
+    """Make a machine with two releases, on which hub and link authenticate each other by certificates."""
     made = World(tmp_path, separate)
     yield made
     made.units.end()
@@ -210,6 +210,15 @@ def test_a_migration_that_fails_is_undone(older: World) -> None:
         older.upgrade.to(older.new)
     assert older.units.did == [*ORDER[:2], f"stop hub {OLD}", f"stop link {OLD}", *BACK[2:]]
     assert steps(older) == ["be8ecf03ddac", *BEFORE[1:]]
+
+
+def test_stores_that_were_migrated_before_another_failed_are_put_back(older: World) -> None:
+    with closing(sqlite3.connect(older.configured.folder / "link" / "ledger.sqlite")) as ledger:
+        ledger.execute("ALTER TABLE charges RENAME TO lost")  # the ledger comes after the hub's database
+    with pytest.raises(UpgradeError, match=r"(?s)could not be migrated.*It was undone"):
+        older.upgrade.to(older.new)
+    assert any(line.startswith("Migrating the hub's database from step") for line in older.said)
+    assert (older.current, steps(older)) == (OLD, BEFORE)
 
 
 @pytest.mark.parametrize("order", [ORDER[1], ORDER[3]])
