@@ -92,6 +92,14 @@ def read(folder: Path, result: FetchResult) -> dict[str, str]:
     return {path: file.content.decode() for path, file in unpack(archive).items()}
 
 
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path, repository: Repository) -> None:
+    request = FetchRequest(
+        repository=repository.url, commit=repository.files(a_txt="one"), folder=tmp_path / "nothing",
+        settings=MaterialSettings(), schemes=("https", "file"),
+    )  # fmt: skip
+    assert fetched(request).problem == "The gateway cannot keep the material: No such file or directory"
+
+
 def test_exactly_the_commit_is_fetched_also_if_it_is_not_the_newest(tmp_path: Path, repository: Repository) -> None:
     first = repository.files(a_txt="one")
     second = repository.commit(

@@ -54,7 +54,7 @@ class EndingWorld:
     asked: int = 0
 
     async def open(self, **fields: Any) -> str:
-        """Open a workshop with people of all roles; return its slug. paul and a guest have seats."""
+        """Open a workshop with people of all roles, of whom paul and a guest have seats; return its slug."""
         created = await self.world.scheduled(**fields)
         slug, shop = created.slug, self.world.workshops
         for caller, role in ((HELP, "helper"), (SEES, "observer"), (OTTO, "instructor")):
@@ -313,6 +313,16 @@ async def test_a_certificate_can_be_checked_also_after_its_person_is_deleted(tmp
         assert (await service.client.check_certificate(CertificateBody(id=number, name="Paul"))).named is False
         wrong = await service.client.check_certificate(CertificateBody(id=f"{slug}.{'a' * 24}", name=NAME))
         assert wrong == wrong.model_copy(update={"valid": False, "title": "", "named": None})
+
+
+async def test_certificates_that_nobody_has_earned_yet_can_be_mailed_later(tmp_path: Path) -> None:
+    async with ending_world(tmp_path) as service:
+        slug = await service.open()
+        service.world.clock.forward(hours=4, minutes=1)
+        await service.look()
+        assert (await refused(service.client.mail_certificates(TINA, slug)))[1] == "certificates-none"
+        service.ran(GUEST.person, service.world.clock() - timedelta(hours=4), 3)  # the link answers fully only now
+        assert (await service.client.mail_certificates(TINA, slug)).sent == 1
 
 
 async def test_guests_get_their_certificates_by_mail_once(tmp_path: Path) -> None:

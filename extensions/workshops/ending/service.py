@@ -141,7 +141,7 @@ class WorkshopEnding:
     async def _history(self, workshop: WorkshopRecord) -> WorkshopHistory:
         """Request a workshop's history from the link: the first page, and at most ``MOST_PAGES`` more.
 
-        Raises ProblemError if the link does not answer or refuses.
+        Sessions on later pages are left out. Raises ProblemError if the link does not answer or refuses.
         """
         runs: list[PastRun] = []
         first = page = await self._link.get(_PAGE, workshop.project, "/history")
@@ -181,25 +181,19 @@ class WorkshopEnding:
 
         Raises ProblemError if nobody has earned one, the class is not over, or the link does not answer.
         """
-        rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
-        if not rows:
-            raise conflict(
-                Message("certificates-none", "Nobody took part in {percent} % of the class.").format(
-                    percent=workshop.certificate_percent
-                )
-            )
+        rows = await self._earned(workshop)
         people = (await self._store.members([workshop.slug]))[workshop.slug]
         return await asyncio.to_thread(self._zipped, workshop, rows, {one.person: one.language for one in people})
 
     async def mail_certificates(self, workshop: WorkshopRecord, by: str) -> MailedView:
-        """Send a certificate by mail to each guest who has earned one.
+        """Send a certificate by mail to each guest who has earned one, in the background; return how many are sent.
 
-        Raises ProblemError if this was done before, the class is not over, the link does not answer, or this gateway
-        sends no mails.
+        ``without_mail`` of the result counts the others who have earned one. Raises ProblemError if this was done
+        before, nobody has earned one, the class is not over, the link does not answer, or this gateway sends no mails.
         """
         if not self._guests:
             raise conflict(Message("certificates-no-mails", "This gateway sends no mails."))
-        rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
+        rows = await self._earned(workshop)
         if not await self._store.note_once(EventRecord(workshop.slug, self._now(), by, MAILED)):
             raise conflict(Message("certificates-mailed", "The certificates were sent already."))
         people = (await self._store.members([workshop.slug]))[workshop.slug]
@@ -216,7 +210,7 @@ class WorkshopEnding:
     async def check_certificate(self, typed: str, name: str) -> CertificateCheck:
         """Return whether ``typed`` is the id of a certificate of this gateway; if it is, also the workshop.
 
-        ``name``: the result also says whether the certificate is for this name; "": no name is checked.
+        ``name``: the result also says whether the certificate is for this name; "" if no name is to be checked.
         """
         slug = certificates.slug_of(self._secret, typed)
         workshop = None if slug is None else await self._store.get(slug)
@@ -231,6 +225,17 @@ class WorkshopEnding:
             ends=ends,
             named=certificates.is_of(self._secret, typed, name) if name.strip() else None,
         )
+
+    async def _earned(self, workshop: WorkshopRecord) -> list[AttendanceRow]:
+        """Return the rows of the report of those people who have earned a certificate.
+
+        Raises ProblemError if nobody has, the class is not over, or the link does not answer.
+        """
+        rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
+        if not rows:
+            said = Message("certificates-none", "Nobody took part in {percent} % of the class.")
+            raise conflict(said.format(percent=workshop.certificate_percent))
+        return rows
 
     async def _attendance(self, workshop: WorkshopRecord) -> tuple[AttendanceRow, ...]:
         """Return the rows of the report of a class that is over, one for each person.
@@ -297,7 +302,10 @@ class WorkshopEnding:
         )
 
     async def closing(self, workshop: WorkshopRecord) -> ClosingView:
-        """Return what would end if the workshop were closed now."""
+        """Return what would end, and when, if the workshop were closed now.
+
+        If the link does not answer, ``known`` is False, and only the time is right.
+        """
         ends, now = min(workshop.closes, self._now() + LAST_MINUTES), await self._present(workshop)
         if now is None:
             return ClosingView(known=False, ends=ends)

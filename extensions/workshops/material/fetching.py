@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import resource
-import shutil
 import signal
 import sys
 import tempfile
@@ -51,19 +50,22 @@ class TookTooLong(Exception):
 
 
 def limits_of(settings: MaterialSettings) -> MaterialLimits:
-    """Return the limits that the operator's settings give for an archive, in bytes."""
+    """Return the limits that the operator's settings give for an archive: the number of files, and sizes in bytes."""
     return MaterialLimits(settings.files, settings.file_mib << 20, settings.total_mib << 20)
 
 
 def fetched(request: FetchRequest) -> FetchResult:
     """Fetch a commit, and write its archive as ``DIGEST.tar.gz`` into the folder of the request.
 
-    If the commit cannot be fetched or may not be material, the result has a problem instead of a digest.
+    The result has a problem instead of a digest if the commit cannot be fetched, takes too long or may not be material,
+    or if a file or folder cannot be read or written.
     """
-    folder = Path(tempfile.mkdtemp(prefix="fetch-", dir=request.folder))
     try:
-        with _time_limit(request.settings.seconds):
-            return _fetched(request, folder)
+        with (
+            tempfile.TemporaryDirectory(prefix="fetch-", dir=request.folder, ignore_cleanup_errors=True) as folder,
+            _time_limit(request.settings.seconds),
+        ):
+            return _fetched(request, Path(folder))
     except BadRepository as error:
         return FetchResult(problem=error.message)
     except TreeRefused as error:
@@ -76,8 +78,6 @@ def fetched(request: FetchRequest) -> FetchResult:
     except OSError as error:
         said = Message("material-disk", "The gateway cannot keep the material: {why}")
         return FetchResult(problem=said.format(why=error.strerror or type(error).__name__))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fetched(request: FetchRequest, folder: Path) -> FetchResult:
@@ -112,7 +112,10 @@ def _fetched(request: FetchRequest, folder: Path) -> FetchResult:
 
 @contextlib.contextmanager
 def _contents(repository: GitRepository, entries: list[TreeEntry]) -> Iterator[Callable[[TreeEntry], bytes]]:
-    """Yield a function that returns the content of an entry; call it once for each entry, in order."""
+    """Yield a function that returns the content of an entry; call it once for each entry, in order.
+
+    The function raises GitFailed if git lacks the object, and so does the end of the block if git fails.
+    """
     wanted = repository.folder / "wanted"
     wanted.write_text("".join(f"{one.object}\n" for one in entries), encoding="ascii")
     with wanted.open("rb") as stdin, repository.start("cat-file", "--batch", stdin=stdin) as process:
@@ -138,7 +141,7 @@ def _contents(repository: GitRepository, entries: list[TreeEntry]) -> Iterator[C
 
 
 def token_for(address: RepositoryAddress, settings: MaterialSettings) -> tuple[str, str, str] | None:
-    """Return the operator's deploy token for a repository: prefix of the address, user, token; None: there is none.
+    """Return the operator's deploy token for a repository: prefix of the address, user, token; None if there is none.
 
     Raises OSError if the token's file cannot be read, or if other accounts can read it.
     """
@@ -153,7 +156,10 @@ def token_for(address: RepositoryAddress, settings: MaterialSettings) -> tuple[s
 
 
 def meaning_of(said: str) -> Message:
-    """Return a message for people that says what git's error output means."""
+    """Return a message for people that says what git's error output means.
+
+    If its meaning is not known, the message quotes its last line.
+    """
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):
             return meaning
