@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from factorycommon.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Outcome, Worker
-from factorylink.clusters import reconciler, service
+from factorylink.catalogue.choices import ChoiceError
+from factorylink.clusters import reconciler, service, worker_job
 from factorylink.errors import Unreachable
 from factorylink.ledger.cluster_store import ClusterStore
 from factorylink.problems import ProblemError
@@ -200,6 +201,21 @@ async def test_a_refusal_is_said_and_leaves_nothing(world: World) -> None:
     assert seen["w-0"].end_reason == EndReason.REFUSED
     world.scheduler.refuses = ""
     await grow(world, "w-0", "w-1", batch=MORE)
+
+
+async def test_an_environment_that_the_catalogue_lost_is_a_refusal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: Any, **__: Any) -> None:
+        raise ChoiceError("environment", "One has no environment plain.")
+
+    await begin(world)
+    monkeypatch.setattr(worker_job, "job_request", lost)
+    error = await refused(grow(world, "w-0"))
+    assert (error.status, error.problem.kind) == (400, "refused")
+    seen = await states(world, **{"w-0": "ended"})
+    assert seen["w-0"].end_reason == EndReason.REFUSED
+    assert world.clusters.look(CLUSTER, "ada").gpu_hours.committed == 0
 
 
 async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:

@@ -19,9 +19,10 @@ GB = 10**9
 async def request(
     connection: FactoryConnection, record: ClusterRecord, batch: BatchRecord, identity: Identity, project: ProjectAt
 ) -> JobRequest:
-    """Return the request for a batch of workers.
+    """Return the request with which the jobs of a batch of workers are submitted.
 
-    Raises Refused if a value of the catalogue cannot be passed to a scheduler, and the transport's errors.
+    ``project``: the settings of the cluster's project at its factory. Raises Refused if the catalogue no longer has the
+    node size or the environment, or has a value that cannot be passed to a scheduler; and the transport's errors.
     """
     folder = await session_folder(connection, record.account, record.id)
     try:
@@ -52,6 +53,8 @@ async def request(
             warned=False,  # the workers themselves know their end
             project=project,
         )
+    except ChoiceError as error:  # the environment was offered when the cluster was created
+        raise Refused(error.message) from error
     except ValueError as error:
         raise Refused(f"The job for {connection.factory.site.machine} cannot be written: {error}") from error
 

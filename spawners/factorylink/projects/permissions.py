@@ -1,4 +1,4 @@
-"""A person's permissions at each factory, by project; if there is none, a refusal with an explanation."""
+"""Finds a person's permissions at each factory, by project; without one, raises a refusal with an explanation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Permissions:
         self._account_leases = account_leases
 
     def all(self, connection: FactoryConnection, user: str) -> list[Grant]:
-        """Return the person's permissions at a factory, one for each project, ordered by project.
+        """Return the person's permissions at a factory, one for each project, ordered by the project's id.
 
         A person who needs no project also has a permission without one, which comes first. A permission is left out if
         the person has no site account for it, and none can be lent to them.
@@ -86,7 +86,7 @@ class Permissions:
         raise of_words("invalid", explain.filled("project-which", names=names), "project")
 
     def check(self, user: str) -> None:
-        """Raise ProblemError if the person may start nothing at all."""
+        """Raise ProblemError if the person may start nothing at all, or if their projects are not known now."""
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
         if not self._projects.knows(user):
@@ -96,7 +96,10 @@ class Permissions:
             raise of_words("forbidden", self.not_now(joined[-1]) if joined else self.no_project())
 
     def accounts(self, user: str, places: Mapping[Slug, FactoryConnection]) -> list[AccountView]:
-        """Return, for each project and factory, which kind of site account the person would use."""
+        """Return, for each project and factory, which kind of site account the person would use.
+
+        ``places``: the factories to look at, by id. Projects that the person may not use now are left out.
+        """
         return [
             AccountView(project=project.id, factory=name, machine=places[name].factory.site.machine, account=account)
             for project in self._projects.of(user)
@@ -116,15 +119,17 @@ class Permissions:
         return words.saying(do=how)
 
     def not_now(self, project: Project) -> Words:
-        """Return the explanation why a project is not active."""
+        """Return the explanation why a project cannot be used now: it is over, or has not begun."""
         over = project.ends is not None and project.ends <= clock.now()
         code, day = ("project-over", project.ends) if over else ("project-not-begun", project.begins)
         return explain.filled(code, project=project.id, day=_day(day))
 
     def resolve(self, grant: Grant, choice: Choice, of: str = "") -> ResolvedChoice:
-        """Return the choice with every default filled in, within the project's limits. Raises ProblemError.
+        """Return the choice with every default filled in, and with the project of the permission ``grant``.
 
-        ``of``: prefix for the name of the wrong field in the error.
+        Raises ProblemError if the catalogue or the project does not allow the choice. ``of``: prefix for the name of
+        the wrong field in the error. An error about the size that ``choice`` names, or about the project's hours, has
+        no prefix.
         """
         if choice.size is not None and not has(grant, choice.size):
             raise self._wrong_size(grant, choice.size)
@@ -134,7 +139,7 @@ class Permissions:
             raise invalid(error.message, of + error.field) from error
         if grant.project is None:
             return found
-        self.hours(grant.project, found.hours)
+        self.hours(grant.project, found.hours, of)
         return found.model_copy(update={"project": grant.project.id})
 
     def most(self, grant: Grant, hours: float) -> float:
@@ -145,15 +150,18 @@ class Permissions:
         most = None if grant.project is None else _most(grant.project)
         return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
 
-    def hours(self, project: Project, hours: float) -> None:
-        """Raise ProblemError if the project does not allow a job of that many hours that starts now."""
+    def hours(self, project: Project, hours: float, of: str = "") -> None:
+        """Raise ProblemError if the project does not allow a job of that many hours that starts now.
+
+        ``of``: prefix for the name of the field ``hours`` in the error.
+        """
         longest, left = project.max_hours, _left(project)
         parts = {"project": project.id, "hours": f"{hours:g}", "ends": _day(project.ends)}
         if left is not None and walltime(hours) > 3600 * left and (longest is None or left <= longest):
             fits = math.floor(100 * _whole(left)) / 100  # never more than the project has left
-            raise of_words("invalid", explain.filled("project-end-near", **parts, most=f"{fits:g}"), "hours")
+            raise of_words("invalid", explain.filled("project-end-near", **parts, most=f"{fits:g}"), f"{of}hours")
         if longest is not None and hours > longest + 1e-9:
-            raise of_words("invalid", explain.filled("project-hours", **parts, most=f"{longest:g}"), "hours")
+            raise of_words("invalid", explain.filled("project-hours", **parts, most=f"{longest:g}"), f"{of}hours")
 
     def _of_project(self, connection: FactoryConnection, user: str, project_id: ProjectId, size: Slug | None) -> Grant:
         project = next((p for p in self._projects.joined(user) if p.id == project_id), None)
