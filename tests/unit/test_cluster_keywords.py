@@ -100,7 +100,7 @@ def test_unsupported_keywords_are_refused_with_an_alternative(word: str) -> None
         ({"size": "gpu-1", "cores": 9}, "gpu-1 has 8 cores and 122 GB"),
         ({"size": "gpu-1", "memory": "200 GB"}, "gpu-1 has 8 cores and 122 GB"),
         ({"cores": 64}, r"No node size of One has 64 cores .* gpu-4 \(32 cores, 490 GB\)"),
-        ({"cores": 2, "processes": 3}, "too few for 3 workers"),
+        ({"cores": 2, "processes": 3}, "has 2 cores: too few for 3 workers"),
         ({"cores": 4, "memory": "16 GB", "hours": 30}, "for 30 h"),
         ({"worker_extra_args": ["--nthreads", "3"]}, "--nthreads cannot be said here; --preload and --resources can"),
         ({"worker_extra_args": ["--resources"]}, "worker_extra_args: .*--resources"),

@@ -267,6 +267,10 @@ def test_text_for_scripts(picker: FactoryPicker) -> None:
 
 def test_without_offers_every_choice_is_refused() -> None:
     assert completed({}, []) is None and completed({}, [factory("one", sizes=())]) is None
+    closed, open_ = factory("one", sizes=()), factory("two")
+    instead = completed({"factory": "one"}, [closed, open_])
+    assert instead is not None and instead["factory"] == "two"
+    assert "There is no factory 'one' for you" in refusal({"factory": "one"}, instead, [closed, open_])
     assert refusal({"factory": "one"}, None, []) == "No factory is open to you at this moment."
     assert checked({"factory": None}) == {}
 

@@ -1,4 +1,4 @@
-"""dask-jobqueue's keywords: those that are supported here, and what to use instead of the others."""
+"""Checks and translates dask-jobqueue's keywords; errors say what to use instead of those that are not supported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
     """Raise ValueError if ``given`` sets a keyword that is not supported, or if ``name`` is no valid name of a cluster.
 
     Only dask-jobqueue's own keywords are checked, and a value that is None or empty counts as not set. The message says
-    what to use instead. ``name`` None: not checked.
+    what to use instead. Raises ValueError, too, if ``given`` has a value for ``nanny`` that is neither None nor True.
+    ``name`` None: the name is not checked.
     """
     for word, value in given.items():
         if word in INSTEAD and value not in (None, "", [], (), {}):
@@ -72,7 +73,9 @@ def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
             "digit; no shell reads it."
         )
     if given.get("nanny") not in (None, True):
-        raise ValueError("nanny=False cannot be said here: each Dask worker is a process of its own, under a nanny.")
+        raise ValueError(
+            f"nanny={given['nanny']!r} cannot be said here: each Dask worker is a process of its own, under a nanny."
+        )
 
 
 def counts(least: int = 0, **given: Any) -> None:
@@ -125,7 +128,7 @@ def settled(section: str | None, **given: Any) -> dict[str, Any]:
 
 
 def _hours(section: str | None, said: float | None, walltime: str | int | timedelta | None) -> float | None:
-    """Return each job's walltime in hours; None if no walltime is given.
+    """Return each job's walltime in hours; None if neither the arguments nor the configuration set one.
 
     The walltime comes from ``said`` (hours), else from ``walltime``, else from ``section`` of dask's configuration
     (None: this package's section). Raises ValueError if both ``said`` and ``walltime`` are given, or if a walltime is
@@ -139,7 +142,7 @@ def _hours(section: str | None, said: float | None, walltime: str | int | timede
 
 
 def hours_of(walltime: str | int | timedelta) -> float:
-    """Return the hours of a walltime, which is a timedelta or a text in one of Slurm's forms.
+    """Return the hours of a walltime, which is a timedelta, a number of minutes, or a text in one of Slurm's forms.
 
     The forms are ``90`` (minutes), ``45:00``, ``1:30:00``, ``1-12``, ``1-12:30:00``; their seconds are rounded up to a
     minute. Raises ValueError for any other text.
@@ -167,9 +170,10 @@ def place(
 ) -> WorkerPlace:
     """Return the factory, node size, environment and resources for a cluster's jobs, as ``worker_place.find`` does.
 
-    The walltime is given as ``hours`` or in Slurm's form as ``walltime``. ``given``: other arguments of ``find``.
-    Values that are not given come from ``section`` of dask's configuration (None: this package's section). ``route``:
-    how to reach the gateway; None: this session's route. Raises LinkError; ValueError for invalid values.
+    The walltime is given as ``hours`` or in Slurm's form as ``walltime``. ``given``: other arguments of ``find``, such
+    as ``factory``, ``size``, ``environment``, ``project``, ``processes``, ``cores`` and ``memory``. Values that are not
+    given come from ``section`` of dask's configuration (None: this package's section). ``route``: how to reach the
+    gateway; None: this session's route. Raises LinkError; ValueError for invalid values.
     """
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
     known["project"] = None
@@ -184,8 +188,9 @@ def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) ->
     """Return those options of the Dask workers that the call or the configuration sets, as the gateway expects them.
 
     ``given``: the call's keywords; an option that is not in ``given`` comes from ``section`` of dask's configuration
-    (None: this package's section). If Dask uses only a part of each job, ``threads`` and ``memory`` (bytes) are among
-    the options. Raises ValueError for arguments of workers other than ``--preload`` and ``--resources``.
+    (None: this package's section). If Dask uses only a part of each job, the options also have ``threads`` and
+    ``memory`` (bytes) of each worker. Raises ValueError for arguments of workers other than ``--preload`` and
+    ``--resources``.
     """
     names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
     said = settled(section, **{name: given.get(name) for name in names})

@@ -25,8 +25,9 @@ GB = 10**9
 class WorkerPlace:
     """The place where a cluster's jobs run, and how much of each job's resources Dask uses.
 
-    ``factory_name``: the factory's machine, as the start page names it; ``cores``, ``memory`` (bytes): what Dask uses
-    of a job, which is the whole job if ``whole``; ``processes``: Dask workers in a job; ``hours``: a job's walltime.
+    ``factory_name``: the factory's machine, as the start page names it; ``label``: the node size in words; ``cores``,
+    ``memory`` (bytes): what Dask uses of a job, which is the whole job if ``whole``; ``processes``: Dask workers in a
+    job; ``hours``: a job's walltime; ``most_hours``: the longest walltime that the factory offers.
     """
 
     factory: str
@@ -49,7 +50,10 @@ class WorkerPlace:
         return max(1, self.cores // self.processes)
 
     def jobs(self, workers: float = 0, cores: int | None = None, memory: str | int | None = None) -> int:
-        """Return how many jobs are needed for that many workers, cores and that much memory (bytes, or text)."""
+        """Return how many jobs are needed to have at least ``workers`` Dask workers, ``cores`` and ``memory`` in all.
+
+        ``memory``: bytes, or a text such as ``16 GB``.
+        """
         share = float(parse_bytes(memory or 0)) / self.memory
         return math.ceil(max(workers / self.processes, (cores or 0) / self.cores, share))
 
@@ -58,7 +62,8 @@ class WorkerPlace:
     ) -> int | None:
         """Return the largest number of jobs that stay within these bounds; None if there is no bound.
 
-        The number is 1 if the bounds are above 0 but too small for one job.
+        The number is 1 if the bounds are above 0 but too small for one job. ``workers``: Dask workers; ``memory``:
+        bytes, or a text such as ``16 GB``.
         """
         bounds: list[float] = [workers / self.processes]
         bounds += [] if cores is None else [cores / self.cores]
@@ -82,12 +87,15 @@ def find(
     """Return the place where a cluster's jobs are to run.
 
     ``factory`` None: this session's factory; ``size``, ``environment`` None: this session's, if the jobs run at this
-    session's factory. All other defaults come from the link. ``here``: the session's environment variables; ``route``:
-    how to reach the gateway; None: this session's route. ``project``: the project that is charged. ``cores``,
-    ``memory``: what Dask is to use of each job; if one of them is given and ``size`` is not, the smallest size that has
-    this much is used. ``processes``: Dask workers in each job; None: one for each GPU, at least one, or, if ``cores``
-    is given and ``size`` is not, the number that dask-jobqueue computes from ``cores``. Raises LinkError; ValueError,
-    with what is allowed, for values that the catalogue does not have.
+    session's factory. All other defaults come from the link. ``hours``: the walltime of each job. ``here``: the
+    session's environment variables; ``route``: how to reach the gateway; None: this session's route. ``project``: the
+    project that is charged. ``cores``, ``memory``: what Dask is to use of each job; if one of them is given and
+    ``size`` is not, the smallest size that has this much is used. ``processes``: Dask workers in each job; None: one
+    for each GPU, at least one, or, if ``cores`` is given and ``size`` is not, the number that dask-jobqueue computes
+    from ``cores``.
+
+    Raises LinkError; ValueError, with what is allowed, for values that the catalogue does not have; ValueError if a job
+    has too few cores for ``processes``.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)
@@ -109,7 +117,7 @@ def find(
     usual = nprocesses_nthreads(cores)[0] if smallest and cores else max(1, shape.gpus)
     each = processes or usual
     if not 1 <= each <= max(cores or shape.cores, shape.gpus):
-        raise ValueError(f"{shape.id} has {shape.cores} cores: too few for {each} workers in a job.")
+        raise ValueError(f"A job of {shape.id} has {cores or shape.cores} cores: too few for {each} workers.")
     label = Message("size-label", "{gpus}, {cores} cores, {memory} GB").format(
         gpus=view.gpu_label_message, cores=shape.cores, memory=f"{shape.memory_gb:g}"
     )

@@ -1,4 +1,4 @@
-"""One session in its job: its state, the operations of the door's commands, and its end."""
+"""Keeps the state of one session in its job, does the operations of the door's commands, and ends the session."""
 
 from __future__ import annotations
 
@@ -38,7 +38,13 @@ class SessionConflict(Exception):
 
 
 class JobSession:
-    """One session in its job: its state, its operations and its end. Call the methods in one event loop only."""
+    """One session in its job: its state, its operations and its end. Call the methods in one event loop only.
+
+    ``started``, ``ends``: start of the job and end of its walltime in seconds since the epoch, ``ends`` None: not
+    known; ``node``: the door's own folder on the node; ``root``: the folder of the notebook's files; ``umask``: that of
+    the notebook's processes; ``write_end``: writes its argument to ``end.json`` in the session's folder, raises
+    OSError.
+    """
 
     def __init__(
         self,
@@ -80,7 +86,7 @@ class JobSession:
         change.set_result(None)
 
     async def changed(self, seen: DoorStatusLine) -> DoorStatusLine:
-        """Wait until the status differs from ``seen``, and return it."""
+        """Wait until the status differs from ``seen``; return the new status."""
         while self.status == seen:
             await asyncio.shield(self._change)
         return self.status
@@ -166,8 +172,8 @@ class JobSession:
     def scheduler_warned(self) -> None:
         """Handle the batch scheduler's signal that the job's time limit is near: end the session.
 
-        The signal is ignored if the end of the walltime, as the door knows it, is less than ``_AGREES`` seconds away,
-        since the session then ends in time by itself.
+        The signal is ignored if the door knows the end of the walltime, and less than ``_AGREES`` seconds remain until
+        then, since the session then ends in time by itself.
         """
         ends = self._facts.ends
         if ends is None or not 0 < ends - time.time() < _AGREES:
@@ -237,7 +243,7 @@ class JobSession:
                 await asyncio.wait_for(self._look.wait(), min(_LOOK, max(0.05, verdict.wake - now)))
 
     def _tell_notebook(self) -> None:
-        """Write the clock's file if its content has changed.
+        """Write ``clock.json`` in the door's folder if its content has changed; a failure is only logged.
 
         The notebook server sends the content to the browser (see ``clock``).
         """
@@ -254,7 +260,8 @@ class JobSession:
             new.replace(self._clock)
         except OSError:
             log.exception("%s cannot be written", self._clock)
-        self._last_content = text
+        else:
+            self._last_content = text
 
     async def _keep_tidy(self) -> None:
         """Every ``_TIDY`` seconds, without end, collect the exit status of the notebook's processes that have ended.

@@ -62,12 +62,14 @@ def _hours(value: object) -> float:
 
 
 def completed(desired: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
-    """Return the offered choice that is nearest to ``desired``, with all fields; None if nothing is offered.
+    """Return the offered choice that is nearest to ``desired``, with all fields; None if no factory offers a size.
 
-    ``desired``: a choice that ``checked`` has returned; ``here``: the factory to prefer if ``desired`` names none that
-    exists.
+    ``desired``: a choice that ``checked`` has returned. If it names no factory that offers a size, a factory is chosen
+    that can be used now, if there is one; of several, ``here`` (a factory's id) comes first.
     """
-    factory = _find(factories, desired.get("factory")) or _usual(factories, here)
+    factory = _find(factories, desired.get("factory"))
+    if factory is None or not factory.sizes:
+        factory = _usual(factories, here)
     if factory is None or not factory.sizes:
         return None
     view = _size(factory, desired.get("size")) or _size(factory, factory.default_size) or factory.sizes[0]
@@ -81,7 +83,10 @@ def completed(desired: Mapping[str, Any], factories: Factories, here: str | None
 
 
 def refusal(desired: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
-    """Return a text that says why ``desired`` differs from the offered ``choice``; "" if it does not."""
+    """Return a text that says why ``desired`` differs from the offered ``choice``; "" if it does not.
+
+    The text names only the first field that differs. ``choice`` None: nothing is offered.
+    """
     for field, value in desired.items():
         if choice is None:
             return N_("No factory is open to you at this moment.")
@@ -148,7 +153,7 @@ def _list(ones: Sequence[_Named]) -> str:
 
 
 def standing(factories: Factories) -> list[dict[str, Any]]:
-    """Return, for each factory, the data that change only when the gateway's configuration does, as JSON."""
+    """Return one object for JSON for each factory, with those of its data that change only with the configuration."""
     fields = {
         "id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "bounds",
         "projects",
@@ -165,11 +170,11 @@ def _standing_size(view: SizeView) -> dict[str, Any]:
 
 
 def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
-    """Return the part of the catalogue that changes from minute to minute, by factory.
+    """Return the part of the catalogue that changes from minute to minute, as objects for JSON by the factory's id.
 
-    The part is small, since the page gets all of it at each change. ``reached``: the only factory for which the
-    notebook's token is valid, so that the result says for all others that they need another token; None: the token is
-    valid for all.
+    The part is small, since the page gets all of it at each change. ``reached``: the id of the only factory for which
+    the notebook's token is valid, so that the result says for all others that they need another token; None: the token
+    is valid for all.
     """
     needs_token = language.here().said(NEEDS_TOKEN)
     loads = {"name", "gpus_total", "gpus_free", "pending"}
