@@ -154,6 +154,9 @@ def test_a_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(HubConfigError, match="empty"):
         read_secret(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(HubConfigError, match="is no text"):
+        read_secret(path)
 
 
 @pytest.mark.root

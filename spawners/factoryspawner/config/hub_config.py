@@ -252,13 +252,16 @@ class HubConfig(Model):
 def read_secret(path: Path) -> str:
     """Return the token in a file, without white space at its ends.
 
-    Raises HubConfigError if the file is missing, empty, or readable by others.
+    Raises HubConfigError if the file cannot be read, is empty, or may be used by other accounts than its owner. A file
+    of root may be readable for its group, unless the hub runs as root.
     """
     try:
         found = path.stat()
         text = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise HubConfigError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise HubConfigError(f"{path}: is no text") from error
     if open_to_others(found):
         raise HubConfigError(f"{path}: must be 0600, is {stat.S_IMODE(found.st_mode):04o}")
     if not text:
@@ -270,7 +273,8 @@ def keep_private(database: str) -> None:
     """Make the files that the hub writes readable for the hub's own account only.
 
     The umask becomes 077, and existing files of an SQLite database become 0600. ``database``: an SQLAlchemy URL. Raises
-    HubConfigError if a file belongs to another account.
+    HubConfigError if the mode of a file must be changed and cannot be, for example because the file is another
+    account's.
     """
     os.umask(0o077)
     url = make_url(database)
