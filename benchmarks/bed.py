@@ -1,4 +1,4 @@
-"""The environment that both sides of a benchmark share: one Slurm, one set of programs, the same people."""
+"""Starts what both sides of a benchmark share: one Slurm, the same installed programs, and the same people."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ CROWD_NODES = 2
 
 @dataclass(frozen=True)
 class Bed:
-    """A running Slurm, and the paths of programs. People have the names of the site accounts, since batchspawner needs
-    a local Unix user of the same name to run a job."""
+    """A running Slurm, and the paths of the programs that a benchmark starts.
+
+    The hubs' people have the names of the site accounts, since batchspawner needs a local Unix user of the same name to
+    run a job.
+    """
 
     factory: Factory
     catalogue: Path  # the folder with the factory's YAML file
@@ -50,15 +53,20 @@ class Bed:
         return self.cluster.accounts
 
     def ask(self, *argv: str) -> str:
-        """Run a client command as the cluster's administrator; return its output. Raises RuntimeError with the
-        command's message."""
+        """Run a client command as the cluster's administrator; return its output.
+
+        Raises RuntimeError with the command's message if the command fails.
+        """
         done = self.cluster.run(*argv)
         if done.returncode:
             raise RuntimeError(f"{argv}: {done.stderr.strip()}")
         return done.stdout
 
     def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> int:
-        """Return the number of jobs in these states, without the job of ``fill``."""
+        """Return the number of jobs in these states, without the job of ``fill``.
+
+        ``states``: Slurm's names of states, separated by commas.
+        """
         return sum(name != FILLER for name in self.ask("squeue", "-h", "-r", "-o", "%j", "-t", states).split())
 
     def reset_rpcs(self) -> None:
@@ -72,18 +80,21 @@ class Bed:
     def as_account(self, account: str, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run a client command as a site account; return the finished process, with its output as text.
 
-        Raises CalledProcessError if the command fails.
+        Raises CalledProcessError if the command fails, and TimeoutExpired if it takes more than 60 s.
         """
         env = {**self.cluster.env, "HOME": str(Path(f"~{account}").expanduser())}
         words = self.argv_as(account, *argv)
         return subprocess.run(words, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=True)
 
     def argv_as(self, account: str, *argv: str) -> tuple[str, ...]:
-        """Return the argv of a client command as a site account; the command needs the cluster's environment."""
+        """Return the argv of a client command as a site account; the command needs the variables of ``cluster.env``."""
         return (*self.cluster.prefix, *as_user(account), *argv)
 
     def fill(self) -> None:
-        """Fill all cores and GPUs of the cluster with one job, so that submitted jobs wait."""
+        """Submit one job that takes all cores and GPUs of the cluster, so that later jobs wait.
+
+        :meth:`full` says when it runs.
+        """
         gpus = (f"--gres=gpu:{self.factory.accelerator.per_node}",) if self.size.gpus else ()
         self.as_account(
             self.people[0], "sbatch", f"--job-name={FILLER}", f"--partition={self.size.partition}", "--exclusive",
@@ -133,7 +144,10 @@ def _crowded(factory: Factory, sessions: int) -> Factory:
 
 
 def as_user(account: str) -> tuple[str, ...]:
-    """Return the argv prefix that runs a command as this account; empty if this process already runs as the account."""
+    """Return the argv prefix that runs a command as this account.
+
+    It is empty if this process is not root: then the only site account is the one under which this process runs.
+    """
     return ("/usr/sbin/runuser", "-u", account, "--") if os.geteuid() == 0 else ()
 
 
@@ -145,11 +159,12 @@ def bed(
     names: tuple[str, ...] = accounts.NAMES,
     factory_id: str = FACTORY,
 ) -> Iterator[Bed]:
-    """Start a cluster, and stop it at the end of the block. Logs stay in ``bench/NAME`` beside the programs.
+    """Start a cluster and yield its Bed; stop the cluster at the end of the block.
 
-    ``many``: use a factory made for that number of sessions at a time, one core each, instead of one of the catalogue.
-    ``isolation``: run the factory behind sshd, in its own network (needs root). ``names``: the site accounts, which
-    are made if they are missing (as root). ``factory_id``: a factory of the catalogue that has the size ``gpu-1``. The
+    Logs are in ``bench/NAME`` beside the programs; the folder is emptied at the start and stays afterwards. ``many``:
+    use a factory made for that number of sessions at a time, one core each, instead of one of the catalogue.
+    ``isolation``: run the factory behind sshd, in its own network (needs root). ``names``: the site accounts, which are
+    made if they are missing (as root). ``factory_id``: a factory of the catalogue that has the size ``gpu-1``. The
     programs must be installed, which ``bin/bench`` does.
     """
     programs = install.program_folder()

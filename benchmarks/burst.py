@@ -1,4 +1,4 @@
-"""The start of a course: 200 sessions are requested at once, from this gateway and from batchspawner.
+"""Measures the start of a course: 200 sessions are requested at once, from this gateway and from batchspawner.
 
 Both use the same Slurm. Each side has its own hub, proxy and stand-in notebooks (``standin``), on an empty cluster with
 a core for each session. The sides run one after the other. All POSTs are sent at the same moment. From then on, the
@@ -38,7 +38,11 @@ LIMIT = 400.0
 
 @dataclass(frozen=True)
 class Burst:
-    """The result of a burst."""
+    """The measurements of one side.
+
+    ``submitted``, ``running``: seconds until all jobs were at the controller, and until all servers were ready;
+    ``p95``, ``slowest``: milliseconds of ``GET /hub/api/info``; ``cpu``: CPU seconds of the hub (and of the link).
+    """
 
     submitted: float  # seconds
     running: float  # seconds
@@ -48,7 +52,10 @@ class Burst:
 
 
 async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> Burst:
-    """Start the gateway ``side``, request all sessions, and wait until all are ready; then stop everything."""
+    """Start the gateway ``side``, request all sessions, and return the measurements once all are ready.
+
+    The gateway is stopped, and all jobs are cancelled, before the measurements are returned.
+    """
     async with side(on) as gateway:
         processes.put_first((os.getpid(), *gateway.pids, *on.cluster.pids.values()))
         await asyncio.to_thread(on.reset_rpcs)

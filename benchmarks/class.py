@@ -1,4 +1,4 @@
-"""A class of sixty people, whose servers start before the class begins: how fast a click leads to a cell's output.
+"""Measures how fast a click leads to a cell's output, in a class of 60 people whose servers start before it begins.
 
 The benchmark compares this gateway with jupyter-classroom, one after the other on the same Slurm. Both have an account
 for each person, real JupyterLab servers and kernels, and their own hub and proxy. With this gateway, the people are
@@ -71,9 +71,9 @@ class Options:
 class Lesson:
     """The measurements of one side.
 
-    ``running``: how many servers were ready at T-0; ``up``: seconds until all were ready; ``cpu``: CPU seconds until
-    T-0; ``clicks``: seconds from each click to the cell's output; ``info_start``, ``info_clicks``: the 95th percentile
-    of ``GET /hub/api/info`` in milliseconds, until T-0 and during the clicks.
+    ``running``: how many servers were ready at T-0; ``up``: seconds until all were ready, or the lead if they were not;
+    ``cpu``: CPU seconds until T-0; ``clicks``: seconds from each click to the cell's output; ``info_start``,
+    ``info_clicks``: the 95th percentile of ``GET /hub/api/info`` in milliseconds, until T-0 and during the clicks.
     """
 
     running: int
@@ -169,7 +169,7 @@ async def workshop(gateway: gateways.Gateway) -> tuple[WorkshopsClient, str]:
 
 
 async def ours(on: Bed, wanted: Options) -> Lesson:
-    """Measure this gateway; then stop the gateway and cancel all jobs."""
+    """Return the measurements of this gateway; the gateway is stopped, and all jobs are cancelled, before that."""
     access: dict[str, object] = {"accounts": {person: person for person in on.people}}
     known = on.cluster.access_fields()
     if wanted.carrier == "stdio":
@@ -199,7 +199,7 @@ async def ours(on: Bed, wanted: Options) -> Lesson:
 
 
 async def peer(on: Bed, wanted: Options) -> Lesson:
-    """Measure jupyter-classroom; then stop its hub and cancel all jobs."""
+    """Return the measurements of jupyter-classroom; its hub is stopped, and all jobs are cancelled, before that."""
     password = secrets.token_urlsafe()
     file = on.folder / "teacher-password"
     file.touch(0o600)

@@ -57,8 +57,11 @@ async def clicks(url: str, pages: Mapping[str, str], seconds: float) -> list[flo
 
 
 async def open_page(client: httpx.AsyncClient, url: str, path: str, token: str) -> None:
-    """Open JupyterLab, start a kernel, and run a cell through the kernel's channel. Raises RuntimeError, and the errors
-    of httpx and of connections."""
+    """Open JupyterLab, start a kernel, and run a cell through the kernel's channel.
+
+    Raises RuntimeError if an answer or the cell's output is not as expected, and the errors of httpx and of
+    connections.
+    """
     headers = {"Authorization": f"token {token}"}
     page = await client.get(f"{path}lab", headers=headers, follow_redirects=True)
     if page.status_code != httpx.codes.OK:

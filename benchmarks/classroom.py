@@ -1,4 +1,4 @@
-"""jupyter-classroom as a service of the hub with batchspawner: a teacher logs in, and clicks on "Start all"."""
+"""Runs jupyter-classroom as a service of the hub with batchspawner, and acts as the teacher who clicks "Start all"."""
 
 from __future__ import annotations
 

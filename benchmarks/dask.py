@@ -61,8 +61,10 @@ exec {2} "$@"
 
 
 class Counted:
-    """A wrapper around one of the scheduler's programs that counts calls. ``folder``: the folder to
-    put first on PATH."""
+    """A wrapper around one of the scheduler's programs that counts the program's calls.
+
+    ``name``: the program's name; ``folder``: where the wrapper is written, to be put first on PATH.
+    """
 
     def __init__(self, on: Bed, folder: Path, name: str) -> None:
         self._calls, self._pause = folder / f"{name}.calls", folder / f"{name}.pause"
@@ -75,7 +77,7 @@ class Counted:
         self.begin()
 
     def begin(self, pause: float = 0) -> None:
-        """Start counting.
+        """Start counting calls from 0.
 
         ``pause``: seconds by which each call is delayed; calls at the same moment are delayed one after the other.
         """
@@ -108,8 +110,11 @@ class Scaled:
 
 
 class Side:
-    """One of the two compared programs. ``env``: the environment of its notebook; ``where``: arguments of
-    `dask_notebook.py`."""
+    """One of the two compared programs, which runs in a notebook process of its own.
+
+    ``env``: the environment variables of this process; ``where``: the first arguments of `dask_notebook.py`, which are
+    the side, and the node size or queue.
+    """
 
     def __init__(self, on: Bed, name: str, env: Mapping[str, str], *where: str) -> None:
         person = on.people[0]
@@ -173,7 +178,7 @@ Took = dict[tuple[str, int, float], list[tuple[Scaled, Scaled]]]  # by side, num
 
 
 async def all_rounds(on: Bed) -> Took:
-    """Run all measurements, the two sides in turn."""
+    """Run all measurements, the two sides in turn; return them by side, number of jobs, and pause."""
     folder = on.folder / "before"
     folder.mkdir()
     for step in (on.folder, folder):
@@ -225,13 +230,13 @@ def tell(took: Took) -> bool:
 
 
 def _middle(rounds: list[Scaled]) -> Scaled:
-    """Return the median of each measurement."""
+    """Return the median of each measurement over these rounds."""
     columns = zip(*(astuple(one) for one in rounds), strict=True)
     return Scaled(*(measure.median(column) for column in columns))
 
 
 async def main() -> bool:
-    """Run the benchmark, and print the results."""
+    """Run the benchmark, and print the results; return True if the promises are kept (see ``tell``)."""
     with bed("dask", many=1) as on:
         return tell(await all_rounds(on))
 

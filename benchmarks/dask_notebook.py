@@ -22,15 +22,17 @@ AFTER = 3.0  # seconds for which the loop is observed afterwards, while the clus
 
 
 class Ticker:
-    """Measures an event loop. ``freeze``: the longest delay of a tick; ``turn``: the most CPU seconds that the loop's
-    thread used between two ticks. If ``freeze`` is much larger than ``turn``, the machine did other work, or the loop
-    was blocked."""
+    """Measures an event loop.
+
+    ``freeze``: the longest delay of a tick in seconds; ``turn``: the most CPU seconds that the loop's thread used
+    between two ticks. If ``freeze`` is much larger than ``turn``, the machine did other work, or the loop was blocked.
+    """
 
     def __init__(self) -> None:
         self.freeze, self.turn = 0.0, 0.0
 
     async def run(self) -> None:
-        """Tick until cancelled."""
+        """Tick, and update ``freeze`` and ``turn``, until cancelled."""
         at, used = time.perf_counter(), time.thread_time()
         while True:
             await asyncio.sleep(TICK)
@@ -62,7 +64,10 @@ def theirs(queue: str) -> tuple[Any, Callable[[], int]]:
 
 
 def until(look: Callable[[], bool], what: str) -> float:
-    """Check repeatedly until a condition holds; return the seconds that this took. Raises TimeoutError."""
+    """Check repeatedly until ``look`` returns True; return the seconds that this took.
+
+    Raises TimeoutError after ``LIMIT`` seconds, with ``what`` in its message.
+    """
     begin = time.perf_counter()
     while not look():
         if time.perf_counter() - begin > LIMIT:
@@ -72,8 +77,11 @@ def until(look: Callable[[], bool], what: str) -> float:
 
 
 def scale(cluster: Any, jobs: int, done: Callable[[], bool]) -> None:
-    """Scale to a number of jobs, and wait until that is done. Print a line at the start, and one with the measurements;
-    then wait for a line on stdin."""
+    """Scale ``cluster`` to a number of jobs, wait until ``done`` returns True, and print the measurements.
+
+    An empty line is printed at the start. The measurements follow as a line of JSON, ``AFTER`` seconds after the end.
+    The function returns when a line has arrived on stdin.
+    """
     ticker = Ticker()
     print(flush=True)
     ticking = asyncio.run_coroutine_threadsafe(ticker.run(), cluster.loop.asyncio_loop)

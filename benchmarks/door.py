@@ -1,4 +1,4 @@
-"""The cost of a connection through a door, with each carrier, at one factory behind sshd in its own network.
+"""Measures the cost of a connection through a door, with each carrier, at a factory behind sshd in its own network.
 
 Two links, one with carrier ``tcp`` and one with ``stdio``, have a session each: a real job, door and Jupyter server.
 For comparison, in turns and in the same run, the benchmark measures:
@@ -63,7 +63,7 @@ class Carried:
 
 
 def home(on: Bed) -> Path:
-    """Return the home of the site account at the factory."""
+    """Return the path of the home of the first site account, whose jobs the benchmark runs."""
     return Path(pwd.getpwnam(on.people[0]).pw_dir)
 
 
@@ -75,7 +75,11 @@ def socket_of(session_id: str) -> Path:
 
 @asynccontextmanager
 async def session(on: Bed, carrier: str, door: dict[str, object]) -> AsyncIterator[Carried]:
-    """Start a link with that carrier and a session, and yield the session when its server answers."""
+    """Start a link with that carrier and a session, and yield the session when its server answers.
+
+    Link and session are stopped at the end of the block. ``door``: the section ``door`` of the link's access settings.
+    Raises RuntimeError if the session ends before its server answers.
+    """
     name = f"bench-{carrier}"
     async with gateways.link_alone(on, "http://127.0.0.1:1", name, door=door) as link:
         client = LinkClient(link.socket)
@@ -124,7 +128,10 @@ def inside(on: Bed, job: str, *argv: str) -> tuple[str, ...]:
 
 @contextmanager
 def forwarded(on: Bed, carried: Carried) -> Iterator[Target]:
-    """Start a Jupyter server in the session's job, and yield a local port that ``ssh -L`` forwards to the server."""
+    """Start a Jupyter server in the session's job, and yield a local port that ``ssh -L`` forwards to the server.
+
+    The server may not answer yet. Both programs are killed at the end of the block.
+    """
     node, port, here = carried.session.node, DOOR_PORTS[1], programs.free_port()
     where = f"--ServerApp.ip={node} --ServerApp.port={port} --ServerApp.port_retries=0"
     script = SERVER.format(home=home(on), base=ROOT_PATH, where=where)
@@ -149,7 +156,7 @@ def forwarded(on: Bed, carried: Carried) -> Iterator[Target]:
 
 @contextmanager
 def big_file(on: Bed) -> Iterator[Path]:
-    """Create the file for downloads in the account's home at the factory."""
+    """Create the file for downloads in the site account's home, yield its path, and delete it after the block."""
     account, path = on.people[0], home(on) / FILE
     on.as_account(account, "/bin/dd", "if=/dev/urandom", f"of={path}", "bs=1000000", f"count={SIZE // 1_000_000}")
     try:
@@ -159,8 +166,10 @@ def big_file(on: Bed) -> Iterator[Path]:
 
 
 async def downloads(on: Bed, ways: dict[str, Target], job: str, path: Path) -> dict[str, float]:
-    """Measure the bytes per second of downloads by each connection, and by srun; return the median of the rounds, which
-    alternate."""
+    """Return the median bytes per second of downloads over each connection, by the connection's name.
+
+    ``srun-cat`` is the rate of ``srun cat`` of the same file. The rounds alternate between all of them.
+    """
     rates: dict[str, list[float]] = {name: [] for name in (*ways, "srun-cat")}
     for _ in range(ROUNDS):
         for name, target in ways.items():
@@ -173,7 +182,7 @@ async def downloads(on: Bed, ways: dict[str, Target], job: str, path: Path) -> d
 
 
 async def in_turns(ways: dict[str, Target], once: Callable[[str], list[float]]) -> dict[str, list[float]]:
-    """Run ``once`` for each connection in turn, in all rounds; return the measurements."""
+    """Run ``once`` for each connection in turn, in all rounds; return all measurements by the connection's name."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(TURNS):
         for name in ways:
@@ -182,7 +191,10 @@ async def in_turns(ways: dict[str, Target], once: Callable[[str], list[float]]) 
 
 
 def tell_latency(what: str, taken: dict[str, list[float]]) -> None:
-    """Print the median latency of each carrier, and by how much it exceeds the latency of ``direct``."""
+    """Print the median latency of each carrier, and by how much it exceeds the latency of ``direct``.
+
+    ``what``: the load's name in the results; ``taken``: the latencies in seconds, by the connection's name.
+    """
     middle = {name: measure.median(each) / MS for name, each in taken.items()}
     for carrier in ("tcp", "stdio"):
         peers = {name: middle[name] for name in middle if name == "ssh-L"}
@@ -211,7 +223,10 @@ async def many(carried: Carried, on: Bed, number: int) -> None:
 
 
 async def measure_all(on: Bed, tcp: Carried, stdio: Carried, path: Path, peer: Target | None) -> None:
-    """Run all measurements."""
+    """Run all measurements, and print the results.
+
+    ``path``: the file of ``big_file``; ``peer``: the port that ``ssh -L`` forwards, None if there is none.
+    """
     ways = {"direct": Target(tcp.socket, tcp.target.base), "tcp": tcp.target, "stdio": stdio.target}
     if peer is not None:
         ways["ssh-L"] = peer

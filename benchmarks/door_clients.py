@@ -1,5 +1,7 @@
-"""Clients of a notebook server that do what a browser does, as fast as Python can: a download, small requests, a
-kernel's echo."""
+"""Measures a notebook server from clients that do what a browser does, as fast as Python can.
+
+The clients download, send small requests, and let a kernel echo.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +41,16 @@ class _Http(http.client.HTTPConnection):
 
 @dataclass(frozen=True)
 class Target:
-    """One address of a notebook server. ``to``: a loopback port, or the server's Unix socket;
-    ``base``: the URL's path."""
+    """One address of a notebook server.
+
+    ``to``: a loopback port, or the server's Unix socket; ``base``: the URL's path.
+    """
 
     to: int | Path
     base: str
 
     def answers(self) -> bool:
-        """Return True if the server answers."""
+        """Return True if the server answers a request of its API with status 200."""
         connection = _Http(self.to)
         try:
             connection.request("GET", f"{self.base}api")
@@ -83,7 +87,7 @@ class Target:
         return taken
 
     def kernel(self) -> Kernel:
-        """Start a kernel with an open WebSocket."""
+        """Start a kernel, open a WebSocket to it, and return it as soon as it answers."""
         connection = _Http(self.to)
         connection.request("POST", f"{self.base}api/kernels", json.dumps({"name": "python3"}))
         kernel = json.load(connection.getresponse())["id"]
@@ -95,7 +99,7 @@ class Target:
 
 
 class Kernel:
-    """A kernel that gets requests which every kernel answers at once."""
+    """The WebSocket of a running kernel, for requests that every kernel answers at once."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -128,7 +132,10 @@ class Kernel:
 
 
 def output_rate(argv: Sequence[str], env: dict[str, str], size: int) -> float:
-    """Return the bytes per second of a command's output, counted from its first byte."""
+    """Return the bytes per second of a command's output, counted from its first byte.
+
+    Raises RuntimeError if the command fails, or if its output is not ``size`` bytes long.
+    """
     process = subprocess.Popen(argv, env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
     descriptor = process.stdout.fileno()

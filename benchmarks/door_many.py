@@ -27,7 +27,7 @@ LIMIT = 300.0  # seconds
 
 
 async def main(link: Path, factories: Path, session: Session, number: int) -> None:
-    """Open the connections, cut them, and print the measurements."""
+    """Open the connections, cut them, wait until they are open again, and print the measurements."""
     config = loading.load_link_config(link)
     key = asyncssh.read_private_key(str(config.state_dir / "link_ed25519"))
     name = session.choice.factory

@@ -1,4 +1,4 @@
-"""The speed of data between a notebook and a Dask cluster at another factory, compared with plain ``ssh``.
+"""Measures the speed of data between a notebook and a Dask cluster at another factory, compared with plain ``ssh``.
 
 Two factories are in networks of their own, behind sshd, as in an isolated demo. In a session at one factory, a kernel
 creates a ``FactoryCluster`` at the other, whose scheduler is a job there. A client's data pass through the session's
@@ -68,7 +68,10 @@ TRIP = "print([seconds(lambda: client.run_on_scheduler(int)) for _ in range({tri
 
 @contextmanager
 def demo() -> Iterator[Path]:
-    """Start the gateway with the two factories; yield its folder."""
+    """Start the gateway with the two factories, and yield its folder; stop it after the block.
+
+    A gateway of an earlier run is stopped first.
+    """
     programs = install.program_folder()
     folder = programs / "bench" / "far"
     argv = [str(programs / "hub" / "bin" / "python"), "-m", "testbed.demo", "--folder", str(folder)]
@@ -115,7 +118,10 @@ class Ssh:
     """OpenSSH's client, with an open connection to each login host."""
 
     def __init__(self, folder: Path, here: SlurmCluster, there: SlurmCluster) -> None:
-        """Connect to both login hosts. ``folder``: a 0700 folder with a short path, for keys and sockets."""
+        """Connect to both login hosts, and write a file with the data on each.
+
+        ``folder``: a 0700 folder with a short path, for keys and sockets.
+        """
         self._account = here.accounts[0]
         self._sides: list[Visitor] = []
         for side in (here, there):
@@ -145,7 +151,7 @@ class Ssh:
         return taken
 
     def close(self) -> None:
-        """Close the connections."""
+        """Remove the files with the data, and close the connections."""
         for side in self._sides:
             subprocess.run([*self._argv(side), "rm", "-f", FILE], check=True)
             subprocess.run(self._argv(side, "-O", "exit"), check=True, capture_output=True)

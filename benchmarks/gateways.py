@@ -1,4 +1,4 @@
-"""The two compared gateways: this one, and a JupyterHub with batchspawner; each has its own proxy on free ports."""
+"""Starts the two compared gateways, this one and a JupyterHub with batchspawner, each with a proxy on free ports."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ from benchmarks.programs import UP_SECONDS, Ports, Run, running
 
 
 class Gateway:
-    """A running hub behind its proxy. ``counted``: the processes whose CPU time is measured (hub, and link); ``pids``:
-    all of the gateway's processes."""
+    """A running hub behind its proxy.
+
+    ``counted``: the process ids whose CPU time is measured (hub, and link and workshops service); ``pids``: all of the
+    gateway's process ids.
+    """
 
     def __init__(
         self, name: str, bed: Bed, client: httpx.AsyncClient, hub_api: str, options: Mapping[str, Any]
@@ -43,19 +46,22 @@ class Gateway:
         answer.raise_for_status()
 
     async def token(self, person: str) -> str:
-        """Return a token of that person."""
+        """Make and return a new hub token of that person."""
         answer = await self.client.post(f"/hub/api/users/{person}/tokens", json={"note": "bench"})
         answer.raise_for_status()
         return str(answer.json()["token"])
 
     async def start_server(self, person: str, server: str) -> None:
-        """Start a server by a POST. Raises RuntimeError with the hub's message if it is refused."""
+        """Request the start of a server by a POST; return when the hub has answered.
+
+        The server may not be ready then. Raises RuntimeError with the hub's message if the start is refused.
+        """
         answer = await self.client.post(f"/hub/api/users/{person}/servers/{server}", json=dict(self._options))
         if answer.is_error:
             raise RuntimeError(f"{self.name}: {answer.status_code}: {answer.text}")
 
     async def stop_server(self, person: str, server: str) -> None:
-        """Stop a server by a DELETE, and wait until the hub no longer has it."""
+        """Stop a server by a DELETE, and wait until the hub no longer has it. Raises TimeoutError after 60 s."""
         url = f"/hub/api/users/{person}/servers/{server}"
 
         async def gone() -> bool:
@@ -157,8 +163,11 @@ class Link:
 
 @asynccontextmanager
 async def link_alone(bed: Bed, hub_url: str, name: str = "bench", **access: object) -> AsyncIterator[Link]:
-    """Start a link. ``hub_url``: the address of a stand-in for the hub; ``name``: the hub's name in job names;
-    ``access``: replaces the cluster's own access settings."""
+    """Start a link, and yield it when it answers; stop it after the block.
+
+    ``hub_url``: the address of a stand-in for the hub; ``name``: the hub's name in job names; ``access``: fields that
+    replace those of the cluster's own access settings.
+    """
     folder = _folder(bed, "link")
     ports = Ports()
     _secret(folder / "service-token")
@@ -229,8 +238,10 @@ def _configure_workshops(bed: Bed, folder: Path, hub: Mapping[str, Any], seats: 
 
 @asynccontextmanager
 async def peer(bed: Bed, more: Sequence[str] = ()) -> AsyncIterator[Gateway]:
-    """Start JupyterHub with batchspawner and its default settings; comments in the configuration explain each change.
-    ``more``: lines that follow in the configuration."""
+    """Start JupyterHub with batchspawner and its default settings; comments in this function explain each change.
+
+    ``more``: lines that are added to the end of the configuration.
+    """
     folder = _folder(bed, "peer")
     ports = Ports()
     tokens = {name: _secret(folder / name) for name in ("proxy-token", "admin-token")}

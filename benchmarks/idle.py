@@ -1,4 +1,4 @@
-"""The cost of a gateway that nobody uses: CPU time in 30 s, beside a JupyterHub with batchspawner.
+"""Measures the cost of a gateway that nobody uses: CPU time in 30 s, beside a JupyterHub with batchspawner.
 
 This gateway has a hub, a link and the workshops service, and no workshop. The benchmark measures this gateway with one
 factory, and again with three; each factory has a Slurm without jobs. batchspawner has a hub, and one Slurm without

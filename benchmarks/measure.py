@@ -1,4 +1,4 @@
-"""Tools of the benchmarks: CPU time of process trees, RPCs at the controller, latencies, and the printed lines."""
+"""Measures CPU time of process trees, RPCs at the controller and latencies, and prints the benchmarks' results."""
 
 from __future__ import annotations
 
@@ -69,8 +69,10 @@ def median(values: Iterable[float]) -> float:
 
 
 def cpu_seconds(roots: Iterable[int]) -> float:
-    """Return the CPU seconds (user and system time, from ``/proc``) that these processes have used, with their living
-    descendants and all children that they have waited for. The difference of two calls is the use in between.
+    """Return the CPU seconds that these processes and their living descendants have used so far.
+
+    They are user and system time from ``/proc``, with those of all children that the processes have waited for. The
+    difference of two calls is the use in between.
     """
     parents: dict[int, list[int]] = {}
     used: dict[int, float] = {}
@@ -121,8 +123,10 @@ def rpcs(sdiag: str) -> dict[str, int]:
 async def sample(
     ask: Callable[[], Awaitable[object]], seconds: float, every: float = 0.1, stop: asyncio.Event | None = None
 ) -> list[float]:
-    """Call ``ask`` repeatedly for ``seconds`` or until ``stop`` is set, at most once in ``every`` seconds; return the
-    seconds of each call."""
+    """Call ``ask`` repeatedly; return the seconds of each call.
+
+    The calls end after ``seconds`` or when ``stop`` is set, and begin at least ``every`` seconds apart.
+    """
     taken = []
     end = time.monotonic() + seconds
     while (begin := time.monotonic()) < end and not (stop and stop.is_set()):

@@ -1,4 +1,4 @@
-"""The cost of a cluster's panel in a notebook with 500 jobs, compared with the widget of dask's own cluster managers.
+"""Measures the cost of the panel of a cluster with 500 jobs, compared with the widget of dask's cluster managers.
 
 Each widget runs in its own real kernel. A client plays the page and opens the widget. The benchmark counts all bytes
 that the kernel publishes (whole messages with headers), and takes the CPU time of the kernel's process from the system:
@@ -52,7 +52,7 @@ class Kernel:
         self.published = 0
 
     async def run(self, code: str) -> None:
-        """Run a cell to its end. Raises RuntimeError with the error of the cell."""
+        """Run a cell to its end. Raises RuntimeError with the cell's traceback if the cell fails."""
         reply = await self._client.execute_interactive(
             code, store_history=False, output_hook=lambda _: None, timeout=60
         )
@@ -60,7 +60,7 @@ class Kernel:
             raise RuntimeError("\n".join(reply["content"]["traceback"]))
 
     async def value(self, expression: str) -> str:
-        """Return the value of an expression as text."""
+        """Return the ``repr`` of an expression's value in the kernel, without quotation marks at its ends."""
         reply = await self._client.execute_interactive(
             "", user_expressions={"it": expression}, output_hook=lambda _: None, timeout=60
         )
@@ -88,7 +88,7 @@ class Kernel:
 
 @asynccontextmanager
 async def kernel() -> AsyncIterator[Kernel]:
-    """Start a kernel of this Python; end it after the block."""
+    """Start a kernel of this Python and yield it when it answers; end it after the block."""
     manager = AsyncKernelManager()
     manager.kernel_cmd = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     path = os.pathsep.join(str(CHECKOUT / part) for part in ("", "extensions", "spawners"))
@@ -111,7 +111,11 @@ async def kernel() -> AsyncIterator[Kernel]:
 
 
 async def costs(what: str) -> tuple[Cost, Cost]:
-    """Return the costs without changes, and with changing jobs."""
+    """Return the costs of a widget, first without changes, then with changing jobs.
+
+    ``what``: the widget's class in `panel_kernel.py`, "Ours" or "Dask". Raises RuntimeError if the widget sends the
+    page nothing.
+    """
     async with kernel() as one:
         await one.run(f"from benchmarks import panel_kernel\nwidget = panel_kernel.{what}({JOBS})")
         one.page(await one.value("widget.shown"), {"op": "watch", "page": "bench"})

@@ -1,5 +1,7 @@
-"""The code that `benchmarks/panel.py` runs in its kernels: the panel, and dask's own widget, each of a cluster with
-many workers."""
+"""Makes, in the kernels of `benchmarks/panel.py`, the two widgets that are compared: the panel, and dask's own widget.
+
+Each shows a cluster with many workers.
+"""
 
 from __future__ import annotations
 

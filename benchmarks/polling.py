@@ -26,7 +26,11 @@ AT_ONCE = 30  # concurrent POST requests
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a measurement window."""
+    """The cost of a measurement window.
+
+    ``rpcs``: the number of RPCs at the controller; ``cpu``: CPU seconds of the hub (and of the link); ``p95``: the 95th
+    percentile of ``GET /hub/api/info`` in milliseconds.
+    """
 
     rpcs: float
     cpu: float  # seconds
@@ -34,7 +38,10 @@ class Cost:
 
 
 async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed, sessions: int) -> Cost:
-    """Start the gateway ``side``, submit the sessions, and measure for ``WINDOW`` seconds; then stop everything."""
+    """Start the gateway ``side``, submit the sessions, return the cost of ``WINDOW`` seconds, and stop everything.
+
+    Raises RuntimeError if not all sessions' jobs wait in the queue at the end.
+    """
     async with side(on) as gateway:
         gate = asyncio.Semaphore(AT_ONCE)
 

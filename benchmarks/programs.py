@@ -14,7 +14,10 @@ UP_SECONDS = 60
 
 
 class Run:
-    """Starts programs, each with its own log, and ends them all, the last started first."""
+    """Starts programs, each with its own log in ``folder``, and ends them all, the last started first.
+
+    A call starts a program and returns its process id.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,7 +44,7 @@ class Run:
                 raise RuntimeError(f"{name} ended with {process.returncode}; its log is in {self.folder}")
 
     async def end(self) -> None:
-        """Send SIGTERM to all programs, and SIGKILL to those that have not ended in 15 s."""
+        """End all programs one after the other: send SIGTERM, and SIGKILL if the program has not ended in 15 s."""
         for process in reversed(self._running.values()):
             if process.returncode is not None:
                 continue
@@ -55,7 +58,7 @@ class Run:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Run]:
-    """Yield a Run; its programs end with the block."""
+    """Yield a Run, whose programs end with the block; ``folder``: for their logs, and the folder in which they run."""
     run = Run(folder)
     try:
         yield run
@@ -64,7 +67,10 @@ async def running(folder: Path) -> AsyncIterator[Run]:
 
 
 async def listening(run: Run, port: int) -> None:
-    """Wait until a program listens on the port."""
+    """Wait until a program listens on the port of the loopback interface.
+
+    Raises RuntimeError if a program of ``run`` has ended, and TimeoutError after ``UP_SECONDS``.
+    """
 
     async def look() -> bool:
         run.check()
@@ -79,7 +85,7 @@ async def listening(run: Run, port: int) -> None:
 
 
 class Ports:
-    """Returns ports of the loopback interface that are free now."""
+    """Four different ports of the loopback interface that were free when the object was made."""
 
     def __init__(self) -> None:
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]

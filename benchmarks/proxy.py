@@ -1,4 +1,4 @@
-"""configurable-http-proxy from npm, which this gateway uses, compared with the one from PyPI, with 200 people.
+"""Compares configurable-http-proxy from npm, which this gateway uses, with the one from PyPI, for 200 people.
 
 Both get the same routes over the same API, and are in front of the same server. Client and server share the two cores
 with the proxy, so the proxy's CPU seconds say more than rates. Each load (HTTP requests, WebSockets, a download) runs
@@ -81,7 +81,7 @@ async def running(name: str, argv: list[str], port: int, backend: str, folder: P
 
 
 async def under_load(proxy: Proxy, person: Callable[[aiohttp.ClientSession], Awaitable[list[float]]]) -> Load:
-    """Run the same load for all people at once."""
+    """Run ``person``, the load of one person, for all people at once; return the cost."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(proxy.url, connector=connector) as http:
         cpu, begin = measure.cpu_seconds([proxy.pid]), time.monotonic()
@@ -116,7 +116,7 @@ async def talks(http: aiohttp.ClientSession) -> list[float]:
 
 
 async def downloads(proxy: Proxy) -> Load:
-    """Download one large file."""
+    """Download one large file; return the cost."""
     async with aiohttp.ClientSession(proxy.url) as http:
         cpu, begin = measure.cpu_seconds([proxy.pid]), time.monotonic()
         async with http.get(f"/user/one/big?bytes={DOWNLOAD}") as answer:

@@ -1,5 +1,7 @@
-"""Checks that a proxy in front of Jupyter must pass, run on a real proxy. Each returns ``yes``, or a description of the
-error."""
+"""Runs checks that a proxy in front of Jupyter must pass, on a real proxy.
+
+The result of a check is ``yes``, or ``no`` with a description of the error.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ async def upload(request: web.Request) -> web.Response:
 
 
 async def seen(request: web.Request) -> web.Response:
-    """Answer with the request as it arrived."""
+    """Answer with the request's path and headers as they arrived, as JSON."""
     return web.json_response({"path": request.raw_path, "headers": dict(request.headers)})
 
 

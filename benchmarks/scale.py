@@ -1,4 +1,4 @@
-"""The cost of 1,200 sessions for one link: 1,000 that wait and 200 that run, as single jobs of a real Slurm.
+"""Measures the cost of 1,200 sessions for one link: 1,000 wait and 200 run, as single jobs of a real Slurm.
 
 The link runs without a hub: a stand-in answers that it knows all servers. The notebook is a stand-in (``standin``), and
 the SSH connection to each door is real. First the cluster is full, and all sessions wait; then 200 start at once; then
@@ -8,7 +8,7 @@ a running session is stopped every 2 s, and the next waiting one starts in its p
 - CPU: CPU time of the link and of the commands that it runs, over 30 s
 - questions: RPCs at the controller (``sdiag``) over 30 s; ``squeue`` makes two RPCs for each question
 - reaction: the time from the job's first command to the event by which the page learns of it (``starting``), and to the
-  event that the notebook answers (``running``); the environment is sent in between, as the hub does
+  event that the notebook answers (``running``); its environment variables are sent in between, as the hub does
 
 A line with ``aim`` instead of a peer shows the required value. The carrier ``stdio`` needs one ``srun`` for each
 session on the login side. The memory of this ``srun`` is measured separately, since it is not part of the link's
@@ -48,7 +48,11 @@ MB = 1e6
 
 
 class Follower:
-    """Reads the link's table and sends environments as the hub does, and records the time of each event."""
+    """Follows the link's table, and records when each session was first seen as starting and as running.
+
+    It also sends environment variables to doors, as the hub does. ``starting``, ``running``: Unix times by session; a
+    session that is running counts as starting, too.
+    """
 
     def __init__(self, client: LinkClient) -> None:
         self.sessions: dict[str, Session] = {}
@@ -80,7 +84,10 @@ class Follower:
         await self._client.send_environment(session_id, {"JUPYTERHUB_API_TOKEN": "token"}, ["notebook"])
 
     async def until(self, state: SessionState, number: int) -> float:
-        """Wait until a number of sessions is in that state, each with a job; return the seconds."""
+        """Wait until a number of sessions is in that state, each with a job; return the seconds that this took.
+
+        Raises TimeoutError after ``LIMIT`` seconds.
+        """
 
         async def look() -> bool:
             return sum(each.state == state and each.job is not None for each in self.sessions.values()) >= number
@@ -89,7 +96,7 @@ class Follower:
 
 
 async def submit(client: LinkClient, on: Bed, people: range) -> list[str]:
-    """Request a session for each of these people; return the ids."""
+    """Request a session for each person whose number is in ``people``; return the sessions' ids."""
     gate = asyncio.Semaphore(AT_ONCE)
     ids = [uuid.uuid4().hex for _ in people]
     choice = Choice(factory=on.factory.id, size=on.size.id, environment="bench", hours=4, idle_minutes=480)
@@ -121,7 +128,10 @@ def tell_window(name: str, used: float, rpcs: dict[str, int]) -> None:
 
 
 def tell_reaction(name: str, follower: Follower, starts: dict[str, float], ids: set[str]) -> None:
-    """Print the time from the job's first command until the page is notified."""
+    """Print the 50th and 95th percentile of the seconds from a job's first command until the link's event.
+
+    ``starts``: the Unix time of each session's first command; ``ids``: the sessions that count.
+    """
     for event, seen in (("starting", follower.starting), ("running", follower.running)):
         taken = [seen[each] - starts[each] for each in ids if each in seen and each in starts]
         shares = {share: measure.percentile(taken, share / 100) for share in (50, 95)}

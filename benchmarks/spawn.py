@@ -1,4 +1,4 @@
-"""The time from the click to the notebook: from the POST to the first 200 through the proxy, ten times each, in turn.
+"""Measures the time from the POST that starts a server to the first answer 200 through the proxy, ten times each.
 
 This gateway and batchspawner alternate on the same idle Slurm, with the same environment, people and proxy program. The
 baseline is the bare single-user server of that environment, started as the same Unix account, until it answers. All

@@ -59,8 +59,11 @@ exit "$code"
 
 @asynccontextmanager
 async def standins(bed: Bed) -> AsyncIterator[Bed]:
-    """Replace the notebook's Python by the stand-in. ``bed.folder/starts`` gets a line for each job, with its session
-    (``-`` for batchspawner's) and the time of its first command."""
+    """Yield a copy of ``bed`` whose notebook Python is the stand-in, while the stand-in's process runs.
+
+    ``bed.folder/starts`` gets a line for each job, with its session (``-`` for batchspawner's) and the Unix time of its
+    first command.
+    """
     program = bed.cluster.folder / "standin"
     port = programs.free_port()
     program.write_text(_JOB.replace("{port}", str(port)))
@@ -73,7 +76,7 @@ async def standins(bed: Bed) -> AsyncIterator[Bed]:
 
 
 class _Session:
-    """A simulated session behind a door; its notebook answers as soon as the session has received its environment."""
+    """A simulated session behind a door; its notebook answers as soon as it has received its environment variables."""
 
     def __init__(self, status: DoorStatusLine) -> None:
         self.status = status
@@ -187,7 +190,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 async def main(port: int, starts: Path) -> None:
-    """Serve until killed."""
+    """Serve until killed. ``port``: where jobs announce themselves; ``starts``: the file that gets a line for each."""
     with tempfile.TemporaryDirectory() as folder:
         await Server(starts, Path(folder)).serve(port)
 

@@ -1,4 +1,4 @@
-"""Write the schema of the chart's values: ``python helm/schema.py > helm/factorygate/values.schema.json``.
+"""Writes the schema of the chart's values: ``python helm/schema.py > helm/factorygate/values.schema.json``.
 
 ``values.schema.yaml`` is the hand-written part. Values that hub, link and workshops service read unchanged are
 described by these programs' own models, so that the chart accepts exactly the values that the programs accept. No

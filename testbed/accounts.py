@@ -24,10 +24,11 @@ _NO_SUCH_USER = 6  # an exit code of userdel
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:
-    """Return the site accounts of this machine, after creating those that are missing.
+    """Return the site accounts of this machine, after creating those of ``names`` that are missing.
 
-    An account is created without a password, but not locked, so that it may log in by key. Homes are 0700 below
-    ``homes``.
+    Without root, this is only the user's own account. As root, an account is created without a password, but not
+    locked, so that it may log in by key; an existing account is unlocked. New homes are below ``homes``, and all homes
+    get mode 0700. Raises CannotRun.
     """
     if os.geteuid() != 0:
         return (own_name(),)
@@ -68,9 +69,9 @@ def remove(*names: str, homes: Path = HOMES) -> dict[str, str]:
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
-    """Make the folders for the accounts' homes of an isolated factory; return each folder by the home's path there.
+    """Make the folders for the accounts' homes of an isolated factory; return each folder by the path of the home.
 
-    The folders are in ``folder``; their content is kept between starts.
+    The folders are in ``folder``; their content is kept between starts. Missing accounts are created.
     """
     made: dict[Path, Path] = {}
     folder.mkdir(mode=0o755, exist_ok=True)
@@ -89,7 +90,7 @@ def home(name: str) -> Path:
 
 
 def own_name() -> str:
-    """Return the name of the user that this process runs as."""
+    """Return the name of the user that this process runs as. Raises CannotRun if the user id has no name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -21,7 +21,10 @@ _FILE = "clock.json"
 
 
 def environment(folder: Path, program: str) -> dict[str, str]:
-    """Return the environment variables that give a program of the demo in ``folder`` its wrong clock."""
+    """Return the environment variables that give a program of the demo in ``folder`` its wrong clock.
+
+    There are none if the program's clock is right. Raises CannotRun if libfaketime is missing.
+    """
     seconds = _read(folder).get(program)
     if not seconds:
         return {}
@@ -34,9 +37,10 @@ def environment(folder: Path, program: str) -> dict[str, str]:
 
 
 def put(folder: Path, program: str, seconds: float) -> None:
-    """Set the clock of the hub or the link ahead by ``seconds`` (0: the right time).
+    """Set the clock of the hub or the link ahead by ``seconds`` (less than 0: behind; 0: the right time).
 
-    Return when the program runs with this clock. Raises NoSuchFault, CannotRun, FaultFailed.
+    ``folder``: the demo's folder. The program is killed; return when it runs again, with this clock. Raises
+    NoSuchFault, CannotRun, FaultFailed.
     """
     if program not in PROGRAMS:
         raise NoSuchFault(f"clock {program}: there are {', '.join(PROGRAMS)}")
@@ -52,7 +56,7 @@ def put(folder: Path, program: str, seconds: float) -> None:
 
 
 def wrong(folder: Path) -> dict[str, float]:
-    """Return by how many seconds each wrong clock is wrong, by program."""
+    """Return by how many seconds each wrong clock is ahead (less than 0: behind), by program."""
     return {program: seconds for program, seconds in _read(folder).items() if seconds}
 
 

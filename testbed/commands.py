@@ -1,7 +1,10 @@
-"""``python -m testbed up|down|status|env FACTORY [FACTORY ...]``. Exit code 3 if a testbed cannot run here.
+"""``python -m testbed up|down|status|env [FACTORY ...]``. Exit code 3 if a testbed cannot run here.
+
+Without FACTORY, ``up`` does nothing, and the others apply to all known testbeds.
 
 ``python -m testbed fault FACTORY KIND [ARG ...] [--undo]`` causes or undoes a fault of a factory; ``fault FACTORY``
-lists its present faults. ``fault demo clock hub|link SECONDS`` changes a clock of the demo.
+lists its present faults. ``fault demo clock hub|link SECONDS`` sets the clock of the demo's hub or link to SECONDS
+ahead of the right time (less than 0: behind; 0 or ``--undo``: right again) and restarts that program.
 """
 
 from __future__ import annotations

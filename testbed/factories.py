@@ -35,7 +35,7 @@ class Running(Protocol):
 
     @property
     def pids(self) -> dict[str, int]:
-        """Return the process ids of the living daemons."""
+        """Return the process ids of the living daemons, by the daemon's name."""
 
     def access_fields(self) -> dict[str, object]:
         """Return the fields of ``factorylink.config.Access`` by which the link reaches the cluster."""
@@ -50,7 +50,7 @@ class Running(Protocol):
         """Return whether all nodes accept jobs."""
 
     def down(self) -> None:
-        """Stop everything."""
+        """Stop everything, jobs included."""
 
 
 def up(
@@ -63,7 +63,13 @@ def up(
     isolation: Isolation | None = None,
     accounting: bool = False,
 ) -> Running:
-    """Start a cluster for ``factory`` with its scheduler, and return the running cluster. Raises TestbedError."""
+    """Start a cluster for ``factory`` with its scheduler, and return the running cluster.
+
+    ``state``: the folder of the clusters' files; ``packages``: where Slurm is unpacked, None: in ``state``;
+    ``gpu_nodes``, ``cpu_nodes``: how many nodes of each kind with and without GPUs; ``isolation``: how the factory is
+    isolated, None: on 127.0.0.1, except PBS, which always is; ``accounting``: enforce accounts and QOS (Slurm only).
+    Raises TestbedError.
+    """
     if factory.scheduler == "pbs":
         if accounting:
             raise CannotLayOut(f"{factory.id}: PBS has no accounting with limits, so it is laid out without")

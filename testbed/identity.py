@@ -69,9 +69,10 @@ async def ended(descriptor: int, timeout: float | None = None) -> bool:
 
 
 def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> None:
-    """End a process (and its process group), which need not be a child: send SIGTERM, and SIGKILL after ``patience`` s.
+    """End a process, which need not be a child: send SIGTERM, and SIGKILL after ``patience`` seconds.
 
-    Blocks until the process has ended. Processes of its group that outlive it are killed.
+    Blocks until the process has ended. ``group``: if the process leads its process group, kill those of the group that
+    outlive it.
     """
     descriptor = open_pidfd(identity)
     if descriptor is None:
@@ -92,7 +93,7 @@ def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> N
 
 
 def wait_reaped(identity: ProcessIdentity, patience: float) -> None:
-    """Wait until an ended process is no longer listed.
+    """Wait until an ended process is no longer listed below ``/proc``, for at most ``patience`` seconds.
 
     This function polls, since the parent removes the ended process without notifying other processes.
     """

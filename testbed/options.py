@@ -10,7 +10,7 @@ import argparse
 
 
 def add_gpu_nodes(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the number of nodes of each factory."""
+    """Add the option for the number of nodes with GPUs of each kind."""
     parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes of each kind with GPUs")
 
 

@@ -48,7 +48,10 @@ def alive(process: Process) -> bool:
 
 
 def program(pid: int) -> str | None:
-    """Return the path of the program that ``pid`` runs; None if this process has no permission to read it."""
+    """Return the path of the program that ``pid`` runs.
+
+    Return None if the process has ended, has no program, or may not be read by this process.
+    """
     try:
         return os.readlink(_PROC / str(pid) / "exe").removesuffix(" (deleted)")
     except (FileNotFoundError, PermissionError, ProcessLookupError):
@@ -56,7 +59,7 @@ def program(pid: int) -> str | None:
 
 
 def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[Process]:
-    """Return all processes of the cluster in ``folder``.
+    """Return all processes of the cluster in ``folder``, sorted by pid, without this process itself.
 
     These are daemons, job steps, jobs and their descendants, and all processes in its network ``namespaces`` (inodes).
     """
@@ -82,7 +85,7 @@ def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[P
 
 
 def in_namespaces(namespaces: frozenset[int]) -> list[Process]:
-    """Return all processes in those network namespaces (inodes), sorted by age."""
+    """Return all processes in those network namespaces (inodes), the oldest first."""
     return sorted((one for one in _everything() if _namespace(one.pid) in namespaces), key=lambda one: one.start)
 
 
@@ -110,14 +113,17 @@ def wait_reaped(dead: Iterable[Process], seconds: float) -> None:
 
 
 def end(process: Process, patience: float) -> None:
-    """Send SIGTERM to this process only, kill it if it runs after ``patience`` seconds, and wait for its end."""
+    """Send SIGTERM to this process only, and kill it if it still runs after ``patience`` seconds.
+
+    Wait until it has ended, for at most 5 s after SIGKILL.
+    """
     send(process, signal.SIGTERM)
     _wait_for_ends([process], patience)
     kill(process)
 
 
 def kill(process: Process) -> None:
-    """Kill this process only, and wait until it has ended."""
+    """Kill this process only, and wait until it has ended, for at most 5 s."""
     send(process, signal.SIGKILL)
     _wait_for_ends([process], _KILL_SECONDS)
 
@@ -182,7 +188,7 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def _namespace(pid: int) -> int | None:
-    """Return the inode of the process's network namespace."""
+    """Return the inode of the process's network namespace; None if the process has ended or may not be read."""
     try:
         return (_PROC / str(pid) / "ns/net").stat().st_ino
     except (FileNotFoundError, PermissionError, ProcessLookupError):

@@ -28,8 +28,8 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by the number of failu
 class Program:
     """A program to run.
 
-    ``env``: its environment, to which ``late_env`` adds variables at each start; ``patience``: the seconds that the
-    program has after SIGTERM to end by itself.
+    ``env``: its environment variables, to which ``late_env`` adds some at each start; ``log``: the file for its output;
+    ``patience``: the seconds that the program has after SIGTERM to end by itself.
     """
 
     name: str
@@ -51,9 +51,10 @@ def pause_after(failures: int, code: int) -> float:
 
 
 class Supervisor:
-    """Runs programs.
+    """Runs programs, and starts each again when it ends.
 
-    ``changed`` is called with the pids whenever they change; ``restarted`` is awaited after a program's restart.
+    ``record``: the file for the running processes; ``changed`` is called with the pid of each program, by name,
+    whenever they change; ``restarted`` is awaited with the name of a program after the program's restart.
     """
 
     def __init__(
@@ -174,7 +175,7 @@ class SupervisorRecord:
         self._path = path
 
     def write(self, pids: Mapping[str, int]) -> None:
-        """Replace the file atomically."""
+        """Replace the file, atomically, by the identities of these processes; a process that has ended is left out."""
         rows = {name: asdict(found) for name, pid in pids.items() if (found := ProcessIdentity.of(pid)) is not None}
         write_private(self._path, json.dumps(rows, indent=1))
 
@@ -188,7 +189,10 @@ class SupervisorRecord:
         return {name: identity for name, identity in found.items() if identity.alive()}
 
     def end_all(self, patience: float = 5) -> list[str]:
-        """End all recorded processes that still run, and clear the record; return their names. Blocks."""
+        """End all recorded processes that still run, and clear the record; return their names.
+
+        Blocks until they have ended; ``patience``: the seconds from SIGTERM to SIGKILL, for each process.
+        """
         left = self.read()
         for identity in left.values():
             end_now(identity, patience)

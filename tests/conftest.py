@@ -97,8 +97,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def demo_folder() -> Path:
-    """Return the folder with the state of a demo that tests start; the site accounts can read it, as they must for a
-    demo."""
+    """Return the folder for the state of a demo that tests start.
+
+    The site accounts can read it, as they must for a demo.
+    """
     return install.program_folder() / f"tested{WORKER}"
 
 
@@ -159,10 +161,10 @@ def two_isolated(demo_folder: Path) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module", params=["tcp", "stdio"])
 def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator[Gateway]:
-    """Return the demo with a factory that allows no outbound connections, once for each carrier; with stdio its sshd
-    forwards no connections either.
+    """Return the demo with a factory that allows no outbound connections, once for each carrier.
 
-    ``FACTORYGATE_TEST_TCP`` and ``FACTORYGATE_TEST_STDIO`` may name the demo.json of a running demo.
+    With ``stdio``, the factory's sshd forwards no connections either. ``FACTORYGATE_TEST_TCP`` and
+    ``FACTORYGATE_TEST_STDIO`` may name the demo.json of a running demo.
     """
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
@@ -244,8 +246,11 @@ def chromium_options() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return Debian's Chromium, without features that would use the network. It is closed after each module, since
-    other tests of the process cannot run event loops of their own while Playwright's runs."""
+    """Return Debian's Chromium, without features that would use the network.
+
+    It is closed after each module, since other tests of the process cannot run event loops of their own while
+    Playwright's runs.
+    """
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(**chromium_options())
         yield chromium

@@ -1,4 +1,4 @@
-"""Which tests must run in the same process: those of one file, and those that share a running demo."""
+"""Decides which tests run in the same process: those of one file, and those that share a running demo."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ FIXTURES = {"clusters": "gateway", "suites": "gateway", "oidc": "gateway", "base
 
 
 def fixture(group: str) -> str:
-    """Return the fixture that starts a group's demo."""
+    """Return the name of the fixture that starts a group's demo; ``group``: the demo's name."""
     return FIXTURES.get(group, group)
 
 
 def group(nodeid: str) -> str:
-    """Return the demo that a test shares; for all other tests, the file."""
+    """Return the name of the demo that a test shares; for all other tests, the path of the test's file."""
     file = nodeid.partition("::")[0]
     for demo, files in DEMOS.items():
         if any(PurePosixPath(file).match(f"tests/{name}") for name in files):

@@ -1,4 +1,4 @@
-"""The example notebooks of this package.
+"""Copies the example notebooks of this package into a folder of the person.
 
 ``notebooks`` is a symbolic link to docs/examples; in a wheel, a folder with the files.
 """
@@ -17,10 +17,10 @@ _NOTEBOOKS = Path(__file__).parent / "notebooks"
 
 
 def copy_examples(folder: str | os.PathLike[str] = FOLDER) -> Path:
-    """Copy the example notebooks into ``folder``, which is made if missing; return its path.
+    """Copy the example notebooks into ``folder``, which is made if missing; return this folder as a path.
 
-    Existing files are not changed. A notebook whose Python modules this environment lacks is left out. Raises OSError
-    if the folder cannot be written.
+    Existing files are not changed. A notebook that needs a Python module which the session's environment lacks is left
+    out, and links to it become plain text. Raises OSError if the folder cannot be written.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,10 @@ def copy_examples(folder: str | os.PathLike[str] = FOLDER) -> Path:
 
 
 def _unlinked(notebook: bytes, missing: set[str]) -> bytes:
-    """Return the notebook without its links to the notebooks in ``missing``."""
+    """Return the notebook with plain text in place of each link to a notebook in ``missing``.
+
+    The text says which Python module the linked notebook needs.
+    """
     for name in missing:
         link = rb"\[([^\[\]\n]*)\]\(" + re.escape(name.encode()) + rb"\)"
         notebook = re.sub(link, rb"\1 (needs " + NEEDS[name].encode() + rb", which this environment lacks)", notebook)

@@ -24,7 +24,10 @@ _MIG = re.compile(r" +MIG (?P<profile>\S+) +Device +(?P<device>[0-9]+): \(UUID: 
 
 
 class GpuSliceError(Exception):
-    """Raised if the job sees anything but the slice of a GPU that it requested; the text says what it sees."""
+    """Raised if the job does not see exactly the slice of a GPU that it requested, or if this cannot be checked.
+
+    The text says what the job sees, or why it cannot be checked.
+    """
 
 
 async def check(
@@ -33,7 +36,7 @@ async def check(
     """Check that the job sees exactly the slice that it requested; a job that requested none is not checked.
 
     ``environment``: the job's environment variables; ``command``: the argv that lists the node's MIG devices. Raises
-    GpuSliceError.
+    GpuSliceError if the job sees anything else, or if this cannot be checked.
     """
     if not job.slice:
         return
@@ -101,7 +104,7 @@ def shards_problem(wanted: GpuSlice, devices: Sequence[str], shards: int | None)
 
 
 def mig_profiles(listed: str) -> dict[str, str]:
-    """Return the profile of each MIG device, by the device's name, from the output of ``nvidia-smi -L``."""
+    """Return the profile of each MIG device in the output of ``nvidia-smi -L``, by the device's id (``MIG-...``)."""
     return {found["id"]: found["profile"] for line in listed.splitlines() if (found := _MIG.fullmatch(line.rstrip()))}
 
 

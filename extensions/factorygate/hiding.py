@@ -10,7 +10,10 @@ _SECRET = re.compile(r"(?i)((?:[?&;]|%(?:25)*(?:3F|26))[a-z_]*token(?:=|%(?:25)*
 
 
 def hidden(text: str) -> str:
-    """Return ``text`` with every token in a URL replaced by ``[secret]``."""
+    """Return ``text`` with ``[secret]`` in place of every token that is a parameter of a URL.
+
+    A parameter is a token if its name ends with ``token``.
+    """
     return _SECRET.sub(r"\1[secret]", text)
 
 
@@ -27,7 +30,7 @@ class Hiding(logging.Formatter):
 
 
 def hide_in(*loggers: logging.Logger) -> None:
-    """Hide tokens in whatever the handlers of these loggers write from now on."""
+    """Hide tokens in all that the present handlers of these loggers write from now on."""
     for handler in {handler for logger in loggers for handler in logger.handlers}:
         if not isinstance(handler.formatter, Hiding):
             handler.setFormatter(Hiding(handler.formatter))

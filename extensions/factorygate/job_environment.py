@@ -15,9 +15,9 @@ _MOST_DIGITS = 18
 class JobEnvironment:
     """The batch job that this process belongs to.
 
-    ``ends``: when its walltime is over, in seconds since the epoch; ``memory_mb``: in units of 2**20 bytes; ``index``:
-    the job's index in its array, from 1. If the script does not set a field's variable, a text is "", ``restarts`` is
-    0, and any other field is None.
+    ``ends``: when its walltime is over, in seconds since the epoch; ``memory_mb``: the job's memory on a node, in units
+    of 2**20 bytes; ``index``: the job's index in its array, from 1. If the script does not set a field's variable, a
+    text is "", ``restarts`` is 0, and any other field is None.
     """
 
     id: str

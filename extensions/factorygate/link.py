@@ -105,15 +105,15 @@ class LinkRoute:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the headers of each request."""
+        """Return the header that each request needs: it carries the token."""
         return {"Authorization": f"token {self.token}"}
 
 
 def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: Any) -> T:
     """Return the link's answer to a GET, parsed as ``kind``; blocks, for code that has no event loop yet.
 
-    ``path`` is relative to the service's ``/api``; ``params``: the query, without values that are None. Raises
-    LinkError.
+    ``path`` is relative to the service's ``/api``; ``route`` None: the one that ``LinkRoute.here`` finds; ``params``:
+    the query, without values that are None. Raises LinkError.
     """
     route = route or LinkRoute.here()
     transport = httpx.HTTPTransport(uds=route.socket) if route.socket else None
@@ -162,26 +162,36 @@ class Link:
         await self._http.aclose()
 
     async def get(self, path: str, kind: type[T], **params: Any) -> T:
-        """Return the answer to a GET; ``params``: the query, without values that are None. Raises LinkError."""
+        """Return the answer to a GET of ``path`` below the service's ``/api``, parsed as ``kind``. Raises LinkError.
+
+        ``params``: the query, without values that are None.
+        """
         return await _parse_in_steps(kind, _content(await self._ask("GET", path, params=_given(params))))
 
     async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """PUT ``body`` and return the answer; repeating the PUT changes nothing. Raises LinkError."""
+        """PUT ``body`` to ``path`` below the service's ``/api``; return the answer, parsed as ``kind``.
+
+        Repeating the PUT changes nothing. Raises LinkError.
+        """
         return await _parse_in_steps(kind, _content(await self._ask("PUT", path, json=_sent(body))))
 
     async def post(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """POST ``body`` and return the answer. Raises LinkError."""
+        """POST ``body`` to ``path`` below the service's ``/api``; return the answer, parsed as ``kind``.
+
+        Raises LinkError.
+        """
         return await _parse_in_steps(kind, _content(await self._ask("POST", path, json=_sent(body))))
 
     async def delete(self, path: str, kind: type[T]) -> T:
-        """DELETE the resource at ``path`` and return the answer. Raises LinkError."""
+        """DELETE ``path`` below the service's ``/api``; return the answer, parsed as ``kind``. Raises LinkError."""
         return await _parse_in_steps(kind, _content(await self._ask("DELETE", path)))
 
     async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
-        """Yield server-sent events, each with its name, until the stream ends.
+        """Yield the name and the data (parsed as ``kind``) of each server-sent event of ``path``, until the end.
 
-        An event that cannot be parsed is skipped. But if none was parsed before, the link has another version, and this
-        raises LinkSilent. Raises LinkError if the link refuses or does not answer, or if the connection breaks.
+        ``path`` is relative to the service's ``/api``. An event that cannot be parsed is skipped. But if none was
+        parsed before, the link has another version, and this raises LinkSilent. Raises LinkError if the link refuses or
+        does not answer, or if the connection breaks.
         """
         understood = False
         try:
@@ -221,9 +231,10 @@ def _content(answer: httpx.Response) -> bytes:
 
 
 async def _parse_in_steps(kind: type[T], data: bytes | str) -> T:
-    """Parse the link's data as ``_parse`` does, but the workers of a large cluster ``STEP`` at a time.
+    """Parse the link's data as ``kind``, the workers of a large cluster ``STEP`` at a time.
 
-    Between two steps the event loop does other work: it is the loop of Dask's scheduler or of the notebook.
+    Between two steps the event loop does other work: it is the loop of Dask's scheduler or of the notebook. Raises
+    LinkSilent if a field is missing or invalid; unknown fields are ignored.
     """
     if kind is not Cluster or len(data) < LARGE:
         return _parse(kind, data)

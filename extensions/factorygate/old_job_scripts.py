@@ -1,4 +1,4 @@
-"""Older names of the variables FACTORYGATE_JOB_*, for jobs whose script does not set these variables yet.
+"""Lists older names of the variables FACTORYGATE_JOB_*, for jobs whose script does not set these variables yet.
 
 Such a job may have waited in the queue, or been requeued, while a newer factorygate was installed at the factory.
 Nothing is ever added to this table: the scripts of a new dialect export FACTORYGATE_JOB_* from the beginning.

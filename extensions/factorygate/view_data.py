@@ -18,10 +18,10 @@ class JobView:
     ``state``: ``asked``: the job is not in the scheduler's queue yet; ``pending``: the job waits in the queue;
     ``ending``: the job's work is over, but the job still holds its node; ``ended``: the job was stopped, its program
     ended cleanly, or its walltime was over; ``lost``: the job ran, and ended for any other reason; ``failed``: the job
-    was refused, or ended for such a reason before it started; ``unreachable``: the factory does not answer. ``why``: a
-    text that says why the job waits or ended; ``do``: what to do about that. ``log_tail``: the log's last lines, as of
-    the job's end or as of the last call of ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``: whether there are
-    lines to read.
+    was refused, or ended before it started, for a reason other than those of ``ended``; ``unreachable``: the factory
+    does not answer. ``why``: a text that says why the job waits or ended; ``do``: what to do about that. ``log_tail``:
+    the log's last lines, as of the job's end or as of the last call of ``FactoryCluster.log_tail`` or ``read_log``;
+    ``has_log``: whether there are lines to read.
     """
 
     name: str
@@ -106,5 +106,5 @@ class Watched(Protocol):
         ...
 
     def close(self) -> object:
-        """End all jobs."""
+        """Close the cluster, and end all its jobs."""
         ...

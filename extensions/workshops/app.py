@@ -146,8 +146,8 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
 
 
 def _tls(config: WorkshopsConfig, names: tuple[str, ...]) -> ssl.SSLContext | None:
-    """Return the TLS settings of a listener that accepts clients with these names. Raises TlsError.
+    """Return the TLS settings of a listener that accepts clients whose certificates have one of these names.
 
-    None: the configuration has no TLS.
+    None if the configuration has no TLS. Raises TlsError.
     """
     return None if config.tls is None else listening(config.tls, names)

@@ -1,4 +1,7 @@
-"""The results of connection checks that people sent to their workshop, for the people who run it."""
+"""Stores and sums up the results of connection checks that people sent to their workshop.
+
+The people who run the workshop see the sums.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ class CheckRecord:
 
 
 async def put(store: Store, record: CheckRecord) -> None:
-    """Store the result of a person's connection check, in place of the person's earlier one."""
+    """Store the result of a person's connection check in a workshop, in place of the person's earlier one there.
+
+    Raises StoreError.
+    """
     table = check_table.checks
 
     def work(db: Connection) -> None:
@@ -40,15 +46,15 @@ async def put(store: Store, record: CheckRecord) -> None:
 
 
 async def of(store: Store, slug: str) -> list[CheckRecord]:
-    """Return the results that the people of a workshop have sent."""
+    """Return the results that the people of a workshop have sent. Raises StoreError."""
     table = check_table.checks
     return await store.rows(table, select(table).where(table.c.workshop == slug), CheckRecord)
 
 
 def summary(people: Sequence[MembershipRecord], sent: Sequence[CheckRecord]) -> ChecksView:
-    """Return how many people have checked their connection, and with which results.
+    """Return how many people have checked their connection, and with which results, also person by person.
 
-    Only people with a seat or in the waiting list count.
+    Only people with a seat or in the waiting list count. The worst results come first.
     """
     counted = {one.person: one for one in people if one.state in _COUNTED}
     each = [

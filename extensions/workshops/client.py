@@ -131,7 +131,10 @@ class WorkshopsClient:
         return await self._ask(_VIEW, caller, "PATCH", _path(slug), body)
 
     async def take(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopView:
-        """Submit, approve, withdraw, cancel, warm up or close a workshop, as ``action`` says."""
+        """Change a workshop's state as ``action`` says; return the changed workshop.
+
+        The action is to submit, approve, withdraw, cancel, warm up or close the workshop.
+        """
         return await self._ask(_VIEW, caller, "POST", _path(slug, action))
 
     async def decline(self, caller: WorkshopCaller, slug: str, reason: str) -> WorkshopView:
@@ -212,7 +215,7 @@ class WorkshopsClient:
             raise _silent(error) from error
 
     async def broadcast(self, caller: WorkshopCaller, slug: str, body: BroadcastBody) -> BroadcastView:
-        """Send a message to the class."""
+        """Send a message to the class; return its id, and how many people get it."""
         return await self._ask(_BROADCAST, caller, "POST", _path(slug, "broadcast"), body, _SLOW_SECONDS)
 
     async def stop_seat(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
@@ -226,15 +229,15 @@ class WorkshopsClient:
         return await self._ask(_HELP, caller, "GET", _path(slug, "hand"))
 
     async def raise_hand(self, caller: WorkshopCaller, slug: str, body: HandBody) -> HelpState:
-        """Raise the caller's hand."""
+        """Raise the caller's hand; return the new state of the caller's requests for help."""
         return await self._ask(_HELP, caller, "PUT", _path(slug, "hand"), body)
 
     async def lower_hand(self, caller: WorkshopCaller, slug: str) -> HelpState:
-        """Lower the caller's hand."""
+        """Lower the caller's hand; return the new state of the caller's requests for help."""
         return await self._ask(_HELP, caller, "DELETE", _path(slug, "hand"))
 
     async def end_look(self, caller: WorkshopCaller, slug: str) -> HelpState:
-        """Let nobody see the caller's notebook any more."""
+        """Let nobody see the caller's notebook any more; return the new state of the caller's requests for help."""
         return await self._ask(_HELP, caller, "DELETE", _path(slug, "look"))
 
     async def hand(self, caller: WorkshopCaller, slug: str, seat: int) -> HandContent:
@@ -291,7 +294,10 @@ class WorkshopsClient:
         return await self._ask(_MOVING, caller, "GET", _path(slug, "move"))
 
     async def move(self, caller: WorkshopCaller, slug: str, body: MoveBody) -> MovingView:
-        """Move a class, or some of its seats, to another of the workshop's places (factory and node size)."""
+        """Move a class, or some of its seats, to another of the workshop's places (factory and node size).
+
+        Return at which places the seats are afterwards.
+        """
         return await self._ask(_MOVING, caller, "POST", _path(slug, "move"), body)
 
     async def rehearsals(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
@@ -299,20 +305,20 @@ class WorkshopsClient:
         return await self._ask(_REHEARSALS, caller, "GET", _path(slug, "rehearsals"), seconds=_SLOW_SECONDS)
 
     async def rehearse(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
-        """Rehearse a workshop at one of its places (factory and node size).
+        """Rehearse a workshop at one of its places (factory and node size); return the last rehearsals by place.
 
         A rehearsal with seats goes on after the response.
         """
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 
     async def stop_rehearsal(self, caller: WorkshopCaller, slug: str) -> RehearsalsView:
-        """Stop the running rehearsal of a workshop."""
+        """Stop the running rehearsal of a workshop; return the last rehearsals by place."""
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals", "stop"), seconds=_SLOW_SECONDS)
 
     # --- the end of a workshop
 
     async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
-        """Let a class go on for some minutes more."""
+        """Let a class go on for some minutes more; return the changed workshop."""
         body = ExtendWorkshopBody(minutes=minutes)
         return await self._ask(_VIEW, caller, "POST", _path(slug, "extend"), body)
 
@@ -336,7 +342,10 @@ class WorkshopsClient:
         return response.content
 
     async def mail_certificates(self, caller: WorkshopCaller, slug: str) -> MailedView:
-        """Send guests their certificates by mail; this can be done once for a workshop."""
+        """Send guests their certificates by mail; this can be done once for a workshop.
+
+        Return how many were sent, how many could not be sent, and how many people have no mail address here.
+        """
         content = await self._send(caller, "POST", _path(slug, "certificates", "mail"), None, seconds=_FILE_SECONDS)
         return _parsed(_MAILED, content)
 

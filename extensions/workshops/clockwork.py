@@ -1,4 +1,4 @@
-"""Changes the states of workshops when their times come, and keeps the link's table of their projects up to date."""
+"""Changes the states of workshops when their times come, and writes the file of their projects that the link reads."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ QUIET_SECONDS = 60.0  # the same while there is no workshop that is not over
 
 
 class Clockwork:
-    """Changes the states of workshops when a change is due, and writes the table of projects for the link.
+    """Changes the states of workshops when a change is due, and writes the file of their projects that the link reads.
 
     Start ``run``, and call ``wake`` after each change of a workshop. ``now``: the clock; ``promote``: gives free seats
     of a workshop to its waiting list; ``seats``: starts seats; ``keep``: stores the report of a workshop that is over,
-    without its people, and gets True as second argument if the people are deleted next; ``rehearsals``: returns,
-    by workshop, the time window of the rehearsal that uses seats now.
+    without its people, and gets True as second argument if the people are deleted next; ``rehearsals``: returns, by
+    workshop, the time window of the rehearsal that uses seats now.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class Clockwork:
         return QUIET_SECONDS if self._quiet else LOOK_SECONDS
 
     async def look(self) -> None:
-        """Make all changes of states that are due, and write the table of projects.
+        """Make all changes of states that are due, and write the file of the workshops' projects for the link.
 
-        Approved workshops become scheduled once the table contains their projects. Free seats go to waiting lists,
-        seats that are due begin, and the people of workshops whose retention time is over are deleted. Raises
-        StoreError, and OSError if the table cannot be written.
+        Approved workshops become scheduled once the file contains their projects. Free seats go to waiting lists, seats
+        that are due begin, and the people of workshops whose retention time is over are deleted. Raises StoreError, and
+        OSError if the file cannot be written.
         """
         self._quiet = False  # an error does not delay the next look
         measured = self._seats is not None and self._measures

@@ -88,8 +88,10 @@ class WorkshopLimits(Model):
 
 
 class WorkshopsConfig(Model):
-    """The contents of ``workshops.yaml``. Paths are relative to the file's folder. ``tls``: this service's certificate,
-    needed if hub or proxy are on other hosts."""
+    """The contents of ``workshops.yaml``. Paths are relative to the file's folder.
+
+    ``tls``: this service's certificate, needed if hub or proxy are on other hosts.
+    """
 
     state_dir: Path  # the service's data, mode 0700
     socket: Path  # Unix socket, 0600, for a hub on this host and for the operator

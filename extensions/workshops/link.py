@@ -64,7 +64,7 @@ class LinkUnread(LinkAway):
 
 
 class LinkRefused(ProblemError):
-    """Raised if the link refuses a request, with its reason."""
+    """Raised if the link refuses a request. ``problem``: the link's reason."""
 
 
 class LinkMismatch(LinkRefused):
@@ -115,7 +115,11 @@ class LinkSocket:
     async def get(
         self, shape: TypeAdapter[T], project: str, path: str, query: Query | None = None, seconds: float = _SECONDS
     ) -> T:
-        """Return the answer to a GET request about a project. ``seconds``: how long to wait for it."""
+        """Return the answer to a GET request about a project, parsed by ``shape``.
+
+        ``path``: what follows ``/projects/ID`` in the URL; ``seconds``: timeout of each step, such as connecting.
+        Raises LinkAway, LinkRefused.
+        """
         return await self._ask(shape, "GET", project, path, query=query, seconds=seconds)
 
     async def post(
@@ -126,23 +130,39 @@ class LinkSocket:
         body: Model | None = None,
         seconds: float = _SECONDS,
     ) -> T:
-        """Return the answer to a POST request about a project. ``seconds``: how long to wait for it."""
+        """Return the answer to a POST request about a project, parsed by ``shape``.
+
+        ``path``: what follows ``/projects/ID`` in the URL; ``seconds``: timeout of each step, such as connecting.
+        Raises LinkAway, LinkRefused.
+        """
         return await self._ask(shape, "POST", project, path, body=body, seconds=seconds)
 
     async def get_of_all(self, shape: TypeAdapter[T], path: str, seconds: float = _SECONDS) -> T:
-        """Return the answer to a GET request about all projects. ``path``: the whole path."""
+        """Return the answer to a GET request about all projects, parsed by ``shape``. ``path``: the whole path.
+
+        ``seconds``: timeout of each step, such as connecting. Raises LinkAway, LinkRefused.
+        """
         return await self._ask(shape, "GET", None, path, seconds=seconds)
 
     async def put(self, shape: TypeAdapter[T], project: str, path: str, body: Model) -> T:
-        """Return the answer to a PUT request about a project."""
+        """Return the answer to a PUT request about a project, parsed by ``shape``.
+
+        ``path``: what follows ``/projects/ID`` in the URL. Raises LinkAway, LinkRefused.
+        """
         return await self._ask(shape, "PUT", project, path, body=body)
 
     async def delete(self, shape: TypeAdapter[T], project: str, path: str) -> T:
-        """Return the answer to a DELETE request about a project."""
+        """Return the answer to a DELETE request about a project, parsed by ``shape``.
+
+        ``path``: what follows ``/projects/ID`` in the URL. Raises LinkAway, LinkRefused.
+        """
         return await self._ask(shape, "DELETE", project, path)
 
     async def stream(self, path: str) -> AsyncGenerator[StreamEvent]:
-        """Yield the events of a stream about all projects, until the stream ends. ``path``: the whole path."""
+        """Yield the events of a stream about all projects, until the stream ends. ``path``: the whole path.
+
+        Raises LinkAway, LinkRefused.
+        """
         timeout = httpx.Timeout(_SECONDS, read=_QUIET_SECONDS)
         try:
             async with self._client().stream("GET", path, timeout=timeout, headers=_headers()) as response:

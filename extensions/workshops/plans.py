@@ -126,7 +126,7 @@ def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
 
 
 def extended(workshop: WorkshopRecord, minutes: int, pools: WorkshopPools) -> WorkshopRecord:
-    """Return the workshop with ``ends`` and ``closes`` so many minutes later.
+    """Return a copy of the workshop in which ``ends`` and ``closes`` are so many minutes later.
 
     ``hours``, the longest session of a seat, grows by the same time, but not beyond what the pools of all places allow.
     """
@@ -142,7 +142,10 @@ def extended(workshop: WorkshopRecord, minutes: int, pools: WorkshopPools) -> Wo
 def check_extended(
     workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools, limits: WorkshopLimits
 ) -> None:
-    """Raise ProblemError if an extended workshop is open for too many days, or its pools have too few seats."""
+    """Raise ProblemError if an extended workshop is open for too many days, or its pools have too few seats.
+
+    ``others``: any workshops; drafts and workshops that are over do not count, nor does this workshop itself.
+    """
     if workshop.closes - workshop.opens > timedelta(days=limits.days):
         said = Message(
             "workshop-extended-too-long", "It would be open for more than {days} days, the most that are allowed."
@@ -154,7 +157,8 @@ def check_extended(
 def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools) -> None:
     """Raise ProblemError unless a workshop's pools have enough seats for it and for other workshops at the same time.
 
-    ``others``: any workshops; drafts and workshops that are over do not count, nor does this workshop itself.
+    ``others``: any workshops; drafts and workshops that are over do not count, nor does this workshop itself. A pool
+    that is not in ``pools`` any more is not checked.
     """
     others = [one for one in others if one.slug != workshop.slug and one.state in TAKES_SEATS]
     for place in workshop.places:

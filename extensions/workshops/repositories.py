@@ -49,7 +49,10 @@ class RepositoryAddress:
 
 
 def parse(url: str, local: bool = False) -> RepositoryAddress:
-    """Return the parts of a repository's address. ``local``: allow ``file://``. Raises BadRepository."""
+    """Return the parts of a repository's address. ``local``: allow ``file://``.
+
+    Raises BadRepository if the form of the address is wrong. Looks up no host.
+    """
     if len(url) <= _LONGEST and local and _FILE.fullmatch(url):
         return RepositoryAddress(url)
     found = _HTTPS.fullmatch(url) if len(url) <= _LONGEST else None

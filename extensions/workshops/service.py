@@ -1,4 +1,4 @@
-"""What people do with workshops: create, approve, change, close. Checks rights, and writes the database."""
+"""Creates, approves, changes and closes workshops as people request: checks their rights, and writes the database."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ class Workshops:
         ]
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
-        """Return the last lines of a workshop's log, the newest first. Raises ProblemError.
+        """Return the last lines of a workshop's log (at most 200), the newest first. Raises ProblemError.
 
         Observers do not get the lines about raised hands and about notebooks that helpers have seen.
         """
@@ -355,9 +355,9 @@ class Workshops:
     # --- people
 
     async def put_member(self, caller: WorkshopCaller, slug: str, person: str, role: Role) -> MemberView:
-        """Give a person a role in a workshop. Raises ProblemError.
+        """Give a person a role in a workshop; return the person's membership. Raises ProblemError.
 
-        A new participant gets the lowest free seat, or waits for one.
+        A new participant gets the lowest free seat, or waits for one. People with another role have no seat.
         """
         workshop, _ = await self._allowed(caller, slug, "people")
         for left in range(_TRIES, 0, -1):
@@ -418,7 +418,10 @@ class Workshops:
     async def _allowed(
         self, caller: WorkshopCaller, slug: str, action: Action
     ) -> tuple[WorkshopRecord, MembershipRecord | None]:
-        """Return a workshop and the caller's membership, if any, if this action is allowed now. Raises ProblemError."""
+        """Return a workshop and the caller's membership in it (None: the caller is not in it).
+
+        Raises ProblemError if the caller may not see the workshop, or may not take this action there now.
+        """
         workshop, mine = await self._find(caller, slug)
         if not permissions.holds(action, caller, mine):
             raise forbidden(_MAY_NOT.get(action, _ONLY_LEAD))
@@ -549,7 +552,7 @@ class Workshops:
         person: str,
         role: Role,
     ) -> MembershipRecord:
-        """Return a person's membership with a role, for the caller to store.
+        """Return a person's membership with the role ``role``; nothing is stored here.
 
         ``people``: all people of the workshop; ``known``: the person's present membership, None: there is none; its
         other values, such as the mail address of a guest, stay. A new participant gets the lowest free seat, or waits

@@ -64,7 +64,7 @@ def moment(local: datetime, zone: str) -> datetime:
 
 
 def in_zone(at: datetime, zone: str) -> datetime:
-    """Return the same moment in the time zone ``zone``. Raises ValueError if there is no such zone."""
+    """Return ``at`` in the time zone ``zone``: the same moment. Raises ValueError if there is no such zone."""
     return at.astimezone(zone_info(zone))
 
 

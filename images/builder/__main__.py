@@ -52,9 +52,12 @@ class Builder:
         self._storage.prune()
 
     def _wheels(self, recipe: Recipe) -> tuple[list[dict[str, Locked]], dict[str, Path]]:
-        """Download an image's wheels, and check that none is missing; return the image's lock files and the wheels.
+        """Download an image's wheels, and check that none is missing.
 
-        Raises BuildError."""
+        Return the locked packages of each of the image's lock files, and the paths of the wheels, both by package name.
+        For the proxy's image, there is no lock file, and the only wheel is that of Node.js. Both are empty for an image
+        without Python packages. Raises BuildError.
+        """
         arch = self._options.arch
         if recipe.node:
             return [], self._node(arch)
@@ -119,7 +122,10 @@ class Builder:
         context.add_configuration(folder, recipe.configuration)
 
     def _write(self, recipe: Recipe) -> None:
-        """Write the image's archive, its squashfs and SBOM if they are wanted, and a line with name, id and size."""
+        """Write the image's archive and, if they are wanted, its squashfs and SBOM to the output folder.
+
+        Write its name, id and unpacked size there as JSON, too, and print them.
+        """
         out, stem = self._options.out, f"{recipe.name}-{self._options.arch}"
         archive, identity = out / f"{stem}.oci.tar", self._storage.id(recipe.name)
         with step(f"{recipe.name}: {archive.name}"):

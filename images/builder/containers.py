@@ -22,7 +22,11 @@ def version() -> str:
 
 
 class Storage:
-    """The builder's images for one architecture. An image has the same full name here and in its archive."""
+    """The builder's images for one architecture. An image has the same full name here and in its archive.
+
+    ``cache``: the folder in which the images are stored; ``arch``: ``x86_64`` or ``aarch64``. All methods that run
+    buildah raise BuildError if it fails.
+    """
 
     def __init__(self, cache: Path, arch: str) -> None:
         folder = cache / f"storage-{arch}"
@@ -31,13 +35,14 @@ class Storage:
         self._tag = version()
 
     def name(self, image: str) -> str:
-        """Return the full name of an image."""
+        """Return the full name of an image, with its tag; ``image``: the name of its recipe, such as ``hub``."""
         return f"{PREFIX}{image}:{self._tag}"
 
     def build(self, image: str, containerfile: Path, context: Path, base: str | None = None) -> None:
-        """Build an image from a context. Builds of equal contexts give the same id.
+        """Build an image from the folder ``context``. Builds of equal contexts give the same id. Raises BuildError.
 
-        ``base``: the name of the image on which the new image is built; None: the Containerfile needs no such image.
+        ``image``: the name of the recipe; ``base``: the name of the image on which the new image is built; None: the
+        Containerfile needs no such image.
         """
         options = ["--isolation=chroot", "--network=host", "--format=oci", "--pull-never", "--no-cache"]
         options += [f"--timestamp={EPOCH}", "--identity-label=false", f"--arch={self._arch}"]
@@ -49,7 +54,10 @@ class Storage:
         run([*self._buildah, "build", *options, f"--file={containerfile}", f"--tag={self.name(image)}", context])
 
     def id(self, image: str) -> str:
-        """Return the image's id: the digest of its configuration, which contains the digests of all layers."""
+        """Return the image's id, without ``sha256:`` before it.
+
+        The id is the digest of the image's configuration, which contains the digests of all layers.
+        """
         listed = json.loads(run([*self._buildah, "images", "--json", "--no-trunc", f"localhost/{self.name(image)}"]))
         return str(listed[0]["id"]).removeprefix("sha256:")
 
@@ -62,7 +70,7 @@ class Storage:
 
     @contextmanager
     def mounted(self, image: str) -> Iterator[Path]:
-        """Mount the image's files in a folder during the block."""
+        """Mount the image's files in a folder, yield the folder's path, and unmount the files after the block."""
         container = run([*self._buildah, "from", "--pull-never", f"localhost/{self.name(image)}"]).strip()
         try:
             yield Path(run([*self._buildah, "mount", container]).strip())

@@ -22,13 +22,13 @@ _MOUNTED = {"wheels", "project"}  # links to the cache, which are mounted and ne
 
 @contextmanager
 def folder(cache: Path) -> Iterator[Path]:
-    """Make an empty folder for a build, and remove it afterwards."""
+    """Make an empty folder in ``cache`` for a build, yield its path, and remove it after the block."""
     with tempfile.TemporaryDirectory(dir=cache, prefix="context-") as made:
         yield Path(made)
 
 
 def clear(cache: Path) -> None:
-    """Remove folders of builds that were killed."""
+    """Remove from ``cache`` the folders of builds that were killed."""
     for left in cache.glob("context-*"):
         shutil.rmtree(left)
 
@@ -36,9 +36,10 @@ def clear(cache: Path) -> None:
 def add_environment(
     context: Path, locks: Iterable[Mapping[str, Locked]], wheels: Iterable[Path], project: Path
 ) -> None:
-    """Add the script ``images/environment``, and what it installs: the wheels with their lock files, and this project.
+    """Add the script ``images/environment`` to a context, and what the script installs.
 
-    ``project``: the path of this project's own wheel.
+    This is the wheels with their lock files, and ``project``, the path of this project's own wheel. ``locks``: for each
+    lock file, its packages by name; ``wheels``: the paths of the other wheels.
     """
     _copy(HERE / "environment", context / "environment")
     for number, lock in enumerate(locks):
@@ -51,7 +52,7 @@ def add_environment(
 
 
 def add_configuration(context: Path, parts: Iterable[str]) -> None:
-    """Add these files and folders of ``hub_config``."""
+    """Copy these files and folders of ``hub_config`` into the context. Raises BuildError if one is missing."""
     for part in parts:
         _copy(CHECKOUT / "hub_config" / part, context / "hub_config" / part)
 
@@ -87,9 +88,10 @@ def project_wheel(cache: Path) -> Path:
 
 
 def node_modules(cache: Path, node_wheel: Path) -> Path:
-    """Return a folder with the npm packages of package-lock.json for the proxy, checked by hash.
+    """Install the npm packages of package-lock.json for the proxy, checked by hash; return their folder.
 
-    No install scripts are run. ``node_wheel``: the wheel for this machine, which contains Node.js and npm."""
+    No install scripts are run. ``node_wheel``: the wheel for this machine, which contains Node.js and npm.
+    """
     node = cache / "node" / node_wheel.stem
     if not node.is_dir():
         shutil.rmtree(node.parent, ignore_errors=True)

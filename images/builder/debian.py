@@ -27,7 +27,10 @@ _HOOKS = (
 
 
 def packages(lists: Iterable[str]) -> list[str]:
-    """Return the packages in these lists, which are files of ``images/apt``."""
+    """Return the names of the packages in these lists, sorted, each once.
+
+    A list is a file of ``images/apt``, named without ``.txt``.
+    """
     lines = [line.partition("#")[0].strip() for name in lists for line in (LISTS / f"{name}.txt").open()]
     return sorted({line for line in lines if line})
 
@@ -47,7 +50,10 @@ def make_root(target: Path, lists: Iterable[str], arch: str, mirror: str | None)
 
 
 def check_emulation(arch: str, machine: str) -> None:
-    """Raise CannotWork with an explanation if this machine cannot run programs of the architecture."""
+    """Raise CannotWork with an explanation if this machine cannot run programs of the architecture ``arch``.
+
+    ``machine``: this machine's own architecture.
+    """
     if arch != machine and not EMULATION.exists():
         raise CannotWork(
             f"Programs for {arch} do not run on this machine. Its wheels are complete; for the images build on such "

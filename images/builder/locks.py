@@ -42,7 +42,7 @@ class Wheel:
 
 
 def environment(arch: str) -> dict[str, str]:
-    """Return the environment for evaluating requirement markers: Debian's Python on that architecture."""
+    """Return the values for evaluating the markers of requirements: those of Debian's Python on that architecture."""
     return {
         "implementation_name": "cpython",
         "implementation_version": f"{PYTHON}.0",
@@ -84,7 +84,10 @@ def read(lock: Path, arch: str, without: Iterable[str] = ()) -> dict[str, Locked
 
 
 def wanted(extras: Iterable[str], without: Iterable[str] = ()) -> list[Requirement]:
-    """Return the requirements of these extras in pyproject.toml, without the excluded packages."""
+    """Return the requirements of these extras in pyproject.toml, without the packages named in ``without``.
+
+    These names are in the canonical form: lower case, with hyphens.
+    """
     listed = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     found = [Requirement(text) for extra in extras for text in listed[extra]]
     return [requirement for requirement in found if canonicalize_name(requirement.name) not in without]
@@ -111,9 +114,10 @@ def check_agreement(first: Mapping[str, Locked], second: Mapping[str, Locked]) -
 
 
 def incomplete(requirements: Iterable[Requirement], wheels: Mapping[str, Wheel], arch: str) -> list[str]:
-    """Return descriptions of all dependencies that are missing among the wheels, or have the wrong version.
+    """Return sorted descriptions of all dependencies that are missing among the wheels, or have the wrong version.
 
-    The packages in ``LEFT_OUT`` may be missing.
+    ``requirements``: the packages at which the search begins; ``wheels``: by name. The packages in ``LEFT_OUT`` may be
+    missing.
     """
     problems = set()
     queue = [("pyproject.toml", requirement) for requirement in requirements if _applies(requirement, arch)]

@@ -19,7 +19,7 @@ class Recipe:
     """The parts of one image.
 
     ``roots``: the package lists below ``images/apt`` for its Debian root. ``lock``: the lock file in ``requirements``
-    with its Python packages, "": it has none; ``extras``: the extras of pyproject.toml whose packages this lock file
+    with its Python packages; "" if it has none. ``extras``: the extras of pyproject.toml whose packages this lock file
     must contain; ``without``: packages that are left out. ``configuration``: its parts of ``hub_config``. ``node``:
     whether it has Node.js; ``frameworks``: whether it may have machine-learning frameworks; ``squashfs``: whether it is
     also written as squashfs. ``megabytes``: the largest unpacked size that the tests allow.

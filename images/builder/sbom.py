@@ -12,7 +12,10 @@ from images.builder.steps import EPOCH, run
 
 
 def write(archive: Path, name: str, identity: str, target: Path) -> None:
-    """Write the SBOM of an OCI archive. ``name``, ``identity``: the image's name and id."""
+    """Write the SBOM of the image in the OCI archive ``archive`` to the file ``target``. Raises BuildError.
+
+    ``name``: the image's name and version, as ``NAME:VERSION``; ``identity``: the image's id.
+    """
     syft = Path(sys.executable).with_name("syft")
     title, _, version = name.partition(":")
     # The name is given, otherwise the document would contain the archive's path on this machine.

@@ -25,7 +25,7 @@ class CannotWork(BuildError):
 
 @contextmanager
 def step(what: str) -> Iterator[None]:
-    """Print the start of a step, and at its end how many seconds it took, to stderr."""
+    """Print the start of a step to stderr, and at its end how many seconds it took; nothing more if the step fails."""
     print(f"{what} ...", file=sys.stderr, flush=True)
     begin = time.monotonic()
     yield
@@ -35,8 +35,8 @@ def step(what: str) -> Iterator[None]:
 def run(argv: Sequence[str | Path], cwd: Path | None = None, **env: str) -> str:
     """Run a program to its end; return its stdout.
 
-    ``env``: environment variables, in addition to those of this process. Raises BuildError if the program is missing,
-    or with its last output if it fails.
+    ``env``: environment variables, in addition to those of this process and ``SOURCE_DATE_EPOCH``. Raises BuildError if
+    the program is missing, or with its last output if it fails.
     """
     words = [os.fspath(word) for word in argv]
     try:

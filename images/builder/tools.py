@@ -1,7 +1,8 @@
 """Installs the tools that build images: Debian packages, and a Python environment from ``requirements/images.txt``.
 
-Runs under Debian's bare Python (standard library only), as root. As a module it takes the arguments of
-``images/build``, installs what is missing, and prints the path of the environment's Python."""
+Runs under Debian's bare Python (standard library only), as root. ``python3 -m images.builder.tools`` takes the
+arguments of ``images/build``, installs what is missing, and prints the path of the environment's Python.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def install_packages(programs: Mapping[str, str]) -> None:
 def environment(folder: Path) -> Path:
     """Return the path of the Python in the virtual environment ``folder``, which is made if necessary.
 
-    The environment has the packages of ``requirements/images.txt``, checked by hash.
+    The environment has the packages of ``requirements/images.txt``, checked by hash. If these or the system's Python
+    have changed since it was made, it is made anew. Raises BuildError.
     """
     python = folder / "bin" / "python"
     stamp = folder / ".stamp"
@@ -90,9 +92,9 @@ def environment(folder: Path) -> Path:
 
 
 def main(argv: list[str]) -> int:
-    """Install missing tools, and print the path of the environment's Python.
+    """Install missing tools, and print the path of the environment's Python; return the exit code.
 
-    Return 0; 3, with a message on stderr, without root or if an installation fails.
+    0: everything is there; 3, with a message on stderr: this process does not run as root, or an installation failed.
     """
     options = parse(argv)
     if os.geteuid() != 0:

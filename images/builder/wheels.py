@@ -17,10 +17,11 @@ _GLIBC = range(5, 42)  # Debian 13 has glibc 2.41, and accepts wheels for any ol
 
 
 def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | None = None) -> dict[str, Path]:
-    """Return the wheel of each package; a wheel that ``folder`` lacks is downloaded. Raises BuildError.
+    """Return the path of each package's wheel, by package name; a wheel that ``folder`` lacks is downloaded into it.
 
-    Hashes are checked at the download, and again when the wheels are installed. ``index``: the URL of the package
-    index; None: pip's default.
+    ``locked``: the packages of a lock file, by name; ``index``: the URL of the package index, None for pip's default.
+    Hashes are checked at the download, and again when the wheels are installed. Raises BuildError, also if a package
+    has no wheel for ``arch``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = _found(locked, folder)

@@ -1,1 +1,5 @@
-"""Code that hub, link and notebook share; it uses pydantic and the standard library only."""
+"""Code that hub, link and notebook share; the notebook's part needs no other packages than pydantic and Babel.
+
+Only reading translations (``language``) needs Babel. The folder ``service`` and the module ``service_address``, which
+the notebook does not import, need more packages.
+"""

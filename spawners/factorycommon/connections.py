@@ -1,4 +1,4 @@
-"""The time for which the gateway's HTTP clients keep idle connections."""
+"""Sets for how long the gateway's HTTP clients keep idle connections."""
 
 from __future__ import annotations
 

@@ -7,5 +7,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def cell(text: str) -> str:
-    """Return ``text`` changed so that no spreadsheet takes it for a formula, since people choose their own names."""
+    """Return ``text``, with ``'`` before it if a spreadsheet would take it for a formula.
+
+    People choose their own names, so a name could be a formula.
+    """
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -17,7 +17,7 @@ _END = b"\n\n"
 
 
 class StreamEvent(NamedTuple):
-    """An event of a stream. ``name``: the value of its ``event`` field."""
+    """An event of a stream. ``name``: the value of its ``event`` field, "" if it has none; ``data``: its data lines."""
 
     name: str
     data: str
@@ -66,7 +66,7 @@ async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> A
 
 
 def _event(block: bytes) -> StreamEvent | None:
-    """Parse the lines between two empty lines as an event; return None if they have no data, as with only comments."""
+    """Parse the lines between two empty lines as an event; return None if none of them is a line of data."""
     name, data = "", []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")

@@ -1,4 +1,4 @@
-"""Shares of GPUs: the part of a GPU that is billed, and the slice of a GPU that a job requests. Pure.
+"""Parses shares of GPUs: the part of a GPU that is billed, and the slice of a GPU that a job requests. Pure.
 
 Programs in jobs use this module, so it imports the standard library only.
 """

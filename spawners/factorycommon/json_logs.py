@@ -1,4 +1,4 @@
-"""Log records as lines of JSON, for programs that collect logs."""
+"""Turns log records into lines of JSON, for programs that collect logs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ LONGEST = 10_000  # maximum number of characters of a message, and of a tracebac
 def json_line(
     record: logging.LogRecord, process: str, exception: str = "", hide: Callable[[str], str] = lambda text: text
 ) -> str:
-    """Return the log record as one line of JSON.
+    """Return the log record as one line of JSON, without a line break at its end.
 
-    The keys are ``time`` (UTC), ``level``, ``process``, ``logger`` and ``message``; if known, also ``request`` and
-    ``exception``. Text from people, jobs or sites stays inside JSON strings, so it cannot add keys or lines. ``hide``:
-    a function that removes secrets from a text."""
+    The keys are ``time`` (UTC), ``level``, ``process``, ``logger`` and ``message``; if known, also ``request`` (the id
+    of the request that is served) and ``exception``. Text from people, jobs or sites stays inside JSON strings, so it
+    cannot add keys or lines. ``process``: the name of this program; ``exception``: the traceback, "" if there is none;
+    ``hide``: a function that removes secrets from a text. Of a message only the first ``LONGEST`` characters are kept,
+    of a traceback the last.
+    """
     line = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname,

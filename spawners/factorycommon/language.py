@@ -1,4 +1,4 @@
-"""Translations in gettext's form, for the notebook and the hub. No other module translates texts.
+"""Reads translations in gettext's form, and translates texts by them. No other module translates texts.
 
 English texts are the keys; a message with parameters is looked up by its code (``factorycommon.messages``). A text is
 shown in English if it has no translation, or if it comes from another release that had another English text for its
@@ -32,7 +32,7 @@ def N_(text: str) -> str:
 
 
 class Language:
-    """One language with its translations; without translations, English. ``code``: as in ``<html lang>``."""
+    """One language with its translations; without translations, English. ``code``: for ``<html lang>``, as ``de``."""
 
     def __init__(self, code: str, catalog: Catalog | None = None) -> None:
         self.code = code
@@ -54,8 +54,9 @@ class Language:
         """Return the translations that a page needs.
 
         ``shows``: gets the path of a source file, and returns whether the page needs that file's texts. In the result,
-        ``texts`` has the translations by English text, and ``plural`` is a string of digits: the numbers of the plural
-        forms that belong to 0, 1, 2, ... Both are empty for English.
+        ``language`` is the code; ``texts`` has the translations by English text, for a text with plural forms a tuple
+        of all forms by the English singular; and ``plural`` is a string of digits: the numbers of the plural forms that
+        belong to 0, 1, 2, ... Both are empty for English.
         """
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}
@@ -112,7 +113,11 @@ def read(folder: Path, kind: type[L], only: Container[str] | None = None) -> dic
 
 
 def first(known: Mapping[str, L], wanted: Iterable[str]) -> L:
-    """Return the first of the languages ``wanted`` that is known; English if none is."""
+    """Return the first of the languages ``wanted`` that is known; English if none is.
+
+    ``known``: by code, in lower case; ``wanted``: codes in any case; a code with a region, such as ``de-AT``, also
+    finds ``de``.
+    """
     for code in wanted:
         language = known.get(code.lower()) or known.get(code.lower().split("-")[0])
         if language is not None:

@@ -36,14 +36,20 @@ class LinkError(Exception):
 
 
 class LinkSilent(LinkError):
-    """The link did not answer, or its answer could not be parsed. The link may have done what was requested."""
+    """Raised if the link did not answer, failed by a fault of its own (500), or gave an answer that cannot be parsed.
+
+    The link may have done what was requested.
+    """
 
     def __init__(self, message: str, do: str = "") -> None:
         super().__init__("unreachable", message, do)
 
 
 class LinkProblem(LinkError):
-    """The link refused the request, with a reason. ``status``: the HTTP status; ``problem``: the link's answer."""
+    """Raised if the link refused the request, with a reason.
+
+    ``status``: the HTTP status; ``problem``: the link's answer.
+    """
 
     def __init__(self, status: int, problem: Problem) -> None:
         message, do = problem.as_message("message"), problem.as_message("do")

@@ -59,7 +59,11 @@ class SmtpServer(Model):
 
 
 def plain_address(mailbox: str, host: str) -> Address:
-    """Return the mail address MAILBOX@HOST. Raises ValueError if it is no plain address."""
+    """Return the mail address MAILBOX@HOST. Raises ValueError if it is no plain address.
+
+    A plain address has at most ``MOST_ADDRESS`` characters: only ASCII, and no double quotes, commas, blanks or line
+    ends.
+    """
     if not (_MAILBOX.fullmatch(mailbox) and _HOST.fullmatch(host)) or len(mailbox) + len(host) >= MOST_ADDRESS:
         raise ValueError("this is no plain mail address")
     return Address(username=mailbox, domain=host)

@@ -1,4 +1,4 @@
-"""Settings of glibc's malloc that make the process keep freed memory.
+"""Sets up glibc's malloc so that the process keeps freed memory.
 
 By default glibc returns blocks of 128 KiB and more to the kernel at once. Data that pass through a door come in blocks
 of that size; each new block then costs page faults and zeroed pages, which take half as long as all other work on the

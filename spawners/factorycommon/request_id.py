@@ -1,4 +1,4 @@
-"""The id of the request that a task works for.
+"""Keeps the id of the request that a task works for.
 
 The logs of hub, link and door and all responses with a Problem contain the id, so that a person can quote it. A client
 may choose the id in the header ``X-Request-ID``; an invalid id is replaced.
@@ -27,7 +27,10 @@ def chosen(given: str | None) -> str:
 
 
 def begin(given: str | None) -> str:
-    """Set the request that this task, and all tasks that it starts, work for; return the request's id."""
+    """Set the request that this task, and all tasks that it starts, work for; return the request's id.
+
+    ``given``: the id that the client has chosen. If it is None or invalid, a new id is made.
+    """
     found = chosen(given)
     _current.set(found)
     return found

@@ -1,4 +1,7 @@
-"""Where link and workshops service listen for the hub: on a Unix socket, or on another host behind TLS."""
+"""Describes where link and workshops service listen, and makes the HTTP transport for requests to them.
+
+They listen on a Unix socket or, for clients on another host, with TLS.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A time slice of the event loop for tasks that become ready together, such as the starts of a class."""
+"""Limits how long tasks that become ready together, such as the starts of a class, keep the event loop busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mutual TLS between hub, link, workshops service and proxy.
+"""Makes the SSL contexts for mutual TLS between hub, link, workshops service and proxy.
 
 One authority issues a certificate for each process, with the process's name as the common name. ``listening`` and
 ``dialing`` return contexts that any server and any client can use. Both read their files again as soon as the files
@@ -36,8 +36,11 @@ class TlsError(ValueError):
 
 
 class TlsFiles(Model):
-    """PEM files for TLS. ``certificate``: this process's certificate, followed by intermediate ones; ``key``: its
-    private key; ``authority``: one or more trusted CA certificates."""
+    """PEM files for TLS.
+
+    ``certificate``: this process's certificate, followed by intermediate ones; ``key``: its private key; ``authority``:
+    one or more trusted CA certificates.
+    """
 
     certificate: Path
     key: Path
@@ -74,15 +77,17 @@ def is_loopback_host(host: str) -> bool:
 
 
 def common_name(peer: Any) -> str:
-    """Return the common name in a certificate, as ``getpeercert`` returns it; "" if it has none or several."""
+    """Return the common name in ``peer``, a certificate as ``getpeercert`` gives it; "" if it has none or several."""
     parts = [part for group in (peer or {}).get("subject", ()) for part in group]
     names = [value for key, value in parts if key == "commonName"]
     return names[0] if len(names) == 1 else ""
 
 
 class _Context(ssl.SSLContext):
-    """An SSL context made from the present contents of the files. ``names``: the names of clients that are accepted;
-    None: all."""
+    """An SSL context made from the contents that the files had when it was made.
+
+    ``names``: the common names of clients that are accepted; None: all.
+    """
 
     names: frozenset[str] | None = None
 
@@ -111,8 +116,10 @@ class _Socket(ssl.SSLSocket):
         self.shaken = True
 
     def drop_unless_shaken(self) -> None:
-        """Shut the connection down if its client has not finished its handshake; the next read from the socket then
-        sees the end."""
+        """Shut the connection down if its client has not finished its handshake.
+
+        The next read from the socket then sees the end.
+        """
         if not self.shaken:
             with contextlib.suppress(OSError):  # the socket is closed already
                 socket.socket.shutdown(
@@ -121,11 +128,16 @@ class _Socket(ssl.SSLSocket):
 
 
 class _Renewed(ssl.SSLContext):
-    """The SSL context that servers and clients get. Each connection uses a context that is made from the present files.
-    While the files cannot be used (the key was replaced, its certificate not yet), the last good context is used."""
+    """The SSL context that servers and clients get; each connection uses a context made from the present files.
+
+    While the files cannot be used (the key was replaced, its certificate not yet), the last good context is used.
+    """
 
     def of(self, files: TlsFiles, names: frozenset[str] | None) -> ssl.SSLContext:
-        """Read the files; return this context. Raises TlsError."""
+        """Read the files; return this context. Raises TlsError.
+
+        ``names``: the common names of the clients that are accepted; None: any.
+        """
         self._files, self._names, self._lock = files, names, threading.Lock()
         self._stamp = _stamp(files)
         self._now = self._read()

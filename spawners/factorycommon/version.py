@@ -1,4 +1,4 @@
-"""The version of this program."""
+"""Finds the version of this program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that run before the installer changes anything: the system, the domain's name, the ports."""
+"""Checks the system, the machine, the domain's name and the ports, before the installer changes anything."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def system(os_release: str) -> str:
 def machine(folder: Path) -> None:
     """Raise InstallerError if the installer cannot run as this user or on this machine.
 
-    ``folder``: a folder on the file system for releases, which must have enough free space.
+    It needs root, Python 3.11 or newer, systemd, and 3 GB of free space. ``folder``: a folder on the file system for
+    releases, which must have this space.
     """
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")

@@ -1,4 +1,4 @@
-"""The command ``factorygate-install``."""
+"""Runs the command ``factorygate-install``, which installs a gateway, builds a release, or removes a gateway."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code. A wrong command line ends the process with exit code 2.
 
     0: the command is done and, after an installation, the gateway works; 1: a step failed, the person at the terminal
-    declined, or ``factorygate check`` found a mistake; 130: interrupted.
+    declined, or ``factorygate check`` found a mistake; 130: interrupted. ``argv``: the arguments of the command; None:
+    those of this process.
     """
     parser = argparse.ArgumentParser(
         prog="factorygate-install",

@@ -1,4 +1,4 @@
-"""The texts of a gateway's configuration files, made from the operator's options. Nothing is written here."""
+"""Makes the texts of a gateway's configuration files from the operator's options. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PASSWORDS, OIDC_SECRET = "passwords.json", "oidc.secret"  # file names
 
 @dataclass(frozen=True)
 class WantedFile:
-    """A file to be written.
+    """A file that the installer is to write. ``path``: absolute, on the machine to install on.
 
     ``edited_by_operator``: an operator may edit the file; the installer replaces it only as long as nobody has changed
     it.
@@ -83,7 +83,12 @@ def secret(name: str, text: str) -> WantedFile:
 
 
 def configuration(options: Options, tokens: Mapping[str, str]) -> list[WantedFile]:
-    """Return the configuration files of hub, link, workshops service, proxy and web server."""
+    """Return the gateway's configuration files, except the folder ``secrets``, the catalogue and the systemd units.
+
+    They are those of hub, link, proxy and web server, those of the workshops service if ``options`` want it, the text
+    for Prometheus, and the script ``factorygate``. ``tokens``: the tokens by file name; ``proxy.env`` and
+    ``restore-routes.header`` contain one each.
+    """
     workshops = [
         WantedFile(f"{ETC}/workshops.yaml", workshops_yaml(options), 0o640, "root", USER, edited_by_operator=True),
         WantedFile(f"{ETC}/{_POOLS}", pools_yaml(), 0o640, "root", USER, edited_by_operator=True),
@@ -175,7 +180,10 @@ metrics: {{host: 127.0.0.1, port: 9099}}   # for Prometheus
 
 
 def workshops_lines(name: str) -> list[str]:
-    """Return the lines with which the file ``name`` (``hub.yaml`` or ``link.yaml``) names the workshops service."""
+    """Return the section ``workshops`` of the file ``name`` (``hub.yaml`` or ``link.yaml``), line by line.
+
+    With this section, hub or link works with the workshops service; without it, there are no workshops.
+    """
     if name == "link.yaml":
         return ["workshops:", f"  table: {_TABLE}", f"  pools: {_POOLS}", f"  socket: {_LINK_SOCKET}"]
     return ["workshops:", f"  socket: {WORKSHOPS_SOCKET}", "  token_file: secrets/workshops-token"]

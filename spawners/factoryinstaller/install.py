@@ -49,7 +49,10 @@ _READS = {
 
 
 def install(machine: Machine, options: Options) -> int:
-    """Install a gateway, or complete an installation. Return the exit code of ``factorygate check``."""
+    """Install a gateway, or complete an installation. Return the exit code of ``factorygate check``.
+
+    Raises InstallerError if a step is not possible; the steps before it stay done.
+    """
     say(f"good  {before(machine, options)}")
     sources = release_sources.own()
     secrets, password = secrets_kept.prepare(machine, options)
@@ -111,7 +114,10 @@ def before(machine: Machine, options: Options) -> str:
 
 
 def packages(machine: Machine) -> None:
-    """Install the distribution's packages that are missing, and complete an installation that was interrupted."""
+    """Install those of the distribution's packages in ``PACKAGES`` and ``python3-venv`` that are missing.
+
+    First completes an installation of packages that was interrupted. Raises InstallerError.
+    """
     if machine.run("dpkg", "--audit").strip():  # an earlier run was killed while it installed packages
         machine.run("dpkg", "--configure", "-a", env=_APT_ENV)
     missing = [package for program, package in PACKAGES.items() if not machine.path(program).exists()]
@@ -139,7 +145,7 @@ def account(machine: Machine) -> None:
 
 
 def releases(machine: Machine) -> Layout:
-    """Return the folder of releases on this machine."""
+    """Return the folder of releases on this machine, /opt/factorygate."""
     return Layout(machine.path(ROOT))
 
 
@@ -154,7 +160,7 @@ def build(machine: Machine, sources: Path) -> Path:
 
 
 def catalogue(folder: Path) -> Iterator[WantedFile]:
-    """Yield the files of the release's catalogue.
+    """Yield the files of the catalogue of the release in ``folder``, to be written below /etc/factorygate.
 
     The operator may edit them; a later release replaces only those that nobody has changed.
     """
@@ -166,7 +172,7 @@ def catalogue(folder: Path) -> Iterator[WantedFile]:
 
 
 def units(folder: Path) -> Iterator[WantedFile]:
-    """Yield the systemd units, and the file that limits the age of the log."""
+    """Yield the systemd units of the release in ``folder``, and the file that limits the journal's age and size."""
     systemd = folder / "docs/systemd"
     for name in files.UNIT_FILES:
         yield WantedFile(f"{files.SYSTEMD}/{name}", (systemd / name).read_text(encoding="utf-8"))
@@ -186,7 +192,7 @@ def left_to_the_operator(machine: Machine, options: Options) -> Iterator[str]:
 
 
 def use(machine: Machine, folder: Path) -> None:
-    """Let the systemd units run a release from their next start on. Raises ReleaseError."""
+    """Let the systemd units run the release in ``folder`` from their next start on. Raises ReleaseError."""
     layout = releases(machine)
     release = layout.installed_release(folder.name)
     if layout.is_current(release):
@@ -270,7 +276,7 @@ def services(machine: Machine, options: Options) -> None:
 
 
 def wait_for_answer(options: Options) -> None:
-    """Wait until the gateway answers by https under its name.
+    """Wait until the gateway answers by https under its name, at most ``_ANSWER_SECONDS``, which is three minutes.
 
     Raises InstallerError with the services' last log lines if the gateway does not answer in time.
     """

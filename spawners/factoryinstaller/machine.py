@@ -41,14 +41,19 @@ class Machine:
     # --- messages
 
     def changed(self, text: str) -> None:
-        """Print a change, and record it."""
+        """Print a change for the operator, and add it to ``changes``."""
         self.changes.append(text)
         say(f"made  {text}")
 
     # --- programs
 
     def run(self, *argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-        """Run a program and return its stdout. Raises InstallerError with the program's last message."""
+        """Run a program to its end, and return its stdout.
+
+        ``cwd``: the folder in which it runs, None: this process's; ``env``: variables added to this process's
+        environment variables. Raises InstallerError if the program is missing, or, with the last lines of its output,
+        if its exit code is not 0.
+        """
         try:
             done = subprocess.run(
                 argv,
@@ -76,7 +81,7 @@ class Machine:
     # --- files
 
     def make_folder(self, name: str, mode: int, user: str, group: str) -> None:
-        """Create a folder, or set mode and owner of an existing folder."""
+        """Create a folder, or set mode and owner of an existing folder. ``name``: its absolute path on this machine."""
         folder = self.path(name)
         there = folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +121,10 @@ class Machine:
         return dict(self._state().get("written", {}))
 
     def remove(self, name: str) -> None:
-        """Remove a file, symbolic link or folder if it exists."""
+        """Remove a file, symbolic link or folder if it exists, and print this.
+
+        ``name``: its absolute path on this machine.
+        """
         path = self.path(name)
         if path.is_symlink() or path.is_file():
             path.unlink()
@@ -153,7 +161,7 @@ class Machine:
         return json.dumps(self._state().get("options", {}))
 
     def keep_options(self, text: str) -> None:
-        """Store the options for later runs."""
+        """Store the options for later runs. ``text``: the options as JSON."""
         if json.loads(text) != self._state().get("options"):
             self._keep("options", json.loads(text))
 
@@ -162,7 +170,10 @@ class Machine:
         return dict(self._state().get("started", {}))
 
     def keep_started(self, service: str, made_of: str) -> None:
-        """Store the digest of the files with which a service was started."""
+        """Store the digest of the files with which a service was started.
+
+        ``made_of``: the digest; "" lets the next run restart the service.
+        """
         self._keep("started", {**self.started(), service: made_of})
 
     def forget_started(self) -> None:
@@ -185,6 +196,6 @@ class Machine:
 
 
 def say(text: str) -> None:
-    """Print a line to the operator."""
+    """Print a line for the operator, on stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The operator's options for a new gateway; they are checked, and stored for later runs."""
+"""Checks the operator's options for a new gateway, and turns them into JSON and back, to store them for later runs."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ _GUEST, _ROBOT = "guest.", "robot."  # as in factorycommon.models.base
 class Options:
     """The options of one gateway.
 
-    ``admin``: the administrator's name if people log in with passwords, or their mail address if a provider identifies
-    people. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN`` or ``everybody``.
+    ``login``: ``oidc`` or ``passwords``. ``admin``: the administrator's name if people log in with passwords, or their
+    mail address if a provider identifies people. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN`` or
+    ``everybody``.
     """
 
     domain: str

@@ -1,4 +1,4 @@
-"""The sources of a release: a checkout, an unpacked release archive, or a release that was built earlier.
+"""Reads the sources of a release: a checkout, an unpacked release archive, or a release that was built earlier.
 
 Uses only the standard library, since the installer runs before anything is installed.
 """
@@ -48,7 +48,7 @@ _MOST = 20_000  # maximum number of members of an archive
 
 
 def own() -> Path:
-    """Return the checkout, release archive or release that contains this module.
+    """Return the absolute path of the checkout, unpacked release archive or release that contains this module.
 
     Raises ReleaseError if there is none.
     """
@@ -64,7 +64,10 @@ def is_checkout(folder: Path) -> bool:
 
 
 def wheel(folder: Path) -> Path:
-    """Return the only wheel of an archive or a release. Raises ReleaseError."""
+    """Return the path of the only wheel of an archive or a release.
+
+    Raises ReleaseError if there is none, or more than one.
+    """
     found = _wheels(folder)
     if len(found) != 1:
         raise ReleaseError(f"{folder} holds {len(found)} wheels; one is needed")
@@ -72,7 +75,10 @@ def wheel(folder: Path) -> Path:
 
 
 def version(folder: Path) -> str:
-    """Return the version of a checkout, archive or release. Raises ReleaseError."""
+    """Return the version of a checkout, unpacked archive or release, such as 1.2.3.
+
+    Raises ReleaseError if the version has another form, or if an archive or a release does not have exactly one wheel.
+    """
     if is_checkout(folder):
         found = str(tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
     else:
@@ -83,7 +89,10 @@ def version(folder: Path) -> str:
 
 
 def content(folder: Path) -> str:
-    """Return a digest of all files from which a release of these sources is built. Raises ReleaseError."""
+    """Return a digest of all files from which a release of these sources is built.
+
+    For a release, this is the digest of its own sources. Raises ReleaseError if a file or folder is missing.
+    """
     known = made_from(folder)
     if known is not None:  # this is a release already
         return known
@@ -147,7 +156,10 @@ def check_sum(archive: Path) -> None:
 
 
 def version_of(archive: Path) -> str:
-    """Return the version in the name of an archive's only top folder. Raises ReleaseError."""
+    """Return the version in the name of an archive's top folder, ``factorygate-VERSION``, as its first entry has it.
+
+    Raises ReleaseError if the archive cannot be read, or begins with anything else.
+    """
     try:
         with tarfile.open(archive, "r:gz") as tar:
             first = tar.next()
@@ -161,9 +173,10 @@ def version_of(archive: Path) -> str:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack an archive into a folder, and return the archive's top folder there.
+    """Unpack an archive into a folder, and return the path of the archive's top folder there.
 
-    Only plain files and folders below the top folder are accepted. Raises ReleaseError, OSError.
+    Raises ReleaseError if the archive has other entries than plain files and folders below the top folder, is larger
+    than any release, cannot be read, or has another version than its top folder names; OSError.
     """
     named = version_of(archive)
     top = f"factorygate-{named}"

@@ -42,7 +42,7 @@ class Release:
 
     @property
     def python(self) -> Path:
-        """Return the Python that runs this release."""
+        """Return the path of the Python that runs this release."""
         return self.folder / "venv" / "bin" / "python"
 
     @property
@@ -58,7 +58,10 @@ class Layout:
     root: Path
 
     def installed(self) -> list[Release]:
-        """Return the complete releases, oldest first."""
+        """Return the complete releases, the lowest version first.
+
+        Raises ReleaseError if the ``release.json`` of one of them cannot be read.
+        """
         folder = self.root / "releases"
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         found = (self.release(name) for name in names if INSTALLED.fullmatch(name))
@@ -80,7 +83,11 @@ class Layout:
         return Release(version, folder, proxy if isinstance(proxy, str) else "")
 
     def installed_release(self, version: str) -> Release:
-        """Return an installed release. Raises ReleaseError if that version is not installed."""
+        """Return an installed release.
+
+        Raises ReleaseError if that version is not installed, is incomplete, or has a ``release.json`` that cannot be
+        read.
+        """
         found = self.release(version) if INSTALLED.fullmatch(version) else None
         if found is None:
             raise ReleaseError(f"Release {version} is not installed below {self.root}")
@@ -103,19 +110,23 @@ class Layout:
         return found
 
     def is_current(self, release: Release) -> bool:
-        """Return whether ``current`` points to a release."""
+        """Return whether ``current`` points to ``release``."""
         link = self.root / "current"
         return link.is_symlink() and link.readlink() == Path("releases", release.version)
 
     def switch(self, release: Release) -> None:
-        """Point ``current`` to a release, atomically. Raises OSError."""
+        """Point ``current`` to ``release``, atomically. Raises OSError."""
         fresh = self.root / ".current.new"
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(Path("releases", release.version))
         fresh.replace(self.root / "current")
 
     def install(self, archive: Path, say: Callable[[str], None]) -> Release:
-        """Check the sum of an archive, and build its release beside the installed ones. Raises ReleaseError."""
+        """Check the sum of an archive; build its release beside the installed ones, and return it.
+
+        The sum is compared with ``SHA256SUMS`` in the archive's folder, if that file exists. A complete release of the
+        same sources is returned as it is. ``say``: called with each line about the progress. Raises ReleaseError.
+        """
         sources.check_sum(archive)
         version, folder = sources.version_of(archive), self.root / "releases"
         try:
@@ -127,9 +138,10 @@ class Layout:
             raise ReleaseError(f"Release {version} cannot be installed: {error}") from error
 
     def build(self, origin: Path, say: Callable[[str], None]) -> Release:
-        """Build the release of a checkout or an unpacked archive beside the installed ones.
+        """Build the release of a checkout or an unpacked archive beside the installed ones, and return it.
 
-        A complete release is left alone; the remains of an earlier attempt are removed. Raises ReleaseError.
+        If there is a complete release of these sources, that release is returned; the remains of an earlier attempt are
+        removed. ``say``: called with each line about the progress. Raises ReleaseError.
         """
         found, version = self.built_from(origin), sources.version(origin)
         if found is not None:
@@ -156,7 +168,10 @@ class Layout:
         return made
 
     def built_from(self, origin: Path) -> Release | None:
-        """Return the complete release that was built from these sources; None if there is none. Raises ReleaseError."""
+        """Return the complete release that was built from the sources ``origin``; None if there is none.
+
+        Raises ReleaseError.
+        """
         version, made_from = sources.version(origin), sources.content(origin)
         for name in _names(version, made_from):
             if sources.made_from(self.root / "releases" / name) == made_from:
@@ -195,7 +210,7 @@ def _make_environment(origin: Path, folder: Path, say: Callable[[str], None]) ->
     """Make the virtual environment of a release.
 
     It has the packages of the lock file, checked by their hashes, and the release's wheel, which is built here if the
-    sources are a checkout.
+    sources ``origin`` are a checkout. ``say``: called with each line about the progress.
     """
     python = os.fspath(folder / "venv" / "bin" / "python")
     _run([_base_python(), "-m", "venv", os.fspath(folder / "venv")])
@@ -215,7 +230,10 @@ class PipProgress:
     folder: Path
 
     def text(self, said: str) -> str:
-        """Return how many packages pip has found or, after that, installed. ``said``: pip's output so far."""
+        """Return a text with the number of packages that pip has found or, after that, installed.
+
+        ``said``: pip's output so far.
+        """
         lock = (self.folder / sources.LOCK).read_text(encoding="utf-8")
         total = len(re.findall(r"^[A-Za-z0-9][^\s=]*==", lock, re.MULTILINE))
         installed = len(list(self.folder.glob("venv/lib/python3*/site-packages/*.dist-info"))) - 1  # without pip itself
@@ -226,13 +244,13 @@ class PipProgress:
 
 
 def _base_python() -> str:
-    """Return the system's Python, which every account may run; if there is none, this process's Python."""
+    """Return the path of the system's Python, which every account may run, or else of this process's Python."""
     system = Path("/usr/bin/python3")
     return os.fspath(system if system.exists() else Path(sys.executable))
 
 
 def _install_proxy(folder: Path) -> None:
-    """Install configurable-http-proxy from npm's lock file, with the environment's Node.js.
+    """Install configurable-http-proxy from npm's lock file, with the Node.js of the release's virtual environment.
 
     ``node/node`` becomes a symbolic link to this Node.js. No install scripts of packages are run.
     """
@@ -268,9 +286,10 @@ def proxy_digest(folder: Path) -> str:
 def run_with_progress(
     argv: list[str], progress: Callable[[str], str], say: Callable[[str], None], seconds: float = 3
 ) -> None:
-    """Run a program to its end, and say every few seconds how far it is. Raises ReleaseError.
+    """Run a program to its end, and report every ``seconds`` seconds how far it is. Raises ReleaseError if it fails.
 
-    ``progress``: returns a text about the program's output so far.
+    ``progress``: returns a text about the program's output so far; ``say``: called with this text and the time that the
+    program has taken.
     """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="factorygate-") as folder:
@@ -293,7 +312,7 @@ def run_with_progress(
 
 
 def _ended(process: subprocess.Popen[bytes], seconds: float) -> int | None:
-    """Wait some seconds for a program's end; return its exit code, or None if it still runs."""
+    """Wait at most ``seconds`` for a program's end; return its exit code, or None if it still runs."""
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:

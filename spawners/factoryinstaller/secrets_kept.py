@@ -18,7 +18,10 @@ from factoryinstaller.options import Options
 
 
 def prepare(machine: Machine, options: Options) -> tuple[Secrets, str | None]:
-    """Return the secrets, and the administrator's new password if this run made one. Writes nothing."""
+    """Return the secrets, and the administrator's new password if this run made one, else None. Writes nothing.
+
+    Raises InstallerError if there is no usable secret of the OpenID Connect client.
+    """
     tokens = {name: _there(machine, name) or files.new_token() for name in files.TOKENS}
     if options.login == "passwords":
         name, text, password = files.PASSWORDS, _there(machine, files.PASSWORDS), None

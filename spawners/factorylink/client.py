@@ -183,8 +183,11 @@ def _looked_at(task: asyncio.Task[None]) -> None:
 
 
 class LinkClient:
-    """The hub's client of the link. Use one for each process, and close it at the end. ``at``: where the link listens
-    for the hub."""
+    """The hub's client of the link. Use one for each process, and close it at the end.
+
+    ``at``: where the link listens for the hub. Each method raises LinkSilent if the link does not answer, or not in a
+    way that can be parsed, and LinkProblem if the link refuses; methods that reconnect say so.
+    """
 
     def __init__(self, at: LinkAddress) -> None:
         self._at = at
@@ -333,7 +336,7 @@ class LinkClient:
         return await self._ask(_CHECKLIST, "GET", f"/people/{quote(user, safe='')}/checklist")
 
     async def accept(self, user: str, factory: str, version: str) -> None:
-        """Record that the person accepts ``version`` of the rules of the factory's site."""
+        """Make the link record that the person accepts ``version`` of the rules of the factory's site."""
         path = f"/people/{quote(user, safe='')}/acceptances/{factory}"
         await self._request("PUT", path, json=AcceptBody(version=version).model_dump())
 
@@ -383,7 +386,10 @@ class LinkClient:
         )
 
     async def person_clusters(self, user: str) -> list[Cluster]:
-        """Return the person's clusters without their jobs: the live ones and the last that have ended, newest first."""
+        """Return the person's clusters without their jobs: the live ones, then the last that have ended.
+
+        In each of these two groups, the newest come first.
+        """
         return await self._ask(_CLUSTERS, "GET", f"/people/{quote(user, safe='')}/clusters")
 
     async def end_cluster(self, user: str, cluster_id: ClusterId) -> None:
@@ -391,7 +397,7 @@ class LinkClient:
         await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
 
     async def put_person(self, user: str, person: PersonBody) -> None:
-        """Send the link the person's groups and data, and whether the person may start anything.
+        """Send the link what the hub knows about a person: groups, options of jobs, and access to the gateway.
 
         Each start of a server calls this method. Data that the link has acknowledged since this client subscribed to
         the table are not sent again.
@@ -416,7 +422,10 @@ class LinkClient:
         await self._request("PUT", f"/factories/{factory}/drain", json=_order(message, by))
 
     async def undrain(self, factory: str, by: str | None = None) -> None:
-        """End the drain of a factory: new sessions may start there again."""
+        """End the drain of a factory: new sessions may start there again.
+
+        ``by``: the operator's name, for the audit.
+        """
         await self._request("DELETE", f"/factories/{factory}/drain", params=_given({"by": by}))
 
     async def pause(self, factory: str, message: str) -> None:
@@ -442,19 +451,22 @@ class LinkClient:
         await self._request("PUT", "/starts/pause", json=_order(message, by))
 
     async def resume_starts(self, by: str) -> None:
-        """End ``pause_starts``; a factory that was drained by ``drain`` stays drained."""
+        """End ``pause_starts``; a factory that was drained by ``drain`` stays drained.
+
+        ``by``: the operator's name, for the audit.
+        """
         await self._request("DELETE", "/starts/pause", params={"by": by})
 
     async def show_banner(self, message: str, by: str, sessions: bool = False, until: datetime | None = None) -> None:
         """Show a text on all pages, until the given time if there is one.
 
-        ``sessions``: show it once in open sessions, too.
+        ``by``: the operator's name, for the audit; ``sessions``: show the text once in open sessions, too.
         """
         body = BannerBody(message=message, by=by, sessions=sessions, until=until)
         await self._request("PUT", "/banner", json=body.model_dump(mode="json"))
 
     async def drop_banner(self, by: str) -> None:
-        """Show the banner no longer."""
+        """Remove the banner from all pages. ``by``: the operator's name, for the audit."""
         await self._request("DELETE", "/banner", params={"by": by})
 
     async def audit(self, factory: str, since: datetime | None = None) -> AsyncGenerator[AuditLine]:
@@ -563,8 +575,10 @@ def _text(value: str | float) -> str:
 
 
 def _table_change(event: str, data: str) -> TableChange | None:
-    """Parse an event of the table; return None if it is unknown or cannot be parsed. Raises LinkSilent for a snapshot
-    that is no table."""
+    """Return the change that an event of the table contains; None if the event is unknown or cannot be parsed.
+
+    Raises LinkSilent for a snapshot that is no table.
+    """
     if event == "snapshot":
         return _snapshot(data)
     if event == "session" and (session := _event(_SESSION, data)) is not None:

@@ -348,8 +348,10 @@ class WorkshopFiles(Model):
 
 
 class LinkConfig(Model):
-    """The contents of ``link.yaml``. Paths are relative to the file's folder. ``tls``: this link's certificate, needed
-    if hub or proxy are on other hosts."""
+    """The contents of ``link.yaml``. Paths are relative to the file's folder.
+
+    ``tls``: this link's certificate, needed if hub or proxy are on other hosts.
+    """
 
     catalogue: Path  # folder of the factories' YAML files
     state_dir: Path  # the link's data, mode 0700: ledger, keys, socket
@@ -381,8 +383,10 @@ class LinkConfig(Model):
 
     @property
     def last_backup(self) -> Path:
-        """Return the path of the empty file that each successful backup writes; its modification time is the backup's
-        time."""
+        """Return the path of the empty file that each successful backup writes.
+
+        Its modification time is the time of the backup.
+        """
         return self.state_dir / "last-backup"
 
     @property
@@ -396,20 +400,25 @@ class LinkConfig(Model):
         return self.key_dir or self.state_dir
 
     def session_url(self, port: int) -> str:
-        """Return the address at which proxy and hub reach the session with that port."""
+        """Return the URL at which proxy and hub reach the session with that port."""
         host = self.sessions.dialed
         return f"http{'' if self.tls is None else 's'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     @property
     def public_url(self) -> str:
-        """Return the gateway's address for people, without the hub's base URL and without a slash at its end; empty if
-        it is not known."""
+        """Return the gateway's URL for people, without the hub's base URL and without a slash at its end.
+
+        "" if it is not known.
+        """
         of_mail = None if self.mail is None else self.mail.public_url
         return (self.hub.public_url or of_mail or "").rstrip("/")
 
     @property
     def root(self) -> str:
-        """Return the gateway's address with the hub's base URL; only the base URL if the address is not known."""
+        """Return the gateway's URL for people with the hub's base URL.
+
+        Only the base URL if the gateway's URL is not known.
+        """
         return f"{self.public_url}{self.hub.base_url}"
 
     @model_validator(mode="after")

@@ -57,7 +57,7 @@ def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: in
 
 
 def words_of(problem: Problem) -> Words:
-    """Return a problem's code, parameters and texts as Words.
+    """Return a problem's code, parameters and texts as Words, without the scheduler's message.
 
     If the problem does not say who has to act, the Words say that the person has to.
     """

@@ -1,8 +1,9 @@
 """Makes a backup of a gateway, which may be running: one 0600 file with all its stores.
 
-The file is a gzipped tar: ``manifest.json`` (``Manifest``), then one member for each store. A database is copied with
-its own tools (SQLite's backup API, ``pg_dump``), so each copy is consistent. Copies of several databases are from
-different moments; the link resolves the differences when it starts (docs/operators.md).
+The stores are the databases, keys, tokens and configuration files. The file is a gzipped tar: ``manifest.json``
+(``Manifest``), then one member for each store. A database is copied with its own tools (SQLite's backup API,
+``pg_dump``), so each copy is consistent. Copies of several databases are from different moments; the link resolves the
+differences when it starts (docs/operators.md).
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _CONNECT_SECONDS = 10
 
 
 def make(target: Path, stores: Sequence[KeptStore], hub: Path | None, link: Path | None) -> Manifest:
-    """Write the backup to ``target`` (0600), completely or not at all; an existing file is never overwritten.
+    """Write the backup of ``stores`` to ``target`` (0600), completely or not at all, and return its manifest.
 
-    ``hub``, ``link``: the paths of hub.yaml and link.yaml, for the manifest; None: the file is not in the backup.
-    Raises BackupError.
+    An existing file is never overwritten. ``hub``, ``link``: the paths of hub.yaml and link.yaml, for the manifest;
+    None: the file is not in the backup. Raises BackupError.
     """
     if target.exists():
         raise BackupError(f"{target} is there already: name another file")
@@ -64,7 +65,7 @@ def make(target: Path, stores: Sequence[KeptStore], hub: Path | None, link: Path
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """Make a 0700 folder on the file system of ``target``, and remove it at the end of the block."""
+    """Make a 0700 folder beside ``target``, thus on its file system; yield its path, and remove it after the block."""
     with tempfile.TemporaryDirectory(prefix=".factorygate-", dir=target.parent) as folder:
         yield Path(folder)
 
@@ -102,9 +103,10 @@ def _kept(number: int, store: KeptStore, folder: Path) -> Kept:
 
 
 def dump(store: KeptStore, target: Path) -> str:
-    """Dump the gateway's own schema of a PostgreSQL database with ``pg_dump``; return the schema's name.
+    """Dump the gateway's own schema of a PostgreSQL database into the file ``target``; return the schema's name.
 
-    The dump is consistent. Other programs may use other schemas of the database. Raises BackupError.
+    The dump is made by ``pg_dump``, and is consistent. Other programs may use other schemas of the database. Raises
+    BackupError.
     """
     if store.url is None:
         raise BackupError(f"{store.what}: where its database is, is not known")
@@ -160,7 +162,7 @@ def postgres(program: str, url: URL, what: str, *options: str) -> None:
 def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
     """Return arguments and all environment variables with which libpq's programs connect to a database.
 
-    A password is passed in the environment, which only this user can read, never in argv.
+    A password is passed in the variable ``PGPASSWORD``, which only this user can read, never in argv.
     """
     env = dict(os.environ)
     if url.password is not None:

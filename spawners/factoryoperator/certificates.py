@@ -1,4 +1,4 @@
-"""A small certificate authority for hub, link, workshops service and proxy, in one folder.
+"""Runs a small certificate authority for hub, link, workshops service and proxy, with all files in one folder.
 
 ``FOLDER/ca.key`` is the private key of the newest authority; ``FOLDER/ca.crt`` has the trusted authorities, the newest
 first. ``FOLDER/NAME/`` has the files for the process of that name: ``tls.crt``, ``tls.key``, ``ca.crt``.
@@ -32,12 +32,16 @@ Key = ec.EllipticCurvePrivateKey
 
 
 class CertificateProblem(Exception):
-    """Raised if a certificate or authority cannot be made. The message is for the operator."""
+    """Raised if a certificate or authority cannot be made, read or dropped. The message is for the operator."""
 
 
 @dataclass(frozen=True)
 class TlsCertificate:
-    """A certificate in a file. ``hosts``: the host names and addresses by which clients connect."""
+    """A certificate in a file.
+
+    ``name``: its common name, "" if it has none or several; ``hosts``: the host names and addresses by which clients
+    connect.
+    """
 
     path: Path
     name: str
@@ -49,10 +53,11 @@ class TlsCertificate:
 def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertificate | None:
     """Make the files of one process, and the authority if there is none yet; return the new certificate.
 
+    ``name``: the process, for example ``link``; it is the certificate's common name, and the folder of its files.
     ``hosts``: the host names and addresses by which clients connect; ``localhost`` and its addresses are added.
-
-    Returns None, and makes no new files, if the process has a certificate that an authority of the folder has signed
-    for exactly these hosts, and that is valid for longer than a third of ``days``. Raises CertificateProblem, OSError.
+    ``days``: how long the certificate is valid. Returns None, and makes no new files, if the process has a certificate
+    that an authority of the folder has signed for exactly these hosts, and that is valid for longer than a third of
+    ``days``. Raises CertificateProblem, OSError.
     """
     if not _NAME.fullmatch(name):
         raise CertificateProblem(f"--name {name!r}: allowed are lower-case letters, digits and hyphens, such as link")
@@ -67,7 +72,7 @@ def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertifi
 
 
 def paths(folder: Path) -> list[Path]:
-    """Return the path of the certificate of each process that has one in the folder."""
+    """Return the path of the certificate of each process that has one in the folder, sorted."""
     return sorted(folder.glob(f"*/{CERTIFICATE}"))
 
 

@@ -1,4 +1,4 @@
-"""Checks the content of files: hub.yaml, link.yaml, the catalogue, the projects, and the operator's own files."""
+"""Checks the content of hub.yaml, link.yaml, the catalogue, the projects, the operator's own files and the ledger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANTENNAS = "antennas.yaml"
 
 
 def hub_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check hub.yaml, and the operator's own files that hub.yaml names."""
+    """Yield what is wrong in hub.yaml, and with the operator's own files and folders that hub.yaml names."""
     yield from of_lines(gateway.hub.problems)
     config, at = gateway.hub.config, gateway.hub.at
     if config is None:
@@ -50,7 +50,10 @@ def hub_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _antennas(config: HubConfig, folder: Path, where: str) -> Iterator[Finding]:
-    """Check the antennas that the login page offers."""
+    """Yield what is wrong with the antennas that the login page offers; ``folder``: the catalogue of hub.yaml.
+
+    ``where``: the file, line and key that name the catalogue.
+    """
     if not folder.is_dir():
         yield Finding(where, f"{folder} is no folder; it is the `catalogue` of link.yaml")
         return
@@ -65,7 +68,7 @@ def _antennas(config: HubConfig, folder: Path, where: str) -> Iterator[Finding]:
 
 
 def _kept_in(side: Side[HubConfig]) -> Iterator[Finding]:
-    """Check that the folders exist in which the hub makes files at its first start."""
+    """Yield a finding for each missing folder in which the hub would make a file at its first start."""
     config = side.config
     if config is None:
         return
@@ -81,7 +84,10 @@ def _kept_in(side: Side[HubConfig]) -> Iterator[Finding]:
 
 
 def link_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check link.yaml, and each factory's transport: its settings, host keys, and the link's private keys for it."""
+    """Yield what is wrong in link.yaml, and with each factory's transport there.
+
+    Of a transport, its settings, the host keys, and the link's private keys for it are checked.
+    """
     yield from of_lines(gateway.link.problems)
     config, at = gateway.link.config, gateway.link.at
     if config is None:
@@ -113,7 +119,7 @@ def _offered(config: LinkConfig) -> dict[Slug, Factory]:
 
 
 def catalogue(gateway: Gateway) -> Iterator[Finding]:
-    """Check the catalogue, and whether each factory of link.yaml may be offered."""
+    """Yield what is wrong in the catalogue, and why factories of link.yaml may not be offered."""
     config, at = gateway.link.config, gateway.link.at
     if config is None:
         return
@@ -132,7 +138,10 @@ def catalogue(gateway: Gateway) -> Iterator[Finding]:
 
 
 def project_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check the projects against the catalogue and against the factories of link.yaml."""
+    """Yield what is wrong in the projects, compared with the catalogue and with the factories of link.yaml.
+
+    Yields nothing if there are no projects, or if the catalogue cannot be read, which ``catalogue`` reports.
+    """
     config = gateway.link.config
     if config is None or config.projects is None:
         return
@@ -147,7 +156,7 @@ def project_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 def ledger(gateway: Gateway) -> Iterator[Finding]:
-    """Check that the ledger can be opened, and that no newer release has written it."""
+    """Yield why the ledger cannot be opened or used; and a hint if it is missing, or an earlier release wrote it."""
     config = gateway.link.config
     if config is None:
         return
@@ -183,7 +192,7 @@ def _database(database: Database, where: str) -> Iterator[Finding]:
 
 
 def named_files(config: HubConfig) -> dict[tuple[str, ...], Path]:
-    """Return the files with secrets that hub.yaml names, each by its key in hub.yaml."""
+    """Return the files with secrets that hub.yaml names, by key, such as ``("login", "crypt_key_file")``."""
     found: dict[tuple[str, ...], Path | None] = {
         ("proxy_token_file",): config.proxy_token_file,
         ("service_token_file",): config.service_token_file,

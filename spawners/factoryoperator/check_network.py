@@ -37,8 +37,9 @@ _DEFAULT = {"http": 80, "https": 443}
 class GatewayPort:
     """A port on which a part of the gateway listens when it runs.
 
-    ``answers``: returns True if that part answers on the port now, a text if it answers with a problem, which the text
-    explains, and otherwise False.
+    ``where``: the setting that names the port, as in a Finding; ``what``: the part's name; ``answers``: returns True if
+    that part answers on the port now, a text if it answers with a problem, which the text explains, and otherwise
+    False.
     """
 
     where: str
@@ -49,9 +50,10 @@ class GatewayPort:
 
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
-    """Check that no port is configured twice, and that no other program listens on one of the ports.
+    """Yield a finding for each port that two parts are to use, or on which another program listens.
 
-    The range ``session_ports`` of link.yaml must contain none of these ports and no ephemeral port of this machine.
+    There is a further finding if the range ``session_ports`` of link.yaml contains one of these ports, or ephemeral
+    ports of this machine.
     """
     wanted = [*_hub_ports(gateway), *_link_ports(gateway), *_workshops_ports(gateway)]
     seen: dict[int, GatewayPort] = {}
@@ -194,7 +196,7 @@ def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Gateway
 
 
 def names(gateway: Gateway) -> Iterator[Finding]:
-    """Check that each configured host name resolves on this machine."""
+    """Yield a finding for each configured host name that does not resolve on this machine."""
     all_hosts = [*_hub_hosts(gateway), *_link_hosts(gateway), *_workshops_hosts(gateway)]
     wanted = {(where, host) for where, host in all_hosts if host}
     with ThreadPoolExecutor(max_workers=16) as pool:
@@ -264,10 +266,11 @@ def _host(text: str) -> str:
 
 
 def certificates(gateway: Gateway) -> Iterator[Finding]:
-    """Check the TLS certificates of the hub's ``public_url``, login providers, and servers that issue SSH certificates.
+    """Yield what is wrong with the TLS certificates of servers outside, and with this machine's clock.
 
-    This machine's clock is compared with the clocks of these servers. An address without https is a mistake, unless it
-    is on this machine.
+    The servers are those at the hub's ``public_url``, login providers, and servers that issue SSH certificates. The
+    clock is compared with theirs. For a server that does not answer, there is a hint only. An address without https is
+    a mistake, unless it is on this machine.
     """
     for where, address in [*_hub_addresses(gateway), *_link_addresses(gateway)]:
         url = urlsplit(address)

@@ -28,7 +28,7 @@ _PROXY_ENV, _HEADER = "proxy.env", "restore-routes.header"
 
 
 def hub_secrets(gateway: Gateway) -> Iterator[Finding]:
-    """Check each file with a secret that hub.yaml names."""
+    """Yield what is wrong with the files with secrets that hub.yaml names: unreadable, open to others, or malformed."""
     config, at = gateway.hub.config, gateway.hub.at
     if config is None:
         return
@@ -50,7 +50,8 @@ def _mended(problem: str, path: Path) -> str:
 def _form(keys: tuple[str, ...], text: str) -> str:
     """Return what is wrong with the form of a secret; "" if the form is right.
 
-    ``keys``: the secret's key in hub.yaml.
+    ``keys``: the keys in hub.yaml or link.yaml that lead to the file's name; only the last one counts. ``text``: the
+    secret.
     """
     match keys[-1]:
         case "crypt_key_file":
@@ -85,7 +86,7 @@ def _is_crypt_key(line: str) -> bool:
 
 
 def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
-    """Check the cookie secret, which JupyterHub makes at its first start.
+    """Yield what is wrong with the cookie secret; nothing if it is missing, as JupyterHub makes it at its first start.
 
     JupyterHub would not start with a file that others may read, or that has no secret in hex.
     """
@@ -104,7 +105,10 @@ def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
 
 
 def link_secrets(gateway: Gateway) -> Iterator[Finding]:
-    """Check the link's token, the link's own keys, and the keys for the sites."""
+    """Yield what is wrong with the link's token and the link's own keys.
+
+    For a factory whose credentials are keys in files, yield a hint for each site account without a key.
+    """
     config, at = gateway.link.config, gateway.link.at
     if config is None:
         return
@@ -158,7 +162,7 @@ def _own_keys(folder: Path, made: bool) -> Iterator[tuple[str, str]]:
 
 
 def sides(gateway: Gateway) -> Iterator[Finding]:
-    """Check the values that must be the same in hub.yaml, link.yaml and the proxy's own files."""
+    """Yield a finding for each value that differs between hub.yaml, link.yaml and the proxy's files, but must not."""
     if gateway.hub.config is not None and gateway.link.config is not None:
         yield from _hub_and_link(gateway, gateway.hub.config, gateway.link.config)
     if gateway.hub.config is not None:
@@ -211,7 +215,10 @@ def _differ(one: Path, other: Path) -> bool:
 
 
 def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
-    """Check the files of the proxy's systemd unit against hub.yaml."""
+    """Yield what is wrong in the proxy's files ``proxy.env`` and ``restore-routes.header``, compared with hub.yaml.
+
+    Both files lie beside hub.yaml; the proxy's systemd unit uses them. A missing file is no mistake.
+    """
     here = gateway.hub.at
     env = gateway.hub.path.parent / _PROXY_ENV
     settings = []

@@ -22,7 +22,11 @@ _HELLOS = 4  # message rounds in which a TLS handshake between two ends is compl
 
 
 def own(gateway: Gateway) -> Iterator[Finding]:
-    """Check that hub, link and workshops service have certificates that the other processes accept."""
+    """Yield why other processes would refuse the certificates of hub, link and workshops service.
+
+    The reasons include a wrong name, a missing host, and another authority. A certificate that ends within ``SOON`` is
+    reported, too.
+    """
     hub, link, workshops = gateway.hub.config, gateway.link.config, gateway.workshops.config
     if hub is not None and hub.tls is not None:
         yield from _usable(hub.tls, HUB, _dialed(hub.hub_url), gateway.hub.at)
@@ -80,8 +84,8 @@ def _of(found: TlsCertificate) -> str:
 def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertificate) -> str:
     """Return why a process with the same authority would refuse the certificate ``found``; "" if it would not.
 
-    ``server``, ``client``: TLS contexts with this certificate, which are connected to each other here. Another check
-    compares the name in the certificate.
+    ``server``, ``client``: TLS contexts with this certificate, which are connected to each other here. Other checks
+    compare the names in the certificate; one without a host is not tried here, and gives "".
     """
     if not found.hosts:
         return ""
@@ -115,9 +119,10 @@ def _of_another_authority(authority: Path, certificate: Path) -> bool:
 
 
 def peers(gateway: Gateway) -> Iterator[Finding]:
-    """Check the TLS servers to which hub, link and workshops service connect.
+    """Yield what is wrong with the TLS servers to which hub, link and workshops service connect.
 
-    Each server must have a trusted certificate, and must accept the certificate of the process that connects to it.
+    Each server must have a trusted certificate, and must accept the certificate of the process that connects to it. For
+    a server that does not answer, there is a hint only.
     """
     hub, link, workshops = gateway.hub.config, gateway.link.config, gateway.workshops.config
     if hub is not None and hub.tls is not None:

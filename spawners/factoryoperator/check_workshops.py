@@ -30,7 +30,11 @@ _UNREADABLE = (
 
 
 def workshops_file(gateway: Gateway) -> Iterator[Finding]:
-    """Check workshops.yaml, its secrets and database, and that hub.yaml and link.yaml agree with it."""
+    """Yield what is wrong in workshops.yaml, or with its secrets and database.
+
+    Also yield where hub.yaml or link.yaml does not agree with workshops.yaml. If this file is missing although one of
+    them has the section ``workshops``, there is a hint only.
+    """
     side, hub, link = gateway.workshops, gateway.hub, gateway.link
     yield from of_lines(side.problems)
     for other, name in ((hub, "hub.yaml"), (link, "link.yaml")):
@@ -47,10 +51,11 @@ def workshops_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 def pools(gateway: Gateway) -> Iterator[Finding]:
-    """Check the pools, which say what workshops may use, and the table of projects that the workshops service writes.
+    """Yield what is wrong with the pools, and with the table of projects that the workshops service writes.
 
-    The pools must agree with the catalogue and link.yaml. This release's link must be able to read the table. No
-    project in the operator's own file of projects may have an id that begins as those of workshops' projects do.
+    The pools, which say what workshops may use, must agree with the catalogue and link.yaml. If this release's link
+    cannot read the table, there is a hint only. No project in the operator's own file of projects may have an id that
+    begins as those of workshops' projects do.
     """
     config = gateway.link.config
     if config is None or config.workshops is None:
@@ -103,10 +108,10 @@ def _token(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
 
 
 def _secrets(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
-    """Check the files with secrets that workshops.yaml names, and whether git is installed, which fetches material.
+    """Yield what is wrong with the files with secrets that workshops.yaml names, and a hint if git is not installed.
 
-    These files have the mail server's password and the tokens for git repositories. The CA file for these repositories
-    must exist, too.
+    These files have the mail server's password and the tokens for git repositories, from which git fetches the
+    material. The CA file for these repositories must exist, too.
     """
     at = gateway.workshops.at
     if config.joining.smtp is not None and config.joining.smtp.password_file is not None:
@@ -130,7 +135,7 @@ def _secret(where: str, file: Path) -> Iterator[Finding]:
 
 
 def _agree(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
-    """Check the values that must be the same in workshops.yaml, hub.yaml and link.yaml."""
+    """Yield a finding for each value that differs between workshops.yaml, hub.yaml and link.yaml, but must not."""
     at, hub, link = gateway.workshops.at, gateway.hub, gateway.link
     if hub.config is not None and hub.config.workshops is not None:
         theirs = hub.config.workshops
@@ -155,7 +160,7 @@ def _agree(gateway: Gateway, config: WorkshopsConfig) -> Iterator[Finding]:
 
 
 def _listener(gateway: Gateway, config: WorkshopsConfig, url: str) -> Iterator[Finding]:
-    """Check that the service's ``hub_listener`` has the port of ``url``, the ``hub_api_url`` in hub.yaml.
+    """Yield a finding unless the service's ``hub_listener`` has the port of ``url``, the ``hub_api_url`` in hub.yaml.
 
     The hub uses this URL if the service is on another host.
     """

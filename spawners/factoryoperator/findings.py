@@ -1,4 +1,4 @@
-"""One result of a check, and how it is printed."""
+"""The results of ``factorygate check``: makes them from texts, and says how each one is printed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of a check.
+    """One result of ``factorygate check``: a mistake, or a hint about something that may be intended.
 
-    ``where``: ``file:line: key`` or a file. ``mistake``: False for a hint about something that may be intended.
-    ``said``: the message, which never holds a secret.
+    ``where``: ``file:line: key`` or a file. ``mistake``: False for a hint. ``said``: the message, which never holds a
+    secret.
     """
 
     where: str
@@ -28,7 +28,7 @@ def note(where: str, said: str) -> Finding:
 
 
 def of_lines(lines: Iterable[str]) -> list[Finding]:
-    """Return findings made from a parser's messages, such as ``file:line: key: text`` or ``file: text``."""
+    """Return a mistake for each message of a parser, such as ``file:line: key: text`` or ``file: text``."""
     found: list[Finding] = []
     for line in lines:
         parts = line.split(": ")

@@ -30,7 +30,8 @@ class Side(Generic[C]):
     """One configuration file.
 
     ``config`` None: the file cannot be used, and ``problems`` say why; without ``problems`` the file does not exist, or
-    it is a workshops.yaml that was not read, because no other file names a workshops service.
+    it is a workshops.yaml that was not read, because no other file names a workshops service. ``at``: a function that
+    returns the place of a key in the file, ``file:line: dotted.key``.
     """
 
     path: Path
@@ -71,8 +72,9 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 def read(hub: Path | None, link: Path | None) -> Gateway:
     """Read the configuration files. Raises CatalogueError if there is none.
 
-    ``hub`` or ``link`` None: the file is at its usual path, or missing. A host that runs only the workshops service has
-    only the file that ``FACTORYGATE_WORKSHOPS`` names.
+    A file with mistakes raises nothing: the result has its ``problems``. ``hub`` or ``link`` None: the file is at its
+    usual path, or missing. A host that runs only the workshops service has only the file that ``FACTORYGATE_WORKSHOPS``
+    names.
     """
     found = Gateway(
         _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)

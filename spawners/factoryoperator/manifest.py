@@ -1,4 +1,4 @@
-"""The manifest of a backup: its stores, where each was, and who owned it."""
+"""The manifest of a backup: says which files and databases it contains, where each one was, and who owned it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ class KeptFolder(Owned):
 
 
 class Kept(Owned):
-    """A store in the backup.
+    """A store in the backup: a copied file, or the dump of a database.
 
+    ``path``: where the store was, a made-up path for a database on a server; ``what``: a description for people;
     ``member``: its member in the tar, with its ``sha256`` and ``size``. ``schema_name``: for a PostgreSQL database, the
     schema that was dumped.
     """
@@ -58,7 +59,11 @@ class Kept(Owned):
 
 
 class Manifest(Model):
-    """The list of what a backup contains, with the release and the time of the backup."""
+    """The list of what a backup contains, with the release and the time of the backup.
+
+    ``hub``, ``link``: the paths of hub.yaml and link.yaml; None: the file is not in the backup. ``folders``: the
+    folders above the stores.
+    """
 
     format: Literal[1] = 1
     release: str

@@ -49,7 +49,10 @@ class Opened:
 
 @contextmanager
 def opened(backup: Path) -> Iterator[Opened]:
-    """Unpack a backup into a private folder, and check each member. Raises BackupError."""
+    """Unpack a backup into a private folder, check each member, and yield the result.
+
+    The folder is removed after the block. Raises BackupError if the backup cannot be used.
+    """
     with tempfile.TemporaryDirectory(prefix="factorygate-") as name:
         folder = Path(name)
         try:
@@ -105,10 +108,11 @@ class Plan:
 
 
 def plan(found: Opened, under: Path, databases: bool = True, skip_read_only: bool = False) -> Plan:
-    """Compare a backup with the existing files. ``under``: the folder that replaces ``/``.
+    """Compare a backup with the existing files; return what a restore would write.
 
-    ``databases``: True if databases on a server are restored, too; they are not compared. ``skip_read_only`` True:
-    leave out files that would have to be written to a read-only file system; False: raise BackupError for such files.
+    ``under``: the folder that replaces ``/``. ``databases``: True if databases on a server are restored, too; they are
+    not compared. ``skip_read_only`` True: leave out files that would have to be written to a read-only file system;
+    False: raise BackupError for such files.
     """
     write: list[tuple[Kept, Path]] = []
     same: list[Path] = []
@@ -207,7 +211,8 @@ def _accounts(manifest: Manifest, what: Plan) -> None:
 def _nothing_runs(found: Opened, under: Path) -> None:
     """Raise BackupError if hub, link or workshops service runs, because they could write to stores that are replaced.
 
-    A running hub is only looked for if ``under`` is ``/``.
+    A running hub is only looked for if ``under`` is ``/`` and the backup has a hub.yaml. Raises BackupError, too, if
+    this release cannot read that hub.yaml.
     """
     for kept in found.manifest.stores:
         path = under / kept.path.lstrip("/")
@@ -242,7 +247,11 @@ def _config(manifest: Manifest, folder: Path, path: str) -> Path:
 
 
 def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> None:
-    """Make the missing folders above a target, with the modes and owners that the backup records."""
+    """Make the missing folders above a target, with the modes and owners that the backup records.
+
+    ``under``: the folder that replaces ``/``; ``folders``: the recorded folders by their original paths. A folder that
+    is not recorded gets the mode 0700.
+    """
     for path in reversed(target.relative_to(under).parents):
         folder = under / path
         if folder.exists():

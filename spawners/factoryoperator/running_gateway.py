@@ -1,7 +1,8 @@
-"""The state of a running gateway of any release: whether hub and link answer, and the live sessions.
+"""Reads the state of a running gateway of any release: whether hub and link answer, and what is live.
 
 An upgrade compares the states before and after. Only a few fields are read, so that the answers of different releases
-can be parsed in the same way."""
+can be parsed in the same way.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +90,7 @@ _PEOPLE = TypeAdapter(list[_Person])
 
 @dataclass(frozen=True)
 class Observed:
-    """The state of a gateway at one moment.
+    """The state of a gateway at one moment: its live sessions and clusters, by id, and its servers.
 
     ``ready``: the servers that the hub reports as ready, by person and server.
     """
@@ -100,7 +101,10 @@ class Observed:
 
 
 def observe(gateway: Gateway) -> Observed:
-    """Request the state from hub and link. Raises GatewaySilent if one of them does not answer as expected."""
+    """Request the state from hub and link. Raises GatewaySilent if one of them does not answer as expected.
+
+    A machine that has no hub.yaml, or no link.yaml, sees nothing of the hub, or of the link.
+    """
     table = _table(gateway)
     sessions = {one.id: one for one in table.sessions}
     return Observed(sessions, {one.id: one for one in table.clusters}, frozenset(_ready(gateway)))
@@ -173,7 +177,7 @@ def _session(gateway: Gateway, session_id: str) -> SeenSession | None:
 
 
 def _ended_clusters(gateway: Gateway, user: str) -> set[str]:
-    """Return the ids of a person's clusters that ended recently."""
+    """Return the ids of a person's clusters that ended recently. Raises GatewaySilent."""
     answer = _ask_link(gateway, f"/people/{quote(user, safe='')}/clusters")
     found = [] if answer is None else _read(_CLUSTERS, answer, "A person's list of clusters")
     return {one.id for one in found if one.state == "ended"}

@@ -1,4 +1,8 @@
-"""The schema of each store of a gateway: its migration step, the step that this release needs, and the migration."""
+"""Reads the migration step of each database of a gateway, and migrates those that this release finds too old.
+
+These stores are the hub's database, the file of people who log in at the gateway itself, the ledger, and the database
+of workshops.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True)
 class StoreSchema:
-    """A store with tables.
+    """A database of the gateway with its migration step.
 
     ``name``: its name on the command line; ``what``: its name in a backup; ``step``: its present migration step;
     ``needs``: the migration step that this release needs; ``owner``: the uid of the account that may write to it;

@@ -1,4 +1,4 @@
-"""The stores that a restored gateway needs: databases, keys, tokens, and the configuration itself."""
+"""Lists the stores that a restored gateway needs: databases, keys, tokens, and the configuration itself."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 class KeptStore:
     """One store of the gateway.
 
-    ``path``: its file or, for a database on a server, a made-up path such as ``/hub.dump``; ``what``: a description;
-    ``url``: the URL of a database on a server, None for a file.
+    ``kind``: ``file``: a plain file; ``sqlite``: a database in a file; ``postgresql``: a database on a server;
+    ``other``: a database on a server that is not PostgreSQL. ``path``: its file or, for a database on a server, a
+    made-up path such as ``/hub.dump``; ``what``: a description; ``url``: the URL of a database on a server, None for a
+    file.
     """
 
     kind: Kind
@@ -44,9 +46,10 @@ class NotOurs(Exception):
 
 
 def of(gateway: Gateway, databases: bool = True) -> list[KeptStore]:
-    """Return all existing stores, each once. ``databases`` False: without databases on a server.
+    """Return the stores, each once: the files that exist, and the databases on a server, whether or not they exist.
 
-    Raises NotOurs for a database on any server but PostgreSQL, unless ``databases`` is False.
+    ``databases`` False: without databases on a server. Raises NotOurs for a database on any server but PostgreSQL,
+    unless ``databases`` is False.
     """
     found: dict[Path, KeptStore] = {}
     for store in [*_hub(gateway), *_link(gateway), *_workshops(gateway)]:

@@ -139,7 +139,7 @@ async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
 
 
 async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None:
-    """Send an update about the person ``name`` to the link, again and again until the link takes the update."""
+    """Send an update about the person ``name`` to the link, and repeat this with pauses until the link takes it."""
     for pause in pauses():
         try:
             await tell(link, name, update)

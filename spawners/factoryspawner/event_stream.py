@@ -20,14 +20,17 @@ _ALIVE = b"event: alive\ndata: 1\n\n"
 
 
 class PageStreams:
-    """Counts the open streams of each person."""
+    """Counts the open streams of each person, who may have at most ``MOST_OF_A_PERSON``."""
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
     @contextmanager
     def one_more(self, person: str) -> Iterator[bool]:
-        """Count a stream of that person during the block; yield False if they may open no more."""
+        """Count a new stream of that person during the block, and yield True.
+
+        If the person has the most streams already, count nothing, and yield False.
+        """
         if self._open[person] >= MOST_OF_A_PERSON:
             yield False
             return

@@ -126,7 +126,10 @@ class HubGateway:
             return self._network[1]
 
     async def close(self) -> None:
-        """End all background tasks, write the stops that are not written yet, and close the connections to the link."""
+        """End all background tasks, and close the connections to the link.
+
+        Stops that the link has not accepted are written to the hub's database.
+        """
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

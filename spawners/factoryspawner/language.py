@@ -62,7 +62,7 @@ class PageLanguage(language.Language):
 
     @cached_property
     def countries(self) -> Mapping[str, str]:
-        """Return the names of countries by their ISO 3166 codes."""
+        """Return the names of countries in this language, by their ISO 3166 codes."""
         return Locale.parse(self.code, sep="-").territories
 
     def number(self, value: float) -> str:
@@ -92,8 +92,9 @@ class PageLanguage(language.Language):
     def browser(self) -> dict[str, Any]:
         """Return the translations for the scripts of all pages, as an object for JSON.
 
-        ``language``: this language's code; ``texts``: the translations by English text, none for English; ``plural``: a
-        digit for each count from 0 on, the number of the plural form.
+        ``language``: this language's code; ``texts``: the translations by English text; ``plural``: a string of digits,
+        of which the one at index N is the number of the plural form for the count N, up to 199. For English, ``texts``
+        and ``plural`` are empty.
         """
         return self.page(lambda file: file.startswith(_SCRIPTS))
 
@@ -139,7 +140,7 @@ def languages(folder: Path) -> Languages:
 
 
 def _accepted(header: str) -> list[str]:
-    """Return the languages in an ``Accept-Language`` header, the preferred ones first."""
+    """Return the codes of the languages that an ``Accept-Language`` header accepts, the preferred ones first."""
     weighted: list[tuple[float, str]] = []
     for part in header.split(","):
         code, *more = (one.strip() for one in part.split(";"))

@@ -1,4 +1,4 @@
-"""The hub's rules for the link, computed from JupyterHub's configuration, and a check of `server_token_scopes`."""
+"""Computes the hub's rules for the link from JupyterHub's configuration, and checks ``server_token_scopes``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def of(config: Sections, login: LoginSettings | None) -> HubRules:
     """Return the hub's rules for all people. Raises SettingsError if an option for jobs is not valid.
 
     The rules have three parts: whether the hub's authenticator itself decides who may start anything, the version of
-    the hub's terms, and the operator's options for jobs. ``login``: the section of hub.yaml; None: it has none.
+    the hub's terms, and the operator's options for jobs. ``config``: JupyterHub's settings, by section; ``login``: the
+    section of hub.yaml, None if it has none.
     """
     settings: dict[str, str] = {}
     for section in SECTIONS:
@@ -70,6 +71,7 @@ def _has_rules(authenticator: object) -> bool:
 
     It does so if it has a method ``standing``, unless its ``rules_for_all`` is False. Return True, too, if the
     authenticator cannot be imported: then the link starts nothing for people about whom the hub has sent nothing.
+    ``authenticator``: the class, its name among JupyterHub's entry points, or its import path.
     """
     if isinstance(authenticator, str):
         known = {one.name: one for one in metadata.entry_points(group="jupyterhub.authenticators")}

@@ -1,4 +1,4 @@
-"""The hub's copy of the link's table: live sessions and clusters, and the health of factories.
+"""The hub's copy of the link's table: live sessions and clusters, the health of factories, and the banner of all pages.
 
 One subscription keeps the copy up to date, and spawners and pages read the copy without I/O. While the link does not
 answer, the copy keeps its last content, and is marked ``silent``.
@@ -26,7 +26,12 @@ log = logging.getLogger("factoryspawner")
 
 
 class LinkTable:
-    """The link's sessions and clusters by id, with events for callers that wait for a change."""
+    """The link's sessions and clusters by id, with events for callers that wait for a change.
+
+    ``factories``: the health of each factory, by its id; ``silent``: True while the link does not answer, and before
+    its first answer; ``on_snapshot``: is called when the sessions and clusters of a snapshot are stored. The first
+    event of each subscription to the link is a snapshot.
+    """
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
@@ -63,7 +68,7 @@ class LinkTable:
     def over(self, session_id: SessionId) -> bool:
         """Return whether this session has ended, or is unknown to the link, according to the link's last reports.
 
-        A link that does not answer never makes this true.
+        While the link does not answer, an unknown session does not count as over.
         """
         session = self._sessions.get(session_id)
         if session is None:
@@ -145,7 +150,7 @@ class LinkTable:
             yield event
 
     async def follow(self) -> None:
-        """Subscribe to the table, and subscribe again whenever the connection is lost, as long as the hub runs."""
+        """Subscribe to the table, and subscribe again whenever the connection is lost, after a pause; never return."""
         delays = pauses()
         while True:
             try:
@@ -182,7 +187,10 @@ class LinkTable:
             self._wake(*self._watches)
 
     async def _take_snapshot(self, sessions: tuple[Session, ...]) -> None:
-        """Apply a snapshot. If it lacks a live session of the table, ask the link how this session ended."""
+        """Apply a snapshot. If it lacks a live session of the table, ask the link how this session ended.
+
+        If the link cannot tell, the session is removed from the table.
+        """
         fresh = {session.id: session for session in sessions}
         missing = [session.id for session in self._sessions.values() if _live(session) and session.id not in fresh]
         for session_id in missing:

@@ -1,4 +1,4 @@
-"""The formats of the hub's log, and the ids of requests in the log.
+"""Formats the hub's log without tokens, and gives each request an id that the log's lines contain.
 
 JupyterHub hides a token in the URL of a request, but not if that URL is a parameter of another URL: the URL of the
 login page contains the URL of the page to return to. The formatters of this module hide such tokens, too.
@@ -23,7 +23,10 @@ class Formatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterhub is u
     """JupyterHub's formatter, with tokens hidden and with the id of the record's request."""
 
     def format(self, record: LogRecord) -> str:
-        """Return the record's line or lines."""
+        """Return the record as text without tokens.
+
+        The first line ends with the id of the record's request, if the record belongs to a request.
+        """
         text = hidden(str(super().format(record)))
         if not (request := request_id.current()):
             return text
@@ -35,7 +38,7 @@ class HubJsonFormatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterh
     """Formats each record as one line of JSON, with tokens hidden."""
 
     def format(self, record: LogRecord) -> str:
-        """Return the record as one line of JSON."""
+        """Return the record as one line of JSON, with tokens hidden."""
         exception = self.formatException(record.exc_info) if record.exc_info else ""
         return json_line(record, "hub", exception, hidden)
 
@@ -47,7 +50,10 @@ def logging_config(form: Literal["text", "json"]) -> dict[str, Any]:
 
 
 def request_id_of(handler: Any) -> str:
-    """Return the id of a handler's request: the client's, or a new one."""
+    """Return the id of a handler's request: the one in the client's header if it is valid, else a new one.
+
+    Later calls for the same request return the same id.
+    """
     found = getattr(handler.request, _GIVEN, None)
     if found is None:
         found = request_id.chosen(handler.request.headers.get(request_id.HEADER))

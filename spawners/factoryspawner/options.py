@@ -55,7 +55,10 @@ def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
 
 
 def plain(choice: Choice) -> dict[str, Any]:
-    """Return the choice as JSON, as JupyterHub stores it, without options that take the factory's default."""
+    """Return the choice as an object for JSON, in which JupyterHub stores it.
+
+    Options that take the factory's default are left out.
+    """
     return choice.model_dump(mode="json", exclude_none=True)
 
 

@@ -1,4 +1,4 @@
-"""The progress of a start as JupyterHub's progress events: for scripts, JupyterHub's page and the gateway's page."""
+"""Makes JupyterHub's progress events of a start: for scripts, JupyterHub's page and the gateway's page."""
 
 from __future__ import annotations
 

@@ -29,7 +29,10 @@ def limit(most: int) -> Callable[[Any], int]:
 
 
 def forget(user: Any) -> None:
-    """Remove a hub user's named servers that never had a session and that nobody is starting."""
+    """Delete from the hub's database a user's named servers that never had a session and that nobody is starting.
+
+    ``user``: JupyterHub's user object. The deletions are committed.
+    """
     for name, row in list(user.orm_user.orm_spawners.items()):
         state = row.state or {}  # ``options`` are stored only after a session of the server
         had_session = bool(state.get("session_id") or state.get("options"))
@@ -40,9 +43,10 @@ def forget(user: Any) -> None:
 
 
 def _starts(spawner: Any) -> bool:
-    """Return whether a start of the server is under way, or is about to begin.
+    """Return whether the server is up, starting or stopping, or is so new that its start may be about to begin.
 
-    JupyterHub creates a server's name before it starts the server.
+    JupyterHub creates a server's name before it starts the server. ``spawner``: None if nobody has used the server
+    since the hub's start; then the result is False.
     """
     if spawner is None:  # the server is from before the hub's restart
         return False

@@ -1,4 +1,4 @@
-"""Pauses between requests to a link that does not answer."""
+"""Computes the pauses between requests to a link that does not answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 def pauses(first: float = 0.1, longest: float = 3.0) -> Iterator[float]:
     """Yield pauses in seconds, without end.
 
-    They are doubled up to ``longest``; each is shortened by up to a quarter at random, so that callers spread out.
+    The first is at most ``first``, and they are doubled up to ``longest``; each is shortened by up to a quarter at
+    random, so that callers spread out.
     """
     pause = first
     while True:

@@ -1,4 +1,4 @@
-"""All routes that this gateway adds to the hub: pages, their data, and static files."""
+"""Lists all routes that this gateway adds to the hub: pages, their data, and static files."""
 
 from __future__ import annotations
 

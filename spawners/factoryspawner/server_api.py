@@ -1,7 +1,7 @@
-"""JupyterHub's API for servers and users, changed for scripts.
+"""Replaces JupyterHub's handlers that start and stop servers and delete users.
 
-The answer to a start describes the session. A request to stop or delete a server is answered only when the stop is
-recorded, whatever the server is doing.
+The answer to a start by the API describes the session. A request to stop or delete a server is answered only when the
+stop is recorded, in the link's ledger or in the hub's database, whatever the server is doing.
 
 If a start is under way at a request to stop, JupyterHub's own handler cancels the start, waits one second, and answers
 500 if the start has not ended by then; the server is not stopped. With this module, JupyterHub's own clean-up runs
@@ -81,7 +81,10 @@ class StopsServers:
     """Mixin for JupyterHub's handlers that stop servers."""
 
     async def recorded(self, *stops: Awaitable[None]) -> None:
-        """Return when these stops are recorded. Raises HTTPError 503 if they cannot be recorded."""
+        """Wait until these requests to stop are recorded, in the link's ledger or in the hub's database.
+
+        ``stops``: what ``FactorySpawner.request_stop`` returns. Raises HTTPError 503 if one of them cannot be recorded.
+        """
         try:
             await asyncio.gather(*stops)
         except NotKept as error:
@@ -90,7 +93,8 @@ class StopsServers:
     def end(self, user: Any, spawner: FactorySpawner, remove: bool = False) -> asyncio.Task[None]:
         """Return the task that ends a server; start the task unless it is running already.
 
-        The task cancels the server's start, stops the server, and deletes the server if ``remove`` was requested.
+        The task cancels the server's start and stops the server. If ``remove`` is True in any call before the task
+        ends, the task then deletes the server, unless somebody has started it again.
         """
         spawner.remove_wanted |= remove
         if spawner.ending is None:
@@ -104,9 +108,9 @@ class StopsServers:
         return spawner.ending
 
     async def answered(self, work: asyncio.Task[None]) -> None:
-        """Set the status: 204 if the work ends within JupyterHub's ``slow_stop_timeout``, else 202.
+        """Set the status of the answer: 204 if ``work`` ends within JupyterHub's ``slow_stop_timeout``, else 202.
 
-        Raises the error of the work.
+        Waits for ``work`` until then. Raises the error of ``work`` if it fails in this time.
         """
         await asyncio.wait([work], timeout=self.slow_stop_timeout)  # type: ignore[attr-defined]
         if work.done():
@@ -226,7 +230,7 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
 
 
 class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's start page; if a start was stopped meanwhile, its request is answered with 400.
+    """JupyterHub's start page; if somebody stops the start that it has begun, the answer is 400 with an explanation.
 
     JupyterHub refuses the form if the server starts or runs already. Here the answer redirects to the server, as for a
     GET: the seat of a class may have begun while its person filled in the form.
@@ -268,7 +272,7 @@ _OURS = {UserServerAPIHandler: ServerHandler, UserAPIHandler: PersonHandler, Spa
 
 
 def replace_handlers() -> None:
-    """Replace JupyterHub's default handlers by those of this module."""
+    """Replace JupyterHub's handlers that start and stop servers and delete users, for all hubs in this process."""
     for routes in (apihandlers.default_handlers, handlers.default_handlers):
         routes[:] = [(route[0], _OURS.get(route[1], route[1]), *route[2:]) for route in routes]
 

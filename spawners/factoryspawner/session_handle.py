@@ -37,9 +37,9 @@ class SessionHandle:
     """The session of one server.
 
     ``session_id``: "" while there is none; ``token``: the hub token of the session's notebook, "" if it is not known;
-    ``asked_to_stop``: whether somebody has requested the end of the session; ``was_certain``: whether the session was
-    known to be live at some time in this process; ``predecessor``: an earlier session of the server that is still
-    ending.
+    ``asked_to_stop``: whether somebody has requested the end of the session; ``was_certain``: True if this process
+    began the session, or has seen a report of the link that the session is certainly live; ``predecessor``: an earlier
+    session of the server that is still ending.
     """
 
     def __init__(self, gateway: HubGateway, user: str, server: str) -> None:
@@ -92,16 +92,16 @@ class SessionHandle:
     def moved(self) -> bool:
         """Return whether the session has ended because its seat in a workshop moves to another place.
 
-        A place is a factory with a node size and an environment; a new session begins there. False if somebody has
-        requested the end of the session.
+        A place is a factory with a node size; a new session begins there. False if somebody has requested the end of
+        the session.
         """
         session = self.session
         return session is not None and session.end_reason == EndReason.MOVED and not self.asked_to_stop
 
     async def successor(self) -> Session | None:
-        """Return the session that begins in place of one that was moved; None if none begins in ``_SUCCESSOR_SECONDS``.
+        """Return the session that begins in place of one whose seat in a workshop was moved to another factory.
 
-        Raises StartFailed if the link does not answer.
+        None if none begins within ``_SUCCESSOR_SECONDS``. Raises StartFailed if the link does not answer or refuses.
         """
         with self._table.watch_person(self._user) as changed, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SUCCESSOR_SECONDS):
@@ -114,17 +114,18 @@ class SessionHandle:
         return None
 
     def reset(self) -> None:
-        """Forget the session."""
+        """Forget the session, its token, and whether somebody has requested its end."""
         self.session_id = ""
         self.token = ""  # nosec B105
         self.asked_to_stop = False
 
     async def find(self, wait: bool = True, ask: bool = True) -> Session | None:
-        """Return the live session of this server, or None. Raises StartFailed if the link does not answer.
+        """Return the live session of this server that nobody has asked to stop, or None.
 
         ``wait``: whether to wait for the end of a session that is stopping, before None is returned. ``ask`` True:
         always ask the link; False: return None without a request if the table is up to date and has no session of this
-        server. This is safe, because the link refuses to begin a second session of a server.
+        server. This is safe, because the link refuses to begin a second session of a server. Raises StartFailed if the
+        link does not answer or refuses.
         """
         while True:
             if not (ask or self._table.silent or self._table.of(self._user, self._server)):

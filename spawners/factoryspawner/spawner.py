@@ -93,7 +93,8 @@ class FactorySpawner(BatchspawnerFace):
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore the state of an earlier hub process.
 
-        A stop that the earlier process could not record in the ledger is requested again.
+        If the end of the session was requested, it is requested again, in case the link's ledger does not hold the
+        request.
         """
         super().load_state(state)
         self.handle.session_id = state.get("session_id", "")
@@ -223,7 +224,7 @@ class FactorySpawner(BatchspawnerFace):
                 self._remember(session)
 
     def _request(self) -> SessionRequest | None:
-        """Return the request for the link.
+        """Return the request for the link, and remember the languages of the person's browser. Raises StartFailed.
 
         None if the link itself starts this server, which the hub has forgotten: such a start only adopts the server's
         session.
@@ -325,9 +326,10 @@ class FactorySpawner(BatchspawnerFace):
     # --- while it runs ------------------------------------------------------------------------------------------------
 
     async def poll(self) -> int | None:
-        """Return None while the session is live, else its exit code (0: not known); reads the table only, without I/O.
+        """Return None while the session is live, else its exit code, or 0 if that is not known; sends no request.
 
-        The result is None, too, while a start has no session yet, and until the ledger holds a stop that was requested.
+        The result comes from the table, after a wait of at most 5 s for the first attempt to reach the link. It is
+        None, too, while a start has no session yet, and until the ledger holds a stop that was requested.
 
         When a hub starts, the result is None only for a session that can be reached now. JupyterHub then forgets the
         server of a pending session without ``stop``; the link starts the server again, and ``start`` adopts the
@@ -362,7 +364,7 @@ class FactorySpawner(BatchspawnerFace):
         return self._confirmed or self.user.name in self.authenticator.blocked_users
 
     async def get_url(self) -> str:
-        """Return the session's present URL, followed by the server's base URL.
+        """Return the session's present URL, followed by the server's base path.
 
         Without a session, return the result of JupyterHub's own method.
         """
@@ -381,7 +383,7 @@ class FactorySpawner(BatchspawnerFace):
         self._unfollow = self.gateway.background(self._follow())
 
     def stop_polling(self) -> None:
-        """Stop following the server."""
+        """Stop following the server's session."""
         super().stop_polling()
         if self._unfollow is not None:
             self._unfollow()
@@ -421,7 +423,8 @@ class FactorySpawner(BatchspawnerFace):
 
         The stops are requested only when the caller awaits it. It is done once the stops are recorded, and raises
         NotKept if they cannot be. Sessions that a restarted hub has forgotten are stopped as well, since the link would
-        start their server again.
+        start their server again. ``by``: who requests the stop, as the link records it: the person, an operator, or the
+        hub itself.
         """
         self.gateway.stop_times.note(self.user.name, self.name)
         self._confirmed = True

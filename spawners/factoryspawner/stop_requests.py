@@ -1,7 +1,8 @@
-"""Stop requests for sessions, kept in the hub's database until the link's ledger holds them.
+"""Sends stop requests for sessions to the link, and keeps them in the hub's database until its ledger holds them.
 
-A stop is recorded before it is answered, and sent to the link by this hub process or by the next one, as soon as the
-link answers. The hub's database has an additional table for this, which JupyterHub neither reads nor changes.
+A request to stop is answered once it is recorded in the ledger or, while the link is silent, in the hub's database. A
+stop in the hub's database is sent to the link by this hub process or by the next one, as soon as the link answers. The
+hub's database has an additional table for this, which JupyterHub neither reads nor changes.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class StopStore:
         self._made = False
 
     def load(self) -> dict[SessionId, By]:
-        """Return who requested each stop, by session. Raises SQLAlchemyError."""
+        """Return who requested each stop, by the session's id; {} if there is no table yet. Raises SQLAlchemyError."""
         if not inspect(self._engine).has_table(_STOPS.name):
             return {}
         with self._engine.connect() as connection:
@@ -87,9 +88,10 @@ def _copy_no_log(connection: DBAPIConnection, _record: object) -> None:
 
 
 class StopRequests:
-    """All stop requests of this hub that the ledger does not hold yet.
+    """Holds all stop requests of this hub that the ledger does not hold yet, and sends them to the link.
 
-    Stops that arrive during a transaction of the hub's database are written together in the next transaction.
+    Each is sent until the link accepts it. Stops that arrive during a transaction of the hub's database are written
+    together in the next transaction.
     """
 
     def __init__(self, link: LinkClient) -> None:
@@ -138,14 +140,16 @@ class StopRequests:
 
         They are recorded in the link's ledger or, if that takes more than a second, in the hub's database, if
         ``keep_in`` has named one. Raises NotKept if they cannot be recorded; the hub goes on with the requests to the
-        link in any case.
+        link in any case. ``by``: who requests the stops: the person, an operator, or the hub; for a stop that is
+        requested already, the first one counts.
         """
         await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
 
     async def held(self, session_id: SessionId, by: By = "hub") -> None:
         """Request the stop of a session at the link; return when the ledger holds the stop.
 
-        The requests to the link continue even if the caller is cancelled.
+        The requests to the link continue even if the caller is cancelled. ``by``: who requests the stop: the person, an
+        operator, or the hub; for a stop that is requested already, the first one counts.
         """
         carried = self._carry_out(session_id, by)
         with contextlib.suppress(NotKept):  # the error is logged

@@ -1,6 +1,7 @@
-"""``bin/demo``: proxy, hub, link and a real scheduler for each factory, on 127.0.0.1 of this machine.
+"""The command ``bin/demo``: runs proxy, hub, link and a real scheduler for each factory, on 127.0.0.1 of this machine.
 
-The command stays in the foreground until Ctrl-C. Exit codes: 0 success; 1 an error; 3 this machine cannot run the demo.
+The command stays in the foreground until Ctrl-C, or with ``--detach`` until the demo is ready. Exit codes: 0 success; 1
+an error; 3 this machine cannot run the demo.
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace) -> None:
-    """Run the demo until a signal ends it."""
+    """Run the demo until a signal (SIGINT, SIGTERM, SIGHUP) or an error ends it; then stop everything.
+
+    Raises DemoError, and errors of the testbed.
+    """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -96,7 +100,10 @@ async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace)
 
 
 def detach(options: argparse.Namespace) -> int:
-    """Start the demo in a background process, and print its messages until the demo is ready."""
+    """Start the demo in a background process, and print its messages until the demo is ready.
+
+    Return 0 when it is ready, or the exit code of the background process. Ctrl-C before that ends the process.
+    """
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--base-url", options.base_url]
     argv += ["--factories", options.factories]
@@ -138,7 +145,7 @@ def _report_ready(descriptor: int, log: Path) -> None:
 
 
 def open_private(path: Path) -> IO[str]:
-    """Open a file for a lock, with mode 0600."""
+    """Return a file for a lock, opened for reading and writing; a missing file is made, with mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
 
@@ -161,7 +168,7 @@ def _runs_already(folder: DemoFolder, detached: bool) -> int:
 
 
 def stop(folder: DemoFolder, clusters: Path) -> int:
-    """Stop a demo, even if its supervisor is gone; return when none of its processes is left."""
+    """Stop a demo, even if its supervisor is gone; return 0 when none of its processes is left."""
     supervisor = SupervisorRecord(folder.path / "supervisor.json")
     running = supervisor.read()
     for identity in running.values():

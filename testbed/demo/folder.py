@@ -1,4 +1,4 @@
-"""The files that the demo keeps in ``.demo``: logins, secrets, configuration of hub and link; all are 0600."""
+"""Writes the files that the demo keeps in ``.demo``: logins, secrets, configuration of hub and link; all are 0600."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class DemoFolder:
 
     @property
     def issuer(self) -> str:
-        """Return the login provider's address; "" if the demo has no provider."""
+        """Return the login provider's URL; without ``--login oidc`` nothing listens there."""
         return f"http://127.0.0.1:{self.ports.provider}"
 
     @property
@@ -128,7 +128,10 @@ class DemoFolder:
         return self.path / "processes.json"
 
     def prepare(self) -> None:
-        """Make the folders, and any missing logins and secrets. Raises ValueError with an explanation."""
+        """Make the folders, and any missing logins and secrets.
+
+        Raises ValueError with an explanation if the folder's path is too long for Unix sockets in it.
+        """
         longest = self.path / "link" / "back.sock"
         if len(str(longest).encode()) > SOCKET_LIMIT:
             raise ValueError(f"the path of this checkout is too long: {longest} must fit into {SOCKET_LIMIT} bytes")
@@ -278,7 +281,7 @@ class DemoFolder:
     def proxy(self, environ: Mapping[str, str]) -> Program:
         """Return the program of the proxy, which runs separately from the hub.
 
-        The proxy's token is in the program's environment, which only the program's user can read.
+        The proxy's token is in the program's environment variables, which only the program's user can read.
         """
         ports = self.ports
         argv = (

@@ -50,7 +50,10 @@ def provider(python: Path, port: int, folder: Path, environ: Mapping[str, str]) 
 
 
 def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
-    """Return the section ``login`` of hub.yaml. Raises CannotRun if other machines could reach the gateway."""
+    """Return the section ``login`` of hub.yaml, after making its key and its client secret if they are missing.
+
+    Raises CannotRun if other machines could reach the gateway.
+    """
     if not is_loopback(public_url) or not is_loopback(issuer):
         raise CannotRun("--login oidc: its provider lets anybody in, so the gateway must be on 127.0.0.1")
     for name in ("crypt.key", "client.secret"):
@@ -81,7 +84,8 @@ def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
 def projects(factories: Iterable[str]) -> dict[str, Any]:
     """Return the content of ``projects.yaml``.
 
-    The first two factories have a project each; all other factories are for the operators only.
+    The first two factories have a project each (if there is only one factory, it has both). The operators' own project
+    is at all factories.
     """
     names = list(factories)
     first, second = names[0], names[min(1, len(names) - 1)]

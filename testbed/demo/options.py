@@ -53,13 +53,13 @@ class Ports:
         ]  # fmt: skip
 
     def taken(self, login: str) -> list[int]:
-        """Return the ports of a demo with this login on which another program listens."""
+        """Return those ports of ``single`` that a demo with this login uses and on which another program listens."""
         wanted = [port for port in self.single if port != self.provider or login == "oidc"]
         return [port for port in wanted if not ports.is_free(port, "127.0.0.1")]
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line."""
+    """Return the options of the command line ``argv``; end the program with a message if they are wrong."""
     parser = argparse.ArgumentParser(prog="bin/demo", description="The whole gateway on this machine.")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detach", action="store_true", help="return once it can be used")
@@ -120,7 +120,7 @@ def is_running(folder: Path) -> bool:
 
 @contextmanager
 def locked(descriptor: int) -> Iterator[bool]:
-    """Try to lock a file while the block runs; yield whether the lock is held."""
+    """Lock a file during the block, without waiting; yield False if another process holds the lock, else True."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

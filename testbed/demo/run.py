@@ -1,4 +1,4 @@
-"""A running demo: its clusters, its programs, and the description of itself that it publishes (``demo.json``)."""
+"""Starts and stops a demo's clusters and programs, and describes the running demo in ``demo.json``."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ class Demo:
 
     @staticmethod
     async def until(work: Coroutine[Any, Any, None], ended: asyncio.Event) -> bool:
-        """Run ``work``, and cancel it when ``ended`` is set; return whether it was completed."""
+        """Run ``work``, and cancel it when ``ended`` is set; return whether it was completed.
+
+        Raises the error of ``work``.
+        """
         tasks = [asyncio.create_task(work), asyncio.create_task(ended.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         done = tasks[0].done()
@@ -204,7 +207,10 @@ class Demo:
             await retry(lambda: _ok(http.post(hub, headers=admin)), ROUTE_PAUSES)
 
     async def _end_sessions(self) -> None:
-        """Stop the sessions, so that people find them ended at the next start, and not lost with their clusters."""
+        """Stop the sessions, so that people find them ended at the next start, and not lost with their clusters.
+
+        This takes at most ``GOODBYE_SECONDS``; a failure is only printed.
+        """
         transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
         async with httpx.AsyncClient(base_url="http://link", transport=transport, timeout=5) as link:
 
@@ -226,7 +232,10 @@ class Demo:
     # --- readiness
 
     async def _usable(self) -> None:
-        """Wait until proxy, hub and link answer and every factory is available."""
+        """Wait until proxy, hub, link and workshops service answer and every factory is available.
+
+        Raises DemoError after ``USABLE_SECONDS``.
+        """
         transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
         async with (
             httpx.AsyncClient(base_url=self._folder.url, timeout=5) as client,
@@ -275,9 +284,9 @@ def _schedulers(chosen: Mapping[str, Factory]) -> str:
 
 
 def environment_passed_on() -> dict[str, str]:
-    """Return the environment of the demo's programs.
+    """Return the environment variables of the demo's programs.
 
-    It is this process's environment, without variables that would change what the programs do.
+    They are those of this process, without those that would change what the programs do.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
 

@@ -33,7 +33,10 @@ class Outage(Model):
     note: str = ""
 
     def fits(self, kind: str | None = None, *args: str) -> bool:
-        """Return whether the fault is of this kind and has these arguments; omitted arguments match any value."""
+        """Return whether the fault is of this kind and has exactly these arguments.
+
+        Without ``kind`` every kind fits, and without ``args`` all arguments fit.
+        """
         return kind in (None, self.kind) and args in ((), self.args)
 
     def __str__(self) -> str:

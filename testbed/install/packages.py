@@ -31,8 +31,10 @@ _FORM = "2"  # version of the unpacked folder's layout; folders with another ver
 
 @dataclass(frozen=True)
 class Packages:
-    """Slurm's unpacked packages. ``root`` holds ``usr/…``; all libraries are in ``libraries``, plugins in a folder
-    below it."""
+    """Slurm's unpacked packages.
+
+    ``root`` holds ``usr/…``; all libraries are in ``libraries``, plugins in a folder below it.
+    """
 
     root: Path
     version: str  # of Slurm, as the distribution numbers it
@@ -44,7 +46,7 @@ class Packages:
 
     @property
     def plugins(self) -> Path:
-        """Return Slurm's PluginDir, which also holds libslurmfull.so."""
+        """Return Slurm's PluginDir, which also holds libslurmfull.so. Raises CannotRun if it is missing."""
         found = sorted(self.root.glob("usr/lib/*/slurm-wlm"))
         if not found:
             raise CannotRun(f"the Slurm plugins below {self.root}: remove that folder and install again")
@@ -59,7 +61,10 @@ class Packages:
         return self.root / "usr/lib"
 
     def daemon(self, name: str) -> Path:
-        """Return the path of a daemon's program: slurmctld, slurmd, slurmstepd, munged, slurmdbd or mariadbd."""
+        """Return the path of a daemon's program: slurmctld, slurmd, slurmstepd, munged, slurmdbd or mariadbd.
+
+        Raises CannotRun if it is missing.
+        """
         for file in (self.root / f"usr/sbin/{name}-wlm", self.root / f"usr/sbin/{name}"):
             if file.is_file():
                 return file
@@ -78,8 +83,10 @@ def installed(dest: Path) -> Packages | None:
 
 
 def install(dest: Path) -> Packages:
-    """Unpack Slurm below ``dest`` unless that is done already. Takes about 15 s the first time, nothing later. Raises
-    CannotRun if apt, its sources or Slurm are missing."""
+    """Unpack Slurm below ``dest`` unless that is done already; return the packages.
+
+    Takes about 15 s the first time, and no time later. Raises CannotRun if apt, its sources or Slurm are missing.
+    """
     return _install(dest, WANTED)
 
 
@@ -89,9 +96,9 @@ def accounting(slurm: Packages) -> Path:
 
 
 def install_accounting(slurm: Packages, finish: Callable[[Packages], None]) -> Packages:
-    """Install slurmdbd and MariaDB beside ``slurm``.
+    """Unpack slurmdbd and MariaDB beside ``slurm`` unless that is done already; return the packages.
 
-    ``finish`` is called once, before any other process can see the packages.
+    ``finish`` is called with new packages, once, before any other process can see them. Raises CannotRun.
     """
     return _install(accounting(slurm), ACCOUNTING, finish)
 

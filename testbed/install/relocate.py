@@ -1,8 +1,8 @@
 """Rewrites programs that look for their libraries at an absolute path, so that they look beside themselves.
 
 Debian's Slurm finds libslurmfull.so by a run path in each program (DT_RUNPATH). Unpacked elsewhere it would need
-LD_LIBRARY_PATH, which would reach all jobs, and is lost where Slurm runs its own helpers with a job's environment. So
-the entry is rewritten in place: to DT_RPATH, which also applies to the plugins and the libraries that they need.
+LD_LIBRARY_PATH, which would reach all jobs, and is lost where Slurm runs its own helpers with a job's variables. So the
+entry is rewritten in place: to DT_RPATH, which also applies to the plugins and the libraries that they need.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _DYNAMIC_ENTRY = struct.Struct("<qQ")  # tag, value
 
 
 def relocate(program: Path, run_path: bytes = RUN_PATH) -> bool:
-    """Rewrite the run path of an ELF file (64 bit, little endian).
+    """Rewrite the run path of an ELF file (64 bit, little endian); return True if it was rewritten.
 
-    Return False if the file has no run path, or one that is too short to be replaced.
+    Return False if the file is no such ELF file, has no run path, or has one that is too short to be replaced.
     """
     image = bytearray(program.read_bytes())
     if not image.startswith(_IDENT_64_LITTLE):
@@ -46,7 +46,10 @@ def relocate(program: Path, run_path: bytes = RUN_PATH) -> bool:
 
 
 def _dynamic(image: bytearray) -> tuple[int, int, int] | None:
-    """Return the file offset and the size of the dynamic section, and the file offset of its string table."""
+    """Return the file offset and the size of the dynamic section, and the file offset of its string table.
+
+    Return None if the file has no dynamic section.
+    """
     (table,) = struct.unpack_from("<Q", image, 0x28)
     entry_size, count = struct.unpack_from("<HH", image, 0x3A)
     sections = [struct.unpack_from("<IIQQQQII", image, table + number * entry_size) for number in range(count)]

@@ -27,7 +27,10 @@ def say(text: str) -> None:
 
 
 def run(argv: Sequence[str], quiet: bool = False, cwd: Path = CHECKOUT, **env: str) -> None:
-    """Run a program to its end. Raises InstallError with the program's last output."""
+    """Run a program to its end, and print what it writes to stderr, unless ``quiet``.
+
+    ``env``: additional environment variables. Raises InstallError with the last output of a program that fails.
+    """
     done = subprocess.run(
         argv, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )

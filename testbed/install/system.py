@@ -46,7 +46,7 @@ def missing(programs: Mapping[str, str]) -> list[str]:
 
 
 def install(packages: Sequence[str]) -> str:
-    """Install Debian packages (as root); return an error message, or ""."""
+    """Install Debian packages (as root); return an error message, "" if all are installed."""
     apt = ["apt-get", "-qq", "-oDPkg::Lock::Timeout=300"]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     wanted = [*apt, "install", "-y", "--no-install-recommends", *packages]

@@ -1,4 +1,4 @@
-"""The login side of an isolated factory: OpenSSH's sshd, with its own host keys and a CA that it trusts."""
+"""Configures the login side of an isolated factory: OpenSSH's sshd, with its own host keys and a CA that it trusts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _CA = "user_ca"
 
 
 class Isolation(Model):
-    """The restrictions of an isolated site. ``carrier``: how the link must reach doors there."""
+    """The restrictions of an isolated site.
+
+    ``forwarding``: whether its sshd forwards ports; ``carrier``: how the link must reach doors there.
+    """
 
     forwarding: bool = True
     carrier: Literal["tcp", "stdio"] = "tcp"
@@ -66,7 +69,10 @@ def public(key: Path) -> str:
 
 
 def prepare(folder: Path, isolation: Isolation, where: network.Network, env: Mapping[str, str]) -> None:
-    """Write the configuration files of sshd. ``env``: the environment of people who log in."""
+    """Copy sshd into the cluster's ``folder``, and write its configuration files.
+
+    ``where``: the factory's network; ``env``: the environment variables of people who log in.
+    """
     # a copy, so that the process is recognised as this cluster's
     shutil.copy(system.program("sshd"), folder / "sbin/sshd")
     login = folder / "login"
@@ -103,7 +109,7 @@ def authorize(folder: Path, account: str, key: str) -> None:
 
 
 def access_fields(folder: Path, isolation: Isolation, where: network.Network) -> dict[str, object]:
-    """Return ``transport`` and ``door`` of ``factorylink.config.Access``."""
+    """Return the sections ``transport`` and ``door`` of ``factorylink.config.Access``."""
     transport = {
         "kind": "ssh",
         "hosts": [where.hosts[network.LOGIN]],

@@ -1,4 +1,4 @@
-"""The network of an isolated factory: one namespace for the login side, one for each node, and a border to the hub.
+"""Makes an isolated factory's network: a namespace for the login side, one for each node, and a border to the hub.
 
 One veth pair connects the hub's namespace (that of this process) to the border; behind the border, a bridge connects
 the login side and the nodes. All firewall rules are in the border's namespace, so that the hub's own rules stay
@@ -47,7 +47,7 @@ class Network(Model):
 
     @property
     def hosts(self) -> dict[str, str]:
-        """Return the address of each host: the login side and the nodes."""
+        """Return the IPv4 address of each host, by its name: the login side and the nodes."""
         return {name: f"{self.subnet}.{number}" for number, name in enumerate((LOGIN, *self.nodes), start=2)}
 
     @property
@@ -115,7 +115,10 @@ def hosts_file(network: Network) -> str:
 def choose(
     folder: Path, factory: str, nodes: Iterable[str], outbound: Literal["compute", "login", "none", "unknown"]
 ) -> Network:
-    """Return a network for the factory in ``folder``, with addresses to which this machine has no route yet."""
+    """Return a network for the factory in ``folder``, with addresses to which this machine has no route yet.
+
+    Nothing is made yet. Raises CannotRun if no subnet is free.
+    """
     name = tag(folder)
     taken = [
         ipaddress.ip_network(route["dst"])

@@ -53,7 +53,7 @@ class SlowWire:
 
 
 def open_device(name: str) -> int:
-    """Open a new TUN device, which disappears when the descriptor is closed."""
+    """Make a new TUN device, and return its descriptor; the device disappears when the descriptor is closed."""
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
     return device

@@ -71,8 +71,10 @@ class PbsCluster:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Return the process ids of the living daemons: ``pbs_comm``, ``pbs_sched``, ``pbs_server``, ``sshd``, and
-        one for each node by its name."""
+        """Return the process ids of the living daemons, by name.
+
+        The names are ``pbs_comm``, ``pbs_sched``, ``pbs_server``, ``sshd``, and each node's name for its mom.
+        """
         found = {name: self._process(name) for name in self._daemons}
         return {name: process.pid for name, process in found.items() if process is not None}
 
@@ -110,7 +112,7 @@ class PbsCluster:
     ) -> subprocess.CompletedProcess[str]:
         """Run a client command as the cluster's administrator, or as a site account, with text input and output.
 
-        A command that fails raises no exception.
+        A command that fails raises no exception; one that takes more than ``timeout`` seconds raises TimeoutExpired.
         """
         who = () if account is None else (*_AS_ACCOUNT, f"--reuid={account}", f"--regid={account}")
         return subprocess.run(

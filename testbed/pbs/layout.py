@@ -62,7 +62,7 @@ def environment(programs: Path, conf: Path) -> dict[str, str]:
 
 
 def job_environment(environ: Mapping[str, str], mark: tuple[str, str]) -> str:
-    """Return the text of pbs_environment, the environment of every job.
+    """Return the text of pbs_environment, the file with environment variables for every job.
 
     ``mark``: name and value of the variable by which the cluster's processes are found.
     """
@@ -96,7 +96,10 @@ def sched_config(text: str, resources: Sequence[str]) -> str:
 
 
 def of_a_chunk(factory: Factory) -> dict[str, str]:
-    """Return the resources that the factory's ``constraint`` requests in each chunk; all nodes have them."""
+    """Return the resources that the factory's ``constraint`` requests in each chunk; all nodes have them.
+
+    Raises CannotLayOut if the constraint does not have the form ``NAME=VALUE:NAME=VALUE``.
+    """
     words = factory.constraint.split(":") if factory.constraint else []
     found = [_RESOURCE.fullmatch(word) for word in words]
     if not all(found):
@@ -112,7 +115,7 @@ def resources(factory: Factory, sets: Sequence[NodeSet]) -> dict[str, str]:
 
 
 def orders(factory: Factory, sets: Sequence[NodeSet]) -> tuple[str, ...]:
-    """Return the qmgr commands for a server with an empty database."""
+    """Return the qmgr commands for a server with an empty database. Raises CannotLayOut."""
     lines = [f"create resource {name} {how}" for name, how in resources(factory, sets).items()]
     lines += [
         "set server scheduling = True",

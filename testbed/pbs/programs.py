@@ -47,7 +47,8 @@ class Programs:
 def places(environ: Mapping[str, str], conf: Path | None = None) -> tuple[Path, ...]:
     """Return the folders in which to look for OpenPBS, the first choice first.
 
-    They are ``PBS_EXEC`` of the environment, ``PBS_EXEC`` of pbs.conf, and the usual folder.
+    They are ``PBS_EXEC`` in ``environ``, ``PBS_EXEC`` in pbs.conf, and the usual folder. ``conf``: the path of pbs.conf
+    if ``environ`` has no ``PBS_CONF_FILE``; None: /etc/pbs.conf.
     """
     file = Path(environ.get("PBS_CONF_FILE") or conf or CONF)
     try:

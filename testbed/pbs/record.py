@@ -37,7 +37,7 @@ class PbsRecord(Model):
     resources: tuple[str, ...]  # the site's own resources, listed in the scheduler's configuration
 
     def write(self, folder: Path) -> None:
-        """Write the record."""
+        """Write the record into the cluster's ``folder``, for :func:`read`."""
         (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")
 
 

@@ -2,7 +2,7 @@
 
 All files of a cluster are in ``STATE/ID``: ``etc``, ``sbin`` (its own copies of the daemons, by which its processes are
 found), ``dev``, ``munge``, ``ctld``, ``spool``, ``run``, ``log``, and ``cluster.json``, the record for later processes.
-Daemons listen on 127.0.0.1, and clients need only the environment in :attr:`SlurmCluster.env`. The daemons of an
+Daemons listen on 127.0.0.1, and clients need only the variables in :attr:`SlurmCluster.env`. The daemons of an
 isolated cluster are in namespaces (:mod:`testbed.network.namespaces`); :attr:`SlurmCluster.prefix` runs a command
 inside them.
 """
@@ -61,12 +61,17 @@ class SlurmCluster:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """Return the argv prefix of the administrator's client commands; it runs them on the login side if the cluster
-        is isolated."""
+        """Return the argv prefix of the administrator's client commands.
+
+        It runs them on the login side of an isolated cluster, and is empty for any other cluster.
+        """
         return self.on(network.LOGIN)
 
     def on(self, host: str) -> tuple[str, ...]:
-        """Return the argv prefix that runs a command as root on ``login01`` or a node, in the root folder."""
+        """Return the argv prefix that runs a command as root on ``login01`` or a node, in the root folder.
+
+        It is empty if the cluster is not isolated.
+        """
         return () if self.network is None else network.enter(self.network, self.folder, host)
 
     @property
@@ -86,8 +91,11 @@ class SlurmCluster:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Return the process ids of the running daemons: ``munged``, ``slurmctld``, ``sshd`` if isolated, ``slurmdbd``
-        and ``mariadbd`` with accounting, and one for each node by its name."""
+        """Return the process ids of the running daemons, by name.
+
+        The names are ``munged``, ``slurmctld``, ``sshd`` if isolated, ``slurmdbd`` and ``mariadbd`` with accounting,
+        and each node's name for its slurmd.
+        """
         found = {name: daemons.running(self.folder, name) for name in self._daemons}
         return {name: process.pid for name, process in found.items() if process is not None}
 
@@ -133,7 +141,7 @@ class SlurmCluster:
     def run(self, *argv: str, account: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a client command as the cluster's administrator, or (as root) as a site account, with text output.
 
-        A command that fails raises no exception.
+        A command that fails raises no exception; one that takes more than ``timeout`` seconds raises TimeoutExpired.
         """
         who = () if account is None else (*_AS_ACCOUNT, f"--reuid={account}", f"--regid={account}")
         env = {**os.environ, **self.env}
@@ -186,8 +194,10 @@ class SlurmCluster:
             raise DidNotStart(f"{self.id}: {', '.join(missing)} ended at once\n{files.log_tails(self.folder)}")
 
     def _start_accounting(self) -> None:
-        """Start slurmdbd and its database, if the cluster has them, and wait until slurmdbd answers. Raises
-        DidNotStart."""
+        """Start slurmdbd and its database, if the cluster has them, and wait until slurmdbd answers.
+
+        Raises DidNotStart.
+        """
         if self.record.place.accounting is None:
             return
         self.start_daemons(daemons.MUNGED, daemons.DATABASE, daemons.ACCOUNTING)

@@ -21,12 +21,15 @@ _START_SECONDS = 90
 
 
 def pid_file(folder: Path, name: str) -> Path:
-    """Return where daemon ``name`` writes its pid."""
+    """Return the path of the file into which daemon ``name`` writes its pid; ``folder``: the cluster's folder."""
     return folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
 
 
 def running(folder: Path, name: str) -> processes.Process | None:
-    """Return the running process of daemon ``name`` (munged, slurmctld, sshd, or a node), found by its pid file."""
+    """Return the running process of daemon ``name``, found by its pid file; None if it does not run.
+
+    ``name``: ``munged``, ``slurmctld``, ``slurmdbd``, ``mariadbd``, ``sshd``, or a node's name for its slurmd.
+    """
     try:
         # A daemon that goes on as another process writes the new pid over the old one. If the new one is shorter, what
         # is left of the old one follows on the next line (slurmctld 24.11, update_pidfile).

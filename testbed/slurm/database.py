@@ -1,4 +1,4 @@
-"""A cluster's own MariaDB: a data folder, a Unix socket in it, no network, and no password.
+"""Makes a cluster's own MariaDB: a data folder, a Unix socket in it, no network, and no password.
 
 Whoever can enter the folder (0700) is the database's administrator, so grant tables and passwords would protect
 nothing. The data are kept only as long as the cluster, so the server does not wait for writes to reach the disk.
@@ -27,7 +27,7 @@ def socket(base: Path) -> Path:
 def argv(program: Path, packages: Packages, data: Path, base: Path, root: bool) -> list[str]:
     """Return the command that starts the server on the data folder ``data``.
 
-    ``base``: a short path of the cluster's folder.
+    ``base``: a short path of the cluster's folder; ``root``: True if the server is started as root.
     """
     return [
         *_argv(program, packages, data, root),

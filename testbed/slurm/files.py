@@ -47,8 +47,8 @@ def prepare(
 ) -> None:
     """Prepare ``folder`` for a start with an empty queue.
 
-    ``configuration``: the text of each file below etc, by file name; ``gpus``: names of device files; ``accounting``:
-    slurmdbd and its database, if the cluster has them.
+    ``base``: the path from :func:`short_path`; ``configuration``: the text of each file below etc, by file name;
+    ``gpus``: names of device files; ``accounting``: slurmdbd and its database, if the cluster has them.
     """
     for name in ("etc", "sbin", "dev", "munge", "ctld", "spool", "run"):
         shutil.rmtree(folder / name, ignore_errors=True)

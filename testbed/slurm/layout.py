@@ -57,14 +57,20 @@ class Layout(Model):
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Return the groups of nodes to start: ``gpu_nodes`` of each kind with GPUs, ``cpu_nodes`` of each other kind."""
+    """Return the groups of nodes to start: ``gpu_nodes`` of each kind with GPUs, ``cpu_nodes`` of each other kind.
+
+    Raises CannotLayOut, also if the factory's scheduler is not Slurm.
+    """
     if factory.scheduler != "slurm":
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is Slurm's")
     return any_node_sets(factory, gpu_nodes, cpu_nodes)
 
 
 def any_node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Return the groups of nodes to start as :func:`node_sets` does, for a factory with any scheduler."""
+    """Return the groups of nodes to start as :func:`node_sets` does, for a factory with any scheduler.
+
+    Raises CannotLayOut if the catalogue has no partition of the factory, or lacks the size of a node.
+    """
     if not factory.partitions:
         raise CannotLayOut(f"{factory.id}: the catalogue knows no partition of it")
     kinds: dict[tuple[NodeShape, int], list[Partition]] = {}
@@ -145,10 +151,10 @@ def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Layout) -> str:
 
 
 def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
-    """Return a TaskProlog script, whose output Slurm adds to the environment of every task.
+    """Return a TaskProlog script, which prints environment variables that Slurm sets for every task.
 
-    With it, client commands work in jobs as on a real site, whatever environment the job was submitted with. ``mark``:
-    name and value of the variable by which the cluster's processes are found.
+    With it, client commands work in jobs as on a real site, whatever environment variables the job was submitted with.
+    ``mark``: name and value of the variable by which the cluster's processes are found.
     """
     path = environment["PATH"].split(":")[0]
     lines = ["#!/bin/sh", f'echo "export PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}:{path}"']

@@ -39,7 +39,7 @@ class SlurmRecord(Model):
     job_qos: str | None = None  # the QOS that jobs of sizes without a QOS must name
 
     def write(self, folder: Path) -> None:
-        """Write the record."""
+        """Write the record into the cluster's ``folder``, for :func:`read`."""
         (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")
 
 

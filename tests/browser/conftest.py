@@ -16,7 +16,7 @@ def no_sessions(gateway: Gateway) -> Iterator[None]:
 
 
 def end_sessions(gateway: Gateway) -> None:
-    """End the sessions of all people."""
+    """End the sessions of all people, and remove their named servers."""
     for user in gateway.passwords:
         for session in gateway.sessions(user):
             if session["state"] != "ended":

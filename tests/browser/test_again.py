@@ -36,7 +36,7 @@ def notebooks(gateway: Gateway) -> Iterator[tuple[str, str]]:
 
 
 def limit(gateway: Gateway, minutes: int) -> None:
-    """Set the walltime of the session's job, as the site's administrator."""
+    """Set the walltime of the session's job to ``minutes``, as the site's administrator."""
     session = gateway.session(USER, SERVER)
     assert session is not None
     gateway.factories["it4lia"].ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
@@ -54,8 +54,11 @@ def open_tabs(page: Page) -> list[str]:
 
 
 def open_by_hand(page: Page, gateway: Gateway, *paths: str) -> None:
-    """Open files of a folder from JupyterLab's file browser. A link to a file (/tree/FILE) would be opened while
-    JupyterLab restores its layout, which may remove the file's tab again."""
+    """Open files of one folder from JupyterLab's file browser.
+
+    A link to a file (/tree/FILE) would be opened while JupyterLab restores its layout, which may remove the file's tab
+    again.
+    """
     folder = paths[0].rpartition("/")[0]
     page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{folder}")
     expect(page.locator(".fg-Status")).to_contain_text("Leonardo", timeout=60000)  # shown once the layout is restored

@@ -44,7 +44,10 @@ def run_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
 
 
 def run_first_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
-    """Open a notebook in a JupyterLab that shows the launcher; return what its first cell prints."""
+    """Open a notebook in a JupyterLab that shows the launcher; return what its first cell prints.
+
+    ``shown``: a text that this output contains.
+    """
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
     editor = page.locator(".jp-Notebook .cm-content").first

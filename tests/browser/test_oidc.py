@@ -50,7 +50,7 @@ def provider_says(gateway: Gateway, name: str, *groups: str) -> None:
 
 
 def sign_in(page: Page, name: str) -> None:
-    """Log in from the hub's login page by the provider's page."""
+    """Log in as ``name``, from the hub's login page by the provider's page."""
     page.get_by_role("link", name=re.compile("^Sign in with")).click()
     page.get_by_role("button", name=name, exact=True).click()
 
@@ -183,7 +183,10 @@ def test_a_login_cancelled_at_the_provider_is_explained(gateway: Gateway, page: 
 
 
 def rules_at(gateway: Gateway, factory: str, version: str | None) -> None:
-    """Use this version of a site's rules in the gateway's catalogue from now on; None: the original rules."""
+    """Use this version of a site's rules in the gateway's catalogue from now on; None: the original rules.
+
+    The link is killed, and the function returns when the next one answers.
+    """
     shipped, own = CHECKOUT / "hub_config", gateway.path.parent / "catalogue"
     shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(shipped / "factories", own / "factories")

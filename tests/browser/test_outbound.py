@@ -1,5 +1,7 @@
-"""A factory that allows no outbound connections, with each carrier: a newcomer's session works, and everything else is
-unreachable."""
+"""A newcomer's session works at a factory that allows no outbound connections, with each carrier.
+
+Everything else is unreachable.
+"""
 
 from __future__ import annotations
 
@@ -284,7 +286,10 @@ def test_the_login_side_forwards_to_doors_at_most(behind: Behind, visitor: Visit
 
 
 async def reach_a_socket(visitor: Visitor, path: str) -> None:
-    """Try to reach a Unix socket, which OpenSSH's client can do only by a local listener."""
+    """Assert that sshd refuses a connection to a Unix socket.
+
+    The connection is made with asyncssh, since OpenSSH's client can reach a Unix socket only by a local listener.
+    """
     key = visitor.key(ACCOUNT)
     async with asyncssh.connect(
         visitor.address,
@@ -297,14 +302,14 @@ async def reach_a_socket(visitor: Visitor, path: str) -> None:
 
 
 def in_a_thread(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a thread, since Playwright's event loop runs in this one."""
+    """Run a coroutine in a thread, and return its result; Playwright's event loop runs in this thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
 
 
 @asynccontextmanager
 async def through_the_door(behind: Behind) -> AsyncIterator[asyncssh.SSHClientConnection]:
-    """Connect to the door with the link's own key and the link's own route."""
+    """Yield a connection to the door, made with the link's own key and the link's own route."""
     config = load_link_config(behind.gateway.path.parent / "link.yaml")
     place = make_connections(config, offered(config, load(config.catalogue)))[FACTORY]
     try:
@@ -338,7 +343,7 @@ def test_the_door_forwards_to_its_own_sockets_only(behind: Behind) -> None:
 
 
 async def try_the_door(behind: Behind) -> list[str]:
-    """Try forbidden things at the door; return the texts with which the door's log must report each refusal."""
+    """Assert that the door refuses forbidden things; return the texts with which its log must report each refusal."""
     hosts = network_of(behind.bed).hosts
     kernel = next(each.port for each in listeners(behind.bed, behind.node) if each.on_loopback)
     refused = []

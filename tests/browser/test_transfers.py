@@ -42,7 +42,7 @@ def open_folder(page: Page, notebook: Notebook, folder: str) -> None:
 
 
 def made(tmp_path: Path, name: str, size: int) -> tuple[Path, str]:
-    """Make a local file of that many bytes; return its hash."""
+    """Make a local file of ``size`` bytes, a multiple of ``MB``; return its path and its SHA-256 hash in hex."""
     source = random.Random(name)
     whole = hashlib.sha256()
     path = tmp_path / name
@@ -148,8 +148,11 @@ def test_a_kernel_reconnects_by_itself_after_the_link_was_killed(
 
 
 def run(page: Page, code: str, printed: str) -> None:
-    """Run code in the notebook's first cell; repeat this until the reconnecting kernel accepts it. While a notebook
-    opens, JupyterLab may replace typed text by the saved content."""
+    """Run code in the notebook's first cell; repeat this until ``printed`` appears in its output.
+
+    A reconnecting kernel may not accept the cell, and while a notebook opens, JupyterLab may replace typed text by the
+    saved content.
+    """
     editor = page.locator(".jp-Notebook .cm-content").first
     output = page.locator(".jp-OutputArea-output", has_text=printed).first
 

@@ -90,7 +90,7 @@ class Lab:
         return cell
 
     def value(self, expression: str) -> Any:
-        """Return the present value of an expression in the kernel, printed by a new cell."""
+        """Return the present value of a Python expression in the kernel, which a new cell prints as JSON."""
         output = self.run(f"import json; print('SE' + 'EN' + json.dumps({expression}))")
         text = output.locator(".jp-OutputArea-output", has_text="SEEN").inner_text(timeout=120_000)
         return json.loads(text.strip().removeprefix("SEEN"))
@@ -98,7 +98,7 @@ class Lab:
 
 @contextlib.contextmanager
 def opened(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
-    """Open JupyterLab of a running server; at the end remove the kernels and notebooks of the test."""
+    """Open JupyterLab of a running server, and yield it; at the end remove the kernels and notebooks of the test."""
     log_in(page, gateway, USER)
     yield Lab(page, gateway, server)
     page.close()  # else JupyterLab would save once more
@@ -113,7 +113,7 @@ def no_sessions() -> None:
 
 @pytest.fixture(scope="module")
 def server(gateway: Gateway) -> Iterator[str]:
-    """Start a server on a node of lumi-aif."""
+    """Start a server on a node of lumi-aif, and yield its name; end all sessions afterwards."""
     name = f"w{uuid.uuid4().hex[:6]}"
     gateway.started(USER, name, factory="lumi-aif")
     yield name

@@ -96,14 +96,15 @@ class Taught:
 def asked(gateway: Gateway, order: str, *arguments: Any) -> Any:
     """Send a request to the workshops service as an operator; return the answer.
 
-    The request is sent in another thread, since Playwright's event loop runs in this one.
+    ``order``: the name of a method of ``WorkshopsClient``; ``arguments``: its arguments after the caller. The request
+    is sent in another thread, since Playwright's event loop runs in this one.
     """
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(Service(gateway).ask, order, *arguments).result()
 
 
 def running(gateway: Gateway) -> dict[str, Any]:
-    """Return the gateway's processes, and a digest of each file that an operator may edit."""
+    """Return the gateway's processes by program, and a digest of each file that an operator may edit, by its path."""
     folder = gateway.path.parent
     files = [*folder.glob("*.yaml"), folder / "passwords.json"]
     files += [file for file in (CHECKOUT / "hub_config").rglob("*") if file.suffix in (".py", ".yaml", ".html")]
@@ -114,7 +115,7 @@ def running(gateway: Gateway) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def mails(gateway: Gateway) -> Iterator[MailServer]:
-    """Let the gateway send its mails to a server of this test."""
+    """Let the gateway send its mails to a server of this test, and yield the server."""
     file = gateway.path.parent / "workshops.yaml"
     before = file.read_text()
     with mail_server() as server:
@@ -173,7 +174,7 @@ def check_width(page: Page) -> None:
 
 @pytest.fixture(scope="module")
 def taught(gateway: Gateway, mails: MailServer, browser: Browser) -> Iterator[Taught]:
-    """Plan a class as a trainer, approve it as an operator, and let its seats start as the trainer."""
+    """Plan a class as a trainer, approve it as an operator, and let its seats start as the trainer; yield the class."""
     admin = json.loads((gateway.path.parent / "logins.json").read_text())[ADMIN]
     with (
         lent_accounts(gateway, PLACES, SEATS) as lent,

@@ -71,7 +71,10 @@ class Operator:
         self._capsys = capsys
 
     def __call__(self, *words: str, entry: Entry | None = None) -> tuple[int, list[str]]:
-        """Run ``factorygate catalogue`` with ``entry``, or with ``right()``; return the exit code and the output."""
+        """Run ``factorygate catalogue`` with ``entry``, or with ``right()``.
+
+        Return the exit code, and the lines of stdout and then of stderr.
+        """
         (self.folder / f"{ID}.yaml").write_text(yaml.safe_dump(entry or right()))
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self._site.env.items():

@@ -132,7 +132,7 @@ def test_a_reservation_is_for_those_in_it(site: SlurmCluster) -> None:
 
 @pytest.fixture
 def school(site: SlurmCluster) -> Iterator[str]:
-    """Return a Unix group with the first of the site accounts in it."""
+    """Make a Unix group with the first of the site accounts in it; yield the group's name."""
     name = "fg-school"
     with accounts.changing():
         subprocess.run(["/usr/sbin/groupadd", "--force", name], check=True)

@@ -15,8 +15,10 @@ PERSON, SERVER, FACTORY = "grace", "later", "it4lia"
 
 @pytest.fixture
 def waiting(gateway: Gateway) -> Iterator[tuple[Gateway, str]]:
-    """Request a session in one browser, and close the browser. The job is held, so it waits as long
-    as the test needs."""
+    """Request a session in one browser, and close the browser; yield the gateway and the session's id.
+
+    All nodes are reserved, so the session's job waits as long as the test needs.
+    """
     factory = gateway.factories[FACTORY]
     factory.ask("scontrol", "create", "reservation", "ReservationName=later", "Nodes=ALL", "StartTime=now",
                 "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip

@@ -1,5 +1,7 @@
-"""Hub and link are killed together: no session is lost, doubled or orphaned. The fault matrix kills
-each of them alone."""
+"""Hub and link are killed together: no session is lost, doubled or orphaned.
+
+The fault matrix (``test_matrix.py``) kills each of them alone.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,10 @@ def jobs_of(gateway: Gateway, user: str) -> dict[str, str]:
 
 @pytest.fixture
 def busy(gateway: Gateway) -> Iterator[tuple[Gateway, str, dict[str, str], str]]:
-    """Start one session that runs and one that waits for a node; yield (gateway, user, jobs by
-    server, a kernel's id)."""
+    """Start one session that runs and one that waits for a node.
+
+    Yield (gateway, user, jobs by server, the id of a kernel of the running session).
+    """
     user = gateway.make_user()
     factory = gateway.factories["it4lia"]
     factory.ask("scontrol", "create", "reservation", "ReservationName=closed", "Nodes=ALL", "StartTime=now",

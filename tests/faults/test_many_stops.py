@@ -41,7 +41,11 @@ def busy(loops: int) -> Iterator[None]:
 
 @dataclass
 class Answers:
-    """The answers to requests of one kind that were sent at the same moment."""
+    """The answers to requests of one kind that were sent at the same moment.
+
+    ``statuses``: how often each HTTP status was answered; ``wrong``: a description of each answer with an unexpected
+    status; ``at``: the time of each answer, by (user, server).
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
@@ -50,7 +54,7 @@ class Answers:
 
 
 async def at_once(gateway: Gateway, method: str, asked: dict[tuple[str, str], Any], good: set[int]) -> Answers:
-    """Send a request about each of these servers at the same moment.
+    """Send a request about each of these servers at the same moment; return the answers.
 
     ``asked``: the JSON body by (user, server); ``good``: the expected HTTP statuses.
     """
@@ -73,7 +77,10 @@ async def at_once(gateway: Gateway, method: str, asked: dict[tuple[str, str], An
 
 
 def jobs(gateway: Gateway) -> dict[str, str]:
-    """Return the sessions' jobs in all queues, with their states. No other test has jobs while this one runs."""
+    """Return the state of each session's job in all queues, by ``FACTORY/JOB``.
+
+    No other test has jobs while this one runs.
+    """
     found = {}
     for name, factory in gateway.factories.items():
         for job, row in factory.jobs().items():
@@ -101,7 +108,7 @@ def late(session: dict[str, Any], what: str, stopped: Answers) -> str:
 
 @pytest.fixture
 def closed(gateway: Gateway) -> Iterator[Gateway]:
-    """Stop one factory from starting jobs."""
+    """Keep one factory from starting jobs during the test."""
     factory = gateway.factories[WAITS["factory"]]
     factory.ask("scontrol", "create", "reservation", "ReservationName=closed", "Nodes=ALL", "StartTime=now",
                 "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip

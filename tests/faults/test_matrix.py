@@ -1,5 +1,7 @@
-"""The fault matrix: every fault, against sessions in every phase. No session is lost, doubled or orphaned, and the
-person gets an explanation."""
+"""The fault matrix: causes every fault while there are sessions in every phase.
+
+No session is lost, doubled or orphaned, and the person gets an explanation.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ def world(isolated: Gateway) -> Iterator[World]:
 
 
 def in_background(do: Callable[[], object]) -> threading.Thread:
-    """Call ``do`` in a background thread, and ignore its HTTP errors, since the hub or the proxy may be killed."""
+    """Call ``do`` in a background thread, and return the thread.
+
+    The thread ignores HTTP errors of ``do``, since the hub or the proxy may be killed.
+    """
 
     def click() -> None:
         with contextlib.suppress(httpx.HTTPError):
@@ -112,7 +117,10 @@ def stays(
 
 
 def outage(world: World, request: pytest.FixtureRequest, name: str, seconds: float, long: float, *fault: str) -> None:
-    """Cause a fault of the testbed for ``seconds``, or for ``long`` seconds with pytest's option ``--long``."""
+    """Cause a fault of the testbed for ``seconds``, or for ``long`` seconds with pytest's option ``--long``.
+
+    ``name``: the fault in the matrix; ``fault``: its kind and arguments. No session may be affected for longer.
+    """
     seconds = long if request.config.getoption("--long") else seconds
     stays(world, f"{name}, {seconds:g} s", lambda: faults.begin(world.cluster, *fault), seconds)
 
@@ -148,8 +156,10 @@ def test_site_trusts_no_certificate_of_ours(world: World) -> None:
 
 
 def test_host_key_changed(world: World) -> None:
-    """Another machine answers at the site's address: the link sends it nothing, and other factories
-    are not affected."""
+    """Another machine answers at the site's address.
+
+    The link sends it nothing, and other factories are not affected.
+    """
     runs, waits = world.keep_running(), world.keep_waiting()
     gateway = world.gateway
     with world.fault("host key changed", 3) as row:
@@ -401,8 +411,10 @@ def test_preempted(world: World) -> None:
 
 
 def test_node_lost(world: World) -> None:
-    """A node loses power: its session starts again elsewhere if the site requeues jobs, otherwise it ends with an
-    explanation."""
+    """A node loses power.
+
+    Its session starts again elsewhere if the site requeues jobs; otherwise it ends with an explanation.
+    """
     runs, waits = world.keep_running(), world.keep_waiting()
     meets = world.keep_running("meets")
     session = world.gateway.session(world.user, "meets")

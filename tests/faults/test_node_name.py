@@ -1,5 +1,7 @@
-"""The gateway cannot resolve a node's name: the waiting person gets an explanation, and running
-sessions are not lost."""
+"""The gateway cannot resolve a node's name.
+
+The waiting person gets an explanation, and running sessions are not lost.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_a_job_over_the_schedulers_own_limit_is_refused(gateway: Gateway) -> Non
 
 @contextmanager
 def stopped_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
-    """Freeze slurmctld, so that requests hang."""
+    """Freeze slurmctld during the block, so that requests hang."""
     pid = brainpp.pids["slurmctld"]
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -64,8 +64,11 @@ def stopped_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
 
 @contextmanager
 def dead_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
-    """Stop slurmctld, so that requests fail at once. It is stopped in an orderly way: after a crash, jobs that have
-    just ended would run again, and the link would leave them alone for 10 minutes."""
+    """Stop slurmctld during the block, so that requests fail at once.
+
+    It is stopped in an orderly way: after a crash, jobs that have just ended would run again, and the link would leave
+    them alone for 10 minutes.
+    """
     with faults.begin(brainpp, "slurmctld-down"):
         yield
 

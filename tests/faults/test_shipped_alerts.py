@@ -62,7 +62,10 @@ class Faults:
         self.effects += mine
 
     def passed(self, began: float, *alerts: tuple[str, str]) -> None:
-        """Record a fault that is over already. ``began``: Unix time; ``alerts``: as in ``begin``."""
+        """Record a fault that is over already.
+
+        ``began``: Unix time; ``alerts``: the alerts that it must fire, as (alert, factory); the factory is "" if none.
+        """
         self.effects += [Effect(alert, factory, began, time.time()) for alert, factory in alerts]
 
     def end_each(self, timeout: float) -> None:

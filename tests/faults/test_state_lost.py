@@ -1,7 +1,7 @@
-"""A real Slurm whose controller loses its state: ids begin again, and other jobs of the same accounts get the ids of
-sessions' jobs.
+"""A real Slurm whose controller loses its state, so that job ids begin again.
 
-The link is a separate process that the tests kill and start; no hub and no notebook are needed. A session's job sleeps.
+Other jobs of the same accounts then get the ids of sessions' jobs. The link is a separate process that the tests kill
+and start; no hub and no notebook are needed. A session's job sleeps.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def here() -> Iterator[SlurmCluster]:
 
 @pytest.fixture
 def folder(here: SlurmCluster) -> Iterator[Path]:
-    """Write the link's configuration. Ada has her own site account; the other people share one."""
+    """Write the link's configuration, and yield its folder.
+
+    Ada has her own site account; the other people share one.
+    """
     made = Path(tempfile.mkdtemp(prefix="factorygate-lost-"))
     made.chmod(0o755)
     sleeps = made / "sleeps"
@@ -84,7 +87,7 @@ def folder(here: SlurmCluster) -> Iterator[Path]:
 
 @asynccontextmanager
 async def link(folder: Path) -> AsyncIterator[LinkClient]:
-    """Start the link's process; kill it at the end, like a crash."""
+    """Start the link's process, and yield a client of it; kill the process at the end, like a crash."""
     env = {**os.environ, "PYTHONPATH": str(ROOT / "spawners")}
     argv = (sys.executable, "-m", "factorylink", "--config", str(folder / "link.yaml"))
     said = folder / "log"
@@ -123,7 +126,10 @@ def jobs(here: SlurmCluster) -> dict[str, tuple[str, str]]:
 
 
 def submit(here: SlurmCluster, account: str, name: str, comment: str) -> str:
-    """Submit a held job: slurmd would refuse to start a job with an id whose job it has just ended."""
+    """Submit a held job, and return its id.
+
+    The job is held, since slurmd would refuse to start a job with an id whose job it has just ended.
+    """
     done = here.run(
         *("sbatch", "--parsable", "--chdir=/", "--output=/dev/null", "--export=NONE", "--time=30", "--hold"),
         *(f"--job-name={name}", f"--comment={comment}", "--wrap=exec sleep 1800"),

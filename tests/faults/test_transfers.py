@@ -37,18 +37,18 @@ class Session:
     folder: str
 
     def sha(self, name: str) -> str:
-        """Return the hash of a file, computed on the node."""
+        """Return the SHA-256 hash of a file in hex, computed on the node."""
         code = f"import hashlib; print(hashlib.file_digest(open('{self.folder}/{name}', 'rb'), 'sha256').hexdigest())"
         return self.notebook.run(code, self.kernel).strip()
 
     def names(self) -> list[str]:
-        """Return the names of all files in the folder, also hidden ones."""
+        """Return the names of all files in ``folder``, also of hidden ones."""
         code = f"import json, os; print(json.dumps(os.listdir('{self.folder}')))"
         found: list[str] = json.loads(self.notebook.run(code, self.kernel))
         return found
 
     def make(self, name: str, size: int) -> str:
-        """Make a file of random bytes in the session's folder; return the file's hash."""
+        """Make a file of ``size`` random bytes, a multiple of ``PIECE``, in ``folder``; return the file's hash."""
         self.notebook.run(
             f"import os\nwith open('{self.folder}/{name}', 'wb') as f:\n"
             f"    for _ in range({size} // {PIECE}): f.write(os.urandom({PIECE}))",
@@ -84,18 +84,18 @@ class Upload:
 
     @property
     def sha(self) -> str:
-        """Return the hash of everything that was sent."""
+        """Return the SHA-256 hash in hex of all pieces that were sent."""
         return self._hash.hexdigest()
 
     def next(self) -> httpx.Response:
-        """Send the next piece."""
+        """Send the next piece; return the answer."""
         self._data = self._random.randbytes(PIECE)
         self._hash.update(self._data)
         self._sent += 1
         return self.again()
 
     def again(self) -> httpx.Response:
-        """Send the last piece again."""
+        """Send the last piece again; return the answer."""
         number = -1 if self._sent == self._pieces else self._sent
         model = {"type": "file", "format": "base64", "name": self._name, "chunk": number}
         return self._client.put(self._url, json=model | {"content": base64.b64encode(self._data).decode()})
@@ -118,7 +118,7 @@ def memory(pid: int) -> int:
 
 
 def on_the_way(session: Session) -> dict[str, int]:
-    """Return the pids of all processes that an upload passes through."""
+    """Return the pids of all processes that an upload passes through, by the program's name."""
     server = int(session.notebook.run("import os; print(os.getppid())", session.kernel))
     door = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
     session.gateway.refresh()
@@ -295,7 +295,10 @@ class Channel:
         return message
 
     def until(self, message: str, end: str) -> str:
-        """Return the output of the cell up to ``end``."""
+        """Return the output of the cell with this message id, as soon as it contains ``end``.
+
+        Raises TimeoutError if the kernel sends nothing for 60 s.
+        """
         printed = ""
         while end not in printed:
             reply = json.loads(self._socket.recv(timeout=60))

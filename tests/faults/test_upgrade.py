@@ -143,7 +143,7 @@ class Machine:
         file.write_text(yaml.safe_dump(config))
 
     def update_environments(self) -> None:
-        """Update the package in the site's environment."""
+        """Make new sessions use this checkout's notebook package, as if the site had updated its environment."""
         self._use_notebooks_of(install.CHECKOUT)
 
     @property
@@ -161,7 +161,7 @@ class Machine:
         )
 
     def release_of(self, session: Session) -> str:
-        """Return the release of the package that runs in a session."""
+        """Return the version of the notebook package that runs in a session."""
         return session.notebook.run("import factorygate; print(factorygate.__version__)", session.kernel).strip()
 
 

@@ -23,7 +23,12 @@ ROWS: list[Row] = []  # the rows of this run, printed at its end
 
 @dataclass
 class Row:
-    """One fault in the fault matrix, with the counted sessions and jobs."""
+    """One fault in the fault matrix, with the counted sessions and jobs.
+
+    ``sessions``: how many the fault affects; ``lost``: live sessions without a job; ``doubled``: sessions and jobs
+    beyond the first of each server and session; ``orphaned``: jobs without a live session; ``saw``: the states and
+    explanations that the person saw; ``settled``: whether everything was in order in time.
+    """
 
     fault: str
     sessions: int = 0
@@ -115,7 +120,9 @@ class World:
 
     def answers(self, server: str, kernel: str = "", says: str = "42", patience: float = 15) -> bool:
         """Return True if a session's notebook computes; with a kernel, if that kernel still has its value.
-        ``says``: the expected output; ``patience``: the timeout in seconds."""
+
+        ``says``: the expected output; ``patience``: the timeout in seconds.
+        """
         code = "print(kept)" if kernel else "print(6 * 7)"
         try:
             return says in self.gateway.notebook(self.user, server).run(code, kernel or None, timeout=patience)
@@ -171,8 +178,11 @@ class World:
         return False
 
     def count(self, row: Row) -> None:
-        """Count sessions without a job, sessions with two jobs, and jobs without a session, of all people at all
-        factories."""
+        """Store in ``row`` the numbers of lost, doubled and orphaned sessions and jobs, of all people at all factories.
+
+        Lost is a session without a job, doubled a second session of a server or a second job of a session, and orphaned
+        a job without a session.
+        """
         live = self.gateway.everybody()
         held = Counter((s["user"], s["server"]) for s in live)
         comments: Counter[str] = Counter()
@@ -215,7 +225,7 @@ class World:
         row.settled = True
 
     def tidy(self, *keep: str) -> None:
-        """End all sessions except these."""
+        """End all of the person's sessions except those of the servers ``keep``, and wait until they have ended."""
         for session in self.gateway.sessions(self.user):
             if session["state"] != "ended" and session["server"] not in keep:
                 self.gateway.stop(self.user, session["server"])
@@ -252,7 +262,7 @@ class World:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """Return the fault matrix as text."""
+    """Return the fault matrix as lines of text, the header first."""
     lines = [f"{'fault':44} {'sessions':>8} {'lost':>5} {'doubled':>8} {'orphaned':>9} {'settled':>9}  the person saw"]
     for row in rows:
         settled = f"{row.seconds:.1f} s" if row.settled else "NO"

@@ -1,4 +1,4 @@
-"""Fixtures: the images that the chart runs."""
+"""Builds the images that the chart runs, as a fixture of several files."""
 
 from __future__ import annotations
 

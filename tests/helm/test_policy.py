@@ -1,5 +1,7 @@
-"""The rules that every pod of the chart must obey, whatever the values: restricted, with probes and limits, and
-isolated by network policies."""
+"""The rules that every pod of the chart must obey, whatever the values.
+
+Pods are restricted, have probes and limits, and are isolated by network policies.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,10 @@ def found(request: pytest.FixtureRequest) -> Any:
 
 
 def test_pods_are_restricted(found: list[Object]) -> None:
-    """The pods obey the Pod Security Standard "restricted", and have a read-only root, no token and no links to
-    services."""
+    """The pods obey the Pod Security Standard "restricted".
+
+    They also have a read-only root, no token and no links to services.
+    """
     for title, pod in pods(found):
         spec = pod["spec"]
         assert not {"hostNetwork", "hostPID", "hostIPC", "serviceAccountName"} & spec.keys(), title

@@ -50,7 +50,7 @@ def topology(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def jobs(topology: str) -> dict[str, Object]:
-    """Return the Jobs, by part."""
+    """Return the Jobs that the chart renders to restore backups, by part (``hub``, ``link``, ``workshops``)."""
     return jobs_of(topology)
 
 

@@ -21,8 +21,10 @@ Asked = tuple[str, str, str]
 
 
 class Hub:
-    """A stand-in for the hub that answers a given number of requests with 503 and all others with 200, and stores the
-    requests."""
+    """A stand-in for the hub that stores the requests that it gets.
+
+    It answers the first ``busy`` requests with 503 and all others with 200. ``asked``: (method, path, Authorization).
+    """
 
     def __init__(self, busy: int) -> None:
         self.asked: queue.Queue[Asked] = queue.Queue()

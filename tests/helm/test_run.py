@@ -1,5 +1,7 @@
-"""The chart without a real cluster: podman runs the objects that helm installs, with a factory of the testbed behind
-sshd."""
+"""The chart without a real cluster: podman runs the objects that helm installs.
+
+A factory of the testbed is behind sshd.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures: the images, built once, and the container engine."""
+"""Builds the images once, and prepares the container engine, as fixtures of several files."""
 
 from __future__ import annotations
 

@@ -13,7 +13,10 @@ class Engine(Podman):
     """podman, with the options with which the tests start containers."""
 
     def argv(self, network: str, *options: str) -> list[str]:
-        """Return the command line with the options that all containers get."""
+        """Return the arguments of podman that start a container, with the options that all containers of the tests get.
+
+        ``options``: further options; the image has to follow.
+        """
         return [
             *("run", "--read-only", f"--user={UID}:0", f"--network={network}", "--ulimit=host", "--cap-drop=all"),
             *("--security-opt=no-new-privileges", "--pull=never", *options),

@@ -129,7 +129,7 @@ def test_a_wheel_says_what_it_needs(tmp_path: Path) -> None:
 
 
 def packed(folder: Path) -> bytes:
-    """Return the content of a layer made from the folder."""
+    """Return the content of a layer with the folder's files, an uncompressed tar archive."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for path in sorted(folder.rglob("*")):

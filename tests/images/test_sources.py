@@ -1,5 +1,7 @@
-"""The sources of the images, checked without building: Containerfiles, package lists, lock files,
-and the docs' table."""
+"""The sources of the images, checked without building.
+
+They are Containerfiles, package lists, lock files, and the docs' table.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ class Instruction:
 
 
 def instructions(text: str) -> Iterator[Instruction]:
-    """Parse a Containerfile. Raises ValueError for an invalid line."""
+    """Yield the instructions of a Containerfile's text. Raises ValueError for an invalid line."""
     stage = -1
     whole = re.sub(r"\\\n", " ", "".join(line for line in text.splitlines(keepends=True) if line[:1] != "#"))
     for line in filter(None, map(str.strip, whole.splitlines())):
@@ -117,7 +119,7 @@ def test_a_compiler_in_a_package_list_is_found(name: str) -> None:
 
 @cache
 def needs(name: str, version: str) -> tuple[Requirement, ...]:
-    """Return a package's requirements, if this environment has the package in this version."""
+    """Return a package's requirements; there are none unless this environment has the package in this version."""
     try:
         there = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -126,7 +128,7 @@ def needs(name: str, version: str) -> tuple[Requirement, ...]:
 
 
 def installed(locked: dict[str, locks.Locked]) -> dict[str, locks.Wheel]:
-    """Return the requirements of the packages, as if their wheels had been downloaded."""
+    """Return the version and the requirements of each package, by its name, as if the wheels had been downloaded."""
     return {name: locks.Wheel(one.version, needs(name, one.version)) for name, one in locked.items()}
 
 

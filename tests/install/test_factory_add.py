@@ -1,5 +1,7 @@
-"""`factorygate factory add`: its questions, the files that it writes, and its refusals; host keys come from a real
-sshd."""
+"""`factorygate factory add`: its questions, the files that it writes, and its refusals.
+
+Host keys come from a real sshd.
+"""
 
 from __future__ import annotations
 

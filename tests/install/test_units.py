@@ -40,8 +40,10 @@ def test_a_service_is_hardened(service: str) -> None:
 
 @needs_systemd
 def test_systemd_reads_every_line(tmp_path: Path) -> None:
-    """The programs that the units name are created, since systemd checks that they exist; there must be no other
-    message."""
+    """systemd has no complaint about the units.
+
+    The programs that the units name are created, since systemd checks that they exist.
+    """
     for path in UNITS.iterdir():
         (tmp_path / path.name).write_text(path.read_text().replace("/opt/factorygate", str(tmp_path)))
     for name in ("venv/bin/jupyterhub", "venv/bin/python", "venv/bin/factorygate", "node/node"):

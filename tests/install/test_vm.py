@@ -95,7 +95,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def bare(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
-    """Make a bare system with a network, which is not booted yet; remove it at the end."""
+    """Make a bare system with a network, and yield it without booting it; remove it at the end."""
     tar = machines.bare_system(environments.program_folder() / "bare", suite)
     shown = dict.fromkeys((CHECKOUT, environments.program_folder(), Path(sys.prefix)))
     made = Vm(folder / name, tar, f"fgvm-{os.getpid()}-{name}", tuple(shown))
@@ -108,7 +108,7 @@ def bare(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
 
 @contextmanager
 def reachable(folder: Path, name: str, suite: Suite = DEBIAN) -> Iterator[Vm]:
-    """Start a bare system whose domain name resolves to itself, with an ACME server that it trusts."""
+    """Start and yield a bare system whose domain name resolves to itself, with an ACME server that it trusts."""
     with bare(folder, name, suite) as made:
         (made.root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} {DOMAIN}\n")
         acme = Acme(made, folder / f"acme-{name}")
@@ -147,7 +147,7 @@ def install(machine: Vm, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def visitor(machine: Vm, *words: str) -> dict[str, object]:
-    """Run a command of ``tests.support.vm_visitor`` on the machine, which acts as a person; return its result."""
+    """Run a command of ``tests.support.vm_visitor``, which acts as a person, on the machine; return its result."""
     env = {"PYTHONPATH": f"{CHECKOUT}:{CHECKOUT}/spawners", "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
     done = machine.run(sys.executable, "-m", "tests.support.vm_visitor", *words, env=env, timeout=600)
     found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
@@ -470,7 +470,7 @@ def provider(machine: Vm, people: Mapping[str, str]) -> Iterator[None]:
 
 
 def test_people_log_in_at_a_provider(machine: Vm) -> None:
-    """Use the same machine, with ``--login oidc``."""
+    """The installer runs with ``--login oidc`` on the machine of the earlier tests."""
     people = {"ada": "ada@example.org", "grace": "grace@example.org", "eve": "eve@example.net"}
     (machine.root / "root/client.secret").write_text("secret\n")
     with provider(machine, people):

@@ -40,7 +40,7 @@ def here(pbs_gateway: Gateway) -> PbsCluster:
 
 @pytest.fixture
 def person(pbs_gateway: Gateway) -> Iterator[str]:
-    """Create a new person; end their sessions afterwards."""
+    """Create a new person, and yield their user name; end their sessions afterwards."""
     name = pbs_gateway.make_user()
     yield name
     for session in pbs_gateway.sessions(name):

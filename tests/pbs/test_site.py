@@ -42,7 +42,7 @@ def factory() -> Factory:
 
 @pytest_asyncio.fixture
 async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator[FactoryConnection]:
-    """Connect as the link does: by ssh, with a watcher's account without rights."""
+    """Connect as the link does, by ssh, with a watcher's account without rights; yield the running connection."""
     config = LinkConfig(
         catalogue=tmp_path, state_dir=tmp_path, socket=tmp_path / "s",
         hub=Hub(token_file=tmp_path / "t", name="tested"),
@@ -76,7 +76,7 @@ def account(here: PbsCluster) -> str:
 
 @pytest.fixture
 def folder(here: PbsCluster, account: str) -> str:
-    """Make a folder of the account, on the login side and the nodes."""
+    """Make a folder in the account's home, which login side and nodes share; return its absolute path."""
     path = f"{pwd.getpwnam(account).pw_dir}/.factorygate"
     assert here.run("mkdir", "-p", "-m", "700", path, account=account).returncode == 0
     return path

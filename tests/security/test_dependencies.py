@@ -26,7 +26,11 @@ UNREACHABLE = ("ConnectionError", "ConnectTimeout", "ReadTimeout", "Could not co
 
 @dataclass
 class Answer:
-    """The answer of one service: the versions that it knows, the vulnerable ones, or why there is no answer."""
+    """The answer of one service.
+
+    ``known``: the packages that it knows, as NAME==VERSION; ``vulnerable``: the ids of the vulnerabilities of each such
+    package; ``silent``: why there is no answer, "" if there is one.
+    """
 
     known: set[str] = field(default_factory=set)
     vulnerable: dict[str, str] = field(default_factory=dict)
@@ -34,7 +38,7 @@ class Answer:
 
 
 async def ask(service: str) -> Answer:
-    """Audit all lock files at once with one vulnerability service.
+    """Audit all lock files at once with one vulnerability service; return its answer.
 
     Raises AssertionError if pip-audit cannot read the files.
     """

@@ -102,7 +102,7 @@ async def test_no_job_of_an_array_is_extended(world: CommandedWorld) -> None:
 
 
 async def stopped_soon(world: CommandedWorld) -> None:
-    """Assert that one account's session is stopped, whatever another account does."""
+    """Stop the session ``ID``, and assert that it ends within ``SOON`` seconds, whatever another account does."""
     async with asyncio.timeout(SOON):
         await world.answers(3)
         await world.sessions.stop(ID, "person")

@@ -178,7 +178,7 @@ async def test_the_hub_keeps_tokens_as_hashes_but_those_of_servers(hub: HubProce
 
 
 async def test_the_hub_s_process_has_no_login_to_a_site() -> None:
-    """It also has no code for one: only the link has keys and certificates."""
+    """The hub's process also loads no code for such a login: only the link has keys and certificates."""
     code = (
         "import sys, pkgutil, importlib, factoryspawner\n"
         "for one in pkgutil.walk_packages(factoryspawner.__path__, 'factoryspawner.'):\n"

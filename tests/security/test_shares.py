@@ -83,7 +83,7 @@ async def test_an_account_has_a_share_of_the_commands_and_the_watcher_its_own() 
 
 @as_root
 async def test_an_account_whose_commands_hang_keeps_no_other_from_submitting(public: Path) -> None:
-    """Its submissions wait for its own slots, not for the shared ones."""
+    """The account's own submissions wait for the account's slots, not for the shared ones."""
     fifo = public / "fifo"
     os.mkfifo(fifo, 0o644)
     # On a busy machine sbatch may take so long that the site asks whether the controller answers.

@@ -46,7 +46,7 @@ class Lent:
         return self.folder / "shared"
 
     def run(self, *argv: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command as the account."""
+        """Run a command as the account; return the finished process, with its output as text."""
         me = pwd.getpwnam(self.name)
         return subprocess.run(
             argv,
@@ -62,7 +62,7 @@ class Lent:
         )
 
     def does(self, script: str) -> None:
-        """Run a shell script as the account, in its home."""
+        """Run a shell script as the account, in its home; assert that the script succeeds."""
         done = self.run("/bin/sh", "-euc", f"cd {self.home}\n{script}")
         assert done.returncode == 0, done.stderr
 
@@ -77,7 +77,7 @@ class Lent:
         return done.stdout.splitlines()
 
     def running(self) -> list[int]:
-        """Return the account's processes that have not ended."""
+        """Return the process ids of the account's processes that have not ended."""
         uid, found = pwd.getpwnam(self.name).pw_uid, []
         for one in Path("/proc").glob("[0-9]*/status"):
             try:
@@ -96,7 +96,7 @@ class Lent:
 
 @pytest.fixture
 def lent() -> Iterator[Lent]:
-    """Make an account of this test, and remove it afterwards."""
+    """Make and yield an account of this test, with a folder for the program; remove the account afterwards."""
     name = f"fg-wiped{os.getpid()}"
     (name,) = accounts.ensure((name,))
     with tempfile.TemporaryDirectory(dir="/srv", prefix="wipe-") as made:

@@ -88,7 +88,10 @@ def test_the_scheduler_tells_of_the_account_only(wrapper: Wrapper, adas: str, gr
 
 
 def test_the_wrapper_enters_the_accounts_own_job(wrapper: Wrapper, adas: str) -> None:
-    """The wrapper allows the command; srun reports that the node has no such Python."""
+    """The wrapper allows the ``srun`` that runs the bridge in the account's job, with and without a container.
+
+    The command still fails, but only on the node, which has no ``/opt/env/bin/python``: so the error comes from there.
+    """
     done = wrapper.run(ADA, *enter(adas))
     assert done.returncode not in (0, REFUSED, STOPPED)
     assert b"/opt/env/bin/python" in done.stderr

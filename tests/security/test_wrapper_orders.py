@@ -1,4 +1,4 @@
-"""Requests that the wrapper refuses: commands, scripts, jobs of others, another environment."""
+"""Requests that the wrapper refuses: commands, scripts, jobs of others, other environment variables."""
 
 from __future__ import annotations
 

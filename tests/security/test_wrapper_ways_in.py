@@ -44,7 +44,7 @@ GATE = "fg-gate"  # the service account
 
 @pytest.fixture(scope="module")
 def gate(installed: Wrapper) -> Iterator[str]:
-    """Make the service account with the site's sudoers file."""
+    """Make the service account with the site's sudoers file; yield the account's name."""
     if shutil.which("sudo") is None:
         pytest.skip("no sudo here")
     accounts.ensure((GATE,))
@@ -58,7 +58,10 @@ def gate(installed: Wrapper) -> Iterator[str]:
 
 
 def _as_gate(wrapper: Wrapper, command: str, **env: str) -> Any:
-    """Run the wrapper as the service account, as sshd does with ForceCommand; ``command``: what the client sent."""
+    """Run the wrapper as the service account, as sshd does with ForceCommand; return the finished process.
+
+    ``command``: what the client sent; ``env``: additional environment variables. The process's output is bytes.
+    """
     uid = pwd.getpwnam(GATE).pw_uid
     return subprocess.run(
         [str(wrapper.program), "--ssh"],

@@ -1,4 +1,4 @@
-"""A session in which tests create Dask clusters, shared by several files."""
+"""Starts a session in which tests create Dask clusters, as a fixture of several files."""
 
 from __future__ import annotations
 

@@ -135,7 +135,10 @@ async def link(here: SlurmCluster, folder: Path, tmp_path: Path) -> AsyncIterato
 
 
 def told(here: SlurmCluster, since: datetime, fields: str) -> list[list[str]]:
-    """Return these fields of each run of all jobs, from sacct."""
+    """Return a row of texts for each run of all jobs since that time, from sacct.
+
+    ``fields``: sacct's names of the columns, separated by commas.
+    """
     answer = here.run(
         *("sacct", "--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2"),
         *(f"--starttime={since.astimezone():%Y-%m-%dT%H:%M:%S}", f"--format={fields}"),

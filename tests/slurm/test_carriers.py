@@ -113,7 +113,7 @@ class Carried:
         )
 
     async def running(self) -> str:
-        """Return the node once the job runs."""
+        """Wait until the job runs; return the name of its node."""
         async with asyncio.timeout(120):
             while (job := await self.seen()) is None or job[0] is not JobState.RUNNING:
                 await asyncio.sleep(0.1)  # waits for the scheduler
@@ -178,7 +178,10 @@ def name(pid: int) -> str:
 
 
 def listening(pid: int) -> set[str]:
-    """Return the local addresses on which a process listens by TCP; none if it has ended meanwhile."""
+    """Return the local addresses on which a process listens by TCP; none if it has ended meanwhile.
+
+    The addresses have the form of ``/proc/net/tcp``: hexadecimal address and port, with a colon between them.
+    """
     try:
         inodes = held(pid)
         rows = [Path(f"/proc/{pid}/net/{kind}").read_text().splitlines() for kind in ("tcp", "tcp6")]

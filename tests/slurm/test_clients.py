@@ -91,7 +91,10 @@ class Place:
 
 
 def started(gateway: Gateway, folder: Path, server: str, **more: Any) -> Place:
-    """Start a session of a new person, with a token that is valid for this session only."""
+    """Start a session of a new person, and return it with a token that is valid for this session only.
+
+    The programs of docs/clients.md are written into ``folder``; ``more``: further options of the start.
+    """
     user = gateway.make_user()
     answer = gateway.start(user, server, token=gateway.token(user), factory=FACTORY, size="gpu-1", hours=0.5, **more)
     assert answer.status_code in (201, 202), answer.text
@@ -128,7 +131,7 @@ def notebook_in(folder: Path, *cells: Any) -> None:
 
 
 def printed(folder: Path) -> list[str]:
-    """Return the outputs of the executed notebook's cells."""
+    """Return the texts that the cells of the executed notebook, ``out.ipynb`` in ``folder``, have printed."""
     notebook = nbformat.read(folder / "out.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     return [output["text"].strip() for output in outputs if output["output_type"] == "stream"]

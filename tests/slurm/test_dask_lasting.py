@@ -44,8 +44,11 @@ def made(bed: Bed, options: str, size: str = SIZE) -> None:
 
 @contextmanager
 def queue(bed: Bed) -> Iterator[None]:
-    """Make every job of a cluster wait for ten seconds: its partition starts none, and waiting jobs are moved to
-    another partition with the same nodes."""
+    """Make every job of a cluster wait for ten seconds, during the block.
+
+    The cluster's partition starts no jobs, and jobs that have waited are moved to another partition with the same
+    nodes.
+    """
     factory, over = bed.gateway.factories[FACTORY], threading.Event()
 
     def serve() -> None:
@@ -112,8 +115,10 @@ def test_work_that_takes_longer_than_jobs_may_is_done_once(bed: Bed, seconds: in
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_results_outlive_jobs_also_where_no_more_may_run_at_a_time(bed: Bed) -> None:
-    """The nodes are full, so a replacement starts only after another job has ended: the jobs of a
-    batch end one by one."""
+    """The nodes are full, so a replacement starts only after another job has ended.
+
+    So the jobs of a batch end one by one.
+    """
     made(bed, "workers=12, hours=3 / 60", size="gcd-4")
     bed.run("client.wait_for_workers(12, timeout=90)")
     threads = int(bed.run("print(sum(client.nthreads().values()))"))

@@ -1,5 +1,7 @@
-"""Random sequences of operations on a cluster, with a real Slurm: it can be closed, and no job and
-no process is left."""
+"""Random sequences of operations on a cluster, with a real Slurm.
+
+After each sequence the cluster can be closed, and no job and no process is left.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,10 @@ def processes(cluster):
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a sequence: an operation, and the seconds to wait after it."""
+    """One step of a sequence: an operation, and the seconds to wait after it.
+
+    ``number``: how many jobs the operation concerns; for "work", tens of tasks.
+    """
 
     what: str
     number: int

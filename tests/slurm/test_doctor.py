@@ -71,7 +71,10 @@ class Visit(NamedTuple):
 
 
 class Doctor:
-    """An operator with their own ``link.yaml``. ``folder``: the folder of sessions below the account's home."""
+    """An operator with their own ``link.yaml``, which is written into ``folder``.
+
+    A call runs ``factorygate doctor`` with these words, and returns exit code and output.
+    """
 
     def __init__(self, folder: Path, here: SlurmCluster, capsys: pytest.CaptureFixture[str]) -> None:
         self.here = here
@@ -167,8 +170,10 @@ def fails(visit: Visit, step: str, *words: str) -> None:
 
 @pytest.mark.parametrize(("option", "part"), [("comment", "comment"), ("job-name", "name")], ids=["comment", "name"])
 def test_a_site_that_rewrites_submissions(visit: Doctor, here: SlurmCluster, option: str, part: str) -> None:
-    """A program before each command simulates a submission filter. A job with a changed comment is not cancelled, and
-    the doctor reports this."""
+    """A program before each command simulates a site's submission filter.
+
+    A job with a changed comment is not cancelled, and the doctor reports this.
+    """
     filter = here.folder / "filter"  # site accounts must be able to run it
     filter.write_text(
         f"""#!/bin/sh

@@ -26,7 +26,7 @@ class Session(Bed):
         self.run(f"from factorygate import copy_examples\ncopy_examples({self.folder!r})")
 
     def jobs(self) -> set[str]:
-        """Return all jobs at all factories: of this session, of workers and schedulers."""
+        """Return ``FACTORY JOB`` for all jobs at all factories: of this session, of workers and schedulers."""
         return {f"{one.id} {job}" for one in self.gateway.factories.values() for job in one.jobs()}
 
     def end(self) -> None:
@@ -39,7 +39,10 @@ class Session(Bed):
         return sorted(one["name"] for one in found)
 
     def cells(self, name: str, parameters: dict[str, Any]) -> Iterator[str]:
-        """Return the code of a notebook, with these values instead of the notebook's own."""
+        """Yield the code of each code cell of a notebook.
+
+        After the cell with the notebook's parameters, a text with assignments of these ``parameters`` follows.
+        """
         found = self.notebook.request("GET", f"/api/contents/{self.folder}/{name}.ipynb").json()["content"]
         for cell in found["cells"]:
             if cell["cell_type"] != "code":
@@ -57,8 +60,11 @@ class Session(Bed):
         return ""
 
     def work_through(self, name: str, token: str = "", **parameters: Any) -> None:
-        """Run all cells of a notebook in a new kernel; a failed cell is shown with its traceback. ``token``: the
-        person's own, for which the notebook would otherwise ask."""
+        """Run all cells of a notebook in a new kernel, and wait until no job of the notebook is left.
+
+        A cell that fails is shown with its traceback. ``token``: the person's own, for which the notebook would
+        otherwise ask; ``parameters``: values that replace the notebook's own.
+        """
         before = self.jobs()
         answer = self.notebook.request("POST", "/api/kernels", json={"name": "python3", "path": self.folder})
         assert answer.status_code == 201, answer.text

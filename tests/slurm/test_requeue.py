@@ -25,7 +25,11 @@ def person(gateway: Gateway) -> Iterator[str]:
 
 
 def same(gateway: Gateway, person: str, before: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the session once its notebook runs in another run of the same job."""
+    """Return the session if its notebook runs in another run of the same job, None as long as it does not.
+
+    Assert that the link has the same session with the same job, and the hub its server. ``before``: the session as it
+    was.
+    """
     session = gateway.session(person, "moves")
     assert session is not None, "the session is lost"
     assert (session["id"], session["job"]) == (before["id"], before["job"])
@@ -83,7 +87,7 @@ def test_a_suspended_session_says_so_and_goes_on(gateway: Gateway, person: str) 
 
 
 def test_a_requeue_while_the_hub_is_down(gateway: Gateway, person: str) -> None:
-    """No hub can send the environment meanwhile; the restarted hub does."""
+    """No hub can send the notebook's environment variables meanwhile; the restarted hub does."""
     factory = gateway.factories[CHOICE["factory"]]
     gateway.started(person, "moves", **CHOICE)
     before = gateway.session(person, "moves")

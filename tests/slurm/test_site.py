@@ -106,7 +106,7 @@ def soon() -> str:
 
 
 async def ask(site: Site) -> list[Job]:
-    """Ask the scheduler for its jobs until it answers; on a busy machine, it may not answer for a while."""
+    """Ask the scheduler for its jobs until it answers, and return them; on a busy machine, this may take a while."""
     while True:
         with contextlib.suppress(Unreachable):
             return await site.ask_jobs_now()

@@ -28,7 +28,7 @@ def session(gateway: Gateway) -> Iterator[tuple[Gateway, str, dict[str, Any]]]:
 
 
 def limit(gateway: Gateway, session: dict[str, Any], minutes: int) -> None:
-    """Set the walltime of the session's job, as the site's administrator."""
+    """Set the walltime of the session's job to ``minutes``, as the site's administrator."""
     factory = gateway.factories["it4lia"]
     factory.ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
 

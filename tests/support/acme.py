@@ -74,12 +74,18 @@ class Acme:
         self._vm.run("update-ca-certificates")
 
     def context(self) -> ssl.SSLContext:
-        """Return the SSL context of a client that trusts the server's certificates; call ``trust`` first."""
+        """Return the SSL context of a client that trusts the certificates which this server issues.
+
+        Call ``trust`` first.
+        """
         return ssl.create_default_context(cafile=str(self._vm.root / "usr/local/share/ca-certificates/issued.crt"))
 
 
 def _certificate(folder: Path) -> None:
-    """Make a self-signed certificate for 127.0.0.1."""
+    """Write a self-signed certificate for 127.0.0.1, and its private key, into ``folder``.
+
+    The files are ``certificate.pem`` and ``key.pem``.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     made = (

@@ -30,7 +30,7 @@ def stopped(pid: int) -> Iterator[None]:
 def hub_killed(gateway: Gateway) -> Iterator[None]:
     """Kill the hub again and again during the block; afterwards wait until the hub answers.
 
-    While the hub is dead, nobody follows the link's table.
+    While the hub is dead, no hub follows the link's table.
     """
 
     def kill() -> None:

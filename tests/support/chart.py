@@ -30,7 +30,10 @@ def program(name: str) -> str:
 
 
 def helm(*arguments: str, stdin: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run helm to its end, without a cluster unless ``env`` has KUBECONFIG."""
+    """Run helm until it ends; return its result, also if helm fails.
+
+    ``env``: more environment variables for helm, which has no cluster unless they include KUBECONFIG.
+    """
     return subprocess.run(
         [program("helm"), *arguments],
         input=stdin,
@@ -43,7 +46,7 @@ def helm(*arguments: str, stdin: str | None = None, **env: str) -> subprocess.Co
 
 
 def template(values: Path, *arguments: str, more: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``helm template`` for the chart with a file of values.
+    """Run ``helm template`` for the chart with a file of values; return the result, also if helm fails.
 
     ``arguments``: more arguments for helm; ``more``: values that replace those of the file.
     """
@@ -53,7 +56,7 @@ def template(values: Path, *arguments: str, more: Mapping[str, Any] | None = Non
 
 
 def objects(values: Path, *arguments: str, more: Mapping[str, Any] | None = None) -> list[Object]:
-    """Return the objects that the chart renders from a file of values.
+    """Return the objects that the chart renders from a file of values. Fails the test if helm fails.
 
     ``arguments``: more arguments for helm; ``more``: values that replace those of the file.
     """
@@ -88,7 +91,7 @@ def pods(found: Sequence[Object]) -> Iterator[tuple[str, Object]]:
 
 
 def files(thing: Object) -> dict[str, str]:
-    """Return the content of a ConfigMap or a Secret."""
+    """Return the texts in a ConfigMap or a Secret, by key; those of a Secret are decoded from base64."""
     encoded = thing.get("data", {}) if thing["kind"] == "Secret" else {}
     plain = thing.get("stringData", {}) if thing["kind"] == "Secret" else thing["data"]
     return {name: base64.b64decode(value).decode() for name, value in encoded.items()} | dict(plain)

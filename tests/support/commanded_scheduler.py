@@ -31,7 +31,10 @@ Kind = Literal["slurm", "pbs"]
 
 @dataclass(frozen=True)
 class ScriptedJob:
-    """A job of the scheduler. ``task``: its index in an array; None: it belongs to no array."""
+    """A job of the scheduler.
+
+    ``minutes``: its walltime; ``task``: its index in an array, None: it belongs to no array.
+    """
 
     number: int
     name: str

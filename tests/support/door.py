@@ -96,7 +96,10 @@ ARGV = [sys.executable, "-c", NOTEBOOK]
 
 
 async def until(look: Callable[[], Any], timeout: float = PATIENCE, what: str = "") -> Any:
-    """Return the result of ``look`` once it is truthy; for state whose changes no event reports."""
+    """Return the result of ``look`` once it is truthy; for state whose changes no event reports.
+
+    Fails the test after ``timeout`` seconds; its message has ``what``, the awaited event.
+    """
     end = time.monotonic() + timeout
     while not (seen := look()):
         assert time.monotonic() < end, f"did not happen within {timeout} s: {what}"
@@ -124,7 +127,11 @@ def alive(pid: int) -> bool:
 
 @dataclass
 class RunningDoor:
-    """A door's process and its folders."""
+    """A door's process, its files, and the connections that ``enter`` has made.
+
+    ``folder``: the session's folder; ``log``: the file of the process's output; ``key``: the client key that the door
+    accepts.
+    """
 
     process: asyncio.subprocess.Process
     session: str
@@ -176,7 +183,10 @@ async def ask(connection: asyncssh.SSHClientConnection, command: str, told: obje
 
 
 async def fetch(reader: Any, writer: Any, path: str, headers: str = "") -> bytes:
-    """Return the complete response to one GET."""
+    """Send one GET; return the complete response, headers included, and close the connection.
+
+    ``headers``: more header lines, each with its CRLF.
+    """
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
     answer = await reader.read(-1)
     writer.close()
@@ -192,10 +202,11 @@ async def running_door(
     session: str = SESSION,
     sources: str = SOURCES,
 ) -> AsyncIterator[RunningDoor]:
-    """Start a door on loopback, and wait until it has written ``door.json`` or has ended; end its processes afterwards.
+    """Start a door on loopback, and wait until it has written ``door.json`` or has ended; yield the door.
 
-    ``options``: more command-line options; ``environment``: more environment variables; ``key``: the client key that
-    the door accepts, None: a new one; ``sources``: the folder from which the door's Python imports packages.
+    Its processes end after the block. ``options``: more command-line options; ``environment``: more environment
+    variables; ``key``: the client key that the door accepts, None: a new one; ``session``: the session's id;
+    ``sources``: the folder from which the door's Python imports packages.
     """
     base = Path(tempfile.mkdtemp(prefix="fgt-"))  # a short path, since it is part of sockets' paths
     key = key or asyncssh.generate_private_key("ssh-ed25519")
@@ -251,7 +262,7 @@ class Files:
         return str(Path.home())
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Connect to a port."""
+        """Return a connection to a port of ``host``, made from this machine. Raises Unreachable."""
         sock = socket.socket()
         sock.setblocking(False)
         try:
@@ -262,7 +273,7 @@ class Files:
         return SocketStream(sock)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Run the command on this machine."""
+        """Run the command on this machine, as this user; return its stdin and stdout as one stream."""
         return await self._commands.enter(None, argv)
 
     async def close(self) -> None:

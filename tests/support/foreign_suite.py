@@ -35,7 +35,7 @@ class Ran:
     outcomes: dict[str, tuple[str, str, float]]
 
     def failures(self) -> list[str]:
-        """Return the messages of tests that did not pass."""
+        """Return, for each test that failed or was skipped, its name and its message in one text."""
         return [f"{test}: {text}" for test, (outcome, text, _) in self.outcomes.items() if outcome != "passed"]
 
     def check(self, listed: Iterable[str]) -> None:
@@ -50,9 +50,10 @@ class Ran:
 def run(
     suite: Path, plugin: str, leave_out: Iterable[str], gateway: Gateway, changed: Mapping[str, str] | None = None
 ) -> Ran:
-    """Run the tests in ``suite`` with the pytest plugin ``plugin``, as a new user whose clusters run at ``FACTORY``.
+    """Run the tests in ``suite`` with the pytest plugin ``plugin``; return what was found and the outcomes.
 
-    ``leave_out``: the tests that are not run, each as file or file::test; ``changed``: environment variables to set.
+    The tests run as a new user whose clusters run at ``FACTORY``. ``leave_out``: the tests that are not run, each as
+    file or file::test; ``changed``: environment variables to set.
     """
     folder = suite.parent
     (folder / "pytest.ini").write_text("[pytest]\n")
@@ -107,7 +108,10 @@ class _Report:
 
 
 def register(config: pytest.Config) -> None:
-    """Report to the caller of ``run``. Called by ``pytest_configure`` of a plugin."""
+    """Make pytest leave out the tests that the caller of ``run`` named, and report all outcomes to this caller.
+
+    A plugin's ``pytest_configure`` calls this function.
+    """
     config.pluginmanager.register(_Report(Path(os.environ[VARIABLE])))
 
 

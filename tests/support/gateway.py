@@ -23,8 +23,11 @@ TRUST = (
 
 
 def eventually(look: Callable[[], T], timeout: float = 120, every: float = 0.2, what: str = "") -> T:
-    """Call a function until its result is truthy, and return the result; for state of other programs whose changes no
-    event reports."""
+    """Call a function until its result is truthy; return the result. Raises AssertionError after ``timeout`` seconds.
+
+    For state of other programs whose changes no event reports. ``every``: the pause between two calls in seconds;
+    ``what``: what is awaited, for the message.
+    """
     end = time.monotonic() + timeout
     while True:
         seen = look()
@@ -56,7 +59,7 @@ class Factory:
         return done.stdout
 
     def jobs(self) -> dict[str, dict[str, str]]:
-        """Return all jobs that have not ended, by id: {state, user, name, comment}."""
+        """Return all jobs of a Slurm factory that have not ended, by id: {state, user, name, comment}."""
         rows = {}
         for line in self.ask("squeue", "-h", "-r", "-o", "%i\x1f%T\x1f%u\x1f%j\x1f%k").splitlines():
             job, state, user, name, comment = line.split("\x1f")
@@ -66,7 +69,11 @@ class Factory:
 
 
 class Gateway:
-    """The hub's API, used as the demo's administrator or as one of its people."""
+    """A running gateway, used as the demo's administrator or as one of its people.
+
+    ``demo``: the content of demo.json; ``root``, ``hub``: the URLs of the gateway and of the hub, without ``/`` at the
+    end; ``factories``: by id; ``passwords``: by person.
+    """
 
     def __init__(self, demo_json: Path):
         self.path = demo_json
@@ -92,12 +99,15 @@ class Gateway:
         return int(self.demo["pids"][part])
 
     def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
-        """Send one request to the hub's API, with this token, or with the administrator's if ``token`` is None."""
+        """Send one request to the hub's API; return the answer, whatever its status.
+
+        ``path``: the path below ``/hub/api``; ``token``: None: the administrator's; ``kwargs``: for ``httpx.request``.
+        """
         headers = {"Authorization": f"token {token or self.admin_token}"} | kwargs.pop("headers", {})
         return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=60, verify=TRUST, **kwargs)
 
     def token(self, user: str) -> str:
-        """Return a token of that person; it is made once."""
+        """Return a token of that person; it is made at the first call, and the same one is returned later."""
         if user not in self._tokens:
             answer = self.api("POST", f"/users/{user}/tokens", json={"note": "test"})
             assert answer.status_code == 201, answer.text
@@ -105,7 +115,7 @@ class Gateway:
         return self._tokens[user]
 
     def make_user(self) -> str:
-        """Create a new person with a unique name."""
+        """Create a new person with a unique name; return the name."""
         name = f"t{uuid.uuid4().hex[:10]}"
         answer = self.api("POST", f"/users/{name}")
         assert answer.status_code == 201, answer.text
@@ -118,14 +128,17 @@ class Gateway:
         return f"/users/{user}/servers/{server}" if server else f"/users/{user}/server"
 
     def start(self, user: str, server: str = "", token: str | None = None, **choice: Any) -> httpx.Response:
-        """Start a server by a POST with these options."""
+        """Request the start of a server by a POST; return the hub's answer.
+
+        ``token``: None: the administrator's; ``choice``: the server's options.
+        """
         return self.api("POST", self._server(user, server), token=token, json=choice or None)
 
     def refusal(self, user: str, server: str = "", token: str | None = None, status: int = 400, **choice: Any) -> str:
-        """Start a server that must be refused with this HTTP status; return the message.
+        """Request a start that must be refused with this HTTP status; return the message.
 
-        A hub that is busy accepts the request (202) before it knows that the start is refused. The last progress event
-        has the same message then, after "Spawn failed: ".
+        ``choice``: the server's options. A hub that is busy accepts the request (202) before it knows that the start is
+        refused. The last progress event has the same message then, after "Spawn failed: ".
         """
         answer = self.start(user, server, token=token, **choice)
         if answer.status_code == 202:
@@ -137,7 +150,7 @@ class Gateway:
         return str(told["message"]).removeprefix("Spawn failed: ")
 
     def stop(self, user: str, server: str = "", remove: bool = False) -> httpx.Response:
-        """Stop a server by a DELETE; a pending start is cancelled.
+        """Stop a server by a DELETE, which also cancels a pending start; return the hub's answer.
 
         ``remove``: remove the named server from the hub, too.
         """
@@ -180,7 +193,7 @@ class Gateway:
         return model
 
     def started(self, user: str, server: str = "", **choice: Any) -> dict[str, Any]:
-        """Start a server, and wait until it is ready; return the hub's model of the server."""
+        """Start a server with these options, and wait until it is ready; return the hub's model of the server."""
         answer = self.start(user, server, **choice)
         assert answer.status_code in (201, 202), answer.text
         return self.wait_ready(user, server)
@@ -197,7 +210,7 @@ class Gateway:
     # --- sessions, as the link reports them
 
     def sessions(self, user: str) -> list[dict[str, Any]]:
-        """Return the person's sessions by the link's user API, newest first."""
+        """Return the person's sessions, live and ended, as the link's user API returns them, newest first."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
         answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=60, verify=TRUST)
         assert answer.status_code == 200, answer.text
@@ -224,7 +237,7 @@ class Gateway:
         return found
 
     def _link(self, path: str, **params: str) -> list[dict[str, Any]]:
-        """Return the answer of the link's API for the hub."""
+        """Return the answer of the link's API for the hub to a GET with this query."""
         transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"), verify=TRUST)
         with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
             answer = link.get(path, params=params)
@@ -283,7 +296,10 @@ class Notebook:
         self.headers = {"Authorization": f"token {token}"}
 
     def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Send a request below the server's base URL; redirects are not followed."""
+        """Send a request below the server's base URL; return the answer, also if it is a redirect.
+
+        ``kwargs``: for ``httpx.request``.
+        """
         return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, verify=TRUST, **kwargs)
 
     def remove_notebooks(self) -> None:

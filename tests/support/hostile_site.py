@@ -59,7 +59,7 @@ class Reply:
     cut: bool = True
 
     def within(self, most: int) -> Reply:
-        """Return the same reply with at most ``most`` bytes of stdout."""
+        """Return a copy of this reply that has at most the last ``most`` bytes of stdout."""
         piece, times = self.stdout
         return replace(self, stdout=Bytes((piece * min(times, 1 + most // max(1, len(piece))))[-most:]))
 
@@ -132,7 +132,7 @@ class Site:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Site]:
-        """Listen on a loopback port during the block."""
+        """Listen on a loopback port during the block; yield this object."""
         listener = await asyncssh.listen(
             "127.0.0.1",
             0,

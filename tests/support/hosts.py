@@ -65,15 +65,20 @@ class Hosts:
         return (*space, "unshare", "--mount", "--propagation", "slave", "sh", "-c", script)
 
     def call(self, name: str, work: Callable[[], T]) -> T:
-        """Run ``work`` in a thread of this process in that host's network, so that its connections
-        come from that host."""
+        """Run ``work`` in a thread of this process in that host's network; return its result.
+
+        The connections that ``work`` makes come from that host.
+        """
         if name not in self._threads:
             space = _NETNS / self._space(name)
             self._threads[name] = ThreadPoolExecutor(8, initializer=_enter, initargs=(space,))
         return self._threads[name].submit(work).result()
 
     def calls(self, name: str, works: Sequence[Callable[[], T]]) -> list[T]:
-        """Run at most eight functions at once, each in a thread in that host's network; return the results in order."""
+        """Run these functions, at most eight, all at the same moment; return their results in order.
+
+        Each runs in a thread of this process in that host's network.
+        """
         together = threading.Barrier(len(works))
 
         def at_once(work: Callable[[], T]) -> T:
@@ -121,7 +126,7 @@ def _enter(space: Path) -> None:
 
 
 def reachable(host: str, port: int) -> bool:
-    """Return True if a program accepts a connection."""
+    """Return True if a program accepts a connection within ten seconds, otherwise False."""
     try:
         socket.create_connection((host, port), timeout=10).close()
     except OSError:

@@ -29,9 +29,10 @@ class Visitor:
         )
 
     def key(self, *principals: str, name: str = "") -> Path:
-        """Return the path of a key with a certificate for these accounts, or without one if there are no accounts.
+        """Return the path of a private key with a certificate for these accounts.
 
-        ``name``: the name of the key's file; if empty, the names of the accounts.
+        Both are made at the first call. Without accounts, there is no certificate. ``name``: the name of the key's
+        file; if empty, the names of the accounts.
         """
         key = self.folder / (name or "-".join(principals))
         if not key.exists():

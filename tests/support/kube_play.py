@@ -154,7 +154,7 @@ class KubePlay:
         return pod
 
     def close(self) -> None:
-        """Remove everything."""
+        """Remove the pods, their images and networks; the folders of claims stay."""
         try:
             self.podman.end()
         finally:

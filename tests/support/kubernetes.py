@@ -108,7 +108,7 @@ class Release:
         self.helm("uninstall", self.name, "--no-hooks")
 
     def secret(self, name: str) -> dict[str, bytes]:
-        """Return the content of a Secret."""
+        """Return the values in a Secret by key, decoded from base64."""
         return {key: base64.b64decode(value) for key, value in self.stored.named("Secret", name)["data"].items()}
 
     def checksums(self, kind: str, name: str) -> Object:

@@ -42,12 +42,12 @@ CHOICE = told.choice(factory="it4lia", size="gpu-1")
 
 
 def session(**more: Any) -> dict[str, Any]:
-    """Return a session as the link sends it."""
+    """Return a session as the link sends it. ``more``: other values of its fields."""
     return told.session(id=SESSION, choice=CHOICE, extend_hours=3.0).model_dump(mode="json") | more
 
 
 def cluster(**more: Any) -> dict[str, Any]:
-    """Return a cluster as the link sends it."""
+    """Return a cluster as the link sends it. ``more``: other values of its fields."""
     return told.cluster(choice=CHOICE).model_dump(mode="json") | more
 
 
@@ -61,7 +61,11 @@ def leonardo() -> dict[str, Any]:
 
 @dataclass
 class FakeGateway:
-    """The link's user API, as far as a notebook server uses it."""
+    """The link's user API, as far as a notebook server uses it.
+
+    ``extended``: the hours of each accepted extension; ``refusal``: why extensions are refused, "" if they are
+    accepted.
+    """
 
     sessions: list[dict[str, Any]] = field(default_factory=lambda: [session()])
     clusters: list[dict[str, Any]] = field(default_factory=list)
@@ -108,7 +112,10 @@ class FakeGateway:
 
 @dataclass
 class LabServer:
-    """A running notebook server. ``tell`` writes the file that the session's door would write."""
+    """A running notebook server. ``tell`` writes the file that the session's door would write.
+
+    ``root``: the folder of the notebook files; ``clock``: that file of the door; ``module``: jupyterlab or notebook.
+    """
 
     url: str
     root: Path
@@ -122,7 +129,7 @@ class LabServer:
         return f"{self.url}/{way}token={TOKEN}"
 
     def tell(self, **values: Any) -> None:
-        """Write the session's clock as the door does."""
+        """Write the file with the session's clock, as the door does. ``values``: replace its usual values."""
         content = {"session": SESSION, "ends": in_minutes(118), "ends_idle": None, "notice": None, "messages": []}
         new = self.clock.with_suffix(".new")
         new.write_text(json.dumps(content | values))
@@ -159,8 +166,11 @@ def _save_nothing_alone(settings: Path) -> None:
 
 @asynccontextmanager
 async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
-    """Start a server. ``module``: jupyterlab or notebook. ``folder``: the folder of the notebook files and of all
-    other files that the server writes."""
+    """Start a notebook server with a fake gateway; yield it, and kill it after the block.
+
+    ``module``: jupyterlab or notebook; ``folder``: the folder of the notebook files and of all other files that the
+    server writes.
+    """
     root, run, bin_ = folder / "files", folder / "run", folder / "bin"
     for one in (root, run, bin_, folder / "config"):
         one.mkdir(parents=True)

@@ -33,7 +33,7 @@ class LentAccounts:
 
 @contextmanager
 def lent_accounts(gateway: Gateway, pools: Mapping[str, str], count: int) -> Iterator[LentAccounts]:
-    """Make ``count`` accounts for each pool, and the pools; remove both after the block.
+    """Make pools with ``count`` accounts each; yield the pools, and remove pools and accounts after the block.
 
     ``pools``: the factory of each pool, by the pool's id. The link is started again at the beginning and at the end,
     because it reads its settings when it starts.

@@ -95,7 +95,7 @@ class OpenClass:
         return Seat(number, person, session["job"], session["id"], kernel)
 
     def start_again(self, seat: Seat) -> None:
-        """Stop a seat and start it, as its person does."""
+        """Stop a seat and start it, as its person does; put its new session, job and kernel into ``seats``."""
         self.gateway.stopped(seat.person)
         choice: dict[str, Any] = {"factory": FACTORY, "size": SIZE, "hours": 0.5, "project": f"workshop-{self.slug}"}
         started = self.gateway.start(seat.person, token=self.gateway.token(seat.person), **choice)
@@ -113,8 +113,8 @@ class OpenClass:
     def goes_on(self, since: float | None = None) -> float:
         """Check that each seat answers in time, and that no seat is lost or doubled.
 
-        Returns the seconds until all seats have answered. ``since``: the time at which parts of the gateway were
-        killed; None: no part that seats need was killed.
+        Returns the seconds until all seats have answered. ``since``: the ``time.monotonic()`` at which parts of the
+        gateway were killed; None: no part that seats need was killed.
         """
         limit = UNTOUCHED_SECONDS if since is None else self.answer_seconds
         since = time.monotonic() if since is None else since
@@ -153,7 +153,10 @@ class OpenClass:
         return {part: int(record[part]["pid"]) for part in PARTS if part in record}
 
     def kill(self, *parts: str) -> float:
-        """Kill these parts at once, and wait until new processes have replaced them; return the time of the kill."""
+        """Kill these parts at once, and wait until new processes have replaced them.
+
+        Returns the ``time.monotonic()`` of the kill.
+        """
 
         def running() -> dict[str, int]:
             found = self.pids()

@@ -35,10 +35,10 @@ STANDS_FOR = {"one": "slaif", "two": "czai", "three": "it4lia", "four": "l-aif"}
 
 
 def tell_one_state(link: FakeLink) -> None:
-    """Give the scripted factories the names of four factories of the catalogue; all pages agree on each one's state.
+    """Give the scripted factories the names of four factories of the catalogue; let all pages agree on their states.
 
-    These are the start page, the map, the status page, the sessions and the checklist. The catalogue's other factories
-    are not offered.
+    The pages are the start page, the map, the status page, the sessions and the checklist. The catalogue's other
+    factories are not offered.
     """
     page_states.fill(link)
     link.factories = [_real(view) for view in link.factories]
@@ -59,9 +59,9 @@ def tell_one_state(link: FakeLink) -> None:
 
 
 def _told_anew(session: Session, machine: str) -> Session:
-    """Return a session whose texts name the machine, and whose times fit the pictures.
+    """Return a copy of a session whose texts name the machine, and whose times fit the pictures.
 
-    The waiting session has just begun to wait, and the session with a notice is near its end.
+    A session that waits has just begun to wait, and a session with a notice is near its end.
     """
     said = page_states.asked_line("small", machine)
     log = tuple(line.saying(text=said) if line.text == page_states.ASKED else line for line in session.log)
@@ -104,7 +104,7 @@ def _as_offered(factory: NetworkFactory, view: FactoryView | None) -> NetworkFac
 
 
 def small(png: bytes) -> bytes:
-    """Return a picture with fewer colours."""
+    """Return the PNG of a picture with its colours reduced to at most ``COLOURS``."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     out = io.BytesIO()
     image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)

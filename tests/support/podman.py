@@ -22,7 +22,7 @@ _SECONDS = 600
 
 
 def build(*argv: str) -> None:
-    """Run ``images/build``."""
+    """Run ``images/build`` with these arguments. Fails the test if it fails."""
     done = subprocess.run(
         [CHECKOUT / "images" / "build", *argv], capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS
     )
@@ -63,7 +63,7 @@ def require() -> None:
 class Podman:
     """podman with its own storage in ``folder``.
 
-    ``prefix``: the beginning of the command line, if podman runs elsewhere.
+    ``prefix``: the beginning of the command line, if podman runs elsewhere; ``env``: more environment variables.
     """
 
     def __init__(self, folder: Path, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
@@ -73,7 +73,7 @@ class Podman:
         self._env = {**os.environ, "PODMAN_IGNORE_CGROUPSV1_WARNING": "1", **(env or {})}
 
     def __call__(self, *argv: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run podman until it ends."""
+        """Run podman until it ends; return its result. If it fails, fails the test, unless ``check`` is False."""
         folders = (f"--root={self.folder}/root", f"--runroot={self.folder}/run", f"--tmpdir={self.folder}/tmp")
         how = ("--storage-driver=overlay", "--cgroup-manager=cgroupfs", f"--runtime={shutil.which('runc')}")
         here = (*how, "--events-backend=none", f"--network-config-dir={self.folder}/networks")

@@ -87,9 +87,9 @@ class Postgres:
         return self.folder / "data"
 
     def new(self) -> Database:
-        """Return the URL of an empty schema, in the form of a link's configuration.
+        """Make an empty schema that belongs to a new user; return its URL, in the form of a link's configuration.
 
-        The schema belongs to a new user. Making both takes less time than making a database.
+        Making both takes less time than making a database.
         """
         name = f"ledger{next(self._numbers)}"
         with self.connect() as db:
@@ -98,7 +98,7 @@ class Postgres:
         return Database.parse(f"postgresql://{name}@/postgres?host={self.folder}&passfile={self.passfile}")
 
     def connect(self) -> psycopg.Connection:
-        """Connect as the administrator."""
+        """Return a connection as the administrator."""
         return psycopg.connect(host=str(self.folder), user=ADMIN, password=PASSWORD, dbname="postgres")
 
     def _run(self, *argv: str | Path) -> subprocess.Popen[bytes]:

@@ -116,8 +116,10 @@ class Prometheus:
 
 @contextmanager
 def running(folder: Path, targets: Mapping[str, Target], rules: str, every: str = "1s") -> Iterator[Prometheus]:
-    """Run Prometheus in a folder during the block. ``targets``: by scrape job; ``rules``: text of a rule file;
-    ``every``: the interval of scrapes and of evaluations."""
+    """Run Prometheus in a folder during the block; yield it once it answers.
+
+    ``targets``: by scrape job; ``rules``: text of a rule file; ``every``: the interval of scrapes and of evaluations.
+    """
     port = ports.single()
     (folder / "alerts.yml").write_text(rules)
     jobs = [
@@ -156,7 +158,10 @@ def running(folder: Path, targets: Mapping[str, Target], rules: str, every: str 
 
 @contextmanager
 def watching(gateway: Gateway, folder: Path, rules: str = "groups: []", every: str = "1s") -> Iterator[Prometheus]:
-    """Run Prometheus with the three scrape jobs of a demo, each of which was scraped. ``folder``: an empty folder."""
+    """Run Prometheus with the three scrape jobs of a demo during the block, which begins once each job was scraped.
+
+    ``folder``: an empty folder; ``rules``: the text of a rule file; ``every``: the interval of scrapes and evaluations.
+    """
     public = int(gateway.root.split("//")[1].split("/")[0].rpartition(":")[2])
     token = folder / "token"
     token.touch(mode=0o600)
@@ -172,7 +177,7 @@ def watching(gateway: Gateway, folder: Path, rules: str = "groups: []", every: s
 
 
 def promtool(*argv: str) -> subprocess.CompletedProcess[str]:
-    """Run promtool in the folder ``monitoring``."""
+    """Run promtool in the folder ``monitoring``; return its result, also if it fails."""
     return subprocess.run(
         [program("promtool"), *argv], cwd=MONITORING, capture_output=True, text=True, timeout=120, check=False
     )

@@ -31,7 +31,7 @@ class Sink:
         self._arrived = asyncio.Condition()
 
     def to(self, address: str, subject: str = "") -> list[EmailMessage]:
-        """Return the mails to an address whose subject has these words."""
+        """Return the mails whose only recipient is this address, and whose subject has these words."""
         return [one for recipients, one in self.letters if recipients == [address] and subject in one["Subject"]]
 
     async def until(self, look: Callable[[], T]) -> T:
@@ -76,14 +76,17 @@ class MailServer:
         self._loop = loop
 
     def wait(self, to: str, subject: str, seconds: float) -> EmailMessage:
-        """Return the first mail to an address whose subject has these words, as soon as it has come."""
+        """Return the first mail to an address whose subject has these words, as soon as it has come.
+
+        Raises TimeoutError after ``seconds``.
+        """
         coming = self._sink.until(lambda: self._sink.to(to, subject))
         return asyncio.run_coroutine_threadsafe(coming, self._loop).result(seconds)[0]
 
 
 @contextmanager
 def mail_server() -> Iterator[MailServer]:
-    """Serve a sink in a thread of its own."""
+    """Run a mail server in a thread of its own during the block; yield it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

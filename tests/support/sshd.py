@@ -89,7 +89,10 @@ class Sshd:
         )
 
     async def start(self) -> Sshd:
-        """Start the server, and wait until it answers."""
+        """Start the server, and wait until it answers; return this object.
+
+        Raises RuntimeError if the server ends or does not answer in time.
+        """
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         lines = {
@@ -155,7 +158,7 @@ class Sshd:
 
 @contextlib.contextmanager
 def open_folder() -> Iterator[Path]:
-    """Make a folder in which site accounts may write, too."""
+    """Make a temporary folder in which site accounts may write, too; yield its path."""
     with tempfile.TemporaryDirectory(prefix="fg-ssh-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o777)
         yield Path(name)

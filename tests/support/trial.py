@@ -39,9 +39,9 @@ FACTORY = Factory(
 
 
 def as_account(found: SlurmCluster, *argv: str, script: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a client command as the last of the site accounts, with only the cluster's variables in its environment.
+    """Run a client command of the scheduler as the last of the site accounts; return its result, also if it fails.
 
-    ``script``: the command's input.
+    The command has only the cluster's environment variables and HOME. ``script``: the command's input.
     """
     account = found.accounts[-1]
     env = {**found.env, "HOME": pwd.getpwnam(account).pw_dir}
@@ -76,7 +76,10 @@ def cancel(found: SlurmCluster, *jobs: str) -> None:
 def python(
     *words: str, user: str | None = None, code: tuple[Path, ...] = (CHECKOUT / "spawners", CHECKOUT)
 ) -> subprocess.CompletedProcess[str]:
-    """Run this Python with the packages in ``code``, as another user if one is given."""
+    """Run this Python with the packages in ``code``; return the result, also if it fails.
+
+    ``user``: the Unix account under which it runs; None: the present one.
+    """
     env = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": os.pathsep.join(str(path) for path in code),

@@ -180,7 +180,10 @@ class Vm:
             subprocess.run([*inside, "link", "set", name, "up"], check=True)
 
     def beside(self, *argv: str, inside: bool = True, **env: str) -> subprocess.Popen[bytes]:
-        """Start a program outside the machine; it ends with the machine. ``inside``: it uses the machine's network."""
+        """Start a program outside the machine, which ``remove`` ends; return its process.
+
+        ``inside``: the program uses the machine's network; ``env``: more environment variables.
+        """
         into = ["nsenter", f"--net={self.netns}"] if inside else []
         with self._log.open("ab") as log:
             made = subprocess.Popen(
@@ -244,7 +247,10 @@ class Vm:
         self, *argv: str, check: bool = True, timeout: float = 600, env: Mapping[str, str] | None = None,
         stdin: str | None = None,
     ) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        """Run a command in the machine, as root. Raises RuntimeError if it fails, unless ``check`` is False."""
+        """Run a command in the machine, as root; return its result.
+
+        Raises RuntimeError if the command fails, unless ``check`` is False.
+        """
         done = subprocess.run(
             self.argv(*argv), capture_output=True, text=True, check=False, timeout=timeout, input=stdin or "",
             env=_ENVIRONMENT | dict(env or {}),

@@ -108,9 +108,10 @@ class VmSite:
             raise RuntimeError(f"site/README.md: {said}")
 
     def configure_sshd(self, part: str) -> None:
-        """Add one of the two parts of site/sshd_config to sshd's configuration.
+        """Put one of the two parts of site/sshd_config into sshd's configuration, in place of an earlier part.
 
-        Doors may use any port here, and the part for the gateway's address is left out, since the address differs.
+        ``part``: ``wrapper`` or ``ca``. Doors may use any port here, and the part for the gateway's address is left
+        out, since the address differs.
         """
         whole = (CHECKOUT / "site/sshd_config").read_text()
         found = next(text for text in whole.split("# --- ")[1:] if text.startswith(f"{part}:"))

@@ -9,12 +9,12 @@ from factorygate.view_data import Adapting, ClusterView, JobState, JobView
 
 
 def job(number: int, state: JobState = "running", **more: Any) -> JobView:
-    """Return the job ``w-NUMBER``."""
+    """Return the view of the job ``w-NUMBER``. ``more``: further fields."""
     return JobView(name=f"w-{number}", state=state, **more)
 
 
 def view(jobs: int = 0, **more: Any) -> ClusterView:
-    """Return the view of a cluster with a number of running jobs."""
+    """Return the view of a cluster with ``jobs`` running jobs. ``more``: other values of its fields."""
     told: dict[str, Any] = {
         "name": "thesis",
         "factory": "lumi-aif",
@@ -38,7 +38,11 @@ def view(jobs: int = 0, **more: Any) -> ClusterView:
 
 
 class ScriptedCluster:
-    """A cluster with the methods of the protocol ``Watched``, which panels use. ``now``: the cluster's present view."""
+    """A cluster with the methods of the protocol ``Watched``, which panels use.
+
+    ``now``: the cluster's present view; ``done``: the carried-out requests, each with its arguments; ``looked``: how
+    often the view was read; ``refuse``: the error that requests to scale, adapt or close raise.
+    """
 
     def __init__(self, now: ClusterView) -> None:
         self.now = now
@@ -51,7 +55,7 @@ class ScriptedCluster:
         return self.now
 
     def change(self, number: int, **more: Any) -> None:
-        """Change fields of the job ``w-NUMBER``."""
+        """Change fields of the job ``w-NUMBER``. ``more``: the new values."""
         jobs = [replace(one, **more) if one.name == f"w-{number}" else one for one in self.now.jobs]
         self.now = replace(self.now, jobs=tuple(jobs))
 

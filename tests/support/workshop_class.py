@@ -96,7 +96,10 @@ class Service:
 
 
 def body(**fields: Any) -> WorkshopBody:
-    """Return a workshop with a few seats at one factory that opens in an hour. ``fields``: replace its fields."""
+    """Return the request for a workshop that opens in an hour and has a few seats at one factory.
+
+    ``fields``: replace its fields.
+    """
     now = datetime.now(UTC)
     times = {"opens": now + timedelta(minutes=60), "starts": now + timedelta(minutes=70)}
     times |= {"ends": now + timedelta(hours=2), "closes": now + timedelta(hours=3)}

@@ -37,7 +37,10 @@ NAMES = ("workshops", "workshop-form", "workshop", "workshop-room", "join")
 
 @asynccontextmanager
 async def workshops_for_pictures(folder: Path) -> AsyncIterator[WorkshopsWorld]:
-    """Serve a workshops service on ``w.sock`` in this folder; ada is an operator, bob a trainer."""
+    """Serve a workshops service on ``w.sock`` in this folder during the block; yield the service.
+
+    ada is an operator, bob a trainer.
+    """
     async with (
         workshops_world(folder, trainers={"people": [TRAINER.person]}, link={"socket": "no-link.sock"}) as world,
         serving(hub_app(world.workshops, world.joining, world.of_hub), folder / "w.sock"),

@@ -27,7 +27,7 @@ HUB = "factorygate-trial"
 
 @dataclass
 class Wrapper:
-    """An installed wrapper. ``slurm``: the cluster's environment, as set in act.conf."""
+    """An installed wrapper. ``slurm``: the cluster's environment variables, which act.conf sets."""
 
     folder: Path
     slurm: dict[str, str]
@@ -63,7 +63,10 @@ class Wrapper:
         )
 
     def ask(self, account: str, ask: Command[Any]) -> Any:
-        """Run a command as the link does over SSH, preceded by the dialect's environment."""
+        """Run a command of the link through the wrapper, as the link does over SSH; return the finished process.
+
+        The dialect's environment variables precede the command, as words of an ``env`` command.
+        """
         env = ("env", *(f"{name}={value}" for name, value in ask.env.items())) if ask.env else ()
         return self.run(account, *env, *ask.argv, stdin=ask.stdin)
 

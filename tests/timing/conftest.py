@@ -1,4 +1,4 @@
-"""The share of the processor that measured programs get, and the people of a class of sixty."""
+"""Gives measured programs precedence at the processor, and makes the people of a class of sixty."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def _other_work_is_not_measured() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _the_machine_can_bear_a_class(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Give the processes of a class, which need all processors for minutes, an ordinary share of the processors."""
+    """Give the processes of a class an ordinary share of the processors: they need all processors for minutes.
+
+    Changes nothing in tests without ``class_gateway``.
+    """
     with processor_share.ordinary() if "class_gateway" in request.fixturenames else contextlib.nullcontext():
         yield
 

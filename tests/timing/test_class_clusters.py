@@ -65,21 +65,21 @@ class Person:
         return cluster, self._ask("PUT", f"/{cluster}", asked | runs)
 
     def worker(self, cluster: str, name: str = "") -> httpx.Response:
-        """Ask for one more job, with a worker of this name."""
+        """Ask for one more job, with a worker of this name (if empty: of a random name); return the answer."""
         names = [name or f"w-{uuid.uuid4().hex[:8]}"]
         return self._ask("PUT", f"/{cluster}/batches/{uuid.uuid4().hex}", {"names": names, "hours": JOB})
 
     def end(self) -> None:
-        """End all clusters."""
+        """End all live clusters of this person."""
         for one in self.clusters():
             assert self._ask("DELETE", f"/{one['id']}").status_code == 202
 
     def clusters(self) -> list[dict[str, Any]]:
-        """Return the live clusters."""
+        """Return the live clusters of this person."""
         return self._gateway.clusters(self.name)
 
     def used(self) -> float:
-        """Return the GPU-hours that the clusters have used or may still use."""
+        """Return the GPU-hours that this person's live clusters have used or may still use."""
         found = [one["gpu_hours"] for one in self.clusters()]
         return math.fsum(one["spent"] + one["committed"] for one in found)
 
@@ -182,7 +182,7 @@ def sees(gateway: Gateway, person: Person) -> dict[str, Callable[[], int]]:
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a Dask scheduler."""
+    """Start a Dask scheduler; return its address."""
     file = tmp_path_factory.mktemp("dask") / "scheduler.json"
     argv = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     with subprocess.Popen([*argv, "--no-dashboard", "--scheduler-file", str(file)]) as process:

@@ -210,7 +210,7 @@ async def sends_forms(processes: Processes, number: int) -> None:
 
 
 async def uses_a_browser(processes: Processes, browser: Browser, number: int) -> None:
-    """Have a person join in a browser of their language, who clicks each button twice."""
+    """Have a person join in a browser that is set to their language; the person double-clicks each button."""
     await asyncio.sleep(COME * number / CLASS)
     locale, mail = LOCALES[number], mail_of(number)
     context = await browser.new_context(base_url=processes.hub.url, locale=locale, reduced_motion="reduce")

@@ -59,7 +59,11 @@ def language(seat: int) -> str:
 
 @dataclass
 class Doors:
-    """What the doors of the class were told, by seat. The session on seat 1 is open in JupyterLab."""
+    """The doors of the class. The session on seat 1 is open in JupyterLab.
+
+    ``told``: by seat, the ``time.monotonic()`` and the id of each message that the door got; ``kept``: by seat, the
+    messages that its session keeps.
+    """
 
     lab: LabServer
     told: defaultdict[int, list[tuple[float, str]]] = field(default_factory=lambda: defaultdict(list))
@@ -73,7 +77,7 @@ class Doors:
             self.lab.tell(messages=self.kept[seat].listed())
 
     def shown(self, seat: int) -> list[str]:
-        """Return the texts that a session shows."""
+        """Return the texts of the messages that the session on a seat shows."""
         return [one["text"] for one in self.kept[seat].listed()]
 
 
@@ -100,12 +104,12 @@ class Class:
         return f"/hub/workshops/{self.link.slug}/room"
 
     def knows(self, live_session: LiveSession) -> None:
-        """Note a change of a session in the link."""
+        """Note in ``known`` when the link first knew this state of a session."""
         record = live_session.record
         self.known.setdefault((int(record.id, 16), record.state.value), time.monotonic())
 
     async def follow(self) -> None:
-        """Follow the room as its page does."""
+        """Follow the events of the room as its page does, and note in ``shown`` when each state first came."""
         async with self.trainer.stream("GET", f"{self.room}/events", timeout=None) as response:
             assert response.status_code == 200
             async for event in read_events(response.aiter_bytes()):
@@ -181,7 +185,7 @@ async def class_(tmp_path_factory: pytest.TempPathFactory, lab: LabServer) -> As
 
 
 async def opens(browser: Browser, lab: LabServer) -> Page:
-    """Open the session in JupyterLab, in a browser of its own."""
+    """Open JupyterLab in a browser context of its own; return the page once it shows how much time is left."""
     context = await browser.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 900})
     page = await context.new_page()
     await page.goto(lab.page("notes.txt"))

@@ -74,7 +74,7 @@ blobs = st.one_of(
 
 
 def mutated(honest: dict[str, Any]) -> st.SearchStrategy[Bytes]:
-    """Generate variants of an object: with some values replaced, or with additional ones."""
+    """Generate variants of an object as lines of JSON: one to three of its values are replaced, or values are added."""
     names = st.sampled_from([*honest, "notice", "ends", "ends_idle", "last_activity", "memory_bytes", "message", "odd"])
     return st.dictionaries(names, values, min_size=1, max_size=3).map(
         lambda changed: Bytes(json.dumps({**honest, **changed}).encode(errors="surrogatepass") + b"\n")
@@ -142,7 +142,7 @@ class World:
         return self._client
 
     async def begin(self) -> None:
-        """Start the link, and the honest person's session."""
+        """Start the link and the honest person's session; return when the session runs."""
         self._write_config()
         await self.start()
         session = uuid.uuid4().hex
@@ -175,9 +175,9 @@ class World:
 
     @asynccontextmanager
     async def probed(self) -> AsyncIterator[None]:
-        """Make the honest person send requests all the time; fail the test if one of them fails.
+        """Make the honest person send requests all the time during the block; fail the test if one of them fails.
 
-        They ask for sessions, for the factories, for an estimated start, and for the notebook.
+        The requests are for sessions, for the factories, for an estimated start, and for the notebook.
         """
         headers = {"Authorization": f"token {HONEST}-token"}
         async with httpx.AsyncClient(timeout=30) as http:
@@ -228,7 +228,10 @@ class World:
         return await self._again(lambda: self.client.sessions(user=HOSTILE, live=True, limit=100))
 
     async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Send a request; if the link has just closed the idle connection, send the request again, as the hub does."""
+        """Send a request; return the answer.
+
+        If the link has just closed the idle connection, the request is sent again, as the hub does.
+        """
         try:
             return await ask()
         except LinkSilent:

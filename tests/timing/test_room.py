@@ -71,8 +71,11 @@ def cpu(pid: int) -> float:
 
 
 class Seats:
-    """Changes of seats that a page has not shown yet, by seat: the state, and since when. ``waits``: the seconds of
-    those that were shown."""
+    """The seats' states, and how long the page takes to show a change.
+
+    ``changed``: by seat, the state that the page has not shown yet, and since when; ``waits``: the seconds that each
+    shown change took.
+    """
 
     def __init__(self) -> None:
         self.states: dict[int, str] = {}

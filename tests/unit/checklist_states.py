@@ -7,9 +7,9 @@ from tests.unit.fake_link import FakeLink
 
 
 def fill_checklist(link: FakeLink) -> None:
-    """Add accounts of all kinds, and sites' rules: not accepted yet, accepted, and of a site where ada has no account.
+    """Fill the link's checklist with accounts of all kinds, and with sites' rules in all states.
 
-    Call this once the projects exist.
+    Rules are not accepted yet, accepted, or of a site where ada has no account. Call this once the projects exist.
     """
     of_one = (
         AccountThere(kind="own", name="u_ada", projects=(link.projects[0].id,)),

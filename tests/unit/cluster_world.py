@@ -126,13 +126,13 @@ class Grid(MortalScheduler):
             self.runs_of[job][-1].ended = clock.now()
 
     def used(self) -> float:
-        """Return the true GPU-hours; each job has one GPU."""
+        """Return the GPU-hours that all jobs have truly used so far; each job has one GPU."""
         now = clock.now()
         spans = ((run.ended or now) - run.began for runs in self.runs_of.values() for run in runs)
         return sum(span / timedelta(hours=1) for span in spans)
 
     def left(self, job: str) -> float:
-        """Return the hours that a job may still run."""
+        """Return the hours that a waiting or running job may still run."""
         whole, told = self.walltimes[job], self.jobs_there[job]
         if told.state is JobState.RUNNING:
             whole -= clock.now() - self.runs_of[job][-1].began
@@ -362,9 +362,10 @@ class Kept(FactoryCluster):
 
 
 class Life:
-    """One cluster with everything that belongs to it.
+    """One cluster on a virtual clock, with its link, batch scheduler and Dask scheduler.
 
-    ``always``: a check that is called each second of the virtual time.
+    ``hours``: the walltime of its jobs; ``cap``: its cap in GPU-hours, None: it has no cap; ``always``: a check that is
+    called each second of the virtual time.
     """
 
     def __init__(self, folder: Path, hours: float = 1.0, cap: float | None = None) -> None:
@@ -394,13 +395,16 @@ class Life:
         return self.loop.run_until_complete(work)
 
     def passes(self, seconds: float) -> None:
-        """Let that time pass."""
+        """Let this many seconds of the virtual time pass. Raises the error with which ``always`` has failed."""
         self.loop.jump(seconds)
         if self._going.done():
             self._going.result()
 
     def comes(self, look: Callable[[], bool], seconds: float = 120) -> float:
-        """Let time pass until a condition holds; return the seconds."""
+        """Let virtual time pass until a condition holds; return the seconds that it took.
+
+        Raises AssertionError if the condition does not hold after ``seconds``.
+        """
         for passed in itertools.count():
             if look():
                 return passed

@@ -53,7 +53,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def user(hub: HubProcess, link: FakeLink, request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """Create a new person through the hub's API."""
+    """Create a new person through the hub's API; return the name. The scripted link accepts requests again."""
     link.auto, link.refuse = True, None
     name = f"u{abs(hash(request.node.name)) % 10**8}"
     assert (await hub.api("POST", f"/users/{name}")).status_code == 201
@@ -68,7 +68,7 @@ def _on_a_busy_machine() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """Start a PostgreSQL for all tests of this process."""
+    """Start a PostgreSQL for all tests of this process; skip the test if PostgreSQL is not installed."""
     if programs() is None:
         pytest.skip("needs PostgreSQL (as root, bin/test installs Debian's postgresql)")
     made = Postgres()
@@ -81,7 +81,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """Return an empty database of each kind that a ledger can use."""
+    """Return an empty database for a ledger: each test runs once with SQLite and once with PostgreSQL."""
     if request.param == "sqlite":
         return Database.file(tmp_path / "ledger.sqlite")
     made: Postgres = request.getfixturevalue("postgres")

@@ -102,7 +102,12 @@ async def _nothing() -> None:
 
 
 class FakeScheduler:
-    """A site and its scheduler in one object. ``jobs_there``: its jobs; ``records``: how jobs ended."""
+    """A site and its scheduler in one object.
+
+    ``jobs_there``: its jobs; ``records``: how jobs ended; ``refuses``: the message with which submissions and
+    extensions are refused; ``says_nothing``: they are neither carried out nor answered; ``takes_and_says_nothing``:
+    submissions are carried out but not answered; ``cancels_fail``: how many of the next cancel commands get no answer.
+    """
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -560,7 +565,7 @@ class World:
         raise AssertionError(f"{expected} did not come: {session}")
 
     async def answered_until(self, session_id: str = ID, **expected: Any) -> Session:
-        """Wait, while the scheduler answers repeatedly, until the session's fields have these values; return it."""
+        """Let the scheduler answer repeatedly until a session's fields have these values; return the session."""
         deadline = clock.ticks() + PATIENCE
         while clock.ticks() < deadline:
             await self.scheduler.answer()

@@ -97,7 +97,10 @@ WIRE = "/services/factories/api/clusters/{cluster_id}/wire"
 
 @asynccontextmanager
 async def served(tmp_path: Path, world: World | None = None) -> AsyncIterator[Link]:
-    """Serve the link over real sockets during the block. ``world``: a running world; it is stopped at the end."""
+    """Serve the link over real sockets during the block.
+
+    ``world``: a running world, None: a new one; either is stopped at the end.
+    """
     world = world or await World(tmp_path).up()
     fake = FakeHub()
     (tmp_path / "token").write_text("service-token\n")

@@ -58,7 +58,11 @@ STATUS = {"gone": 404, "conflict": 409, "limit": 403, "forbidden": 403, "drainin
 
 
 class FakeLink:
-    """A link for the hub. ``notebook``: the URL of every session; ``refuse``: the answer to the next PUT."""
+    """A link for the hub.
+
+    ``notebook``: the URL of every session; ``refuse``: the refusal of all requests for sessions, None: they are
+    accepted.
+    """
 
     def __init__(self, socket: Path, notebook: str = "http://127.0.0.1:1") -> None:
         self.socket = socket
@@ -103,7 +107,7 @@ class FakeLink:
         self.app = self._app()
 
     async def up(self) -> None:
-        """Listen; earlier sessions are still known."""
+        """Start listening on the socket; earlier sessions are still known."""
         config = uvicorn.Config(self.app, uds=str(self.socket), log_level="error", lifespan="off")
         self._server = uvicorn.Server(config)
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
@@ -125,7 +129,7 @@ class FakeLink:
         await self._serving
 
     async def change(self, session_id: str, **update: Any) -> Session:
-        """Change a session, and notify the readers of the table."""
+        """Change fields of a session, and notify the readers of the table; return the changed session."""
         self.sessions[session_id] = session = self.sessions[session_id].model_copy(update=update)
         self._tell("session", session.model_dump_json())
         async with self._moved:
@@ -137,13 +141,13 @@ class FakeLink:
         await self.change(session_id, state=SessionState.STARTING, node="n1", started=NOW, door_open=True)
 
     async def end(self, session_id: str, **update: Any) -> None:
-        """End the session."""
+        """End the session, and notify the readers of the table. ``update``: other values of its fields."""
         await self.change(
             session_id, **{"state": SessionState.ENDED, "reachable": False, "door_open": False, "ended": NOW, **update}
         )
 
     async def until(self, session_id: str | None, check: Any) -> Session:
-        """Wait until a session (None: any) fulfils a condition."""
+        """Wait until a session (None: any) fulfils a condition; return the session."""
         async with self._moved:
             while True:
                 for session in self.sessions.values():
@@ -159,7 +163,7 @@ class FakeLink:
         return told
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
-        """Return the sessions that have not ended."""
+        """Return the sessions of this person and server that have not ended; None: of all people or servers."""
         return [
             s
             for s in self.sessions.values()
@@ -167,7 +171,10 @@ class FakeLink:
         ]
 
     def add(self, session_id: str, user: str, server: str = "", **fields: Any) -> Session:
-        """Add an existing session."""
+        """Add a session, by default a pending one, and return it; the readers of the table are not notified.
+
+        ``fields``: other values of its fields; ``choice`` among them: fields of its choice.
+        """
         choice = CHOICE.model_copy(update=fields.pop("choice", {}))
         values = {"state": SessionState.PENDING, "wish": "run", "account": "someone", "created": NOW, **fields}
         session = Session(id=session_id, user=user, server=server, choice=choice, **values)
@@ -175,7 +182,7 @@ class FakeLink:
         return session
 
     def add_cluster(self, cluster_id: str, user: str, name: str, **fields: Any) -> None:
-        """Add a cluster, and notify the readers of the table."""
+        """Add a live cluster, and notify the readers of the table. ``fields``: other values of its fields."""
         hours = GpuHours(spent=1.25, committed=0, at=NOW, per_hour=0)
         values = {"state": "live", "account": "someone", "processes": 1, "gpus": 1, "created": NOW, "counts": {}}
         values |= {"choice": CHOICE, "gpu_hours": hours, **fields}
@@ -183,7 +190,7 @@ class FakeLink:
         self.change_cluster(cluster_id)
 
     def change_cluster(self, cluster_id: str, **update: Any) -> None:
-        """Change a cluster, and notify the readers of the table."""
+        """Change fields of a cluster, and notify the readers of the table."""
         self.clusters[cluster_id] = cluster = self.clusters[cluster_id].model_copy(update=update)
         self._tell("cluster", cluster.model_dump_json())
 

@@ -1,4 +1,4 @@
-"""The projects of a ``World``, the link with a fake factory."""
+"""Makes a ``World``, the link with a fake factory, that has projects."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ JUNK = (
 
 
 class Spoilt(NamedTuple):
-    """A damaged answer. ``begin``, ``end``: the damaged lines of the original."""
+    """A damaged answer. ``begin``, ``end``: the range of the damaged lines in the original; ``end`` is not included."""
 
     text: str
     begin: int

@@ -88,14 +88,19 @@ class Beside:
             await asyncio.sleep(0.01)
 
     async def down(self) -> None:
-        """Stop."""
+        """Stop listening, and close all connections."""
         assert self._serving is not None
         self._server.should_exit = self._server.force_exit = True
         await self._serving
 
 
 class HubProcess:
-    """One hub with its files in ``folder``, which tests kill and start."""
+    """One hub with its files in ``folder``, which tests kill and start.
+
+    ``extra``: Python code for its configuration; ``pages``: the folder of its pages, None: the usual one; ``login``:
+    that part of hub.yaml, None: people have passwords; ``workshops``: the socket of a workshops service, None: there is
+    none.
+    """
 
     def __init__(
         self,
@@ -145,7 +150,10 @@ class HubProcess:
         self.process: asyncio.subprocess.Process | None = None
 
     def configure(self, extra: str) -> None:
-        """Write Python code into the hub's configuration; it takes effect at the hub's next start."""
+        """Write Python code into the hub's configuration, in place of earlier code.
+
+        The code takes effect at the hub's next start.
+        """
         (self.folder / "extra.py").write_text(BUSY_MACHINE + extra)
 
     @contextmanager
@@ -180,14 +188,14 @@ class HubProcess:
                 return
 
     async def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """Kill the hub."""
+        """Send the hub this signal, unless it has ended, and wait until it has ended."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(how)
         await self.process.wait()
 
     async def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
-        """Send a request to the hub's API, as its administrator by default."""
+        """Send a request to the hub's API, as its administrator by default; return the answer, whatever its status."""
         headers = {"Authorization": f"token {token or self.admin}"} | kwargs.pop("headers", {})
         return await self.http.request(method, f"/hub/api{path}", headers=headers, **kwargs)
 

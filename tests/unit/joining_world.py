@@ -73,7 +73,7 @@ class JoiningWorld:
         await self._serving
 
     async def close(self) -> None:
-        """Close the database."""
+        """Close the sender of mails and the database."""
         await self.joining.mails.close()
         await self.store.close()
 

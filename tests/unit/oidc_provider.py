@@ -57,7 +57,10 @@ class OidcProvider:
         httpx.post(f"{self.issuer}/users/{sub}/revoke-tokens", timeout=30, trust_env=False).raise_for_status()
 
     def settings(self, folder: Path, name: str = "mine", **more: Any) -> dict[str, Any]:
-        """Return this provider's entry for ``login.providers``, after writing its client secret into ``folder``."""
+        """Return this provider's entry for ``login.providers``, after writing its client secret into ``folder``.
+
+        ``name``: the entry's id; ``more``: more keys of the entry.
+        """
         secret = folder / f"{name}.secret"
         secret.write_text("s" * 16)
         secret.chmod(0o600)

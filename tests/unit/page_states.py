@@ -95,7 +95,10 @@ def _shipped() -> federation.Catalogue:
 
 
 def network(now: datetime) -> NetworkView:
-    """Return the shipped catalogue for the map with five factories offered, of which at least one is in each health."""
+    """Return the data of the map: the shipped catalogue, of which five factories are offered.
+
+    At least one of the five is in each health.
+    """
     found = whole_network(OfferedFactories(Mock(), {}, _shipped()))
     silent = explain.unreachable("timed out")
     healths = {
@@ -344,7 +347,7 @@ FOCUSED = """() => {
 
 
 def operator(now: datetime) -> OperatorView:
-    """Return the operators' page with data in every part."""
+    """Return data for every part of the operators' page."""
     health = Health(state="ok", since=now, answered_at=now)
     refused = explain.refused("sbatch: error: Invalid qos specification")
     numbers = {SessionState.RUNNING: 4, SessionState.PENDING: 1}

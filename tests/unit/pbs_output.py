@@ -29,7 +29,10 @@ def failed(stderr: str, code: int = 1) -> Output:
 
 
 def job(id: str = "12.vm", **changes: Any) -> dict[str, Any]:
-    """Return a running job. ``changes``: attributes; None leaves one out."""
+    """Return a running job as ``qstat`` describes it in JSON, by its id.
+
+    ``changes``: other values of its attributes; None leaves an attribute out.
+    """
     values: dict[str, Any] = {
         "Job_Name": NAME, "Job_Owner": "alice@login.example.org", "job_state": "R", "queue": "workq", "server": "vm",
         "ctime": "Tue Nov 24 14:40:05 2026", "stime": "Tue Nov 24 14:40:06 2026", "exec_host": "n1/0*8",

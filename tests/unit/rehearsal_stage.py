@@ -52,7 +52,8 @@ class RehearsedLink:
 
     ``runs``, ``ended``, ``refused``: the servers or robots whose notebook answers, whose session has ended, or whose
     start is refused; ``refuses``: the refusal of every start; ``rehearses``: whether the link has read the table of
-    projects; ``budget``: what the link reports about the budget; ``older``: the link does not know how to begin seats.
+    projects; ``budget``: what the link reports about the budget; ``older``: the link does not know how to begin seats;
+    ``away``: it does not answer; ``loses``: how many of the next answers about seats get lost.
     """
 
     there = True
@@ -142,7 +143,7 @@ class Stage:
     async def look(self, **later: float) -> Any:
         """Let time pass; return the rehearsal of the kind ``seats``, with a trainer's seats, at plan A.
 
-        ``later``: as for ``Clock.forward``.
+        ``later``: the time that passes, as keywords of ``timedelta``.
         """
         self.world.clock.forward(**later)
         await self.rehearsals.look()

@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 28, 9, tzinfo=UTC)
 
 
 def session(number: int = 1, person: str = "ada", slug: str = "w", **fields: Any) -> WorkshopSession:
-    """Return a session as the link sends it."""
+    """Return a running session of a workshop as the link sends it. ``fields``: other values of its fields."""
     given = {
         "id": f"{number:032x}", "person": person, "server": "", "project": f"workshop-{slug}", "factory": "one",
         "size": "gpu-1", "state": "running", "created": NOW, "ready": NOW, "open": True, **fields,
@@ -49,7 +49,7 @@ class RoomWorld:
 
     @asynccontextmanager
     async def service(self) -> AsyncIterator[WorkshopsWorld]:
-        """Run the service during the block; the service follows the link.
+        """Run the service during the block, and let it follow the link; yield the service once it has the sessions.
 
         Call this again to see what a service finds after it was killed.
         """
@@ -63,7 +63,10 @@ class RoomWorld:
                 await asyncio.gather(following, return_exceptions=True)
 
     async def workshop(self, world: WorkshopsWorld, *people: str, **fields: Any) -> str:
-        """Make a workshop with these participants, and put it into the link's table of projects; return its slug."""
+        """Make a workshop with these participants, and put it into the link's table of projects; return its slug.
+
+        ``fields``: fields of the workshop.
+        """
         self.slug = (await world.scheduled(**fields)).slug
         for one in people:
             await world.workshops.put_member(TINA, self.slug, one, "participant")
@@ -72,13 +75,16 @@ class RoomWorld:
         return self.slug
 
     async def runs(self, number: int, person: str, server: str = "") -> Session:
-        """Start a session of the workshop, whose notebook answers."""
+        """Start a session of the workshop, and let its notebook answer; return the session.
+
+        ``number``: makes its id.
+        """
         return await self.link.running(f"{number:032x}", user=person, server=server, project=f"workshop-{self.slug}")
 
 
 @asynccontextmanager
 async def room_world(folder: Path) -> AsyncIterator[RoomWorld]:
-    """Run a link, and serve its app for the workshops service."""
+    """Run a link during the block, and serve its app for the workshops service; yield a ``RoomWorld`` with the link."""
     of_link = folder / "link"
     of_link.mkdir()
     link, table = World(of_link), Table()

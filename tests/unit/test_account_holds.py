@@ -30,7 +30,11 @@ FIRST, SECOND = "workshop-first", "workshop-second"
 
 
 class WipedHome(FakeHome):
-    """A site whose wipes fail or leave something, by account."""
+    """A site that records wipes of accounts.
+
+    ``broken``: accounts whose wipe fails; ``leaves``: by account, what a wipe leaves; ``wiped``: the accounts of the
+    wipes that succeeded; ``most``: how many wipes ran at a time.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Configured:
-    """Write a gateway's files, with logins and an empty ledger."""
+    """Write a gateway's files, with logins and an empty ledger; return the configuration."""
     (tmp_path / "gateway").mkdir()
     made = Configured(tmp_path / "gateway")
     login = {"people_file": "hub/people.sqlite", "crypt_key_file": "crypt.key", "providers": [BASIC]}
@@ -271,7 +271,7 @@ def test_a_gateway_with_a_mistake_is_not_backed_up_by_halves(
 
 
 def with_read_only(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run ``factorygate`` where a folder is mounted read-only."""
+    """Run ``factorygate`` where a folder is mounted read-only; return the result, also if it fails."""
     mounted = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
     argv = ["unshare", "--map-root-user", "--mount", "sh", "-c", mounted, str(folder)]
     program = [sys.executable, "-m", "factoryoperator", *words]

@@ -10,7 +10,11 @@ from factorylink.util.batcher import Batcher
 
 
 class Work:
-    """Holds each round until the test releases it, and fails on command."""
+    """The work of a batcher: holds each round until the test releases it, and fails on command.
+
+    ``rounds``: the things of each round; ``go``: releases all rounds; ``refuses``: things whose round is refused;
+    ``error``: the error of every round.
+    """
 
     def __init__(self) -> None:
         self.rounds: list[list[str]] = []

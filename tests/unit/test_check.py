@@ -122,7 +122,7 @@ def configured(tmp_path: Path) -> Configured:
 
 @pytest.fixture(autouse=True)
 def ephemeral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set Linux's default ephemeral port range, whatever this machine uses."""
+    """Let the check read Linux's default range of ephemeral ports, whatever range this machine uses."""
     (tmp_path / "ip_local_port_range").write_text("32768\t60999\n")
     monkeypatch.setattr(check_network, "_EPHEMERAL", tmp_path / "ip_local_port_range")
 

@@ -26,7 +26,7 @@ HUB_FILES = "tls: {certificate: tls/hub/tls.crt, key: tls/hub/tls.key, authority
 
 @pytest.fixture
 def separate(tmp_path: Path) -> Configured:
-    """Configure hub and link with certificates for each other."""
+    """Write a gateway's files, with certificates for hub and link on separate hosts; return the configuration."""
     made = Configured(tmp_path)
     for name in ("hub", "link", "proxy"):
         certificates.make(tmp_path / "tls", name, [made.host], 60)
@@ -58,7 +58,7 @@ def test_right_certificates_are_no_mistake(separate: Configured, capsys: pytest.
 
 
 class Past(datetime):
-    """Replace the present time by one a hundred days ago."""
+    """A ``datetime`` class for which the present time is a hundred days ago."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Past:
@@ -163,7 +163,7 @@ def test_the_authority_of_the_workshops_service_is_compared(
 
 @contextlib.contextmanager
 def peer(files: TlsFiles, names: list[str] | None, address: tuple[str, int]) -> Iterator[None]:
-    """Run a TLS server in a thread that stands for a link: it answers each request with 404.
+    """Run a TLS server at ``address``, which stands for a link, in a thread: it answers each request with 404.
 
     ``names``: the common names of the clients that it accepts; None: all that the authority certifies.
     """

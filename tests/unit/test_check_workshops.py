@@ -32,7 +32,7 @@ POOL = {"id": "class", "factory": "here", "sizes": ["gpu-1"], "seats": 8}
 
 @pytest.fixture
 def configured(tmp_path: Path) -> Configured:
-    """Write a gateway's files, with a workshops service and its empty database."""
+    """Write a gateway's files, with a workshops service and its empty database; return the configuration."""
     (tmp_path / "gateway").mkdir()
     made = Configured(tmp_path / "gateway")
     add_workshops(made)

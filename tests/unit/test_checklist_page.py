@@ -55,7 +55,10 @@ async def signs_in(hub: HubProcess, query: str = "") -> tuple[httpx.AsyncClient,
 
 
 async def send(browser: httpx.AsyncClient, query: str = "", **ticked: str) -> httpx.Response:
-    """Send the page's form."""
+    """Send the page's form; return the answer, without following a redirect.
+
+    ``query``: the query of the page's address; ``ticked``: the fields that are sent.
+    """
     page = (await browser.get(PAGE + query)).text
     action = html.unescape(re.findall(r'method="post" action="([^"]*)"', page)[0])
     xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page)[0]

@@ -24,8 +24,11 @@ NOTICED = 30  # seconds within which the link has noticed a requeued job
 
 
 class Budget(RuleBasedStateMachine):
-    """The cap. ``excused``: until this time, running and waiting jobs may be able to exceed it: the scheduler has
-    requeued a job, and the link has not noticed yet. The use itself must not exceed it even then."""
+    """Combines requests and faults of a cluster, and checks each second that it keeps its cap.
+
+    ``excused``: until this time, running and waiting jobs may be able to exceed the cap: the scheduler has requeued a
+    job, and the link has not noticed yet. The use itself must not exceed it even then.
+    """
 
     @initialize(hours=st.sampled_from([0.05, 0.5, 1.0, 1.01]), cap=st.sampled_from([0.4, 1.0, 3.0, 3.3]))
     def begin(self, hours: float, cap: float) -> None:

@@ -22,7 +22,7 @@ def life(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Life]:
 
 
 def asked(life: Life) -> int:
-    """Return the number of jobs that were ever requested."""
+    """Return the number of jobs that were ever submitted to the batch scheduler."""
     return len(life.grid.runs_of)
 
 

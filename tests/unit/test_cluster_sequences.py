@@ -23,7 +23,10 @@ ANSWER = 900.0
 
 @dataclass(frozen=True)
 class Step:
-    """Do ``what``, then wait the given seconds."""
+    """Do ``what``, then wait ``after`` seconds.
+
+    ``number``: a number of jobs or workers, for operations that need one.
+    """
 
     what: str
     number: int = 0

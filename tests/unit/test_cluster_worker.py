@@ -104,7 +104,10 @@ def test_the_spill_folder_is_found_on_the_node(tmp_path: Path, monkeypatch: pyte
 
 
 async def program_of(scheduler: Scheduler, keys: Keys, folder: Path, scratch: Path) -> asyncio.subprocess.Process:
-    """Start the program of one worker of ``scheduler`` in a new process session; its messages go to stderr."""
+    """Start the program of one worker of ``scheduler`` in a new process session; return the process.
+
+    Its messages go to stderr, a pipe.
+    """
     file = folder / "cluster.json"
     file.write_text(keys.tell(scheduler.address).model_dump_json())
     scratch.mkdir()

@@ -31,7 +31,7 @@ class Bench:
         self.scheduler, self.client, self._stack = scheduler, client, stack
 
     async def worker(self, name: str, nanny: str | None = None) -> QuietWorker:
-        """Start a worker. ``nanny``: the address of the worker's nanny that the scheduler knows."""
+        """Start a worker; return it. ``nanny``: the address that the scheduler takes for that of the worker's nanny."""
         worker: QuietWorker = await self._stack.enter_async_context(
             QuietWorker(self.scheduler.address, name=name, nthreads=1)
         )

@@ -32,7 +32,7 @@ class Bench:
         return self
 
     async def worker(self, name: str, leaves: float = 3600, ends: float = 3700, threads: int = 1) -> FactoryWorker:
-        """Start a worker.
+        """Start a worker; return it.
 
         ``leaves``: seconds until the worker leaves, by default more than a busy machine needs for its results;
         ``ends``: seconds until its job ends.

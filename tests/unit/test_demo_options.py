@@ -114,7 +114,7 @@ def test_a_detached_demo_has_its_workshop(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def early(folder: Path, *options: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run ``python3 -m testbed.demo.options`` as ``bin/demo`` does, under the system's bare Python.
+    """Run ``python3 -m testbed.demo.options`` as ``bin/demo`` does, under the system's bare Python; return the result.
 
     ``user``: the user's id, if not the present user's.
     """

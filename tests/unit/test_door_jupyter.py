@@ -51,7 +51,10 @@ USER = {"kind": "user", "name": "u", "admin": False, "groups": [], "scopes": ["a
 
 
 async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with the hub's version, and the owner of the token."""
+    """Answer the requests of a connection as the hub does.
+
+    The answer is the hub's version, the owner of the token, or, at the end of a login, the token. Other tokens get 403.
+    """
     try:
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -96,7 +99,7 @@ class Server:
         return found
 
     async def visit(self, path: str, cookies: dict[str, str]) -> tuple[str, dict[str, Morsel[str]]]:
-        """Request a page with these cookies; return the redirect, and the new cookies."""
+        """Request a page with these cookies; return where it redirects ("" if nowhere), and the new cookies."""
         reader, writer = await self.link.open_unix_connection(str(self.node / "notebook.sock"))
         sent = "; ".join(f"{name}={value}" for name, value in cookies.items())
         answer = await fetch(reader, writer, path, f"Sec-Fetch-Mode: navigate\r\nCookie: {sent}\r\n")
@@ -153,7 +156,10 @@ async def test_the_notebook_of_a_robot_answers_and_lets_nobody_in() -> None:
 
 
 async def client_of(notebook: Server, kernel: str) -> AsyncKernelClient:
-    """Return the client of a kernel that has started, since a kernel that is stopped while it starts logs errors."""
+    """Return a client of a kernel once the kernel has started.
+
+    A kernel that is stopped while it starts would log errors.
+    """
     client = AsyncKernelClient(connection_file=str(notebook.node / "run" / f"kernel-{kernel}.json"))
     client.load_connection_file()
     client.hb_channel.time_to_dead = 10.0  # a busy machine would miss the default of one second

@@ -48,7 +48,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the previous release."""
+    """Unpack the previous release; return its folder."""
     return recorded_release.unpack(tmp_path_factory.mktemp("recorded"))
 
 

@@ -35,7 +35,10 @@ both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio
 
 
 class Keeper(DoorManager):
-    """A DoorManager that records the statuses that it reports."""
+    """A DoorManager that records the statuses that it reports.
+
+    ``told``: all of them; None: the connection to the door was lost, or there was a new reason why it cannot be made.
+    """
 
     def __init__(self, folder: Path, **access: object) -> None:
         config = LinkConfig.model_validate(
@@ -65,7 +68,7 @@ class Keeper(DoorManager):
         return (await fetch(*await self.connect(), path)).partition(b"\r\n\r\n")[2]
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the session's port."""
+        """Connect to the session's port; return the connection's reader and writer."""
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def phase(self, phase: str) -> None:

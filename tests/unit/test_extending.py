@@ -25,7 +25,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def runs(world: World, hours: float) -> Session:
-    """Start a session whose job has that walltime; the size allows 8 h."""
+    """Start a session whose job has a walltime of ``hours``; return the session. The size allows 8 h."""
     session = await world.running(size="gpu-1", hours=hours)
     job = world.scheduler.jobs_there[session.job or ""]
     assert job.started is not None

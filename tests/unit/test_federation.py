@@ -355,7 +355,7 @@ def test_editors_find_the_files_right_and_mistakes_wrong() -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a file as an editor sees it: a date is a string."""
+    """Return the content of a file as an editor sees it: a date is a string."""
     data: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(path.read_text()), default=str))
     return data
 

@@ -1,4 +1,4 @@
-"""The deadlines of a session: pure decisions."""
+"""Decisions about a session's deadlines: when it ends, when it is warned, and when to check again."""
 
 from __future__ import annotations
 

@@ -45,7 +45,10 @@ async def cluster_is(world: World, state: str) -> Cluster:
 
 
 async def running(world: World) -> Cluster:
-    """Start a scheduler job with an open door; its scheduler answers and has written its keys."""
+    """Start a scheduler job with an open door; return the cluster.
+
+    The Dask scheduler in the job answers and has written its keys.
+    """
     await ask(world)
     world.scheduler.runs("1", "n7")
     await world.scheduler.answer()

@@ -77,7 +77,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Check the contracts of pyproject.toml on a copy of the shipped code."""
+    """Check the contracts of pyproject.toml on the copy of the code in ``folder``; return the finished process."""
     return subprocess.run(
         [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache"],
         cwd=folder,

@@ -79,7 +79,7 @@ def test_other_databases_keep_their_settings(url: str) -> None:
 
 
 class Disk:
-    """What the hub's thread does with its database file.
+    """A SQLite database that is opened as the hub opens it, and what the hub's thread does with its file.
 
     ``done``: a queue that gets the name of each call of ``flush`` or ``checkpoint`` when the call has ended.
     """

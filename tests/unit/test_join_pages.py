@@ -81,7 +81,10 @@ class Visitor:
         return self
 
     async def send(self, step: str, **fields: str) -> httpx.Response:
-        """Send the form of a step; ``accept``: ticks the box."""
+        """Send the form of a step; return the next page.
+
+        ``fields``: the form's fields; ``accept="tick"`` ticks the box.
+        """
         forms = re.findall(r"<form.*?</form>", self.page.text, re.DOTALL)
         found = [form for form in forms if f'value="{step}"' in form]
         assert found, self.page.text
@@ -94,7 +97,7 @@ class Visitor:
         return self.page
 
     async def name(self) -> str | None:
-        """Return the name of the hub user who is logged in."""
+        """Return the name of the hub user who is logged in; None if nobody is."""
         answer = await self.http.get("/hub/home")
         found = re.search(r'user: "([^"]*)"', answer.text) if answer.url.path == "/hub/home" else None
         return found[1] if found else None
@@ -102,7 +105,7 @@ class Visitor:
 
 async def joins(hub: HubProcess, world: JoiningWorld, mail: str, name: str = "Ada", path: str = "/hub/join/gpu-day",
                 code: str = CODE) -> Visitor:  # fmt: skip
-    """Have a guest join."""
+    """Have a guest go through the pages of joining; return the guest's browser."""
     visitor = await Visitor(hub).open(path)
     await visitor.send("code", code=code, mail=mail)
     box = {"accept": "tick"} if 'id="accept"' in visitor.page.text else {}

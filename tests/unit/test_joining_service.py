@@ -93,7 +93,10 @@ async def ticket(world: JoiningWorld, slug: str = "gpu-day", code: str = CODE, b
 
 
 async def guest(world: JoiningWorld, mail: str, name: str = "Ada", slug: str = "gpu-day", **more: Any) -> JoinedView:
-    """Have a guest go through all steps of joining; return the result."""
+    """Have a guest go through all steps of joining; return the result.
+
+    ``more``: ``code``, the workshop's code, and other fields of the ``JoinBody``.
+    """
     mine = await ticket(world, slug, more.pop("code", CODE))
     await world.joining.send_digits(ProofBody(ticket=mine, mail=mail, language=more.get("language")))
     digits = await world.digits(mail)
@@ -101,7 +104,7 @@ async def guest(world: JoiningWorld, mail: str, name: str = "Ada", slug: str = "
 
 
 async def person(world: JoiningWorld, name: str, slug: str = "gpu-day") -> JoinedView:
-    """Have a person join who has an account."""
+    """Have a person who has an account at the hub join; return the result."""
     return await world.joining.join(JoinBody(ticket=await ticket(world, slug), person=name))
 
 

@@ -57,7 +57,10 @@ class Page:
         self.connection: ClientConnection | None = None
 
     async def connect(self) -> ClientConnection:
-        """Connect as JupyterLab does, which tries again if the server refuses; the connection before is left open."""
+        """Connect as JupyterLab does, which tries again if the server refuses; return the connection.
+
+        The connection before is left open.
+        """
         url = f"ws://{self.address.host}:{self.address.port}{self.way}"
         for _ in range(5):
             try:

@@ -284,10 +284,10 @@ async def test_menus_in_large_text_are_reached_by_touch(server: LabServer, page:
 
 
 async def open_panel(page: Page) -> Locator:
-    """Open the panel with the keyboard, by the button in the status line; the mouse uses the same button.
+    """Open the panel with the keyboard, by the button in the status line; return the panel.
 
-    If the panel does not open, the button is tried again: JupyterLab may give the focus to a document that it has just
-    opened, which then gets the key.
+    The mouse uses the same button. If the panel does not open, the button is tried again: JupyterLab may give the focus
+    to a document that it has just opened, which then gets the key.
     """
     panel = page.locator(".fg-Panel")
     async with asyncio.timeout(2 * PATIENCE / 1000):

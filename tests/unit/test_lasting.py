@@ -19,7 +19,7 @@ ID = b"x" * 16
 
 @asynccontextmanager
 async def pair() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.StreamWriter], ...]]:
-    """Return the two ends of a connection."""
+    """Connect two sockets; yield both ends of the connection, each as its reader and its writer."""
     came: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Future()
     done = asyncio.Event()
 

@@ -104,7 +104,7 @@ class Browser:
         return await self.get(answer.headers["Location"])
 
     async def name(self) -> str | None:
-        """Return the name of the browser's hub user."""
+        """Return the name of the hub user who is logged in; None if nobody is."""
         answer = await self.http.get("/hub/home")
         found = re.search(r'user: "([^"]*)"', answer.text) if answer.status_code == 200 else None
         return found[1] if found else None

@@ -50,7 +50,10 @@ class Person:
 
 
 class Said:
-    """The provider's answers: a value, a status, or a function, by (endpoint, access token)."""
+    """The provider's answers by endpoint, for ``userinfo`` with the access token (``userinfo_old``).
+
+    An answer is a value, an error status, or an async function that returns one of these.
+    """
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers

@@ -59,7 +59,10 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["renameat2", "link", "rename"])
 def moves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Move files as on file systems that have renameat2, that have links only, and that have neither."""
+    """Let files be moved as on three kinds of file systems, each in its own run of the test; return the kind.
+
+    The file systems have ``renameat2``, have links but no ``renameat2``, or have neither.
+    """
     if request.param != "renameat2":
         monkeypatch.setattr(file_moves, "_RENAME", None)
     if request.param == "rename":

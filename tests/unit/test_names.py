@@ -92,7 +92,7 @@ def identifiers(tree: ast.AST) -> Iterator[Identifier]:
 
 
 def _type(annotation: ast.expr | None) -> str:
-    """Return the annotation without ``| None`` and without module names."""
+    """Return the annotation without ``| None``, module names and text in brackets; "" if there is none."""
     text = "" if annotation is None else ast.unparse(annotation)
     return re.sub(r"\b\w+\.|\[.*\]| \| None", "", text)
 

@@ -67,7 +67,7 @@ async def phones(hub: HubProcess, browser: Browser) -> AsyncIterator[People]:
 
 
 async def opened(phones: People, name: str) -> Page:
-    """Open a page on a phone."""
+    """Open the page ``name`` of ``page_states.ALL`` on the phone of its person; return it."""
     shown = page_states.ALL[name]
     page = await phones[shown.who].new_page()
     await shown.open(page, "en")

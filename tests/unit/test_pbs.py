@@ -186,7 +186,10 @@ def test_a_job_that_is_listed_twice_is_misread() -> None:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> dict[str, str]:
-    """Make programs that print their arguments: the test is about the shell code, not about PBS."""
+    """Make programs that print their arguments; return the environment variables by which a shell finds them.
+
+    The tests are about the shell code, not about PBS.
+    """
     for name in ("qstat", "pbs_attach", "ssh"):
         (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
     (tmp_path / "qselect").write_text('#!/bin/sh\necho "$@" >&2\nprintf "$IDS"\nexit $CODE\n')

@@ -44,7 +44,10 @@ def cost(_factory: str, size: str, seconds: float) -> Cost | None:
 
 
 async def begin(ledger: Ledger, number: int, person: str = "ada", of: str = P, **fields: Any) -> SessionRecord:
-    """Write a session and its charge."""
+    """Write a session that is charged to the project ``of`` into the ledger; return the session.
+
+    ``number``: makes its id; ``fields``: other values of its fields.
+    """
     choice = ResolvedChoice(
         factory="one", size="gpu-1", environment="plain", hours=2, idle_minutes=60, unopened_minutes=30, project=of
     )

@@ -171,7 +171,7 @@ async def test_the_file_is_read_again_and_a_bad_one_changes_nothing(
 
 
 class Portal(Table):
-    """A project table over the network: slow, or with an invalid project."""
+    """A project table over the network: reading it raises the error ``answer``, or never ends if that is None."""
 
     answer: Exception | None = None
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="needs configurable
 
 @asynccontextmanager
 async def notebook(tls_folder: Path) -> AsyncIterator[int]:
-    """Run a session's port as the proxy sees it: it accepts the proxy only."""
+    """Run a session's port, which accepts only the proxy, on 127.0.0.1 and 127.0.0.2; yield its number."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -48,7 +48,10 @@ async def notebook(tls_folder: Path) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def proxy(tls_folder: Path, *more: str) -> AsyncIterator[tuple[str, str]]:
-    """Run the proxy; yield its public address, and the address of its API."""
+    """Run the proxy; yield its public address, and the address of its API.
+
+    ``more``: options for Node.js.
+    """
     own, (public, api) = tls_folder / "proxy", (ports.single(), ports.single())
     pairs = [(part, str(own / name)) for part, name in (("key", "tls.key"), ("cert", "tls.crt"), ("ca", "ca.crt"))]
     process = await asyncio.create_subprocess_exec(

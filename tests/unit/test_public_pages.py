@@ -61,7 +61,7 @@ async def test_what_lies_north_is_above_and_what_lies_east_is_right() -> None:
 
 
 def distance_km(a: Point, b: Point) -> float:
-    """Return the distance on the sphere."""
+    """Return the distance of two points on the Earth's surface, in km."""
     lat, lon = radians(b.latitude - a.latitude), radians(b.longitude - a.longitude)
     half = sin(lat / 2) ** 2 + cos(radians(a.latitude)) * cos(radians(b.latitude)) * sin(lon / 2) ** 2
     return 2 * 6371 * asin(sqrt(half))

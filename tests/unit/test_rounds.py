@@ -1,4 +1,4 @@
-"""If accounts see only their own jobs: the order in which they are asked, and what an answer changes."""
+"""Questions to a scheduler that shows each account only its own jobs: their order, and what an answer changes."""
 
 from __future__ import annotations
 

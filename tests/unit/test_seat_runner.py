@@ -41,7 +41,8 @@ from workshops.store.seat_tables import WarmUpRow
 class SeatLink:
     """A link that starts one session for each id.
 
-    ``breaks``: people whose seats fail; ``refuses``: by person, the problem with which the link refuses the seat.
+    ``states``: by person, the state of their session, by default pending; ``breaks``: people whose seats fail;
+    ``refuses``: by person, the problem with which the link refuses the seat; ``away``: it does not answer.
     """
 
     there = True

@@ -1,4 +1,4 @@
-"""The servers of a process: they end when they are told to, and hardly work while they are idle."""
+"""The servers of a process: they end when they are told to, and use hardly any CPU time while they are idle."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class _Connection:
 
 
 def request(uri: str, **headers: str) -> HTTPServerRequest:
-    """Return a request as Tornado parses it."""
+    """Return a request as Tornado parses it. ``headers``: by name, in which ``_`` stands for ``-``."""
     sent = HTTPHeaders({"Host": "gateway", **{name.replace("_", "-"): value for name, value in headers.items()}})
     return HTTPServerRequest(
         connection=_Connection(),  # type: ignore[arg-type]

@@ -231,7 +231,10 @@ async def test_an_account_without_a_key(transport: SshTransport) -> None:
 
 
 class Ear(asyncio.Protocol):
-    """Reads until the end."""
+    """Reads from a stream until its end.
+
+    ``heard``: all bytes so far; ``ended``: gets the error with which the stream ended, None: there was none.
+    """
 
     def __init__(self) -> None:
         self.heard = b""
@@ -246,7 +249,7 @@ class Ear(asyncio.Protocol):
 
 @pytest_asyncio.fixture
 async def echo() -> AsyncIterator[int]:
-    """Run a server that echoes everything."""
+    """Run a server that sends all bytes back; yield its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):

@@ -65,7 +65,7 @@ async def pending(hub: HubProcess, link: FakeLink, user: str, server: str) -> st
 
 
 def begun(link: FakeLink, user: str) -> list[str]:
-    """Return all sessions of that person that the link ever started."""
+    """Return the ids of all sessions of that person that the link ever accepted."""
     return [session_id for session_id, asked in link.requests.items() if asked.user == user]
 
 

@@ -45,7 +45,7 @@ def columns(path: Path, table: str) -> set[object]:
 
 @pytest.fixture
 def hub_file(tmp_path: Path) -> Iterator[Path]:
-    """Make a database as the installed JupyterHub does, with one person."""
+    """Make a database as the installed JupyterHub does, with one person, who must still be there after the test."""
     path = tmp_path / "hub.sqlite"
     session = orm.new_session_factory(f"sqlite:///{path}")()
     session.add(orm.User(name="ada"))
@@ -230,7 +230,7 @@ def stores(configured: Configured, *words: str) -> int:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Configured:
-    """Make a gateway whose three stores are of an earlier release."""
+    """Write a gateway's files with three stores of an earlier release; return the configuration."""
     made = Configured(tmp_path)
     login = {"people_file": "hub/people.sqlite", "crypt_key_file": "crypt.key", "providers": [BASIC]}
     made.change("hub.yaml", "passwords_file: passwords.json", f"login: {json.dumps(login)}")

@@ -24,7 +24,7 @@ PATIENCE = 60.0  # seconds until a test fails
 
 
 class Watched:
-    """A supervisor whose events can be awaited."""
+    """A supervisor whose events can be awaited. ``code``: by program, the Python code that it runs."""
 
     def __init__(self, folder: Path, **code: str) -> None:
         self.record = folder / "processes.json"

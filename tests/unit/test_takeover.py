@@ -50,7 +50,10 @@ esac
 
 
 def as_of_now(text: str) -> str:
-    """Shift the recorded times so that they are as long ago as they were then, and walltimes are not over."""
+    """Return the text with its recorded times shifted to be as long ago as when they were recorded.
+
+    So the walltimes are not over.
+    """
     passed = int(time.time()) - THEN
     return MOMENT.sub(lambda found: repr(float(found[0]) + passed) if "." in found[0] else str(int(found[0]) + passed),
                       text)  # fmt: skip

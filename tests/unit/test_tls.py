@@ -48,7 +48,7 @@ async def served(tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 async def greeting(port: int, tls: ssl.SSLContext | None, host: str = "127.0.0.1") -> str:
-    """Return the server's greeting, or the error."""
+    """Return the server's greeting, "" if the server closes the connection first, or the class name of the error."""
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=tls)
         writer.write(b"hello\n")  # a server without TLS in front would wait for a line

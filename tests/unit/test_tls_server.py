@@ -60,7 +60,10 @@ async def link_listener(tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def session_port(tls: ssl.SSLContext) -> AsyncIterator[int]:
-    """Run the port of a session whose door never answers; a client that is let in waits for the door."""
+    """Run the port of a session whose door never answers; yield the port's number.
+
+    A client that is let in waits for the door.
+    """
 
     async def connect(_made: object) -> None:
         await asyncio.Event().wait()
@@ -75,7 +78,7 @@ async def session_port(tls: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 async def silent(port: int, count: int, address: str) -> list[socket.socket]:
-    """Open connections from that address that send nothing."""
+    """Open ``count`` connections from that address that send nothing; return their sockets."""
     loop = asyncio.get_running_loop()
     made = []
     for _ in range(count):

@@ -47,16 +47,19 @@ class TwoWorkshops:
     second: str
 
     async def runs(self, number: int, person: str, slug: str, server: str) -> None:
-        """Start a session for one of the workshops, whose notebook answers."""
+        """Start a session for one of the workshops, and let its notebook answer. ``number``: makes its id."""
         await self.link.running(f"{number:032x}", user=person, server=server, project=f"workshop-{slug}", hours=1)
 
     async def refused(self, person: str, slug: str, hours: float) -> str:
-        """Return why the link refuses the person another session for this workshop, as the server ``more``."""
+        """Return the code with which the link refuses a person another session for this workshop.
+
+        The session is that of the server ``more``.
+        """
         asked = {"user": person, "server": "more", "project": f"workshop-{slug}", "hours": hours}
         return (await refusal(self.link, session_id="f" * 32, **asked))[0]
 
     async def left(self, person: str, slug: str) -> float:
-        """Return the GPU-hours that a person sees as theirs."""
+        """Return the GPU-hours of this workshop that are left for a person, as the person sees them."""
         views = await self.link.projects.views(person, self.link.charges)
         found = next(one.left for one in views if one.id == f"workshop-{slug}")
         assert found is not None

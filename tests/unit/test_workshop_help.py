@@ -69,7 +69,7 @@ def look(minutes: int = 30, **more: Any) -> LookBody:
 
 @asynccontextmanager
 async def open_class(folder: Path) -> AsyncIterator[tuple[WorkshopsWorld, str]]:
-    """Open a workshop of tina's in which ada has seat 1 and ben seat 2."""
+    """Open a workshop of tina's in which ada has seat 1 and ben seat 2; yield the service and the workshop's slug."""
     async with workshops_world(folder) as world:
         slug = (await world.scheduled()).slug
         for one in (ADA, BEN):

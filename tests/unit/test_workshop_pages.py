@@ -108,7 +108,10 @@ async def send(browser: httpx.AsyncClient, path: str, **fields: str | list[str])
 
 
 def fields(**changed: str | list[str]) -> dict[str, str | list[str]]:
-    """Return a filled form: a class in Berlin, two days later."""
+    """Return the fields of a filled form, which plans a class in Berlin two days after ``BEGIN``.
+
+    ``changed``: replace fields.
+    """
     day = f"{BEGIN + timedelta(days=2):%Y-%m-%d}"
     times = {"opens": "09:00", "starts": "10:00", "ends": "12:00", "closes": "13:00"}
     return {
@@ -134,7 +137,7 @@ def fields(**changed: str | list[str]) -> dict[str, str | list[str]]:
 
 
 async def created(browser: httpx.AsyncClient, **changed: str | list[str]) -> str:
-    """Create a workshop by the form; return the path of its page."""
+    """Create a workshop by the form; return the path and the query of its page. ``changed``: fields of the form."""
     answer = await send(browser, "/hub/workshops/new", **fields(**changed))
     assert answer.status_code == 302, answer.text
     return answer.headers["Location"]

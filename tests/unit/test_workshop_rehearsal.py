@@ -50,7 +50,7 @@ NO_GPU = RehearsedSize(id="gpu-1", gpus=0, max_hours=8, per_node=4, digest="1" *
 
 
 def record(**fields: Any) -> WorkshopRecord:
-    """Return a workshop of eight seats, with a reservation and material."""
+    """Return a workshop of eight seats, with a reservation and material. ``fields``: replace its fields."""
     given = {
         "slug": "w-2345", "title": "W", "zone": "UTC", "opens": OPENS, "starts": OPENS + HOUR, "ends": OPENS + 4 * HOUR,
         "closes": OPENS + 5 * HOUR, "seats": 8, "hours": 4.0, "gpu_hours": 40.0, "person_gpu_hours": None, "terms": "",
@@ -62,13 +62,16 @@ def record(**fields: Any) -> WorkshopRecord:
 
 
 def budget(**fields: Any) -> RehearsalFacts:
-    """Return what the link tells of a budget that is enough for eight seats and one person more."""
+    """Return what the link tells of a budget that is enough for eight seats and one person more.
+
+    ``fields``: replace fields.
+    """
     given = {"spent": 0, "reserved": 0, "gpu_hours": 40, "person_gpu_hours": 4.4, "staff_gpu_hours": 4.4}
     return RehearsalFacts.model_validate({"release": "1", "places": (), **given, **fields})
 
 
 def facts(here: RehearsalPlace | None = None, **fields: Any) -> DryFacts:
-    """Return facts of which all lines are green.
+    """Return facts for which a dry rehearsal gives only green lines.
 
     ``here``: what the link reports about the factory, None: nothing is wrong there; ``fields``: replace other facts.
     """
@@ -91,7 +94,7 @@ def facts(here: RehearsalPlace | None = None, **fields: Any) -> DryFacts:
 
 
 def colours(given: DryFacts) -> dict[str, str]:
-    """Return the worst colour of each thing that was looked at."""
+    """Return, by check of the dry rehearsal, the worst colour of its lines."""
     order = ("green", "yellow", "red")
     found: dict[str, str] = {}
     for line in judged(given):

@@ -132,7 +132,7 @@ def _installed(admin: str) -> Any:
 
 
 def workshop(slug: str = SLUG, **fields: Any) -> WorkshopProject:
-    """Return a workshop of tomorrow, as the service writes it."""
+    """Return the project of a workshop of tomorrow, as the service writes it. ``fields``: replace its fields."""
     now = clock.now()
     given = {
         "id": f"workshop-{slug}", "members": ("ada", "ben"), "managers": ("ada",), "begins": now + 20 * HOUR,

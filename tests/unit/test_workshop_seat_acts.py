@@ -277,7 +277,7 @@ async def test_an_environment_that_is_too_old_to_keep_files_is_named(seats: Seat
 
 
 def with_room(seats: Seats) -> Seats:
-    """Give the room the fake link, and mark the class's ended sessions as known to the room."""
+    """Give the room the fake link, and mark the class's ended sessions as known to the room; return ``seats``."""
     seats.world.room._link = seats.link  # type: ignore[assignment]
     seats.world.room.sessions._whole.add(f"workshop-{seats.slug}")
     return seats

@@ -48,7 +48,11 @@ class Seats:
         self.second = world.scheduler  # the scheduler of a second factory, if there is one
 
     async def ask(self, *people: str, workshop: str = W, session: int = 1, **fields: Any) -> httpx.Response:
-        """Ask for the seats of these people. ``session``: the number of the first one's session."""
+        """Ask for the seats of these people; return the link's answer.
+
+        ``session``: the number of the first person's session, the others' numbers follow; ``fields``: other fields of
+        each seat.
+        """
         seats = [
             {"session": f"{number:032x}", "person": person, "factory": "one", "size": "gpu-1", "hours": 2, **fields}
             for number, person in enumerate(people, session)

@@ -51,7 +51,7 @@ class Files:
 
 
 def workshop(slug: str = "w-1", **fields: Any) -> dict[str, Any]:
-    """Return a workshop's project, as the service writes it."""
+    """Return a workshop's project, as the service writes it. ``fields``: replace its fields."""
     now = clock.now()
     return {
         "id": f"workshop-{slug}",

@@ -53,7 +53,10 @@ class Waved(Stage):
     seats = 6
 
     async def go(self, **later: float) -> RehearsalView:
-        """Let time pass; return the rehearsal of the whole class at plan A."""
+        """Let time pass; return the rehearsal of the whole class at plan A.
+
+        ``later``: the time that passes, as keywords of ``timedelta``.
+        """
         self.world.clock.forward(**later)
         await self.rehearsals.look()
         return await self.shown()
@@ -71,7 +74,7 @@ class Waved(Stage):
 
 @asynccontextmanager
 async def waved(folder: Path, limits: dict[str, int] | None = None, **fields: Any) -> AsyncIterator[Waved]:
-    """Open a service with a scheduled workshop of tina's.
+    """Open a service with a scheduled workshop of tina's; yield the workshop and its rehearsals.
 
     ``limits``: the limits that the operators set; ``fields``: fields of the workshop.
     """

@@ -48,7 +48,7 @@ async def refused(work: Any) -> tuple[int, str]:
 
 
 async def at_once(*work: Any) -> list[str]:
-    """Run these operations at the same moment; return the codes of the refusals."""
+    """Run these operations at the same moment; return the codes of the refusals, and the ``repr`` of other errors."""
     done = await asyncio.gather(*work, return_exceptions=True)
     return [one.problem.code if isinstance(one, ProblemError) else repr(one) for one in done if
             isinstance(one, BaseException)]  # fmt: skip

@@ -194,7 +194,7 @@ class World:
         self.units.did.clear()
 
     def make(self, version: str, proxy: str = "same", checks: bool = False) -> Release:
-        """Make a release whose Python is this one.
+        """Make an installed release whose Python is this one; return it.
 
         ``proxy``: the digest of its proxy, which tells whether the proxy changes; ``checks``: its ``check`` really
         runs, which takes seconds; otherwise it finds no mistake.
@@ -225,7 +225,7 @@ class World:
 
     @property
     def current(self) -> str:
-        """Return the current release."""
+        """Return the version of the current release."""
         found = self.layout.current()
         assert found is not None
         return found.version

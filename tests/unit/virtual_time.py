@@ -50,7 +50,7 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         return self.clock.now
 
     def jump(self, seconds: float) -> None:
-        """Let that time pass, with everything that is due in it."""
+        """Let this many virtual seconds pass, with everything that is due in them."""
         self.run_until_complete(asyncio.sleep(seconds))
 
 

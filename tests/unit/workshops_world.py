@@ -110,14 +110,14 @@ class WorkshopsWorld:
         return WorkshopProjects.model_validate_json(self.config.table.read_bytes())
 
     async def scheduled(self, caller: WorkshopCaller = TINA, **fields: Any) -> CreatedView:
-        """Make a workshop that is approved, and that the link knows; return it."""
+        """Make a workshop that is approved, and that the link knows; return it. ``fields``: fields of the workshop."""
         created = await self.workshops.create(caller, body(**fields))
         await self.workshops.approve(OPERATOR, created.slug)
         await self.clockwork.look()
         return created
 
     async def look(self, slug: str, caller: WorkshopCaller = OPERATOR) -> WorkshopView:
-        """Let time pass for the service, and return a workshop."""
+        """Let the service do what is due at the clock's time; return a workshop as ``caller`` sees it."""
         await self.clockwork.look()
         return await self.workshops.one(caller, slug)
 
@@ -139,7 +139,7 @@ def body(**fields: Any) -> WorkshopBody:
 
 
 def write_config(folder: Path, **fields: Any) -> Path:
-    """Write ``workshops.yaml`` with the files that it names; return its path."""
+    """Write ``workshops.yaml`` with the files that it names; return its path. ``fields``: replace keys."""
     (folder / "workshop-pools.yaml").write_text(yaml.safe_dump(POOLS))
     (folder / "workshops.token").write_text("workshops-token")
     (folder / "workshops.token").chmod(0o600)

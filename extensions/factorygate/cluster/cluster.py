@@ -235,8 +235,8 @@ class FactoryCluster(JobQueueCluster):
         """Return the cluster named ``name`` with its workers and results, after ``leave`` or after its kernel ended.
 
         ``token``: a hub token of your own, needed if the cluster belongs to another factory or project than this
-        session. Raises ValueError with the names of your clusters if none has this name; LinkError;
-        VersionsDifferError.
+        session. Raises ValueError with the names of your clusters if none has this name, LinkError if the gateway does
+        not answer or refuses, VersionsDifferError if the Dask scheduler has other versions of packages.
         """
         route = LinkRoute.here(token=token)
         live = get_now("/clusters", list[ClusterTold], route, live="true")
@@ -435,7 +435,10 @@ class FactoryCluster(JobQueueCluster):
         return self.worker_plan.message
 
     def next_job(self) -> tuple[str, Any]:
-        """Return an unused name and the specification for a new job; each call returns another name."""
+        """Return an unused name and the specification for a new job; each call returns another name.
+
+        Raises ValueError if ``name_of_job`` makes used names only.
+        """
         [job] = self.new_worker_spec().items()
         self._i += 1
         return job
@@ -449,7 +452,7 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def next_number(self) -> int:
-        """Return the number from which the name of the next job is made."""
+        """Return the number that is tried first for the name of the next job."""
         return self._i
 
     def new_worker_spec(self) -> dict[str, Any]:
@@ -679,7 +682,10 @@ class FactoryCluster(JobQueueCluster):
 
     @property
     def dashboard_link(self) -> str:
-        """Return the address of the cluster's Dask pages, behind this notebook server's login; "" outside a session."""
+        """Return the URL path, without scheme and host, of the cluster's Dask pages; "" outside a session.
+
+        The pages are behind this notebook server's login.
+        """
         return pages.link(self.cluster_api.id)
 
     def view(self) -> ClusterView:
@@ -687,14 +693,18 @@ class FactoryCluster(JobQueueCluster):
         return cluster_view.view(self)
 
     def log_tail(self, job: str) -> Any:
-        """Return the last lines that a job of the cluster has written; the job may still run.
+        """Return, as a tuple, the last lines that a job of the cluster has written; the job may still run.
 
-        ``job``: the job's name, as in ``view().jobs``. An asynchronous cluster returns an awaitable. Raises LinkError.
+        ``job``: the job's name, as in ``view().jobs``. The tuple is empty if nothing is written yet. An asynchronous
+        cluster returns an awaitable. Raises LinkError.
         """
         return self.sync(self.cluster_api.log, job)
 
     def read_log(self, job: str) -> None:
-        """Request a job's log, which ``view`` then shows. May be called from any thread; does not wait."""
+        """Request the log of the job named ``job``, and return at once; ``view`` shows the log when it has arrived.
+
+        If the log cannot be read, ``view`` shows the reason in its place. May be called from any thread.
+        """
         self.loop.add_callback(self._read_log, job)
 
     async def _read_log(self, job: str) -> None:

@@ -39,7 +39,7 @@ def _closed() -> LinkError:
 
 
 class ClusterApi:
-    """The client of the link for one cluster; for one event loop.
+    """The client of the link for one cluster, to be used in one event loop only.
 
     ``on_change`` is called after each report of the link, with the names of the jobs that changed.
     """

@@ -37,7 +37,7 @@ class ShownCluster(Protocol):
 
     @property
     def dashboard_link(self) -> str:
-        """Return the address of the cluster's Dask pages."""
+        """Return the URL path, without scheme and host, of the cluster's Dask pages; "" outside a session."""
         ...
 
 
@@ -130,7 +130,10 @@ def _dashboard(cluster: ShownCluster) -> str | None:
 
 
 def line(cluster: ShownCluster) -> str:
-    """Return a cluster in one line of text."""
+    """Return one line of text about a cluster: its name, factory, node size, workers, and running and waiting jobs.
+
+    If the cluster is closed, or was left by this process, the line says this in place of the numbers.
+    """
     seen = view(cluster)
     what = f"{type(cluster).__name__}({seen.name!r}, {seen.factory} {seen.size}: "
     if cluster.was_left:

@@ -43,8 +43,9 @@ class FactoryScheduler(QuietScheduler):
         """Remove a worker: at once if its end was ``expected``, else after ``LOST_TOGETHER`` seconds.
 
         In these seconds a lost worker gets no more tasks. If its nanny is gone, too, its tasks are not suspected, but
-        remembered for ``suspect_tasks``. ``address``, ``stimulus_id``, ``options`` and the returned value: as in
-        ``distributed.Scheduler``.
+        remembered for ``suspect_tasks``. ``address``: the worker's; ``stimulus_id``: names the cause in Dask's logs;
+        ``options``: passed on to Dask's own method. Return "already-removed" if the scheduler does not have the worker
+        or is closed meanwhile, else "OK".
         """
         worker = self.workers.get(self.coerce_address(address))
         if worker is not None and not expected and self.status is Status.running:
@@ -95,7 +96,10 @@ class FactoryScheduler(QuietScheduler):
 
 
 async def _accepts(address: str) -> bool:
-    """Return whether a server accepts connections at ``address``, which is in Dask's form."""
+    """Return whether a server accepts a connection at ``address`` within ``NANNY_SECONDS``.
+
+    ``address``: in Dask's form, such as ``tls://10.0.0.1:8786``.
+    """
     try:
         async with asyncio.timeout(NANNY_SECONDS):
             _, writer = await asyncio.open_connection(*get_address_host_port(address))

@@ -37,7 +37,7 @@ class FactoryWorker(QuietWorker):
         self.handlers |= {"leaving": self.leaving, "staying": self.staying}
 
     async def leaving(self) -> int:
-        """Give back the tasks that have not begun, and return the number of tasks that are not finished.
+        """Give tasks that have not begun back to the scheduler; return the number of tasks that are not finished.
 
         A task that has ended counts as not finished until the scheduler knows of its end. A worker that still takes
         work gives nothing back, and returns at least 1.
@@ -69,8 +69,9 @@ class FactoryWorker(QuietWorker):
     async def close_gracefully(self, restart: bool | None = None, reason: str = "worker-close-gracefully") -> None:
         """Leave because the job's time is almost over.
 
-        The worker tries to hand over its results until shortly before the job's end, then closes. ``restart``,
-        ``reason``: as in ``distributed.Worker``.
+        The worker tries to hand over its results until shortly before the job's end, then closes. If the worker is
+        closing already, only wait until it has closed. ``restart`` True: the nanny is not told to close, so it starts
+        the worker's process again; ``reason``: a text for the log.
         """
         if self.status in (Status.closing, Status.closed):
             await self.finished()
@@ -86,7 +87,10 @@ class FactoryWorker(QuietWorker):
         await self.close(nanny=not restart, reason=reason)
 
     async def _leave(self) -> bool:
-        """Try once to hand over all results; return whether other workers have them. If not, take work again."""
+        """Try once to finish the running tasks and to hand over all results; return whether other workers have them.
+
+        If not, the worker takes work again.
+        """
         self.status = Status.closing_gracefully
         try:
             async with asyncio.timeout(max(1.0, self._last_moment + LAST / 2 - time.time())):

@@ -48,8 +48,9 @@ Begins = Callable[[SchedulerRequest], Awaitable["ExternalScheduler"]]
 def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
     """Return the function that starts the cluster's scheduler; None if the scheduler is to run in this process.
 
-    ``scheduler``: the argument of ``FactoryCluster``; ``here``: whether the cluster is at this session's factory;
-    ``name``: the name of a cluster that outlives this kernel; None: the cluster ends with this kernel.
+    ``scheduler``: "job" for a job of its own, "here" for this node, None for a job of its own only if the cluster is at
+    another factory; ``here``: whether the cluster is at this session's factory; ``name``: the name of a cluster that
+    outlives this kernel, None if the cluster ends with this kernel.
     """
     if scheduler == "job" or (scheduler is None and not here):
         return as_job
@@ -77,22 +78,23 @@ class ExternalScheduler(ProcessInterface):
         self._forwarder = forwarder
 
     async def start(self) -> None:
-        """Open the connection to the scheduler."""
+        """Open the connection to the scheduler, if it is at another factory; else only mark this object as started."""
         if self._forwarder is not None:
             self.external_address = await self._forwarder.open()
         await super().start()
 
     async def close(self) -> None:
-        """Close the connection to the scheduler. The scheduler itself continues."""
+        """Close the connection to the scheduler, if it is at another factory. The scheduler itself continues."""
         if self._forwarder is not None:
             await self._forwarder.close()
         await super().close()
 
 
 async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Start a scheduler on this node that outlives this kernel, and create the cluster at the link.
+    """Start a scheduler on this node that outlives this kernel, create the cluster at the link; return the scheduler.
 
-    Raises RuntimeError if the scheduler's process does not start; LinkError; ValueError if ``wanted`` is invalid.
+    Raises RuntimeError if the scheduler's process does not start; LinkError; ValueError if ``wanted`` is invalid. After
+    any error or cancellation once the process listens, the process is killed, and the end of the cluster is requested.
     """
     folder = pages.folder(wanted.cluster_api.id)
     process, description = await _process(folder, wanted)
@@ -111,7 +113,7 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
     """Create the cluster with its scheduler as a job of its own, and return the scheduler once it runs.
 
     While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; ValueError
-    if ``wanted`` is invalid.
+    if ``wanted`` is invalid. After any error or cancellation, the end of the cluster is requested.
     """
     cluster_api = wanted.cluster_api
     try:
@@ -157,7 +159,8 @@ def _runs(cluster: Cluster | None) -> bool:
 async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
     """Return the scheduler of the existing cluster ``known``.
 
-    From now on ``wanted.cluster_api`` follows the cluster's jobs. Raises LinkError, VersionsDifferError.
+    From now on ``wanted.cluster_api`` follows the cluster's jobs. Raises LinkError, VersionsDifferError; ValueError if
+    ``wanted`` is invalid.
     """
     cluster_api = wanted.cluster_api
     await cluster_api.resume(known.id)
@@ -188,7 +191,8 @@ async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.P
     """Start the scheduler's process; return the process and the scheduler's description.
 
     If the person has passed a token of their own, the process gets this token as an environment variable, because the
-    process must keep the cluster alive at the link for as long as the scheduler runs. Raises RuntimeError.
+    process must keep the cluster alive at the link for as long as the scheduler runs. Raises RuntimeError if the
+    process ends, or has not begun to listen after ``UP_SECONDS``.
     """
     own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"

@@ -42,7 +42,10 @@ class Forwarder:
         self._servers: list[asyncio.Server] = []
 
     async def open(self) -> str:
-        """Listen, and return the address for clients: ``tls://127.0.0.1:PORT``."""
+        """Listen at the port and at the Unix socket; return the port's address for clients.
+
+        The address has the form ``tls://127.0.0.1:PORT``.
+        """
         connector = aiohttp.UnixConnector(self._route.socket) if self._route.socket else aiohttp.TCPConnector()
         self._http = aiohttp.ClientSession(
             connector=connector, headers=self._route.headers, trust_env=self._route.socket is None
@@ -68,7 +71,7 @@ class Forwarder:
         """Exchange one client's bytes with the scheduler; whenever the connection breaks, continue over a new one.
 
         Close the client's connection if the gateway refuses, if the scheduler's side has ended the stream, or after
-        ``PATIENCE`` seconds without a connection.
+        ``resumable_stream.PATIENCE`` seconds without a connection.
         """
         stream, id, pause = ResumableStream(reader, writer), secrets.token_bytes(16), FIRST_PAUSE
         deadline = asyncio.get_running_loop().time() + resumable_stream.PATIENCE

@@ -113,7 +113,7 @@ class FactoryJob(Job):
         return await standalone.begin(str(self.scheduler), self._security, terms)
 
     async def close(self) -> None:
-        """Cancel this job. Raises LinkError."""
+        """Cancel this job; if the link has not accepted the job, only mark it as closed. Raises LinkError."""
         if self.status is Status.running and self._cluster_api is not None:
             await self._end(self._cluster_api)
         self._set_closed()
@@ -155,7 +155,7 @@ async def make_missing(
 async def start_together(jobs: Iterable[FactoryJob]) -> None:
     """Request all these jobs at once; return when the link has answered for each.
 
-    Raises LinkError if the link has refused one of the jobs.
+    Raises LinkError if the link has refused one of the jobs, or does not answer.
     """
     starting = [asyncio.ensure_future(job) for job in jobs]
     if starting:

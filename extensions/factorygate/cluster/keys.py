@@ -1,4 +1,4 @@
-"""The TLS keys with which a cluster's scheduler, workers and clients trust each other."""
+"""Makes the TLS keys with which a cluster's scheduler, workers and clients trust each other, or reads given ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class Keys(Security):
 
     @classmethod
     def new(cls) -> Keys:
-        """Make a certificate and a key in memory: one pair, which scheduler, workers and clients share."""
+        """Return new keys, made in memory: one self-signed certificate, and the private key for it.
+
+        Scheduler, workers and clients share this pair.
+        """
         return cast(Keys, cls.temporary())
 
     @classmethod
@@ -34,7 +37,8 @@ class Keys(Security):
     def tell(self, address: str) -> Scheduler:
         """Return the description of the scheduler at ``address``, for its workers and clients.
 
-        The description contains the keys, so whoever reads it may use the cluster.
+        The description has the versions of Python and packages in this process, and the keys: whoever reads it may use
+        the cluster.
         """
         mine = self.get_tls_config_for_role("worker")
         return Scheduler(

@@ -24,7 +24,7 @@ def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
     """Return the folder (0700) on this node for a cluster's sockets and files, made if missing.
 
     The session removes the folder when the session ends. Outside a session each call makes a new folder, which the
-    caller has to remove.
+    caller has to remove. ``here``: the environment variables.
     """
     hub = here.get("FACTORYGATE_HUB_SOCKET")
     if hub is None:  # this program runs in no session
@@ -35,7 +35,10 @@ def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
 
 
 def link(cluster_id: str, here: Mapping[str, str] = os.environ) -> str:
-    """Return the address of a cluster's pages for the browser, served by ``session.pages``; "" outside a session."""
+    """Return the URL path of a cluster's pages, which ``session.pages`` serves to the browser; "" outside a session.
+
+    ``here``: the environment variables.
+    """
     prefix = here.get("JUPYTERHUB_SERVICE_PREFIX")
     return f"{prefix}factorygate/clusters/{short(cluster_id)}/status" if prefix else ""
 

@@ -55,7 +55,7 @@ class ReplacedCluster(Protocol):
     leaving: WorkerRetirement
 
     def stop_adapting(self) -> None:
-        """Stop adapting; the number of jobs stays unchanged."""
+        """Stop adapting the number of jobs to the work; the number of wanted jobs stays unchanged."""
         ...
 
     def forget_job(self, name: str) -> None:
@@ -63,11 +63,11 @@ class ReplacedCluster(Protocol):
         ...
 
     def within_cap(self, more: int) -> None:
-        """Raise ValueError if ``more`` jobs could exceed the cluster's cap in GPU-hours."""
+        """Raise ValueError if ``more`` further jobs could exceed the cluster's cap in GPU-hours."""
         ...
 
     def _correct_state(self) -> asyncio.Future[None]:
-        """Start and retire jobs until they match ``worker_plan``."""
+        """Start and retire jobs until they match ``worker_plan``; return a future that is done then."""
         ...
 
 
@@ -231,9 +231,9 @@ class Replacer:
         log.warning("%s: %s", self._cluster.name, why)
 
     def _fails_too_often(self) -> bool:
-        """Count one more job that failed because of its work.
+        """Record that one more job failed because of its work, and return whether too many did.
 
-        Return whether too many did within ``FAILURES_SECONDS``.
+        Too many: within ``FAILURES_SECONDS``, at least ``FAILURES`` jobs, and at least as many as are wanted.
         """
         now = asyncio.get_running_loop().time()
         self._failures.append(now)
@@ -244,7 +244,8 @@ class Replacer:
     def _say_lost(self, lost: list[Worker]) -> None:
         """Show in the cluster's message how many jobs recently ended and are replaced, and why.
 
-        Jobs that ended at their walltime are not mentioned.
+        ``lost``: the jobs whose end was found now; those that ended at their walltime are not mentioned. The reason is
+        that of the first one. The message stays as it is if no job is missing.
         """
         found = [worker for worker in lost if worker.end_reason != "walltime"]
         if found and self._cluster.worker_plan.missing:
@@ -271,7 +272,7 @@ class Replacer:
     def _ask(self, connected: set[str]) -> bool:
         """Plan the missing jobs, and replacements for jobs that end soon: as many as the cap and the link allow.
 
-        Return whether any job was planned.
+        Return whether any job was planned. Nothing is planned during the pause that follows a refusal.
         """
         cluster, worker_plan, asked = self._cluster, self._cluster.worker_plan, 0
         over = [name for name in worker_plan.jobs if name in connected and self._is_over_soon(name)]

@@ -41,23 +41,23 @@ class Carrier(Protocol):
 
 
 class Streams:
-    """A carrier made of two asyncio streams."""
+    """A carrier (a connection that carries a ``ResumableStream`` for some time) made of two asyncio streams."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     async def read(self, count: int) -> bytes:
-        """Return exactly ``count`` bytes. Raises EOFError."""
+        """Return exactly ``count`` bytes. Raises EOFError if the connection ends before that, OSError if it breaks."""
         return await self._reader.readexactly(count)
 
     async def write(self, data: bytes) -> None:
-        """Send ``data``; return when more may be written."""
+        """Send ``data``; return when more may be written. Raises OSError if the connection breaks."""
         self._writer.write(data)
         await self._writer.drain()
 
 
 class ResumableStream:
-    """One end of a stream that continues over several carriers.
+    """One end of a stream that continues over several connections (carriers), one after the other.
 
     ``reader``, ``writer``: the local connection, whose bytes the stream exchanges with the other end.
     """
@@ -80,7 +80,7 @@ class ResumableStream:
         self._writer.close()
 
     async def drop_carrier(self) -> None:
-        """Stop using the present carrier; called before another carrier is used.
+        """Stop using the present carrier, if there is one; called before another carrier is used.
 
         The present carrier may be broken although no error was raised.
         """
@@ -91,8 +91,9 @@ class ResumableStream:
     async def carry(self, carrier: Carrier, theirs: int) -> None:
         """Exchange the stream's bytes with the other end over ``carrier``, in both directions, until the stream ends.
 
-        ``theirs``: the number of bytes that the other end has received so far. Raises OSError or EOFError when the
-        carrier breaks, and EOFError after a call of ``drop_carrier``.
+        The stream ends, and is closed, as soon as one of its two ends has sent its last byte. ``theirs``: the number of
+        bytes that the other end has received so far. Raises OSError or EOFError when the carrier breaks, and EOFError
+        after a call of ``drop_carrier``.
         """
         self._confirm(theirs)
         self._carrying = tasks = [asyncio.create_task(self._give(carrier)), asyncio.create_task(self._take(carrier))]

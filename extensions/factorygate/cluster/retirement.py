@@ -26,7 +26,7 @@ ANSWER = 30.0  # seconds for one request to the Dask scheduler
 
 
 class RetiringCluster(Protocol):
-    """The part of a cluster that ``WorkerRetirement`` reads."""
+    """The part of a cluster that ``WorkerRetirement`` uses."""
 
     scheduler_comm: Any
     scheduler_info: Any

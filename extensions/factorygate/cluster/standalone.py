@@ -21,7 +21,7 @@ CLEAR = (
 
 
 async def begin(address: str, security: Security | None, terms: ClusterTerms) -> ClusterApi:
-    """Create a cluster at the link for one job, and return the cluster's client.
+    """Create a cluster at the link for one job, and return the cluster's client; the job is not requested yet.
 
     ``address``: the address of the Dask scheduler; ``security``: the scheduler's keys; None: the traffic is not
     encrypted, which gives a warning. Raises LinkError; ValueError if ``security`` lacks keys for workers, or if

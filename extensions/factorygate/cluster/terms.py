@@ -23,6 +23,8 @@ ROUNDING = 1e-9  # GPU-hours
 class ClusterTerms:
     """A cluster's settings.
 
+    ``place``: where its jobs run, and how much of each job Dask uses; ``project``: the project that is charged, None:
+    the link chooses it, if one is needed; ``cap_gpu_hours``: the most GPU-hours of all its jobs together, None: no cap;
     ``worker``: those options of the Dask workers that were set, as the gateway expects them.
     """
 
@@ -44,10 +46,11 @@ class ClusterTerms:
     ) -> ClusterTerms:
         """Return the terms for a cluster that is created with these keywords.
 
-        A keyword that is None is taken from ``section`` of dask's configuration. ``options``: the workers' options;
-        ``route``: how to reach the gateway; ``where``: where the jobs run and what Dask uses of each: ``factory``,
-        ``size``, ``environment``, ``hours`` or ``walltime``, ``processes``, ``cores``, ``memory``. Raises LinkError;
-        ValueError for invalid values.
+        A keyword that is None is taken from ``section`` of dask's configuration (``section`` None: this package's
+        section). ``options``: the call's other keywords, from which the workers' options are taken; ``route``: how to
+        reach the gateway, None: as this session does; ``where``: where the jobs run, and how much of each job Dask
+        uses: ``factory``, ``size``, ``environment``, ``hours`` or ``walltime``, ``processes``, ``cores``, ``memory``.
+        Raises LinkError; ValueError for invalid values.
         """
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
@@ -84,9 +87,9 @@ class ClusterTerms:
             raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
 
     def fit_cap(self, cluster: Cluster | None) -> int | None:
-        """Return how many more jobs the cap allows; None if there is no limit.
+        """Return how many more jobs the cap allows; None if the cluster has no cap, or its jobs use no GPU.
 
-        ``cluster``: the link's last report of the cluster; None: there was none yet.
+        ``cluster``: the link's last report of the cluster; None if there was none yet.
         """
         each = self._each(cluster)
         if self.cap_gpu_hours is None or not each:

@@ -72,9 +72,9 @@ def _empty_queue() -> None:
 
 
 def mend(context: ssl.SSLContext) -> None:
-    """Make the connections of ``context`` independent of each other's errors.
+    """Let each socket of ``context`` raise only its own errors.
 
-    They also accept a connection that ends without close_notify.
+    The sockets also accept that the peer closes a connection without close_notify.
     """
     context.sslsocket_class = OwnErrorsSocket
     context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF

@@ -48,5 +48,5 @@ def check(theirs: Mapping[str, str], where: str) -> None:
 
 
 def said(log: Iterable[str]) -> str:
-    """Return what a worker's log says about different package versions; "" if the log says nothing about them."""
+    """Return the first message about different package versions in the lines of a worker's log; "" if there is none."""
     return next((f"{_BEGIN}{line.partition(_BEGIN)[2]}" for line in log if _BEGIN in line), "")

@@ -1,7 +1,8 @@
 """``python -P -m factorygate.cluster.worker``: the program that a worker's job runs.
 
 It reads the address and the keys of its Dask scheduler from a 0600 file, and runs one Dask worker in each process, each
-with its own GPU. Its workers leave before the job's walltime is over, after handing their results to other workers.
+with its part of the job's GPUs. Its workers leave before the job's walltime is over, after handing their results to
+other workers.
 """
 
 from __future__ import annotations
@@ -84,9 +85,11 @@ def process_names(name: str, processes: int) -> list[str]:
 
 
 def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str]) -> list[dict[str, str]]:
-    """Return for each process the environment variables that assign its share of the GPUs.
+    """Return for each process of a job the environment variables that show it its own part of the job's GPUs.
 
-    The dicts are empty if the job has no GPU.
+    The dicts are empty if ``gpus``, the number of the job's GPUs, is 0. If there are fewer GPUs than processes, several
+    processes share a GPU; GPUs that cannot be divided evenly stay unused. ``vendor``: a key of ``VISIBLE``;
+    ``environment``: the job's environment variables, which may say which GPUs the job has.
     """
     if gpus == 0:
         return [{} for _ in range(processes)]
@@ -219,7 +222,10 @@ async def run(options: argparse.Namespace) -> int:
 
 
 async def _close(nanny: Any) -> None:
-    """Close a worker. If the worker is closing already, wait for at most ``CLOSE`` seconds until it has closed."""
+    """Close a worker; return when it has closed, also if it was closing already.
+
+    Raises TimeoutError if it has not closed ``CLOSE`` seconds after Dask's own ``close`` has returned.
+    """
     await nanny.close(timeout=CLOSE)
     async with asyncio.timeout(CLOSE):
         await nanny.finished()  # the status is "closed" before the connections are

@@ -70,7 +70,7 @@ class WorkerPlan:
         self.wanted = max(saved["wanted"], len(self.units()))
 
     def units(self) -> list[tuple[str, ...]]:
-        """Return the planned jobs in groups that count as one job each.
+        """Return the names of the planned jobs in groups that count as one job each.
 
         A group is a replacement with the job that it replaces, in this order, or a job alone.
         """
@@ -82,7 +82,7 @@ class WorkerPlan:
     # --- connected workers
 
     def connected(self) -> set[str]:
-        """Return the planned jobs that have connected workers."""
+        """Return the names of the planned jobs that have connected workers."""
         there = self._there()
         return {name for name in self.jobs if not there.isdisjoint(self.dask_workers(name))}
 

@@ -28,7 +28,7 @@ class FollowedCluster(Protocol):
     worker_plan: WorkerPlan
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        """Handle one message of the scheduler about its workers."""
+        """Handle one message of the Dask scheduler about its workers: ``op`` is its kind, ``msg`` its content."""
         ...
 
     def watch_again(self, comm: Any, scheduler_info: Any) -> None:

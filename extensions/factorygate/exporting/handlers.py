@@ -38,9 +38,9 @@ _NO_ID = Message("export-no-id", "This download is not known.")
 
 
 class Exports:
-    """The running exports of one notebook server, and how far the last ``_KEPT`` are.
+    """Counts the running exports of one notebook server, and knows how far the last ``_KEPT`` exports are.
 
-    ``root``: the folder of the notebook's files.
+    ``root``: the notebook's root folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -51,8 +51,8 @@ class Exports:
     def tell(self, name: str, done: ExportSum, state: str) -> None:
         """Store how far an export is.
 
-        ``name``: the export's id; ``done``: what the zip contains so far; ``state``: ``running``, ``done``, or ``cut``:
-        the export was broken off.
+        ``name``: the export's id; ``done``: what the zip contains so far, which may still grow; ``state``: ``running``,
+        ``done``, or ``cut`` if the export was broken off.
         """
         self._known.pop(name, None)
         self._known[name] = (done, state)
@@ -60,7 +60,7 @@ class Exports:
             del self._known[next(iter(self._known))]
 
     def progress(self, name: str) -> dict[str, Any] | None:
-        """Return how far the export with the id ``name`` is, as an object for JSON; None if the id is not known."""
+        """Return ``files``, ``bytes`` and ``state`` of the export with the id ``name``; None if the id is not known."""
         found = self._known.get(name)
         if found is None:
             return None
@@ -84,7 +84,7 @@ class _ExportHandler(APIHandler):
         await self.finish({"message": language.here().said(message)})
 
     async def measured(self, path: str) -> ExportSum | None:
-        """Return what a zip of the folder would contain.
+        """Return what a zip of the folder ``path`` would contain; the path is relative to the notebook's root folder.
 
         If the folder cannot be read, answer 404 with a message for the person, and return None.
         """
@@ -109,9 +109,10 @@ class ExportPlan(_ExportHandler):
     async def get(self) -> None:
         """Answer how much a zip of the folder would contain, the limits, and what would be left out.
 
-        JSON: ``files`` and ``bytes``; ``whole``: whether the folder is within the limits ``most_files`` and
-        ``most_bytes``; ``counts`` and ``paths``: how many paths would be left out, and the first of them, each by kind
-        (``link``, ``special``, ``closed`` or ``deep``, see ``FoundEntry``). 404 if the folder cannot be read.
+        JSON: ``files`` and ``bytes``; ``whole``: whether the folder is within the limits ``most_files`` (files and
+        folders) and ``most_bytes``; if it is not, the numbers are those of the part up to the limits; ``counts`` and
+        ``paths``: how many paths would be left out, and the first ``_SHOWN`` of them, each by kind (``link``,
+        ``special``, ``closed`` or ``deep``, see ``FoundEntry``). 404 if the folder cannot be read.
         """
         found = await self.measured(self.get_query_argument("path", ""))
         if found is None:
@@ -138,7 +139,7 @@ class ExportProgress(_ExportHandler):
     async def get(self) -> None:
         """Answer ``files`` and ``bytes`` of the zip so far, and ``state``.
 
-        ``state``: ``running``, ``done``, or ``cut``: the export was broken off. 404 if the export's id is not known.
+        ``state``: ``running``, ``done``, or ``cut`` if the export was broken off. 404 if the export's id is not known.
         """
         found = self._exports.progress(self.get_query_argument("id", ""))
         if found is None:

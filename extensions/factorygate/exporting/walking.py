@@ -18,7 +18,7 @@ FoundKind = Literal["file", "folder", "link", "special", "closed", "deep"]
 
 
 class NoFolder(Exception):
-    """Raised if a path names no folder inside the notebook's folder, or cannot be opened. The text says why."""
+    """Raised if a path names no folder below the notebook's root folder, or cannot be opened. The text says why."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,10 @@ class FoundEntry:
 
 @contextmanager
 def opened(root: Path, path: str) -> Iterator[int]:
-    """Open a folder below ``root``, and yield its descriptor; no link on the way is followed. Raises NoFolder."""
+    """Open a folder below ``root``, and yield its descriptor, which is closed at the end of the ``with`` block.
+
+    ``path``: relative to ``root``; no link in it is followed. Raises NoFolder, also if ``path`` names ``root`` itself.
+    """
     names = path.strip("/").split("/")
     if any(name in ("", ".", "..") or "\0" in name for name in names):
         raise NoFolder("This is no folder of your files.")
@@ -68,7 +71,7 @@ def walk(folder: int, names: tuple[str, ...] = ()) -> Iterator[FoundEntry]:
 
     Entries that disappear meanwhile are left out. If the folder is a workshop's, its ``.factorygate/bases``, in which
     the gateway keeps copies of the material, is left out, too. ``names``: the folder's path, with which the entries'
-    paths begin.
+    paths begin. Raises OSError if an opened folder cannot be listed.
     """
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -76,7 +76,11 @@ class ExportSum:
 
 
 def measure(folder: int) -> ExportSum:
-    """Return what a zip of an open folder would contain; counting ends at the limits. Raises OSError."""
+    """Return what a zip of an open folder would contain. Raises OSError.
+
+    ``folder``: its descriptor. At the limits of an export, counting ends, and ``whole`` of the result is False. Names
+    that the zip would change are not counted.
+    """
     found = ExportSum()
     for entry in walk(folder):
         if not _fits(found, entry):
@@ -234,7 +238,7 @@ def _info(path: str, mode: int, changed: float) -> zipfile.ZipInfo:
 
 
 def _line(entry: FoundEntry) -> str:
-    """Return an entry's path for the report, without invisible characters; for a link also the link's target."""
+    """Return an entry's path for the report, printable and cut to 500 characters; for a link also the link's target."""
     path = "/".join(entry.names)
     shown = path if path.isprintable() else ascii(path)[1:-1]
     target = entry.target if entry.target.isprintable() else ascii(entry.target)[1:-1]

@@ -46,7 +46,7 @@ class LookOrder(Model):
 
 
 class _Asking(APIHandler):
-    """The base class of this module's handlers."""
+    """The base class of the handlers for the person's hand, and for the consent that helpers see a notebook."""
 
     auth_resource = "contents"
 
@@ -64,7 +64,7 @@ class _Asking(APIHandler):
     async def answer(self, act: Awaitable[None]) -> None:
         """Await ``act``, then answer with the new state of the person's requests for help.
 
-        After a refusal, answer with an error status and the refusal's ``message``.
+        If ``act`` raises LinkError or NotNotebook, answer with an error status and ``message``, the reason.
         """
         try:
             await act

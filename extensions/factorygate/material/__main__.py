@@ -1,6 +1,6 @@
 """``python -P -m factorygate.material``: delivers the archive on stdin, and prints one line of JSON.
 
-Exit codes: 0 the line is the report, 1 the line is ``{"error": words}``.
+Exit codes: 0 if the line is the report; 1 if the line is ``{"error": words}``; 2 if an option is wrong, without a line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _matching(pattern: str) -> Callable[[str], str]:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line."""
+    """Parse the command line ``argv``, given without the program's name. Raises SystemExit (code 2) if it is wrong."""
     parser = argparse.ArgumentParser(prog="factorygate.material", description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="the folder of the notebook's files")
     parser.add_argument("--name", type=_matching("[a-z0-9][a-z0-9-]{0,62}"), required=True, help="a folder below it")

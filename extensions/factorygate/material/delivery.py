@@ -52,9 +52,10 @@ class DeliveryFailed(Exception):
 class DeliveryReport:
     """What a delivery did.
 
-    ``outcomes``: what happened to each file, by path; ``besides``: for each file in conflict, by its path, the path to
-    which the material's version was written; ``aside``: the folder to which the person's earlier folder was moved; "":
-    there was no such folder; None: the delivery was not to move it.
+    ``commit``: the version of the material; ``outcomes``: what happened to each file, by path; ``besides``: for each
+    file in conflict, by its path, the path to which the material's version was written; ``aside``: the name of the
+    folder to which the person's earlier folder was moved, "" if there was no earlier folder, None if the delivery was
+    not to move it.
     """
 
     commit: str
@@ -70,7 +71,7 @@ class DeliveryReport:
         return {"commit": self.commit, "counts": {str(kind): counts[kind] for kind in O}, **listed, **aside}
 
     def _listed(self, kind: MaterialOutcome) -> list[str]:
-        """Return the first paths with an outcome, as many as fit into a report."""
+        """Return the first paths with an outcome, as many as fit into a report; long paths are cut."""
         found: list[str] = []
         left = _MOST_BYTES
         for path in (path[:_MOST_SHOWN] for path, outcome in self.outcomes.items() if outcome == kind):

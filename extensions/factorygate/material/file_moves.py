@@ -28,7 +28,10 @@ _RENAME = _renameat2()
 
 
 def _rename(source: int, name: str, target: int, new_name: str, flags: int) -> bool:
-    """Rename with flags of ``renameat2``; return False if this system or file system cannot. Raises OSError."""
+    """Call ``renameat2`` with ``flags``; return False if this system or file system does not support them, else True.
+
+    ``source``, ``target``: descriptors of the folders that contain ``name`` and ``new_name``. Raises OSError.
+    """
     if _RENAME is None:
         return False
     if _RENAME(source, os.fsencode(name), target, os.fsencode(new_name), flags) == 0:

@@ -25,8 +25,9 @@ Notebook = dict[str, Any]
 def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = False) -> bytes | None:
     """Return the person's file with the changes of the material; None if both cannot be merged with certainty.
 
-    ``base``: the file as it was when the person last had all of the material's changes; ``mine``: the person's file
-    now; ``theirs``: the material's file now; ``restore``: bring back cells of a notebook that the person deleted.
+    ``base``: the last version of the material's file that the person's file contains, as a copy or by a merge;
+    ``mine``: the person's file now; ``theirs``: the material's file now; ``restore``: bring back cells of a notebook
+    that the person deleted.
     """
     if max(len(base), len(mine), len(theirs)) > MOST_BYTES:
         return None
@@ -102,9 +103,10 @@ def _is_cheap(one: Sequence[str], other: Sequence[str]) -> bool:
 def merge_notebooks(base: bytes, mine: bytes, theirs: bytes, restore: bool = False) -> bytes | None:
     """Return the merged notebook; None if one of the files is no notebook, or if the changes cannot be merged.
 
-    They cannot be merged if, for example, person and material changed the same lines of a cell. The cells have the
-    person's order. A cell that the person deleted stays deleted, unless ``restore``. A cell that the material deleted
-    goes if the person has neither changed nor run it. The person's outputs stay.
+    A notebook has format 4 and at most ``_MOST_CELLS`` cells. The changes cannot be merged if, for example, person and
+    material changed the same lines of a cell. The cells have the person's order. A cell that the person deleted stays
+    deleted, unless ``restore``. A cell that the material deleted goes, unless the person has changed its text, its
+    outputs or its attachments. The person's outputs stay.
     """
     read = [_read(content) for content in (base, mine, theirs)]
     old, my, new = read
@@ -209,7 +211,7 @@ def _merged_cells(
 
 
 def _is_untouched(old: Cell, mine: Cell) -> bool:
-    """Return whether the person has neither changed nor run a cell."""
+    """Return whether the person's cell has the type, source, outputs and attachments of ``old``, the base's cell."""
     same = old["cell_type"] == mine["cell_type"] and source_of(old) == source_of(mine)
     return same and all(old.get(name) == mine.get(name) for name in ("outputs", "attachments"))
 

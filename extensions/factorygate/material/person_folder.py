@@ -1,4 +1,4 @@
-"""The folder of a workshop in a person's home.
+"""Opens and locks a workshop's folder among a person's files, and reads, writes, exchanges and moves files in it.
 
 The functions follow no link below this folder, and never overwrite a file of the person. The folder ``.factorygate`` in
 it contains records of earlier deliveries, and the files that deliveries have moved away.
@@ -38,8 +38,9 @@ class FolderBusy(Exception):
 class PersonFolder:
     """The open folder of a workshop, made if it is missing, and locked against other deliveries until ``close``.
 
-    Some network file systems have no locks; a folder there is not locked. ``fd`` and ``own``: descriptors of the
-    folder, and of ``.factorygate`` in it. Opening the folder raises OSError, FolderBlocked and FolderBusy.
+    ``root``: the folder of the notebook's files; ``name``: the workshop's folder in it. Some network file systems have
+    no locks; a folder there is not locked. ``fd`` and ``own``: descriptors of the workshop's folder, and of
+    ``.factorygate`` in it. Opening the folder raises OSError, FolderBlocked and FolderBusy.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -101,9 +102,10 @@ class PersonFolder:
 
     @contextlib.contextmanager
     def folder(self, names: Sequence[str], make: bool = False, own: bool = False) -> Iterator[int]:
-        """Open the folder at the path ``names``, below ``.factorygate`` if ``own``; yield its descriptor.
+        """Open the folder at the path ``names`` in the workshop's folder, or in ``.factorygate`` if ``own``.
 
-        ``make``: make what is missing. Raises FileNotFoundError, FolderBlocked, OSError.
+        Yield its descriptor, which is closed after the block. ``make``: make the folders of the path that are missing.
+        Raises FileNotFoundError, FolderBlocked, OSError.
         """
         descriptor = os.dup(self.own if own else self.fd)
         try:
@@ -120,7 +122,7 @@ class PersonFolder:
             os.close(descriptor)
 
     def forget_made(self) -> None:
-        """Remove the empty folders that were made since this folder was opened."""
+        """Remove the folders that ``folder`` has made since this object was made, as far as they are empty."""
         for own, names, inode in reversed(self._made):
             with contextlib.suppress(OSError, FolderBlocked), self.folder(names[:-1], own=own) as above:
                 found = os.stat(names[-1], dir_fd=above, follow_symlinks=False)
@@ -129,7 +131,10 @@ class PersonFolder:
         self._made.clear()
 
     def drop_empty(self, names: Sequence[str]) -> None:
-        """Remove a folder and the folders above it, as far as they are empty."""
+        """Remove the folder at the path ``names``, and the folders above it, as far as they are empty.
+
+        ``names``: the path in the workshop's folder, which itself stays.
+        """
         for depth in range(len(names), 0, -1):
             try:
                 with self.folder(names[: depth - 1]) as above:
@@ -140,7 +145,7 @@ class PersonFolder:
     # --- files
 
     def look(self, path: str) -> FolderFile | None:
-        """Return the file at a path; its ``content`` is None if it cannot be read.
+        """Return the file at ``path`` in the workshop's folder; its ``content`` is None if it cannot be read.
 
         Return None if nothing is at the path, or if a file or a link is where the path has a folder.
         """
@@ -156,9 +161,10 @@ class PersonFolder:
 
 @contextlib.contextmanager
 def staging(folder: PersonFolder) -> Iterator[tuple[int, str]]:
-    """Make a fresh folder for files that are to be moved to their places; yield its descriptor and name.
+    """Make a fresh folder in ``.factorygate`` for files that are to be moved elsewhere; yield its descriptor and name.
 
-    What is left in it afterwards may be the person's, and is kept in ``.factorygate/replaced``.
+    Files that are left in it after the block, or in the folder of an earlier delivery that was cut short, may be the
+    person's, so they are moved to ``.factorygate/replaced``.
     """
     for name in os.listdir(folder.own):
         if name.startswith("staging-"):  # of a delivery that was cut short
@@ -175,7 +181,7 @@ def staging(folder: PersonFolder) -> Iterator[tuple[int, str]]:
 
 
 def keep_rest(folder: PersonFolder, name: str) -> None:
-    """Remove a folder of ``.factorygate`` if it is empty; otherwise move it to ``replaced``."""
+    """Remove the folder ``name`` of ``.factorygate`` if it is empty; otherwise move it to ``.factorygate/replaced``."""
     try:
         os.rmdir(name, dir_fd=folder.own)
     except OSError:
@@ -213,7 +219,10 @@ def read_file(folder: int, name: str, most: int = MOST_READ) -> FolderFile | Non
 
 
 def write_file(folder: int, name: str, content: bytes, mode: int = 0o666) -> None:
-    """Write a new file and wait until the disk has it. Raises FileExistsError, OSError."""
+    """Write the new file ``name`` in an open folder, and wait until the disk has it. Raises FileExistsError, OSError.
+
+    ``folder``: the folder's descriptor; ``mode``: the file's mode, less the umask.
+    """
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
@@ -222,7 +231,7 @@ def write_file(folder: int, name: str, content: bytes, mode: int = 0o666) -> Non
 
 
 def replace_file(folder: int, name: str, stage: int, staged: str, expected: str) -> bool:
-    """Exchange two files if ``name`` has the hash ``expected``; ``staged`` then names the person's old file.
+    """Exchange two files if ``name`` has the SHA-256 ``expected``; ``staged`` then names the person's old file.
 
     ``folder``, ``stage``: descriptors of the folders that contain ``name`` and ``staged``. Return whether the files
     were exchanged: False if the person has changed or deleted the file meanwhile, which then stays as the person left
@@ -264,10 +273,11 @@ def _replace_in_steps(folder: int, name: str, stage: int, staged: str, expected:
 
 
 def move_away(folder: int, name: str, target: int, new_name: str, expected: str) -> bool:
-    """Move a file that has the hash ``expected`` to a free name in another folder; return whether it was moved.
+    """Move a file that has the SHA-256 ``expected`` to a free name in another folder; return whether it was moved.
 
-    False: the person has changed or deleted the file meanwhile, so it stays as the person left it. Raises
-    FileExistsError if ``new_name`` is taken; OSError.
+    ``folder``, ``target``: descriptors of the folders that contain ``name`` and get ``new_name``. False: the person has
+    changed or deleted the file meanwhile, so it stays as the person left it. Raises FileExistsError if ``new_name`` is
+    taken; OSError.
     """
     try:
         move_new(folder, name, target, new_name)

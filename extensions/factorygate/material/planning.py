@@ -60,9 +60,9 @@ class FolderFile:
 class MaterialStep:
     """What is to be done with one file.
 
-    ``content``: what is to be written, to the file itself or, in a conflict, beside it; ``expected``: the hash of the
-    person's file that is replaced or moved away; ``known``: the record of the file after the step; None: the material
-    no longer has the file, so there is no record.
+    ``content``: what is to be written, to the file itself or, in a conflict, beside it; None if nothing is written.
+    ``expected``: the hash of the person's file that is replaced or moved away; None if no file is. ``known``: the
+    record of the file after the step; None if the material no longer has the file, so that there is no record.
     """
 
     path: str
@@ -143,9 +143,10 @@ def beside(path: str, file: MaterialFile, known: DeliveredFile | None) -> Materi
 
 
 def name_beside(name: str, commit: str, number: int = 1) -> str:
-    """Return the name for a version of the material beside the person's file: ``notebook.new-0123456.ipynb``.
+    """Return the name under which a version of the material is written beside the person's file ``name``.
 
-    ``number``: from 2, if the person already has another file of this name.
+    For ``notebook.ipynb`` this is ``notebook.new-0123456.ipynb``, with the first digits of ``commit``. ``number``: from
+    2, if the person already has another file of this name; it is then added, as in ``notebook.new-0123456-2.ipynb``.
     """
     stem, dot, ending = name.rpartition(".")
     if not stem:

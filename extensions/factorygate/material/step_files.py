@@ -1,4 +1,4 @@
-"""Keeps in ``.factorygate`` which steps the material has, and which of them the person has done.
+"""Keeps in ``.factorygate`` which steps (tagged cells) the material has, and which of them the person has done.
 
 These files belong to the person, so they are read with care: a damaged one counts as missing.
 """
@@ -31,7 +31,10 @@ def write_steps(own: int, name: str, steps: Iterable[KnownStep]) -> None:
 
 
 def read_steps(own: int, name: str) -> tuple[KnownStep, ...]:
-    """Return a list of steps from the open folder ``.factorygate``; empty if there is none that can be read."""
+    """Return a list of steps from the file ``name`` of the open folder ``.factorygate``, at most ``MOST_STEPS``.
+
+    ``own``: the folder's descriptor. Empty if there is no such file, or if it cannot be read or parsed.
+    """
     found = read_file(own, name, _MOST)
     if found is None or found.content is None:
         return ()

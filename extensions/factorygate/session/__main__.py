@@ -53,7 +53,7 @@ def _key(text: str) -> str:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line, which contains no secrets."""
+    """Return the options of the command line ``argv``, which contains no secrets; a mistake in it ends the process."""
     parser = argparse.ArgumentParser(prog="factorygate.session", description=__doc__)
     parser.add_argument("--id", type=_session_id, required=True, help="the session's id")
     parser.add_argument("--folder", type=Path, required=True, help="the session's folder, absolute")

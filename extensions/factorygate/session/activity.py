@@ -40,7 +40,11 @@ def attach(descriptor: int) -> None:
 
 
 class Reporter:
-    """Observes the notebook server and reports changes to the door."""
+    """Observes the notebook server and reports changes to the door.
+
+    ``descriptor``: the pipe to the door; ``gauge``: measures what the session uses; ``book``: knows the steps that were
+    done; None: no steps are reported.
+    """
 
     def __init__(self, server: ServerApp, descriptor: int, gauge: Gauge, book: StepBook | None = None) -> None:
         self._server = server
@@ -116,7 +120,11 @@ class Reporter:
         self.look()
 
     def look(self) -> None:
-        """Send the door a report, if there is something new to report."""
+        """Send the door a report if something has changed since the last one.
+
+        If the change is neither that the session was opened, nor in what is busy, nor in the steps, at least
+        ``TELL_SECONDS`` lie between two reports. A report for which the pipe has no room is left to the next call.
+        """
         now = time.time()
         used: datetime = self._server.web_app.last_activity()  # type: ignore[no-untyped-call]
         last = max(used.timestamp(), self._last_request)

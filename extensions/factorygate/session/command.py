@@ -70,7 +70,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        """Start the command, which answers in the protocol version that the link asked for.
+        """Start the command, which answers in the protocol version that the link asked for, or the nearest one.
 
         The link may also have sent the id of its request, which then is in the log.
         """

@@ -79,7 +79,7 @@ class _Back(asyncssh.SSHListener):
 
 
 class _Server(asyncssh.SSHServer):
-    """The server's side of one SSH connection, from any host that can reach the port."""
+    """The server's side of one SSH connection, from anybody who can reach the door's port or Unix socket."""
 
     def __init__(self, door: Door) -> None:
         self._door = door

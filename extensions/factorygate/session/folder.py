@@ -1,4 +1,7 @@
-"""The two folders of a session: one in the shared home, for files that the link reads; one on the node, for sockets."""
+"""Makes and checks the two folders of a session.
+
+One is in the shared home, for files that the link reads; the other is on the node, for sockets.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +43,12 @@ def write_private(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write ``content`` as a line of JSON, as ``write_private`` does."""
+    """Replace the content of ``path`` atomically with one line of JSON, which only the file's owner can read."""
     write_private(path, json.dumps(content) + "\n")
 
 
 def check_private(path: Path) -> None:
-    """Raise FolderError unless ``path`` is a real folder of this account that no other account can enter."""
+    """Raise FolderError unless ``path`` is a folder of this account, and no link, that no other account can enter."""
     try:
         found = path.lstat()
     except OSError as error:
@@ -59,7 +62,10 @@ def check_private(path: Path) -> None:
 
 
 def session_folder(path: Path) -> Path:
-    """Return the session's folder in the shared home, made if missing. Raises FolderError."""
+    """Return ``path``, the session's folder in the shared home, and make the folder if it is missing.
+
+    Raises FolderError if it cannot be made, belongs to another account, or can be entered by others.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -71,9 +77,10 @@ def session_folder(path: Path) -> Path:
 def node_folder(tmp: Path, session: str) -> Path:
     """Make and return a 0700 folder below ``tmp`` for the session's sockets.
 
-    Remove folders of the session's earlier runs. The name ends randomly, so that nobody else on the node can create the
-    folder first; the door itself reports the sockets' paths to the link. Raises FolderError, also if ``tmp`` is too
-    long a path for Unix sockets.
+    The folder gets the subfolders ``run`` and ``config``. Folders of the session's earlier runs are removed.
+    ``session``: the session's id. The name ends randomly, so that nobody else on the node can create the folder first;
+    the door itself reports the sockets' paths to the link. Raises FolderError, also if ``tmp`` is too long a path for
+    Unix sockets.
     """
     prefix = f"factorygate-{os.getuid()}-{session[:8]}"
     try:
@@ -102,5 +109,8 @@ def kernels_fit(folder: Path) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Remove the node's folder. If a file cannot be removed, only log that, since the session ends all the same."""
+    """Remove the session's folder on the node.
+
+    If a file cannot be removed, only log that, since the session ends all the same.
+    """
     shutil.rmtree(folder, onerror=lambda _call, path, error: log.warning("could not remove %s: %s", path, error[1]))

@@ -1,4 +1,4 @@
-"""Commands of the vendors' programs that report the use of GPUs, and parsers of their output; nothing is run here."""
+"""Makes the commands of the vendors' programs that report the use of GPUs, and parses their output; runs nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _UNITS = {"B": 1, "KB": 1 << 10, "MB": _MIB, "GB": 1 << 30}  # amd-smi counts in
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: its use in percent, and its memory in bytes; None if the program does not report a value."""
+    """One GPU of a job, as the vendor's program reports it; a value that the program does not report is None.
+
+    ``percent``: how busy it is; ``memory``: the bytes of its memory that are in use; ``memory_limit``: all its bytes.
+    """
 
     name: str
     percent: int | None = None

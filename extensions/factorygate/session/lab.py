@@ -47,7 +47,7 @@ class Look(Polled):
     """Answers with everything that JupyterLab shows of the session."""
 
     def initialize(self, overview: Overview) -> None:
-        """Keep ``overview``, the overview of this server."""
+        """Keep ``overview``, which collects what JupyterLab shows of the session."""
         self._overview = overview
 
     @web.authenticated
@@ -77,7 +77,7 @@ class Extend(APIHandler):
     auth_resource = "contents"
 
     def initialize(self, overview: Overview) -> None:
-        """Keep ``overview``, the overview of this server."""
+        """Keep ``overview``, which collects what JupyterLab shows of the session."""
         self._overview = overview
 
     @web.authenticated
@@ -105,7 +105,7 @@ class Examples(APIHandler):
     auth_resource = "contents"
 
     def initialize(self, root: Path) -> None:
-        """Keep ``root``, the folder that holds the files of this server."""
+        """Keep ``root``, the notebook's root folder."""
         self._root = root
 
     @web.authenticated

@@ -73,9 +73,9 @@ def prepare(
 ) -> tuple[dict[str, str], list[str]]:
     """Return this job's environment variables and argv, made from those that the hub sent.
 
-    Network addresses are replaced by Unix sockets in the folder ``node``. ``root``: the folder of the notebook's files.
-    For a program other than jupyterhub-singleuser, only the variables are changed; the program must listen on the Unix
-    socket whose path is in the variable FACTORYGATE_NOTEBOOK_SOCKET.
+    Network addresses are replaced by Unix sockets in ``node``, the session's folder for sockets on the job's node.
+    ``root``: the notebook's root folder. For a program other than jupyterhub-singleuser, only the variables are
+    changed; the program must listen on the Unix socket whose path is in the variable FACTORYGATE_NOTEBOOK_SOCKET.
     """
     socket, hub = node / "notebook.sock", node / "hub.sock"
     given = {name: value for name, value in environment.items() if name not in _OF_THE_NODE}
@@ -110,10 +110,10 @@ def prepare(
 
 
 def write_config(node: Path) -> None:
-    """Write the configuration folder that only this notebook server reads: ``config`` in the session's folder ``node``.
+    """Write the configuration folder that only this notebook server reads: ``config`` in the folder ``node``.
 
-    The server's settings override the person's own. JupyterLab's settings are defaults, which the person's own
-    override.
+    ``node``: the session's folder for sockets on the job's node. The server's settings override the person's own.
+    JupyterLab's settings are defaults, which the person's own override.
     """
     config = node / "config"
     files = {
@@ -141,7 +141,9 @@ def write_config(node: Path) -> None:
 class Notebook:
     """The process of one notebook server.
 
-    Call ``start`` before ``give``, ``wait`` and ``stop``, and ``give`` at most once.
+    Call ``start`` before ``give``, ``wait`` and ``stop``, and ``give`` at most once. ``node``: the session's folder for
+    sockets on the job's node; ``umask``: that of the process; ``on_activity``: called with each of the process's
+    reports.
     """
 
     def __init__(self, node: Path, umask: int, on_activity: Callable[[Activity], None]) -> None:
@@ -198,7 +200,8 @@ class Notebook:
     async def give(self, environment: Mapping[str, str], argv: Sequence[str], root: Path) -> None:
         """Send the environment variables and the command to the launcher, which then starts the program.
 
-        ``root``: the folder of the notebook's files.
+        ``root``: the notebook's root folder, in which the program starts. If the launcher has died, nothing is raised:
+        ``wait`` reports it.
         """
         ready, words = prepare(environment, argv, self._node, root)
         stdin = self._started().stdin
@@ -230,7 +233,8 @@ class Notebook:
     async def stop(self, grace: float) -> int:
         """Stop the process: send SIGTERM, wait up to ``grace`` seconds, then kill all descendants of the door.
 
-        In these seconds the server saves and shuts down its kernels. Return the exit code.
+        In these seconds the server saves and shuts down its kernels. Return the exit code, negative for the signal that
+        ended the process; -9 if the process cannot be killed.
         """
         process = self._started()
         if process.returncode is None:

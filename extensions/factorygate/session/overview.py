@@ -1,4 +1,4 @@
-"""The overview of a session, collected once for all pages that show it.
+"""Collects the overview of a session, once for all pages that show it.
 
 The deadlines and the resource use come from this node and are always available. The gateway's data (the person's
 sessions and clusters) are requested at most every ``FRESH`` seconds and only while a page asks for them; while the
@@ -39,10 +39,13 @@ def _pick(view: BaseModel, fields: set[str]) -> dict[str, Any]:
 
 
 class Overview:
-    """The overview of one notebook server.
+    """Collects what pages show of one notebook server.
 
-    ``home``: URL of the gateway's page of the person's sessions; ``servers``: URL prefix below which each session can
-    be opened; ``helps``: returns the state of the person's requests for help in the session's workshop.
+    ``clock``: the file that the door writes (see the module ``clock``); ``gauge``: measures the resource use; ``home``:
+    URL of the gateway's page of the person's sessions; ``servers``: path or URL of the person's default session, after
+    which a named session has its server's quoted name and ``/``; ``link``: makes the client of the link; ``helps``:
+    returns the state of the person's requests for help in the session's workshop, None if the session is not for a
+    workshop.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Serves the Dask pages of this session's clusters to everybody who may use the session's notebook server.
 
-Each cluster has a Unix socket in the session's folder on the node. The cluster's scheduler listens on it; if the
-scheduler runs at another factory, the ``Forwarder`` listens on it.
+Each cluster has a Unix socket in a folder beside the door's sockets on this node. The cluster's scheduler listens on
+it; if the scheduler runs at another factory, the ``Forwarder`` listens on it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
     SUPPORTED_METHODS = ("GET", "HEAD")
 
     def initialize(self, folder: Path) -> None:
-        """Keep ``folder``, which contains a subfolder for each cluster."""
+        """Set the folder that has, for each cluster, a subfolder with the socket of the cluster's pages."""
         self._folder = folder
 
     def _find(self, cluster: str) -> None:

@@ -44,7 +44,8 @@ def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUP
     """Return the bytes in use and the limit of this process's nearest control group that has a limit.
 
     None: no group has a limit, the system has no control groups of version 2, or their files cannot be read. Page cache
-    of files that were only read is not counted: the kernel frees this memory when it is needed.
+    of files that were only read is not counted: the kernel frees this memory when it is needed. ``own``: the file that
+    names this process's group; ``groups``: the folder where control groups are mounted.
     """
     try:
         lines = own.read_text(encoding="ascii", errors="replace").splitlines()
@@ -112,7 +113,8 @@ async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, 
     """Measure the use once; GPUs that cannot be measured are left out.
 
     ``environment``: the job's environment variables, which name its GPUs and its memory limit; ``names``: a dict to
-    which this call adds outputs that never change; pass the same dict to the next call.
+    which this call adds the outputs of the vendors' programs that never change; if the next call gets the same dict, it
+    does not run these programs again.
     """
     memory, limit = await asyncio.to_thread(_memory, environment)
     names = {} if names is None else names
@@ -148,7 +150,7 @@ class Gauge:
         self._callback = PeriodicCallback(self._look, LOOK_MS)
 
     async def start(self) -> None:
-        """Measure now, and again until the server ends."""
+        """Measure now, and again every ``LOOK_MS`` until the server ends."""
         self._callback.start()
         await self._look()
 

@@ -47,7 +47,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
 class SchedulerGate:
     """Accepts, on one Unix socket, the connections that come through the door.
 
-    These are resumable streams of Dask's clients, and HTTP requests for pages.
+    These are resumable streams of Dask's clients, and HTTP requests for pages. ``scheduler``: host and port of the Dask
+    scheduler, to which the streams lead; ``pages``: path of the Unix socket on which the scheduler serves its pages.
     """
 
     def __init__(self, scheduler: tuple[str, int], pages: Path) -> None:
@@ -114,9 +115,10 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def run(options: argparse.Namespace, listen: str | None) -> int:
-    """Run the scheduler until its end; return the exit code.
+    """Run the scheduler until its end; return the exit code, which is 0.
 
-    ``listen``: the Unix socket for connections through the door, if the scheduler is a job of its own; else None.
+    ``options``: the command line, as ``parse`` returns it; ``listen``: path of the Unix socket for connections through
+    the door, if the scheduler is a job of its own; else None.
     """
     pages = options.pages or Path(listen or options.file).with_name(SOCKET)
     keys = Keys.new()

@@ -1,4 +1,4 @@
-"""The door's status report about its session: one line of JSON."""
+"""The door's status report: makes the line of JSON that describes its session, in the protocol version of the link."""
 
 from __future__ import annotations
 

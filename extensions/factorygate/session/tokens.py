@@ -1,4 +1,4 @@
-"""Tokens in the URLs of requests: which of them are accepted, and how they are kept out of the log.
+"""Decides which tokens in the URLs of requests are accepted, and keeps all tokens in URLs out of the log.
 
 Clients that run code from outside a browser (``jupyter_kernel_client``) send a token in the URL of a kernel's
 WebSocket, and no header. JupyterHub accepts a token in a URL from browsers only. Here, on the WebSockets of kernels and

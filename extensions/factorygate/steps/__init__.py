@@ -1,1 +1,1 @@
-"""The steps of a workshop's material in a session: which there are, and which its person has done."""
+"""Finds the steps of a workshop's material in a session, and stores which of them the session's person has done."""

@@ -1,4 +1,7 @@
-"""Knows which steps a workshop's folder has, and which of them were done: in this session, or in an earlier one."""
+"""Finds which steps a workshop's folder has, and stores which were done: in this session, or in an earlier one.
+
+A step is a tagged cell of a notebook in the workshop's material.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ _MOST_FOLDERS = 20
 
 
 class StepBook:
-    """The steps of one notebook server.
+    """Knows, for one notebook server, the steps in the folders of workshops, and which of them were done.
 
-    ``root``: the folder of the server's files; ``done``: numbers, from 0, of the steps that were done in the folder of
-    the last call of ``look`` or ``mark``; ``on_change``: called by handlers when ``done`` has changed.
+    ``root``: the notebook's root folder; ``done``: numbers, from 0, of the steps that were done in the folder of the
+    last call of ``look`` or ``mark``; ``on_change``: called by handlers when ``done`` has changed.
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,13 +36,18 @@ class StepBook:
         self.on_change: Callable[[], None] = lambda: None
 
     def look(self, folder: str) -> tuple[KnownStep, ...]:
-        """Return the steps of a workshop's folder, and set ``done``; empty if the folder has none. Reads files."""
+        """Return the steps of a workshop's folder, and set ``done``; empty if the folder is missing or has no steps.
+
+        ``folder``: its name in the notebook's root folder; for a name that no workshop can have, the result is empty,
+        and ``done`` stays as it is. Reads files, and may write one.
+        """
         return self._with(folder, None)
 
     def mark(self, folder: str, index: int) -> tuple[KnownStep, ...]:
-        """Note that the step with the number ``index`` was done, and set ``done``; return all steps of the folder.
+        """Store that the step with the number ``index`` (from 0) was done, and set ``done``; return the folder's steps.
 
-        A number that the material does not have changes nothing.
+        The step is stored in a file of the folder or, if the disk is full, only in memory. A number that the material
+        does not have marks nothing, nor does any number in a further folder after ``_MOST_FOLDERS``.
         """
         return self._with(folder, index)
 

@@ -43,7 +43,11 @@ class StepsOfFolder(APIHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Note a step that was done; answer as GET does."""
+        """Store that a step was done; answer the folder's steps and what was done, as GET does.
+
+        The JSON body has ``folder``, a workshop's folder, and ``index``, the step's number. 400 if one of them is
+        missing or invalid.
+        """
         body = self.get_json_body()
         folder, index = (body.get("folder"), body.get("index")) if isinstance(body, dict) else (None, None)
         if not isinstance(folder, str) or type(index) is not int or not 0 <= index < MOST_STEPS:

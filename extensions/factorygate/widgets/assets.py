@@ -1,4 +1,4 @@
-"""The scripts and styles of the widgets in anywidget's form: one ES module and one style sheet for each widget.
+"""Returns the widgets' scripts and styles in anywidget's form: one ES module and one style sheet for each widget.
 
 ``built`` holds the bundles that ``extensions/frontend/build.mjs`` makes from the code that pages, widgets and
 JupyterLab share. The texts of a script are in the language of the session's person.
@@ -22,7 +22,10 @@ _SOURCE = re.compile(r"^// (\w+/\w+\.js)$", re.MULTILINE)
 
 
 def module(widget: str) -> str:
-    """Return the script of a widget, preceded by the texts that ``widgets/catalogue.js`` reads."""
+    """Return the script of a widget, preceded by the texts that ``widgets/catalogue.js`` reads.
+
+    ``widget``: the name of its files in ``built``, without the suffix.
+    """
     script = _text(f"{widget}.js")
     sources = {f"extensions/frontend/{name}" for name in _SOURCE.findall(script)}
     catalogue = language.here().page(lambda file: file in sources)
@@ -30,7 +33,7 @@ def module(widget: str) -> str:
 
 
 def styles(widget: str) -> str:
-    """Return the style sheet of a widget."""
+    """Return the style sheet of a widget. ``widget``: the name of its files in ``built``, without the suffix."""
     return _text(f"{widget}.css")
 
 
@@ -38,8 +41,8 @@ def kept(bundle: Any, model_id: str | None, text: str) -> Any:
     """Return ``bundle``, the MIME bundle of a widget, extended by ``text``, which describes the widget's state.
 
     The text is added as HTML, for programs without widgets, and under the type ``KEPT``: JupyterLab shows it when the
-    kernel no longer has the widget (``kept.ts`` of the extension). ``model_id``: the widget's id. A bundle that is None
-    or has no ``model_id`` is returned unchanged.
+    kernel no longer has the widget (``kept.ts`` of the extension). The result is a new pair of data and metadata.
+    ``model_id``: the widget's id. If ``bundle`` or ``model_id`` is None, ``bundle`` is returned unchanged.
     """
     if bundle is None or model_id is None:
         return bundle

@@ -1,6 +1,7 @@
-"""One thread with an event loop for all widgets of a kernel, started when the first widget needs it.
+"""Runs the background work of all widgets of a kernel in one thread with an event loop.
 
-A kernel's own event loop stops while a cell runs, but widgets must be updated then, too.
+The thread is started when the first widget needs it. A kernel's own event loop stops while a cell runs, but widgets
+must be updated then, too.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ class Ticker:
         self._runs = False
 
     def add(self, one: Looking) -> None:
-        """Add an object, from any thread; adding it twice has no effect."""
+        """Call ``one.look`` every ``INTERVAL`` from now on, until it returns False or raises, or until ``remove``.
+
+        May be called from any thread; adding an object that is already there changes nothing. The caller must keep the
+        object: the ticker has only a weak reference.
+        """
         with self._lock:
             self._looking.add(one)
             if self._runs:
@@ -63,7 +68,10 @@ class Ticker:
         start(self._run())
 
     def remove(self, one: Looking) -> None:
-        """Remove an object, from any thread."""
+        """Stop the calls of ``one.look`` that ``add`` began; may be called from any thread.
+
+        A call that is due already may still follow.
+        """
         with self._lock:
             self._looking.discard(one)
 

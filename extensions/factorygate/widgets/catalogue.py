@@ -16,7 +16,7 @@ _FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before the next try, doubled each
 async def follow(
     make: Callable[[], Link], hear: Callable[[list[FactoryView]], bool], trouble: Callable[[LinkError], bool]
 ) -> None:
-    """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL``.
+    """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL`` seconds.
 
     ``make``: returns a client of the link; if ``make`` raises LinkError, ``trouble`` is called with the error, and this
     function ends. ``trouble`` is also called with each error of a request, which is then repeated. If ``hear`` or

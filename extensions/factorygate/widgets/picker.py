@@ -179,7 +179,7 @@ def _state(kind: str, message: str, do: str = "") -> dict[str, str]:
 
 
 def _here() -> str | None:
-    """Return the factory at which this session runs; None outside of a session.
+    """Return the id of the factory at which this session runs; None outside of a session.
 
     The factory is the picker's default, so that workers run where the session's data are.
     """
@@ -187,7 +187,7 @@ def _here() -> str | None:
 
 
 def _reached() -> str | None:
-    """Return the only factory for which this notebook's token is valid; None: all of them."""
+    """Return the id of the only factory for which this notebook's token is valid; None: it is valid for all."""
     return None if has_own_token() else _here()
 
 

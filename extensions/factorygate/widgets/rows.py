@@ -1,4 +1,4 @@
-"""The rows of a cluster's jobs in its panel: a window of a sorted, filtered list, sent as changes only.
+"""Computes the rows of jobs that a cluster's panel shows of a sorted, filtered list, and which of them have changed.
 
 The panel is a widget in a notebook.
 """
@@ -68,9 +68,10 @@ class Window:
     def changes(self, view: ClusterView) -> dict[str, Any] | None:
         """Return the changes that the page needs to show ``view``; None if there are none.
 
-        ``rows``: rows by the job's name; ``whole``: whether these are all the rows that the page shows. If ``whole``,
-        or if the list itself has changed, also ``order``: names of jobs; ``filter``; ``first``: number of the first
-        row; ``total``: number of jobs under the filter.
+        ``rows``: the changed rows by the job's name, absent if no row has changed; ``whole``: whether ``rows`` has all
+        rows that the page shows, changed or not. If ``whole``, or if the list itself has changed, also ``order``: names
+        of the shown jobs; ``filter``; ``first``: number of the first row, from 0; ``total``: number of jobs under the
+        filter.
         """
         jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)
         self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)

@@ -17,7 +17,10 @@ from workshops.models.helping import HandContent, LookView
 
 
 def help_router(helping: Helping, who: Callable[..., Any]) -> APIRouter:
-    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
+    """Return a router with the operations on raised hands, and on the notebooks that people let helpers see.
+
+    ``who``: a dependency that returns a request's WorkshopCaller.
+    """
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 

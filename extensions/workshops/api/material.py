@@ -16,7 +16,10 @@ from workshops.models.material import MaterialRoom, MaterialStatus, RestoreBody
 
 
 def material_router(acts: MaterialActs, delivery: MaterialDelivery, who: Callable[..., Any]) -> APIRouter:
-    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
+    """Return a router with the operations on a workshop's material: show its state, fetch it again, deliver it again.
+
+    ``who``: a dependency that returns a request's WorkshopCaller.
+    """
     routes = APIRouter()
     caller_of = Depends(who)
 

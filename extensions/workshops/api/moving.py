@@ -18,7 +18,10 @@ from workshops.seats.moving import ClassMoves
 
 
 def moving_router(moves: ClassMoves, who: Callable[..., Any]) -> APIRouter:
-    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
+    """Return a router with the operations that show at which places a class's seats are, and move the class.
+
+    ``who``: a dependency that returns a request's WorkshopCaller.
+    """
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 

@@ -28,7 +28,10 @@ class CsvList(PlainTextResponse):
 
 
 def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any]) -> APIRouter:
-    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
+    """Return a router with the operations on the bans and lists of a workshop's people.
+
+    ``who``: a dependency that returns a request's WorkshopCaller.
+    """
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
     body = {"requestBody": {"content": {_CSV: {"schema": {"type": "string"}}}, "required": True}}
@@ -43,7 +46,10 @@ def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any
 
     @routes.put("/workshops/{slug}/list", responses=some | says(413), openapi_extra=body)
     async def put_list(slug: Slugged, request: Request, caller: WorkshopCaller = caller_of) -> ListedView:
-        """Replace the list of invited people by a CSV file with the column mail, and perhaps name and role."""
+        """Replace the list of invited people by the people in a CSV file; return their number.
+
+        The file has the column mail, and perhaps name and role.
+        """
         await workshops.may(caller, slug, "people")
         try:
             people = people_list.read(await request.body())

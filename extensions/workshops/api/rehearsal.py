@@ -15,7 +15,10 @@ from workshops.rehearsal.service import Rehearsals
 
 
 def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRouter:
-    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
+    """Return a router with the operations that show, begin and stop a workshop's rehearsals.
+
+    ``who``: a dependency that returns a request's WorkshopCaller.
+    """
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409, 503)
 
@@ -31,7 +34,8 @@ def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRout
     async def rehearse(slug: Slugged, body: RehearsalBody, caller: WorkshopCaller = caller_of) -> RehearsalsView:
         """Rehearse a workshop at one of its places (factory and node size).
 
-        Without seats this is done at once; with seats it takes minutes.
+        A rehearsal without seats is over when this is answered; one with seats goes on for minutes after the answer,
+        unless no seat can begin.
         """
         return await rehearsals.begin(caller, slug, body)
 

@@ -18,7 +18,10 @@ SeatNumber = Annotated[int, Path(ge=1, le=MOST_SEATS)]
 
 
 def room_router(room: Room, who: Callable[..., Any]) -> APIRouter:
-    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
+    """Return a router with the operations that show a workshop's seats, stop one, and send a message to the class.
+
+    ``who``: a dependency that returns a request's WorkshopCaller.
+    """
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 
@@ -43,7 +46,10 @@ def room_router(room: Room, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/room/{seat}/stop", status_code=202, responses=some)
     async def stop_seat(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
-        """Stop the session on a seat. Its person may start another one."""
+        """Request the end of the sessions that the person on a seat has for the workshop.
+
+        The person may start another session.
+        """
         await room.stop(caller, slug, seat)
 
     return routes

@@ -37,7 +37,7 @@ Routes = Callable[[Callable[..., Any]], APIRouter]  # makes operations from the 
 
 
 def workshops_app(title: str) -> FastAPI:
-    """Return an app that has no operations yet, and answers every error, also of the database, with a Problem."""
+    """Return an app that has no operations yet, and answers every error, also one of the database, with a Problem."""
     app = new_app(title, log)
     app.add_middleware(Bounded, most=MOST_BYTES)
 
@@ -90,7 +90,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/submit", responses=some)
     async def submit(slug: Slugged, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Ask for an operator's approval; if the gateway needs none, the workshop is approved at once."""
+        """Ask an operator to approve a workshop; if the gateway needs no approval, the workshop is approved at once."""
         return await workshops.submit(caller, slug)
 
     @routes.post("/workshops/{slug}/approve", responses=some)

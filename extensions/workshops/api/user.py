@@ -1,4 +1,4 @@
-"""The API for people and their programs: the JupyterHub service ``workshops``. Bearer tokens only."""
+"""Makes the API for people and their programs: the JupyterHub service ``workshops``, with bearer tokens only."""
 
 from __future__ import annotations
 

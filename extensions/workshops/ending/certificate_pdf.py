@@ -73,7 +73,7 @@ def drawn(text: CertificateText) -> bytes:
 
 
 def zipped(texts: Iterable[CertificateText]) -> bytes:
-    """Return a zip file with a PDF for each certificate. File names have plain letters only."""
+    """Return a zip file with a PDF for each certificate. File names have ASCII letters, digits and dashes only."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
         for number, text in enumerate(texts, 1):
@@ -82,7 +82,10 @@ def zipped(texts: Iterable[CertificateText]) -> bytes:
 
 
 def file_name(name: str) -> str:
-    """Return a name as part of a file name: letters, digits and dashes only; "certificate" if nothing remains."""
+    """Return a name as part of a file name: at most 60 ASCII letters, digits and dashes.
+
+    Accents are removed; if nothing remains, the result is "certificate".
+    """
     plain = unicodedata.normalize("NFKD", name.replace("ł", "l").replace("Ł", "L")).encode("ascii", "ignore").decode()
     words = "".join(one if one.isalnum() else " " for one in plain).split()
     return "-".join(words)[:60].strip("-") or "certificate"

@@ -1,4 +1,4 @@
-"""The ids of certificates of attendance. Pure.
+"""Makes and checks the ids of certificates of attendance. Pure.
 
 An id is the workshop's slug, a dot and 24 characters: five bytes of a keyed hash of the person's name, and ten bytes
 that prove that this gateway made the id. So an id can be checked without a list of certificates, also after the people

@@ -1,1 +1,4 @@
-"""Help in a class: raised hands, and notebooks that their people let helpers see."""
+"""Brings help in a class: passes raised hands to helpers, and shows them copies of notebooks.
+
+A helper sees a notebook only with the consent of its owner.
+"""

@@ -22,7 +22,7 @@ _NO_DATABASE = Message("help-no-database", "The database of workshops does not a
 
 
 class SessionAsks:
-    """Takes the sessions' requests for help from the link, and answers them. Start ``run``."""
+    """Takes the sessions' requests for help from the link, and answers them. Run ``run`` as a task."""
 
     def __init__(self, helping: Helping, link: LinkSocket) -> None:
         self._helping = helping

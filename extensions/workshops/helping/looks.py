@@ -1,4 +1,4 @@
-"""Notebooks that their people let helpers see, in this process's memory only.
+"""Keeps the notebooks that their people let helpers see, in this process's memory only.
 
 So no copy of a notebook outlives its person's consent, or this process.
 """

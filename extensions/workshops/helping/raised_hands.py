@@ -1,4 +1,7 @@
-"""The raised hands of all workshops: in the database, with a copy in memory for the room, a running class' page."""
+"""Stores the raised hands of all workshops in the database, with a copy in memory for the room.
+
+The room is the page of a running class, for the people who run it.
+"""
 
 from __future__ import annotations
 
@@ -120,7 +123,7 @@ class RaisedHands:
 
 
 def place_of(hand: HandRecord, everybody: Collection[HandRecord]) -> int:
-    """Return a hand's place in the queue, 1 for the next one; 0: a helper comes."""
+    """Return a hand's place among the hands of ``everybody``: 1 is the next one; 0 if a helper comes already."""
     if hand.by:
         return 0
     waiting = [one for one in everybody if not one.by]

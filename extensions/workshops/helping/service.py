@@ -1,4 +1,7 @@
-"""What people do about help: raise a hand, come and help, and look at a notebook with its person's consent."""
+"""Carries out what people do about help in a workshop: raise a hand, come and help, and look at a notebook.
+
+Helpers see a notebook only with its person's consent.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,10 @@ class Helping:
     # --- the person who asks for help
 
     async def state(self, person: str, slug: str) -> HelpState:
-        """Return whether a person's hand is up, and which notebook of theirs helpers may see."""
+        """Return whether a person's hand is up, and which notebook of theirs helpers may see.
+
+        Raises StoreError, and ProblemError if the person may not see the workshop.
+        """
         workshop, mine = await self._seat(person, slug)
         members = (await self._store.members([slug]))[slug]
         people, raised = {one.person: one for one in members}, _up(await self._raised.of(slug), members)
@@ -111,7 +117,12 @@ class Helping:
         return HelpState(open=mine is not None and workshop.state in _OPEN, hand=own_hand, look=own_look)
 
     async def raise_hand(self, person: str, slug: str, body: HandBody) -> HelpState:
-        """Raise a person's hand. A hand that is up already keeps its place, and ``body`` replaces what was sent."""
+        """Raise a person's hand; return their state.
+
+        A hand that is up already keeps its place, and ``body`` replaces what was sent. Raises StoreError, and
+        ProblemError if the person has no seat, the workshop is neither warming up nor open, or the person did this more
+        than ``RAISES_A_MINUTE`` times in a minute.
+        """
         await self._may_ask(person, slug)
         if not self._raises.allows(slug, person):
             raise too_many(Message("hand-rate", "You raise your hand too often."))
@@ -121,14 +132,19 @@ class Helping:
         return await self.state(person, slug)
 
     async def lower(self, person: str, slug: str) -> HelpState:
-        """Lower a person's hand, if it is up."""
+        """Lower a person's hand, if it is up; return their state. Raises ProblemError, StoreError."""
         await self._seat(person, slug)
         if await self._raised.take_down(slug, person, self._event(slug, person, "lowered")):
             self._tell(slug)
         return await self.state(person, slug)
 
     async def allow_look(self, person: str, slug: str, session: str, body: LookBody) -> HelpState:
-        """Let helpers see a person's notebook for some minutes."""
+        """Let helpers see the notebook in ``body`` for the minutes that it says; return the person's state.
+
+        A consent that the person gave before is replaced. ``session``: the id of the session that sends the notebook.
+        Raises StoreError, and ProblemError if the person has no seat, the workshop is neither warming up nor open, the
+        person did this more than ``LOOKS_A_MINUTE`` times in a minute, or too many people's consents hold now.
+        """
         await self._may_ask(person, slug)
         if not self._consents.allows(slug, person):
             raise too_many(Message("look-rate", "You begin this too often."))
@@ -144,13 +160,20 @@ class Helping:
         return await self.state(person, slug)
 
     async def renew_look(self, person: str, slug: str, session: str, snapshot: NotebookSnapshot) -> HelpState:
-        """Store the new saved state of a notebook that helpers may see."""
+        """Store the new saved state of a notebook that helpers may see; return the person's state.
+
+        Raises StoreError, and ProblemError unless ``session``, the id of the person's session, has given a consent for
+        this file that still holds.
+        """
         await self._may_ask(person, slug)
         self._looks.renew(slug, person, session, snapshot)
         return await self.state(person, slug)
 
     async def end_look(self, person: str, slug: str) -> HelpState:
-        """Let nobody see a person's notebook any more; its copy is deleted."""
+        """Let nobody see a person's notebook any more, and delete its copy; return the person's state.
+
+        Raises ProblemError, StoreError; the copy is deleted even then.
+        """
         look = self._looks.end(slug, person)
         await self._seat(person, slug)
         if look is not None:
@@ -159,7 +182,10 @@ class Helping:
         return await self.state(person, slug)
 
     async def take(self, ask: HelpAsk) -> HelpState:
-        """Do what a session asks for its person, and return the person's state."""
+        """Do what a session asks for its person, and return the person's state.
+
+        Raises StoreError, and ProblemError if the person may not do this now, or if the request lacks something.
+        """
         person, slug = ask.person, ask.project.removeprefix(PREFIX)
         match ask.act:
             case "state":
@@ -198,7 +224,10 @@ class Helping:
         return shown
 
     async def content(self, caller: WorkshopCaller, slug: str, seat: int) -> HandContent:
-        """Return what the person on a seat sent with the raised hand."""
+        """Return what the person on a seat sent with the raised hand.
+
+        Raises StoreError, and ProblemError if the caller may not help, or if no hand is up on this seat.
+        """
         holder = await self._holder(caller, slug, seat)
         hand = await self._raised.get(slug, holder.person)
         if hand is None:
@@ -217,10 +246,10 @@ class Helping:
         )
 
     async def come(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Tell the person on a seat, whose hand is up, that the caller comes.
+        """Tell the person on a seat, whose hand is up, that the caller comes; a repeated call has no effect.
 
-        Raises ProblemError if the caller may not help, if no hand is up on this seat, or if another helper comes
-        already.
+        Raises StoreError, and ProblemError if the caller may not help, if no hand is up on this seat, or if another
+        helper comes already.
         """
         holder = await self._holder(caller, slug, seat)
         hand = await self._raised.get(slug, holder.person)
@@ -232,7 +261,10 @@ class Helping:
         self._changed(slug, seat, await self._raised.change(slug, holder.person, event, by=caller.person))
 
     async def done(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Lower the hand of the person on a seat, who has got help."""
+        """Lower the hand of the person on a seat, who has got help.
+
+        Raises StoreError, and ProblemError if the caller may not help, or if no hand is up on this seat.
+        """
         holder = await self._holder(caller, slug, seat)
         event = self._event(slug, caller.person, "helped", f"seat {seat}")
         if not await self._raised.take_down(slug, holder.person, event):
@@ -240,15 +272,19 @@ class Helping:
         self._tell(slug)
 
     async def ask_look(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Ask the person on a seat, whose hand is up, to let helpers see a notebook."""
+        """Ask the person on a seat, whose hand is up, to let helpers see a notebook.
+
+        Raises StoreError, and ProblemError if the caller may not help, or if no hand is up on this seat.
+        """
         holder = await self._holder(caller, slug, seat)
         event = self._event(slug, caller.person, "asks to look", f"seat {seat}")
         self._changed(slug, seat, await self._raised.change(slug, holder.person, event, asked_by=caller.person))
 
     async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
-        """Return the notebook that the person on a seat lets helpers see, and note in the log who has seen it.
+        """Return the notebook that the person on a seat lets helpers see.
 
-        Raises ProblemError if the person has not consented.
+        When a helper sees it for the first time, the workshop's log gets a line. Raises StoreError, and ProblemError if
+        the caller may not help, or if no consent of the person holds now.
         """
         holder = await self._holder(caller, slug, seat)
         look = self._looks.get(slug, holder.person)
@@ -315,7 +351,7 @@ def _seen(look: NotebookConsent, helper: str) -> None:
 
 
 def _name(people: dict[str, MembershipRecord], person: str) -> str:
-    """Return the name by which people know a helper; the user name if there is no other."""
+    """Return the name by which people know a helper; the user name if there is no other; "" if ``person`` is ""."""
     known = people.get(person)
     return (known.name if known is not None and known.name else person) or ""
 

@@ -1,4 +1,4 @@
-"""Join codes: 12 characters that a trainer gives to a class. Pure functions.
+"""Makes, hashes and checks join codes: 12 characters that a trainer gives to a class. Pure functions.
 
 Only a keyed hash of a code is stored, so that a thief of the database has no code.
 """
@@ -57,12 +57,15 @@ def hash_of(code: str, salt: str, secret: bytes) -> str:
 
 
 def is_code(typed: str, salt: str, hashed: str, secret: bytes) -> bool:
-    """Return True if a typed code has this hash. A wrong code takes as long as the right one."""
+    """Return True if a typed code has the hash ``hashed``, made with ``salt``.
+
+    A wrong code takes as long as the right one; a text that cannot be a code is False at once.
+    """
     return normalized(typed) is not None and hmac.compare_digest(hash_of(typed, salt, secret), hashed)
 
 
 def fault(code: CodeRecord, now: datetime) -> CodeFault | None:
-    """Return why nobody can join with the code any more; None if somebody can."""
+    """Return why nobody can join with the code any more: revoked, expired or used up; None if somebody can."""
     if code.revoked is not None:
         return "revoked"
     if code.expires is not None and code.expires <= now:

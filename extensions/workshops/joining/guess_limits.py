@@ -29,7 +29,10 @@ HOUR = 3600.0
 
 
 class GuessLimits:
-    """Counts wrong codes by browser, network address and workshop. ``ticks``: a clock in seconds that never jumps."""
+    """Counts wrong join codes in memory, by browser, network address and workshop.
+
+    ``ticks``: a clock in seconds that never jumps.
+    """
 
     def __init__(self, ticks: Callable[[], float]) -> None:
         self._browsers = LeakyCounts(FORGIVEN_SECONDS, ticks)
@@ -39,18 +42,24 @@ class GuessLimits:
         self._said: OrderedDict[str, float] = OrderedDict()  # workshops whose trainer was told, and when
 
     def waits(self, browser: str) -> int:
-        """Return the seconds that this browser must wait before it may send a code; 0: it may send one."""
+        """Return the whole seconds that this browser must wait before it may send a code; 0: it may send one."""
         over = self._browsers.of(browser) - (BROWSER - 1)
         return 0 if over <= 0 else max(1, round(over * FORGIVEN_SECONDS))
 
     def wrong(self, browser: str, address: str) -> float:
-        """Count a wrong code; return the seconds by which its answer is to be delayed."""
+        """Count a wrong code of this browser and network address; return the seconds to wait before answering it.
+
+        ``browser``: the browser's id. The result is 0 for an address with few wrong codes, and at most ``SLOWEST``.
+        """
         self._browsers.add(browser)
         over = self._addresses.add(address) - ADDRESS
         return min(SLOWEST, max(0.0, over * 0.01))
 
     def is_notable(self, slug: str) -> bool:
-        """Count a wrong code of a workshop that exists; return True if its trainer is to be told now."""
+        """Count a wrong code of a workshop that exists; return True if its trainer is to be told now.
+
+        True at most once an hour for each workshop.
+        """
         many = self._workshops.add(slug) >= NOTABLE
         if not many or self._ticks() - self._said.get(slug, -HOUR) < HOUR:
             return False

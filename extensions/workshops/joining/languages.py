@@ -1,4 +1,4 @@
-"""The texts that this service itself writes in a person's language: mails, certificates, and messages into sessions.
+"""Translates the texts that this service itself writes for a person: mails, certificates, and messages into sessions.
 
 The service sends its other texts as messages, which are translated where a person reads them. From the translation
 catalogues, the service keeps only its own texts in memory: messages whose codes begin with one of ``OWN``.
@@ -52,7 +52,10 @@ def known() -> Mapping[str, Language]:
 
 
 def folder() -> Path:
-    """Return the folder of the translation catalogues, which are files of the package ``factorygate``."""
+    """Return the folder of the translation catalogues, which are files of the package ``factorygate``.
+
+    The current folder if this package is missing.
+    """
     found = find_spec("factorygate")
     return Path() if found is None or found.origin is None else Path(found.origin).parent / "locale"
 
@@ -75,7 +78,7 @@ def in_all(text: Message) -> dict[str, str]:
 
 
 def _read(path: Path, code: str) -> Language:
-    """Return one language with the service's own texts only. Raises OSError, ValueError."""
+    """Return the language ``code`` with the service's own texts only. Raises OSError, ValueError."""
     from babel.messages.pofile import read_po
 
     entries = path.read_text(encoding="utf-8").split("\n\n")

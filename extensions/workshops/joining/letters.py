@@ -17,13 +17,16 @@ _MOST_TITLE = 80  # characters of a title in a subject
 
 
 def address(normalized: str) -> Address:
-    """Return the address for a mail's header; ``normalized``: the address as it is stored. Raises ValueError."""
+    """Return the address for a mail's header. Raises ValueError if it is no plain mail address.
+
+    ``normalized``: the address as it is stored.
+    """
     mailbox, _, host = normalized.rpartition("@")
     return mail.plain_address(mailbox, host)
 
 
 class Letters:
-    """Writes mails.
+    """Writes mails, and sends none. Each method raises ValueError if ``to`` is no plain mail address.
 
     ``sender``: the address from which mails come; ``root``: the gateway's URL for people, with a slash at its end.
     """
@@ -57,7 +60,8 @@ class Letters:
     def joined(self, to: str, workshop: WorkshopFace, mine: MembershipView, language: Language) -> EmailMessage:
         """Return the mail to a person who has joined.
 
-        ``mine``: the person's place: a seat, the waiting list, or among the people who run the workshop.
+        ``mine``: how the person takes part: with a seat, on the waiting list, or as one of the people who run the
+        workshop.
         """
         title = _short(workshop.title)
         subject = Message("letter-joined-subject", "You have joined: {title}")

@@ -44,7 +44,7 @@ def prefix(requester: str) -> str:
 def network_of(address: str) -> str:
     """Return the network of a client's address: an IPv4 address itself, or the first 64 bits of an IPv6 address.
 
-    A text that is no address is returned unchanged.
+    An IPv4 address that is written as IPv6 counts as IPv4. A text that is no address is returned unchanged.
     """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

@@ -1,8 +1,8 @@
-"""One-time codes by mail: eight digits that prove that a person reads the mails of an address. Pure functions.
+"""Makes and checks one-time codes by mail: eight digits, which prove that a person reads the mails of an address.
 
-A code is valid only together with the ticket for which it was made, so a code that somebody else asked for proves
-nothing in another browser. (A ticket is a random text that identifies one person's attempt to join a workshop, or to
-log in again.) A new code for an address voids the earlier codes that the same requester got.
+Pure functions. A code is valid only together with the ticket for which it was made, so a code that somebody else asked
+for proves nothing in another browser. (A ticket is a random text that identifies one person's attempt to join a
+workshop, or to log in again.) A new code for an address voids the earlier codes that the same requester got.
 """
 
 from __future__ import annotations

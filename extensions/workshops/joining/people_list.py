@@ -37,7 +37,7 @@ class Listed:
     """A person in a list for the trainer.
 
     ``mail``: "" if none is known; ``person``: the name of the hub's user, "" before the person joins; ``since``: when
-    they joined, None: not yet.
+    they joined, None before that.
     """
 
     mail: str
@@ -66,7 +66,10 @@ class ListFaults(Exception):
 
 
 def same_mail(typed: str) -> str:
-    """Return the form in which a mail address is compared: in small letters. Raises ValueError if it is no address."""
+    """Return a mail address in the form in which addresses are compared: in small letters, without blanks around it.
+
+    Raises ValueError if it is no address.
+    """
     text = typed.strip()
     mailbox, _, host = text.rpartition("@")
     plain_address(mailbox, host)
@@ -77,6 +80,8 @@ def read(data: bytes) -> list[Invited]:
     """Return the people of a CSV file. Raises ListFaults with all mistakes, at most ``MOST_FAULTS``.
 
     The file is in UTF-8, has commas or semicolons, and a heading with ``mail`` and perhaps ``name`` and ``role``.
+    Without a role, a person is a participant. More than ``MOST_PEOPLE`` people or ``MOST_BYTES`` bytes are a mistake,
+    too.
     """
     if len(data) > MOST_BYTES:
         raise ListFaults([ListFault(1, _too_long())])
@@ -147,7 +152,10 @@ def _take(row: list[str], columns: list[str], line: int, people: dict[str, Invit
 
 
 def written(people: Iterable[Listed]) -> str:
-    """Return a CSV file of people. An apostrophe precedes each text that a spreadsheet would take for a formula."""
+    """Return the text of a CSV file of people.
+
+    An apostrophe precedes each text that a spreadsheet would take for a formula.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\r\n")
     table.writerow((*COLUMNS, "person", "state", "seat", "since"))

@@ -75,7 +75,7 @@ def all_codes(db: Connection, slug: str) -> list[CodeRecord]:
 
 
 def count_use(db: Connection, code: int) -> None:
-    """Count one more person who joined with a code."""
+    """Add one to the number of people who joined with the code that has the id ``code``."""
     table = schema.codes
     db.execute(update(table).where(table.c.id == code).values(used=table.c.used + 1))
 
@@ -105,14 +105,18 @@ def ticket(db: Connection, digest: str, oldest: datetime) -> TicketRow | None:
 def set_digits(db: Connection, digest: str, mail: str, typed: str, digits: str, at: datetime) -> None:
     """Store a one-time code in the ticket with the hash ``digest``, in place of an earlier code.
 
-    ``typed``: the mail address as typed; ``digits``: the hash of the code.
+    ``mail``: the mail address in the form in which addresses are compared; ``typed``: the address as typed; ``digits``:
+    the hash of the code; ``at``: when the code was made. No wrong code counts against the new code yet.
     """
     values = {"mail": mail, "typed": typed, "digits": digits, "sent": at, "wrong": 0}
     db.execute(update(tables.tickets).where(tables.tickets.c.digest == digest).values(values))
 
 
 def void_digits(db: Connection, mail: str, requester: str) -> None:
-    """Make all one-time codes void that this requester got for a mail address."""
+    """Make all one-time codes void that a requester got for a mail address.
+
+    ``requester``: a result of ``mail_limits.requester_of``, which stands for a kind of request and a client's network.
+    """
     table = tables.tickets
     db.execute(
         update(table).where(table.c.mail == mail, table.c.requester == requester).values(wrong=one_time.ATTEMPTS)
@@ -131,10 +135,11 @@ def drop_ticket(db: Connection, digest: str) -> None:
 
 
 def sent_to_address(db: Connection, address: str, requester: str, now: datetime) -> tuple[int, int]:
-    """Return two counts of one-time codes of the last hour for a mail address: of ``requester``, and of its whole kind.
+    """Return two counts of the last hour's one-time codes for a mail address: of ``requester``, and of its whole kind.
 
-    ``requester``: a result of ``mail_limits.requester_of``, where the kinds are explained; ``address``: the keyed hash
-    of the mail address. Rows that are older than an hour are deleted.
+    ``requester``: a result of ``mail_limits.requester_of``, which stands for a client's network and a kind of request:
+    from a guest's own browser, with a right join code, or neither. ``address``: the keyed hash of the mail address.
+    Rows that are older than an hour are deleted.
     """
     table = tables.sent_mails
     db.execute(delete(table).where(table.c.at < now - _HOUR))
@@ -153,7 +158,7 @@ def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
 
 
 def note_sent(db: Connection, address: str, requester: str, workshop: str | None, now: datetime) -> None:
-    """Count a one-time code for the limits.
+    """Store that a one-time code was sent, since the limits depend on the number of codes.
 
     ``address``: the keyed hash of the mail address; ``requester``: a result of ``mail_limits.requester_of``;
     ``workshop``: None for a guest who logs in again.
@@ -211,7 +216,7 @@ def invitations(db: Connection, slug: str) -> list[InvitationRow]:
 
 
 def set_invitations(db: Connection, slug: str, rows: Sequence[InvitationRow]) -> None:
-    """Replace all invitations to a workshop."""
+    """Replace all invitations to a workshop by ``rows``."""
     db.execute(delete(tables.invitations).where(tables.invitations.c.workshop == slug))
     if rows:
         db.execute(insert(tables.invitations), [row.__dict__ for row in rows])
@@ -240,7 +245,7 @@ def put_member(db: Connection, record: MembershipRecord) -> None:
 
 
 def note(db: Connection, slug: str, now: datetime, by: str, what: str, detail: str = "") -> None:
-    """Add a line to a workshop's log."""
+    """Add a line to a workshop's log: ``by``, a person ("": the service itself), did ``what``."""
     db.execute(insert(schema.events).values(EventRecord(slug, now, by, what, detail).__dict__))
 
 
@@ -261,7 +266,10 @@ def taken(people: Sequence[MembershipRecord]) -> set[int]:
 
 
 def promote(db: Connection, slug: str, now: datetime) -> list[MembershipRecord]:
-    """Give free seats to the waiting list; return who got one."""
+    """Give the free seats of a workshop to those who have waited longest, with a line in the log for each of them.
+
+    Return the new memberships of those who got a seat.
+    """
     people = members(db, slug)
     by_name = {one.person: one for one in people}
     given: list[MembershipRecord] = []

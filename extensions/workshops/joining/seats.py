@@ -1,4 +1,4 @@
-"""Who gets which seat, and who waits. Pure functions.
+"""Decides who gets which seat of a workshop, and who waits. Pure functions.
 
 Seats have the numbers 1 to the number of seats. A person keeps their number. A seat that becomes free goes to the
 person who has waited longest.
@@ -28,12 +28,12 @@ class Promotion:
 
 
 def free_seat(taken: Collection[int], seats: int) -> int | None:
-    """Return the lowest free number; None if all seats are taken."""
+    """Return the lowest number of a free seat, of 1 to ``seats``; None if all seats are taken."""
     return next((number for number in range(1, seats + 1) if number not in taken), None)
 
 
 def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
-    """Return the waiting list in the order in which its people get seats."""
+    """Return the waiting list in the order in which its people get seats: first who has waited longest."""
     return sorted(waiting, key=lambda one: (one.since, one.person))
 
 
@@ -44,7 +44,11 @@ def position(waiting: Iterable[Waiting], person: str) -> int | None:
 
 
 def promotions(taken: Collection[int], seats: int, waiting: Sequence[Waiting]) -> list[Promotion]:
-    """Return who gets a seat now: nobody is passed over, and nobody waits while a seat is free."""
+    """Return who of the waiting list gets which seat now, until no seat is free or nobody waits.
+
+    Whoever has waited longest gets the lowest free number. ``taken``: the numbers of the seats that somebody has;
+    ``seats``: how many seats there are.
+    """
     held, given = set(taken), []
     for one in in_order(waiting):
         number = free_seat(held, seats)

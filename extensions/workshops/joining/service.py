@@ -166,9 +166,12 @@ class Joining:
     # --- a mail address
 
     async def send_digits(self, body: ProofBody) -> None:
-        """Send a one-time code to a mail address, if a person with this address may join. Raises ProblemError.
+        """Send a one-time code to a mail address, if a person with this address may join.
 
-        Neither result nor error shows whether a mail was sent.
+        Raises ProblemError if there is no such ticket, the text is no mail address, the join code does not admit the
+        address, nobody can join the workshop now, this gateway sends no mails, or too many mails were sent for the
+        workshop. Neither result nor error shows whether a mail was sent: none is sent to somebody who is banned, or who
+        has got too many.
         """
         row, workshop = await self._walk(body.ticket)
         mail = self._mail(body.mail)
@@ -259,7 +262,12 @@ class Joining:
     # --- a place in the workshop
 
     async def join(self, body: JoinBody) -> JoinedView:
-        """Let a person join a workshop; a person who is in it already keeps their place. Raises ProblemError."""
+        """Let a person join a workshop, and return their membership; a member keeps their role and seat.
+
+        Raises ProblemError if there is no such ticket, the one-time code or the join code is not valid, the terms have
+        changed, the name is missing, the person is banned, the workshop has too many people who run it, or nobody can
+        join it now.
+        """
         row, workshop = await self._walk(body.ticket)
         _check_open(workshop)
         face = views.face(workshop)
@@ -295,8 +303,9 @@ class Joining:
     ) -> JoinedView | ProblemError:
         """Make a person a member of the workshop, or return why not; a member keeps their role and seat.
 
-        A new member gets a role, a seat or a place in the waiting list. If the body names no person, the person is the
-        guest who has proved the ticket's mail address, and ``name`` is the name that the guest gives.
+        A new member gets a role, a seat or a position in the waiting list. If the body names no person, the person is
+        the guest who has proved the ticket's mail address, and ``name`` is the name that the guest gives. Raises
+        ProblemError if too many people would run the workshop.
         """
         mail, guest, person = row.mail or "", None, body.person
         if person is None:
@@ -331,9 +340,9 @@ class Joining:
 
     @staticmethod
     def _refused(code: CodeRecord | None, mail: str | None, now: datetime) -> ProblemError | None:
-        """Return why a new person cannot join with a code; None: the person can.
+        """Return why a new person cannot join with a code; None if the person can.
 
-        ``code``: None means that the code is not stored any more; ``mail``: the guest's address, None: the person is no
+        ``code``: None if the code is not stored any more; ``mail``: the guest's address, None if the person is no
         guest.
         """
         if code is None:
@@ -353,10 +362,10 @@ class Joining:
         code: CodeRecord | None,
         now: datetime,
     ) -> MembershipRecord:
-        """Return the new place of a person: the role of their invitation, a seat, or a place in the waiting list.
+        """Return a person's new membership: the role of their invitation, a seat, or a position in the waiting list.
 
-        Count the use of the code, too, and add a line to the log. Raises ProblemError if too many people would run the
-        workshop.
+        Count the use of the code in the database, too, and add a line to the workshop's log. Raises ProblemError if too
+        many people would run the workshop.
         """
         invited = None if guest is None else rows.invitation(db, workshop.slug, guest.mail)
         role: Role = "participant" if invited is None else invited.role
@@ -377,7 +386,10 @@ class Joining:
         return MembershipRecord(workshop.slug, person, role, state, number, now, code=used)
 
     async def leave(self, body: LeaveBody) -> None:
-        """Let a person give up their place; the next person of the waiting list gets the seat. Raises ProblemError."""
+        """Let a person leave a workshop; the next person of the waiting list gets the seat.
+
+        Raises ProblemError if the person is not in the workshop, or is the only one who leads it.
+        """
         await self.put_out(body.slug, body.person, "left", body.person)
 
     async def put_out(self, slug: str, person: str, state: Literal["left", "banned"], by: str) -> None:
@@ -423,7 +435,10 @@ class Joining:
             raise gone(person)
 
     async def promote(self, slug: str) -> None:
-        """Give free seats to the waiting list, for example after the number of seats was raised."""
+        """Give free seats to the people in the waiting list, for example after the number of seats was raised.
+
+        Guests who get a seat are told by mail.
+        """
         now = self._now()
         promoted = await self._store.transact(lambda db: rows.promote(db, slug, now))
         if promoted:
@@ -431,7 +446,10 @@ class Joining:
             await self.tell_promoted(slug, promoted)
 
     async def tell_promoted(self, slug: str, promoted: Sequence[MembershipRecord]) -> None:
-        """Send a mail to each guest among these people who got a seat; other people have no mail address here."""
+        """Send a mail to each guest among these people who got a seat, if this gateway sends mails.
+
+        Other people have no mail address here.
+        """
         workshop = await self._store.get(slug)
         if workshop is None:
             return
@@ -446,7 +464,7 @@ class Joining:
         """Replace the list of people who are invited to a workshop.
 
         A guest who joins with a mail address of the list gets the role in the list. People who have joined keep their
-        place.
+        role and seat.
         """
         now = self._now()
         found = [InvitationRow(slug, one.mail, one.role, one.name, now, by) for one in people]
@@ -458,7 +476,11 @@ class Joining:
         await self._store.transact(work)
 
     async def listed(self, slug: str) -> str:
-        """Return everybody who is or was in a workshop, and everybody invited who has not joined, as CSV."""
+        """Return all people who are or were in a workshop, or are invited and have not joined, as text of a CSV file.
+
+        First come those who run the workshop, then those with a seat by its number, then all others, and at last the
+        invited.
+        """
         people = await self._store.transact(lambda db: rows.members(db, slug))
         invited = await self._store.transact(lambda db: rows.invitations(db, slug))
         come = {one.mail for one in people}
@@ -474,6 +496,7 @@ class Joining:
     async def begin_return(self, body: ReturnBody) -> TicketOnly:
         """Return a ticket for a guest who logs in again, and send a one-time code if a guest has this mail address.
 
+        No code is sent if the address has got too many in the last hour; the answer does not show whether one was sent.
         Raises ProblemError if the text is no mail address, or if this gateway sends no mails.
         """
         mail = self._mail(body.mail)
@@ -492,7 +515,10 @@ class Joining:
         return TicketOnly(ticket=ticket)
 
     async def finish_return(self, body: ReturnedBody) -> GuestView:
-        """Return the guest who has proved their mail address. Raises ProblemError if the one-time code is not right."""
+        """Return the guest whose mail address the ticket's one-time code proves.
+
+        Raises ProblemError if the one-time code is not right, or the ticket is not valid.
+        """
 
         def work(db: Connection) -> str | ProblemError:
             row = rows.ticket(db, _digest(body.ticket), self._oldest)
@@ -510,7 +536,7 @@ class Joining:
         return await self.guest(answer)
 
     async def guest(self, name: str) -> GuestView:
-        """Return a guest, and until when their workshops admit them. Raises ProblemError (404) if there is no guest."""
+        """Return a guest, and until when their workshops admit them. Raises ProblemError (404) for an unknown guest."""
         row = await self._store.transact(lambda db: rows.guest_of_name(db, name))
         if row is None:
             raise gone("This guest")

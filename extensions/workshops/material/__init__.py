@@ -1,1 +1,1 @@
-"""The material of workshops: fetched from git repositories by a process of its own, and brought into sessions."""
+"""Fetches the material of workshops from git repositories in a process of its own, and brings it into sessions."""

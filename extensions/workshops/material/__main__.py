@@ -1,4 +1,7 @@
-"""``python -P -m workshops.material``: fetches what a request on stdin names, and prints the result. Both are JSON."""
+"""``python -P -m workshops.material``: fetches the commit that a request on stdin names, and prints the result.
+
+Request and result are JSON.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from workshops.models.material import FetchRequest
 
 
 def main() -> int:
-    """Fetch what the request on stdin names, and print the result. Return 0, also if the result is a problem."""
+    """Fetch the commit that the request on stdin names, and print the result. Return 0, even if there is a problem."""
     os.umask(0o077)
     request = FetchRequest.model_validate_json(sys.stdin.buffer.read(1 << 20))
     limit_process(request.settings)

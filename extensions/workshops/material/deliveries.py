@@ -104,7 +104,8 @@ class MaterialDelivery:
     async def look(self) -> None:
         """Deliver to all open sessions that do not have the newest material. Raises StoreError.
 
-        Sessions that did not take it are left out until their pause is over.
+        Sessions that did not take it are left out until their pause is over, and so are sessions of people who get no
+        material: those who have neither a seat nor run the workshop, and observers.
         """
         for slug in [one for one in self._done if self._materials.record(one) is None]:
             del self._done[slug]
@@ -126,9 +127,10 @@ class MaterialDelivery:
         )
 
     async def view(self, caller: WorkshopCaller, slug: str) -> MaterialRoom:
-        """Return the state of a workshop's material, and the last delivery to each person who is in the workshop.
+        """Return the state of a workshop's material, and the last delivery to each of its people who got one.
 
-        Raises ProblemError if the caller may not see this; StoreError.
+        These include people who have left or are banned. Raises ProblemError if the caller may not see this;
+        StoreError.
         """
         await self._workshops.may(caller, slug, "see-people")
         await self._load([slug])
@@ -152,8 +154,8 @@ class MaterialDelivery:
     async def restore(self, caller: WorkshopCaller, slug: str, person: str) -> None:
         """Deliver the material to a person's open sessions again, with files and cells that the person has deleted.
 
-        Raises ProblemError if the caller may not do this, the material is not ready, the person has no open session, or
-        the link does not answer; StoreError.
+        Raises ProblemError if the caller may not do this, the material is not ready, the person has no open session or
+        is not one of those who get the material, or the link does not answer or refuses; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "fetch-material")
         await self._load([slug])
@@ -179,9 +181,9 @@ class MaterialDelivery:
     async def anew(self, slug: str, sessions: list[WorkshopSession], stamp: str) -> str:
         """Deliver the material anew to a person's sessions; return why the delivery failed, "" if it did not fail.
 
-        Before the delivery, the session renames the folder with the person's files. ``stamp``: ends the folder's new
-        name; a second call with the same stamp renames nothing again. Raises ProblemError if the link does not answer
-        or refuses; StoreError.
+        Before the delivery, the session renames the folder with the person's files. ``stamp``: the end of the folder's
+        new name; a second call with the same stamp renames nothing again. Raises ProblemError if the link does not
+        answer or refuses; StoreError.
         """
         await self._load([slug])
         async with self._locks[slug]:
@@ -274,7 +276,10 @@ class MaterialDelivery:
         return await self._link.post(_DELIVERIES, project, "/material", order, seconds=_ANSWER_SECONDS)
 
     async def _upload(self, project: str, digest: str, archive: Path) -> None:
-        """Send an archive to the link, in pieces; if the link has not taken it after many tries, only log this."""
+        """Send an archive to the link, in pieces; if the link has not taken it after many tries, only log this.
+
+        Raises ProblemError if the link does not answer or refuses; OSError if the archive cannot be read.
+        """
         total = (await asyncio.to_thread(archive.stat)).st_size
         begin = tries = 0
         with archive.open("rb") as file:

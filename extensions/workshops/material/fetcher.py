@@ -1,4 +1,4 @@
-"""Runs the fetching process, and keeps the archives that it writes."""
+"""Runs the process that fetches a workshop's material, and removes archives that nobody needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _KEPT = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")  # variables tha
 
 
 class MaterialFetcher:
-    """Fetches commits, a few at a time. ``folder``: has the archives, as ``DIGEST.tar.gz``; made if it is missing."""
+    """Fetches commits of git repositories as archives, ``_AT_ONCE`` commits at a time.
+
+    ``folder``: has the archives, as ``DIGEST.tar.gz``; the first fetch makes it if it is missing.
+    """
 
     def __init__(self, folder: Path, settings: MaterialSettings) -> None:
         self._folder = folder

@@ -51,7 +51,10 @@ class GitRepository:
         return found
 
     def start(self, *argv: str, stdin: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-        """Start git in the repository, with a pipe for its output. Raises GitFailed if git is not installed."""
+        """Start git in the repository, with a pipe for its output. Raises GitFailed if git is not installed.
+
+        ``stdin``: the file that git reads; None: git gets no input.
+        """
         try:
             with (self.folder / "errors").open("wb") as errors:
                 return subprocess.Popen(
@@ -66,7 +69,7 @@ class GitRepository:
             raise GitFailed("git is not installed") from error
 
     def finish(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait for git to end. Raises GitFailed, with git's own words, if git failed."""
+        """Wait until a process of ``start`` has ended. Raises GitFailed, with git's own words, if git failed."""
         if process.wait() != 0:
             with (self.folder / "errors").open("rb") as file:
                 said = file.read(_MOST_ERRORS).decode(errors="replace").strip()
@@ -85,7 +88,8 @@ def _read(process: subprocess.Popen[bytes], most: int) -> bytes:
 def environment_of(folder: Path, schemes: Sequence[str], token: tuple[str, str, str] | None = None) -> dict[str, str]:
     """Return all environment variables for git.
 
-    ``folder``: git's home; ``schemes``: the protocols that git may use; ``token``: prefix of the address, user, token.
+    ``folder``: git's home; ``schemes``: the protocols that git may use; ``token``: the deploy token that git sends:
+    prefix of the addresses that get it, user, and token; None: git sends none.
     """
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -114,13 +118,16 @@ def environment_of(folder: Path, schemes: Sequence[str], token: tuple[str, str, 
 
 
 def init(commit: str) -> list[str]:
-    """Return git's arguments that make an empty repository. The length of ``commit`` decides: SHA-1 or SHA-256."""
+    """Return git's arguments that make an empty repository.
+
+    Its objects have SHA-1 ids if ``commit``, a commit's id, has the length of one, else SHA-256 ids.
+    """
     kind = "sha1" if len(commit) == 40 else "sha256"
     return ["init", "--quiet", "--bare", "--template=", f"--object-format={kind}", "."]
 
 
 def fetch(url: str, commit: str, pin: str | None, ca_file: Path | None) -> list[str]:
-    """Return git's arguments that fetch one commit.
+    """Return git's arguments that fetch the commit with the id ``commit`` from the repository at ``url``.
 
     ``pin``: ``HOST:PORT:ADDRESS,...``, so that git does not look up the host again, None: there is no host;
     ``ca_file``: CA certificates for the operator's own servers, None: the system's.

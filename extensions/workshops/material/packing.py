@@ -28,7 +28,11 @@ class TreeEntry:
 
 
 class TreeRefused(Exception):
-    """Raised for a tree that may not be material. ``files``: what is wrong, by file."""
+    """Raised for a tree that may not be material.
+
+    ``files``: at most ``MOST_REFUSED`` of the files that may not be in it, each with the reason; () if no single file
+    is the reason.
+    """
 
     def __init__(self, message: Message, files: Sequence[RefusedFile] = ()) -> None:
         super().__init__(message)
@@ -91,7 +95,10 @@ def _fault_of(entry: TreeEntry, count: int, limits: MaterialLimits) -> Message |
 def pack_with_steps(
     entries: Sequence[TreeEntry], content_of: Callable[[TreeEntry], bytes], limits: MaterialLimits
 ) -> tuple[bytes, tuple[KnownStep, ...]]:
-    """Return the archive of a tree, as ``pack_tree`` does, and the steps in its notebooks. Raises TreeRefused."""
+    """Return the archive of a tree, and the steps in its notebooks. Raises TreeRefused if the tree may not be material.
+
+    ``content_of``: returns the content of an entry; called once for each entry, in order.
+    """
     notebooks: dict[str, bytes] = {}
 
     def noted(entry: TreeEntry) -> bytes:
@@ -131,7 +138,7 @@ def _check(wrong: dict[str, Message]) -> None:
 
 
 def _shown(path: str) -> str:
-    """Return a path in a form that a page can show: cut, and with escapes if it has unprintable characters."""
+    """Return a path as pages show it: with escapes if it has unprintable characters, and cut if it is long."""
     return (path if path.isprintable() else ascii(path)[1:-1])[:_MOST_SHOWN]
 
 

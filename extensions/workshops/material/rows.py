@@ -32,7 +32,10 @@ def drop(db: Connection, slug: str) -> None:
 
 
 def deliveries(db: Connection, slugs: Collection[str]) -> dict[str, dict[str, MaterialDeliveryRecord]]:
-    """Return the last deliveries of these workshops, by workshop and session, the oldest first."""
+    """Return the last delivery into each session of these workshops, by workshop and session, the oldest first.
+
+    Each workshop is in the result, with {} if there are no deliveries. Rows that cannot be read are left out.
+    """
     table = tables.material_deliveries
     found: dict[str, dict[str, MaterialDeliveryRecord]] = {slug: {} for slug in slugs}
     query = select(table).where(table.c.workshop.in_(slugs)).order_by(table.c.at)

@@ -1,4 +1,4 @@
-"""The material of all workshops: fetched when a workshop gets it, and again when a trainer asks for that."""
+"""Fetches the material of each workshop when the workshop gets it, and again when a trainer asks for that."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Materials:
         )
 
     async def run(self) -> None:
-        """Call ``look`` after each ``wake``, and every ``pause`` seconds, without end."""
+        """Call ``look`` now, after each ``wake``, and every ``pause`` seconds, without end."""
         while True:
             try:
                 await self.look()

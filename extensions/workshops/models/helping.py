@@ -1,6 +1,6 @@
-"""Raised hands, and notebooks that people let helpers see, in the view of the people who help.
+"""The models of raised hands, and of notebooks that people let helpers see, as the helpers get them.
 
-``factorycommon.models.workshops.help`` has the view of the person who asks for help.
+``factorycommon.models.workshops.help`` has the models for the person who asks for help.
 """
 
 from __future__ import annotations
@@ -39,14 +39,18 @@ class SeatLookView(Model):
 
 
 class SeatHelp(Model):
-    """The raised hand of a seat's person, and the notebook that helpers may see; None: there is none."""
+    """The raised hand of a seat's person, and the notebook that helpers may see; each is None if there is none."""
 
     hand: HandView | None = None
     look: SeatLookView | None = None
 
 
 class HandContent(Model):
-    """All that a person sent with a raised hand."""
+    """All that a person sent with a raised hand; what was not sent is "".
+
+    ``by``: the name of the helper who comes, "" if nobody comes; ``file``: the notebook's name; ``source``: the source
+    of a cell; ``error``: the cell's traceback.
+    """
 
     seat: int
     person: str
@@ -60,7 +64,7 @@ class HandContent(Model):
 
 
 class LookView(Model):
-    """The last saved state of a notebook that its person lets helpers see."""
+    """The last saved state of a notebook that its person lets helpers see; ``until``: the consent's end."""
 
     seat: int
     person: str

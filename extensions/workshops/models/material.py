@@ -1,4 +1,4 @@
-"""The material of a workshop: the operator's settings, request and result of a fetch, and what staff see of it."""
+"""Models for a workshop's material: the operator's settings, request and result of a fetch, and what staff see."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class MovingPlaceView(Model):
 
     ``seats``: how many seats belong to this place; ``ready``: how many of these became ready there, whether or not they
     have ended since; ``leaving``: how many jobs still exist here whose seats have moved to another place; these jobs
-    count GPU-hours until they end, which they do as soon as the factory answers; ``trouble``: why no seat can begin
-    there now.
+    use GPU-hours until they end, which they do as soon as the factory answers; ``trouble``: why no seat can begin there
+    now, None: seats can begin.
     """
 
     number: int

@@ -24,7 +24,9 @@ class SeatProgress(StrEnum):
 class BegunSeatView(Model):
     """One seat that the service begins.
 
-    ``state``: None means that the service has not requested the seat yet; ``why``: why the seat failed or was refused.
+    ``seat``: the seat's number, None if its person has none; ``state``: None means that the service has not requested
+    the seat yet; ``wave``: the number of the group of seats that are begun together; ``ran``: when the session could
+    first be opened; ``why``: why the seat failed or was refused.
     """
 
     seat: int | None

@@ -30,7 +30,12 @@ class PlaceView(Model):
 
 
 class CodeView(Model):
-    """A valid code for joining, without the text of the code, which is shown only when the code is made."""
+    """A valid code for joining, without the text of the code, which is shown only when the code is made.
+
+    ``expires``: when the code ceases to be valid, None: when the workshop closes; ``uses``: how many people may join
+    with the code, None: only the seats limit this; ``used``: how many have joined with it; ``domains``: guests may join
+    only with mail addresses at these domains, empty: with any address.
+    """
 
     made: datetime
     made_by: str
@@ -44,7 +49,9 @@ class StaffView(Model):
     """What only the people who run a workshop see of it.
 
     ``problem``: why the link does not allow all that the workshop asks for; ``declined``: why an operator did not
-    approve the workshop; ``material``: the state of the material, None: the workshop has none.
+    approve the workshop; both are "" if there is no such reason. ``seated``, ``waiting``: how many people have a seat,
+    and how many wait for one; ``material``: the state of the material, None if the workshop has none; ``codes``: those
+    that are valid now.
     """
 
     version: int
@@ -63,8 +70,9 @@ class StaffView(Model):
 class WorkshopView(Model):
     """A workshop as the caller may see it; times are in UTC.
 
-    ``zone``: the time zone in which the class takes place; ``role``: the caller's role, None: they have none; ``seat``:
-    their seat; ``may``: what they may do with the workshop now; ``staff``: None for participants.
+    ``zone``: the time zone in which the class takes place; ``seats``: how many the workshop has; ``hours``: the longest
+    session of a seat; ``role``: the caller's role, None: they have none; ``seat``: the number of their seat, None: they
+    have none; ``may``: what they may do with the workshop now; ``staff``: None for participants.
     """
 
     slug: str
@@ -122,7 +130,7 @@ class ListedView(Model):
 
 
 class EventView(Model):
-    """One line of a workshop's log. ``by``: who did it; "": the service itself."""
+    """One line of a workshop's log. ``by``: who did it; "" for the service itself."""
 
     at: datetime
     by: str
@@ -153,7 +161,7 @@ class AccessView(Model):
     """What the caller may do.
 
     ``create``: whether they may make workshops; ``operator``: whether they are an operator; ``approval``: who has to
-    approve workshops.
+    approve workshops, ``none`` if nobody has to.
     """
 
     person: str

@@ -1,1 +1,1 @@
-"""What workshops may use and what the link reads of them: the operator's pools, and the table of projects."""
+"""Reads the operator's file of pools, and writes the table of projects, from which the link learns of the workshops."""

@@ -1,4 +1,4 @@
-"""The operator's file of pools, read again when it changes."""
+"""Reads the operator's file of pools, and reads it again whenever it has changed."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def table_of(
     members: Mapping[str, Iterable[MembershipRecord]],
     rehearsals: Mapping[str, RehearsalWindow] = MappingProxyType({}),
 ) -> WorkshopProjects:
-    """Return the table: the projects of all workshops that are approved and not over, in a fixed order.
+    """Return the table: the projects of all workshops that are approved and not over, sorted by the workshop's slug.
 
     Projects that would make the table larger than the link reads are left out (``table_size``). ``members``,
     ``rehearsals``: the people, and the rehearsals that go on, by the workshop's slug.

@@ -30,7 +30,7 @@ LEFT_OUT = N_(
 
 @dataclass(frozen=True)
 class ProjectSize:
-    """How many bytes one workshop's project needs.
+    """How many bytes one workshop's project needs in the table of projects.
 
     ``trainer``: who made the workshop; ``runs``: whether its seats run, or may run.
     """
@@ -44,7 +44,10 @@ class ProjectSize:
 def left_out(
     sizes: Iterable[ProjectSize], most_bytes: int = MOST_TABLE_BYTES, most_projects: int = MOST_PROJECTS
 ) -> frozenset[ProjectId]:
-    """Return the projects to leave out, so that the table has no more than ``most_bytes`` and ``most_projects``."""
+    """Return the ids of the projects to leave out, so that the rest fits the two limits.
+
+    The limits are ``most_bytes`` for all projects together, and ``most_projects``. Nothing is left out if all fit.
+    """
     by_trainer, totals, found = defaultdict[str, list[ProjectSize]](list), defaultdict[str, int](int), set[ProjectId]()
     for one in sorted(sizes, key=lambda one: (not one.runs, one.bytes, one.project)):
         by_trainer[one.trainer].append(one)

@@ -66,7 +66,7 @@ def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
 def place_lines(here: RehearsalPlace, place: PlaceRecord, hours: float) -> list[RehearsalLine]:
     """Return the lines about the conditions without which no seat can begin at a place.
 
-    ``hours``: the longest session of a seat.
+    ``here``: what the link reports of the place; ``hours``: the most hours that a seat's session may last.
     """
     return [*_seat_place(here), *_agreed(here), *_sized(here, place, hours), *_environed(here, place)]
 
@@ -130,7 +130,10 @@ def _troubles(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _budget(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the GPU-hours of the class and of each person are enough, for as long as the class may take."""
+    """Yield whether the GPU-hours of the class and of each person are enough, for as long as the class may take.
+
+    Yield nothing if the catalogue does not have the node size: ``_sized`` reports this.
+    """
     workshop, size = given.workshop, given.here.size
     if size is None:
         return

@@ -1,4 +1,4 @@
-"""Digests of a rehearsal's settings, which settings have changed since, and the signature of the result. Pure."""
+"""Computes digests of a rehearsal's settings, finds settings that have changed since, and signs the result. Pure."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ class RehearsedOften(Exception):
 
 
 def of_workshop(db: Connection, slug: str) -> list[RehearsalRow]:
-    """Return the last rehearsals of a workshop: one of each kind at each factory."""
+    """Return the last rehearsals of a workshop: one of each kind at each factory, without rows that cannot be read."""
     return _rows(db.execute(select(rehearsals).where(rehearsals.c.workshop == slug)).mappings())
 
 
 def running(db: Connection) -> list[RehearsalRow]:
-    """Return the rehearsals that go on, of all workshops."""
+    """Return the rehearsals that go on, of all workshops, without rows that cannot be read."""
     return _rows(db.execute(select(rehearsals).where(rehearsals.c.until.is_not(None))).mappings())
 
 
@@ -46,8 +46,8 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
     """Store a rehearsal in place of the last one of its kind at the same factory, and add ``event`` to the log.
 
     If the rehearsal has an ``until``, it has just begun: the last result is stored with it, and counts until the new
-    rehearsal has a result of its own; a stopped rehearsal has none. Raises RehearsalGoesOn; RehearsedOften only for a
-    rehearsal that has just begun.
+    rehearsal has ended; if somebody stops the new rehearsal, the last result counts also afterwards. Raises
+    RehearsalGoesOn; RehearsedOften only for a rehearsal that has just begun.
     """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn
@@ -64,7 +64,7 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
 
 
 def change(db: Connection, row: RehearsalRow) -> bool:
-    """Store what became of a rehearsal that goes on; return False if no such rehearsal is stored any more.
+    """Store what became of a rehearsal that goes on; return False if it is not stored any more, or has ended.
 
     The column ``stopped`` is not written, since somebody may have stopped the rehearsal meanwhile.
     """
@@ -82,7 +82,8 @@ def goes_on(db: Connection, row: RehearsalRow) -> bool:
 def stop(db: Connection, slug: str, by: str, event: EventRecord) -> bool:
     """Store that somebody stops the running rehearsal of a workshop; return False if no rehearsal runs.
 
-    If several people stop the rehearsal, the first person is stored.
+    If several people stop the rehearsal, only the first person, ``by``, is stored, and only the first ``event`` is
+    logged.
     """
     mine = (rehearsals.c.workshop == slug, rehearsals.c.until.is_not(None))
     if db.execute(select(rehearsals.c.kind).where(*mine)).first() is None:
@@ -105,8 +106,9 @@ def put_rate_of_few(db: Connection, factory: str, size: str, rate: Rate, seats: 
 def _with_last_result(row: RehearsalRow, before: Iterable[RehearsalRow]) -> RehearsalRow:
     """Return the row of a rehearsal that begins, together with the last result of the same kind of rehearsal.
 
-    This last result counts until the new rehearsal has a result. ``before``: the row of the last rehearsal, or nothing.
-    If that rehearsal was stopped or has no result, the result that was stored with it is taken instead.
+    This last result counts while the new rehearsal goes on, and if it is stopped. ``before``: the row of the last
+    rehearsal, or nothing. If that rehearsal was stopped or has no result, the result that was stored with it is taken
+    instead.
     """
     last = next(iter(before), None)
     if last is None:

@@ -202,7 +202,7 @@ class Rehearsals:
     # --- the seats
 
     async def run(self) -> None:
-        """Follow the seats of rehearsals, without end."""
+        """Begin and follow the seats of rehearsals, and end the rehearsals that are over; never returns."""
         while True:
             going_on = True
             try:
@@ -216,9 +216,9 @@ class Rehearsals:
             self._woken.clear()
 
     async def look(self) -> bool:
-        """Ask the link about the seats of rehearsals that go on, and end the rehearsals that are over.
+        """Ask the link to begin seats of the rehearsals that go on, and for the state of seats that have begun.
 
-        Return whether a rehearsal goes on. Raises StoreError.
+        End the rehearsals that are over. Return whether a rehearsal goes on. Raises StoreError.
         """
         found = await self._store.transact(rows.running)
         self._troubles = {slug: why for slug, why in self._troubles.items() if slug in {one.workshop for one in found}}
@@ -251,7 +251,7 @@ class Rehearsals:
             log.info("The rehearsal of %s is in order again", slug)
 
     async def _follow(self, workshop: WorkshopRecord, place: PlaceRecord, row: RehearsalRow) -> None:
-        """Ask the link about the seats of a rehearsal, and end the rehearsal if it is over.
+        """Ask the link to begin seats of a rehearsal, and for the state of its seats; end the rehearsal if it is over.
 
         Raises ProblemError, StoreError.
         """
@@ -488,9 +488,9 @@ class Rehearsals:
         return replace(row, until=until, seats=wave.begun(workshop.slug, workshop.seats), result=made_with)
 
     async def _taken(self, workshop: WorkshopRecord, pool: WorkshopPool, since: datetime, until: datetime) -> int:
-        """Return how many seats of a pool other workshops need at most at any time from ``since`` to ``until``.
+        """Return the most seats of a pool that other workshops need at one time between ``since`` and ``until``.
 
-        The seats of their rehearsals with robots that go on now count, too.
+        The seats of these workshops' rehearsals with robots that go on now are added.
         """
         others = [one for one in await self._store.all(over=False) if one.slug != workshop.slug]
         places = {(one.slug, place.factory): place.pool for one in others for place in one.places}
@@ -600,7 +600,11 @@ class Rehearsals:
     def _earlier(
         self, row: RehearsalRow, workshop: WorkshopRecord, place: PlaceRecord, here: RehearsalPlace | None
     ) -> RehearsalView | None:
-        """Return the earlier rehearsal that counts; None if there is none, or if this one counts."""
+        """Return the earlier rehearsal whose result counts while this one goes on, and if this one is stopped.
+
+        None: no such result is stored with this rehearsal. The view's ``void`` says why the earlier result does not
+        count any more, for example because the settings have changed.
+        """
         if row.counts is None:
             return None
         return self._judgement(row, row.counts, row.counts_signature, workshop, place, here)

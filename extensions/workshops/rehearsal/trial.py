@@ -1,4 +1,4 @@
-"""A rehearsal with three real seats of one person: requests to the link, the meaning of its answers, the end. Pure.
+"""A rehearsal with three real seats of one person: makes the requests, applies the answers, decides the end. Pure.
 
 The seats run on servers of their own (``rehearsal-1`` to ``-3``) of the person who rehearses. The ids of their sessions
 are stored before the link gets a request, so a service that is killed begins no seat twice. The seats end by
@@ -78,10 +78,11 @@ def open_seats(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
 
 
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
-    """Return the seat as it is after the link's answer.
+    """Return the seat as it is after the link's answer, which came at ``now``: refused, failed, running or begun.
 
-    The seat is unchanged if the link has not read the new table of projects yet, or is connecting to the seat's door
-    again.
+    The seat is unchanged if the reason of a refusal may only be that the link has not read the service's newest file of
+    projects yet. A seat that could be opened once, and whose session has not ended, keeps its state while it cannot be
+    opened, for example while the link connects to its door again or its job is requeued.
     """
     problem = answer.problem
     if problem is not None:

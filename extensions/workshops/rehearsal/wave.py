@@ -1,4 +1,4 @@
-"""A rehearsal with robots on all seats of a class: which seats to ask for, what became of them, the result. Pure.
+"""A rehearsal with robots on all seats of a class: picks the next seats, applies the link's answers, sums up. Pure.
 
 The seats begin in the same waves as before a class, except that a seat that failed is not asked for again. Each robot
 has one seat. All ids are stored before the link is asked, so a service that is killed begins no seat twice. The seats
@@ -57,8 +57,8 @@ class WaveEnd:
     """Why a rehearsal was ended early; with the default values, it was not ended early.
 
     ``stopped``: the person who stopped the rehearsal; ``state``: the workshop's state; every state except scheduled
-    ends the rehearsal; ``left``: the person who has the three seats, if this person does not lead or teach the workshop
-    any more.
+    ends the rehearsal; ``left``: in a rehearsal with three seats of one person, this person, if they do not lead or
+    teach the workshop any more.
     """
 
     stopped: str | None = None
@@ -70,7 +70,10 @@ class WaveEnd:
 
 
 def window(seats: int, per_minute: int) -> timedelta:
-    """Return how long a rehearsal with robots takes at most: all seats are requested, come up, and stay for a while."""
+    """Return how long a rehearsal with robots takes at most: all seats are requested, come up, and stay for a while.
+
+    ``per_minute``: how many seats may be requested in a minute.
+    """
     return math.ceil(seats / per_minute) * MINUTE + trial.LAST_START + trial.STAY + SLACK
 
 
@@ -175,9 +178,10 @@ def running(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
 
 
 def next_seats(seats: Sequence[RehearsedSeat], here: SeatPlace, now: datetime) -> tuple[NextWave, list[RehearsedSeat]]:
-    """Return the decision of ``waves.next_wave``, and the seats to request now, with the number of their wave.
+    """Return which seats of a rehearsal to request now, or why none, as ``waves.next_wave`` decides for a class.
 
-    Store these seats before the link is asked for them.
+    Also return these seats with the number of their wave; store them before the link is asked for them. ``here``: what
+    the link reports of the factory.
     """
     pace = Pace(here.per_minute, room(here, ()), here.problem is None)
     decided = waves.next_wave(_facts(seats, now), pace, None, now)
@@ -191,10 +195,11 @@ def is_halted(seats: Sequence[RehearsedSeat], now: datetime) -> bool:
 
 
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
-    """Return the seat as it is after the link's answer.
+    """Return the seat as it is after the link's answer, which came at ``now``: refused, failed, running or begun.
 
     The seat counts as failed, not as refused, if the reason of a refusal has nothing to do with the robot. It is
-    unchanged if the link has not read the new table of projects yet, or is connecting to the seat's door again.
+    unchanged if the reason may only be that the link has not read the service's newest file of projects yet. A seat
+    that could be opened once, and whose session has not ended, keeps its state while it cannot be opened.
     """
     if answer.problem is not None and answer.problem.code == _NOT_YET:
         return seat  # it is asked for again
@@ -271,15 +276,15 @@ def summary(seats: Sequence[RehearsedSeat], *, halted: bool) -> WaveSummary:
 
 
 def rate(seats: Sequence[RehearsedSeat]) -> Rate | None:
-    """Return how fast the seats came up; None if fewer than three, or less than 90 % of them, came up."""
+    """Return how fast the seats came up; None if fewer than three seats, or less than 90 % of the seats, came up."""
     times = [(one.asked, one.ran) for one in seats if one.asked is not None and one.ran is not None]
     return waves.measured(times) if len(times) >= LEAST_OF_RATE * len(seats) else None
 
 
 def settled(seats: Sequence[RehearsedSeat], end: WaveEnd) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a wave as they count when it is over.
+    """Return the seats of a rehearsal with robots as they count when it is over.
 
-    If the wave was not ended early, a requested seat that has neither come up nor been refused becomes failed.
+    If the rehearsal was not ended early, a requested seat that has neither come up nor been refused becomes failed.
     """
     return tuple(seats) if end != WaveEnd() else tuple(
         trial.settled([one])[0] if one.wave else one for one in seats
@@ -287,10 +292,10 @@ def settled(seats: Sequence[RehearsedSeat], end: WaveEnd) -> tuple[RehearsedSeat
 
 
 def lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveEnd) -> tuple[RehearsalLine, ...]:
-    """Return the lines about the result of a wave.
+    """Return the lines about the result of a rehearsal with robots.
 
     ``warm_minutes``: for how many minutes the workshop may warm up; ``until_minutes``: the minutes within which seats
-    had to come up.
+    had to come up; ``end``: why the rehearsal was ended early, if it was.
     """
     return tuple(_lines(found, warm_minutes, until_minutes, end))
 
@@ -361,7 +366,7 @@ def _lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveE
 
 
 def _reasons(seats: Sequence[RehearsedSeat]) -> tuple[WaveReason, ...]:
-    """Return the most frequent reasons of failures and refusals."""
+    """Return the most frequent reasons of failures and refusals with their numbers, at most ``MOST_REASONS``."""
     whys: dict[str, Words] = {}
     counted = Counter[str]()
     for one in seats:

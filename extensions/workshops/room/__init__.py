@@ -1,1 +1,1 @@
-"""The room of a workshop: its seats with their sessions, live, and messages into the sessions."""
+"""The room of a workshop: shows the seats with their sessions as they change, and sends messages into the sessions."""

@@ -28,8 +28,11 @@ class NextAct(StrEnum):
 
 @dataclass(frozen=True)
 class LiveSeat:
-    """A session of the seat's person that has not ended. ``open``: it takes material now; ``silent``: its factory does
-    not answer the link."""
+    """A session of the seat's person that has not ended.
+
+    ``stopping``: its stop was requested; ``open``: it takes material now; ``silent``: its factory does not answer the
+    link.
+    """
 
     id: str
     stopping: bool
@@ -47,8 +50,9 @@ def next_act(
 ) -> NextAct:
     """Return the next step of an act.
 
-    ``ends``: the ids of the sessions that must end first; ``moved``: when the act came into ``state``; ``live``: the
-    person's sessions that have not ended.
+    ``act``: whether a seat is started, restarted or reset; ``state``: how far the act is; ``ends``: the ids of the
+    sessions that must end first; ``moved``: when the act came into ``state``; ``live``: the person's sessions that have
+    not ended.
     """
     old = [one for one in live if one.id in ends]
     new = [one for one in live if one.id not in ends and not one.stopping]

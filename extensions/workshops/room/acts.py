@@ -74,7 +74,7 @@ class SeatActs:
     """Starts, restarts and resets single seats. Start ``run``.
 
     ``has_material``: returns whether a workshop's material is ready; ``deliver``: delivers the material anew to
-    sessions of a workshop, and returns why that failed, "": it did not fail (``MaterialDelivery.anew``); ``now``: the
+    sessions of a workshop, and returns why that failed, or "" if it did not (``MaterialDelivery.anew``); ``now``: the
     clock.
     """
 
@@ -289,8 +289,8 @@ class SeatActs:
     async def _delivered(self, record: SeatActRecord, why: str) -> None:
         """End an act after an attempt to deliver the material, unless another attempt makes sense.
 
-        ``why``: why the material was not delivered, "": it was delivered. The act has failed after ``DELIVERIES``
-        attempts, or at once for a reason that lasts; otherwise the next look tries again.
+        ``why``: why the material was not delivered; "" if it was. The act has failed after ``DELIVERIES`` attempts, or
+        at once for a reason that lasts; otherwise the next look tries again.
         """
         key = (record.workshop, record.person)
         self._tries[key] += 1
@@ -364,6 +364,6 @@ class SeatActs:
 
 
 def _was_moved(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None, since: datetime) -> bool:
-    """Return whether a trainer has moved a seat since a time."""
+    """Return whether the last order of a trainer to move the seat was given at ``since`` or later."""
     order = moves.place_of(workshop, orders, seat).order
     return order is not None and order.at >= since

@@ -89,7 +89,7 @@ class Broadcasts:
         self._pauses = {key: pause for key, pause in self._pauses.items() if pause[0] > now}
 
     def shown(self, slug: str) -> tuple[ClassMessageView, ...]:
-        """Return the last messages of a workshop, the newest first."""
+        """Return the last ``SHOWN`` messages of a workshop, the newest first; fewer if there are not as many."""
         received = self._received[slug]
         return tuple(
             ClassMessageView(
@@ -109,8 +109,10 @@ class Broadcasts:
     ) -> BroadcastView:
         """Store a message, and send it to everybody who has an open session now.
 
-        A message that is stored already, with the same id and content, is not stored again. Raises ProblemError if
-        another message has the id, or the class got too many messages, in all or in the last minute; StoreError.
+        Return how many people are to get the message, and how many have received it so far. ``run`` sends it later to
+        sessions that have not taken it, and to those that open. ``by``: who sends it. A message that is stored already,
+        with the same id and content, is not stored again. Raises ProblemError if another message has the id, or the
+        class got too many messages, in all or in the last minute; StoreError.
         """
         last = self._messages[workshop.slug][-1:]
         message = MessageRecord(
@@ -255,5 +257,5 @@ _RUNS = (SessionState.STARTING, SessionState.RUNNING)
 
 
 def receivers(people: Iterable[MembershipRecord]) -> list[MembershipRecord]:
-    """Return those who get messages: everybody who may run something for the workshop."""
+    """Return those of ``people`` who get messages: all with a seat or who run the workshop, except observers."""
     return [one for one in people if one.state in ("seated", "staff") and one.role != "observer"]

@@ -27,7 +27,10 @@ def add(db: Connection, message: MessageRecord, event: EventRecord) -> None:
 
 
 def of(db: Connection, slugs: Collection[str]) -> dict[str, list[MessageRecord]]:
-    """Return the messages of these workshops, by workshop, the oldest first."""
+    """Return the messages of these workshops, by workshop, the oldest first.
+
+    A message whose row in the database cannot be read is left out.
+    """
     table = tables.messages
     query = select(table).where(table.c.workshop.in_(slugs)).order_by(table.c.at, table.c.id)
     found: dict[str, list[MessageRecord]] = {slug: [] for slug in slugs}
@@ -38,7 +41,7 @@ def of(db: Connection, slugs: Collection[str]) -> dict[str, list[MessageRecord]]
 
 
 def receipts(db: Connection, slugs: Collection[str]) -> dict[str, Receipts]:
-    """Return by workshop the people whose session has taken each message."""
+    """Return, by workshop and by the message's id, the people whose session has taken the message."""
     table = tables.deliveries
     found: dict[str, Receipts] = {slug: defaultdict(set) for slug in slugs}
     for row in db.execute(select(table).where(table.c.workshop.in_(slugs))):

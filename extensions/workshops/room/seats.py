@@ -28,7 +28,11 @@ _RANK = {  # of several sessions of a person, the room shows the one that comes 
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of seats, by person."""
+    """What a room shows of the people with seats, by person.
+
+    ``sessions``: the session that the room shows; ``acts``: a start, restart or reset of the seat; ``helped``: the
+    raised hand and the notebook that the caller sees; ``not_begun``: why the seat could not be begun.
+    """
 
     sessions: Mapping[str, WorkshopSession]
     acts: Mapping[str, SeatActView]
@@ -94,9 +98,11 @@ def with_steps(
     count: int,
     names: bool,
 ) -> SeatView:
-    """Return a seat with the steps that its person has done; unchanged if the caller sees no names.
+    """Return a seat with the steps that its person has done in the session that the room shows.
 
-    Without names, only the counts for the whole class are shown. ``count``: the number of steps of the material.
+    The seat is unchanged if there is no such session, if the material has no steps, or if the caller sees no names:
+    then only the counts for the whole class are shown. ``holder``: the membership of the seat's person, None: nobody
+    has the seat; ``sessions``: the shown session of each person; ``count``: the number of steps of the material.
     """
     session = None if holder is None else sessions.get(holder.person)
     if session is None or not names or not count:
@@ -129,7 +135,7 @@ def changes(before: RoomView, after: RoomView) -> RoomChange | None:
 
 
 def in_words(words: Words | None) -> str | None:
-    """Return an explanation as one English text, with what to do; None if there is none."""
+    """Return an explanation as one English text, with what to do; None if there is no explanation."""
     return None if words is None else str(joined(words.what, words.do))
 
 

@@ -1,4 +1,4 @@
-"""What people do in a room: see it, follow it, send a message to the class, and stop the session of a seat."""
+"""Carries out what people do in a room: see it, follow it, send a message to the class, and stop a seat's session."""
 
 from __future__ import annotations
 
@@ -132,7 +132,10 @@ class Room:
         return self._events(caller, slug, first)
 
     async def broadcast(self, caller: WorkshopCaller, slug: str, body: BroadcastBody) -> BroadcastView:
-        """Send a message to the class. Raises ProblemError, StoreError."""
+        """Send a message to the class; return how many people get it, and how many have got it already.
+
+        Raises ProblemError, StoreError.
+        """
         workshop = await self._workshops.may(caller, slug, "broadcast")
         if not self._link.there:
             raise conflict(NO_LINK)
@@ -174,7 +177,7 @@ class Room:
     async def _complete(self, project: str) -> Message | None:
         """Ask the link for those sessions of a project that this service does not know yet.
 
-        Return why the known sessions may be outdated; None: they are not.
+        Return why the known sessions may be outdated; None if they are not.
         """
         if not self._link.there:
             return NO_LINK

@@ -1,4 +1,4 @@
-"""This service's copy of the sessions of all workshops: one reader of the link's events for all rooms."""
+"""Keeps this service's copy of the sessions of all workshops: one reader of the link's events for all rooms."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ _SESSIONS = TypeAdapter(WorkshopSessions)
 class SessionCopy:
     """The live sessions of workshops, and the last ended session of each person.
 
-    Start ``run``, which follows the link's events. ``on_change``: functions that are called with the projects whose
-    sessions have changed; an empty set means that the link has begun or ceased to answer.
+    Start ``run``, which follows the link's events. ``fresh``: whether they are followed now; ``mismatch``: whether they
+    cannot be parsed, because the link is of another release. ``on_change``: functions that are called with the projects
+    whose sessions have changed. An empty set means that the link has ceased to answer, or that it answers again and no
+    session is or was live.
     """
 
     def __init__(self, link: LinkSocket) -> None:
@@ -45,7 +47,7 @@ class SessionCopy:
         return [one for ones in self._live.values() for one in ones.values()]
 
     def forget_all_but(self, projects: Iterable[str]) -> None:
-        """Forget the ended sessions of all other projects."""
+        """Forget the ended sessions of all projects but these."""
         kept = set(projects)
         for project in [one for one in self._ended if one not in kept]:
             del self._ended[project]
@@ -54,7 +56,8 @@ class SessionCopy:
     async def complete(self, project: str) -> None:
         """Ask the link for the ended sessions of a project, unless they are known.
 
-        Raises ProblemError if the link refuses the request, or gives no valid answer.
+        While the link's events are not followed, the live sessions in the link's answer are stored, too. Raises
+        ProblemError if the link refuses the request, or gives no valid answer.
         """
         if project in self._whole:
             return

@@ -63,7 +63,7 @@ class ClassMoves:
 
         The ``SeatRunner`` carries the order out. An order whose id is stored already changes nothing. Raises
         ProblemError if the caller may not move the class, the place or a seat does not exist, or there were too many
-        orders; StoreError.
+        orders; StoreError; IntegrityError if others gave orders at the same moment in each of several tries.
         """
         workshop = await self._workshops.may(caller, slug, "move")
         if body.place >= len(workshop.places):

@@ -17,7 +17,10 @@ from workshops.store.seat_tables import MoveRow, SeatRow
 def by_place(
     workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
 ) -> dict[int, list[MembershipRecord]]:
-    """Return the people, by the number of the place to which their seat belongs."""
+    """Return the people, by the number of the place to which their seat belongs; every place of the workshop is a key.
+
+    ``people``: those who have a seat; ``orders``: the trainers' orders to move seats.
+    """
     found: dict[int, list[MembershipRecord]] = {place.number: [] for place in workshop.places}
     for one in people:
         found[place_of(workshop, orders, one.seat).place.number].append(one)
@@ -33,7 +36,11 @@ def is_there(row: SeatRow | None, place: PlaceRecord) -> bool:
 
 
 def facts_at(place: PlaceRecord, people: Iterable[MembershipRecord], known: Mapping[str, SeatRow]) -> list[SeatFacts]:
-    """Return what is known of the seats that belong to a place; a seat that was begun elsewhere counts as not begun."""
+    """Return what is known of the seats of ``people``, in the same order.
+
+    ``people``: those whose seats belong to ``place``; ``known``: the stored rows of seats, by person. A seat without a
+    row, or with a row that says that it was begun elsewhere, counts as not begun.
+    """
     return [_facts(one, known.get(one.person), place) for one in people]
 
 

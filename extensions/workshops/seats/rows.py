@@ -19,7 +19,10 @@ from workshops.store.seat_tables import MoveRow, SeatRow, WarmUpRow
 
 
 def of_workshop(db: Connection, slug: str) -> list[SeatRow]:
-    """Return the seats of a workshop that the service has asked the link for."""
+    """Return the stored rows of a workshop's seats, one for each seat that the service has requested from the link.
+
+    A row that cannot be parsed is left out.
+    """
     found = db.execute(select(tables.seats).where(tables.seats.c.workshop == slug)).mappings()
     return [SeatRow(**values) for values in _intact(tables.seats, found)]
 
@@ -82,7 +85,7 @@ def drop(db: Connection, slug: str, people: Iterable[str]) -> None:
 
 
 def warm_up(db: Connection, slug: str) -> WarmUpRow:
-    """Return the stored state of the waves in which a workshop's seats begin.
+    """Return the stored state of the waves in which a workshop's seats begin; a new one if none is stored.
 
     The row says whether the waves are halted and why, and when a trainer last said to go on.
     """
@@ -99,7 +102,10 @@ def put_warm_up(db: Connection, row: WarmUpRow) -> None:
 
 
 def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
-    """End a halt, so that seats that failed are asked for again. Return whether there was a halt."""
+    """End a halt of a workshop's waves, so that seats that failed are asked for again; return whether there was a halt.
+
+    ``by``: who ends the halt, for the workshop's log.
+    """
     if warm_up(db, slug).halted is None:
         return False
     put_warm_up(db, WarmUpRow(slug, go_on=now))
@@ -109,10 +115,10 @@ def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
 
 
 def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
-    """Store an order to move seats, and end a halt; return False if an order with this id is stored already.
+    """Store an order to move seats, and end a halt of the waves in which seats begin; return True.
 
-    ``detail``: the text of the line that the workshop's log gets. Raises IntegrityError if another order got the same
-    number meanwhile.
+    If an order with this id is stored already, change nothing and return False. ``detail``: the text of the line that
+    the workshop's log gets. Raises IntegrityError if another order got the same number meanwhile.
     """
     table = tables.moves
     same = select(table.c.number).where(table.c.workshop == row.workshop, table.c.id == row.id)

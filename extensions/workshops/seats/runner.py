@@ -85,8 +85,10 @@ _NOT_BEGUN = (SeatProgress.FAILED, SeatProgress.REFUSED)
 
 
 class SeatRunner:
-    """Begins seats in the background. Call ``attend`` every few seconds; ``close`` at the end. ``root``: the gateway's
-    address for people, with a slash at its end."""
+    """Begins seats in the background. Call ``attend`` every few seconds; ``close`` at the end.
+
+    ``root``: the gateway's address for people, with a slash at its end.
+    """
 
     def __init__(self, store: Store, link: LinkSocket, now: Callable[[], datetime], root: str = "/") -> None:
         self._store = store
@@ -103,10 +105,11 @@ class SeatRunner:
         self._rated: set[tuple[str, str]] = set()  # workshops and factories whose rate is stored
 
     def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
-        """Do what is due for the workshops that warm up or are open, each in a task of its own.
+        """Begin the seats that are due in the workshops that warm up or are open, in the background.
 
-        ``live``: all workshops that are not over; what is known of other workshops is forgotten. ``people``: the people
-        of each workshop, by slug.
+        Each workshop gets a task, unless its last one still runs. Without a link, nothing is done. ``live``: all
+        workshops that are not over; what is known of other workshops is forgotten. ``people``: the people of each
+        workshop, by slug.
         """
         if not self._link.there:
             return
@@ -138,7 +141,7 @@ class SeatRunner:
     async def go_on(self, slug: str, by: str) -> None:
         """Go on after a halt: seats that failed are requested again.
 
-        Raises ProblemError if there was no halt; StoreError.
+        ``by``: who says so, for the workshop's log. Raises ProblemError if there was no halt; StoreError.
         """
         now = self._now()
         if not await self._store.transact(lambda db: rows.go_on(db, slug, now, by)):
@@ -329,7 +332,12 @@ class SeatRunner:
     async def _look_at(
         self, workshop: WorkshopRecord, share: _Share, known: dict[str, SeatRow], warm_up: WarmUpRow
     ) -> None:
-        """Do what is due at one place of a workshop. Raises ProblemError, StoreError."""
+        """Ask the link about the seats at one place of a workshop, then request the next wave there if it is due.
+
+        Too many failures halt the workshop's seats instead. Once all seats are settled, the rate at which they came up
+        is stored. ``known``: the rows of all seats by person, which this method updates. Raises ProblemError,
+        StoreError.
+        """
         slug, place = workshop.slug, share.place
         if share.unanswered or share.due:
             known |= await self._ask(workshop, place, share.unanswered, share.moved)
@@ -365,7 +373,11 @@ class SeatRunner:
         return len(workshop.places) > 1 or any(one.wanted and not _has_accounts(seen, one) for one in work)
 
     async def _look_at_places(self, workshop: WorkshopRecord) -> None:
-        """Ask the link what the places of a workshop allow, and count the looks at which a factory does not answer."""
+        """Ask the link what the places of a workshop allow, and store this in ``_places``.
+
+        Also count, for each factory, the looks in a row at which the factory does not answer the link. Raises
+        ProblemError.
+        """
         slug = workshop.slug
         found = (await self._link.get(_PLACES, workshop.project, "/seats")).places
         self._places[slug], self._looked[slug] = found, self._now()
@@ -396,8 +408,8 @@ class SeatRunner:
         """Store the seats of a wave before the link is asked for them; return the stored rows.
 
         Seats that do not belong at the place any more are left out. ``since``: by person, the time since when a session
-        of theirs counts as their seat; people who are not in ``since`` get a new session in any case. ``wanted``: as
-        for ``begin_one``.
+        of theirs counts as their seat; people who are not in ``since`` get a new session in any case. ``wanted``:
+        returns whether the seats are still to begin; called in the transaction that stores them.
         """
         now, made = self._now(), list[SeatRow]()
         for person in decided.ask:
@@ -435,8 +447,9 @@ class SeatRunner:
     ) -> dict[str, SeatRow]:
         """Ask the link to begin these seats, or for the state of those that have begun.
 
-        Return the changed rows, by person. Seats that were moved or stopped meanwhile, or whose class has ended, are
-        left out. ``moved``: by person, when their seat was moved to this place. Raises ProblemError.
+        Return the rows as they are after the answers, by person. Seats that were moved or stopped meanwhile, or whose
+        class has ended, are left out. ``moved``: by person, when their seat was moved to this place. Raises
+        ProblemError; StoreError.
         """
         found: dict[str, SeatRow] = {}
         now = self._now()
@@ -572,7 +585,7 @@ def _gets_seat(workshop: WorkshopRecord, one: MembershipRecord, belongs: Placeme
 def _were_moved(
     workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
 ) -> dict[str, datetime]:
-    """Return when the seats of people were last moved, by person."""
+    """Return when the seats of people were last moved, by person; people whose seat was not moved are left out."""
     found = ((one.person, moves.place_of(workshop, orders, one.seat).order) for one in people)
     return {person: order.at for person, order in found if order is not None}
 
@@ -583,11 +596,11 @@ def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
 
 
 def _since(before: SeatRow | None, since: datetime | None) -> datetime | None:
-    """Return since when a session of a person counts as their seat, also if the session has ended; None: none counts.
+    """Return since when a session of a person counts as their seat; None: no session that they have or had counts.
 
-    ``since``: the earliest such time, None: a trainer requests a new session now; ``before``: the last row of this
-    seat, None: there is none. If a trainer requested a new session with that row, sessions before this request do not
-    count.
+    A session counts even if it has ended. ``since``: the earliest such time, None: a trainer requests a new session
+    now; ``before``: the last row of this seat, None: there is none. If a trainer requested a new session with that row,
+    sessions from before this request do not count.
     """
     if since is None or before is None:
         return since
@@ -600,7 +613,10 @@ def _is_silent(here: SeatPlace) -> bool:
 
 
 def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
-    """Return whether all accounts that a place needs are held and clean, by the link's last report in ``seen``."""
+    """Return whether all accounts that a place needs are held and clean, by the link's last report in ``seen``.
+
+    True if no accounts are lent there; False if there is no report yet.
+    """
     here = seen.get(share.place.factory)
     if here is None:
         return False
@@ -647,7 +663,11 @@ def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: dat
 
 
 def _after(row: SeatRow, answer: SeatAnswer, now: datetime) -> SeatRow:
-    """Return the seat as it is after the link's answer."""
+    """Return the seat as it is after the link's answer, which came at ``now``.
+
+    ``row`` itself, if the link has refused the seat for a reason that soon passes: the seat is requested again with the
+    same session id.
+    """
     if answer.problem is not None and (
         answer.problem.code in _NOT_YET or (answer.problem.code == _STRANGER and now - row.asked < JOINING)
     ):

@@ -1,4 +1,4 @@
-"""Decides when to suggest to a trainer to move the class to another factory. Pure.
+"""Decides when to suggest to a trainer to move the class to another factory. Pure: no I/O and no clock.
 
 A class is never moved without an order.
 """

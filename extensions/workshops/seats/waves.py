@@ -43,8 +43,11 @@ class SeatFacts:
 
 @dataclass(frozen=True)
 class Pace:
-    """What the place allows. ``per_minute``: seats that may begin in a minute; ``room``: how many more may begin at
-    all, None: no limit; ``open``: whether anything may begin there now."""
+    """What the place allows.
+
+    ``per_minute``: seats that may begin in a minute; ``room``: how many more may begin at all, None: no limit;
+    ``open``: whether anything may begin there now.
+    """
 
     per_minute: int
     room: int | None = None
@@ -104,7 +107,10 @@ def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, no
 
 
 def is_due(seat: SeatFacts, now: datetime) -> bool:
-    """Return whether a seat may be requested now, by its own state and attempts; pace and halts do not count here."""
+    """Return whether a seat may be requested now, by its own state and attempts, and the time of its last request.
+
+    The place's pace and halts do not count here.
+    """
     if seat.state is None:
         return True
     rested = seat.asked is None or now - seat.asked >= AGAIN

@@ -31,7 +31,11 @@ seat_acts = Table(
 
 @dataclass(frozen=True)
 class SeatActRecord:
-    """The last act on one seat, which goes on or has failed. The fields are the columns of ``seat_acts``."""
+    """The last act of a trainer on one seat (start, restart, reset), which goes on or has failed.
+
+    ``ends``: ids of the sessions that end first; ``at``: when the trainer asked for the act; ``moved``: since when the
+    act is in ``state``; ``by``: the trainer; ``why``: why the act failed.
+    """
 
     workshop: str
     person: str

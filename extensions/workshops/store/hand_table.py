@@ -1,4 +1,7 @@
-"""The table of raised hands. A lowered hand is deleted. Consents to show a notebook, and notebooks, are in no table."""
+"""The table of raised hands, which are people's requests for help in a class. A lowered hand is deleted.
+
+Consents to show a notebook, and notebooks, are in no table.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,12 @@ raised_hands = Table(
 
 @dataclass(frozen=True)
 class HandRecord:
-    """One raised hand. The fields are the columns of ``raised_hands``."""
+    """One raised hand: a person's request for help in a class.
+
+    ``at``: when the hand was raised; ``question``, ``file``, ``source`` and ``error``: what the person sent with it,
+    namely a text, a notebook's name, a cell's source and the cell's traceback; ``by``: the helper who comes;
+    ``asked_by``: the helper who asks to see the person's notebook. "" means nothing or nobody.
+    """
 
     workshop: str
     person: str

@@ -47,7 +47,11 @@ material_deliveries = Table(
 
 @dataclass(frozen=True)
 class MaterialRecord:
-    """The material of one workshop. The fields are the columns of ``materials``."""
+    """The material of one workshop. The fields are the columns of ``materials``.
+
+    ``state``: whether its last fetch goes on, failed, or is ready; ``digest``: of the archive, None unless it is ready;
+    ``problem``: why the fetch failed; ``refused``: files of the repository that may not be in the material.
+    """
 
     workshop: str
     repository: str
@@ -64,7 +68,10 @@ class MaterialRecord:
 
 @dataclass(frozen=True)
 class MaterialDeliveryRecord:
-    """The last delivery of material into one session. The fields are the columns of ``material_deliveries``."""
+    """The last delivery of material into one session. The fields are the columns of ``material_deliveries``.
+
+    ``report``: None if the delivery failed; ``problem``: why it failed.
+    """
 
     workshop: str
     person: str

@@ -1,4 +1,4 @@
-"""The trainers' orders to move seats, and the place to which each seat of a workshop belongs by these orders.
+"""Reads the trainers' orders to move seats, and finds the place to which each seat of a workshop belongs by them.
 
 A place is a factory with a node size. An order moves all seats, or those that it names, to a place. Orders are never
 changed; the last order that applies to a seat counts.
@@ -18,7 +18,7 @@ from workshops.store.seat_tables import MoveRow
 
 
 def orders(db: Connection, slug: str) -> list[MoveRow]:
-    """Return the orders to move seats of a workshop, the oldest first."""
+    """Return the orders to move seats of a workshop, the oldest first; orders that cannot be read are left out."""
     table = seat_tables.moves
     found = db.execute(select(table).where(table.c.workshop == slug).order_by(table.c.number)).mappings()
     intact_rows = (intact(table, row) for row in found)
@@ -29,7 +29,7 @@ def orders(db: Connection, slug: str) -> list[MoveRow]:
 class Placement:
     """The place (factory and node size) to which a seat belongs.
 
-    ``order``: the last order that moved the seat, None: it was never moved.
+    ``order``: the last order that moved the seat, None if it was never moved.
     """
 
     place: PlaceRecord

@@ -35,7 +35,14 @@ rehearsals = Table(
 
 @dataclass(frozen=True)
 class RehearsalRow:
-    """One rehearsal. The fields are the columns of ``rehearsals``."""
+    """One rehearsal of the kind ``kind`` at a factory of a workshop.
+
+    ``at``, ``by``: when it began, and who began it; ``until``: when it ends at the latest, None if it has ended;
+    ``seats``: its seats, those of a wave only while it goes on; ``result``: while it goes on, only the settings with
+    which it is made; ``signature``: of the result, None while it goes on; ``stopped``: who has stopped it, None if
+    nobody has; ``counts``, ``counts_signature``: the last result before it, which counts while this rehearsal goes on,
+    and if it is stopped.
+    """
 
     workshop: str
     factory: str

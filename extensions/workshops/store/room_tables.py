@@ -1,4 +1,4 @@
-"""The tables of messages to a class; ``store.schema`` has the service's main tables."""
+"""The tables of messages to a class and of who has received them; ``store.schema`` has the service's main tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ deliveries = Table(
 
 @dataclass(frozen=True)
 class MessageRecord:
-    """One message to a class. The fields are the columns of ``messages``."""
+    """One message to a class.
+
+    ``by``: the person who sent it; ``texts``: the message by language code, in each language in which it was given;
+    ``text``: the message for people of other languages.
+    """
 
     workshop: str
     id: str

@@ -1,4 +1,4 @@
-"""The main tables of the service, and classes for their rows.
+"""The main tables of the workshops service's database, and classes for their rows.
 
 Times are stored as seconds since 1970. ``migrations`` changes a database of an older release to these tables; a test
 checks that both give the same tables.
@@ -125,7 +125,11 @@ reports = Table(
 
 @dataclass(frozen=True)
 class PlaceRecord:
-    """One place of a workshop: a factory, with what a seat there gets. ``number``: from 1; 1 is the first choice."""
+    """One place of a workshop: a factory, with what a seat there gets. ``number``: from 1; 1 is the first choice.
+
+    ``environment``: None means the factory's default; ``pool``: the id of the operator's settings for workshops there;
+    ``reservation``: the one in which the seats' jobs run, None if there is none.
+    """
 
     number: int
     factory: str
@@ -137,7 +141,16 @@ class PlaceRecord:
 
 @dataclass(frozen=True)
 class WorkshopRecord:
-    """One workshop's row, with its places."""
+    """One workshop's row, with its places.
+
+    ``opens``, ``closes``: when people may begin to use their seats, and when all sessions end; ``starts``, ``ends``:
+    the times of the class itself; ``warm_minutes``: how long before ``opens`` seats may start. ``version`` counts the
+    changes. ``submitted``: when approval was requested; ``declined``: why an operator refused it; ``problem``: why the
+    link does not allow all that the workshop asks for. ``warmed``: when the seats were first allowed to start;
+    ``closed``: when the workshop began to close; ``over``: when it was archived or cancelled; ``retention_days``: for
+    how many days after ``over`` its people's data are kept; ``erased``: when these were deleted. A time is None, and a
+    reason "", if there is none.
+    """
 
     slug: str
     title: str
@@ -176,11 +189,11 @@ class WorkshopRecord:
         return f"{PREFIX}{self.slug}"
 
     def columns(self) -> dict[str, Any]:
-        """Return the values of the row in the table of workshops; places are in a table of their own."""
+        """Return the row in the table of workshops, by column; places are in a table of their own, and left out."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "places"}
 
     def with_values(self, **values: Any) -> WorkshopRecord:
-        """Return a copy with other values."""
+        """Return a copy in which the fields that are given as keywords have these values."""
         return replace(self, **values)
 
     def schedule(self, clear: timedelta) -> Schedule:
@@ -191,7 +204,11 @@ class WorkshopRecord:
 
 @dataclass(frozen=True)
 class MembershipRecord:
-    """One person's membership in a workshop. ``at``: when the person joined; ``seat``: None without a seat."""
+    """One person's membership in a workshop. ``at``: when the person joined; ``seat``: None without a seat.
+
+    ``name``, ``mail``: what a guest has typed; ``terms_at``: when the person accepted the terms; ``code``: the id of
+    the join code with which the person joined; ``language``: that of the page on which the person joined.
+    """
 
     workshop: str
     person: str
@@ -208,7 +225,11 @@ class MembershipRecord:
 
 @dataclass(frozen=True)
 class CodeRecord:
-    """One join code. ``id``: 0 before the code is stored; ``uses``: how many may join with it, None: no limit."""
+    """One join code. ``id``: 0 before the code is stored; ``uses``: how many may join with it, None: no limit.
+
+    ``used``: how many have joined with it; ``domains``: guests may join only with mail addresses at these domains or at
+    hosts below them, empty: with any address; ``revoked``: when a newer code replaced it, None: none has.
+    """
 
     workshop: str
     salt: str

@@ -1,4 +1,7 @@
-"""The tables of seats that start before their people come; ``store.schema`` has the service's main tables."""
+"""The tables of workshops' seats: how far they have started, halts, how fast they came up, and orders to move them.
+
+``store.schema`` has the service's main tables.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,15 @@ moves = Table(
 
 @dataclass(frozen=True)
 class SeatRow:
-    """One person's seat. The fields are the columns of ``seats``."""
+    """How far one person's seat is; the row is stored before the link gets the request for the seat.
+
+    ``session``: the id of the requested session, or of the person's own session if that became the seat; ``wave``: the
+    number of the wave; ``attempts``: how often it was requested since a trainer last said to go on or moved seats,
+    without requests after a refusal; ``asked``: when it was last requested; ``ran``: when it could first be opened;
+    ``why``: why it failed or was refused; ``since``: a session that the person has had since then is the seat, also if
+    it has ended, None: a trainer wants a new one in any case; ``over``: the last session of the person of which it is
+    known that it has ended.
+    """
 
     workshop: str
     person: str
@@ -93,7 +104,12 @@ class SeatRow:
 
 @dataclass(frozen=True)
 class WarmUpRow:
-    """Whether the start of a workshop's seats was halted. The fields are the columns of ``warm_ups``."""
+    """Whether the start of a workshop's seats was halted.
+
+    ``halted``: since when no more seats are requested, None: not halted; ``wave``, ``failed``, ``of``, ``why``: the
+    wave that was the cause, how many of how many of its seats failed, and why; ``go_on``: when a trainer last said to
+    go on, or moved seats.
+    """
 
     workshop: str
     halted: datetime | None = None
@@ -106,7 +122,11 @@ class WarmUpRow:
 
 @dataclass(frozen=True)
 class MoveRow:
-    """One order to move seats. The fields are the columns of ``moves``."""
+    """One order of a trainer to move seats of a workshop to another place.
+
+    ``number``: the number of the order, from 1; ``id``: usually given by the caller, so that the same order twice is
+    one; ``place``: the number of the workshop's place to move to; ``seats``: the numbers of the seats, None: all.
+    """
 
     workshop: str
     number: int

@@ -1,4 +1,4 @@
-"""The service's database. Its methods are async, and run in one thread; each method is one transaction."""
+"""Reads and writes the service's database, in one thread; each method is async, and one transaction."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StoreError(Exception):
 
 
 class StoreOfOtherRelease(StoreError):
-    """Raised if a newer release has made the database, so that trying again is useless."""
+    """Raised if a newer release has migrated the database, so that trying again is useless."""
 
 
 class SlugTaken(Exception):
@@ -73,9 +73,10 @@ class SeatsInUse(Exception):
 
 
 class Store:
-    """Reads and writes the database. Call ``open`` before use. Each method raises StoreError.
+    """Reads and writes the database. Call ``open`` before use.
 
-    ``where``: the database's address. An open store claims the database, so that no other service uses it.
+    Each method raises StoreError if the database cannot be used. ``where``: the database's address. An open store
+    claims the database, so that no other service uses it.
     """
 
     def __init__(self, where: Database) -> None:
@@ -84,7 +85,10 @@ class Store:
         self._engine: Engine | None = None
 
     async def open(self) -> None:
-        """Open the database, and migrate it to this release's tables. Raises StoreError."""
+        """Open the database, and migrate it to this release's tables.
+
+        Raises StoreError; StoreOfOtherRelease if a newer release has migrated the database.
+        """
         await self._run(self._open)
 
     async def close(self) -> None:
@@ -97,7 +101,10 @@ class Store:
     async def create(
         self, record: WorkshopRecord, lead: MembershipRecord, code: CodeRecord, event: EventRecord
     ) -> None:
-        """Store a new workshop with its lead and its first code. Raises SlugTaken if the slug is in use."""
+        """Store a new workshop with its lead and its first code. Raises SlugTaken if the slug is in use.
+
+        ``event``: the first line of the workshop's log.
+        """
 
         def work(db: Connection) -> None:
             db.execute(insert(schema.workshops).values(record.columns()))
@@ -141,8 +148,8 @@ class Store:
     async def change(self, record: WorkshopRecord, event: EventRecord) -> WorkshopRecord:
         """Store the changed values of a workshop, and return the workshop with its new version.
 
-        Raises Stale if the stored version is not ``record.version``, SeatsInUse if the change removes a seat that
-        somebody has.
+        ``event``: the line for the workshop's log. Raises Stale if the stored version is not ``record.version``,
+        SeatsInUse if the change removes a seat that somebody has.
         """
         changed = record.with_values(version=record.version + 1)
 
@@ -159,7 +166,11 @@ class Store:
         return changed
 
     async def step(self, slug: str, source: WorkshopState, values: dict[str, Any], event: EventRecord) -> bool:
-        """Store values of a workshop if its state is still ``source``; return whether the values were stored."""
+        """Store values of a workshop if its state is still ``source``; return whether the values were stored.
+
+        ``values``: by column of ``schema.workshops``; the workshop's version increases by one. ``event``: the line for
+        the workshop's log.
+        """
         table = schema.workshops
 
         def work(db: Connection) -> bool:
@@ -172,7 +183,10 @@ class Store:
         return await self.transact(work)
 
     async def set_problem(self, slug: str, problem: str) -> None:
-        """Store why a workshop gets less from the link than it asks for; "": it gets everything."""
+        """Store why a workshop gets less from the link than it asks for.
+
+        ``problem``: "" if it gets everything.
+        """
         query = update(schema.workshops).where(_is(slug)).values(problem=problem)
         await self.transact(lambda db: _done(db, query))
 
@@ -201,7 +215,10 @@ class Store:
     # --- reports
 
     async def keep_report(self, report: ReportView, at: datetime) -> None:
-        """Store a workshop's report, which has no data about people; it replaces an earlier report of the workshop."""
+        """Store a workshop's report, which has no data about people; it replaces an earlier report of the workshop.
+
+        ``at``: the time that is stored with the report.
+        """
         table = schema.reports
 
         def work(db: Connection) -> None:
@@ -230,9 +247,10 @@ class Store:
     # --- people
 
     async def members(self, slugs: Collection[str]) -> dict[str, list[MembershipRecord]]:
-        """Return the memberships of these workshops, by workshop, in the order of seats and of user names.
+        """Return the memberships of these workshops, by workshop; an empty list for a workshop without any.
 
-        People who wait for a seat, have left, or are banned are among them.
+        Each list is sorted by seat; after those with a seat come all others by user name: people who wait for a seat,
+        run the workshop, have left, or are banned.
         """
         if not slugs:
             return {}
@@ -261,7 +279,8 @@ class Store:
     async def put_member(self, record: MembershipRecord, event: EventRecord) -> None:
         """Store a person's membership in a workshop, in place of the earlier one.
 
-        Raises SeatTaken if somebody else has the seat, NobodyLeads if the workshop would lose its last lead.
+        ``event``: the line for the workshop's log. Raises SeatTaken if somebody else has the seat, NobodyLeads if the
+        workshop would lose its last lead.
         """
         table = schema.memberships
 
@@ -278,7 +297,10 @@ class Store:
             raise SeatTaken(record.workshop) from error
 
     async def drop_member(self, slug: str, person: str, event: EventRecord) -> None:
-        """Delete a person's membership in a workshop. Raises NobodyLeads if the person is the only one who leads it."""
+        """Delete a person's membership in a workshop. Raises NobodyLeads if the person is the only one who leads it.
+
+        ``event``: the line for the workshop's log.
+        """
         table = schema.memberships
 
         def work(db: Connection) -> None:
@@ -292,7 +314,7 @@ class Store:
     # --- codes and the log
 
     async def codes(self, slugs: Collection[str]) -> dict[str, list[CodeRecord]]:
-        """Return the codes of these workshops that were not revoked, by workshop, the newest first."""
+        """Return the unrevoked join codes of these workshops, by workshop; in each list, the newest first."""
         table = schema.codes
         query = select(table).where(table.c.workshop.in_(slugs), table.c.revoked.is_(None)).order_by(table.c.id.desc())
         found: dict[str, list[CodeRecord]] = {slug: [] for slug in slugs}
@@ -301,7 +323,7 @@ class Store:
         return found
 
     async def replace_code(self, code: CodeRecord, event: EventRecord) -> None:
-        """Store a new code of a workshop, and revoke its other codes."""
+        """Store a new code of a workshop, and revoke its other codes. ``event``: the line for the workshop's log."""
         table = schema.codes
 
         def work(db: Connection) -> None:
@@ -313,7 +335,7 @@ class Store:
         await self.transact(work)
 
     async def events(self, slug: str, limit: int = 200) -> list[EventRecord]:
-        """Return the last lines of a workshop's log, the newest first."""
+        """Return the last ``limit`` lines of a workshop's log, the newest first."""
         table = schema.events
         query = select(table).where(table.c.workshop == slug).order_by(table.c.number.desc()).limit(limit)
         return await self.rows(table, query, EventRecord, leave_out=("number",))

@@ -1,5 +1,8 @@
-"""Exit with 0 if the gateway at the given address answers and its hub is connected to the link; otherwise print the
-problem."""
+"""Exits with 0 if the gateway at the given address answers and its hub is connected to the link, else with 1.
+
+Prints what the gateway answers, and the problem if there is one. The argument is the gateway's URL with ``/`` at its
+end.
+"""
 
 import json
 import sys

@@ -1,1 +1,4 @@
-"""The format of a workshop's material, and the rules for its names. Standard library only, since jobs read it."""
+"""Packs and unpacks a workshop's material, checks the names of its files, and finds its steps (tagged cells).
+
+Only the standard library is needed, since jobs use this package.
+"""

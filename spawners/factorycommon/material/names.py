@@ -1,4 +1,4 @@
-"""Rules for the paths in a workshop's material. Pure.
+"""Checks whether paths may be in a workshop's material. Pure.
 
 The service checks a repository by these rules, and each session checks again what it receives.
 """

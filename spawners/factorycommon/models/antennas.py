@@ -1,4 +1,4 @@
-"""Antennas: national front offices without a machine, whose people use the factories that the antenna is linked to."""
+"""The models of antennas: national front offices without a machine, whose people use the linked factories."""
 
 from __future__ import annotations
 

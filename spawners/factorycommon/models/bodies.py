@@ -82,10 +82,10 @@ class StopsBody(Model):
 
 
 class StopsView(Model):
-    """Response to ``POST /stops``: the sessions that will certainly end, or never start.
+    """Response to ``POST /stops``: the sessions that have ended, will certainly end, or will never start.
 
-    For each of these, either the stop request is stored in the ledger, or the link does not know the session and will
-    never start it. The hub must send the request again for all other sessions.
+    For each of these, the ledger says that the session has ended or holds the stop request, or the link does not know
+    the session and will never start it. The hub must send the request again for all other sessions.
     """
 
     done: tuple[SessionId, ...]
@@ -117,8 +117,11 @@ class TokenBody(Model):
 
 
 class DrainBody(Model):
-    """Body of ``PUT /factories/{id}/drain``, ``PUT /factories/{id}/pause`` and ``PUT /starts/pause``: the message that
-    people see while nothing new starts. ``by``: the operator who gave the order, for the audit."""
+    """Body of the operator's three requests to let nothing new start: the message that people see meanwhile.
+
+    The requests are ``PUT /factories/{id}/drain``, ``PUT /factories/{id}/pause`` and ``PUT /starts/pause``. ``by``: the
+    operator who gave the order, for the audit.
+    """
 
     message: str = Field(min_length=1, max_length=500)
     by: Person = "operator"
@@ -168,8 +171,10 @@ class AcceptBody(Model):
 
 
 class RenewBody(BaseModel):
-    """Body of a page's request to the hub to renew a person's login at a factory. The token is kept in memory only, and
-    is never logged."""
+    """Body of a page's request to the hub to renew a person's login at a factory.
+
+    The token is kept in memory only, and is never logged.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -207,8 +212,10 @@ class TableFactory(Model):
 
 
 class TableSnapshot(Model):
-    """First event of ``GET /table``: all live sessions, all live clusters without their jobs, and all factories. The
-    link sends it again to a reader that was too slow for the changes."""
+    """First event of ``GET /table``: all live sessions, all live clusters without their jobs, and all factories.
+
+    The link sends it again to a reader that was too slow for the changes.
+    """
 
     sessions: tuple[Session, ...]
     factories: tuple[TableFactory, ...]

@@ -62,10 +62,10 @@ class WorkerOptions(Model):
 
     If an option is None, its default is used.
 
-    ``threads``, ``memory`` (bytes): at most the worker's share of the job, which is the default; ``death_timeout``:
-    seconds after which a worker without a scheduler ends; ``local_directory``: a folder on the node for spilled data;
-    ``interface``: the node's network interface; ``preload``: Python modules to import first; ``resources``: Dask's
-    abstract resources, by name.
+    ``threads``, ``memory`` (bytes): at most the Dask worker's share of the job, which is the default;
+    ``death_timeout``: seconds after which a Dask worker without a scheduler ends; ``local_directory``: a folder on the
+    node for spilled data; ``interface``: the node's network interface; ``preload``: Python modules to import first;
+    ``resources``: Dask's abstract resources, by name.
     """
 
     threads: int | None = Field(default=None, ge=1, le=4096)
@@ -201,7 +201,8 @@ class GpuHours(Model):
     """The GPU-hours of a cluster at the time ``at``.
 
     ``spent``: used so far; ``committed``: the most that running and waiting jobs may still use; ``cap``: the cluster's
-    maximum. After ``at``, ``per_hour`` GPU-hours move each hour from ``committed`` to ``spent``."""
+    maximum, None if it has none. After ``at``, ``per_hour`` GPU-hours move each hour from ``committed`` to ``spent``.
+    """
 
     spent: float
     committed: float

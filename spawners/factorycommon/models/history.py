@@ -61,7 +61,7 @@ class ClusterUse(Model):
 
 
 class HistoryPage(Model):
-    """One page of a project's history, in a fixed order.
+    """One page of a project's history, ordered by the sessions' ids.
 
     ``next``: the id that selects the next page, None if this is the last page; ``clusters``: the clusters of the whole
     project, on the first page only.
@@ -84,7 +84,8 @@ class ProjectNow(Model):
     """What runs for a project now, and the GPU-hours that it has used and reserved.
 
     ``running``: sessions whose job runs; ``waiting``: sessions that wait; ``clusters``: live Dask clusters; ``spent``:
-    the GPU-hours that the project has used; ``reserved``: the GPU-hours that its jobs may still use.
+    the GPU-hours that the project has used; ``reserved``: the GPU-hours that its jobs may still use; ``reservations``:
+    when the project's reservations of nodes end, as far as that is known.
     """
 
     running: int = Field(ge=0)

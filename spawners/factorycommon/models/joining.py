@@ -34,7 +34,11 @@ class Secretive(BaseModel):
 
 
 class JoinCodeBody(Secretive):
-    """Body of ``POST /joining/code``. ``address``: the browser's network address."""
+    """Body of ``POST /joining/code``: a person who wants to join a workshop sends its join code, to get a ticket.
+
+    ``browser``: the random id that the hub has given to the person's browser; ``address``: the browser's network
+    address.
+    """
 
     slug: Typed
     code: Typed = Field(repr=False)
@@ -76,8 +80,9 @@ class JoinBody(TicketBody):
 class ReturnBody(Secretive):
     """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again.
 
-    ``language``: the language of the page, in which the mail is written, too; ``address``: the browser's network
-    address; ``guest``: the guest who has logged in from this browser before, None: no guest has.
+    ``language``: the language of the page, in which the mail is written, too; ``browser``: the random id that the hub
+    has given to the guest's browser; ``address``: the browser's network address; ``guest``: the guest who has logged in
+    from this browser before, None if no guest has.
     """
 
     mail: Typed
@@ -125,9 +130,10 @@ class StartAt(Model):
 class WorkshopFace(Model):
     """What a person sees of a workshop while they join.
 
-    ``begun``: the workshop's people may start sessions now; ``over``: nobody can join any more, because the workshop is
-    closed, cancelled or archived; ``seat_on_join``: a person who joins after the workshop has begun gets a running seat
-    at once.
+    ``opens``, ``closes``: when people may begin to use their seats, and when all sessions end; ``starts``, ``ends``:
+    the times of the class itself; ``begun``: the workshop's people may start sessions now; ``over``: nobody can join
+    any more, because the workshop is closed, cancelled or archived; ``hours``: the longest session of a seat;
+    ``seat_on_join``: a person who joins after the workshop has begun gets a running seat at once.
     """
 
     slug: Slug

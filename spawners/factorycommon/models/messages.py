@@ -47,8 +47,8 @@ class Coded(Model):
     def saying(self, **texts: str) -> Self:
         """Return a copy in which the fields named by the keywords have these texts.
 
-        The copy keeps the ``code``, if there is one. If a text is a ``Message``, its parameters are added to those of
-        the copy.
+        The copy keeps the ``code``; if there is none, it takes the code of a text that is a ``Message``. The parameters
+        of such a text are added to those of the copy.
         """
         kept: dict[str, Any] = {name: getattr(self, name) for name in type(self).model_fields}
         for text in texts.values():

@@ -15,8 +15,8 @@ from factorycommon.models.views import Health
 class BannerBody(DrainBody):
     """The body of ``PUT /banner``: the message that all pages show.
 
-    ``sessions``: whether open sessions also show the message, once; ``until``: when the banner ends by itself, None: it
-    stays until an operator removes it.
+    ``sessions``: whether open sessions also show the message, once; ``until``: when the banner ends by itself, None if
+    it stays until an operator removes it.
     """
 
     sessions: StrictBool = False
@@ -50,10 +50,10 @@ class ReasonCount(Model):
 class FactoryOverview(Model):
     """The present numbers of a factory.
 
-    ``drained``: the operator's message while new sessions are refused at this factory; ``paused``: the operator's
-    message while the link also submits nothing there, makes no session longer and connects to no further door;
-    ``waits``: the most frequent reasons why sessions wait there; ``other_waits``: the number of sessions that wait for
-    other reasons.
+    ``drained``: the operator's message while new sessions are refused at this factory, else None; ``paused``: the
+    operator's message while the link also submits nothing there, makes no session longer and connects to no further
+    door, else None; ``waits``: the most frequent reasons why sessions wait there; ``other_waits``: the number of
+    sessions that wait for other reasons.
     """
 
     id: Slug
@@ -69,8 +69,10 @@ class FactoryOverview(Model):
 class WaitingSession(Model):
     """A session that waits, with the reason.
 
-    ``state``: ``pending``, or ``unreachable`` if the factory or the session's door does not answer; ``words``: the
-    reason; None if it is not known."""
+    ``state``: ``pending`` or ``starting``, or ``unreachable`` if the factory or the session's door does not answer;
+    ``since``: when the session was requested; ``position``: its job's place in the queue, 1 is next, None if it is not
+    known; ``words``: the reason; None if it is not known.
+    """
 
     id: SessionId
     user: Occupant
@@ -100,9 +102,11 @@ class FailureCount(Model):
 class OperatorView(Model):
     """The data of the operators' page.
 
-    ``closed``: the message to people while nothing may start at any factory; ``waiting``: the sessions that have waited
-    longest, the longest first; ``more_waiting``: how many waiting sessions are left out; ``failures``: failed starts of
-    the last ``hours``."""
+    ``closed``: the message to people while nothing may start at any factory, else None; ``banner``: the message that
+    all pages show, "" if there is none; ``waiting``: the sessions that have waited longest, the longest first;
+    ``more_waiting``: how many waiting sessions are left out; ``failures``: the failed starts of the last ``hours``
+    hours.
+    """
 
     closed: str | None
     banner: str

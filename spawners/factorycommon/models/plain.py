@@ -23,13 +23,16 @@ def plain_text(text: str, most: int = MOST) -> str:
     """Return ``text`` as one line of at most ``most`` characters, without control characters.
 
     Control characters and line separators become U+FFFD, line ends and tabs become a blank, terminal sequences are
-    removed.
+    removed, and blanks at both ends. A text that is cut ends with "…".
     """
     return _shortened(_replaced(_BAD, _ESCAPES.sub("", _bounded(text, most)), "\n\r\t").strip(), most)
 
 
 def plain_lines(text: str, most: int = MOST) -> str:
-    """Return ``text`` like ``plain_text``, but keep its line ends (``\\n``)."""
+    """Return ``text`` without control characters, in at most ``most`` characters; its line ends (``\\n``) are kept.
+
+    All else is changed as by ``plain_text``.
+    """
     return _shortened(_replaced(_BAD_BUT_LINE_ENDS, _ESCAPES.sub("", _bounded(text, most)), "\r\t").strip(), most)
 
 
@@ -55,7 +58,7 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _replaced(bad: re.Pattern[str], text: str, blanks: str) -> str:
-    """Replace each character in ``blanks`` by a blank, and each match of ``bad`` by U+FFFD.
+    """Return ``text`` with each character in ``blanks`` replaced by a blank, and each match of ``bad`` by U+FFFD.
 
     No function is called for each character, since a hostile text may have a million of them.
     """

@@ -1,4 +1,4 @@
-"""Projects: the allocations that are charged.
+"""The models of projects, which are the allocations that are charged, and of ``projects.yaml``.
 
 A project has people, a beginning and an end, granted GPU-hours, and settings for each of its factories.
 """
@@ -47,9 +47,10 @@ class SiteAccounts(Model):
 class ProjectAt(Model):
     """A project's settings at one factory.
 
-    ``account`` None: the account of the link's access settings for the factory; ``partition`` None: that of the node
-    size; ``qos`` None: that of the node size or, if this has none, of the access settings; ``reservation`` None: no
-    reservation.
+    ``account``: the scheduler's account that is charged, None: that of the link's access settings for the factory;
+    ``partition`` None: that of the node size; ``qos`` None: that of the node size or, if this has none, of the access
+    settings; ``reservation`` None: no reservation; ``site_accounts``: the Unix accounts of the project's people;
+    ``sizes``: the node sizes that the project may use, empty: all.
     """
 
     account: Word | None = None  # the scheduler's account that is charged

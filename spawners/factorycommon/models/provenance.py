@@ -1,4 +1,4 @@
-"""The certainty and the source of each value in the catalogue."""
+"""The models for the certainty and the source of each value in the catalogue."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ ValuePath = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[^\s.]+)*$")]
 
 
 class Said(Model):
-    """A statement about the origin of values. ``of``: paths; a path includes everything below it. ``by``: names of the
-    entry's ``sources``."""
+    """A statement about the origin of values.
+
+    ``sure``: the kind of origin: ``operator``: a public page of the site; ``user-report``: notes of users, other
+    projects or the press; ``known``: general knowledge without a source; ``ours``: this gateway's own choice. ``of``:
+    paths of the values; a path includes everything below it. ``by``: names of the entry's ``sources``.
+    """
 
     sure: Sure
     by: tuple[Slug, ...] = ()
@@ -35,7 +39,11 @@ class Said(Model):
 
 
 class Origin(Model):
-    """The origin of one value. ``derived``: True if we computed it as a share of a node, since no source states it."""
+    """The origin of one value.
+
+    ``sure``: the kind of origin: ``operator``, ``user-report``, ``known`` or ``ours``. ``sources``: the addresses of
+    the pages that state the value. ``derived``: True if we computed it as a share of a node, since no source states it.
+    """
 
     sure: Sure
     sources: tuple[str, ...]
@@ -65,7 +73,11 @@ class Sourced(Model):
         return self
 
     def values(self) -> Iterator[str]:
-        """Return the path of each value of the entry that needs an origin."""
+        """Yield the path of each value of the entry that needs an origin.
+
+        These are all given values except names of the entry, the statements about origins, and what this gateway
+        offers.
+        """
         return _leaves(self.model_dump(mode="json", exclude_unset=True), ())
 
     def origin(self, path: str) -> Origin | None:

@@ -1,4 +1,4 @@
-"""A person's choice for a session, and the request from which a dialect writes a job script."""
+"""The models of a person's choice for a session, and of the request from which a dialect writes a job script."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ class Choice(Model):
 
 
 class ChoiceQuery(Model):
-    """A choice whose defaults and cost a client asks for. If it names no size, ``cores`` and ``memory_gb`` select the
-    smallest size that has both."""
+    """A choice whose defaults and cost a client asks for.
+
+    If it names no size, ``cores`` and ``memory_gb`` select the smallest size that has both.
+    """
 
     factory: Slug | None = None
     size: Slug | None = None

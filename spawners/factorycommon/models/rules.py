@@ -1,4 +1,4 @@
-"""A site's rules for a gateway: logins, permitted automation, and the agreement of the site's operator."""
+"""The models of a site's rules for a gateway: logins, permitted automation, and the agreement of its operator."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ class AccountHelp(Readable):
 
 
 class LoginRules(Model):
-    """How people log in at the login nodes.
+    """How people log in at the login nodes. None: not known.
 
-    ``source_bound``: only from IP addresses that were announced to the site. ``port``: None means SSH's default port,
-    or that the port is not known. ``hours``: the validity of a certificate."""
+    ``one_time_code``: whether a one-time code is needed. ``source_bound``: only from IP addresses that were announced
+    to the site. ``port``: None also means SSH's default port. ``hours``: the validity of a certificate.
+    """
 
     ways: tuple[LoginMethod, ...] = ()
     one_time_code: bool | None = None
@@ -59,7 +60,10 @@ class LoginRules(Model):
 
 
 class DoorHint(Model):
-    """How the link can probably reach the door in a job at this site. The setting in ``link.yaml`` decides."""
+    """How the link can probably reach the door in a job at this site. The setting in ``link.yaml`` decides.
+
+    ``carrier`` None: not known.
+    """
 
     carrier: Literal["tcp", "stdio"] | None = None
     note: str = ""

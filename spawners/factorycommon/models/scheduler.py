@@ -1,4 +1,4 @@
-"""The reports of a scheduler, independent of any dialect."""
+"""The models of what a scheduler reports, independent of any dialect: jobs and their ends, nodes, reservations."""
 
 from __future__ import annotations
 
@@ -118,7 +118,11 @@ class Reservation(Model):
 
 
 class Estimate(Model):
-    """The estimated start of a job (None: not known), how it was estimated, and when."""
+    """The estimated start of a job (None: not known), how it was estimated, and when.
+
+    ``basis``: ``test-only``: the scheduler computed the start without submitting the job; ``none``: there is no
+    estimate. The gateway does not use ``queue`` now.
+    """
 
     start: Moment | None
     basis: Literal["test-only", "queue", "none"]

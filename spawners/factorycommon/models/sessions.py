@@ -1,4 +1,4 @@
-"""Sessions, as the hub, pages and notebooks see them."""
+"""The models of a session, as the hub, pages and notebooks see it."""
 
 from __future__ import annotations
 
@@ -77,8 +77,11 @@ class LogLine(Phrase):
 
 
 class Notice(Model):
-    """A warning that a session will soon end by itself: when, why, and which warning step (minutes before the end) was
-    reached."""
+    """A warning that a session will soon end by itself.
+
+    ``kind``: why it will end; ``at``: when; ``minutes``: the step of the warning, which begins that many minutes before
+    the end.
+    """
 
     kind: Literal["walltime", "idle", "unopened", "access"]
     at: Moment

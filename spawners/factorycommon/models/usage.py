@@ -1,4 +1,4 @@
-"""GPU-hours: the balance of a project, and the use of each person."""
+"""The models of used GPU-hours: the balance of a project, and the use of each person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue as a person sees it, with health and free resources."""
+"""The models of the catalogue as a person sees it, with health and free resources."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from factorycommon.models.sessions import Words
 class Health(Model):
     """Whether a factory answers the link.
 
-    ``state``: ``draining``: an operator lets nothing new start there; ``starting``: the link has started, and its first
-    question to the factory is not answered yet. ``since``: since when the factory is in this state, or, for
-    ``draining``, since when it answers; ``answer_seconds``: how long its last successful answer took.
+    ``state``: ``draining`` means that an operator lets nothing new start there; ``starting`` means that the link has
+    started, and its first question to the factory is not answered yet. ``words``: the explanation of the state; None
+    for ``ok`` and ``starting``. ``since``: since when the factory is in this state, or, for ``draining``, since when it
+    answers; ``answer_seconds``: how long its last successful answer took.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]
@@ -56,7 +57,8 @@ class PartitionLoad(Model):
 class Bounds(Model):
     """The allowed range of a number.
 
-    ``preset``: the value if a person chooses none; None: the person may leave the field empty, and has no value then.
+    ``preset``: the value if a person chooses none; None: the person may leave the field empty, and then there is no
+    value.
     """
 
     least: float
@@ -71,9 +73,10 @@ class Bounds(Model):
 class Offer(Model):
     """The possible choices for a node size, and the presets for fields that a person leaves open.
 
-    A preset also replaces a choice that is not possible. ``environment``: the preset; None: no environment fits.
-    ``project``: the preset; None: no project is needed, or none of the person's projects may use the size.
-    ``project_in``: the preset project for people who choose a reservation, by the reservation's id.
+    A preset environment or project also replaces a choice that is not possible; hours out of bounds are replaced by the
+    nearest bound. ``environment``: the preset; None: no environment fits. ``project``: the preset; None: no project is
+    needed, or none of the person's projects may use the size. ``project_in``: the preset project for people who choose
+    a reservation, by the reservation's id.
     """
 
     environments: tuple[Slug, ...]
@@ -111,7 +114,7 @@ class SizeView(Model):
 
     @property
     def gpu_label_message(self) -> str:
-        """Return the label as a message whose parts are translated one by one."""
+        """Return ``gpu_label`` as a message whose parts are translated one by one."""
         parts = self.gpu_label_parts
         return joined(*(part.as_message("text") for part in parts), separator=", ") if parts else self.gpu_label
 
@@ -133,7 +136,7 @@ class MaintenanceView(Model):
 class ReservationView(Model):
     """A reservation that a person can use now.
 
-    ``partition``: the only partition whose jobs may use it; empty: jobs of every partition may.
+    ``partition``: the only partition whose jobs may use it; "" if jobs of every partition may.
     """
 
     id: str  # the id that a choice uses
@@ -229,9 +232,10 @@ AccountKind = Literal["own", "lent", "shared", "missing"]
 class AccountView(Model):
     """The site account under which a person would work at a factory for a project.
 
-    ``account`` is the kind of account. ``lent``: the project lends an account at the start; ``shared``: several people
-    of this gateway share the account; ``missing``: the person has no account there, so they cannot start anything for
-    this project."""
+    ``account`` is the kind of account. ``own``: the person's own account; ``lent``: the project lends the person an
+    account when they start something; ``shared``: several people of this gateway share the account; ``missing``: the
+    person has no account there, so they cannot start anything for this project.
+    """
 
     project: ProjectId
     factory: Slug
@@ -240,16 +244,20 @@ class AccountView(Model):
 
 
 class ReadyView(Model):
-    """The site accounts that a person can use, and whether they can start anything. ``nothing``: why they can start
-    nothing at any factory; None if they can."""
+    """The site accounts that a person can use, and whether they can start anything.
+
+    ``nothing``: why they can start nothing at any factory; None if they can start something.
+    """
 
     nothing: Words | None = None
     accounts: tuple[AccountView, ...] = ()
 
 
 class AccountThere(Model):
-    """A person's account at a site, and which of the person's projects use it. ``name``: None if the person has no
-    account at the moment."""
+    """A person's account at a site, and which of the person's projects use it.
+
+    ``name``: None if the person has no account at the moment.
+    """
 
     kind: AccountKind
     name: UnixAccount | None = None
@@ -292,7 +300,9 @@ class SiteCheck(Model):
 class ChecklistView(Model):
     """A person's checklist: which requirements for starting a session they meet.
 
-    ``nothing``: why they can start nothing at any factory; ``antenna``: the antenna through which they logged in."""
+    ``nothing``: why they can start nothing at any factory; None if they can start something. ``antenna``: the antenna
+    through which they logged in; None: none is known.
+    """
 
     nothing: Words | None = None
     antenna: Antenna | None = None
@@ -308,7 +318,7 @@ class NetworkSize(Model):
 
     @property
     def label(self) -> str:
-        """Return the description as one text."""
+        """Return the description as one text; the size's id if there is no description."""
         return ", ".join(part.text for part in self.parts) or self.id
 
 

@@ -1,4 +1,4 @@
-"""The address of a process's database: a SQLite file of its own, or the URL of a PostgreSQL database."""
+"""Parses the address of a process's database, and connects to it: to a SQLite file of its own, or to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -39,17 +39,21 @@ class Database:
 
     @classmethod
     def file(cls, path: Path, program: Literal["factorylink", "workshops"] = "factorylink") -> Database:
-        """Return the address of a SQLite file."""
+        """Return the address of the SQLite file at ``path``, which need not exist.
+
+        ``program``: the program that uses the database.
+        """
         return cls(URL.create("sqlite", database=str(path)), program)
 
     @classmethod
     def parse(
         cls, text: str, program: Literal["factorylink", "workshops"] = "factorylink", key: str = "ledger"
     ) -> Database:
-        """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``.
+        """Return the address that a URL names: ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``.
 
-        ``key``: the key of the configuration that has the URL. Raises ValueError with an explanation; also for a URL
-        with a password, because URLs are shown and logged.
+        ``program``: the program that uses the database; ``key``: the key of the configuration that has the URL, for the
+        explanation. Raises ValueError with an explanation; also for a URL with a password, because URLs are shown and
+        logged.
         """
         try:
             url = make_url(text)
@@ -104,7 +108,10 @@ def in_the_way(error: OperationalError) -> bool:
 
 
 def _claim_file(engine: Engine, path: Path) -> None:
-    """Make the engine's connection hold a lock on a file beside the database until the connection is closed."""
+    """Make the engine's connection hold a lock on a file beside the database until the connection is closed.
+
+    Connecting raises InUse if another connection holds the lock.
+    """
 
     def claim(_connection: Any, record: Any) -> None:
         descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""Parts that all apps share: errors as ``models.Problem``, ids and limits of requests, and event streams."""
+"""Parts of the HTTP apps of link and workshops service: errors as ``Problem``, request ids, limits, event streams."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EventStream(StreamingResponse):
 class App(FastAPI):
     """A FastAPI app whose OpenAPI description says that every error is answered with a Problem.
 
-    ``new_app`` adds the handlers that answer so. The app serves no documentation pages of FastAPI's own.
+    ``new_app`` makes such an app, adds the handlers that answer so, and leaves out FastAPI's documentation pages.
     """
 
     def openapi(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class App(FastAPI):
 
 
 class OneLength:
-    """Refuses a request with both Content-Length and Transfer-Encoding.
+    """Refuses a request with both Content-Length and Transfer-Encoding, with status 400.
 
     Two servers could find different ends of its body (RFC 9112, 6.1).
     """
@@ -64,7 +64,7 @@ class OneLength:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request that has both headers; pass on any other request."""
+        """Refuse a request with both Content-Length and Transfer-Encoding; pass on any other request."""
         names = {name for name, _ in scope.get("headers", ())}
         if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= names:
             refusal = answer(invalid("A request has Content-Length or Transfer-Encoding, not both.", None))
@@ -85,7 +85,7 @@ class Bounded:
         self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; answer 413 once its body is too long."""
+        """Pass a request on; an app that reads more than the allowed bytes of its body gets HTTPException 413."""
         left = self._most
 
         async def some() -> Message:
@@ -100,18 +100,21 @@ class Bounded:
 
 
 class RequestIds:
-    """Gives each request an id: the client's, or a new one. The id is in the response's header, in the log, and in the
-    body of an error.
+    """Gives each request an id: the client's, or a new one.
 
-    Each request that changes something or is refused gets a log line. The line has the route's path template, which
-    contains no text of the client."""
+    The id is in the response's header, in the log, and in the body of an error. Each request that changes something or
+    is refused gets a log line. The line has the route's path template, which contains no text of the client.
+    """
 
     def __init__(self, app: ASGIApp, log: logging.Logger) -> None:
         self._app = app
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Set the request's id, and log the request when its response begins."""
+        """Set the request's id, and add it to the response's header.
+
+        When the response begins, also log the request if it changes something or is refused.
+        """
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -196,9 +199,9 @@ def tells(*names: str) -> dict[int | str, dict[str, Any]]:
 
 
 def answer(error: ProblemError, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
-    """Return the problem as a response, with the id of the present request.
+    """Return the problem as a JSON response, with the id of the present request.
 
-    ``status``: the HTTP status; None: that of the problem's kind.
+    ``status``: the HTTP status; None: that of the problem's kind. ``headers``: further headers.
     """
     problem = error.problem.model_copy(update={"request": request_id.current()})
     return Response(problem.model_dump_json(), status or error.status, headers, "application/json")

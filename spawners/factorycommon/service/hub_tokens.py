@@ -56,7 +56,7 @@ class TokenOwners:
     """Finds the owners of tokens.
 
     ``service``: this process's name as a service of the hub; ``ask``: sends ``GET /user`` to the hub's API with the
-    given token, or with the service's own token if it is None; ``ask`` may raise any error.
+    given token (None: with the service's own token), and may raise any error.
     """
 
     def __init__(self, service: str, ask: Callable[[str | None], Awaitable[httpx.Response]]) -> None:

@@ -1,4 +1,7 @@
-"""The log of a process. Each record is one line; lines of a traceback are indented below it, or part of the JSON."""
+"""Writes the log of a process, each record as one line of text or JSON.
+
+The lines of a traceback are indented below the record's line, or are part of its JSON.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ class PlainFormatter(logging.Formatter):
     """Formats records so that no text from a person, a job or a site can start a new line or control a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line with the id of its request; control characters and line ends are replaced."""
+        """Return the record as one line, followed by the id of the present request, if there is one.
+
+        Control characters and line ends are replaced, and what is longer than ``LONGEST`` characters is cut.
+        """
         line = plain_text(super().formatMessage(record), LONGEST)
         request = request_id.current()
         return f"{line} [{request}]" if request else line
@@ -57,7 +63,10 @@ def _set_in(text: str) -> str:
 
 
 def begin(level: int, form: LogFormat = "text", program: str = "link") -> None:
-    """Log to stderr from now on, in the given format. ``program``: the name of the process in each line."""
+    """Log to stderr from now on, in the given format; libraries such as httpx log only warnings and errors.
+
+    ``level``: the lowest level of all other records; ``program``: the name of the process in each line.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter(program) if form == "json" else PlainFormatter(FORMAT.replace(" link ", f" {program} ", 1))

@@ -84,7 +84,10 @@ class _Server(uvicorn.Server):
 
 @dataclass(frozen=True)
 class Listener:
-    """An app with the socket that it listens on. ``tls``: the SSL context; None for clients on this host."""
+    """An app with the socket that it listens on.
+
+    ``tls``: the SSL context; None: HTTP without TLS, for clients on this host.
+    """
 
     app: FastAPI
     socket: socket.socket
@@ -92,7 +95,10 @@ class Listener:
 
 
 def new_server(listener: Listener) -> uvicorn.Server:
-    """Return a server without an access log, since URLs may contain anything that people type."""
+    """Return the server for a listener, not yet started.
+
+    The server writes no access log, since URLs may contain anything that people type.
+    """
     settings = uvicorn.Config(
         listener.app,
         access_log=False,

@@ -1,4 +1,4 @@
-"""Copies of SQLite databases that programs may be writing to."""
+"""Copies SQLite databases while programs may be writing to them, and puts such copies back."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ _COPY_SECONDS = 60.0  # seconds to wait for another program's write to a databas
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy a database while programs write to it. The copy is one file with the state at one moment, and is checked.
-    Raises sqlite3.Error."""
+    """Copy a database while programs write to it. Raises sqlite3.Error, also if the copy is damaged.
+
+    The copy is one file with the state at one moment.
+    """
     there = f"{source.absolute().as_uri()}?mode=rw"  # mode=rw never creates a missing database
     with (
         closing(sqlite3.connect(there, uri=True, timeout=_COPY_SECONDS)) as database,
@@ -28,8 +30,8 @@ def copy_sqlite(source: Path, target: Path) -> None:
 def copy_before_migration(database: Path, step: str) -> Path:
     """Copy a database into a file of mode 0600 beside it; return the path of that file.
 
-    The file's name ends in ``step``, the migration step. An earlier copy of the same step is replaced, so that a
-    program that starts again and again does not fill the disk. Raises sqlite3.Error, OSError.
+    The file's name ends in ``step``, the database's step before the migration. An earlier copy of the same step is
+    replaced, so that a program that starts again and again does not fill the disk. Raises sqlite3.Error, OSError.
     """
     target = database.with_name(f"{database.name}.at-{step}")
     fresh = target.with_name(f"{target.name}.new")

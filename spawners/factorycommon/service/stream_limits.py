@@ -15,7 +15,10 @@ from factorycommon.service.problems import ProblemError
 
 
 class StreamLimits:
-    """Counts the open streams of each person. ``refusal``: returns the error if a person wants more than ``most``."""
+    """Counts the open streams of each person, and refuses more than ``most``.
+
+    ``refusal``: returns the error that is raised then.
+    """
 
     def __init__(self, most: int, refusal: Callable[[], ProblemError]) -> None:
         self._most = most

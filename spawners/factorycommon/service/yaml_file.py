@@ -61,7 +61,8 @@ def read_model(path: Path, model: type[M]) -> M:
 def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
     """Return the file as the model that ``choose`` selects for the file's content.
 
-    Raises CatalogueError, as ``read_model`` does.
+    Raises CatalogueError if the file cannot be read, is too large, is not YAML, has a key twice, or does not fit the
+    model.
     """
     try:
         with path.open("rb") as file:
@@ -120,7 +121,11 @@ class Places:
         self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or yaml.MappingNode("", [])
 
     def __call__(self, *keys: Key) -> str:
-        """Return ``file:line: dotted.key`` of a key; if the file lacks the key, with the line of the key above it."""
+        """Return ``file:line: dotted.key`` of the key to which the path ``keys`` leads.
+
+        If the file lacks the key, the line is that of the nearest key above it. Without ``keys``, this is
+        ``file:line``.
+        """
         line, dotted = _position(self._root, keys)
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
@@ -257,7 +262,10 @@ def _item_name(node: yaml.Node) -> str | None:
 
 
 def _fields(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
-    """Return the names of the keys that the model at ``loc`` has; empty if there is no model."""
+    """Return the names of the keys that the model at ``loc``, below ``model``, has, sorted.
+
+    A step of ``loc`` that leads to no other model, such as a number or a mapping's own key, is skipped.
+    """
     here: list[type[BaseModel]] = [model]
     for key in loc:
         if isinstance(key, int):

@@ -69,8 +69,9 @@ class Caller:
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
         """Return the project to use for a request of the caller that names ``factory`` and ``project``.
 
-        With a person's own token, this is ``project``; with a session's token, the session's project. Raises
-        ProblemError if the token belongs to a session of another factory or project.
+        With a person's own token, this is ``project``. With a session's token, it is the project that is charged for
+        that session (None: there is none). Raises ProblemError, with a session's token only: if ``factory`` is not the
+        session's, or if ``project`` is neither None nor the session's.
         """
         if self.session is None:
             return project
@@ -80,9 +81,11 @@ class Caller:
         return self._payer(own)
 
     def chooses(self, choice: Choice) -> Choice:
-        """Return ``choice``; with a session's token, with the factory and project of that session filled in.
+        """Return the choice that holds for this caller.
 
-        Raises ProblemError if a session's token is used for another factory or project than the session's.
+        With a person's own token, this is ``choice`` itself. With a session's token, it is a copy: if ``choice`` names
+        no factory, it gets the session's, and its project becomes the one that is charged for the session (None: there
+        is none). Raises ProblemError if a session's token is used for another factory or project than the session's.
         """
         if self.session is None:
             return choice
@@ -90,7 +93,10 @@ class Caller:
         return choice.model_copy(update={"factory": factory, "project": self.acts_at(factory, choice.project)})
 
     def reaches(self, choice: ResolvedChoice) -> bool:
-        """Return whether the caller's token is valid for the factory and the project of ``choice``."""
+        """Return whether the caller's token is valid for the factory and the project of ``choice``.
+
+        A person's own token is valid for all; a session's token, only for the factory and the project of that session.
+        """
         own = None if self.session is None else self.session.record.choice
         return own is None or (choice.factory, self._payer(choice)) == (own.factory, self._payer(own))
 

@@ -1,4 +1,4 @@
-"""A person's checklist: the projects, site accounts and accepted rules that they need to start a session."""
+"""Builds a person's checklist: the projects, site accounts and accepted rules that they need to start a session."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Checklist:
         """Return a site's rules, and when the person accepted them, without the person's site accounts.
 
         The rules are the same whether or not a project of the person may use the site. ``user`` None: a person whom the
-        hub does not know yet. Raises ProblemError.
+        hub does not know yet. Raises ProblemError if the gateway does not offer the factory.
         """
         connection = self._factories.get(factory_id)
         if connection is None:
@@ -81,7 +81,11 @@ class Checklist:
         )
 
     async def accept(self, user: str, factory_id: Slug, version: str) -> None:
-        """Record that a person accepts ``version`` of a site's rules. Raises ProblemError, LedgerError."""
+        """Record in the ledger that a person accepts ``version`` of a site's rules.
+
+        Raises ProblemError if the gateway does not offer the factory, the site has no rules, or ``version`` is not
+        their present version; LedgerError.
+        """
         connection = self._factories.get(factory_id)
         if connection is None:
             raise gone(f"The factory {factory_id}")

@@ -41,7 +41,7 @@ class ClusterWebSocket:
         self._open: Counter[str] = Counter()
 
     async def handle(self, websocket: WebSocket, cluster_id: str) -> None:
-        """Serve one WebSocket connection until it is closed."""
+        """Serve one WebSocket connection until it is closed; deny it if the caller may not open it."""
         try:
             caller = await self._callers.of(websocket.headers)
             self._check(caller, cluster_id)

@@ -1,4 +1,4 @@
-"""The page that describes the user API to people: the OpenAPI schema, and Swagger UI, which shows it.
+"""Serves the page that describes the user API to people: the OpenAPI schema, and Swagger UI, which shows it.
 
 Swagger UI's files come with the package fastapi-offline; nothing is loaded from other hosts. The page has the hub's own
 origin, so its Content Security Policy allows only these scripts, and requests only to this origin. The page needs no

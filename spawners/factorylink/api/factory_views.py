@@ -1,4 +1,4 @@
-"""The catalogue for one person: what they may use, with health, free resources, and estimated starts."""
+"""Makes the views of the catalogue for one person: what they may use, with health, free resources, estimated starts."""
 
 from __future__ import annotations
 
@@ -127,7 +127,11 @@ class Offers:
                 yield connection, permissions
 
     async def stream(self, user: str) -> AsyncGenerator[bytes]:
-        """Yield server-sent events: the views of the person's factories now, and again after each change."""
+        """Yield server-sent events: the views of the person's factories now, and again after each change.
+
+        There is at most one event every ``_STEP_SECONDS``; without changes, comments keep the connection alive. The
+        stream ends when the link closes its event streams.
+        """
         last, quiet = "", 0
         while not self._feed.closed:
             views = [self._json(connection, permissions, user) for connection, permissions in self._places(user)]
@@ -156,9 +160,10 @@ class Offers:
     async def estimate(
         self, factory_id: str, user: str, size: str, hours: float | None, project: ProjectId | None = None
     ) -> Estimate:
-        """Return when a session of that size would start at the factory. Raises ProblemError.
+        """Return when a session of the node size ``size`` would start at the factory. Raises ProblemError.
 
-        ``project`` None: the person's first project that may use the size, or none if the person needs no project.
+        ``hours`` None: the size's default. ``project`` None: the person's first project that may use the size, or none
+        if the person needs no project. Each person may request only a limited number of estimates per minute.
         """
         connection = self._factories.get(factory_id)
         if connection is None:
@@ -202,7 +207,10 @@ class Offers:
         return ChoiceView(choice=choice, machine=connection.factory.site.machine, size=size, cost=cost)
 
     def _estimate(self, connection: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
-        """Return the last estimate if it is recent enough, without asking the factory; else None."""
+        """Return the last estimate for this account and node size if it is recent, else None.
+
+        The factory is not asked.
+        """
         known = self._estimates.get((connection.factory.id, account, size.id))
         if known is None or known.start is None:
             return None

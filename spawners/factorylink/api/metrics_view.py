@@ -1,7 +1,8 @@
-"""All metrics of the link in Prometheus' text format: the counters, and gauges of the present state.
+"""Makes all metrics of the link in Prometheus' text format: the counters, and gauges of the present state.
 
 No label names a person, a site account or a session. The number of factories, projects, states and reasons bounds the
-number of series. ``util/metrics.py`` has the names, labels and help texts of all metrics."""
+number of series. ``util/metrics.py`` has the names, labels and help texts of all metrics.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ _LIVE_STATES = tuple(state.value for state in SessionState if state is not Sessi
 
 
 def begin(factories: Iterable[Slug]) -> None:
-    """Create the series of all factories and of all possible refusals, with the value 0."""
+    """Create the series of the counters with the value 0, for all these factories and for all possible refusals."""
     cases = (*OURS, *(answer.code for answer in (*REFUSED, explain.UNKNOWN_REFUSAL, explain.JOB_FILTER)))
     metrics.begin(factories, sorted({*get_args(ProblemKind), *cases}))
 
@@ -249,8 +250,8 @@ class LinkMetrics(Collector):
 def metrics_app(metrics: Callable[[], bytes]) -> FastAPI:
     """Return the app for Prometheus, which has its own port.
 
-    Its answers contain no names of people and no secrets. Since strangers may reach the port, the metrics are computed
-    at most once in ``_FRESH_SECONDS``.
+    ``metrics``: returns the metrics in Prometheus' text format. The answers contain no names of people and no secrets.
+    Since strangers may reach the port, the metrics are computed at most once in ``_FRESH_SECONDS``.
     """
     app = new_app("factorygate link, for Prometheus")
     counted, counted_at = b"", -math.inf

@@ -1,4 +1,4 @@
-"""The public view of the whole network: all factories and antennas, with the health of the offered factories."""
+"""Makes the public view of the network: all factories and antennas, with the health of the offered factories."""
 
 from __future__ import annotations
 

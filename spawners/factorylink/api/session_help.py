@@ -18,7 +18,7 @@ _NO_SESSION = Message("help-no-session", "Only a session of a workshop can ask f
 
 
 def router(relay: HelpRelay, asking: Any) -> APIRouter:
-    """Return a router with the operations of this module.
+    """Return a router with the operations by which a person in a session raises a hand, and shows helpers a notebook.
 
     ``asking``: the dependency that returns the Caller of a request, or raises.
     """
@@ -26,7 +26,11 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
     some = says(401, 403, 409, 429, 503)
 
     async def admitted(caller: Caller = asking) -> LiveSession:
-        """Return the session whose token was used, and limit its requests before their bodies are parsed."""
+        """Return the session whose token was used, and count the request, before its body is parsed.
+
+        Raises ProblemError if the token is a person's own, or if the session has made too many requests in the last
+        minute.
+        """
         session = _own(caller)
         relay.admit(session.record.id)
         return session
@@ -40,7 +44,10 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
 
     @routes.put("/help/hand", responses=some)
     async def raise_hand(body: HandBody, session: LiveSession = mine) -> HelpState:
-        """Raise your hand. A hand that is up keeps its place, and what you send now replaces what you sent before."""
+        """Raise your hand.
+
+        A hand that is up keeps its place in the queue, and what you send now replaces what you sent before.
+        """
         return await relay.ask(session, "raise", hand=body)
 
     @routes.delete("/help/hand", responses=some)

@@ -162,7 +162,7 @@ def user_app(
 
     @app.post(f"{prefix}/api/sessions/{{session_id}}/extend", responses=own_only | says(404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody, caller: Caller = asking) -> Session:
-        """Extend a running session, if the site allows it."""
+        """Extend a running session by `hours`, if the site allows it."""
         await own(session_id, caller)
         return caller.shown(await extender.extend(session_id, body.hours, "person"))
 
@@ -199,7 +199,7 @@ def user_app(
     async def cluster_events(cluster_id: ClusterId, caller: Caller = asking) -> EventStream:
         """Stream one of your Dask clusters: the whole cluster at first, then its changes.
 
-        While you read the stream, the cluster does not end because nobody uses it.
+        While you read the stream, the cluster counts as used, so it does not end for lack of use.
         """
         cluster = clusters.own(mine(cluster_id, caller), caller.user)
         return streams.events(caller.user, caller.stream(cluster.stream()))
@@ -220,7 +220,7 @@ def user_app(
 
     @app.post(f"{prefix}/api/clusters/{{cluster_id}}/cancel", responses=own_only | says(404))
     async def cancel_workers(cluster_id: ClusterId, request: CancelRequest, caller: Caller = asking) -> Cluster:
-        """Cancel the jobs of these Dask workers, given by name."""
+        """Cancel workers of a cluster, given by name; each worker is one job, with one or more Dask workers."""
         return await clusters.cancel(mine(cluster_id, caller), caller.user, request.names)
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}/workers/{{name}}/log", responses=own_only | says(404, 429, 503))

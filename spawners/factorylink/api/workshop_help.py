@@ -15,7 +15,10 @@ InAsk = Annotated[AskId, Path()]
 
 
 def router(scope: WorkshopScope, relay: HelpRelay) -> APIRouter:
-    """Return a router with the operations of this module."""
+    """Return a router by which the workshops service takes sessions' requests for help, and answers them.
+
+    ``scope``: refuses projects that are not those of workshops; ``relay``: keeps the requests until they are answered.
+    """
     routes = APIRouter()
 
     @routes.get("/help")

@@ -20,7 +20,7 @@ _RUNS = (SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
 
 
 class SizeCosts:
-    """Computes what a node size costs, at the factories that this hub offers."""
+    """Computes what a node size costs, at the factories that the gateway offers."""
 
     def __init__(self, factories: OfferedFactories) -> None:
         self._factories = factories
@@ -28,7 +28,7 @@ class SizeCosts:
     def __call__(self, factory: Slug, size: Slug, seconds: float) -> Cost | None:
         """Return the cost of a size for so many seconds.
 
-        None: this hub does not offer the factory, or the catalogue no longer has the size.
+        None: the gateway does not offer the factory, or the catalogue no longer has the size.
         """
         connection = self._factories.get(factory)
         price = None if connection is None else price_of(connection.factory, size)
@@ -42,7 +42,10 @@ def router(
     clusters: ClusterTable,
     factories: OfferedFactories,
 ) -> APIRouter:
-    """Return a router with the operations of this module."""
+    """Return a router with the operations that tell what a workshop has used, and what runs for it now.
+
+    ``scope``: refuses projects that are not those of workshops.
+    """
     routes = APIRouter()
 
     @routes.get("/projects/{project}/history")
@@ -51,12 +54,18 @@ def router(
         after: Annotated[SessionId | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_RUNS)] = MOST_RUNS,
     ) -> HistoryPage:
-        """Return a page of a workshop's sessions, also if the workshop is over and its project no longer exists."""
+        """Return a page of a workshop's sessions, also if the workshop is over and its project no longer exists.
+
+        ``after``: ``next`` of the previous page; without it, the first page. ``limit``: the most sessions of a page.
+        """
         return await history.page(project, after, limit)
 
     @routes.get("/projects/{project}/now", responses=says(404))
     async def get_now(project: InProject) -> ProjectNow:
-        """Return what runs for a workshop now, its used and reserved GPU-hours, and when its reservations end."""
+        """Return what runs for a workshop now, and its used and reserved GPU-hours.
+
+        Also return when its reservations (nodes that a factory keeps free for it) end.
+        """
         found = scope.project(project)
         states = [one.record.state for one in scope.sessions(found)]
         balance = await charges.balance(project)
@@ -75,7 +84,7 @@ def router(
 
 
 def _reservations(project: Project, factories: OfferedFactories) -> list[ReservationEnd]:
-    """Return when the project's reservations end, as far as the factories have reported the reservations."""
+    """Return when the project's reservations of nodes end, as far as the factories have reported the reservations."""
     found = []
     for factory, at in project.factories.items():
         connection = factories.get(factory)

@@ -1,4 +1,4 @@
-"""The operations for a workshop's material: its archive, and the delivery into sessions."""
+"""The operations for a workshop's material: the link stores its archive, and delivers it into sessions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _RUNS = (SessionState.STARTING, SessionState.RUNNING)
 
 
 def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
-    """Return a router with the operations of this module."""
+    """Return a router by which the workshops service uploads material, and has it delivered into sessions.
+
+    ``scope``: refuses projects that are not those of workshops, and people who are not in them.
+    """
     routes = APIRouter()
 
     @routes.post("/projects/{project_id}/material/{digest}", responses=says(404, 503))

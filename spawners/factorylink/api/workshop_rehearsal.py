@@ -152,7 +152,8 @@ def _default(factory: Factory, size: NodeSize | None) -> str | None:
 def _agreement(connection: FactoryConnection, at: ProjectAt) -> str:
     """Return a digest of what was agreed with the site.
 
-    It covers the agreement, the version of the site's rules, the accounts that are lent, and whether these are emptied.
+    It covers the agreement, the version of the site's rules, the project's site accounts, and whether lent accounts are
+    emptied.
     """
     factory, access = connection.factory, connection.access
     agreed = None if factory.agreement is None else factory.agreement.model_dump(mode="json")

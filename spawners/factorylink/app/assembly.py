@@ -198,7 +198,7 @@ class LinkParts:
         return Callers(hub, self.live_sessions, self.projects, self.factories, self.config.root)
 
     def hub_app(self, recovery: HubRecovery) -> FastAPI:
-        """Return the app for the hub and the operator."""
+        """Return the app for the hub and the operator. ``recovery``: makes the hub start servers that it has lost."""
         return hub_app(
             sessions=self.sessions,
             extender=self.extender,
@@ -242,7 +242,7 @@ class LinkParts:
         return metrics_view.metrics_app(self.metrics)
 
     def user_app(self, callers: Callers, base_url: str) -> FastAPI:
-        """Return the app for people's scripts and notebooks."""
+        """Return the app for people's scripts and notebooks. ``base_url``: the hub's base path."""
         return user_app(
             callers=callers,
             sessions=self.sessions,

@@ -117,7 +117,8 @@ class HubRecovery:
     async def _start(self, live_session: LiveSession, owner: tuple[str, str]) -> bool:
         """Make the hub start a session's server; return whether to try again soon.
 
-        ``owner``: the hub's user, and the name of the server.
+        ``owner``: the hub's user, and the name of the server. Raises Unreachable if the hub does not answer, OSError if
+        the hub's token file cannot be read.
         """
         try:
             await self._hub.start_server(*owner, live_session.record.id)

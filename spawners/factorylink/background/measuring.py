@@ -1,4 +1,4 @@
-"""Measurements that run in the background: the delay of the event loop, and slow sums over the ledger."""
+"""Measures, in the background, the delay of the event loop and the GPU-hours in the ledger, for the metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ BALANCES_SHARE = 0.01  # largest share of time that these sums may take, however
 
 
 class Measuring:
-    """Measures the GPU-hours of all projects. ``balances``: the last sums by project and factory."""
+    """Measures the GPU-hours of all projects.
+
+    ``balances``: the last sums by project (None: no project is charged) and factory; empty before the first sum.
+    """
 
     def __init__(self, charges: Charges) -> None:
         self._charges = charges
@@ -42,7 +45,7 @@ class Measuring:
 
 
 async def measure_loop() -> None:
-    """Measure the delay of the event loop repeatedly, until cancelled."""
+    """Measure the delay of the event loop repeatedly, for the metric ``LOOP_LAG_SECONDS``, until cancelled."""
     while True:
         due = clock.ticks() + LOOP_STEP
         await asyncio.sleep(LOOP_STEP)

@@ -145,7 +145,7 @@ class WarmConnections:
     def _next(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:
         """Yield the accounts of seats that have not begun and have no open connection, in the order of their use.
 
-        Accounts that could not log in a short time ago are left out.
+        Accounts that could not log in within the last ``KEPT`` seconds are left out.
         """
         for account in self._accounts(project, at, connection):
             key = connection.factory.id, account

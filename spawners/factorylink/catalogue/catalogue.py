@@ -56,7 +56,8 @@ class Catalogue:
 def load(folder: Path, antennas: Path | None = None) -> Catalogue:
     """Read all entries of a folder, and the antennas' file. Raises CatalogueError with every problem of every file.
 
-    Whether the antennas name known factories is checked only if there is no other problem.
+    ``antennas``: the antennas' file; None: there is none. Whether the antennas name known factories is checked only if
+    there is no other problem.
     """
     factories: dict[Slug, Factory] = {}
     planned: dict[Slug, Planned] = {}
@@ -97,7 +98,10 @@ def antennas_beside(folder: Path) -> Path | None:
 
 
 def unsourced(path: Path, entry: Sourced) -> list[str]:
-    """Return a line for each value of an entry that has no source; none for a ``live`` factory, which is confirmed."""
+    """Return a line of text for each value of an entry for which the entry's ``said`` names no source.
+
+    There is none for a ``live`` factory, which is confirmed. ``path``: the entry's file, with which each line begins.
+    """
     if isinstance(entry, Factory) and entry.state == "live":
         return []
     return [f"{path}: {value}: 'said' does not tell where it comes from" for value in entry.unsourced()]

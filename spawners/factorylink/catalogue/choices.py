@@ -87,7 +87,7 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
 
 
 def offer(factory: Factory, size: NodeSize) -> Offer:
-    """Return the values that can be chosen with a size, and their defaults.
+    """Return the environments and hours that can be chosen with a size, and their presets.
 
     Pages and widgets use this to complete a choice.
     """
@@ -404,7 +404,10 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
 
 
 def _python(environment: Environment) -> str:
-    """Return the environment's Python. Raises ValueError for a template, which ``loading.offered`` never offers."""
+    """Return the path of the environment's Python at the factory.
+
+    Raises ValueError for a template, which ``loading.offered`` never offers.
+    """
     if environment.python is None:
         raise ValueError(f"the environment {environment.id} is a template, which has no Python yet")
     return environment.python

@@ -1,4 +1,4 @@
-"""Prints the catalogue as text: one entry with the source of each value, or a table of all factories and antennas."""
+"""Makes texts about the catalogue: an entry with the source of each value, or all factories and antennas in tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Prices of node sizes. Only this module counts the billed GPUs of a size and parses ``billed_as`` of the catalogue."""
+"""Computes the prices of node sizes.
+
+Only this module counts the billed GPUs of a size and parses ``billed_as`` of the catalogue.
+"""
 
 from __future__ import annotations
 

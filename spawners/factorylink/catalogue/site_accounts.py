@@ -41,7 +41,11 @@ class SiteQos:
 
 @dataclass(frozen=True)
 class Membership:
-    """An association of a person with an account. ``partition`` "": the association holds for every partition."""
+    """A Slurm association of a person with an account that Slurm charges.
+
+    ``partition`` "": the association holds for every partition. ``qos``: the QOS that the person may use with the
+    account.
+    """
 
     user: str
     default_account: str
@@ -52,14 +56,17 @@ class Membership:
 
 
 def parse_qos(text: str) -> dict[str, SiteQos]:
-    """Parse the site's QOS; return them by name. Raises ValueError."""
+    """Parse the output of the command ``QOS``; return the site's QOS by name. Raises ValueError."""
     return {
         name: SiteQos(wall, _counts(job), jobs, _counts(group)) for name, wall, job, jobs, group in _rows(text, QOS, 5)
     }
 
 
 def parse_people(text: str) -> list[Membership]:
-    """Parse the site's associations; return all except those of ``root``. Raises ValueError."""
+    """Parse the output of the command ``PEOPLE``; return the site's associations, except those of ``root``.
+
+    Raises ValueError.
+    """
     return [
         Membership(user, default, account, partition, frozenset(re.findall(r"[^,+\s]+", qos)), default_qos)
         for user, default, account, partition, qos, default_qos in _rows(text, PEOPLE, 6)
@@ -124,7 +131,7 @@ def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos
 
 
 def _limits(qos: SiteQos) -> dict[str, str]:
-    """Return the limits of a QOS by the catalogue's names of limits; "": no limit."""
+    """Return the limits of a QOS by the catalogue's names of limits; a value is "" if there is no limit."""
     return {
         "max_nodes": qos.job.get("node", ""),
         "max_cores": qos.job.get("cpu", ""),

@@ -1,4 +1,4 @@
-"""Texts for differences between the catalogue and a site, and a parser of Slurm's times."""
+"""Writes the texts about differences between the catalogue and a site, and parses Slurm's times."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ _HOUR = 1 / 60  # limits are counted in minutes
 def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
     """Yield a line if the catalogue's limit in hours (``ours``) differs from the site's (``theirs``).
 
-    A difference of up to a minute is ignored. ``ours`` None: the catalogue has no limit, so nothing is yielded.
-    ``theirs``: a time in Slurm's form; None or "": no limit. Raises ValueError if it has another form.
+    A difference of up to a minute is ignored. ``where``: the limit's key in the catalogue. ``ours`` None: the catalogue
+    has no limit, so nothing is yielded. ``theirs``: a time in Slurm's form; None or "" if there is no limit. Raises
+    ValueError if it has another form.
     """
     seconds = _seconds(theirs)
     if ours is None:

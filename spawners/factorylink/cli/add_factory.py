@@ -1,5 +1,4 @@
-"""``factorygate factory add``: asks for the values of a new factory, writes them into link.yaml, and tests the
-connection."""
+"""``factorygate factory add``: asks for a new factory's values, writes link.yaml, and tests the connection."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ _ALGORITHMS = (
 
 
 def add(commands: Any) -> None:
-    """Add the command to the subparsers of ``factory``."""
+    """Add the command ``add`` to the subparsers of ``factory``."""
     command: argparse.ArgumentParser = commands.add_parser(
         "add", help="offer a factory: asks what it needs, writes link.yaml, and tries the whole way there"
     )
@@ -78,7 +77,7 @@ def add(commands: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the command; return its exit code: 0 if the doctor found no problem, or was not run."""
+    """Run the command; return its exit code: the doctor's, or 0 if the doctor was not run. Raises CatalogueError."""
     config = load_link_config(options.link)
     if not config.state_dir.is_dir():
         raise CatalogueError([f"{config.state_dir} is not there: start the link once, then run this again"])
@@ -108,7 +107,11 @@ def _entry(config: LinkConfig, options: argparse.Namespace) -> Factory:
 
 
 def _access(config: LinkConfig, entry: Factory, options: argparse.Namespace) -> tuple[dict[str, object], bool]:
-    """Return the factory's entry for link.yaml, and whether a key was made that the site does not know yet."""
+    """Return the factory's entry for link.yaml, and whether a key was made that the site does not know yet.
+
+    ``entry``: the factory's entry in the catalogue. Asks the person at the terminal for what the options leave out.
+    Raises CatalogueError.
+    """
     hosts = options.host or _words(
         _ask(f"Login hosts (HOST or HOST:PORT){_known(entry.site.login_hosts)}", "--host", entry.site.login_hosts)
     )
@@ -160,7 +163,8 @@ def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace
     """Return the host keys to pin: those of ``--host-key``, none if the catalogue has some, else one key for each host.
 
     A key that a host shows must have the fingerprint of ``--fingerprint``; without this option, the operator is asked
-    whether the site publishes the fingerprint. Raises CatalogueError otherwise.
+    whether the site publishes the fingerprint. Raises CatalogueError if no key of a host has the fingerprint, the
+    operator does not confirm, or a host does not answer.
     """
     if options.host_key:
         return list(options.host_key)
@@ -279,7 +283,8 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool
 def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, access: dict[str, object]) -> None:
     """Write link.yaml, and the catalogue's entry if the site's agreement is new, after checking both as the link does.
 
-    Raises CatalogueError if the new texts are not valid together; then neither file is changed.
+    ``access``: the factory's entry for link.yaml; ``entry``: its present entry in the catalogue. Raises CatalogueError
+    if the new texts are not valid together; then neither file is changed.
     """
     link: Path = options.link
     file = config.catalogue / f"{entry.id}.yaml"
@@ -309,7 +314,11 @@ def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, acce
 
 
 def _let_link_read(file: Path, state_dir: Path) -> None:
-    """Give a file that root has made to the group of the link's account, if that account cannot read the file."""
+    """Let the link's account read a file if this is root, and that account cannot read the file yet.
+
+    The file then belongs to the group of the account, and the group may read it. ``state_dir``: the link's folder,
+    whose owner and group are those of the account.
+    """
     link, found = state_dir.stat(), file.stat()
     by_group = found.st_gid == link.st_gid and found.st_mode & stat.S_IRGRP
     if os.geteuid() != 0 or found.st_uid == link.st_uid or by_group or found.st_mode & stat.S_IROTH:
@@ -333,8 +342,7 @@ def _agreement(entry: Factory, options: argparse.Namespace) -> dict[str, object]
 
 
 def _site_is_ready() -> bool:
-    """Return whether the doctor can run now: if the operator says that the site knows the new key, or if there is
-    nobody to ask."""
+    """Return whether the doctor can run now: the operator says that the site has the key, or nobody can be asked."""
     if not sys.stdin.isatty():
         return True
     return _ask("Has the site added the key? Type yes to try the way now (later)", "--no-doctor", "later") == "yes"

@@ -27,7 +27,7 @@ _SCHEMAS: dict[str, TypeAdapter[Any]] = {"factory": TypeAdapter(Factory | Planne
 
 
 def add(parts: Any) -> None:
-    """Add the commands to a parser's subparsers."""
+    """Add the commands ``catalogue`` and ``onboarding`` to the subparsers ``parts``."""
     commands = parts.add_parser("catalogue", help="what the factories are").add_subparsers(required=True)
     check = commands.add_parser("check", help="say what is wrong, line by line")
     check.add_argument("folder", type=Path, nargs="?", default=_default(), help="folder of factory YAML files")
@@ -58,7 +58,10 @@ def add(parts: Any) -> None:
 
 
 def schema(of: str) -> str:
-    """Return the JSON Schema of ``factory`` files or of ``antennas``, formatted as in ``hub_config``."""
+    """Return the JSON Schema of files of the kind ``of``: "factory" or "antennas".
+
+    The text is formatted as the schemas in ``hub_config`` are.
+    """
     dialect = "https://json-schema.org/draft/2020-12/schema"
     document = {"$schema": dialect, "title": f"factorygate: {of}", **_SCHEMAS[of].json_schema()}
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

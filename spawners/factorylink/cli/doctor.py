@@ -23,7 +23,7 @@ _LONGEST = 7 * 24 * 60  # minutes
 
 
 def add(parts: Any) -> None:
-    """Add the command to a parser's subparsers."""
+    """Add the command ``doctor`` to the subparsers ``parts``."""
     command = parts.add_parser(
         "doctor", help="walk the way of a session to a factory, with a real job, and leave nothing"
     )
@@ -41,7 +41,8 @@ def _run(options: argparse.Namespace) -> int:
     """Run the doctor; return the exit code.
 
     0: all steps worked; 1: a step failed, or something could not be removed; 130: interrupted, after an attempt to
-    remove everything.
+    remove everything. Raises CatalogueError if the factory or the node size does not exist, or there is no site
+    account.
     """
     config = load_link_config(options.link.absolute())
     _become_owner(config.state_dir)

@@ -15,7 +15,7 @@ from factorylink.ledger.ledger import Ledger, LedgerError
 
 
 def add(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to a parser's subparsers."""
+    """Add the command ``ledger``, with ``check`` and ``upgrade``, to the subparsers ``parts``."""
     ledger = parts.add_parser("ledger", help="the link's database").add_subparsers(required=True)
     for name, run, description in (
         ("check", _check, "whether it has what this release needs; changes nothing"),

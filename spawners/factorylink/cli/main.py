@@ -1,4 +1,4 @@
-"""The operator's command ``factorygate``: sessions, factories, the audit, the catalogue."""
+"""The operator's command ``factorygate``: parses the command line, and runs subcommands such as ``sessions list``."""
 
 from __future__ import annotations
 

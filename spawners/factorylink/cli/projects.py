@@ -19,7 +19,7 @@ _VARIABLE = "FACTORYGATE_CATALOGUE"
 
 
 def add(parts: Any) -> None:
-    """Add the commands to a parser's subparsers."""
+    """Add the command ``projects``, with ``check`` and ``list``, to the subparsers ``parts``."""
     commands = parts.add_parser("projects", help="who may run where").add_subparsers(required=True)
     check = commands.add_parser("check", help="say what is wrong, line by line, what is unusual, and what "
                                                  "an access mode filled in")  # fmt: skip
@@ -60,9 +60,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _unreachable(project: Project, config: LinkConfig | None, factories: Mapping[Slug, Factory]) -> Iterator[str]:
-    """Yield a line for each factory of a project that is not offered, or whose required job account is missing.
+    """Yield a line for each of a project's factories that the gateway does not offer, or that lacks a required account.
 
-    Nothing is yielded if ``config`` is None.
+    Some sites require that each job names an account, which is in the project or in ``link.yaml``. Nothing is yielded
+    if ``config`` is None.
     """
     for name, at in project.factories.items() if config is not None else ():
         access = config.factories.get(name) if config is not None else None

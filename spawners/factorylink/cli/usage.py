@@ -1,4 +1,4 @@
-"""``factorygate usage``: GPU-hours by day, factory, person or project."""
+"""``factorygate usage``: prints the GPU-hours and the number of jobs by day, factory, person or project."""
 
 from __future__ import annotations
 

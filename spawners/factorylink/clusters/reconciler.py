@@ -371,7 +371,7 @@ class ClusterReconciler:
         """Cancel jobs of one account whose batch belongs to no cluster.
 
         Run this in the background: it runs commands as the account, which may take long. ``person``: whose jobs they
-        are, for the audit; "": not known.
+        are, for the audit; "" if this is not known.
         """
         account = jobs[0].account
         try:

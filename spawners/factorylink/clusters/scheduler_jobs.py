@@ -90,7 +90,7 @@ class SchedulerJobs:
         return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
-        """Return whether a cluster's scheduler already has a live job without a stop request."""
+        """Return whether a cluster's scheduler already has a live job of the same person without a stop request."""
         live_session = self._live(cluster.id)
         return (
             live_session is not None and live_session.record.user == cluster.user and live_session.record.wish == "run"
@@ -103,7 +103,11 @@ class SchedulerJobs:
     # --- begin and end
 
     async def begin(self, cluster: ClusterRecord, grant: Grant, asked: SchedulerJob) -> None:
-        """Submit the job of a cluster's scheduler, as ``asked`` in the cluster's request. Raises ProblemError."""
+        """Submit the job of a cluster's scheduler, as ``asked`` in the cluster's request.
+
+        Waits a short time for the batch scheduler's answer. ``grant``: the permission with which the person creates the
+        cluster. Raises LedgerError, and ProblemError if the job may not start, or if its submission has failed.
+        """
         connection = grant.connection
         try:
             size = find_size(grant.factory, asked.size) if asked.size else smallest_size(grant.factory)
@@ -152,7 +156,7 @@ class SchedulerJobs:
         await self._sessions.answer(live_session)
 
     async def end(self, cluster_id: ClusterId) -> None:
-        """End the job of a cluster's scheduler, if there is one. Raises LedgerError."""
+        """Request the end of the job of a cluster's scheduler, if there is such a job. Raises LedgerError."""
         if (live_session := self._live(cluster_id)) is not None and live_session.record.wish == "run":
             await self._sessions.stop(cluster_id, "person")
 
@@ -234,7 +238,10 @@ class SchedulerJobs:
             ) from error
 
     async def enter(self, cluster_id: ClusterId) -> Stream:
-        """Open a connection to a scheduler's socket, through the door of its job. Raises ProblemError."""
+        """Open a connection to a scheduler's socket, through the door of its job, and return its stream.
+
+        Raises ProblemError.
+        """
         live_session = self._live(cluster_id)
         if live_session is None:
             raise conflict(explain.own("cluster-no-head").what)

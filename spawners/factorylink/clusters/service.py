@@ -143,7 +143,7 @@ class Clusters:
         return [live_cluster.show() for live_cluster in mine]
 
     async def figures_of(self, user: str, ended: int) -> list[Cluster]:
-        """Return a person's clusters without their jobs.
+        """Return a person's clusters without their jobs. Raises LedgerError.
 
         The live clusters come first, newest first, then the last ``ended`` clusters in the ledger that have ended.
         """
@@ -154,7 +154,7 @@ class Clusters:
     async def _ended(self, record: ClusterRecord, jobs: int, hours: float) -> Cluster:
         """Return a cluster that has ended, from its row in the ledger.
 
-        ``hours``: the total time that its ``jobs`` ran.
+        ``jobs``: how many jobs the cluster had; ``hours``: the hours that they ran, added up.
         """
         shown = LiveCluster(record, None).figures()
         spent = record.earlier + float(record.gpus) * hours + await self._scheduler_jobs.spent(record)
@@ -182,7 +182,10 @@ class Clusters:
         return live_cluster.show()
 
     async def log(self, cluster_id: ClusterId, user: str, name: str) -> WorkerLog:
-        """Return the last lines of the log of a worker's job; no lines if there is no log yet. Raises ProblemError."""
+        """Return the last lines of the log of a worker's job; no lines if there is no log yet. Raises ProblemError.
+
+        ``name``: the worker's name in the cluster.
+        """
         live_cluster = self.own(cluster_id, user)
         pairs = [(b, w) for b in live_cluster.record.batches.values() for w in b.workers if w.name == name]
         if not pairs:
@@ -215,7 +218,7 @@ class Clusters:
         """Create the cluster with this id if there is none; return the cluster, and whether it is new.
 
         If the cluster exists, only its scheduler's address and keys are written again, if the request has them. Raises
-        ProblemError.
+        ProblemError, LedgerError.
 
         ``may_touch``: raises ProblemError for an existing cluster that the caller may not act for. ``options``: the job
         options of the session whose token was used, if one was.
@@ -269,7 +272,7 @@ class Clusters:
     # --- the cluster's scheduler
 
     async def scheduler(self, cluster_id: ClusterId, user: str) -> Scheduler:
-        """Return the address and keys of a cluster's scheduler, for its owner. Raises ProblemError."""
+        """Return the address and keys of a cluster's scheduler, for its owner. Raises ProblemError, LedgerError."""
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is None or live_cluster.record.wish != "run":
             raise conflict(Message("cluster-ending", "The cluster is ending."))
@@ -278,7 +281,7 @@ class Clusters:
         return keys
 
     async def enter(self, cluster_id: ClusterId, user: str) -> Stream:
-        """Open a connection to a cluster's scheduler, for its owner. Raises ProblemError."""
+        """Open a connection to a cluster's scheduler, for its owner; return its stream. Raises ProblemError."""
         return await self._scheduler_jobs.enter(self.own(cluster_id, user).record.id)
 
     def _head_changed(self, head: LiveSession) -> None:
@@ -294,10 +297,10 @@ class Clusters:
     # --- growing
 
     async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
-        """Add a batch of jobs to a cluster; return the cluster. Raises ProblemError.
+        """Add a batch of jobs to a cluster; return the cluster. Raises ProblemError, LedgerError.
 
-        The jobs are submitted together, for which this method waits 1.5 s at most; with ``adopt``, the jobs exist
-        already and are taken over. A batch that is sent twice is submitted once.
+        The jobs are submitted together, for which this method waits 1.5 s at most. If ``request.adopt`` is True, the
+        jobs exist already, and are taken over. A batch that is sent twice is submitted once.
         """
         begun = clock.ticks()
         live_cluster = self.own(cluster_id, user)
@@ -382,20 +385,29 @@ class Clusters:
     # --- shrinking and ending
 
     async def cancel(self, cluster_id: ClusterId, user: str, names: tuple[str, ...]) -> Cluster:
-        """Request the end of these workers' jobs; return when the ledger holds the request. Raises ProblemError."""
+        """Request the end of these workers' jobs; return the cluster when the ledger holds the request.
+
+        ``names``: the workers' names. Names that no worker has, or only a worker that has ended, are ignored. Raises
+        ProblemError, LedgerError.
+        """
         live_cluster = self.own(cluster_id, user)
         await self._unwanted(live_cluster, [worker for worker in live_cluster.named(names) if worker.wish == "run"])
         return live_cluster.show()
 
     async def end(self, cluster_id: ClusterId, user: str) -> Cluster:
-        """Request the end of the cluster with all its jobs; return when the ledger holds the request. Raises
-        ProblemError."""
+        """Request the end of a cluster with all its jobs; return the cluster when the ledger holds the request.
+
+        Raises ProblemError, LedgerError.
+        """
         live_cluster = self.own(cluster_id, user)
         await self._end(live_cluster, None)
         return live_cluster.show()
 
     async def end_access(self, live_cluster: LiveCluster) -> None:
-        """End a cluster whose person may no longer use its project. Raises LedgerError."""
+        """Request the end of a cluster and of its jobs: its person may no longer use its project.
+
+        Raises LedgerError.
+        """
         await self._end(live_cluster, explain.own("access-lost"))
 
     async def _end(self, live_cluster: LiveCluster, words: Words | None) -> None:

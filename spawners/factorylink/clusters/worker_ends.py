@@ -23,7 +23,7 @@ class WorkerEnd:
 
 
 class WorkerEnds:
-    """Writes ends of jobs into the ledger, and notifies the readers of the cluster."""
+    """Writes ends of jobs into the ledger, and notifies the readers of the cluster's events."""
 
     def __init__(self, store: ClusterStore) -> None:
         self._store = store
@@ -36,17 +36,18 @@ class WorkerEnds:
         words: Words,
         ends: Sequence[End | None] = (),
     ) -> None:
-        """Record that these jobs have ended, all for the same reason.
+        """Record in the ledger that these jobs have ended, all for the same reason. Raises LedgerError.
 
-        ``ends``: the scheduler's record of each job, in the order of ``ended``.
+        ``ends``: the scheduler's record of each job, in the order of ``ended``, None for a job without one; () if there
+        are no records.
         """
         pairs = zip_longest(ended, ends)
         await self.over_each(live_cluster, [WorkerEnd(worker, reason, words, end) for worker, end in pairs])
 
     async def over_each(self, live_cluster: LiveCluster, ended: Sequence[WorkerEnd]) -> None:
-        """Record that these jobs have ended, in one commit.
+        """Record in the ledger that these jobs have ended, in one commit. Raises LedgerError.
 
-        If the cluster was to end and these were its last jobs, record that the cluster has ended, too.
+        If the end of the cluster was requested, and these were its last jobs, record that the cluster has ended, too.
         """
         now, workers = clock.now(), [one.worker for one in ended]
         for one in ended:

@@ -1,4 +1,4 @@
-"""How the link logs in at a factory's login hosts: one interface, and one class for each kind of credentials."""
+"""How the link logs in at a factory's login hosts: defines one interface, and a class for each kind of credentials."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from factorylink.credentials.service import ServiceAccount
 def credentials_of(transport: SshTransportSettings, door: DoorAccess, gateway: str) -> Credentials:
     """Return the credentials that are configured for a factory; ``gateway``: the hub's name.
 
-    Raises OSError and ValueError, with an explanation for the operator, if a private key cannot be used or others can
-    read it.
+    ``door``: how the link reaches the doors, since certificates allow port forwarding only if this needs it. Raises
+    OSError and ValueError, with an explanation for the operator, if a private key cannot be used or others can read it.
     """
     settings, watcher = transport.credentials, transport.watcher
     match settings:

@@ -42,7 +42,10 @@ _GRANT = b"ssh-domain-grant@core.aai.geant.org"
 
 @dataclass(frozen=True)
 class Held:
-    """A person's key and certificate. ``token`` None: the CA no longer accepts the person's token."""
+    """A person's key and certificate. ``token`` None: the CA no longer accepts the person's token.
+
+    ``begins``, ``ends``: the certificate's validity, in seconds since the epoch.
+    """
 
     login: Login
     begins: float
@@ -146,7 +149,8 @@ class FederationAuthority:
     async def _post(self, url: str, body: dict[str, str]) -> str:
         """Send the request and return the text of the answer.
 
-        The errors do not contain the platform's own error message, since that message may repeat the token.
+        Raises Refused if the CA does not take the token, Unreachable if it does not answer as expected. The errors do
+        not contain the platform's own error message, since that message may repeat the token.
         """
         try:
             async with (

@@ -1,4 +1,4 @@
-"""One private key per site account, which the site has authorized: the simplest kind of credentials.
+"""Logs in with one private key per site account, which the site has authorized: the simplest kind of credentials.
 
 Keys never expire.
 """

@@ -1,4 +1,7 @@
-"""One service account at the site, whose wrapper (``site/factorygate-act``) acts for the accounts on a list."""
+"""Logs in with one service account at the site; the site's wrapper lets this account act for the accounts on a list.
+
+The wrapper is the program ``site/factorygate-act``.
+"""
 
 from __future__ import annotations
 

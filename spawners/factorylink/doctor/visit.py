@@ -1,4 +1,4 @@
-"""One test of a factory, in the steps of a session; each step can be called separately.
+"""Tests a factory once, in the steps of a session; each step can be called separately.
 
 The visit uses the link's own code, access, credentials and job script; it submits a real job and enters the real door.
 Only the hub's name and the keys differ from the link's, so that a running link does not adopt the job. Whatever has
@@ -55,10 +55,12 @@ class Stuck(Exception):
 
 
 class Visit:
-    """Tests a factory once. ``steps`` run in order; each returns what it found, or raises Stuck or a FactoryError.
+    """Tests a factory once. ``steps``: the name and function of each step, which the caller runs in this order.
 
-    ``kept``: the session's folder if ``leave`` left it at the factory, because the site's wrapper removes no folders;
-    else "". Always call ``leave`` at the end.
+    Each function returns a text that says what it found, or raises Stuck or a FactoryError. ``account``: the site
+    account under which the job runs; ``patience``: seconds for the job to start; ``kept``: the session's folder if
+    ``leave`` left it at the factory, because the site's wrapper removes no folders, else "". Always call ``leave`` at
+    the end.
     """
 
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:
@@ -214,7 +216,7 @@ class Visit:
     async def _by_id(self) -> list[Job]:
         """Return the visit's job as the scheduler lists it under its id.
 
-        Empty if the scheduler does not know the id.
+        Empty if the scheduler does not know the id, or if the visit does not know one yet.
         """
         return await self._site.by_id([self._job], self._asks_as) if self._job is not None else []
 
@@ -267,7 +269,7 @@ class Visit:
     async def leave(self) -> list[Words]:
         """Remove everything that the visit made; return descriptions of what could not be removed.
 
-        A second call does nothing.
+        A folder that the site's wrapper cannot remove is only in ``kept``. A second call does nothing.
         """
         if self._gone:
             return []
@@ -328,13 +330,13 @@ class Visit:
 
 
 class _Listener(asyncssh.SSHTCPSession[bytes]):
-    """Receives the first bytes that arrive on a channel."""
+    """Passes the first bytes that arrive on a channel to the future ``greeting``."""
 
     def __init__(self, greeting: asyncio.Future[bytes]) -> None:
         self._greeting = greeting
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002
-        """Keep the first bytes."""
+        """Pass the first bytes to the waiting caller; ignore all later ones."""
         if not self._greeting.done():
             self._greeting.set_result(data)
 

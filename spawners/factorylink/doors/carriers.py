@@ -57,8 +57,8 @@ class Stdio:
 class Route:
     """How to reach the door of a session.
 
-    ``file``: absolute path of its ``door.json``, which ``commands`` reads as the account. ``streams``: None if the
-    factory's transport cannot open byte streams.
+    ``file``: absolute path of its ``door.json``, which ``commands`` reads as the site account ``account``; ``streams``:
+    None if the factory's transport cannot open byte streams.
     """
 
     session: SessionId
@@ -72,8 +72,9 @@ class Route:
     async def open(self, door: DoorFile) -> ByteStream:
         """Open a byte stream to the door that the file describes.
 
-        Raises Misread if the file names an address that the carrier's settings do not allow, Refused if the factory's
-        transport cannot open byte streams, and the transport's errors.
+        Raises Misread if the file names an address that the carrier's settings do not allow, Unreachable if the
+        scheduler does not name the job's node, Refused if the factory's transport cannot open byte streams, and the
+        transport's errors.
         """
         if self.streams is None:
             raise Refused(f"The way to {self.factory} runs commands only, so no session there can be entered.")
@@ -87,7 +88,7 @@ class Route:
 def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:
     """Return the carrier that is configured for a factory, for one of its jobs.
 
-    ``node``: the node's name from the scheduler, None: the scheduler gives none. ``job`` and ``bridge``, the command
+    ``node``: the node's name from the scheduler, None if the scheduler gives none. ``job`` and ``bridge``, the command
     that connects to the door's socket inside the job, are used only for the carrier ``stdio``.
     """
     if access.carrier == "tcp":

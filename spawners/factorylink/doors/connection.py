@@ -67,9 +67,10 @@ Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 class DoorConnection:
     """The link's side of the connection to one door.
 
-    ``slots`` limits how many connections are being opened at a time; ``places`` limits how many may be open, None: no
-    limit. ``on_status`` is called with each status of the door, and with None when the connection is lost or cannot be
-    opened for a new reason.
+    ``key``: the SSH key with which the link logs in at the door. ``slots`` limits how many connections are being opened
+    at a time; ``places`` limits how many may be open, None if there is no limit. ``back_socket``: the link's Unix
+    socket for the notebook's requests to the hub and to the link. ``on_status`` is called with each status of the door,
+    and with None when the connection is lost or cannot be opened for a new reason.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class DoorConnection:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """Wait until the factory allows one more connection of the carrier ``stdio``; hold it during the block.
+        """Wait until ``door.stdio_most`` allows one more connection of the carrier ``stdio``; hold it during the block.
 
         Connections of the carrier ``tcp`` are not limited.
         """
@@ -166,14 +167,14 @@ class DoorConnection:
             self._on_status(None)
 
     def _lost(self) -> bool:
-        """Record that the connection is lost; return whether there was one."""
+        """Set this object's state to not connected; return whether the door was connected."""
         was_open = self.is_open
         self._opened.clear()
         self._connection = None
         return was_open
 
     async def _once(self) -> None:
-        """Connect to the door and read its messages until the connection is lost."""
+        """Connect to the door, and pass its messages to ``on_status``, until the connection is lost."""
         connection: asyncssh.SSHClientConnection | None = None
         stream: ByteStream | None = None
         try:
@@ -297,7 +298,10 @@ class DoorConnection:
         return read_message(model, said)
 
     async def deliver(self, order: DoorOrder, archive: Path) -> MaterialReport:
-        """Deliver a workshop's material; return how many files had each outcome. Raises Refused, Unreachable."""
+        """Deliver a workshop's material into the session; return how many files had each outcome.
+
+        ``order``: into which folder, and how; ``archive``: the file with the material. Raises Refused, Unreachable.
+        """
         connection, _ = self._now()
         return (await send_material(connection, order, archive)).report()
 

@@ -1,4 +1,4 @@
-"""The doors of all live sessions: one port and one SSH connection each, opened again whenever they are lost.
+"""Keeps a port and an SSH connection to the door for each live session; a lost connection is opened again.
 
 The door's host key is read over the transport from a file of the session's account, never from the network. Everything
 that a door sends is bounded and parsed: a manipulated door can only mislead its own person about their own session.
@@ -42,7 +42,8 @@ class DoorManager:
     Methods that send something through a door raise Gone if ``open`` was not called for the session, Unreachable if the
     door is not connected or does not answer, and Refused if the door refused. ``on_status`` is called with every new
     status of a connected door. It is called with None when the connection to a door is lost, or when there is a new
-    reason why the door cannot be connected.
+    reason why the door cannot be connected. ``key``: the SSH key with which the link logs in at the doors;
+    ``back_socket``: the link's Unix socket for the notebooks' requests to the hub and to the link.
     """
 
     def __init__(
@@ -148,13 +149,13 @@ class DoorManager:
     def problem(self, session_id: SessionId) -> str:
         """Return an explanation why the door is not connected.
 
-        "" if it is connected, or if ``open`` was never called.
+        "" if it is connected, if no attempt to connect has failed yet, or if ``open`` was never called.
         """
         door = self._doors.get(session_id)
         return door.problem if door is not None else ""
 
     async def answers(self, session_id: SessionId, path: str) -> bool:
-        """Return whether the notebook answers ``GET path`` with 200."""
+        """Return whether the notebook answers ``GET path`` with 200; False if the door is not connected."""
         door = self._doors.get(session_id)
         return door is not None and await door.answers(path)
 
@@ -185,11 +186,17 @@ class DoorManager:
         return await self._door(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:
-        """Show a message to the person in the session; a message with an id that was sent already is ignored."""
+        """Show a message to the person in the session; return the door's status.
+
+        The message is ignored if the door still keeps an earlier one with the same id.
+        """
         return await self._door(session_id).command("tell", DoorStatus, message.model_dump_json())
 
     async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
-        """Deliver a workshop's material into the session; return how many files had each outcome."""
+        """Deliver a workshop's material into the session; return how many files had each outcome.
+
+        ``order``: into which folder, and how; ``archive``: the file with the material.
+        """
         return await self._door(session_id).deliver(order, archive)
 
     def _door(self, session_id: SessionId) -> DoorConnection:

@@ -31,7 +31,8 @@ _TOO_OLD = (
 async def send_material(connection: asyncssh.SSHClientConnection, order: DoorOrder, archive: Path) -> DoorMaterial:
     """Send an archive to a door; return what the door did with the archive's files.
 
-    ``order``: into which folder the door delivers the files, and how. Raises Refused with an explanation, Unreachable.
+    ``order``: into which folder the door delivers the files, and how. Raises Refused with an explanation, Unreachable,
+    and Misread if the door's answer is too long or not valid.
     """
     try:
         async with asyncio.timeout(SECONDS):

@@ -1,8 +1,9 @@
-"""One port for each session. The port's connections are forwarded, byte for byte, to the notebook's socket on its node.
+"""Listens on one port for each session, and forwards its connections to the notebook's socket on its node.
 
-The port is on the loopback interface, or it accepts only clients with a certificate (``LinkConfig.tls``). Both sides
-are asyncio protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and an end
-of file in one direction is passed on while the other direction continues (a download lasts longer than its request).
+Bytes are forwarded unchanged. The port is on the loopback interface, or it accepts only clients with a certificate
+(``LinkConfig.tls``). Both sides are asyncio protocols, not streams: a byte is copied once, each side stops reading
+while the other is slow, and an end of file in one direction is passed on while the other direction continues (a
+download lasts longer than its request).
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ class NearSide(asyncio.Protocol):
 class SessionPort:
     """The listener on the port of one session.
 
-    The port is open as long as the link knows the session, even while the session's door is not connected.
+    The port is open as long as the link knows the session, even while the session's door is not connected. ``connect``:
+    opens a channel to the notebook for each connection; ``tls``: None for a port without TLS.
     """
 
     def __init__(self, host: str, port: int, connect: Connect, tls: ssl.SSLContext | None = None) -> None:

@@ -30,8 +30,10 @@ EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed
 
 
 class _DoorMessage(BaseModel):
-    """Base class of a door's messages. Frozen and strict: values are not converted between types. Unknown fields, which
-    a newer door of the same protocol may send, are ignored."""
+    """Base class of a door's messages. Frozen and strict: values are not converted between types.
+
+    Unknown fields, which a newer door of the same protocol may send, are ignored.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -41,7 +43,9 @@ class DoorFile(_DoorMessage):
 
     The address is a port, or a Unix socket if the door is entered through the scheduler. The file also has a host name,
     which the link does not use: the session's account writes the file, and the link connects only to hosts from the
-    scheduler or its own configuration. ``protocol``: the oldest version that the door supports."""
+    scheduler or its own configuration. ``protocol``: the oldest version that the door supports; ``restart``: how often
+    the scheduler has started the job again.
+    """
 
     protocol: int = Field(ge=1, le=PROTOCOL)
     session: SessionId
@@ -54,8 +58,12 @@ class DoorFile(_DoorMessage):
 
 
 class DoorStatus(_DoorMessage):
-    """One line of the command ``watch``, and the response to most commands. ``release``: the version of the package in
-    the session's environment; a door of protocol 1 does not send it."""
+    """One line of the command ``watch``, and the response to most commands.
+
+    ``environment``: whether the door has received the notebook's environment variables; ``opened``: whether anybody has
+    opened the session; ``ends_idle``: when the session ends if nobody uses it; ``release``: the version of the package
+    in the session's environment; a door of protocol 1 does not send it.
+    """
 
     protocol: int = Field(ge=OLDEST_PROTOCOL, le=PROTOCOL)
     session: SessionId
@@ -102,7 +110,7 @@ class OtherProtocol(Misread):
 
 
 class DoorToken(_DoorMessage):
-    """The response to the command ``token``."""
+    """The response to the command ``token``: the notebook's token for the hub's API; None: it has none yet."""
 
     token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
 
@@ -112,7 +120,11 @@ MaterialPaths = Annotated[tuple[Annotated[str, Field(max_length=300)], ...], Fie
 
 
 class DoorMaterial(_DoorMessage):
-    """The response to the command ``material``: how many files had each outcome, and some of their paths."""
+    """The response to the command ``material``: how many files had each outcome, and some of their paths.
+
+    ``aside``: the folder to which the person's earlier folder was moved, "" if there was none; None: it was not to be
+    moved.
+    """
 
     counts: Annotated[dict[Annotated[str, Field(max_length=20)], MaterialCount], Field(max_length=20)]
     conflict: MaterialPaths = ()
@@ -138,7 +150,7 @@ class DoorRefusal(_DoorMessage):
 
 
 def read_message(model: type[T], raw: bytes | str) -> T:
-    """Parse a line or file of a door. Raises OtherProtocol, or Misread for anything that the model does not allow."""
+    """Return a line or file of a door, parsed as ``model``. Raises OtherProtocol, or Misread if it is not valid."""
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:

@@ -9,7 +9,10 @@ from factorycommon.models import EndReason, Whose, Words
 
 
 class Move(NamedTuple):
-    """Who has to act, and what they can do."""
+    """Who has to act, and what they can do.
+
+    ``whose``: ``you`` (the person), ``site``, ``operator`` (of the gateway), or ``wait`` if nobody has to act.
+    """
 
     whose: Whose
     do: str
@@ -28,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A pattern for another program's messages, with its explanation; in a table the first match counts."""
+    """A regular expression for another program's messages, with its explanation; in a table the first match counts."""
 
     pattern: str
     code: str

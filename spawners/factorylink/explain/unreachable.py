@@ -1,6 +1,7 @@
-"""Explanations why a factory's state is unknown, by code, and patterns for the messages of connections and commands.
+"""Has the explanations why a factory's state is unknown, by code, and patterns that find a message's code.
 
-The dialects' own patterns (``schedulers/*/words.py``) are tried first.
+The patterns are for messages of connections and of commands. The dialects' own patterns (``schedulers/*/words.py``) are
+tried first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Explanations why a job waits, by the codes in the dialects' tables (``schedulers/*/words.py``)."""
+"""Has the explanations why a job waits, by the codes in the dialects' tables (``schedulers/*/words.py``)."""
 
 from __future__ import annotations
 

@@ -58,14 +58,17 @@ class Identity:
         return self._comment(_BATCH, batch_id, account, factory)
 
     def session_of(self, job: Job, factory: str) -> SessionId | None:
-        """Return the session that a job belongs to, if its name, account and comment agree.
+        """Return the id of the session that a job belongs to, if its name, account and comment agree.
 
         None: the job is not one of this gateway's sessions.
         """
         return self._whose(_SESSION, job, factory)
 
     def batch_of(self, job: Job, factory: str) -> BatchId | None:
-        """Return the batch of workers that a job belongs to, if its name, account and comment agree, else None."""
+        """Return the id of the batch of workers that a job belongs to, if its name, account and comment agree.
+
+        None: the job is not one of this gateway's batches.
+        """
         return self._whose(_BATCH, job, factory)
 
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:
@@ -119,8 +122,8 @@ def is_of_our_form(comment: str) -> bool:
 def read_or_make_key(path: Path, make: bool = True) -> bytes:
     """Return the HMAC key from the file ``path`` (mode 0600).
 
-    ``make``: if there is no file, make a key and write it; this happens at the link's first start. Raises OSError;
-    ValueError if the file holds no key, or if others may read it.
+    ``make``: whether to make a key and write it if there is no file, as at the link's first start. Raises OSError, also
+    if there is no file and ``make`` is False; ValueError if the file holds no key, or if others may read it.
     """
     key = (_read_or_make(path, secrets.token_hex(32).encode() + b"\n") if make else read_secret(path)).strip()
     if not re.fullmatch(rb"[0-9a-f]{64}", key):
@@ -133,8 +136,8 @@ def read_or_make_key(path: Path, make: bool = True) -> bytes:
 def read_or_make_ssh_key(path: Path, make: bool = True) -> asyncssh.SSHKey:
     """Return the SSH key with which the link logs in to its doors, from the file ``path`` (mode 0600).
 
-    ``make``: if there is no file, make a key and write it; this happens at the link's first start. Raises OSError;
-    ValueError if the file holds no key, or if others may read it.
+    ``make``: whether to make a key and write it if there is no file, as at the link's first start. Raises OSError, also
+    if there is no file and ``make`` is False; ValueError if the file holds no key, or if others may read it.
     """
     if make:
         made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")

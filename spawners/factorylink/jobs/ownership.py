@@ -40,6 +40,7 @@ class OwnJob:
 
     ``id``: of a job, or of a whole array. ``comment``: the submitted comment. ``submitted``: when, by the scheduler's
     clock; None: no answer has listed the job yet. ``begun``: when its submission was started, by the gateway's clock.
+    ``restarts``: how often the scheduler had requeued the job when ``submitted`` was read, as far as known.
     """
 
     id: JobId

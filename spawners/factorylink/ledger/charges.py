@@ -1,4 +1,4 @@
-"""Charges in GPU-hours: reserved before a job is submitted, counted by its scheduler, settled when the job is over.
+"""Charges GPU-hours for jobs: reserves the most before the submission, charges the scheduler's count at the end.
 
 A charge belongs to one job. Until the job is over, its charge reserves what the job may still use: its whole walltime.
 So no new job can bring the reservations of a project above its grant; only jobs that were requeued, or found after the
@@ -110,7 +110,7 @@ class OverBudget(Rejected):
 
 
 def worker_charge(batch: str, task: int) -> str:
-    """Return the id of the charge for one job of a batch."""
+    """Return the id of the charge for one job of a batch. ``task``: the job's index in its array."""
     return f"{batch}/{task}"
 
 
@@ -218,7 +218,7 @@ class Settlement:
         self.used: Used | None = None
 
     def __call__(self, db: Connection) -> None:
-        """Run the write."""
+        """Settle the charge in ``db``, and set ``used``."""
         columns = (charges.c.gpus, charges.c.gpu_parts, charges.c.seconds)
         found = db.execute(self._query.returning(*columns)).mappings().first()
         self.used = None if found is None else Used(billed(found), found["seconds"])
@@ -262,8 +262,8 @@ CLOCKS = 300  # seconds by which a scheduler's clock may be ahead of ours
 class ChargeTotals:
     """The state of a job's charge, in seconds.
 
-    ``reserved``: the longest time of the job's present run, None: the stored value stays; ``seconds``: the charged
-    time, once the job is over.
+    ``reserved``: the longest time of the job's present run, None if the stored value stays; ``earlier``: the time of
+    the earlier runs; ``seconds``: the charged time once the job is over, None before.
     """
 
     id: str
@@ -295,7 +295,10 @@ def seconds_between(since: datetime, until: datetime) -> int:
 
 
 def counted(end: End | None, restarts: int) -> int | None:
-    """Return the seconds of all runs of a job, as the scheduler counts them; None if it does not report all runs."""
+    """Return the seconds of all runs of a job, as the scheduler counts them; None if it does not report all runs.
+
+    ``restarts``: how often the job was requeued, which is the number of its earlier runs.
+    """
     if end is None or end.elapsed is None:
         return None
     if restarts == 0:
@@ -334,7 +337,7 @@ class Charges:
     async def balances(self) -> dict[tuple[ProjectId | None, Slug], ProjectBalance]:
         """Return the GPU-hours used, and those that jobs may still use, by project and factory.
 
-        Raises LedgerError.
+        Jobs that are charged to no project count under the project None. Raises LedgerError.
         """
         key = (charges.c.project, charges.c.factory)
         groups = (*key, charges.c.gpu_parts)

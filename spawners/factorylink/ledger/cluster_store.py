@@ -1,4 +1,4 @@
-"""Clusters in the ledger's database: a class for the rows of each of their tables, and the queries and writes."""
+"""Reads and writes clusters in the ledger's database, with a class for the rows of each of their tables."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from factorylink.util import clock
 
 @dataclass
 class WorkerRecord:
-    """One worker's job.
+    """One worker's job, as the ledger stores it.
 
     ``task``: the job's index in the batch's array, from 1; ``restarts``: how often the scheduler has requeued the job;
     ``earlier``: hours that its earlier runs took, at most. The fields from ``job`` on are not stored in the ledger.
@@ -72,7 +72,11 @@ class WorkerRecord:
     version: int = 0  # the cluster's version at the job's last change
 
     def runs(self, job: Job, batch: BatchRecord, now: datetime) -> None:
-        """Record the scheduler's data about the job. Earlier runs count for as long as they can have lasted."""
+        """Set the scheduler's data about the job on this record, not in the ledger.
+
+        ``job``: the job in an answer that came at ``now``; ``batch``: the job's batch. The answer does not say how long
+        the earlier runs of a requeued job took, so they count for as long as they can have lasted.
+        """
         started = job.started if job.state is not JobState.PENDING else None
         again = max(job.restarts - self.restarts, int(self.started not in (None, started)))
         if again > 0:
@@ -82,9 +86,11 @@ class WorkerRecord:
         self.started, self.ends = started, job.ends if started else None
 
     def is_over(self, now: datetime, end: End | None) -> None:
-        """Record that the job has ended, at the scheduler's time or else at the latest possible time.
+        """Set on this record, not in the ledger, that the job has ended, and when.
 
-        If it is not known whether the job ran, it counts as running since it was last seen waiting.
+        ``end``: what the scheduler's accounting says; None: nothing. The time is that of ``end`` or else the latest
+        possible one, at most ``now``. If it is not known whether the job ran, it counts as running since it was last
+        seen waiting.
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
@@ -120,10 +126,10 @@ class WorkerRecord:
 
 @dataclass
 class BatchRecord:
-    """Equal jobs that were submitted together.
+    """Equal jobs that were submitted together, as the ledger stores them.
 
-    ``job``: the id of the array, or of the only job; None: not known. ``submitted``: when, by the scheduler's clock;
-    None: no answer has listed one of the jobs yet.
+    ``count``: how many jobs; ``hours``: the walltime of each; ``job``: the id of the array, or of the only job; None:
+    not known. ``submitted``: when, by the scheduler's clock; None: no answer has listed one of the jobs yet.
     """
 
     id: BatchId
@@ -205,7 +211,7 @@ class ClusterStore:
         self._ledger = ledger
 
     async def add(self, record: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
-        """Write a new cluster, or a new batch with its workers; ``also`` is written in the same commit.
+        """Write a new cluster, or a new batch with its workers; ``also``: more writes in the same commit.
 
         ``entry``: a line for the audit. Raises LedgerConflict if the id is taken, LedgerError, and the errors of
         ``also``.
@@ -310,7 +316,7 @@ class ClusterStore:
         return await self._ledger.transact(lambda db: list(db.execute(query).scalars()))
 
     async def batch(self, batch_id: BatchId) -> tuple[str, datetime | None] | None:
-        """Return to whom a batch belongs, and when its cluster ended (None: not yet); None: the batch is unknown.
+        """Return to whom a batch belongs, and when its cluster ended (None: not yet); None for an unknown batch.
 
         Batches of clusters that ended long ago are found, too.
         """
@@ -324,13 +330,13 @@ class ClusterStore:
 
 
 def spent(record: ClusterRecord, now: datetime | None = None) -> float:
-    """Return the GPU-hours that the cluster's jobs have used until ``now``; None: until the present time."""
+    """Return the GPU-hours that the cluster's jobs have used until ``now`` (None: the present time)."""
     at = now or clock.now()
     return record.earlier + float(record.gpus) * sum(worker.used(at) for worker in record.workers())
 
 
 def committed(record: ClusterRecord, now: datetime | None = None) -> float:
-    """Return the GPU-hours that the cluster's jobs may still use after ``now``, at most; None: the present time."""
+    """Return the most GPU-hours that the cluster's jobs may still use after ``now`` (None: the present time)."""
     at = now or clock.now()
     hours = sum(w.left(batch.hours, at) for batch in record.batches.values() for w in batch.workers)
     return float(record.gpus) * hours

@@ -1,4 +1,4 @@
-"""The link's database: sessions with their logs, people's last choices, drains and pauses of factories, the audit.
+"""The link's database: stores sessions with logs, people's last choices, factories' drains and pauses, the audit.
 
 Other modules read and write the other tables by ``write``, ``transact`` and ``rows``. This is an async interface to one
 writer thread. Every method returns after its commit is on the disk; concurrent writes share one commit.
@@ -85,7 +85,7 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One line of the audit."""
+    """One line of the audit: what the link did, for whom, at which factory, and as which site account."""
 
     person: str
     account: str
@@ -132,9 +132,9 @@ class Ledger:
     # --- sessions
 
     async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> None:
-        """Write a new session before its job is submitted; ``also`` is written in the same commit.
+        """Write a new session before its job is submitted, and ``entry`` into the audit.
 
-        Raises LedgerConflict, LedgerError, and the errors of ``also``.
+        ``also`` runs in the same commit. Raises LedgerConflict, LedgerError, and the errors of ``also``.
         """
 
         def write(db: Connection) -> None:
@@ -183,12 +183,12 @@ class Ledger:
         await self.write(lambda db: _done(db, insert(schema.audit), audit_values(entry)))
 
     async def record(self, session_id: SessionId) -> SessionRecord | None:
-        """Return the session with this id, also an ended one, with its log; None if it is unknown."""
+        """Return the session with this id, also an ended one, with its log; None if it is unknown or cannot be read."""
         rows = await self.transact(lambda db: self._rows(db, schema.sessions.c.id == session_id, limit=1))
         return rows[0] if rows else None
 
     async def live(self) -> list[SessionRecord]:
-        """Return all sessions that have not ended."""
+        """Return all sessions that have not ended, newest first, without those whose row cannot be read."""
         return await self.transact(lambda db: self._rows(db, schema.sessions.c.ended.is_(None)))
 
     async def accounts(self, factory: str) -> list[str]:
@@ -197,9 +197,10 @@ class Ledger:
         return await self.transact(lambda db: list(db.execute(query).scalars()))
 
     async def recent(self, user: str | None = None, server: str | None = None, limit: int = 20) -> list[SessionRecord]:
-        """Return the ``limit`` newest sessions, live and ended ones, without those that run a Dask scheduler.
+        """Return the ``limit`` newest sessions, live and ended ones, newest first.
 
-        ``user``, ``server``: only the sessions of this person or server, if given.
+        Sessions that run a Dask scheduler are left out. ``user``, ``server``: only the sessions of this person or
+        server, if given.
         """
         table = schema.sessions.c
         given = [column == value for column, value in ((table.user, user), (table.server, server)) if value is not None]
@@ -225,10 +226,10 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, *ended, tuple_(table.user, table.created).in_(newest)))
 
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
-        """Return how many sessions ended without any answer of their notebook, by factory and reason.
+        """Return how many sessions ended without any answer of their notebook or Dask scheduler, by factory and reason.
 
-        Each number comes with the time and the explanation of the last such end. Only sessions that ended at ``since``
-        or later count. ``without``: reasons that are not counted.
+        If a job was requeued, only answers after that count. Each number comes with the time and the explanation of the
+        last such end. Only sessions that ended at ``since`` or later count. ``without``: reasons that are not counted.
         """
         table = schema.sessions.c
         groups = (table.factory, table.end_reason)
@@ -333,7 +334,7 @@ class Ledger:
         await self._set_message(schema.pauses, factory, message, entry)
 
     async def resume(self, factory: str, entry: AuditEntry) -> None:
-        """Record the end of a pause, with a line for the audit."""
+        """Record that a factory's pause is over, with a line for the audit."""
         await self._drop_message(schema.pauses, factory, entry)
 
     # --- reading and writing rows

@@ -35,10 +35,10 @@ class ProjectHistory:
         self._cost_of = cost_of
 
     async def page(self, project: str, after: SessionId | None, limit: int) -> HistoryPage:
-        """Return a page of the sessions of a project, ordered by their ids. Raises LedgerError.
+        """Return a page of at most ``limit`` sessions of a project, ordered by their ids. Raises LedgerError.
 
-        ``after``: ``next`` of the previous page; None: the first page, which also has what the project's clusters have
-        used.
+        ``after``: None for the first page, which also has what the project's clusters have used; for a later page,
+        ``next`` of the page before. The last page's ``next`` is None.
         """
         where = [charges.c.project == project, charges.c.id.not_like(_OF_WORKER)]
         where += [] if after is None else [charges.c.id > after]
@@ -78,7 +78,8 @@ class ProjectHistory:
     async def _clusters(self, project: str) -> list[ClusterUse]:
         """Return what the workers of the project's clusters have used, by person, factory and size.
 
-        At most ``MOST_CLUSTER_USES`` entries are returned. Their size is None if the ledger lacks the batch.
+        At most ``MOST_CLUSTER_USES`` entries are returned. The size of an entry is None if the ledger lacks the batches
+        of its workers.
         """
         mine = (charges.c.project == project, charges.c.id.like(_OF_WORKER))
         key = (_BATCH.label("batch"), charges.c.person, charges.c.factory, charges.c.gpus, charges.c.gpu_parts)

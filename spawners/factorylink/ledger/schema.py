@@ -195,7 +195,7 @@ class SessionRecord:
         return self.server.startswith(HEAD)
 
     def columns(self) -> dict[str, Any]:
-        """Return the values for the sessions' table."""
+        """Return the values for the sessions' table, by column."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log"}
 
 

@@ -17,7 +17,7 @@ from factorylink.util import clock
 
 
 class Acceptances:
-    """The accepted rules of all people. Call ``load`` before use."""
+    """Stores which versions of the sites' rules people have accepted. Call ``load`` before use."""
 
     def __init__(self, ledger: Ledger, config: LinkConfig) -> None:
         self._ledger = ledger
@@ -49,8 +49,8 @@ class Acceptances:
     async def accept(self, user: str, factory: Factory, version: str) -> None:
         """Record that the person accepts ``version`` of the factory's rules; repeating this changes nothing.
 
-        Returns when the ledger holds the record. Raises ProblemError if the factory has no rules, or if ``version`` is
-        not the present version of its rules; LedgerError.
+        Nothing is returned before the ledger holds the record. Raises ProblemError if the factory has no rules, or if
+        ``version`` is not the present version of its rules; LedgerError.
         """
         rules = factory.site.rules
         if rules is None:

@@ -41,7 +41,7 @@ PRESETS: dict[Mode, AccessModePreset] = {
 
 
 def presets(project: Project) -> dict[str, float | datetime]:
-    """Return the values that a project's mode gives for keys that the project leaves out.
+    """Return the values that a project's mode gives for keys that the project leaves out: ``ends`` and ``gpu_hours``.
 
     A key that the project sets to ``null`` is not left out. A project without ``begins`` gets no values, because the
     months of its mode would have no first day.

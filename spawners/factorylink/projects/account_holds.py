@@ -141,9 +141,9 @@ class AccountHolds:
         return sum(self._is_lendable(project, (factory, account), wipes) for account in at.site_accounts.pool)
 
     def has_for_robots(self, project: Project, factory: Slug) -> bool:
-        """Return whether there would be accounts at a factory for robots, which have no accounts of their own.
+        """Return whether a project offers accounts at a factory to robots, which have no accounts of their own.
 
-        Robots take people's seats in a rehearsal of a class.
+        These are lent or shared accounts. Robots take people's seats in a rehearsal of a class.
         """
         at, connection = project.factories.get(factory), self._factories.get(factory)
         return at is not None and connection is not None and self._leases.has_for_anybody(connection, at)

@@ -71,7 +71,7 @@ class Hold:
 
 
 class AccountLeases:
-    """The leases of site accounts. Call ``load`` before use.
+    """Finds or lends the site accounts of people, and wipes lent accounts. Call ``load`` before use.
 
     ``inhabitants``: returns all sessions and clusters that have not ended.
     """
@@ -120,7 +120,10 @@ class AccountLeases:
         return site_account(connection.access, user)
 
     def has_for_anybody(self, connection: FactoryConnection, at: ProjectAt) -> bool:
-        """Return whether there are accounts for people without an account of their own: lent ones, or shared ones."""
+        """Return whether people without an account of their own can get one at all: a lent one, or a shared one.
+
+        Whether a lent account is free now does not count.
+        """
         if at.site_accounts != SiteAccounts():
             return bool(at.site_accounts.pool)
         return bool(connection.access.account_pool)
@@ -196,7 +199,10 @@ class AccountLeases:
         return free
 
     async def found(self, factory: Slug, account: str, user: str) -> None:
-        """Record a lease that the ledger has lost; a job of the person runs under the account. Raises LedgerError."""
+        """Record a lease that the ledger has lost: a job of the person runs under the account. Raises LedgerError.
+
+        Nothing is done if the account is lent, to whomever.
+        """
         if (factory, account) not in self._leases:
             await self._write(factory, account, user)
             self._leases[factory, account] = user
@@ -384,7 +390,7 @@ def _entry(holder: str, key: tuple[Slug, str], detail: str) -> AuditEntry:
 
 
 def site_account(access: Access, user: str) -> str | None:
-    """Return the account under which this person's jobs run if there are no projects; None if they may not run.
+    """Return the account that link.yaml gives to this person at a factory: their own, or a shared one; None: neither.
 
     A person without an account of their own always gets the same account of ``account_pool``, which others may have,
     too.

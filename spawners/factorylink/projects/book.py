@@ -1,4 +1,4 @@
-"""Projects and their members, and when each person's access ends."""
+"""Reads the projects, and finds each person's projects and when the person's access ends."""
 
 from __future__ import annotations
 
@@ -66,8 +66,9 @@ class ProjectTable(Protocol):
 class YamlTable:
     """The projects of ``projects.yaml``, which is read again when the file changes.
 
-    The file is checked against ``factories``, the catalogue, and ``accesses``, this hub's settings for each factory.
-    ``refuse``: a further check, which returns a line for each problem that it finds in the projects.
+    The file is checked against ``factories``, the catalogue, and ``accesses``, the settings of link.yaml for each
+    factory (None: there are none). ``refuse``: a further check, which returns a line for each problem that it finds in
+    the projects.
     """
 
     def __init__(
@@ -85,7 +86,10 @@ class YamlTable:
         self.projects: Mapping[ProjectId, Project] | None = None
 
     async def refresh(self) -> bool:
-        """Read the file again if it has changed; return whether the projects have changed."""
+        """Read the file again if it has changed; return whether the projects have changed.
+
+        If the file is not valid, the log says why, and the last projects are kept.
+        """
         try:
             found = self._path.stat()
             looks = (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -128,7 +132,11 @@ class ProjectBook:
         return self._table is not None
 
     def needed(self, user: str) -> bool:
-        """Return whether this person needs a project to start a session; guests of workshops and robots always do."""
+        """Return whether this person needs a project to start a session.
+
+        Everybody does if there is a table of projects (``on``). Without one, robots do, and guests if there is a table
+        of workshops.
+        """
         return self.on or is_robot(user) or (self._workshops is not None and is_guest(user))
 
     @property
@@ -211,7 +219,10 @@ class ProjectBook:
         return [] if self.blocked(user) else [p for p in self.joined(user) if active(p)]
 
     def joined(self, user: str) -> list[Project]:
-        """Return the projects that this person is in, also those that have ended or not begun, ordered by id."""
+        """Return the projects that this person is in, also those that have ended or not begun, ordered by id.
+
+        A robot is only in projects of rehearsals. The list is cached: do not change it.
+        """
         person = self._people.get(user)
         first, second = (None if table is None else table.projects for table in (self._table, self._workshops))
         known = self._joined.get(user)
@@ -226,7 +237,10 @@ class ProjectBook:
         return known[3]
 
     async def views(self, user: str, budget: Charges) -> list[ProjectView]:
-        """Return the person's view of their projects, also of those that have ended or not begun."""
+        """Return the person's view of their projects, also of those that have ended or not begun.
+
+        ``budget``: the ledger's charges, from which the used and reserved GPU-hours come. Raises LedgerError.
+        """
         return [await self._view(project, user, budget) for project in self.joined(user)]
 
     async def _view(self, project: Project, user: str, budget: Charges) -> ProjectView:
@@ -329,7 +343,11 @@ def read(
 def problems(
     projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> Iterable[str]:
-    """Yield each wrong period, each conflict with the catalogue, and each account that would belong to two people."""
+    """Yield a line for the operator about each mistake in the projects.
+
+    Mistakes are a wrong period, a conflict with the catalogue, and a site account that would belong to two people, or
+    to one person and a pool.
+    """
     holders: dict[tuple[Slug, str], str] = {}  # by factory and account, the project and person that have it
     for project in projects:
         if project.begins is not None and project.ends is not None and project.begins >= project.ends:

@@ -24,7 +24,10 @@ class ChargeReservations:
         self._projects = projects
 
     def of_session(self, record: SessionRecord) -> ChargeReservation:
-        """Return the reservation for a session's job: its billed GPUs, for its whole walltime."""
+        """Return the reservation for a session's job: its billed GPUs, for its whole walltime.
+
+        It has no GPUs if the factory is not offered any more.
+        """
         connection, payer = self._factories.get(record.factory), self._projects.payer(record.choice)
         gpus = Fraction(0) if connection is None else gpus_of(connection.factory, record.choice.size)
         return ChargeReservation(
@@ -34,7 +37,7 @@ class ChargeReservations:
     def of_workers(
         self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
     ) -> list[ChargeReservation]:
-        """Return the reservation for each of these jobs of a batch: its billed GPUs, for its whole walltime."""
+        """Return the reservation of each of ``workers``, jobs of ``batch``: its billed GPUs, for its whole walltime."""
         record, payer = live_cluster.record, self._projects.payer(live_cluster.record.choice)
         gpus = (
             record.gpus

@@ -1,4 +1,4 @@
-"""People as the hub describes them: their groups, whether they are blocked, and whether they may start anything."""
+"""Stores what the hub reports of people: their groups, whether they are blocked, whether they may start anything."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class KnownPeople:
         """Return why the hub's rules do not let this person start anything; None if they do.
 
         A person whose status has expired is refused; so is a person whose status the hub has not sent, unless the hub's
-        rules require no status (``HubRules.access``). ``fresh`` False: the age of the login does not count. The hub
-        knows no robots: their project alone says what they may start.
+        rules require no status (``HubRules.access``). ``fresh`` False: neither the age of the login nor an expired
+        status counts. The hub knows no robots: their project alone says what they may start.
         """
         if is_robot(user):
             return None

@@ -1,4 +1,4 @@
-"""The reservations of a site that a person may use, each with the projects through which they may use it."""
+"""Finds the reservations of a site that a person may use, and limits the hours of a session to its reservation."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def within(hours: float, window: Reservation | None, now: datetime) -> float:
 def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeases) -> tuple[ReservationView, ...]:
     """Return the reservations that are active now and that the person may use with these permissions.
 
-    ``account_leases``: finds the person's site account for each permission. Reservations for Unix groups are missing
-    until the account's groups have been looked up.
+    Each has the ids of the projects through which the person may use it. ``account_leases``: finds the person's site
+    account for each permission. Reservations for Unix groups are missing until the account's groups have been looked
+    up.
     """
     found: dict[str, ReservationView] = {}
     for grant in permissions:

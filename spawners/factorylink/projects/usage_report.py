@@ -22,9 +22,9 @@ def hours(gpu_seconds: Fraction) -> str:
 
 
 def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
-    """Return rows of (value of ``by``, number of jobs, GPU-hours), with a total at the end.
+    """Return rows of (value of ``by``, number of jobs, GPU-hours); the last row is the total, with the value ``all``.
 
-    Days are in their order; other rows are ordered by use, the most first.
+    Days are in their order; other rows are ordered by use, the most first. The value ``-`` stands for no project.
     """
     jobs: dict[str, int] = defaultdict(int)
     used: dict[str, Fraction] = defaultdict(Fraction)

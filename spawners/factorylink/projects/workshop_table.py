@@ -1,4 +1,4 @@
-"""The second project table: the projects of workshops, from the file that the workshops service writes.
+"""Reads the second project table: the projects of workshops, from the file that the workshops service writes.
 
 The service says who is in a workshop and until when; the operator's file of pools says what a workshop may use. If the
 service is away, the file stays as it is, so the workshops go on. If the link cannot read the file, for example because
@@ -131,7 +131,7 @@ def _keep(path: Path, table: WorkshopProjects) -> None:
 def load(
     files: WorkshopFiles, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> tuple[WorkshopProjects, WorkshopPools]:
-    """Return the contents of both files. Raises CatalogueError.
+    """Return the table of the workshops service, and the operator's pools, from ``files``. Raises CatalogueError.
 
     If the table's file does not exist, the service has not written it yet, and the table has no projects.
     """
@@ -162,7 +162,7 @@ def projects_of(
 
 
 def _without_room(projects: Sequence[WorkshopProject], pools: WorkshopPools, now: datetime) -> set[ProjectId]:
-    """Return the projects for whose rehearsal with robots the pool has too few seats now.
+    """Return the ids of the projects for whose rehearsal with robots the pool has too few seats now.
 
     A pool never has more seats than its operator says; the seats of classes that take place now count as used. If two
     rehearsals do not both fit, the one that began first continues.

@@ -74,7 +74,10 @@ class JobVariables:
 
 
 def end_by_clock(walltime: int) -> str:
-    """Return a shell expression for the end of a job that starts now and may run ``walltime`` seconds."""
+    """Return a shell expression for the end of a job that starts now and may run ``walltime`` seconds.
+
+    The expression is computed when the job starts, and gives seconds since the epoch.
+    """
     return f"$(($(date +%s) + {walltime}))"
 
 

@@ -19,7 +19,7 @@ class Dialect(Protocol):
     WORDS: SchedulerWords
 
     def script(self, request: JobRequest, template: str = "") -> str:
-        """Return the batch script for a request. ``template``: the operator's template; "": the dialect's own.
+        """Return the batch script for a request. ``template``: the operator's template; "" for the dialect's own.
 
         Raises Refused if the template fails, or leaves out the job's identity.
         """
@@ -46,7 +46,8 @@ class Dialect(Protocol):
     def waiting(self) -> Command[dict[str, list[tuple[int, JobId]]]]:
         """Return the command that lists all pending jobs that the asking account may see.
 
-        The answer has, for each partition, (priority, id) of its jobs in the order of the queue.
+        The answer has, for each partition, (priority, id) of its jobs in the order of the queue. If a scheduler does
+        not tell this order (PBS), each priority is 0, and the jobs are in the order of their submission.
         """
 
     def submit(self, script: str, count: int = 1) -> Command[JobId]:

@@ -6,7 +6,10 @@ from factorycommon.models import End, Job, JobState, Outcome
 
 
 def end_of(job: Job) -> End | None:
-    """Return the record of a job's end, from the job as the scheduler lists it; None if the job has not ended."""
+    """Return the record of a job's end, from the job as the scheduler lists it; None if the job has not ended.
+
+    A job whose outcome the scheduler does not tell counts as failed.
+    """
     if job.state is not JobState.ENDED:
         return None
     elapsed = int((job.ended - job.started).total_seconds()) if job.ended and job.started else None

@@ -165,10 +165,10 @@ class Admission:
         return choice.model_copy(update={"hours": math.floor(round(min(limits) * 60, 6)) / 60})
 
     async def _last(self, user: str, server: str) -> tuple[Grant, ResolvedChoice] | None:
-        """Return the choice of the server's last session, to be used for an empty choice, and the permission for it.
+        """Return the permission and the choice of the server's last session, which are used for an empty choice.
 
-        Its reservation and its consent to tokens in URLs are left out. None: there was no such session, or its choice
-        is no longer possible; then the defaults are used.
+        The reservation and the consent to tokens in URLs are left out of the choice. None: there was no such session,
+        or its choice is no longer possible; then the defaults are used.
         """
         for record in await self._ledger.recent(user, server, limit=1):
             # The reservation and the permission for tokens in URLs are not repeated: a reservation ends, and people

@@ -93,7 +93,10 @@ class DoorListener:
         live_session.door, live_session.door_kept, live_session.seeking = None, False, None
 
     async def let_go(self, live_session: LiveSession) -> None:
-        """Close the connection to a door after ``forget``; the session keeps its loopback port."""
+        """Close the connection to a door after ``forget``, and listen again on the session's port.
+
+        If the port cannot be opened, nothing is raised: the factory's next answer tries this again.
+        """
         await self._doors.close(live_session.record.id)
         with contextlib.suppress(OSError):  # the factory's next answer tries this again
             await self._doors.bind(live_session.record.id, live_session.record.port)
@@ -156,9 +159,10 @@ class DoorListener:
             connection.site.expect(True)
 
     async def _probe(self, live_session: LiveSession) -> None:
-        """Poll the notebook until its first answer, and then record the session as running.
+        """Poll the notebook until its first answer, and then write into the ledger that the session runs.
 
-        The notebook itself does not report when it starts to listen.
+        The notebook itself does not report when it starts to listen. At the first answer in the whole session, the
+        mailer may tell the person by mail, unless the session runs a Dask scheduler.
         """
         record, pause = live_session.record, 0.1
         config = self._config

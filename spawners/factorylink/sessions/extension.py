@@ -63,10 +63,11 @@ class Extender:
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
         """Ask the scheduler for ``hours`` more for a session; return the session's view.
 
-        The view has the new end once the scheduler's next answer contains it. Raises LedgerError, and ProblemError in
-        these cases: the session is not running; the factory allows no extensions or is paused; the person may not start
-        anything there; the extension is shorter than a minute, longer than allowed, or requested too often; the budget
-        does not allow the extension; the scheduler refuses it or does not answer.
+        ``by``: who requested this, for the audit. The view has the new end once the scheduler's next answer contains
+        it. Raises LedgerError, and ProblemError in these cases: the session is not running; the factory allows no
+        extensions or is paused; the person has not accepted the site's rules, or may not use the project there any
+        more; the extension is shorter than a minute, or longer than allowed; the session was extended as often as the
+        link's limit allows; the budget does not allow the extension; the scheduler refuses it or does not answer.
         """
         live_session = self._table.get(session_id)
         if live_session is None:
@@ -123,9 +124,10 @@ class Extender:
         await self._ledger.change(live_session.record, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live_session: LiveSession) -> None:
-        """Send the scheduler's end of a job to the session's door if the door reports another end.
+        """Send, in the background, the scheduler's end of a job to the session's door if the door reports another end.
 
-        Called after each answer of the scheduler and after each status of the door.
+        Called after each answer of the scheduler and after each status of the door. Ends that differ by at most
+        ``AGREES`` count as the same; nothing is sent while the door is not connected.
         """
         door, job = live_session.door, live_session.job
         if (

@@ -142,9 +142,10 @@ class HelpRelay:
         return HelpAsks(asks=tuple(self._queue.popleft() for _ in range(min(self._open(), MOST_ASKS))))
 
     def answer(self, project: str, ask_id: str, answer: HelpAnswer) -> None:
-        """Pass the service's answer to the session that waits for it; do nothing if no session waits any more.
+        """Pass the service's answer to the session that waits for the request with the id ``ask_id``.
 
-        Do nothing either if the session does not belong to ``project``.
+        Do nothing if no session waits for this request any more, or if the request is not from a session of
+        ``project``.
         """
         waiting = self._waiting.get(ask_id)
         if waiting is not None and waiting.ask.project == project and not waiting.answer.done():

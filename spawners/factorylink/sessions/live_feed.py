@@ -1,4 +1,4 @@
-"""Server-sent events about sessions, clusters and factories: one stream about all, and one for a single session."""
+"""Makes server-sent events about sessions, clusters and factories: a stream about all, and one about each session."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class LiveFeed:
         return self._feed.readers_of_all
 
     def close(self) -> None:
-        """End all streams."""
+        """End all streams of this object, and let the event stream of each cluster end at its next change."""
         self._feed.close()
         self._clusters.close()
 
     def table(self) -> AsyncIterator[bytes]:
-        """Return server-sent events about all sessions, clusters and factories: those of ``snapshot``, then changes."""
+        """Return server-sent events about all live sessions, clusters and factories: ``snapshot``, then all changes."""
         return self._feed.stream(self.snapshot)
 
     def session(
@@ -76,7 +76,10 @@ class LiveFeed:
         return self._feed.stream(first, _SESSION + session_id, _is_end, personal)
 
     def snapshot(self) -> list[Message]:
-        """Return the first events of ``table``: all sessions, clusters and factories in one event, then the banner."""
+        """Return the first events of ``table``: the present state in one event, then the banner.
+
+        The state has all live sessions with a notebook, all clusters in memory, and the health of all factories.
+        """
         factories = tuple(TableFactory(id=name, health=self._factories.health(name)) for name in self._factories)
         clusters = tuple(live_cluster.figures() for live_cluster in self._clusters.values())
         snapshot = TableSnapshot(sessions=tuple(self._views.live()), factories=factories, clusters=clusters)

@@ -39,7 +39,10 @@ class MaterialArchives:
             return await asyncio.to_thread(self._add, digest, piece)
 
     def find(self, digest: str) -> Path | None:
-        """Return the file of an archive, and count this as a use; None: the archive is not completely stored."""
+        """Return the path of an archive, and set its modification time to now; None if the whole archive is not stored.
+
+        The archives that nobody has asked for longest are deleted first.
+        """
         path = self._folder / digest
         if not path.exists():
             return None
@@ -87,9 +90,10 @@ class MaterialSender:
     async def send(
         self, order: DoorOrder, archive: Path, there: Sequence[LiveSession]
     ) -> tuple[MaterialDelivered, ...]:
-        """Send an archive to the sessions ``there``; return the outcome for each session.
+        """Send an archive to the sessions ``there``; return the outcome for each session, in their order.
 
-        ``order``: the folder for the material, and what the doors do with an earlier copy that the person has changed.
+        ``order``: the folder for the material, whether files that the person has deleted are written again, and whether
+        the person's folder is moved aside first. If a session cannot take the archive, its outcome says why.
         """
         return tuple(await asyncio.gather(*(self._one(order, archive, one) for one in there)))
 

@@ -1,4 +1,4 @@
-"""The operators' page: a summary of all sessions, and messages to people in running sessions."""
+"""Makes the data of the operators' page, and sends messages to people in running sessions."""
 
 from __future__ import annotations
 
@@ -73,7 +73,10 @@ class OperatorOverview:
         )
 
     def tell_sessions(self, text: str) -> None:
-        """Show a text once in each running session; sessions whose door cannot be reached now are left out."""
+        """Begin to show a text once in each running session, and return at once.
+
+        Sessions whose door cannot be reached now are left out.
+        """
         message = MessageBody(id=f"banner-{secrets.token_hex(8)}", text=plain_text(text))
         for session in self._views.live():
             if session.reachable:

@@ -64,7 +64,7 @@ class Permission:
     # --- the person, the factory, the account, the project
 
     def person(self, user: str, *, fresh: bool = True) -> None:
-        """Check that this person may start something somewhere.
+        """Raise ProblemError unless this person may start something somewhere.
 
         ``fresh``: whether the age of the login counts; False for the seats of workshops. Robots, which take the seats
         of a class in a rehearsal, may start nothing but seats: if ``fresh`` is True, they are refused.
@@ -78,9 +78,10 @@ class Permission:
         self._permissions.check(user)
 
     def rules(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
-        """Check the person as ``person`` does, and that they have accepted the present version of the site's rules.
+        """Raise ProblemError unless this person may start something and has accepted the site's present rules.
 
-        ``fresh``: whether the age of the login counts; False for the seats of workshops.
+        ``fresh``: whether the age of the login counts; False for the seats of workshops. If ``fresh`` is True, robots
+        are refused.
         """
         self.person(user, fresh=fresh)
         if (rules_open := self._acceptances.open(user, connection.factory)) is not None:
@@ -98,7 +99,7 @@ class Permission:
         return refused if refused is not None else self._acceptances.open(user, connection.factory)
 
     def at(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
-        """Check that this person may start something at the factory now.
+        """Raise ProblemError unless this person may start something at the factory now.
 
         ``fresh``: whether the age of the login counts; False for the seats of workshops.
         """
@@ -106,7 +107,7 @@ class Permission:
         self.place(connection)
 
     def place(self, connection: FactoryConnection) -> None:
-        """Check that something may start at the factory now, whoever starts it."""
+        """Raise ProblemError if nobody may start anything at the factory now: it is drained, paused or unreachable."""
         if (drained := self._factories.drained(connection.factory.id)) is not None:
             raise draining(drained)
         if (paused := connection.access_status.paused) is not None:
@@ -116,7 +117,11 @@ class Permission:
             raise of_words("unreachable", health.words or explain.unreachable(""))
 
     def account(self, connection: FactoryConnection, account: str) -> None:
-        """Check that something may start under that site account."""
+        """Raise ProblemError if nothing may start at the factory now under that site account.
+
+        The reason is that an operator has paused the factory, or that the account's login at the site has expired or is
+        about to expire.
+        """
         if (barred := connection.access_status.may_submit(account)) is not None:
             raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
 
@@ -156,7 +161,7 @@ class Permission:
 
         If ``choice`` names no project and several projects at the factory allow its size, the project that the person
         used last is taken. A person who needs no project gets a permission without one. Raises LedgerError, and
-        ProblemError if the person has no such permission.
+        ProblemError if the person has no such permission, or if the project used last is none of these projects.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
@@ -164,7 +169,7 @@ class Permission:
     # --- limits of one person
 
     def one_more_session(self, user: str, leaves: int = 0) -> None:
-        """Check that this person may have one more session.
+        """Raise ProblemError unless this person may have one more session.
 
         ``leaves``: how many of the person's sessions end before the new one begins.
         """
@@ -180,7 +185,7 @@ class Permission:
             raise of_words("limit", explain.own("limit-pending"))
 
     def one_more_cluster(self, user: str, name: str) -> None:
-        """Check that this person may have one more cluster, and that none of their clusters is named ``name``."""
+        """Raise ProblemError if this person has as many clusters as one may have, or already one named ``name``."""
         most = self._limits.clusters_per_person
         mine = [f for f in self._clusters.values() if f.record.user == user and f.record.wish == "run"]
         if len(mine) >= most:
@@ -196,7 +201,7 @@ class Permission:
             raise conflict(said.format(name=name))
 
     def more_workers(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
-        """Check that a cluster may have ``more`` further worker jobs of ``hours`` each.
+        """Raise ProblemError unless a cluster may have ``more`` further worker jobs of ``hours`` each.
 
         The project's budget is checked later, when GPU-hours are reserved for the jobs. ``adopt``: the client says that
         the jobs exist already, so none is submitted; then only ``hours`` and the number of the person's jobs are
@@ -229,7 +234,10 @@ class Permission:
     # --- more time, estimates
 
     def more_time(self, live_session: LiveSession) -> FactoryConnection:
-        """Check that a session may be extended; return its factory."""
+        """Return the factory of a session that is to be extended. Raises ProblemError if this is not allowed.
+
+        The project's budget is checked later, when GPU-hours are reserved.
+        """
         record = live_session.record
         connection = self._factories.get(record.factory)
         if connection is None or connection.access.extend == "no":
@@ -249,7 +257,7 @@ class Permission:
         return connection
 
     def estimate(self, connection: FactoryConnection, user: str) -> None:
-        """Check that this person may get estimates from the factory."""
+        """Raise ProblemError unless this person may get estimates from the factory."""
         self.rules(connection, user)
 
     # --- the budget
@@ -265,6 +273,7 @@ class Permission:
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:
         """Return a write for the ledger that reserves ``seconds`` more for a job that is to continue until ``until``.
 
-        The write raises OverBudget if the project's budget does not allow this.
+        ``charge_id``: the id of the job's charge, for a session its own id. The write raises OverBudget if the
+        project's budget does not allow this, or if the project ends before ``until``.
         """
         return charges.reserve_more(charge_id, seconds, until, self._projects.get(project))

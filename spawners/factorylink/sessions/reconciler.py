@@ -200,9 +200,10 @@ class SessionReconciler:
         self._extender.follow(live_session)
 
     async def _note(self, live_session: LiveSession, job: Job, words: Words | None) -> None:
-        """Record when the job was submitted, and show ``words``: the remark that its name or comment was changed.
+        """Store in the ledger when the job was submitted, and show ``words``.
 
-        ``words`` None: there is nothing to remark; an earlier remark is shown no longer.
+        ``words``: the remark that the job's name or comment was changed; None if there is nothing to remark: an earlier
+        remark is then shown no longer. A new remark is also a line of the session's log.
         """
         record = live_session.record
         values: dict[str, Any] = {}
@@ -226,8 +227,9 @@ class SessionReconciler:
     async def _as_before(self, live_session: LiveSession, connection: FactoryConnection, job: Job) -> None:
         """Handle an answer that does not change a session's state.
 
-        Check the session's time limits, store the node and the end time if the scheduler reports them only now, and
-        look for the session's door if it is not connected yet.
+        Request the session's end if its job has waited in the queue, or its notebook has been starting, for longer than
+        is allowed. Store the node and the end time if the scheduler reports them only now. Look for the session's door
+        if it is not connected yet. Also listen on the session's port, if that failed before.
         """
         record = live_session.record
         with contextlib.suppress(OSError):  # a port that is taken was reported before; it may be free by now
@@ -399,7 +401,11 @@ def _measure_wait(live_session: LiveSession, job: Job) -> None:
 
 
 def _freeze(live_session: LiveSession, job: Job) -> None:
-    """Count the time for which the site has suspended a session's job, because the notebook cannot start meanwhile."""
+    """Add to ``live_session.frozen`` the seconds since the last answer, if that answer showed the job as suspended.
+
+    The notebook of a suspended job cannot start, so this time does not count against its limit. ``job``: the session's
+    job as the present answer shows it.
+    """
     now = clock.ticks()
     if live_session.frozen_since is not None:
         live_session.frozen += now - live_session.frozen_since
@@ -407,7 +413,11 @@ def _freeze(live_session: LiveSession, job: Job) -> None:
 
 
 def _remark(live_session: LiveSession, job: Job, what: Found, name: str) -> Words | None:
-    """Return a remark if the name or the comment of a session's job was changed, else None."""
+    """Return a remark if the name or the comment of a session's job was changed, else None.
+
+    ``what``: what the factory's answer shows under the job's id; ``name``: the name that this gateway gives to its
+    jobs.
+    """
     if what is Found.ALTERED:
         if live_session.record.wish == "stop":
             return explain.own("job-not-cancelled")

@@ -295,9 +295,9 @@ class Sessions:
                 return
 
     async def answer(self, live_session: LiveSession) -> None:
-        """Wait for a short time until the scheduler has accepted the session's job.
+        """Wait until the scheduler has accepted the session's job, or until a short time is over (1.5 s).
 
-        Raises ProblemError if the submission has failed.
+        Raises ProblemError if the submission has failed by then.
         """
         await self._submission.known(live_session, clock.ticks())
 
@@ -309,7 +309,7 @@ class Sessions:
     # --- other operations
 
     async def session(self, session_id: SessionId) -> Session:
-        """Return a session, live or ended. Raises ProblemError if the ledger does not have it."""
+        """Return a session, live or ended. Raises ProblemError if the ledger does not have it; LedgerError."""
         live_session = self._table.get(session_id)
         if live_session is not None:
             return self._views.of(live_session)
@@ -357,8 +357,9 @@ class Sessions:
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator", "trainer"]) -> None:
         """Request the end of a session; return when the ledger holds the request.
 
-        Does nothing if the session has ended. Raises ProblemError if the session is not known; then a later request to
-        start a session with this id is refused, too.
+        ``by``: who requests this, for the session's log. Does nothing if the session has ended. Raises ProblemError if
+        the session is not known; then a later request to start a session with this id is refused, too. Raises
+        LedgerError.
         """
         if session_id not in self._table:
             self._never.add(session_id)  # add it first, since the session may start while the ledger is asked
@@ -383,9 +384,10 @@ class Sessions:
         return self._account_leases.beginning(user)
 
     def checked(self, request: SessionRequest, seat: SeatTerms) -> AbstractAsyncContextManager[None]:
-        """Check that the seat of a workshop may start, without starting it. Raises ProblemError.
+        """Return an async context manager that raises ProblemError on entry if the seat of a workshop may not start.
 
-        During the block, other such checks count the seat's GPU-hours as reserved. Call this inside ``beginning``.
+        It may also raise LedgerError. Nothing is started. During the block, other such checks count the seat's
+        GPU-hours as reserved. Use it inside ``beginning``.
         """
         return self._admission.checked(request, seat)
 
@@ -431,9 +433,10 @@ class Sessions:
         await self._through_door(session_id, lambda: self._doors.tell(session_id, message))
 
     async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
-        """Bring a workshop's material into the session's folder; return what the session's door did with the files.
+        """Bring a workshop's material into the notebook's root folder; return how many files had each outcome.
 
-        Raises ProblemError if the session is not live, or if its door cannot be reached or refuses.
+        ``order``: into which folder there, and how; ``archive``: the path of the file with the material. Raises
+        ProblemError if the session is not live, or if its door cannot be reached or refuses.
         """
         found: list[MaterialReport] = []
 

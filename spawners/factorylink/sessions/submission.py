@@ -52,13 +52,16 @@ class Submission:
         self._termination = termination
 
     def begin(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Submit a session's job in the background."""
+        """Submit a session's job in the background, by the task ``live_session.submission``."""
         live_session.submission = self._tasks.spawn(
             self._submission(live_session, connection), f"submission of {live_session.record.id}"
         )
 
     def again(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Submit a session's job again, unless a submission is running or its site account may not submit."""
+        """Submit a session's job again in the background.
+
+        Do nothing if a submission is running, or if the session's site account may not submit.
+        """
         if not live_session.submitting and connection.access_status.may_submit(live_session.record.account) is None:
             self.begin(live_session, connection)
 
@@ -99,9 +102,10 @@ class Submission:
         return problem
 
     async def _handed_over(self, live_session: LiveSession, connection: FactoryConnection) -> ProblemError | None:
-        """Submit the job, and write the outcome into the ledger; return the problem or None, as ``_submission`` does.
+        """Submit the job, and write the outcome into the ledger; return the problem for a caller that waits, else None.
 
-        Raises LedgerError.
+        None: the scheduler has accepted the job, the session was stopped, or the factory's next answers will show the
+        outcome. Raises LedgerError.
         """
         record, submits = live_session.record, live_session.record.submits
         try:

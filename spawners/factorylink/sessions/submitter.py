@@ -32,7 +32,11 @@ Written = tuple[FactoryConnection, str, str, str]
 
 
 class Submitter:
-    """Submits jobs. ``public_key``: the base64 part of the link's ssh-ed25519 key, which the door accepts."""
+    """Submits the jobs of sessions.
+
+    ``public_key``: the base64 part of the link's ssh-ed25519 key, which the door accepts; ``projects`` None: there are
+    no projects, so no job gets a project's settings.
+    """
 
     def __init__(
         self, ledger: Ledger, identity: Identity, limits: Limits, public_key: str, projects: ProjectBook | None = None
@@ -80,7 +84,9 @@ class Submitter:
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
         """Write files into the folders of one account's sessions, with one command.
 
-        The first time, another command creates the parent folder before. ``key``: the factory's id and the account.
+        Before the first call for an account, and once more if a later one is refused, another command creates the
+        folder that contains the sessions' folders. ``key``: the factory's id and the site account. Raises the
+        transport's errors.
         """
         connection, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
@@ -108,8 +114,9 @@ class Submitter:
     ) -> JobRequest:
         """Return the job request from which the dialect makes a job script.
 
-        Raises Refused if the choice is no longer offered, if the project may no longer use the factory, or if a path or
-        name cannot be passed to a scheduler; Unreachable if the projects are not known.
+        ``folder``: the session's folder at the factory; ``comment``: the job's comment, by which the link recognises
+        its job. Raises Refused if the choice is no longer offered, if the project may no longer use the factory, or if
+        a path or name cannot be passed to a scheduler; Unreachable if the projects are not known.
         """
         factory, access = connection.factory, connection.access
         door = [
@@ -150,7 +157,11 @@ class Submitter:
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
     async def sample(self, connection: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
-        """Return a job request with which the scheduler can estimate a start; nothing is created at the factory."""
+        """Return a job request with which the scheduler can estimate a start; nothing is created at the factory.
+
+        Raises Refused if there can be no such job, Unreachable if the projects are not known, and the transport's
+        errors.
+        """
         nobody = "0" * 32
         folder = await session_folder(connection, account, nobody)
         return self.request(connection, choice, JobOptions(), nobody, folder, "estimate")
@@ -165,7 +176,7 @@ def _check_not_paused(connection: FactoryConnection) -> None:
 async def session_folder(connection: FactoryConnection, account: str, session_id: SessionId) -> str:
     """Return the absolute path of a session's folder at the factory, below the configured ``session_folder``.
 
-    A ``~`` there means the account's shared home. Raises the transport's errors.
+    A ``~`` there means the home folder of the site account, which all nodes share. Raises the transport's errors.
     """
     base = connection.access.session_folder
     if base == "~" or base.startswith("~/"):

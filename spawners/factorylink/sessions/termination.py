@@ -131,7 +131,10 @@ class Termination:
         await self._table.end(live_session, end_reason=reason, end=words, log_tail=tail)
 
     async def nothing_there(self, live_session: LiveSession, words: Words) -> None:
-        """End a session that has no job. ``words``: the explanation for people."""
+        """End a session that has no job. ``words``: the explanation for people.
+
+        The reason of the end is that of the stop request, or ``EndReason.REFUSED`` if no stop was requested.
+        """
         await self._table.end(live_session, end_reason=live_session.record.stopped_for or EndReason.REFUSED, end=words)
 
     async def _stop(self, live_session: LiveSession) -> None:
@@ -252,7 +255,10 @@ class Termination:
     async def _left_behind(
         self, live_session: LiveSession, connection: FactoryConnection
     ) -> tuple[DoorEnd | None, tuple[str, ...]]:
-        """Return the door's last report, and the last lines of the job's log; None or () if it cannot be read."""
+        """Return the door's last report, and the last lines of the job's log.
+
+        What cannot be read is None or (); so are both if the session's job has never started.
+        """
         record = live_session.record
         if record.started is None:
             return None, ()
@@ -331,7 +337,7 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 
 
 def read_tail(path: str) -> Command[tuple[str, ...]]:
-    """Return the command that reads the last lines of a job's log, from the log's last ``TAIL_BYTES``.
+    """Return the command that reads the last ``TAIL_LINES`` lines of a job's log, from its last ``TAIL_BYTES`` bytes.
 
     Its ``parse`` raises Refused if the log cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Server-sent events about the sessions of all workshops, for the workshops service.
+"""Sends the workshops service the changes of the sessions of all workshops, as server-sent events.
 
 The service reads one stream for the rooms (the trainers' pages) of all workshops. Changes are collected for half a
 second, so a class of sixty seats costs at most two events a second, however much changes.
@@ -64,10 +64,11 @@ class WorkshopFeed:
         return [WorkshopSession.of(self._views.of(one)) for one in found[:MOST_SESSIONS]]
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield server-sent events: first ``snapshot`` with all live sessions, then ``sessions`` with the changed ones.
+        """Yield server-sent events: ``snapshot`` with all live sessions, then ``sessions`` with changed and ended ones.
 
-        There is at most one event in ``BATCH_SECONDS``. If there are too many changes for the reader, a new
-        ``snapshot`` is sent instead of them.
+        There is at most one event in ``BATCH_SECONDS``; after ``HEARTBEAT_SECONDS`` without a change, a comment is
+        sent. If there are too many changes for the reader, a new ``snapshot`` is sent instead of them. A ``snapshot``
+        has the sessions that ``live`` returns. ``close`` ends the stream.
         """
         mine = _Subscriber()
         self._subscribers.add(mine)
@@ -134,7 +135,11 @@ class WorkshopFeed:
 
 
 def _shows(live_session: LiveSession, project_id: ProjectId | None = None) -> bool:
-    """Return whether a session runs a person's notebook for a workshop (None: any; else this project's)."""
+    """Return whether a session runs a person's notebook for a workshop.
+
+    ``project_id``: the project of the workshop, None: any workshop. Sessions of robots, withdrawn sessions and those of
+    Dask schedulers do not count.
+    """
     record, project = live_session.record, live_session.record.choice.project
     if project is None or not project.startswith(PREFIX) or record.head or live_session.withdrawn:
         return False

@@ -58,8 +58,9 @@ class WorkshopSeats:
     async def begin(self, project: Project, body: SeatsBody) -> SeatsView:
         """Start the sessions for these seats; return the outcome of each: begun, refused, or there already.
 
-        A seat that is requested again with the same session id is not started again. Returns within some seconds.
-        Raises LedgerError.
+        A seat that is requested again with the same session id is not started again. "There already" also stands for
+        another session that the seat's person has or had for the workshop, even one that has ended. Returns within some
+        seconds. Raises LedgerError.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
         answers = await asyncio.gather(*(self._one(project, seat, terms, body) for seat in body.seats))
@@ -111,10 +112,10 @@ class WorkshopSeats:
     async def _had(self, project: Project, seat: SeatBody, known: Iterable[Session]) -> Session | None:
         """Return the session that the person already had for this seat and that has ended, or has a stop request.
 
-        None: there is none, ``seat.since`` is None, or the requested session itself is live. Sessions that were created
-        before ``seat.since`` do not count, nor does ``seat.over``, of which the service knows that it has ended; nor
-        sessions that the scheduler refused, or that ended because the class moved. ``known``: the person's sessions
-        that have not ended. Raises LedgerError.
+        None if there is no such session, if ``seat.since`` is None, or if the requested session itself is live.
+        Sessions that were created before ``seat.since`` do not count, nor does ``seat.over``, of which the service
+        knows that it has ended; nor sessions that the scheduler refused, or that ended because the class moved.
+        ``known``: the person's sessions that have not ended. Raises LedgerError.
         """
         if seat.since is None or seat.session in self._table:
             return None

@@ -1,7 +1,7 @@
-"""Chooses the account as which to ask next, if accounts see only their own jobs (Slurm's ``PrivateData=jobs``). Pure.
+"""Chooses the site account as which to ask for jobs next, if accounts see only their own jobs. Pure.
 
-The link asks one question at a time, as one account after the other. So the limits of one poller apply to all questions
-together, however many accounts there are.
+In Slurm, accounts see only their own jobs with ``PrivateData=jobs``. The link asks one question at a time, as one
+account after the other. So the limits of one poller apply to all questions together, however many accounts there are.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AccountRotation:
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Record whether a question took long (``long``); if so, the account is skipped at the next questions.
+        """Record whether the last question as ``account`` took long; if so, the next two questions skip the account.
 
         After each further slow question in a row, the account is skipped at twice as many questions, at most
         ``MOST_PASSED``, so that its slow commands do not delay the other accounts. If all accounts are to be skipped,
@@ -59,7 +59,11 @@ class AccountRotation:
         return {*self._who_has_any(), *self._first, *self._once}
 
     def next(self) -> str | None:
-        """Return the account for the next question; None: there is no account as which to ask."""
+        """Return the account for the next question; None: there is no account as which to ask.
+
+        The account then counts as asked: a request of ``hurry`` or ``once`` for it is done, and its next turn comes
+        after those of all others.
+        """
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:
             return None

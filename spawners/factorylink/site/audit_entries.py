@@ -17,13 +17,17 @@ class AuditEntries:
         self._factories = factories
 
     def of_session(self, record: SessionRecord, action: str, detail: str = "") -> AuditEntry:
-        """Return an entry about a session."""
+        """Return an entry about a session and its present job.
+
+        ``action``: what the link does, in a word such as ``submit``; ``detail``: more about this, for the operator.
+        """
         key_id = self._key_id(record, action)
         return AuditEntry(record.user, record.account, record.factory, action, record.job, detail, key_id)
 
     def of_cluster(self, record: ClusterRecord, action: str, detail: str = "", job: str | None = None) -> AuditEntry:
         """Return an entry about a cluster.
 
+        ``action``: what the link does, in a word such as ``submit``; ``detail``: more about this, for the operator.
         ``job``: the scheduler's id of the job, or of one of the jobs, that the action concerns; None: no job.
         """
         key_id = self._key_id(record, action)

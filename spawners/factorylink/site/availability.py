@@ -13,7 +13,11 @@ Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition: (priority,
 
 
 def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tuple[PartitionLoad, ...]:
-    """Return the load of each partition of the catalogue. Nodes that are down count in the totals, but not as free."""
+    """Return the load of each partition in a factory's catalogue entry.
+
+    ``nodes``: the factory's nodes; those that are down count in the totals, but not as free. ``waiting``: the waiting
+    jobs.
+    """
     found: list[PartitionLoad] = []
     for partition in factory.partitions:
         inside = [node for node in nodes if partition.name in node.partitions]

@@ -1,4 +1,4 @@
-"""The objects with which sessions and clusters use an offered factory."""
+"""Holds the objects with which sessions and clusters use an offered factory."""
 
 from __future__ import annotations
 

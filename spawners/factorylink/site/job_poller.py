@@ -41,7 +41,8 @@ class JobPoller:
 
     ``name``: the name of the jobs. ``private``: whether accounts see only their own jobs. ``on_answer`` is called with
     every successful answer and the account whose jobs it lists (None: all); ``on_health`` is called when the state or
-    the explanation in ``health`` has changed.
+    the explanation in ``health`` has changed. ``by_id``: asks the scheduler for jobs by their ids, as an account (None:
+    the watcher).
     """
 
     def __init__(
@@ -105,8 +106,8 @@ class JobPoller:
     def happened(self, account: str | None) -> None:
         """Let ``keep`` ask again soon, without back-off.
 
-        Called when an order was carried out as ``account`` (None: the watcher), which shows that the factory answers,
-        and changes jobs.
+        Called when an order was carried out, which shows that the factory answers, and changes jobs. ``account``: the
+        site account as which it was carried out; None: the watcher, the account that asks about all jobs.
         """
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
@@ -137,7 +138,7 @@ class JobPoller:
     # --- the loop
 
     async def keep(self) -> None:
-        """Ask repeatedly until cancelled."""
+        """Ask the scheduler for this gateway's jobs, again and again, until cancelled."""
         self._task = asyncio.current_task()
         while True:
             waiters, self._waiters = self._waiters, []
@@ -173,8 +174,9 @@ class JobPoller:
             self._rounds.took(account, long=time.monotonic() - began > ACCOUNT_SECONDS / 3)
 
     async def _asked_by_name(self, account: str | None, deadline: float | None) -> list[Job]:
-        """Return the answer to the question for jobs by name. Raises FactoryError.
+        """Return the jobs that the scheduler lists under this gateway's name. Raises FactoryError.
 
+        ``account``: the site account as which to ask; None: the watcher, the account that asks about all jobs.
         ``deadline``: the time of the event loop's clock after which to give up and raise Unreachable; None: no limit.
         """
         try:
@@ -186,8 +188,10 @@ class JobPoller:
     async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
         """Ask by id for the known jobs that are missing in ``jobs``; return those that the scheduler lists.
 
-        If a question fails, nothing is raised: the ids without an answer are stored in ``silent``. ``deadline``: the
-        time of the event loop's clock after which to give up; None: no limit.
+        ``jobs``: the answer to the question by name; ``account``: the site account whose jobs are meant, and as which
+        to ask; None: all jobs, as the watcher, the account that asks about all jobs. If a question fails, nothing is
+        raised: the ids without an answer are stored in ``silent``. ``deadline``: the time of the event loop's clock
+        after which to give up; None: no limit.
         """
         there = {job.id for job in jobs}
         asked: dict[JobId, list[JobId]] = {}  # by requested id: a job's, or an array's with several missing jobs
@@ -219,7 +223,7 @@ class JobPoller:
         return [job for job in found if job.id not in there]
 
     async def _pause(self, since: float) -> None:
-        """Wait until the next question is due.
+        """Wait until the next question is due; return at once while somebody waits in ``ask_now``.
 
         The time is computed again whenever something happens. ``since``: when the last question ended.
         """

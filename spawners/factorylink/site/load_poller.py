@@ -1,4 +1,4 @@
-"""The survey of one factory: asks for nodes, waiting jobs and reservations, rarely and only while they are needed."""
+"""Asks one factory for its nodes, waiting jobs and reservations, rarely and only while somebody needs the answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ STALE = 120.0  # seconds after which the free resources are outdated
 class LoadPoller:
     """Asks for nodes, waiting jobs and reservations of one factory while ``keep`` runs, and stores the answers.
 
-    ``on_loads`` is called after each new answer.
+    ``on_loads`` is called after each new answer. ``reachable``: returns whether the factory can be asked now; nothing
+    is asked otherwise.
     """
 
     def __init__(

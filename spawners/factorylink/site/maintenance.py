@@ -13,7 +13,8 @@ def maintenances(
 ) -> tuple[MaintenanceView, ...]:
     """Return the maintenances that are not over, the next one first.
 
-    Each view lists the partitions in which the maintenance leaves no node.
+    Each view lists those of ``partitions`` in which the maintenance leaves no node: all of them if it names no nodes,
+    or if ``nodes`` is empty.
     """
     coming = sorted((one for one in reservations if one.maintenance and one.end > now), key=lambda one: one.start)
     return tuple(

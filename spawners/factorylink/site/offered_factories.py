@@ -1,4 +1,4 @@
-"""The factories that this hub offers, with the operator's drains and pauses, and the whole catalogue."""
+"""Holds the factories that this hub offers, with the operator's drains and pauses, and the whole catalogue."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
                 self.offered[factory_id].access_status.pause(message)
 
     async def close(self) -> None:
-        """Stop asking the schedulers, and close the connections."""
+        """Stop asking the schedulers, and close the connections to the factories."""
         for connection in self.offered.values():
             await connection.site.stop()
             await connection.commands.close()
@@ -101,24 +101,33 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     # --- orders of an operator (``by``); each is recorded in the audit
 
     async def drain(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
-        """Drain the factory: let nothing new start there. Raises LedgerError."""
+        """Drain the factory: let nothing new start there. Raises LedgerError.
+
+        ``message``: the operator's, for people; ``by``: the operator's name for the audit.
+        """
         await self._ledger.drain(factory_id, message, AuditEntry(by, "", factory_id, "drain", detail=message))
         self.drains[factory_id] = message
         self.on_change(factory_id)
 
     async def undrain(self, factory_id: Slug, by: str = OPERATOR) -> None:
-        """End the factory's drain. Raises LedgerError."""
+        """End the factory's drain. Raises LedgerError. ``by``: the operator's name for the audit."""
         await self._ledger.undrain(factory_id, AuditEntry(by, "", factory_id, "undrain"))
         self.drains.pop(factory_id, None)
         self.on_change(factory_id)
 
     async def close_all(self, message: str, by: str = OPERATOR) -> None:
-        """Drain the whole gateway: let nothing new start at any factory. Raises LedgerError."""
+        """Drain the whole gateway: let nothing new start at any factory. Raises LedgerError.
+
+        ``message``: the operator's, for people; ``by``: the operator's name for the audit.
+        """
         await self._ledger.drain(WHOLE_GATEWAY, message, AuditEntry(by, "", GATEWAY, "drain", detail=message))
         self._set_closed(message)
 
     async def open_all(self, by: str = OPERATOR) -> None:
-        """End ``close_all``; factories that are drained one by one stay drained. Raises LedgerError."""
+        """End ``close_all``; factories that are drained one by one stay drained. Raises LedgerError.
+
+        ``by``: the operator's name for the audit.
+        """
         await self._ledger.undrain(WHOLE_GATEWAY, AuditEntry(by, "", GATEWAY, "undrain"))
         self._set_closed(None)
 
@@ -128,19 +137,25 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
             self.on_change(factory_id)
 
     async def show_banner(self, text: str, by: str = OPERATOR, until: datetime | None = None) -> None:
-        """Show a text on all pages, until the given time if there is one; "" removes the banner. Raises LedgerError."""
+        """Show a text on all pages in place of the earlier one; "" removes the banner. Raises LedgerError.
+
+        ``until``: when the banner ends; None: it has no end. ``by``: the operator's name for the audit.
+        """
         detail = f"{text} (until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC)" if until else text
         await self._ledger.set_banner(text, until, AuditEntry(by, "", GATEWAY, "banner", detail=detail))
         self.banner = BannerView(text=text, until=until)
         self.on_banner()
 
     async def pause(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
-        """Pause the factory: submit and extend no job there, and open no connection to a door. Raises LedgerError."""
+        """Pause the factory: submit and extend no job there, and open no connection to a door. Raises LedgerError.
+
+        ``message``: the operator's, for people; ``by``: the operator's name for the audit.
+        """
         await self._ledger.pause(factory_id, message, AuditEntry(by, "", factory_id, "pause", detail=message))
         self.offered[factory_id].access_status.pause(message)
 
     async def resume(self, factory_id: Slug, by: str = OPERATOR) -> None:
-        """End the factory's pause. Raises LedgerError."""
+        """End the factory's pause. Raises LedgerError. ``by``: the operator's name for the audit."""
         await self._ledger.resume(factory_id, AuditEntry(by, "", factory_id, "resume"))
         self.offered[factory_id].access_status.pause(None)
 

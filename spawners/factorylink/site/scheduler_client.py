@@ -32,7 +32,7 @@ class CircuitBreaker:
     """A circuit breaker for the questions to a scheduler.
 
     It opens after ``MOST`` unanswered questions in a row, or at once if the scheduler is known to be down. While it is
-    open only probes are sent (see ``SchedulerClient.run``); a probe that is answered closes it.
+    open, only probes are sent, which are questions with ``probe`` True; one that is answered closes it.
     """
 
     MOST = 3
@@ -52,7 +52,10 @@ class CircuitBreaker:
             raise NotAsked(self._words)
 
     def record(self, error: FactoryError | None) -> None:
-        """Record a question's outcome. ``error`` None: the scheduler answered; a refusal counts as an answer, too."""
+        """Record a question's outcome. ``error``: what the question raised; None: the scheduler answered.
+
+        Only Unreachable and its subclasses count as no answer: a refusal counts as an answer, too.
+        """
         if not isinstance(error, Unreachable):
             self._failures = 0
             return
@@ -74,10 +77,11 @@ class SchedulerClient:
         self.circuit_breaker = CircuitBreaker()
 
     async def run(self, command: Command[T], account: str | None = None, *, probe: bool = False) -> T:
-        """Run a command as ``account`` (None: as the watcher), and return its answer.
+        """Run a command as ``account``, and return its answer.
 
-        Raises FactoryError: ``Down`` soon if the scheduler is down; ``NotAsked`` at once, without running the command,
-        while ``circuit_breaker`` is open. With ``probe`` the command is run even then.
+        ``account`` None: the watcher, the account that asks about all jobs. Raises FactoryError: ``Down`` soon if the
+        scheduler is down; ``NotAsked`` at once, without running the command, while ``circuit_breaker`` is open. With
+        ``probe`` the command is run even then.
         """
         if not probe:
             self.circuit_breaker.check()
@@ -93,7 +97,7 @@ class SchedulerClient:
         return answer
 
     async def lives(self) -> None:
-        """Check, as the watcher, whether the scheduler is alive.
+        """Check whether the scheduler is alive, as the watcher, the account that asks about all jobs.
 
         Raises FactoryError if the scheduler does not confirm this.
         """

@@ -1,8 +1,8 @@
-"""One factory: its scheduler, reached through dialect and transport, with all background tasks and rate limits.
+"""One factory: asks its scheduler and gives it orders, by dialect and transport, with background tasks and rate limits.
 
-The **poller** (``job_poller``) asks one question for all sessions. The **survey** (``load_poller``) asks for free
-resources and waiting jobs, at a low rate and only while somebody looks at the factory or a job waits. No factory waits
-for another factory: each has tasks, a queue and a back-off of its own.
+The **poller** (``job_poller``) asks about the jobs of all sessions and clusters together. The **survey**
+(``load_poller``) asks for free resources and waiting jobs, at a low rate and only while somebody looks at the factory
+or a job waits. No factory waits for another factory: each has tasks, a queue and a back-off of its own.
 """
 
 from __future__ import annotations
@@ -170,7 +170,10 @@ class Site:
         return self.load_poller.fits(size)
 
     def all_out(self, partitions: str) -> bool:
-        """Return whether every node of a job's ``partitions`` is out of service; False if that is not known."""
+        """Return whether every node of these partitions is out of service; False if that is not known.
+
+        ``partitions``: a job's partitions, separated by commas.
+        """
         return all(self.load_poller.all_out(name) for name in partitions.split(","))
 
     def maintenance(self) -> tuple[MaintenanceView, ...]:
@@ -178,19 +181,19 @@ class Site:
         return self.load_poller.maintenance()
 
     def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        """Return the reservations that a site account may use now.
+        """Return the reservations that a site account may use now, without those for maintenance.
 
         Reservations for Unix groups are missing until the account's groups have been looked up, which this call
-        requests. ``pays``: the scheduler's account that is charged.
+        requests. ``pays``: the scheduler's account that is charged; None: the site account's default.
         """
         groups = partial(self._groups.of, account)
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))
 
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
-        """Return the reservations that a site account may use now or later.
+        """Return the reservations that a site account may use now or later, without those for maintenance.
 
         If the account's Unix groups must be looked up first, wait a moment for them. ``pays``: the scheduler's account
-        that is charged.
+        that is charged; None: the site account's default.
         """
         groups, now = partial(self._groups.of, account), datetime.now(UTC)
         maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
@@ -198,7 +201,10 @@ class Site:
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
 
     def reservation(self, name: str) -> Reservation | None:
-        """Return the reservation with the id ``name``, as last reported; None if there is none, or if it is over."""
+        """Return the reservation with the id ``name``, as last reported.
+
+        None: there is none, it is over, or it is for a maintenance.
+        """
         now = datetime.now(UTC)
         known = (one for one in self.load_poller.reservations if one.id == name and not one.maintenance)
         return next((one for one in known if one.end > now), None)
@@ -286,7 +292,10 @@ class Site:
         self._scheduler_client.circuit_breaker.check()
 
     def count_earlier(self, ago: Iterable[float]) -> None:
-        """Count the submissions of an earlier process of the link. ``ago``: how many seconds ago each was made."""
+        """Count the submissions of an earlier process of the link in the rate limit of ``turn``.
+
+        ``ago``: how many seconds ago each was made.
+        """
         self._turns.count_earlier(ago)
 
     async def turn(self, person: str) -> None:
@@ -302,15 +311,17 @@ class Site:
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
         """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.
 
-        Return what the answer shows under each job's id; for an array, under the id of each task. Raises FactoryError.
+        Return, by job id, whether the answer shows the submitted job, an altered one, another job or none; for an
+        array, by the id of each of its jobs. Raises FactoryError.
         """
         return await self._orders.cancel(account, jobs)
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
         """Set the time limit of a running job to ``minutes``, if a fresh answer shows that the job is this gateway's.
 
-        Return what the answer shows under the job's id. ``account``: the account that gives the order; None: the
-        watcher (the account as which the link asks the scheduler). Raises FactoryError.
+        Return whether the answer shows the submitted job under its id, an altered one, another job or none.
+        ``account``: the account that gives the order; None: the watcher (the account as which the link asks the
+        scheduler). Raises FactoryError.
         """
         return await self._orders.extend(account, job, minutes)
 

@@ -23,7 +23,10 @@ class SubmissionTurns:
         self._timer: asyncio.TimerHandle | None = None  # until the next turn, which is already counted
 
     def count_earlier(self, ago: Iterable[float]) -> None:
-        """Count the submissions of an earlier process of the link. ``ago``: how many seconds ago each was made."""
+        """Count the submissions of an earlier process of the link in the rate limit.
+
+        ``ago``: how many seconds ago each was made; those of more than a minute ago do not matter.
+        """
         now = clock.ticks()
         for seconds in sorted((one for one in ago if 0 <= one < MINUTE), reverse=True):
             self._limiter.take(now - seconds)
@@ -40,7 +43,7 @@ class SubmissionTurns:
         await turn
 
     def close(self) -> None:
-        """Give no more turns; callers that wait in ``take`` wait until they are cancelled."""
+        """Give no more turns to callers that wait in ``take``: they wait until they are cancelled."""
         if self._timer is not None:
             self._timer.cancel()
 

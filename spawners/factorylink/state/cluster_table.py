@@ -1,4 +1,4 @@
-"""The table of Dask clusters: the live ones, and the last ones that have ended."""
+"""Holds the Dask clusters in memory: the live ones, and the last ones that have ended."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
         return len(self._live)
 
     def known(self, cluster_id: ClusterId) -> LiveCluster | None:
-        """Return a cluster that is live, or that ended a short time ago; None for any other id."""
+        """Return a cluster in the table, or one of the last that the table has removed; None for any other id."""
         return self._live.get(cluster_id) or self._ended.get(cluster_id)
 
     def ended(self) -> list[LiveCluster]:
-        """Return the ended clusters that ``put_away`` has removed last, the newest last."""
+        """Return the ended clusters that ``put_away`` has removed last, at most 50, the newest last."""
         return list(self._ended.values())
 
     def hold(

@@ -1,4 +1,4 @@
-"""The views of sessions that have ended, with the price of their use."""
+"""Makes the view of a session that has ended, with the price of its use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A live Dask cluster in memory, its views, and the event streams about it."""
+"""Holds a live Dask cluster in memory, and makes its views and the event streams about it."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ class LiveCluster:
         return self.connection.dialect.task_of(batch.job, worker.task)
 
     def touch(self, *changed: WorkerRecord) -> None:
-        """Record that the view of these workers, or of the cluster itself, has changed.
+        """Increase ``version``, since the view of the cluster has changed, and set it in the ``changed`` workers.
 
-        Notify readers and listeners.
+        Call ``on_touch``, and wake the readers that wait for a change.
         """
         self.version += 1
         for worker in changed:
@@ -110,7 +110,10 @@ class LiveCluster:
     # --- its views
 
     def show(self, since: int = -1) -> Cluster:
-        """Return the present view of the cluster, with those workers that changed after the version ``since``."""
+        """Return the present view of the cluster, with those workers that changed after the version ``since``.
+
+        With ``since`` -1, the view has all workers.
+        """
         return self._look(since, clock.now())
 
     def figures(self) -> Cluster:
@@ -216,6 +219,7 @@ class LiveCluster:
     async def stream(self) -> AsyncGenerator[bytes]:
         """Yield server-sent events ``cluster`` until the cluster has ended: first the whole cluster, then its changes.
 
+        Two events are at least ``STEP_SECONDS`` apart; without a change, a comment is sent every ``HEARTBEAT_SECONDS``.
         While somebody reads such a stream, the cluster does not end as abandoned. Once ``closed()`` returns True,
         because the link ends, the stream ends at the cluster's next change.
         """

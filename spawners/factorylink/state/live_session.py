@@ -1,4 +1,4 @@
-"""A live session in memory, and its view."""
+"""Holds a live session in memory, and makes the view of it that people and the hub see."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ class LiveSession:
         return self.submission is not None and not self.submission.done()
 
     def confirm_environment(self) -> None:
-        """Record that the door has confirmed that it has the notebook's environment variables.
+        """Note in ``door`` that the door has the notebook's environment variables, if it still waited for them.
 
-        The door's next status reports this, too. But without this record, the hub would send the variables again before
+        The door's next status reports this, too. But without this note, the hub would send the variables again before
         that status arrives.
         """
         if self.door is not None and self.door.phase == "waiting":
@@ -142,9 +142,9 @@ def show(
     """Return the present view of the session. If its state is ``unreachable``, ``before`` is its last known state.
 
     A session that is ``withdrawn`` or has ``moved`` is shown as ended. ``url``: the address at which the proxy reaches
-    the session's notebook; ``health``: its factory's; ``problem``: why the link cannot reach the session's door, "":
-    not known; ``more``: the hours by which the session can be extended, None: not at all; ``barred``: why the link
-    cannot act as the session's site account, None: it can.
+    the session's notebook; ``health``: its factory's; ``problem``: why the link cannot reach the session's door, "" if
+    that is not known; ``more``: the hours by which the session can be extended, None if it cannot; ``barred``: why the
+    link cannot act as the session's site account, None if it can.
     """
     record = live_session.record
     if (
@@ -211,9 +211,9 @@ def show(
 
 
 def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
-    """Return the state of a session as people see it. This is cheaper than ``show``, for counting many sessions.
+    """Return the state of a session as people see it; this is faster than ``show``, for counting many sessions.
 
-    ``health``: the factory's; ``barred``: why the link cannot act as the session's site account, None: it can.
+    ``health``: the factory's; ``barred``: why the link cannot act as the session's site account, None if it can.
     """
     record = live_session.record
     if (live_session.withdrawn or live_session.moved) and record.ended is None:
@@ -227,8 +227,8 @@ def seen_state(live_session: LiveSession, health: Health, barred: Words | None) 
 def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: Words | None) -> Words:
     """Return why a session is unreachable; call this only for such a session.
 
-    ``health``: the factory's; ``problem``: why the link cannot reach the session's door, "": not known; ``barred``: why
-    the link cannot act as the session's site account, None: it can.
+    ``health``: the factory's; ``problem``: why the link cannot reach the session's door, "" if that is not known;
+    ``barred``: why the link cannot act as the session's site account, None if it can.
     """
     if health.state == "unreachable":
         return health.words or explain.unreachable("")
@@ -242,7 +242,8 @@ def _obstacle(live_session: LiveSession, health: Health, problem: str, barred: W
 def _barred(live_session: LiveSession, barred: Words | None) -> bool:
     """Return True if a session is unreachable because the link cannot act as its site account.
 
-    ``barred``: why the link cannot, None: it can.
+    ``barred``: why the link cannot do so, None if it can. A pause counts only if the session runs without a connected
+    door.
     """
     return barred is not None and (barred.code != "paused" or _cut_off(live_session))
 

@@ -62,7 +62,10 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         return len(self._live)
 
     def ended(self, session_id: SessionId) -> Session | None:
-        """Return the view of a session that ended a short time ago; None for any other id."""
+        """Return the view of a session that ended a short time ago in this process; None for any other id.
+
+        The last ``_ENDED_KEPT`` such sessions are known.
+        """
         return self._ended.get(session_id)
 
     def at(self, factory_id: str) -> list[LiveSession]:
@@ -80,7 +83,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
 
     @contextmanager
     def announced(self, record: SessionRecord) -> Iterator[None]:
-        """Include a session in ``records`` during the block, in which it is written into the ledger."""
+        """Include a session in ``records`` during the block, in which the caller writes it into the ledger."""
         mine = self._announced[record.id] = record, asyncio.Event()
         try:
             yield
@@ -106,10 +109,10 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         return live_session
 
     async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> LiveSession:
-        """Write a new session into the ledger with ``also`` in the same commit, and listen on its port from now on.
+        """Write a new session into the ledger, hold it in the table, and listen on its port from now on.
 
-        Raises LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table contains the
-        session.
+        ``entry``: a line of the audit; ``also``: further writes. They are in the same commit as the session. Raises
+        LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table contains the session.
         """
         await self._ledger.add(record, entry, *also)
         live_session = self.hold(record)
@@ -124,7 +127,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
             self._tell(live_session)
 
     def door_changed(self, live_session: LiveSession) -> None:
-        """Record whether the session's door is connected, and notify listeners.
+        """Note in ``door_open`` whether the session's door is connected now, and notify listeners.
 
         If the connection was lost, listeners are notified again after ``LOST_SECONDS``, since people see the loss only
         then. A new connection is written into the audit.
@@ -149,8 +152,9 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         """Write into the ledger that the session has ended, notify listeners, and close the session's door.
 
         Do nothing if the session has ended already, or if ``still()`` returns False once other transitions of the
-        session have finished. ``job_end``: the scheduler's record of the end of the session's job. ``values``: further
-        columns of the session's row, among them ``end``, the explanation. Raises LedgerError.
+        session have finished. ``job_end``: the scheduler's record of the end of the session's job; None if there is
+        none. ``values``: further columns of the session's row; ``end``, the explanation, must be among them. Raises
+        LedgerError.
         """
         async with live_session.lock:
             if live_session.record.ended is not None or not still():

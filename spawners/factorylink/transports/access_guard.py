@@ -23,12 +23,12 @@ class GuardedCommands:
         self._access_status = access_status
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command with the wrapped transport."""
+        """Run a command with the wrapped transport, and return its parsed output."""
         with self._access_status.heeding(account):
             return await self._inner.run(command, account)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Read a file with the wrapped transport."""
+        """Return the first ``limit`` bytes of a file, read with the wrapped transport."""
         with self._access_status.heeding(account):
             return await self._inner.read(account, path, limit)
 
@@ -53,14 +53,17 @@ class GuardedStreams:
         self._access_status = access_status
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Connect to a port with the wrapped transport."""
+        """Open a stream to a TCP port on a node with the wrapped transport.
+
+        Raises Unreachable if the factory is paused.
+        """
         with self._access_status.entering(account):
             return await self._inner.connect(account, host, port)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         """Run a command with the wrapped transport; return a stream of its stdin and stdout.
 
-        For example, the command connects to a door in a job.
+        For example, the command connects to a door in a job. Raises Unreachable if the factory is paused.
         """
         with self._access_status.entering(account):
             return await self._inner.enter(account, argv)

@@ -1,4 +1,4 @@
-"""The link's access to a factory: whether the link may act for an account there now.
+"""Finds out whether the link may act for an account at a factory now.
 
 The factory's health is not part of this. Three things can prevent access: an operator of the gateway has paused the
 factory; the account's credential has expired (the link knows until when a credential is valid); or the site refused, in
@@ -67,7 +67,8 @@ class SiteAccessStatus:
     def may_submit(self, account: str) -> Words | None:
         """Return why no job may be submitted for the account now; None: jobs may be submitted.
 
-        A refusal in the site's last answer does not count, since the submission itself asks the site again.
+        The account's credential must be valid for another ``SUBMIT_SECONDS``. A refusal in the site's last answer does
+        not count, since the submission itself asks the site again.
         """
         words = self.problem(account, SUBMIT_SECONDS)
         return words if words is not None and words.code in ("paused", "credential-expired") else None
@@ -75,7 +76,7 @@ class SiteAccessStatus:
     # --- credentials
 
     async def login(self, account: str | None) -> Login:
-        """Return the credentials' login for the account, and store the id of its key.
+        """Return the credentials' login for the account (None: the watcher), and store the id of its key.
 
         Raises Refused if the factory needs no login, and the errors of the credentials.
         """
@@ -124,7 +125,9 @@ class SiteAccessStatus:
     def heeding(self, account: str | None) -> Iterator[None]:
         """Record whether the site lets the link act for the account, by the outcome of the operation in the block.
 
-        Nothing is recorded if ``account`` is None (the watcher, the account that asks about all jobs).
+        Only an error that ``explain.barred`` explains counts as the site's refusal; after any other error, and after a
+        success, the link may act. Nothing is recorded if ``account`` is None (the watcher, the account that asks about
+        all jobs).
         """
         try:
             yield

@@ -191,7 +191,7 @@ class StreamLog:
 
 
 def head(path: str, limit: int) -> tuple[str, ...]:
-    """Return the command that reads the beginning of a file.
+    """Return the command that reads the first ``limit`` bytes of a file.
 
     The link does not open the file itself, for two reasons: the account must have the right to read the file, and a
     file that is a FIFO must cost the link no more than a timeout.

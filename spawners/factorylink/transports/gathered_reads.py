@@ -39,7 +39,11 @@ class _Request(NamedTuple):
 
 
 class GatheredReads:
-    """Reads files with the rights of site accounts. ``run``: runs a command whose error messages are in English."""
+    """Reads files with the rights of site accounts.
+
+    ``run``: runs an argv as an account (None: as the watcher, the account as which the link asks the scheduler), and
+    returns stdout, stderr and exit code. Its error messages must be in English.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -51,9 +55,10 @@ class GatheredReads:
         self._closed = False
 
     async def read(self, account: str | None, path: str, limit: int) -> bytes:
-        """Return the first ``limit`` bytes of a file. Raises FactoryError.
+        """Return the first ``limit`` bytes of the file ``path``. Raises FactoryError: Gone if there is no such file.
 
-        The first request starts a command at once; requests that follow soon share the next command.
+        The file is read with the rights of ``account`` (None: of the account as which the link asks the scheduler). The
+        first request starts a command at once; requests that follow soon share the next command.
         """
         if self._closed:
             raise Unreachable("The connection to the site is closed.")
@@ -65,7 +70,7 @@ class GatheredReads:
         return await request.found
 
     def close(self) -> None:
-        """Start no more commands; pending requests raise Unreachable."""
+        """Cancel the running commands, and start no more; pending requests raise Unreachable."""
         self._closed = True
         for task in (*self._rounds.values(), *self._commands):
             task.cancel()
@@ -125,7 +130,7 @@ class GatheredReads:
             return {}
 
     async def _alone(self, account: str | None, requests: Sequence[_Request]) -> None:
-        """Read one file, which all these requests name, with a command of its own."""
+        """Read the file that all these requests name by a command of its own; give each the content or an error."""
         path, limit, _ = requests[0]
         outcome: bytes | Exception
         try:

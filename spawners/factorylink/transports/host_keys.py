@@ -1,4 +1,4 @@
-"""The host keys that are trusted at a site: only those in the configuration.
+"""Parses the host keys that are trusted at a site: those of link.yaml or, if it has none, of the catalogue.
 
 The link never learns a key when connecting.
 """

@@ -51,7 +51,10 @@ _NOT_RUN = range(125, 128)  # the exit codes of this program, and of ``env``, if
 
 
 async def _resolved(host: str, port: int) -> list[Any]:
-    """Return the addresses of a host. Raises Unreachable, with an explanation, if the name does not resolve."""
+    """Return the addresses of a host, in the form of ``getaddrinfo``.
+
+    Raises Unreachable, with an explanation, if the name does not resolve within ``RESOLVE_TIMEOUT`` seconds.
+    """
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT):
             return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -75,8 +78,9 @@ class _Identity:
 class LocalTransport:
     """A ``Transport`` for this machine.
 
-    At most ``parallel`` commands run at once for all accounts, and at most ``share`` as one account; the watcher has
-    slots of its own. The time that a command waits for a slot does not count against its timeout.
+    At most ``parallel`` commands run at once for all accounts, and at most ``share`` as one account. Commands of the
+    link's own user (``account`` None), such as the questions to the scheduler, have slots of their own. The time that a
+    command waits for a slot does not count against its timeout.
     """
 
     def __init__(self, settings: Settings, parallel: int = 32, share: int = 8) -> None:
@@ -90,7 +94,12 @@ class LocalTransport:
         self._closed = False
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
-        """Run a command, with the prefix and the environment variables of the settings; return the parsed answer."""
+        """Run a command, with the prefix and the environment variables of the settings; return the parsed answer.
+
+        ``account``: the site account; None: the link's own user. Raises FactoryError: Gone if there is no such account,
+        Refused if the link may not act for it, Unreachable if the command cannot be run or takes longer than its
+        timeout, Misread if the output is too long, and the errors of the command's parser.
+        """
         identity = await self._identity(account)
         env = _plain_environment(identity) | self._env | dict(command.env)
         argv = self._prefix + command.argv
@@ -102,7 +111,10 @@ class LocalTransport:
         return await answer(command, output)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Return the first ``limit`` bytes of a file, opened as the account."""
+        """Return the first ``limit`` bytes of a file, opened as the account (None: the link's own user).
+
+        ``path``: absolute, or ``~/...`` for a file in the account's home. Raises FactoryError.
+        """
         full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
         return await self._reads.read(account, full, limit)
 
@@ -114,11 +126,18 @@ class LocalTransport:
             return await self._bytes(argv, identity, _plain_environment(identity), b"", seconds, most)
 
     async def home(self, account: str | None) -> str:
-        """Return the account's home from the account database of this machine."""
+        """Return the absolute path of the account's home, from the account database of this machine.
+
+        ``account`` None: the link's own user. Raises Gone if there is no such account, Refused if the link may not act
+        for it.
+        """
         return (await self._identity(account)).home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:  # noqa: ARG002
-        """Return a stream to the port, connected from this machine; ``account`` is ignored. Raises Unreachable."""
+        """Return a stream to ``port`` of ``host``, connected from this machine. Raises Unreachable.
+
+        ``account`` is ignored.
+        """
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
         found = await _resolved(host, port)
@@ -147,6 +166,7 @@ class LocalTransport:
         """Run a command with one end of a socket pair as its stdin and stdout; return a stream on the other end.
 
         Because of the socket pair, the link needs no loop of its own that copies data, as pipes would need.
+        ``account``: the site account; None: the link's own user. Raises FactoryError if the command cannot be run.
         """
         identity = await self._identity(account)
         ours, theirs = socket.socketpair()
@@ -179,7 +199,11 @@ class LocalTransport:
             self._running.discard(process)
 
     async def close(self) -> None:
-        """Kill all commands that still run; pending calls raise Unreachable or Misread."""
+        """Kill all commands that still run, and start no more reads.
+
+        Pending calls of ``read`` raise Unreachable. Pending calls of ``run`` raise the FactoryError that the parser of
+        their command makes of a killed command.
+        """
         self._closed = True
         self._reads.close()
         for process in tuple(self._running):
@@ -314,7 +338,7 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 
 
 async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, cap: int) -> bytes:
-    """Read all output of a command; kill the command if its output is longer than ``cap`` bytes.
+    """Return all output of a command on ``stream``; kill the command if its output is longer than ``cap`` bytes.
 
     The result of such a command is longer than ``cap``, too, but lacks the end of the output. All output is read
     nevertheless, because asyncio reports the end of a process only when the process' pipes are at their end.

@@ -18,14 +18,14 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Run a coroutine in the background, and return its task."""
+        """Run a coroutine in the background, and return its task. ``name``: what the log calls the task if it fails."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
     def begin(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        """Run a coroutine in the background, without returning its task."""
+        """Run a coroutine in the background. ``name``: what the log calls its task if it fails."""
         _ = self.spawn(work, name)
 
     async def close(self) -> None:

@@ -14,12 +14,13 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[K, T]):
-    """Batches calls. A round is one call of ``work`` for up to ``most`` things of a key; a key has one round at a time.
+    """Batches calls: one call of ``work`` does several things that callers pass to ``do`` with the same key.
 
-    The first thing starts at once and alone, without waiting for others. Each caller gets the outcome of its own thing.
-    An error of a class in ``apart`` means that no thing of the round was done; then the things of this round are done
-    one by one, so that only the caller of a wrong thing gets the error. Any other error goes to all callers of the
-    round.
+    Such a call of ``work`` is a round of at most ``most`` things. A key has one round at a time; things that arrive
+    meanwhile wait for the next round. The first thing starts at once and alone, without waiting for others. Each caller
+    gets the outcome of its own thing. An error of a class in ``apart`` means that no thing of the round was done; then
+    the things of this round are done one by one, so that only the caller of a wrong thing gets the error. Any other
+    error goes to all callers of the round.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Batcher(Generic[K, T]):
         await asyncio.gather(*self._rounds.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel the running work; callers that wait for it are cancelled, too."""
+        """Cancel the running work, and all callers of ``do`` that still wait; return when the work has ended."""
         rounds = [*self._rounds.values()]
         for each in rounds:
             each.cancel()

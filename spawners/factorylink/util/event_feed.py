@@ -19,7 +19,8 @@ Message = tuple[str, str]  # the event's name and its data, which are one line o
 class Reader:
     """One reader of a feed: holds the changes that the reader's stream still has to send.
 
-    ``key``: the only item that the reader follows; None: all items.
+    ``key``: the only item that the reader follows; None: all items. ``overrun``: True if too many changes waited, so
+    that they were dropped.
     """
 
     def __init__(self, key: str | None) -> None:
@@ -30,7 +31,10 @@ class Reader:
         self.of_all = key is None
 
     def offer(self, key: str, message: Message) -> None:
-        """Store the newest message about the item ``key``, if the stream is about this item."""
+        """Store ``message``, the newest one about the item ``key``, if the reader follows this item.
+
+        If too many messages wait then, drop them all, and set ``overrun``.
+        """
         if self._key is not None and key != self._key:
             return
         self._waiting.pop(key, None)
@@ -94,7 +98,7 @@ class Feed:
         self._last.pop(key, None)
 
     def close(self) -> None:
-        """Close all streams."""
+        """End all streams soon; a stream that begins later ends after its first messages."""
         self.closed = True
         for reader in self._readers:
             reader.wake()
@@ -106,11 +110,11 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """Yield the body of a response: the messages of ``first``, then the changes.
+        """Yield the body of a response: the messages of ``first``, then the changes; a comment after 15 s without any.
 
         ``key``: only changes of this item; None: of all items. If the reader is too slow for the changes, it gets the
-        messages of ``first`` again. The stream ends after a message for which ``last`` returns True. ``shown``
-        returns the form in which this reader gets a message.
+        messages of ``first`` again. The stream ends after ``close``, or after a message for which ``last`` returns
+        True. ``shown`` returns the form in which this reader gets a message.
         """
         reader = Reader(key)
         self._readers.add(reader)

@@ -1,6 +1,7 @@
-"""All metrics of the link for Prometheus: counters and gauges.
+"""All metrics of the link for Prometheus: counters, histograms and gauges.
 
-The link updates the counters while it works; ``api/metrics_view.py`` computes the values of the gauges at each scrape.
+The link updates counters and histograms while it works; ``api/metrics_view.py`` computes the values of the gauges at
+each scrape.
 Labels are ids of factories and projects, states, reasons and codes: never the name of a person, of a site account or of
 a session. At the link's start ``begin`` creates the series of every factory with the value 0, so that rates and
 differences are right from the first event on."""
@@ -95,7 +96,7 @@ LOGIN_OUTCOMES = ("ok", "not_let_in", "distrusted", "unreachable")
 
 
 class GaugeWords(NamedTuple):
-    """The labels of a gauge, and its help text."""
+    """The names of a gauge's labels, and the gauge's help text."""
 
     labels: tuple[str, ...]
     help: str
@@ -170,7 +171,7 @@ class Traffic:
 
 
 def traffic(factory: str) -> Traffic:
-    """Return the counters of a factory's doors."""
+    """Return the two counters of the bytes that go through a factory's doors."""
     return Traffic(DOOR_BYTES.labels(factory, "to_notebook"), DOOR_BYTES.labels(factory, "from_notebook"))
 
 

@@ -1,4 +1,6 @@
-"""Limits how often a factory is asked. Pure: times are seconds of one clock, intervals are returned in seconds.
+"""Limits how often a factory is asked, jobs are submitted, and people request something.
+
+Pure: times are seconds of one clock, intervals are returned in seconds.
 
 There are two opposing goals. The start of a session on an idle cluster must be noticed as fast as by a spawner that
 asks for each session every 0.5 s, and 600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So
@@ -79,7 +81,7 @@ def interval(awaited: Awaited) -> float:
 
 
 class QuestionRateLimiter:
-    """A token bucket for questions: at most ``SIZE`` at once, refilled more slowly while many sessions wait."""
+    """A token bucket for questions to a factory: ``SIZE`` at once; it refills more slowly while many sessions wait."""
 
     SIZE = 8
     SECONDS_FEW = 1.0
@@ -102,9 +104,10 @@ class QuestionRateLimiter:
 
 
 class TurnRateLimiter:
-    """A token bucket for submissions: ``burst`` at once, then one every ``seconds``, in the order of the requests.
+    """A token bucket for turns, for example to submit a job: ``burst`` at once, then one every ``seconds``.
 
-    In any ``MINUTE`` there are at most ``per_minute`` submissions, including those at once: the site was promised this.
+    ``burst`` is a third of ``per_minute``, at least 1. Turns keep the order in which they are taken. In any ``MINUTE``
+    there are at most ``per_minute`` turns, including those at once: sites were promised this for submissions.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -114,7 +117,7 @@ class TurnRateLimiter:
         self._turns: deque[float] = deque(maxlen=per_minute)  # when the last turns start, the oldest first
 
     def take(self, now: float) -> float:
-        """Take a turn; return the seconds to wait until the turn begins."""
+        """Take the next turn; return the seconds to wait until it begins. ``now``: the present time in seconds."""
         self._next = max(self._next, now - self.burst * self.seconds) + self.seconds
         at = max(self._next, now)
         if len(self._turns) == self._turns.maxlen:
@@ -125,7 +128,10 @@ class TurnRateLimiter:
 
 
 class RateLimiter:
-    """A token bucket for each key: ``burst`` at once, then ``per_minute``. A bucket that is full again is forgotten."""
+    """A token bucket for each key, such as a person: ``burst`` tokens at once, then ``per_minute``.
+
+    A bucket that is full again is forgotten.
+    """
 
     def __init__(self, burst: int, per_minute: float) -> None:
         self._seconds = 60 / per_minute

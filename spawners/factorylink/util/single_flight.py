@@ -15,8 +15,8 @@ T = TypeVar("T")
 class SingleFlight(Generic[T]):
     """Runs the function given to ``get`` at most once at a time for a key, and caches its result for ``seconds``.
 
-    An error goes to all waiting callers and is not cached. If a caller is cancelled, the function continues for the
-    others.
+    An error goes to all waiting callers and is not cached. If a caller is cancelled, the function still runs to its
+    end.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,7 +26,10 @@ class SingleFlight(Generic[T]):
         self._flying: dict[Hashable, asyncio.Task[T]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the answer for a key, from the cache or from ``make``."""
+        """Return the cached result for a key, or wait for the call that runs for this key, or else call ``make``.
+
+        Raises the error of the call.
+        """
         self._answers = {k: kept for k, kept in self._answers.items() if kept[0] > self._clock()}
         if key in self._answers:
             return self._answers[key][1]

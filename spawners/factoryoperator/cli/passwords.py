@@ -1,4 +1,4 @@
-"""``factorygate passwords``: give new passwords to the people of hub.yaml's ``passwords_file``, remove or list them."""
+"""``factorygate passwords``: give people new passwords in hub.yaml's ``passwords_file``, remove or list people."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _file(options: argparse.Namespace) -> tuple[HubConfig, Path]:
-    """Return the hub's configuration, and the path of its file of passwords. Raises CatalogueError."""
+    """Return the hub's configuration, and the path of its file of passwords.
+
+    Raises CatalogueError if hub.yaml is missing, cannot be used, or has no ``passwords_file``.
+    """
     hub = read(options.hub, options.link).hub
     if hub.config is None:
         raise CatalogueError(hub.problems or [f"{hub.path} is not there: name it by --hub"])
@@ -93,8 +96,8 @@ def _lines(file: Path) -> dict[str, str]:
 def _write(config: HubConfig, file: Path, lines: dict[str, str]) -> None:
     """Replace the content of the file of passwords by ``lines``, the hash of each name's password.
 
-    If root runs this, the file keeps its owner; a new file belongs to the owner of the hub's data. Raises
-    CatalogueError.
+    If root runs this, the file keeps its owner; a new file belongs to the owner of the folder of
+    ``cookie_secret_file``. Raises CatalogueError if the file cannot be written.
     """
     known = file if file.exists() else config.cookie_secret_file.parent
     owner = (known.stat().st_uid, known.stat().st_gid) if os.geteuid() == 0 and known.exists() else None

@@ -73,7 +73,7 @@ def _upgrade(options: argparse.Namespace) -> int:
 def _with_new_program(options: argparse.Namespace, version: str) -> int:
     """Replace this process by the new release's program, because only that program knows the steps of its upgrade.
 
-    Never returns.
+    ``version``: that of the new release. Raises ReleaseError if the release is not installed; otherwise never returns.
     """
     release = Layout(options.root.absolute()).installed_release(version)
     argv = [str(release.python), "-m", "factoryoperator", "upgrade", "--to", version, "--root", str(options.root),

@@ -1,4 +1,4 @@
-"""Handlers for a person's Dask clusters."""
+"""Answers the pages' requests about a person's Dask clusters: lists the clusters, and ends one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ CLUSTERS = TypeAdapter(list[Cluster])
 
 
 class ClustersHandler(GatewayHandler):
-    """This person's Dask clusters."""
+    """Answers requests for the list of this person's Dask clusters."""
 
     async def get(self) -> None:
-        """Answer ``list[Cluster]`` without their jobs: the live clusters and the ones that ended last, newest first."""
+        """Answer ``list[Cluster]`` without their jobs: the live clusters, then the ones that ended last.
+
+        Both groups have the newest first.
+        """
         self.answer(CLUSTERS, await self.gateway.link.person_clusters(self.person))
 
 
 class OneCluster(GatewayHandler):
-    """One of this person's Dask clusters."""
+    """Answers requests to end one of this person's Dask clusters."""
 
     async def delete(self, cluster_id: str) -> None:
         """End a cluster with all its jobs; answer 202 once the request is recorded."""

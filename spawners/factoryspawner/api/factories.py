@@ -1,4 +1,4 @@
-"""Handlers for the catalogue as a person may use it: factories, start estimates, the person's logins at factories."""
+"""Answers the pages' requests about factories: which there are, when a session would start, and a person's logins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CREDENTIAL = TypeAdapter(CredentialView)
 
 
 class Factories(GatewayHandler):
-    """The factories of the catalogue, with what this person may use at each."""
+    """Answers requests for the factories where this person may start something, with what they may use at each."""
 
     async def get(self) -> None:
         """Answer ``list[FactoryView]``."""
@@ -27,7 +27,7 @@ class Factories(GatewayHandler):
 
 
 class FactoriesEvents(GatewayHandler):
-    """A stream of the factories of the catalogue, with what this person may use at each."""
+    """Streams the factories where this person may start something, with what they may use at each."""
 
     async def get(self) -> None:
         """Send the event ``factories``: the whole ``list[FactoryView]``, at once and at every change."""
@@ -35,7 +35,7 @@ class FactoriesEvents(GatewayHandler):
 
 
 class ComingFactories(GatewayHandler):
-    """The factories of the catalogue that have no machine yet."""
+    """Answers requests for the factories of the catalogue that have no machine yet."""
 
     async def get(self) -> None:
         """Answer ``list[ComingView]``."""
@@ -43,13 +43,13 @@ class ComingFactories(GatewayHandler):
 
 
 class FactoryEstimate(GatewayHandler):
-    """The estimate of when a session with a given node size would start."""
+    """Answers requests for the estimate of when a session of this person with a given node size would start."""
 
     async def get(self, factory: str) -> None:
         """Answer ``Estimate``.
 
         Query: ``size``; ``hours``, if they differ from the size's default; ``project``, if several projects can be
-        charged. Raises LinkProblem (400) if ``hours`` is not a number.
+        charged. Raises LinkProblem (400) if ``hours`` is not a number; HTTPError 400 without ``size``.
         """
         size = self.get_query_argument("size")
         hours, project = self.get_query_argument("hours", ""), self.get_query_argument("project", None)
@@ -63,7 +63,7 @@ class FactoryEstimate(GatewayHandler):
 
 
 class FactoryCredential(GatewayHandler):
-    """The person's own login at a factory."""
+    """Takes a new token for the person's own login at a factory."""
 
     async def put(self, factory: str) -> None:
         """Pass the token of the body ``{"token": …}`` on to the link without storing it. Answer ``CredentialView``.

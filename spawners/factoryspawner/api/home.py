@@ -9,7 +9,7 @@ from factoryspawner.event_stream import Source
 
 
 class HomeEvents(GatewayHandler):
-    """A stream of this person's live sessions and clusters.
+    """Sends a stream of this person's live sessions and clusters.
 
     Sessions and clusters share one stream, because a browser opens only few connections to a server.
     """

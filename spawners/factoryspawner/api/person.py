@@ -1,4 +1,4 @@
-"""Handlers for a person's data on the start page: their projects, missing requirements, and last choice."""
+"""Handlers for a person's data on the start page: their projects, their site accounts, and their last choice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 
 
 class PersonProjects(GatewayHandler):
-    """The projects that this person is in."""
+    """Answers with the projects that this person is in."""
 
     async def get(self) -> None:
         """Answer ``list[ProjectView]``."""
@@ -21,7 +21,7 @@ class PersonProjects(GatewayHandler):
 
 
 class Ready(GatewayHandler):
-    """The requirements for starting anything, and which of them this person meets."""
+    """Answers which kind of site account this person has, by project and factory, or why they can start nothing."""
 
     async def get(self) -> None:
         """Answer ``ReadyView``."""
@@ -29,7 +29,7 @@ class Ready(GatewayHandler):
 
 
 class LastChoice(GatewayHandler):
-    """What this person chose for their last session outside of workshops."""
+    """Answers with what this person chose for their last session outside of workshops."""
 
     async def get(self) -> None:
         """Answer ``Choice``; null: there was no such session."""

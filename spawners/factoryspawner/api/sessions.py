@@ -1,4 +1,4 @@
-"""Handlers for a person's sessions: the list, one session, and extensions."""
+"""Handlers for a person's sessions: they list, follow, stop and extend sessions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RECENT = 20
 
 
 class SessionsHandler(GatewayHandler):
-    """This person's sessions."""
+    """Sends the list of this person's sessions."""
 
     async def get(self) -> None:
         """Answer ``list[Session]``: this person's 20 newest sessions, live and ended ones, newest first."""
@@ -28,7 +28,7 @@ class SessionsHandler(GatewayHandler):
 
 
 class SessionsEvents(GatewayHandler):
-    """A stream of this person's live sessions, from the hub's copy of the link's table."""
+    """Sends a stream of this person's live sessions, from the hub's copy of the link's table."""
 
     async def get(self) -> None:
         """Send the event ``sessions``: the whole ``list[Session]``, at once and at every change."""
@@ -39,7 +39,7 @@ class _OfSession(GatewayHandler):
     async def own_session(self, session_id: str) -> Session:
         """Return the session, if it belongs to this person, or if this person may see the servers of its owner.
 
-        Raises LinkProblem (404) if not.
+        Raises LinkProblem (404) if neither is the case, or if there is no such session; LinkSilent.
         """
         session = await self.gateway.link.session(session_id)
         if session.user != self.person and not self.has_scope(f"read:servers!user={session.user}"):
@@ -48,10 +48,10 @@ class _OfSession(GatewayHandler):
 
 
 class OneSession(_OfSession):
-    """One session, live or ended."""
+    """Sends or stops one session, live or ended."""
 
     async def get(self, session_id: str) -> None:
-        """Answer ``Session``."""
+        """Answer the session as JSON (``Session``). Raises LinkProblem (404) if this person may not see it."""
         self.answer(SESSION, await self.own_session(session_id))
 
     async def delete(self, session_id: str) -> None:
@@ -59,7 +59,8 @@ class OneSession(_OfSession):
 
         Raises HTTPError 403 if this person may not stop the session, 409 if the server is active and must be stopped on
         the Home page or through the hub's API. Raises LinkProblem: 404 if this person may not see the session, or there
-        is none; 503 if the stop cannot be recorded.
+        is none; 503 if the stop cannot be recorded. Raises LinkSilent if the link does not answer and the hub's table
+        has no session of this person with this id.
         """
         try:
             session = await self.own_session(session_id)
@@ -84,7 +85,7 @@ class OneSession(_OfSession):
 
 
 class OneSessionEvents(_OfSession):
-    """A stream of one session, sent at every change."""
+    """Sends a stream of one session: the session at every change."""
 
     async def get(self, session_id: str) -> None:
         """Send the event ``session``, the whole ``Session``, at once and at every change, until the session ends."""
@@ -99,7 +100,8 @@ class OneSessionExtend(_OfSession):
         """Extend the session by the ``hours`` of the body; answer the ``Session`` that the link returns.
 
         The new end may arrive only later, with the event streams. Raises HTTPError 403 if the session belongs to
-        another person, 400 if the body has no number of hours.
+        another person, 400 if the body has no number of hours; LinkProblem if this person may not see the session
+        (404), or the link refuses.
         """
         session = await self.own_session(session_id)
         if session.user != self.person:

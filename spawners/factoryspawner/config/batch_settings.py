@@ -1,4 +1,4 @@
-"""The settings of batchspawner: those with an effect on the job, and those that are refused, with the reason."""
+"""Refuses batchspawner's settings that have no effect on the job, saying why; makes job options of the others."""
 
 from __future__ import annotations
 
@@ -54,7 +54,11 @@ class SettingsError(ConfigurationError, ValueError):
 
 
 def check_settings(names: Mapping[str, object], section: str) -> None:
-    """Raise SettingsError if ``names``, the settings of ``section``, include one that has no effect on the job."""
+    """Raise SettingsError if ``names`` includes a setting of ``REFUSED``, which would have no effect on the job.
+
+    ``names``: the settings that the operator has made in ``section``, such as ``FactorySpawner``
+    (``c.FactorySpawner.NAME``).
+    """
     for name, why in REFUSED.items():
         if name in names:
             raise SettingsError(f"c.{section}.{name} has no meaning here: {why}")
@@ -69,7 +73,9 @@ def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
 def job_options(settings: Mapping[str, str]) -> JobOptions:
     """Return the job options made from ``req_*`` and ``batch_script``.
 
-    Raises SettingsError if a value is not valid, for example if ``req_account`` is more than a single word.
+    ``settings``: the texts of the settings by name; an empty text, or a setting that is not in ``FEEDING``, is ignored.
+    If ``req_partition`` and ``req_queue`` are both set, ``req_partition`` counts. Raises SettingsError if a value is
+    not valid, for example if ``req_account`` is more than a single word.
     """
     fields: dict[str, str] = {}
     for setting, field in _FEEDS:

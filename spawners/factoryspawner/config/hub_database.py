@@ -57,9 +57,10 @@ class HubSchema:
 
 
 def schema(url: str) -> HubSchema:
-    """Return the migration step of the database at the SQLAlchemy URL ``url``, without changing the database.
+    """Return the migration step of a database and the step that JupyterHub needs, without changing the database.
 
-    Raises DatabaseAway if the database cannot be opened; StoreUnusable if a newer JupyterHub wrote the database.
+    ``url``: the database's SQLAlchemy URL. Raises DatabaseAway if the database cannot be opened; StoreUnusable if a
+    newer JupyterHub wrote the database.
     """
     script = ScriptDirectory(dbutil.ALEMBIC_DIR)
     head = str(script.get_current_head())
@@ -80,10 +81,12 @@ def schema(url: str) -> HubSchema:
 
 
 def upgrade(url: str) -> HubSchema | None:
-    """Migrate the database to the installed JupyterHub's tables; return the schema that it had before.
+    """Migrate the database to the installed JupyterHub's tables; return what ``schema`` returned before the migration.
 
     None: nothing had to be done, or the database cannot be opened, which JupyterHub reports at its start. An SQLite
-    file is copied first. Raises StoreUnusable, and then leaves the database unchanged.
+    file is copied first. If the steps fail, but the database has all columns already, only its step is set. Raises
+    StoreUnusable, and then leaves the database unchanged: if a newer JupyterHub wrote it, if it cannot be copied, or if
+    the steps fail and columns are missing.
     """
     try:
         found = schema(url)
@@ -115,7 +118,7 @@ def upgrade(url: str) -> HubSchema | None:
 
 
 def shown(url: str) -> str:
-    """Return the database's address without its password."""
+    """Return the SQLAlchemy URL ``url`` with ``***`` in place of its password."""
     return make_url(url).render_as_string(hide_password=True)
 
 

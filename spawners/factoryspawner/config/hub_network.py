@@ -1,4 +1,7 @@
-"""Mutual TLS for the hub's listener and for JupyterHub's HTTP client, if hub, link and proxy are on several hosts."""
+"""Sets up mutual TLS for the hub's listener and for JupyterHub's HTTP client.
+
+Mutual TLS is needed if hub, link and proxy are on several hosts.
+"""
 
 from __future__ import annotations
 

@@ -135,9 +135,10 @@ class Flusher:
 
 
 def flush(database: str) -> int:
-    """Write all commits to the disk; return the length of the log in bytes, 0 if there is none. Blocks. Raises OSError.
+    """Write all commits in the log to the disk; return the log's length in bytes, 0 if there is no log.
 
-    SQLite puts no lock on the log's file, so closing this file here releases no lock of the hub's connections.
+    ``database``: the path of the database's file. Blocks. Raises OSError. SQLite puts no lock on the log's file, so
+    closing this file here releases no lock of the hub's connections.
     """
     try:
         descriptor = os.open(f"{database}-wal", os.O_RDONLY | os.O_CLOEXEC)
@@ -151,7 +152,7 @@ def flush(database: str) -> int:
 
 
 def checkpoint(database: str) -> None:
-    """Copy the log into the database file, as far as possible without waiting for other connections.
+    """Copy the log into the database's file ``database``, as far as possible without waiting for other connections.
 
     Blocks. Raises sqlite3.Error.
     """

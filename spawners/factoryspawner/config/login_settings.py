@@ -1,4 +1,4 @@
-"""The operator's settings under ``login`` in the hub's YAML: providers, and the rules for claims."""
+"""Models of the section ``login`` of the hub's YAML: login providers, the rules that give people groups, and terms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["myaccessid", "egi-checkin", "keycloak", "oidc"]
 
 
 def is_loopback(url: str) -> bool:
-    """Return True if the host of a URL is this machine."""
+    """Return True if the host of a URL is ``localhost`` or a loopback address, and so this machine."""
     return is_loopback_host(urlsplit(url).hostname or "")
 
 

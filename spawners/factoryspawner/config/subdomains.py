@@ -38,8 +38,9 @@ def domain_of(name: str, domain: str, kind: str) -> str:
 def hub_address(request: HTTPServerRequest, public_url: str) -> str | None:
     """Return the URL on the hub's host for a GET or HEAD request on a person's host; None for any other request.
 
-    Such requests come from the proxy's error pages, whose links lead to the host on which the page is shown. Only the
-    host changes, so the URL never leads outside of the gateway.
+    ``public_url``: scheme and host of the hub, without a path. Such requests come from the proxy's error pages, whose
+    links lead to the host on which the page is shown. Only the host changes, so the URL never leads outside of the
+    gateway.
     """
     host = urlsplit(public_url).netloc.lower()
     if request.method not in ("GET", "HEAD") or not request.host.lower().endswith(f".{host}"):
@@ -50,7 +51,8 @@ def hub_address(request: HTTPServerRequest, public_url: str) -> str | None:
 def redirect_to_the_hub(public_url: str) -> None:
     """Make JupyterHub's handlers redirect a GET or HEAD request on a person's host to the same page on the hub's host.
 
-    Without the redirect, the hub would not recognise the person, because the hub's cookie belongs to the hub's host.
+    ``public_url``: scheme and host of the hub, without a path. Without the redirect, the hub would not recognise the
+    person, because the hub's cookie belongs to the hub's host.
     """
     if hasattr(BaseHandler, _DONE):
         return

@@ -36,8 +36,8 @@ class FederatedAuthenticator(NamesOfPeople):
     """Passes each login to the client of its provider. The settings are ``login`` in the hub's YAML.
 
     If no rule admits a person any more, they lose access at the next refresh: they have no groups, no API tokens, and
-    no new session, and the hub informs the link. If a provider does not answer, nobody loses access for
-    ``trust_seconds`` after its last answer.
+    no new session, and the hub informs the link. If a provider does not answer, each person keeps access until
+    ``trust_seconds`` after the provider's last answer about them.
     """
 
     allow_all = Bool(True).tag(config=True)  # the providers' rules decide who may log in
@@ -92,7 +92,7 @@ class FederatedAuthenticator(NamesOfPeople):
     # --- called by JupyterHub -----------------------------------------------------------------------------------------
 
     def add_user(self, user: Any) -> None:
-        """Reserve the name of a user in JupyterHub's database, so that nobody else gets the name.
+        """Note that JupyterHub's database has a user of this name, so that nobody else gets the name.
 
         JupyterHub calls this at its start for each user that it knows, and later for each new user.
         """
@@ -130,8 +130,8 @@ class FederatedAuthenticator(NamesOfPeople):
         """Check a person at their provider again, and return their new authentication model.
 
         True: the person stays logged in, because the provider does not answer but its last answer is still valid, or
-        because another request has just checked the person. False: the person must log in; if they are refused, that
-        login explains why.
+        because another request of the person has just had this result. False: the person must log in; if they are
+        refused, that login explains why.
         """
         begun = time.monotonic()
         async with self._looking[user.name]:
@@ -172,8 +172,8 @@ class FederatedAuthenticator(NamesOfPeople):
     async def standing(self, user: Any) -> Refusal | None:
         """Return why the person may start nothing; None if they may.
 
-        People may start something if their login is valid, a rule admits them, and they have accepted the terms. This
-        check is needed for starts without a refresh, such as those by an API token.
+        People may start something if they are not blocked, their login is valid, a rule admits them, and they have
+        accepted the terms. This check is needed for starts without a refresh, such as those by an API token.
         """
         return self._refusal(user.name, await user.get_auth_state() or {})
 
@@ -204,7 +204,7 @@ class FederatedAuthenticator(NamesOfPeople):
         return None if terms is None else TermsOf(terms, self._people.accepted(name, terms.version))
 
     def accept_terms(self, name: str, version: str) -> None:
-        """Record that the person accepts ``version`` of the terms."""
+        """Record in the file of people that the person accepts ``version`` of the terms, and when."""
         self._people.accept(name, version)
 
     # --- effects of a decision ----------------------------------------------------------------------------------------

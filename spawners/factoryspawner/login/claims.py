@@ -36,7 +36,11 @@ _ENTITLEMENT = re.compile(
 
 @dataclass(frozen=True)
 class Entitlement:
-    """An entitlement of AARC-G069. ``groups``: the group and its subgroups, decoded; ``role``: "" if there is none."""
+    """A group membership, in the form that the guideline AARC-G069 defines (an entitlement).
+
+    ``groups``: the group and its subgroups, decoded; ``role``: the person's role in the group, "" if there is none;
+    ``authority``: who states the membership.
+    """
 
     groups: tuple[str, ...]
     role: str
@@ -72,9 +76,10 @@ def judge(claims: Claims, provider: Provider) -> LoginVerdict:
 
 
 def values(claims: Claims, name: str) -> tuple[str, ...]:
-    """Return those values of a claim that are texts of 1 to 1,024 characters; dots in ``name`` lead to nested claims.
+    """Return those values of the claim ``name`` that are texts of 1 to 1,024 characters, in their order.
 
-    An unverified e-mail address counts as missing. Of a list, only the first 2,000 values count.
+    If there is no such claim, the dots in ``name`` lead to nested claims. An unverified e-mail address counts as
+    missing. Of a list, only the first 2,000 values count.
     """
     found: Any = claims.get(name)
     if found is None:

@@ -73,7 +73,8 @@ class GuestSweep:
     async def _delete(self, name: str) -> bool:
         """Delete a user as JupyterHub's API does; return whether the user was deleted.
 
-        A user with a running server is not deleted.
+        Nothing is done if the hub has no user with this name, or if one of the user's servers is up, starting or
+        stopping.
         """
         found = orm.User.find(self._users.db, name)
         if found is None:

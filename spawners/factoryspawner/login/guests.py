@@ -1,4 +1,4 @@
-"""Guests: people who joined a workshop with a mail address, and have no account at a login provider.
+"""Logs in guests: people who joined a workshop with a mail address, and have no account at a login provider.
 
 The service ``workshops`` gives each guest a name that begins with ``guest.``; no other way of logging in accepts such a
 name. The hub asks the service about a guest at each of their requests, unless the last answer is less than 2 s old, so
@@ -56,11 +56,11 @@ class GuestStatuses:
         self._silent_at = float("-inf")
 
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
-        """Return the guest, as of at most 2 s ago; None if there is no such guest.
+        """Return a guest, as the service described them at most 2 s ago; None if there is no such guest.
 
-        ``now``: ask the service even if its last answer is less than 2 s old. If the service does not answer, return
-        its last answer about the guest. Raises LinkSilent if the service has said nothing about the guest since the hub
-        started.
+        ``now``: ask the service even if its last answer is less than 2 s old. If the service does not answer, or
+        (without ``now``) has not answered a question in the last 5 s, return its last answer about the guest, however
+        old. Raises LinkSilent if the service has said nothing about the guest since the hub started.
         """
         ticks = asyncio.get_running_loop().time
         begun = ticks() if now else ticks() - _FRESH
@@ -103,8 +103,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def authenticate(self, handler: Any, data: Any = None) -> Any:
         """Return the guest who has proved their mail address; for other people, the result of the base authenticator.
 
-        The base authenticator is the class to which this mixin is added. The page for joining sets ``joined_guest`` on
-        its handler after the proof. None: the login is refused, also if the base authenticator returns a guest's name.
+        A guest is returned as JupyterHub's dict of a login (``name``, ``admin`` and so on). The base authenticator is
+        the class to which this mixin is added. The page for joining sets ``joined_guest`` on its handler after the
+        proof. None: the login is refused, also if no workshop admits the guest, the service does not answer, or the
+        base authenticator returns a guest's name.
         """
         name = getattr(handler, "joined_guest", None)
         if name is not None:
@@ -190,11 +192,11 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return None
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return until when the last answer about the person is valid: for a guest, until their workshops are over.
+        """Return until when the hub's decision about a person (``standing``) is valid.
 
-        If the service has never answered about a guest and does not answer now, the hub's own decision is valid for an
-        hour. If the service knows no such guest, return the present time. None: the answer is valid without end or, for
-        a guest, no workshop admits them.
+        None: without end or, for a guest, no workshop admits them. A guest's time is when the last workshop that admits
+        them closes; the present time if the service does not know them; the time in an hour if the service has never
+        answered about them and does not answer now. For other people, the base authenticator decides.
         """
         if is_guest(user.name):
             try:
@@ -250,7 +252,10 @@ class PasswordsWithGuests(GuestLogin, PasswordAuthenticator):
 
 
 def check_names(config: HubConfig) -> None:
-    """Raise HubConfigError if somebody with a password has a name that only guests may have."""
+    """Raise HubConfigError if somebody with a password has a name that only guests may have.
+
+    Raises PasswordFileError if the file of passwords cannot be used.
+    """
     for name in read_passwords(config.passwords_file) if config.passwords_file is not None else ():
         if is_guest(name.lower()):
             raise HubConfigError(f"passwords_file: {name!r} is a name for guests of workshops; give another one")

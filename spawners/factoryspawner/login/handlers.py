@@ -1,6 +1,7 @@
-"""The login at a provider and its callback: ``/hub/oidc/ID/login`` and ``/hub/oidc/ID/callback``.
+"""Handles the login at a provider and its callback: ``/hub/oidc/ID/login`` and ``/hub/oidc/ID/callback``.
 
-Each provider has its own callback, so that a login that was started at one provider cannot end at another.
+Each provider has its own callback, so that a login that was started at one provider cannot end at another. Handles
+signing out, too.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
         self.finish(html)
 
     def wanted(self) -> str:
-        """Return the page that the person asked for; "" if that is not known."""
+        """Return the URL of the page that the person asked for; "" if it is not known."""
         return str(self.get_query_argument("next", ""))
 
 
@@ -57,7 +58,11 @@ class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
         return cast(ProviderClient, self.settings["authenticator"].providers[self.provider])
 
     def _generate_state_id(self) -> str:
-        """Return the state parameter of this login, which is also stored in a signed cookie."""
+        """Make and return the state parameter of a new login, PROVIDER.ANTENNA.RANDOM.
+
+        ANTENNA is "" unless the query names an antenna whose people log in at this provider. ``get`` also stores the
+        parameter in a signed cookie.
+        """
         picked = self.get_query_argument("antenna", "")
         offered = {antenna.id for antenna, by in self.settings["authenticator"].antennas if by == self.provider}
         self._login = f"{self.provider}.{picked if picked in offered else ''}.{uuid.uuid4().hex}"
@@ -79,11 +84,11 @@ class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
 
 
 class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ignore[misc]  # untyped
-    """Handles the browser that comes back from the provider."""
+    """Handles the request with which a browser comes back from the provider, and logs the person in."""
 
     @property
     def antenna(self) -> str | None:
-        """Return the antenna that was selected at the start of this login; None if none was."""
+        """Return the id of the antenna that was selected at the start of this login; None if none was."""
         return self._begun.split(".")[1] or None
 
     @property
@@ -92,9 +97,9 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
         return idtoken.nonce(self._begun)
 
     def wanted(self) -> str:
-        """Return the page that the person asked for at the start of the login.
+        """Return the URL of the page that the person asked for at the start of the login; "" if it is not known.
 
-        The present URL is not used, since somebody else may have made it.
+        The query of the present request is not used, since somebody else may have made it.
         """
         return str(self._kept().get("next_url") or "")
 
@@ -153,8 +158,8 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
     """Signs a person out at the hub and, if the operator configured it, at the provider.
 
-    If the person stays signed in at the provider, the provider may log in the next person at this browser without
-    asking.
+    A person who stays signed in at the provider may be logged in again without a question, also if somebody else uses
+    this browser then.
     """
 
     async def handle_logout(self) -> None:

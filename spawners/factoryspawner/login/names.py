@@ -21,7 +21,10 @@ class NamesOfPeople(Authenticator):  # type: ignore[misc]  # untyped
 
 
 def check_no_robots(config: HubConfig) -> None:
-    """Raise HubConfigError if somebody with a password has a name that only robots may have."""
+    """Raise HubConfigError if somebody with a password has a name that only robots may have.
+
+    Raises PasswordFileError if the file of passwords cannot be used.
+    """
     for name in read_passwords(config.passwords_file) if config.passwords_file is not None else ():
         if is_robot(name):
             raise HubConfigError(f"passwords_file: {name!r} is a name for robots of rehearsals; give another one")

@@ -1,8 +1,8 @@
-"""The file with the names and passwords of people who log in by password, for demos and first trials.
+"""Reads and writes the file with the names and password hashes of people who log in by password.
 
-The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes the
-file. The command ``factorygate`` also writes the file, perhaps where the hub's packages are missing, so this module
-imports none of them.
+Such logins are for demos and first trials. The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and
+hash in hex). ``write_passwords`` makes the file. The command ``factorygate`` also writes the file, perhaps where the
+hub's packages are missing, so this module imports none of them.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def write_lines(path: Path, lines: Mapping[str, str], owner: tuple[int, int] | N
 
 
 def read_passwords(path: Path) -> dict[str, str]:
-    """Return the hash of each name's password.
+    """Return the names in the file, each with the hash of its password.
 
-    Raises PasswordFileError if the file is missing, readable by others, or has another form.
+    Raises PasswordFileError if the file cannot be read, may be used by other accounts, or has another form.
     """
     try:
         found = path.stat()

@@ -16,7 +16,10 @@ from factoryspawner.pages.checklist import FormLogin
 
 
 class PasswordAuthenticator(NamesOfPeople):
-    """Accepts the names in ``passwords_file``, which is read at every login: new names need no restart."""
+    """Lets people log in with a name and a password of ``passwords_file``.
+
+    The file is read at every login, so new names need no restart.
+    """
 
     passwords_file = Unicode(help="JSON file, 0600: name to scrypt line").tag(config=True)
     allow_all = Bool(True).tag(config=True)  # everybody who has a password may log in

@@ -56,7 +56,7 @@ def schema_of(path: Path) -> int | None:
 
 
 def upgrade(path: Path) -> int | None:
-    """Migrate a file of names to this release's schema, after copying it; return the version that it had before.
+    """Migrate a file of names to this release's schema, after making a copy beside it; return its earlier version.
 
     None: nothing had to be done. Raises StoreUnusable, and then leaves the file unchanged.
     """
@@ -99,7 +99,7 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 class NameTaken(Exception):
-    """Raised if the name that an operator configured for a person belongs to another person."""
+    """Raised if a name that is to be given to a person, or to a guest, belongs to another person in the file."""
 
 
 class People:
@@ -126,7 +126,7 @@ class People:
         return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
-        """Store the id of the antenna that the person selected."""
+        """Store the id of the antenna that the person selected; nothing is stored for a person without a name here."""
         with _transaction(self._path) as database:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
@@ -139,7 +139,7 @@ class People:
         return None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
 
     def accept(self, name: str, version: str) -> None:
-        """Record that the person accepts ``version`` of the terms, and when."""
+        """Record that the person accepts ``version`` of the terms, and when; does nothing for an unknown name."""
         with _transaction(self._path) as database:
             database.execute(
                 "UPDATE people SET terms = ?, terms_at = CURRENT_TIMESTAMP WHERE name = ?", (version, name)

@@ -30,7 +30,10 @@ class ProviderAway(Exception):
 
 
 class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
-    """The client of one provider.
+    """The client of one OpenID Connect provider, with which people log in.
+
+    ``people``: the file of names; ``taken``: a function that returns whether somebody without an entry in this file has
+    a name; ``secret``: the client's secret; ``callback``: the URL to which the provider sends the browser back.
 
     The ``auth_state`` of its people has ``provider``, ``sub``, ``groups``, ``checked_at`` (epoch), ``refused`` (a code
     of ``words``, or None) and the tokens, but no claims.
@@ -67,9 +70,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self._silent_at = -1.0  # when the provider last failed to answer for its endpoints, in the loop's time
 
     async def ready(self) -> Endpoints:
-        """Return the provider's endpoints.
+        """Return the provider's endpoints: those in the settings, else those that the provider itself names.
 
-        Callers that wait at the same time share one request and, if it fails, its error. Raises ProviderAway.
+        They are requested once. Callers that wait at the same time share one request and, if it fails, its error.
+        Raises ProviderAway.
         """
         begun = asyncio.get_running_loop().time()
         async with self._finding:
@@ -134,7 +138,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         """Return the ``sub`` of an ID token.
 
         If the token's key is unknown, the provider's keys are fetched once more, since providers change their keys.
-        Raises BadToken.
+        Raises BadToken if the token is not valid, and the errors of that request.
         """
         belongs = (self.settings.issued_by, self.settings.client_id, nonce)
         try:
@@ -146,7 +150,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     async def look_again(self, user: Any) -> dict[str, Any] | None:
         """Return the new authentication model of a logged-in person, checked with the tokens of the last login.
 
-        None: they must log in. Raises ProviderAway.
+        None: they must log in. If the rules refuse the person now, nothing is raised: the model's ``auth_state`` has
+        the reason, ``refused``. Raises ProviderAway.
         """
         state = await user.get_auth_state()
         model: dict[str, Any] | None = await self._asked(self._looked(user, state))
@@ -263,6 +268,6 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
 
 
 def _kept(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of ``state`` that is stored: the tokens, which are needed for later checks, but no claims."""
+    """Return the part of ``state`` that is stored: the tokens for later checks, without the ID token and the claims."""
     tokens = {key: value for key, value in state["token_response"].items() if key != "id_token"}
     return {key: state[key] for key in ("access_token", "refresh_token", "scope")} | {"token_response": tokens}

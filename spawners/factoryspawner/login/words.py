@@ -78,7 +78,7 @@ class LoginRefused(Exception):
 
     @property
     def status(self) -> int:
-        """Return the HTTP status of the answer."""
+        """Return the HTTP status with which the hub answers the refused login."""
         return STATUS.get(self.code, 403)
 
 

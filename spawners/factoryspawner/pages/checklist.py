@@ -1,4 +1,4 @@
-"""The checklist: what a person must accept and have before they can start a session.
+"""The page of the checklist: shows what a person must have and accept to start a session, and records what they accept.
 
 After a login, the hub shows the checklist first if there is anything to accept.
 """
@@ -46,7 +46,10 @@ class ChecklistState(NamedTuple):
 
     @property
     def awaits(self) -> bool:
-        """Return whether the person has to accept anything."""
+        """Return whether the person has to accept anything.
+
+        If the link has not answered, this depends on the gateway's terms only.
+        """
         return self.terms_open or any(site.awaits for site in (self.view.sites if self.view else ()))
 
     @property
@@ -77,10 +80,10 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     _by_checklist = False
 
     async def login_user(self, data: Any = None) -> Any:
-        """Log the user in as JupyterHub does, send the link their data, and see whether the checklist comes first.
+        """Log the user in as JupyterHub does, send the link their data, and find out whether the checklist comes first.
 
-        If the link does not answer in ``_LOGIN_SECONDS``, the gateway's terms alone decide whether the checklist comes
-        first. Return the user; None: the login is refused.
+        ``get_next_url`` uses the result. If the link does not answer in ``_LOGIN_SECONDS``, the gateway's terms alone
+        decide whether the checklist comes first. Return the user; None: the login is refused.
         """
         user = await super().login_user(data)
         if user is not None:
@@ -131,9 +134,11 @@ class ChecklistPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """Record the acceptances ``terms`` and ``rules-FACTORY``, whose values are the versions that were read.
+        """Record the acceptances in the form's fields ``terms`` and ``rules-FACTORY``.
 
-        Answer 302, or 400 with the errors by field; 503 if the link does not answer.
+        The value of each field is the version that the person has read. Answer 302 to ``next`` (if it is not given, to
+        this page); or, if something is wrong, the page with the errors by field: with 503 if the link does not answer,
+        else with 400.
         """
         found = await self._find()
         wrong = self._accept_terms(found) | await self._accept_rules(found)
@@ -158,7 +163,8 @@ class ChecklistPage(PublicHandler):
     async def _accept_rules(self, found: ChecklistState) -> dict[str, str]:
         """Record the acceptance of the rules that were ticked, and return what is wrong, by field of the form.
 
-        Rules that were not ticked stay open, which is no error.
+        Rules that were not ticked stay open, which is no error. If rules were ticked but the link gave no checklist, no
+        acceptance of rules is recorded, and the only error has the field "".
         """
         wrong: dict[str, str] = {}
         if found.view is None and any(name.startswith("rules-") for name in self.request.body_arguments):
@@ -204,10 +210,16 @@ class ChecklistPage(PublicHandler):
 
     @property
     def _wanted(self) -> str:
-        """Return the page that the person asked for, from the URL; JupyterHub checks it before it redirects there."""
+        """Return the page that the person asked for, from the URL's ``next``; "" if there is none.
+
+        JupyterHub checks it before it redirects there.
+        """
         return str(self.get_query_argument("next", ""))
 
 
 def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
-    """Return the page's route for ``c.JupyterHub.extra_handlers``."""
+    """Return the page's route for ``c.JupyterHub.extra_handlers``.
+
+    ``link_at``: where the link listens; ``pages``: the folder whose subfolder ``locale`` has the translations.
+    """
     return [(r"/checklist", ChecklistPage, {"link_at": link_at, "locale": pages / "locale"})]

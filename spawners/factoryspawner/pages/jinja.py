@@ -54,7 +54,10 @@ class Translation(InternationalizationExtension):
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """Return the template ``source`` with the texts that come from JupyterHub marked for translation, too."""
+        """Return the template ``source`` with the texts that come from JupyterHub marked for translation, too.
+
+        The attribute ``lang`` of the page becomes the code of the page's language.
+        """
         for there, text, instead in UPSTREAM:
             source = source.replace(there, instead.replace("text", f'"{text}"', 1) if text else instead)
         return source

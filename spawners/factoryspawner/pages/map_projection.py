@@ -20,7 +20,7 @@ _LEFT_KM, _TOP_KM = -1800.0, 2210.0  # the map's left and upper edge, in km from
 def project(latitude: float, longitude: float) -> tuple[float, float]:
     """Return ``(x, y)`` in the map's units, from its upper left corner.
 
-    The position is outside of the map if the place is.
+    A point outside of the map gets a position outside of it.
     """
     lat, lat0 = radians(latitude), radians(_CENTRE.latitude)
     turn = radians(longitude - _CENTRE.longitude)

@@ -1,6 +1,8 @@
-"""The operators' page: pauses and drains, the banner, waiting sessions with their reasons, and failures.
+"""The operators' page: pauses starts, drains factories and sets the banner; shows waiting sessions and failures.
 
-For the hub's administrators only. The page works without JavaScript; the link's audit records each order."""
+Each waiting session and each failure has its reason. The page is for the hub's administrators only, and works without
+JavaScript; the link's audit records each order.
+"""
 
 from __future__ import annotations
 
@@ -57,27 +59,32 @@ class _WrongEnd(ValueError):
 
 
 class OperatorPage(PublicHandler):
-    """Shows the page, and carries out the orders of its forms."""
+    """Shows the operators' page, and carries out the orders of its forms."""
 
     async def prepare(self) -> None:
-        """Refuse people who are logged in and are no administrators. Raises HTTPError 403."""
+        """Refuse people who are logged in and are no administrators. Raises HTTPError 403.
+
+        People who are not logged in are handled by ``get`` and ``post``.
+        """
         await super().prepare()
         if self.current_user is not None and not self.current_user.admin:
             raise web.HTTPError(403)
 
     @web.authenticated
     async def get(self) -> None:
-        """Answer HTML. Query: ``done``: the order that was just carried out."""
+        """Answer the page as HTML. Query: ``done``: the order that was just carried out (a key of ``DONE``)."""
         await self._show(DONE.get(self.get_query_argument("done", ""), ""), {})
 
     @web.authenticated
     async def post(self) -> None:
-        """Carry out the order of a form. Answer 302; for a preview 200.
+        """Carry out the order of a form. Answer 302 to the page; for a preview 200 and the page.
 
-        If something is wrong, answer 400 and what is wrong, by field; 503 if the link does not answer.
+        If something is wrong, answer 400 and the page, which says what is wrong at each field; 503 if the link does not
+        answer. Raises HTTPError 400 for an unknown order or factory.
 
-        Fields: ``order`` (a key of ``DONE``, or ``preview``), ``factory`` ("": all), ``message``; for a banner
-        ``sessions`` (not empty: open sessions show it once, too) and ``until`` (when it ends, in UTC; "": it does not
+        Fields: ``order`` (a key of ``DONE``, or ``preview``: only show the banner to the operator), ``factory`` (pause
+        or resume only the starts at this factory; "": all starts), ``message`` (for a pause or a banner); for a banner
+        ``sessions`` (not empty: open sessions show it once, too) and ``until`` (when it ends, in UTC; "" if it does not
         end by itself).
         """
         order, factory = self.get_body_argument("order", ""), self.get_body_argument("factory", "")
@@ -120,7 +127,11 @@ class OperatorPage(PublicHandler):
         return until
 
     def _order(self, order: str, factory: str, message: str, until: datetime | None) -> Callable[[], Awaitable[None]]:
-        """Return the function that carries out an order. Raises HTTPError 400 for an unknown order or factory."""
+        """Return the function that sends an order to the link. Raises HTTPError 400 for an unknown order or factory.
+
+        ``factory`` "": the order concerns all factories; ``until``: when a banner ends, None: not by itself. Orders
+        without a message or an end do not use these values.
+        """
         link, by = self._link, str(self.current_user.name)
         sessions = bool(self.get_body_argument("sessions", ""))
         match order, factory:
@@ -182,5 +193,8 @@ class OperatorPage(PublicHandler):
 
 
 def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
-    """Return the page's route for ``c.JupyterHub.extra_handlers``."""
+    """Return the page's route for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before it.
+
+    ``link_at``: where the link listens; ``pages``: the folder in which the folder ``locale`` has the translations.
+    """
     return [(r"/operator", OperatorPage, {"link_at": link_at, "locale": pages / "locale"})]

@@ -1,4 +1,4 @@
-"""The page of a project: its remaining budget, and the use of each person.
+"""The page of a project: shows its remaining budget, and the use of each person.
 
 Managers see the use of all people, members their own.
 """
@@ -24,7 +24,8 @@ ID = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
 class ProjectUse(Model):
     """The data of a project's page.
 
-    ``everybody``: True if the lines show all people's use, not only the requesting person's.
+    ``everybody``: True if ``lines`` show all people's use, False if only the requesting person's. Each line is the use
+    of one person at one factory on one day.
     """
 
     project: ProjectView
@@ -39,8 +40,8 @@ class _OfProject(GatewayHandler):
     async def project(self, project_id: str) -> tuple[ProjectView, str | None, date | None]:
         """Return the project, the person whose use may be shown (None: all people), and the first day of the use.
 
-        The query's ``since`` gives this day; None: the use is not limited. Raises LinkProblem (404) if the requesting
-        person is not in the project, HTTPError 400 if ``since`` is no day.
+        The query's ``since`` gives this day; without it, the day is None, and the use of all days counts. Raises
+        LinkProblem (404) if the requesting person is not in the project, HTTPError 400 if ``since`` is no day.
         """
         asked = self.get_query_argument("since", "")
         try:
@@ -54,7 +55,7 @@ class _OfProject(GatewayHandler):
 
 
 class ProjectUsage(_OfProject):
-    """The content of the page as JSON."""
+    """Answers with the content of a project's page as JSON."""
 
     async def get(self, project_id: str) -> None:
         """Answer ``ProjectUse``; query: ``since``, the first day of the use."""
@@ -64,7 +65,7 @@ class ProjectUsage(_OfProject):
 
 
 class ProjectCsv(_OfProject):
-    """The content of the page as CSV, for a spreadsheet."""
+    """Answers with the content of a project's page as CSV, for a spreadsheet."""
 
     async def get(self, project_id: str) -> None:
         """Answer CSV; query: ``since``, the first day of the use."""
@@ -77,7 +78,7 @@ class ProjectCsv(_OfProject):
 
 
 class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """The page itself; its script loads the content from ``ProjectUsage``."""
+    """Answers with a project's page itself; its script loads the content from ``ProjectUsage``."""
 
     @web.authenticated
     async def get(self, project_id: str) -> None:
@@ -86,7 +87,10 @@ class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
 
 
 def routes(link_at: LinkAddress, pages: Path) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
+
+    ``link_at``: where the link listens; ``pages``: the folder in which the folder ``locale`` has the translations.
+    """
     to_link = {"link_at": link_at, "locale": pages / "locale"}
     return [
         (rf"/project/{ID}", ProjectPage),

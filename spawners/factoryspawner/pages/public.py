@@ -63,7 +63,7 @@ class MapLine(Model):
 
 
 class Drawing(Model):
-    """The whole content of the map, in its own units."""
+    """The whole content of the map; all positions and sizes are in the map's own units, not in pixels."""
 
     width: int = map_projection.WIDTH
     height: int = map_projection.HEIGHT
@@ -76,7 +76,8 @@ class StatusView(Model):
     """The answer to ``GET /hub/status.json``.
 
     ``link``: ``ok``, or ``silent`` if the link does not answer the hub, so that the state of the factories is unknown;
-    ``version``: the version of the hub's program.
+    ``version``: the version of the hub's program; ``factories``: those that this hub offers, none if the link is
+    silent.
     """
 
     hub: str = "ok"
@@ -199,7 +200,11 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         return self.language.spoken(found)
 
     async def page(self, name: str, **values: Any) -> None:
-        """Finish the request with the gateway's template ``name``, filled with ``values``."""
+        """Finish the request with the page made from the gateway's template ``name`` and ``values``.
+
+        Browsers must not store the page. The template also gets the time as ``now``, and functions that describe a
+        factory's state.
+        """
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
         common = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
@@ -207,13 +212,13 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
 
 
 class FactoriesPage(PublicHandler):
-    """The page with the map, and with a list of the same content."""
+    """The page with the map of factories and antennas, and with a list of all of them."""
 
     async def get(self) -> None:
         """Answer HTML.
 
-        Query: ``antenna``, an id, whose factories are marked; empty: no factories are marked. Without this parameter,
-        the person's own antenna is used.
+        Query: ``antenna``, an id, whose factories are marked; if it is empty or unknown, no factories are marked.
+        Without this parameter, the person's own antenna is used.
         """
         network = await self.network()
         antennas = network.antennas if network else ()
@@ -229,14 +234,17 @@ class FactoriesPage(PublicHandler):
 
 
 class StatusPage(PublicHandler):
-    """The status page: the gateway and its factories."""
+    """The status page: shows whether the link answers, and the state of the factories that this hub offers."""
 
     async def get(self) -> None:
-        """Answer HTML with the content of ``status.json``."""
+        """Answer HTML with the same data as ``status.json``."""
         await self.page("status.html", status=await self.status())
 
     async def status(self) -> StatusView:
-        """Return the state of the offered factories; if the link does not answer, return only this fact."""
+        """Return the state of the offered factories.
+
+        If the link does not answer, return a view without factories, in which ``link`` is ``silent``.
+        """
         network = await self.network()
         if network is None:
             return StatusView(version=version(), link="silent")
@@ -248,7 +256,7 @@ class StatusJson(StatusPage):
     """The status as JSON, for programs."""
 
     async def get(self) -> None:
-        """Answer ``StatusView``."""
+        """Answer a ``StatusView`` as JSON."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.finish((await self.status()).model_dump_json())
@@ -258,9 +266,10 @@ class LanguageSwitch(PublicHandler):
     """Stores in a cookie which language a person selected, and returns to the page that they came from."""
 
     async def get(self) -> None:
-        """Set the cookie and redirect. Query: ``lang``; ``next``: a path of this hub. Raises HTTPError 400.
+        """Set the cookie and redirect. Raises HTTPError 400 if there is no such language.
 
-        400: there is no language ``lang``. A ``next`` that leads outside of this hub is ignored.
+        Query: ``lang``: the language's code; ``next``: the path of this hub to which the redirect leads. A ``next``
+        that leads outside of this hub is ignored; then, and without ``next``, the redirect leads to the hub's base URL.
         """
         wanted = self.get_query_argument("lang", "")
         if wanted not in {one.code for one in languages(self._locale)}:
@@ -270,7 +279,10 @@ class LanguageSwitch(PublicHandler):
 
 
 def _own_path(address: str, base: str) -> str | None:
-    """Return the URL if it leads into this hub, else None; a language in its query is removed."""
+    """Return ``address`` if it is a path that begins with ``base``, without ``lang`` in its query; else None.
+
+    ``base``: the hub's base URL. An address with a host, a backslash or an unprintable character gives None, too.
+    """
     parts = urlsplit(address)
     plain = not (parts.scheme or parts.netloc) and "\\" not in address and not address.startswith("//")
     if not (plain and parts.path.startswith(base) and address.isprintable()):

@@ -42,10 +42,9 @@ class Downloads(AuthenticatedFileHandler):
         return f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
 
     def set_headers(self) -> None:
-        """Set the headers.
+        """Set the response's headers, and ignore a Range whose If-Range names another version of the file.
 
-        Ignore a Range whose If-Range names another version of the file, so that the whole file is sent. Tornado itself
-        accepts any Range.
+        The whole file is sent then. Tornado itself accepts any Range.
         """
         super().set_headers()
         meant = self.request.headers.get("If-Range")
@@ -54,7 +53,10 @@ class Downloads(AuthenticatedFileHandler):
 
 
 class Contents(AsyncLargeFileManager):
-    """Files in the session's folder. A large upload replaces the file at its last piece, and not before."""
+    """Reads and saves the files below the notebook's root folder, for jupyter_server.
+
+    A large upload replaces the file at its last piece, and not before.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -169,7 +171,10 @@ class Contents(AsyncLargeFileManager):
         await asyncio.to_thread(self._parts.drop, part)
 
     async def sweep(self) -> None:
-        """Remove the files that interrupted uploads have left; called at the server's start and periodically."""
+        """Remove the hidden files of uploads that have received nothing for ``STALE_SECONDS``.
+
+        Called at the server's start and periodically.
+        """
         removed = await asyncio.to_thread(self._parts.sweep, time.time())
         for path in removed:
             self.log.info("An upload was cut and is removed: %s", path)

@@ -19,7 +19,10 @@ PATIENCE = 15.0  # seconds to wait for the end of the earlier connection, which 
 
 
 class KernelConnection(ZMQChannelsWebsocketConnection):
-    """A connection of jupyter_server that waits for the end of the earlier connection of its page."""
+    """A connection of jupyter_server that waits for the end of the earlier connection of its page.
+
+    It waits at most ``PATIENCE`` seconds, and then begins nevertheless.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,8 +1,8 @@
-"""Unfinished uploads: the received bytes are in a hidden file (a part) in the target's folder.
+"""Keeps unfinished uploads: the received bytes are in a hidden file (a part) in the target's folder.
 
-A complete part is renamed to the target's name. Each part has a record: a link to the part, in a folder of this
-account. By the records, a later server finds the parts that an earlier server left, and need not search the home. The
-functions block, so call them in a thread.
+A complete part is renamed to the target's name. Each part has a record: a link to the part, in a folder of the
+session's Unix account. By the records, a later server finds the parts that an earlier server left, and need not search
+the home. The functions block, so call them in a thread.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class OutOfOrder(Exception):
 class Part:
     """An upload in progress.
 
-    ``number``: the number of the piece that was written last; ``begin`` and ``size``: the part's bytes before and after
-    that piece.
+    ``target``: the file that is uploaded; ``path``: the hidden file with the bytes received so far; ``record``: the
+    symbolic link to ``path``. ``number``: the number of the piece that was written last, 0 before the first; ``begin``
+    and ``size``: the bytes in ``path`` before and after that piece.
     """
 
     target: Path
@@ -43,7 +44,7 @@ class Part:
 class Parts:
     """Makes, fills and removes parts, which are the hidden files of unfinished uploads.
 
-    ``records``: a folder of the account, the same for all its sessions; made when it is needed.
+    ``records``: a folder of the Unix account, the same for all its sessions; made when it is needed.
     """
 
     def __init__(self, records: Path) -> None:
@@ -79,7 +80,7 @@ class Parts:
 
         If ``number`` is that of the piece that was written last (and not ``LAST``), replace this piece, since browsers
         repeat requests that got no answer. Raises OutOfOrder for any other number; OSError if the piece cannot be
-        written, which leaves the part unchanged.
+        written: the part then has its earlier length, but a piece that was to be replaced may be damaged.
         """
         again = number == part.number and number != LAST
         if not again and number not in (part.number + 1, LAST):
@@ -103,7 +104,10 @@ class Parts:
         part.number, part.begin, part.size = number, at, at + len(data)
 
     def finish(self, part: Part) -> None:
-        """Rename a complete part to its target's name; this replaces an existing file atomically."""
+        """Rename a complete part to its target's name, and delete its record; an existing file is replaced atomically.
+
+        Raises OSError if the part cannot be renamed.
+        """
         os.replace(part.path, part.target)
         part.record.unlink(missing_ok=True)
 

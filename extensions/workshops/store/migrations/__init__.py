@@ -58,7 +58,7 @@ def head() -> str:
 
 
 def is_at(db: Connection) -> str | None:
-    """Return the last step that the database has been through; None: none, as a new database. Raises NewerStore."""
+    """Return the id of the last step that the database has been through; None for a new database. Raises NewerStore."""
     found = MigrationContext.configure(db).get_current_revision()
     if found is not None and found not in {step.revision for step in _script().walk_revisions()}:
         raise NewerStore(f"step {found}, and this service reads steps up to {head()}")

@@ -52,7 +52,11 @@ class WorkshopPool(Model):
     site_accounts: tuple[UnixAccount, ...] = Field(default=(), max_length=10_000)
 
     def at(self, sizes: tuple[Slug, ...], reservation: Word | None = None) -> ProjectAt:
-        """Return the settings of a project that uses these sizes of the pool."""
+        """Return the settings at the pool's factory for a project that uses these sizes.
+
+        ``reservation``: the reservation in which the project's jobs run; None: there is none. Whether the pool allows
+        sizes and reservation is not checked here.
+        """
         return ProjectAt(
             account=self.account,
             qos=self.qos,
@@ -130,7 +134,7 @@ class ClassProject(Project):
 class RehearsedProject(ClassProject):
     """The project of a workshop during a rehearsal: what the people or robots who rehearse may use.
 
-    An account that is lent to one of them now is emptied after the rehearsal. No other project has robots among its
+    A site account that is lent to one of them now is wiped after the rehearsal. No other project has robots among its
     members.
     """
 
@@ -167,7 +171,7 @@ class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link.
 
     ``staff``: the people who have no seat; ``begins`` and ``ends``: when the people may run anything; ``seats``: the
-    number of seats; tables of the release before this one lack it, and then it is the number of people who do not run
+    number of seats, which a table of the release before this one lacks: then it is the number of members who do not run
     the workshop; ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use, None: an equal
     share (``shares``); ``rehearsal``: a time before ``begins`` in which some of the people, or robots, may run
     something.
@@ -258,7 +262,7 @@ class WorkshopProject(Model):
         return self._with_robots(made, rehearsal, seat_gpus.get(rehearsal.factory, 0.0)), tuple(wrong)
 
     def changes(self) -> tuple[datetime, ...]:
-        """Return the times at which the result of ``project`` may change."""
+        """Return the times at which the result of ``project`` may change; empty without a rehearsal."""
         rehearsal = self.rehearsal
         return () if rehearsal is None else (rehearsal.begins, rehearsal.ends, self.begins)
 
@@ -287,7 +291,8 @@ class WorkshopProject(Model):
     def _with_robots(self, made: ClassProject, rehearsal: RehearsalWindow, gpus: float) -> ClassProject:
         """Return the project as it is while robots rehearse.
 
-        Each robot may use the GPU-hours that one seat needs for the whole time of the rehearsal.
+        Each robot may use the GPU-hours that one seat needs for the whole time of the rehearsal. ``gpus``: the GPUs
+        that are billed for a seat; with 0, a robot has no limit of its own.
         """
         longest = (rehearsal.ends - rehearsal.begins) / timedelta(hours=1)
         changed = {
@@ -300,7 +305,7 @@ class WorkshopProject(Model):
 
 
 class WorkshopProjects(Model):
-    """The contents of the file that the service writes and the link reads."""
+    """The contents of the table of workshops' projects, a file that the workshops service writes and the link reads."""
 
     projects: tuple[WorkshopProject, ...] = Field(default=(), max_length=MOST_PROJECTS)
 

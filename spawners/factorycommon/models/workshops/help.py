@@ -1,4 +1,4 @@
-"""What a session, the link and the workshops service tell each other about help: raised hands, and shared notebooks.
+"""The models of messages between session, link and workshops service about raised hands and shared notebooks.
 
 What a participant, or code in a session, has written here is bounded, and it is text or a checked PNG image, so that no
 page has to trust it.
@@ -33,13 +33,16 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def plain_code(text: str, most: int = MOST_SENT) -> str:
-    """Return code or output as plain text of at most ``most`` characters, with its lines and its indentation."""
+    """Return code or output as plain text of at most ``most`` characters, with its lines and its indentation.
+
+    Control characters are removed, and tabs become spaces.
+    """
     guarded = "|" + text[: 4 * most].replace("\r\n", "\n").expandtabs(4)  # so that the first line keeps its blanks
     return plain_lines(guarded, most + 1)[1:]
 
 
 def is_small_png(data: str) -> bool:
-    """Return whether a text is the base64 of a PNG image whose size in pixels a browser can show."""
+    """Return whether a text is base64 that begins as a PNG image of at most ``MOST_PIXELS`` pixels does."""
     try:
         head = base64.b64decode(data, validate=True)[:24]
     except (binascii.Error, ValueError):
@@ -101,7 +104,7 @@ class SnapshotCell(Model):
 
 
 class NotebookSnapshot(Model):
-    """The last saved state of a notebook, as text and PNG images. ``cut``: parts of the notebook are left out."""
+    """The last saved state of a notebook, as text and PNG images. ``cut``: whether parts of it are left out."""
 
     file: FileName
     saved: Moment
@@ -126,8 +129,8 @@ class LookBody(Model):
 class OwnHand(Model):
     """A person's raised hand, as that person sees it.
 
-    ``place``: the place in the queue, 0: a helper comes; ``by``: the helper who comes; ``asked_by``: the helper who
-    asks to see the person's notebook, "": nobody does.
+    ``place``: the place in the queue, 0 if a helper comes; ``by``: the helper who comes, "" if nobody comes yet;
+    ``asked_by``: the helper who asks to see the person's notebook, "" if nobody does.
     """
 
     since: Moment

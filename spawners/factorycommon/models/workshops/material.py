@@ -1,4 +1,4 @@
-"""What workshops service, link and door tell each other about a workshop's material and its delivery."""
+"""The models of messages between workshops service, link and door about a workshop's material and its delivery."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class MaterialUpload(Model):
 class DoorOrder(Model):
     """The order that a door gets with an archive: deliver the material into the folder ``name``.
 
-    The folder lies below the notebook's files. ``restore``: write files and cells again that the person has deleted;
+    The folder lies in the notebook's root folder. ``restore``: write files and cells again that the person has deleted;
     ``aside``: first move the person's folder to ``NAME-ASIDE``, and then deliver all files anew.
     """
 
@@ -93,8 +93,8 @@ class MaterialCounts(Model):
 class MaterialReport(Model):
     """What a delivery did in a person's folder: how many files had each outcome, and some of their paths.
 
-    ``aside``: the folder to which the person's earlier folder was moved; "": there was none; None: the order did not
-    ask for this.
+    ``aside``: the folder to which the person's earlier folder was moved, "" if there was none, None if the order did
+    not ask for this.
     """
 
     counts: MaterialCounts
@@ -115,7 +115,7 @@ class MaterialDelivered(Model):
 
 
 class MaterialDeliveries(Model):
-    """The results of a MaterialOrder, by session.
+    """The results of a MaterialOrder, one for each session.
 
     ``missing``: the link does not have the archive, so nothing was delivered.
     """

@@ -83,8 +83,9 @@ class RehearsedEnvironment(Model):
 class RehearsalPlace(Model):
     """One factory of a workshop.
 
-    ``size``: None if the node size is not in the catalogue any more; ``default``: the environment of a workshop that
-    names none; ``agreed``: what the site's agreement allows for workshops; ``lends``: whether accounts are lent to
+    ``seat``: what the factory allows the workshop now; ``size``: None if the node size is not in the catalogue any
+    more; ``default``: the environment of a workshop that names none; ``agreed``: what the site's agreement allows for
+    workshops; ``agreement``: a digest of all that was agreed with the site; ``lends``: whether accounts are lent to
     people there; ``wipes``: whether these accounts are emptied between two people; ``lendable``: how many accounts
     could be lent now, None: none are lent there; ``robots``: whether a robot would have an account there, False: people
     have accounts of their own; ``asked``: when the site last reported its nodes and reservations, None: not yet;

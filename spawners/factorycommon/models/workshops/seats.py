@@ -24,7 +24,7 @@ class SeatBody(Model):
 
     ``person``: whose seat it is; in a rehearsal, this may be a robot. ``session``: the id of the seat's session, which
     the service has chosen and stored before it asks, so that two requests for the same seat start one job. ``hours``:
-    the longest session. ``environment``: None means the factory's default.
+    how long the session may run. ``environment``: None means the factory's default.
 
     ``moved``: when the trainer moved the seat to this factory; None: the seat was not moved. If the seat may begin
     here, the link ends the sessions that the person started for this workshop at other factories before ``moved``.

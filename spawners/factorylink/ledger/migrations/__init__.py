@@ -60,8 +60,8 @@ def _make_steps(db: Connection, known: str | None, number: int) -> None:
     """Run all migration steps after the database's present one.
 
     ``known``: the id of the present step; None: the database is older than the steps, and its version is ``number``. If
-    a step fails because its columns exist already, somebody has set the database's version back: then store the version
-    that its tables have.
+    a step fails although the database has all columns of this release, somebody has set its version back: then only the
+    version is changed, to the last step.
     """
     config = _config(db)
     try:

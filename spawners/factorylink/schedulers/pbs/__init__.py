@@ -1,1 +1,1 @@
-"""The PBS dialect."""
+"""The PBS dialect: makes the commands and the batch script for PBS, and parses PBS' output."""

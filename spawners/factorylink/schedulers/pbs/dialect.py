@@ -1,4 +1,6 @@
-"""The PBS dialect (OpenPBS 23, PBS Professional): commands to run, and parsers. Pure: no I/O, clock or configuration.
+"""Makes the commands for PBS (OpenPBS 23, PBS Professional), and parses their output.
+
+Pure: no I/O, clock or configuration.
 
 **Which jobs are asked for.** qstat cannot select jobs by name: it shows all jobs of the site and, with its history, all
 jobs of the last weeks. So qselect lists the ids of the wanted jobs, and one qstat asks for all of them (-E; without it
@@ -104,10 +106,11 @@ def ended(name: str) -> Command[list[End]]:
 
 
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
-    """Return the command that lists every waiting job that the asking account may see.
+    """Return the command that lists every queued job (state ``Q``) that the asking account may see, without held jobs.
 
-    The answer has, for each queue, (priority, job id), oldest first. The command also asks for arrays that have started
-    (state ``B``), since some of their jobs may still wait.
+    The answer has, for each queue, (0, job id), in the order of submission: PBS does not tell in which order its
+    scheduler starts the jobs. Instead of an array, its jobs that still wait are listed, also if the array has started
+    (state ``B``).
     """
     return Command(("sh", "-c", _QUEUED, "sh", "-s", "QB"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
 
@@ -115,7 +118,8 @@ def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
 def submit(script: str, count: int = 1) -> Command[JobId]:
     """Return the command that submits a script; with ``count`` > 1 as an array of that many jobs.
 
-    ``parse`` raises Unreachable if the outcome is not known: then the job may have been accepted.
+    The command's answer is the job's or the array's id. Its ``parse`` raises Refused if PBS refuses the job,
+    Unreachable if the outcome is not known: then the job may have been accepted.
     """
     array = ("-J", f"1-{count}") if count > 1 else ()
 
@@ -134,7 +138,10 @@ def estimate(script: str) -> None:
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:
-    """Return the command that cancels jobs. A job that has ended already, or never existed, is no error."""
+    """Return the command that cancels jobs. A job that has ended already, or never existed, is no error.
+
+    Raises ValueError for a text that is no id.
+    """
     words = tuple(ids)
     for word in words:
         _check(word)
@@ -150,7 +157,8 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 def extend(job: JobId, minutes: int) -> Command[None]:
     """Return the command that sets a job's walltime to ``minutes`` from its start; repeating it changes nothing.
 
-    PBS lets users shorten a walltime, but not lengthen it.
+    PBS lets users shorten a walltime, but not lengthen it. Raises ValueError for less than 1 minute, and for a text
+    that is no id.
     """
     _check(job)
     if minutes < 1:
@@ -177,8 +185,9 @@ def reservations() -> Command[list[Reservation]]:
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
     """Return the command that asks PBS' history how the jobs ended.
 
-    Only PBS' administrators may use tracejob and the accounting logs. ``parse`` raises Gone if PBS keeps no history. A
-    job that is older than the history is missing in the answer.
+    Only PBS' administrators may use tracejob and the accounting logs. The command's ``parse`` raises Gone if PBS keeps
+    no history. A job that is older than the history is missing in the answer. Raises ValueError for a text that is no
+    id.
     """
     words = tuple(ids)
     for word in words:
@@ -193,7 +202,7 @@ def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
 
 
 def alive() -> Command[None]:
-    """Return the command that asks whether the server answers. ``parse`` raises Unreachable if it does not."""
+    """Return the command that asks whether the server answers. Its ``parse`` raises Unreachable if not."""
 
     def read(output: Output) -> None:
         if output.code or not pbs_json.documents(output.stdout, "Server")[0]:
@@ -206,7 +215,8 @@ def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str
     """Return the command line that runs ``argv`` in a running job, connected to the caller by stdio.
 
     pbs_attach moves a process into a job, and works only on the job's node. So the command logs in to ``node`` by ssh;
-    sites allow this to people who have a job there. Raises Unreachable if ``node`` is None or no host name.
+    sites allow this to people who have a job there. Raises Unreachable if ``node`` is None or no host name; ValueError
+    for a text that is no id.
     """
     _check(job)
     if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):

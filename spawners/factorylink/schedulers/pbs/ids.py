@@ -1,4 +1,7 @@
-"""Ids of PBS' jobs: ``12.server``, and of an array ``12[].server`` the jobs ``12[1].server`` and so on. Pure."""
+"""Finds the ids of an array's jobs in PBS, and the array of a job. Pure.
+
+A job has an id such as ``12.server``; an array ``12[].server`` has the jobs ``12[1].server`` and so on.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _OF_ARRAY = re.compile(r"([0-9]+\[)[0-9]+(\]\..*)")
 
 
 def task_of(array: JobId, index: int) -> JobId:
-    """Return the id of one job of an array."""
+    """Return the id of one job of an array. ``array``: the array's id; ``index``: the job's index in the array."""
     return array.replace("[]", f"[{index}]", 1)
 
 

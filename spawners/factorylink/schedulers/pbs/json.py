@@ -29,7 +29,7 @@ _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
 @contextlib.contextmanager
 def understood(stdout: str) -> Iterator[None]:
-    """Raise Misread with the whole answer ``stdout`` if the block fails because the content is not as expected."""
+    """Raise Misread with the whole answer ``stdout`` if the ``with`` block finds other content than expected."""
     try:
         yield
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
@@ -37,7 +37,7 @@ def understood(stdout: str) -> Iterator[None]:
 
 
 def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
-    """Return the objects by name for each of ``kinds`` (``Jobs``, ``nodes``, ...), in this order.
+    """Return, for each of ``kinds`` (``Jobs``, ``nodes``, ...) in this order, the objects of this kind by name.
 
     ``stdout``: one JSON document for each kind. Raises Misread for other content.
     """

@@ -24,7 +24,7 @@ def nodes(stdout: str) -> list[NodeState]:
     PBS may show a host as several vnodes. A job's chunk may span the vnodes of a host, so their resources are added up.
     A node that belongs to a queue runs only the jobs of this queue. Any other node runs the jobs of all queues without
     nodes of their own, except queues that select other nodes: such a queue requires the value of a resource, such as
-    ``Qlist``, in its ``default_chunk``.
+    ``Qlist``, in its ``default_chunk``. Raises Misread if the output does not consist of these two answers.
     """
     found, queues = documents(stdout, "nodes", "Queue")
     with understood(stdout):
@@ -42,7 +42,7 @@ def nodes(stdout: str) -> list[NodeState]:
 
 
 def _chosen(queue: Mapping[str, Any]) -> dict[str, str]:
-    """Return the resources in a queue's ``default_chunk`` by which it selects nodes, that is, all but amounts (2gb)."""
+    """Return the resources in a queue's ``default_chunk`` by which it selects nodes: all but amounts, as ``2gb``."""
     chunk = as_dict(queue.get("default_chunk", {}))
     return {name: str(value) for name, value in chunk.items() if not _AMOUNT.fullmatch(str(value))}
 

@@ -77,10 +77,11 @@ def jobs(stdout: str, name: str | None = None) -> list[Job]:
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
-    """Return the queued jobs of qstat's answer: for each queue (priority, id), in the order of their submission.
+    """Return the queued jobs of qstat's answer: for each queue (0, job id), in the order of their submission.
 
-    PBS does not tell in which order its scheduler starts the jobs, so each priority is 0. Instead of an array, its jobs
-    that still wait are listed; PBS reports their indices.
+    Each number is 0, where other schedulers report the job's priority: PBS does not tell in which order its scheduler
+    starts the jobs. Instead of an array, its jobs that still wait are listed; PBS reports their indices. Raises
+    Misread.
     """
     (found,) = documents(stdout, "Jobs")
     queues: dict[str, list[tuple[int, str]]] = {}
@@ -170,11 +171,12 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
 def _end(
     letter: str, status: object, substate: object, comment: str, ran: bool
 ) -> tuple[int | None, int | None, Outcome]:
-    """Return exit code, signal, and outcome of a job that has ended.
+    """Return the exit code, the signal and the outcome of a job that has ended; None: no exit code, or no signal.
 
-    ``letter``, ``status``: what PBS reports as ``job_state`` and ``Exit_status``; ``ran``: whether PBS reports a start.
-    Exit status 271 means SIGTERM (256 + 15), and -29 that the walltime was over. A job without an exit status never
-    ran, except some jobs of arrays. Raises ValueError if the exit status is no number.
+    ``letter``, ``status``: what PBS reports as ``job_state`` and ``Exit_status``; ``substate``, ``comment``: what it
+    reports under these names; ``ran``: whether PBS reports a start. Exit status 271 means SIGTERM (256 + 15), and -29
+    that the walltime was over. A job without an exit status never ran, except some jobs of arrays. Raises ValueError if
+    the exit status is no number.
     """
     if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
         raise ValueError(f"the exit status {status!r} is no number")
@@ -216,7 +218,8 @@ def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
 def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
     """Return who deleted a job, from the last words of the job's comment; None: these words name nobody.
 
-    ``account``: ``owner`` did; ``administrator``: root did, which means the site; ``other``: another account did.
+    "account": the job's account ``owner`` did; "administrator": root did, which means the site; "other": another
+    account did.
     """
     found = re.search(r" and terminated by ([^@\s]+)@\S+$", comment)
     if found is None:
@@ -227,7 +230,7 @@ def who(comment: str, owner: str) -> Literal["account", "administrator", "other"
 def moment(text: object) -> datetime | None:
     """Return the time of a text such as ``Tue Nov 24 14:40:05 2026``, in UTC.
 
-    None: ``text`` is None or ``UNKNOWN``, or the time is out of the range that ``believed`` accepts. Raises ValueError
+    None: ``text`` is None or ``UNKNOWN``, or the time is outside of the allowed years (``believed``). Raises ValueError
     for any other text.
     """
     if text is None or text == "UNKNOWN":

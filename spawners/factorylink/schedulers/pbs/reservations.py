@@ -32,7 +32,10 @@ _ID = re.compile(r"Resv ID: ([MRS][0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.
 
 
 def reservations(stdout: str) -> list[Reservation]:
-    """Return the confirmed reservations. Raises Misread if the answer has other content than blocks of reservations."""
+    """Return the confirmed reservations.
+
+    Raises Misread if the answer is cut, or has anything but reservations that can be read.
+    """
     with understood(stdout):
         if stdout and not stdout.endswith("\n\n"):
             raise ValueError("it was cut")

@@ -1,7 +1,8 @@
-"""PBS' messages: the scheduler's comments that say why a job waits, and the messages of refused commands.
+"""Maps PBS' messages to the codes of explanations: why a job waits, was refused, or PBS does not answer.
 
-A comment is a sentence with names and numbers in it. It follows ``Not Running: `` if the job may run later, or
-``Can Never Run: ``; see job_info.cpp of OpenPBS.
+Why a job waits is in the job's comment, a sentence with names and numbers in it. The sentence follows ``Not Running: ``
+if the job may run later, or ``Can Never Run: ``; see job_info.cpp of OpenPBS. The other messages are those of PBS'
+commands.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The Slurm dialect."""
+"""The Slurm dialect: makes the commands and the batch script for Slurm, and parses Slurm's output."""

@@ -50,7 +50,7 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """Return the command that lists all jobs with the name ``name`` that the controller knows, of every account.
+    """Return the command that lists the jobs with the name ``name``, of all accounts whose jobs the asking one sees.
 
     These include jobs that have ended, for as long as Slurm's ``MinJobAge`` says.
     """
@@ -145,7 +145,10 @@ def estimate(script: str) -> Command[Estimate]:
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:
-    """Return the command that cancels jobs. A job that has ended already, or never existed, is no error."""
+    """Return the command that cancels jobs. A job that has ended already, or never existed, is no error.
+
+    Raises ValueError for a text that is no id.
+    """
     words = _checked(ids)
 
     def read(output: Output) -> None:
@@ -160,6 +163,7 @@ def extend(job: JobId, minutes: int) -> Command[None]:
     """Return the command that sets a job's time limit to ``minutes`` from its start; repeating it changes nothing.
 
     Slurm lets users shorten a time limit, but not lengthen it: for that, the command must run as an operator of Slurm.
+    Raises ValueError for an id that is not a plain number, or for less than one minute.
     """
     if not re.fullmatch(r"[0-9]+", job) or minutes < 1:
         raise ValueError(f"not a job id of Slurm, or no time: {job!r}, {minutes}")
@@ -185,7 +189,7 @@ def reservations() -> Command[list[Reservation]]:
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
     """Return the command that asks the accounting database how the jobs ended, and how long each of their runs took.
 
-    ``parse`` raises Gone if this Slurm has no accounting database.
+    ``parse`` raises Gone if this Slurm has no accounting database. Raises ValueError for a text that is no id.
     """
     words = _checked(ids)
 
@@ -220,7 +224,7 @@ def alive() -> Command[None]:
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:  # noqa: ARG001
     """Return the command line that runs ``argv`` as a step of a running job, connected to the caller by stdio.
 
-    The step runs on the job's first node; ``node`` is not used.
+    The step runs on the job's first node; ``node`` is not used. Raises ValueError for a text that is no id.
     """
     (id,) = _checked([job])
     return (

@@ -204,7 +204,7 @@ def number(text: str) -> int | None:
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
-    """Return exit code and signal: "3:0" -> (3, None)."""
+    """Return exit code and signal: "3:0" -> (3, None); None for a part that is not a number, too."""
     code, _, signal = text.partition(":")
     return number(code), number(signal) or None
 
@@ -376,7 +376,10 @@ def _end(runs: list[re.Match[str]]) -> End | None:
 
 
 def _who(uid: str, owner: str) -> Literal["account", "administrator", "other"] | None:
-    """Return who cancelled a job of ``owner``, both given as uids; root means the site. None: ``uid`` is empty."""
+    """Return who cancelled a job: ``account`` if ``uid`` is its owner's, ``administrator`` if root's, else ``other``.
+
+    ``owner``: the uid of the job's owner. None: ``uid`` is empty.
+    """
     if not uid:
         return None
     return "account" if uid == owner else "administrator" if uid == "0" else "other"

@@ -71,7 +71,11 @@ def identity(request: JobRequest) -> tuple[str, ...]:
 
 
 def resources(request: JobRequest) -> tuple[str, ...]:
-    """Return the directives for the job's resources: one task on one node."""
+    """Return the directives for the job's resources (one task on one node), and for the folder in which the job starts.
+
+    There are also directives for partition, walltime, account, QOS, constraint and reservation. The folder is that of
+    the log; it is left out if its path contains ``%``.
+    """
     words = [
         f"--partition={request.partition}",
         "--nodes=1",

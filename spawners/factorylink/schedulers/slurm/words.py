@@ -1,4 +1,4 @@
-"""Slurm's messages, and the codes of their explanations (``explain/waiting.py``, ``explain/refusals.py``).
+"""Maps Slurm's messages to the codes of their explanations (``explain/waiting.py``, ``explain/refusals.py``).
 
 The reasons why a job waits are those of squeue(1), "JOB REASON CODES", and further ones from Slurm's source code. The
 reasons for limits have the form ``(QOS|Assoc)(Grp|Max|Min)RESOURCE...``. They have different codes, since a person

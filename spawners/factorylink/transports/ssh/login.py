@@ -43,8 +43,8 @@ CIPHERS = [
 class LoginPace:
     """A limit on logins: at most ``per_minute`` start in any minute, for all accounts together.
 
-    Some of these logins are reserved for the watcher (the account as which the link asks the scheduler), and each login
-    name may use only a share of the logins.
+    Some of these logins are reserved for the watcher (the site account that asks the scheduler), and each login name
+    may use only a share of the logins.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -100,7 +100,7 @@ class LoginPace:
 
 
 def _pause(begun: deque[float], most: int) -> float:
-    """Return the seconds until fewer than ``most`` logins were started in the last minute."""
+    """Return the seconds until fewer than ``most`` logins were started in the last minute; 0 or less if so now."""
     last = list(begun)[-most:]
     return last[0] + MINUTE - time.monotonic() if len(last) == most else 0.0
 
@@ -117,10 +117,12 @@ class SshConnector:
         self._hosts = [address(text) for text in settings.hosts]  # sorted so that the host that worked last comes first
 
     async def enter(self, login: Login, watcher: bool, on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
-        """Log in at the first host that accepts the login. ``on_lost`` is called once when the connection is lost.
+        """Log in at the first host that accepts the login, and return the connection.
 
-        If no host accepts the login, raises Distrusted if this was the problem with any host, else NotLetIn if this was
-        the problem with any host, else Unreachable.
+        The host that worked last is tried first. ``watcher``: whether this is the login of the watcher, the site
+        account that asks the scheduler; ``on_lost``: called once when the connection is lost. If no host accepts the
+        login, raises Distrusted if this was the problem with any host, else NotLetIn if this was the problem with any
+        host, else Unreachable.
         """
         problems: list[Unreachable] = []
         for host in tuple(self._hosts):
@@ -146,7 +148,7 @@ class SshConnector:
     async def _through(
         self, host: tuple[str, int], login: Login, watcher: bool, on_lost: Callable[[], None]
     ) -> asyncssh.SSHClientConnection:
-        """Connect to ``host`` through the jump hosts.
+        """Return a connection to ``host`` that goes through the jump hosts. Raises Unreachable.
 
         If this connection fails or is lost, the connections to the jump hosts are closed.
         """
@@ -205,7 +207,7 @@ class SshConnector:
 
 
 def _outcome(problem: Unreachable) -> str:
-    """Return the outcome of ``metrics.LOGIN_OUTCOMES`` as which a failed login is counted."""
+    """Return the one of ``metrics.LOGIN_OUTCOMES`` under which a failed login is counted."""
     if isinstance(problem, Distrusted):
         return "distrusted"
     return "not_let_in" if isinstance(problem, NotLetIn) else "unreachable"

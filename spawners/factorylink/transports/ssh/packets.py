@@ -28,16 +28,16 @@ def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
 
 
 class GatheringSocket:
-    """A ``tunnel`` for asyncssh that connects directly to a host, and joins writes.
+    """A ``tunnel`` argument for ``asyncssh.connect`` that connects directly to a host, and joins writes.
 
-    All packets of one turn of the event loop are written by one system call, since a call costs more than a packet:
-    OpenSSH accepts at most 32 KiB in a packet.
+    One system call writes all packets of one turn of the event loop. A system call costs more than a packet, and there
+    are many packets, since OpenSSH accepts at most 32 KiB in each.
     """
 
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
     ) -> tuple[Any, Any]:
-        """Return the transport and the SSH connection, as asyncssh expects. Raises OSError."""
+        """Connect to the host; return the transport and the SSH connection, as asyncssh expects. Raises OSError."""
         transport, protocol = await asyncio.get_running_loop().create_connection(
             lambda: _Connected(session_factory()), remote_host, remote_port
         )
@@ -57,7 +57,7 @@ class _Connected(asyncio.Protocol):
 
 
 class GatheringTransport:
-    """A transport that writes once in each turn of the event loop."""
+    """A transport that collects all data of one turn of the event loop, and then writes them at once."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport

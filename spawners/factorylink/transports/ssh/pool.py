@@ -1,8 +1,8 @@
 """The pool of open connections of one login name at a site, which assigns channels to connections.
 
 sshd limits the channels with a command on a connection (``MaxSessions``), but not forwarded channels. So commands wait
-here for a place on a connection, also commands that carry a door's connection (bridges); and all doors over ``tcp`` use
-the first live connection.
+here for a place on a connection. Commands that carry a door's connection (bridges) need such a place, too, but fail if
+all connections are full. All doors over ``tcp`` use the first live connection.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Enter = Callable[[Callable[[], None]], Awaitable[asyncssh.SSHClientConnection]]
 
 
 class ConnectionKind(Enum):
-    """The purpose of a channel."""
+    """The purpose of a channel: a command, a door's connection through a command, or a forwarded connection."""
 
     COMMAND = auto()
     ENTRY = auto()  # a command whose channel carries a door's connection while it is open
@@ -59,7 +59,10 @@ class ConnectionUse:
         pooled.used[kind] += 1
 
     def release(self, opened: bool = True) -> None:
-        """Release the place; later calls do nothing. ``opened`` False: the channel was never opened."""
+        """Release the place; later calls do nothing. ``opened`` False: the channel was never opened.
+
+        The place of a command's channel that was opened becomes free ``LAG`` seconds later, any other place at once.
+        """
         if not self._held:
             return
         self._held = False
@@ -134,7 +137,11 @@ class Connection:
 
 
 class Pool:
-    """The connections of one login name; opened when needed, closed when idle."""
+    """The connections of one login name; opened when needed, closed when idle.
+
+    ``most_sessions``: the most channels with a command on one connection; ``most_connections``: the most connections;
+    ``longest_refused``: the longest pause in seconds after refused logins.
+    """
 
     def __init__(self, most_sessions: int, most_connections: int, longest_refused: float = LONGEST_REFUSED) -> None:
         self._most_sessions = most_sessions
@@ -260,7 +267,7 @@ class Pool:
         pooled.connection.close()
 
     def _lost(self, pooled: Connection) -> None:
-        """Record that the site closed a connection.
+        """Remove a connection that the site has closed, or that was lost.
 
         If more than ``FREE`` connections in a row lasted less than ``STEADY`` seconds, count this as a failure, and
         pause: some sites close each connection of certain accounts right after the login.

@@ -84,7 +84,8 @@ class _Passing:
 class ForwardStream:
     """A stream to a TCP port, connected from the login host.
 
-    The connection is opened when a protocol is connected to it.
+    The connection is opened when a protocol is connected to the stream. ``use``: the stream's place on an SSH
+    connection; ``seconds``: the most time for opening the connection.
     """
 
     def __init__(self, use: ConnectionUse, host: str, port: int, seconds: float) -> None:
@@ -138,7 +139,11 @@ class ForwardStream:
 
 
 class EntryStream:
-    """A stream to a command's stdin and stdout. The command is run when a protocol is connected to the stream."""
+    """A stream to a command's stdin and stdout. The command is run when a protocol is connected to the stream.
+
+    ``use``: the stream's place on an SSH connection; ``name``: names the command in log and errors; ``line``: the
+    command as a line of shell code; ``seconds``: the most time until the command has begun.
+    """
 
     def __init__(self, use: ConnectionUse, name: str, line: str, seconds: float) -> None:
         self._use = use
@@ -156,8 +161,9 @@ class EntryStream:
         """Run the command, with the protocol that ``session_factory`` makes on its stdin and stdout.
 
         Return (transport, protocol). ``remote_host`` and ``remote_port`` are ignored. The command's stderr goes to the
-        log. When the connection ends, the protocol gets the last part of stderr as the error. Raises Refused if the
-        site's server runs no commands for the link, and Unreachable if the command could not be run.
+        log. When the connection ends without an error of its own, the protocol gets the last part of stderr as the
+        error. Raises Refused if the site's server runs no commands for the link, and Unreachable if the command could
+        not be run.
         """
         protocol = session_factory()
         try:
@@ -173,7 +179,8 @@ class EntryStream:
     def close(self) -> None:
         """Send end of file to the command, so that it ends.
 
-        If the command was never run, release its place on the SSH connection.
+        A command that has not ended ``KILL_WAIT`` seconds later is killed. If the command was never run, release its
+        place on the SSH connection.
         """
         if self._ends is not None:
             self._ends.close()

@@ -82,7 +82,9 @@ class SshTransport:
     async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command as the account, with the settings' prefix and environment variables; return the parsed answer.
 
-        ``account`` None: the watcher, the account as which the link asks the scheduler.
+        ``account`` None: the watcher, the account as which the link asks the scheduler. Raises FactoryError:
+        Unreachable, for example, if the command did not end within ``command.timeout`` seconds, and may have had an
+        effect.
         """
         argv = (*self._settings.prefix, *command.argv)
         env = self._settings.env | dict(command.env)
@@ -94,7 +96,10 @@ class SshTransport:
         return await answer(command, output)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """Return the first ``limit`` bytes of a file, opened as the account; a leading ``~`` is the account's home."""
+        """Return the first ``limit`` bytes of a file, opened as the account; a leading ``~`` is the account's home.
+
+        ``account`` None: the watcher. Raises FactoryError: Gone, for example, if there is no file.
+        """
         full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
         route = await self._route(account)
         if not route.act:
@@ -112,7 +117,11 @@ class SshTransport:
         return await self._bytes(account, argv, {"LC_ALL": "C"}, b"", seconds, most)
 
     async def home(self, account: str | None) -> str:
-        """Return the account's home; the site is asked only once for each account."""
+        """Return the absolute path of the account's home. Raises FactoryError.
+
+        ``account`` None: the watcher, the account as which the link asks the scheduler. The site is asked only once for
+        each account; a failure is not kept.
+        """
         if account not in self._homes:
             self._homes[account] = await self._find_home(account)
         return self._homes[account]
@@ -138,15 +147,17 @@ class SshTransport:
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         """Return a stream to a port of a node, over an SSH connection of the account to a login host.
 
-        The port is connected when a protocol is connected to the stream.
+        The port is connected when a protocol is connected to the stream. ``host``: the node; ``account`` None: the
+        watcher, the account as which the link asks the scheduler. Raises FactoryError.
         """
         return ForwardStream(await self._take(account, ConnectionKind.FORWARD), host, port, CONNECT_TIMEOUT)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Return a stream to stdin and stdout of a command on a login host.
+        """Return a stream to stdin and stdout of a command that runs as the account on a login host.
 
         The command is run when a protocol is connected to the stream. The stream's channel counts towards
-        ``MaxSessions`` of the site's sshd.
+        ``MaxSessions`` of the site's sshd. ``account`` None: the watcher, the account as which the link asks the
+        scheduler. Raises FactoryError.
         """
         route = await self._route(account)
         line = _line(route.act, self._settings.env, (*self._settings.prefix, *argv))

@@ -1,4 +1,4 @@
-"""The connection check: ``/hub/check`` and, below it, what its tests ask for.
+"""Serves the connection check: the page ``/hub/check`` and, below this path, the data that its tests request.
 
 The browser does the tests, one after the other, over the same proxies as a notebook. Nobody needs a login. The answers
 to the tests are small and bounded (``limits.py``), contain nothing that the browser sent except numbers, and go to
@@ -73,9 +73,10 @@ class CheckPage(WorkshopHandler):
         await self.page("check.html", classes=await self._classes())
 
     async def _classes(self) -> list[WorkshopView]:
-        """Return the workshops to which the person may send the result: those that are not over and give them a role.
+        """Return the workshops to which the person may send the result.
 
-        The list is empty, too, if nobody is logged in, if there is no workshops service, or if it does not answer.
+        The person has a role in each of them, and none of them is archived or cancelled. The list is empty, too, if
+        nobody is logged in, if there is no workshops service, or if it does not answer.
         """
         if self.current_user is None or not self._has_workshops:
             return []
@@ -118,16 +119,19 @@ class CheckResult(WorkshopHandler):
 
 
 class _TestHandler(PublicHandler):
-    """The base of the handlers of the tests."""
+    """The base of the handlers of all tests but the WebSocket's: refuses requests of other sites' pages."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, limits: CheckLimits) -> None:  # type: ignore[override]
-        """Keep ``limits``, which all handlers share."""
+        """Keep ``limits``, the one object that says for all handlers how many tests are allowed, and counts them."""
         super().initialize(link_at, locale)
         self._limits = limits
         self._counted = ExitStack()
 
     async def prepare(self) -> None:
-        """Refuse requests that a browser makes for pages of another site. Raises HTTPError 403."""
+        """Refuse a request that, by its header ``Sec-Fetch-Site``, does not come from a page of the same origin.
+
+        Raises HTTPError 403. A request without this header is allowed.
+        """
         await super().prepare()
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
@@ -141,7 +145,10 @@ class _TestHandler(PublicHandler):
 
     @contextmanager
     def admitted(self, kind: CheckKind) -> Iterator[bool]:
-        """Count the test as open during the block; yield False, with the answer 429, if there are too many."""
+        """Count a test of this kind as open during the block, and yield True; yield False if it is not allowed now.
+
+        Then the answer 429 is complete already: too many tests are open, or were begun a short time ago.
+        """
         with self._limits.one_more(kind, str(self.request.remote_ip)) as wait:
             if wait:
                 self.set_status(429)
@@ -151,20 +158,23 @@ class _TestHandler(PublicHandler):
 
 
 class CheckTrip(_TestHandler):
-    """An answer as small as can be, to measure how long a request takes; says whether the cookie came back."""
+    """Answers with a few bytes, to measure how long a request takes; says whether the cookie came back."""
 
     async def get(self) -> None:
-        """Answer ``{"cookie": true}`` if the browser sent the page's cookie, else ``{"cookie": false}``."""
+        """Answer ``{"cookie": true}`` if the browser sent the page's cookie, else ``{"cookie": false}``.
+
+        Answer 429 if the test is not allowed now.
+        """
         with self.admitted("trip") as admitted:
             if admitted:
                 self.finish({"cookie": self.get_cookie(COOKIE, "") == "1"})
 
 
 class CheckDownload(_TestHandler):
-    """Random bytes, to measure how fast the browser gets data."""
+    """Sends random bytes, to measure how fast the browser gets data."""
 
     async def get(self) -> None:
-        """Answer ``DOWNLOAD_BYTES`` bytes, or fewer after ``DOWNLOAD_SECONDS``."""
+        """Answer ``DOWNLOAD_BYTES`` bytes, or fewer after ``DOWNLOAD_SECONDS``; 429 if the test is not allowed now."""
         with self.admitted("download") as admitted:
             if not admitted:
                 return
@@ -187,10 +197,10 @@ class CheckUpload(_TestHandler):
     """Takes bytes and throws them away, to measure how fast the browser sends data."""
 
     async def prepare(self) -> None:
-        """Refuse too large a body, and too many uploads at once, before the body is read. Raises HTTPError 403, 413.
+        """Refuse too large a body, and too many uploads, before the body is read. Raises HTTPError 403, 413.
 
-        403: the request comes from a page of another site; 413: the body has more than ``UPLOAD_BYTES``. Too many
-        uploads at once are answered with 429.
+        403: the request does not come from a page of the same origin; 413: the body has more than ``UPLOAD_BYTES``. Too
+        many uploads, at once or in a short time, are answered with 429.
         """
         await super().prepare()
         connection: Any = self.request.connection
@@ -228,10 +238,13 @@ class CheckUpload(_TestHandler):
 
 
 class CheckStream(_TestHandler):
-    """Events as the gateway's pages get them, to see whether a proxy holds them back."""
+    """Sends events as the gateway's pages get them, to see whether a proxy holds them back."""
 
     async def get(self) -> None:
-        """Send the event ``check`` ``EVENTS`` times, ``EVENT_SECONDS`` apart."""
+        """Send the event ``check`` ``EVENTS`` times, ``EVENT_SECONDS`` apart.
+
+        Answer 429 if the test is not allowed now.
+        """
         with self.admitted("stream") as admitted:
             if not admitted:
                 return
@@ -251,7 +264,7 @@ class CheckSocket(WebSocketHandler):
     """A WebSocket that sends back the numbers that it gets. A notebook's kernel is reached over such a connection."""
 
     def initialize(self, limits: CheckLimits) -> None:
-        """Keep ``limits``, which all handlers share."""
+        """Keep ``limits``, the one object that says for all handlers how many tests are allowed, and counts them."""
         self._limits = limits
         self._counted = ExitStack()
         self._end: asyncio.TimerHandle | None = None
@@ -263,9 +276,10 @@ class CheckSocket(WebSocketHandler):
         return SOCKET_BYTES
 
     def open(self, *_args: str, **_kwargs: str) -> None:
-        """Count the connection, and close it after ``SOCKET_SECONDS``; close it at once if too many are open.
+        """Count the connection as open, and close it after ``SOCKET_SECONDS``; if it is not allowed, close it at once.
 
-        Tornado has already refused connections from pages of other sites.
+        It is not allowed if too many are open, or were opened a short time ago. Tornado has already refused connections
+        from pages of other sites.
         """
         if self._counted.enter_context(self._limits.one_more("socket", str(self.request.remote_ip))):
             self.close(BUSY, "busy")
@@ -282,7 +296,7 @@ class CheckSocket(WebSocketHandler):
             await self.write_message(message)
 
     def on_close(self) -> None:
-        """Stop counting the connection."""
+        """Stop counting the connection as open."""
         if self._end is not None:
             self._end.cancel()
         self._counted.close()

@@ -1,4 +1,4 @@
-"""Limits of the connection check, which anybody may use without a login.
+"""Limits the tests of the connection check, which anybody may use without a login.
 
 A class behind one network address can do the check together, so each address may do as many tests at once as a class
 needs. All addresses together get a bounded number of bytes, and have a bounded number of tests open.
@@ -23,9 +23,9 @@ FULL_SECONDS = 3.0  # until the browser may repeat a test that was refused becau
 class Allowance(NamedTuple):
     """How many tests of a kind are allowed.
 
-    ``burst``: tests of one network address at once, and then one in ``seconds``; ``all_burst``: tests of all addresses
-    together at once, and then one in ``all_seconds``; ``most_open``: tests of all addresses together that may be open
-    at the same time.
+    ``burst``: how many tests one network address may begin without a pause; after these, one in ``seconds``.
+    ``all_burst``: the same limit for all addresses together; after these, one in ``all_seconds``. ``most_open``: how
+    many tests of all addresses together may be open at the same time.
     """
 
     burst: int
@@ -45,7 +45,7 @@ ALLOWED: dict[CheckKind, Allowance] = {
 
 
 class CheckLimits:
-    """Counts the tests of each network address and of all addresses, and the tests that are open.
+    """Counts the tests of each kind, by network address and in total, and limits them to ``ALLOWED``.
 
     ``ticks``: a clock in seconds that never jumps.
     """
@@ -57,7 +57,7 @@ class CheckLimits:
 
     @contextmanager
     def one_more(self, kind: CheckKind, address: str) -> Iterator[int]:
-        """Count a test of an address as open during the block, and yield 0.
+        """Count a test of ``address``, and count it as open until the block ends; yield 0.
 
         If the test is not allowed, it is not counted, and the yielded number is the seconds after which to try again.
         """
@@ -84,7 +84,8 @@ class CheckLimits:
 def address_key(address: str) -> str:
     """Return the key under which the tests of an address are counted; "" for a text that is no IP address.
 
-    For IPv6 the key is the address's network of 64 bits, because one person may have all addresses of this network.
+    For IPv6 the key is the address's network of 64 bits, because one person may have all addresses of this network. The
+    key of an IPv4 address, also of one that is written as IPv6, is the address itself.
     """
     try:
         found = ip_address(address)

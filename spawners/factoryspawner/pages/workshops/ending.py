@@ -32,7 +32,7 @@ class ReportPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML; 403 to people who may not see the report."""
+        """Answer HTML; 403 to people who may not see the report, 503 if the workshops service does not answer."""
         try:
             workshop = await self.client.one(self.caller, slug)
             report = await self.client.report(self.caller, slug)
@@ -49,7 +49,10 @@ class ReportPage(WorkshopHandler):
 
 
 class WorkshopFileHandler(WorkshopHandler):
-    """A file of a workshop: its report as CSV, or certificates."""
+    """Answers with a file of a workshop: its report as CSV, or certificates.
+
+    Certificates are the requesting person's own one as PDF, or all of the workshop as ZIP.
+    """
 
     @web.authenticated
     async def get(self, slug: str, name: WorkshopFile) -> None:
@@ -98,7 +101,7 @@ class PrivacyPage(WorkshopHandler):
     """
 
     async def get(self, slug: str) -> None:
-        """Answer HTML."""
+        """Answer HTML; 404 if there is no such workshop, 503 if the workshops service does not answer."""
         try:
             privacy = await self.client.privacy(slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -107,7 +110,11 @@ class PrivacyPage(WorkshopHandler):
 
 
 def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service.
+
+    ``link_at``, ``service_at``: where the link and the workshops service listen, ``service_at`` None: there is no
+    service; ``pages``: the folder in which the folder ``locale`` has the translations.
+    """
     if service_at is None:
         return []
     to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}

@@ -44,7 +44,7 @@ class PlaceOption(NamedTuple):
     """One option for a place of a workshop: a factory with a node size, an environment, and the pool that pays.
 
     The form has ``PLACES`` places: the first is plan A, the next one is plan B. ``value``: what the browser sends;
-    ``environment``: "" for the factory's default; ``title``: the pool's title.
+    ``environment``: "" for the factory's default; ``title``: the pool's title, or its id if it has no title.
     """
 
     value: str
@@ -120,26 +120,29 @@ def body(values: Mapping[str, Any], submit: bool) -> WorkshopBody:
 def change(values: Mapping[str, Any], version: str) -> WorkshopChange:
     """Return the request to change a workshop. Raises ValidationError.
 
-    ``values``: the fields that ``read`` returns; ``version``: the version of the workshop that the browser's form
-    shows.
+    ``values``: the fields that ``read`` returns, of which ``code`` is left out, since a change does not concern join
+    codes; ``version``: the version of the workshop that the browser's form shows.
     """
     return WorkshopChange.model_validate({**{k: v for k, v in values.items() if k != "code"}, "version": version})
 
 
 def wrong(error: ValidationError) -> dict[str, str]:
-    """Return what is wrong, in words for people, by field of the form."""
+    """Return what ``error`` says is wrong, in words for people, by field of the form; "" is the form as a whole."""
     fields = [str(one["loc"][0]) if one["loc"] else "" for one in error.errors()]
     return {field: WRONG.get(field, N_("This request is not understood.")) for field in fields}
 
 
 def wrong_field(field: str | None) -> str:
-    """Return the form's field for ``field``, which the service names in a refusal; "" for the whole form."""
+    """Return the field of the form to which ``field`` belongs, a dotted path in a refusal of the service.
+
+    "": it belongs to no field of the form, or is None.
+    """
     first = (field or "").split(".")[0]
     return first if first in WRONG else ""
 
 
 def filled(workshop: WorkshopView) -> dict[str, Any]:
-    """Return the values of the form for a workshop that is to be changed."""
+    """Return the values of the form for a workshop that is to be changed, by the names of the form's fields."""
     staff = workshop.staff
     values: dict[str, Any] = {
         "title": workshop.title,
@@ -164,7 +167,7 @@ def filled(workshop: WorkshopView) -> dict[str, Any]:
 
 
 def clock(at: datetime, zone: str) -> str:
-    """Return the local time in ``zone``, in the format of an input of type datetime-local."""
+    """Return ``at`` as local time in ``zone``, in the format of an input of type datetime-local."""
     return in_zone(at, zone).strftime(_CLOCK)
 
 

@@ -1,4 +1,8 @@
-"""The base of the pages of workshops: who makes a request, the service's client, and the texts of its refusals."""
+"""The base class of the handlers for the pages of workshops, and what they share.
+
+They share the client of the workshops service, the texts of its refusals, and the join codes that a page is to show
+once.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,10 @@ _codes: dict[tuple[str, str], tuple[float, CreatedView]] = {}
 
 
 def client_of(at: ServiceAddress) -> WorkshopsClient:
-    """Return this process's client of the workshops service; call this in the event loop."""
+    """Return the client of the workshops service that listens at ``at``; call this in the event loop.
+
+    Each event loop has one client for each address, which later calls return again.
+    """
     mine = _clients.setdefault(asyncio.get_running_loop(), {})
     if at not in mine:
         mine[at] = WorkshopsClient(at)
@@ -36,7 +43,7 @@ def client_of(at: ServiceAddress) -> WorkshopsClient:
 
 
 def keep_code(person: str, created: CreatedView) -> str:
-    """Keep a new join code until a page shows it to the person once; return the key for ``take_code``.
+    """Keep a new join code in memory until a page shows it to the person once; return the key for ``take_code``.
 
     Each call drops the codes that are older than ``_KEPT_SECONDS``, and the oldest ones if there are ``_MOST_KEPT``.
     """
@@ -51,7 +58,10 @@ def keep_code(person: str, created: CreatedView) -> str:
 
 
 def take_code(person: str, key: str) -> CreatedView | None:
-    """Return a join code that ``keep_code`` kept for this person, and forget the code; None if there is none."""
+    """Return the join code that ``keep_code`` kept for this person under ``key``, and forget the code.
+
+    None: it was not kept, was taken already, or was dropped.
+    """
     found = _codes.pop((person, key), None)
     return None if found is None else found[1]
 
@@ -79,10 +89,10 @@ class WorkshopHandler(PublicHandler):
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
     async def show(self, template: str, **values: Any) -> None:
-        """Finish with one of the templates of workshops.
+        """Finish the request with a page made from ``template``, one of the templates of workshops.
 
-        The template gets functions and tables for the names of factories and node sizes, as the map and the start page
-        show them. If the link does not answer, the names are missing, and the template shows ids.
+        The template gets ``values``, and functions and tables for the names of factories and node sizes, as the map and
+        the start page show them. If the link does not answer, the names are missing, and the template shows ids.
         """
         network = await self.network()
         factories = network.factories if network else ()
@@ -96,12 +106,13 @@ class WorkshopHandler(PublicHandler):
         await self.page(template, **common, **values)
 
     def to(self, path: str) -> None:
-        """Redirect to a page of workshops; ``path`` begins after ``/hub/workshops``."""
+        """Redirect the browser to a page of workshops; ``path`` begins after ``/hub/workshops``."""
         self.redirect(f"{self.hub.base_url}workshops{path}")
 
     def words_of(self, error: WorkshopsProblem | WorkshopsSilent) -> str:
-        """Return the service's message about an error, for a page, and set the response's status.
+        """Return the message about a failed request to the service, for a page, and set the response's status.
 
+        If the service refused, message and status are the service's; if it did not answer, they are ``SILENT`` and 503.
         Raises HTTPError 404 if the service's status is 404.
         """
         if isinstance(error, WorkshopsSilent):

@@ -1,6 +1,7 @@
-"""Help in a room: raised hands with their questions, what helpers do at a seat, and notebooks that they may see.
+"""The handlers for help in a workshop's room, the page for the people who run a class.
 
-A notebook is drawn from a strict model as text and PNG images, in a frame without scripts and without this page's
+They show raised hands with their questions, carry out what helpers do at a seat, and show notebooks that helpers may
+see. A notebook is drawn from a strict model as text and PNG images, in a frame without scripts and without this page's
 origin, so nothing that a participant wrote can run here.
 """
 
@@ -32,10 +33,10 @@ img { max-width: 100%; height: auto; }
 
 
 class RoomHand(RoomRequest):
-    """Answers what a person sent with their raised hand: the question, and the source and error of a cell."""
+    """Answers with what a person sent with their raised hand: the question, and the source and error of a cell."""
 
     async def get(self, slug: str, seat: str) -> None:
-        """Answer a ``HandContent``."""
+        """Answer a ``HandContent``, or the service's refusal."""
         self.set_header("Cache-Control", "no-store")
         try:
             hand = await self.client.hand(self.caller, slug, int(seat))
@@ -63,11 +64,14 @@ class RoomHelp(RoomRequest):
 
 
 class LookPage(WorkshopHandler):
-    """The last saved state of a notebook whose person lets helpers see it."""
+    """Answers with a page that shows the last saved state of a notebook whose person lets helpers see it."""
 
     @web.authenticated
     async def get(self, slug: str, seat: str) -> None:
-        """Answer HTML; 403 to people who do not help, 404 without the person's consent."""
+        """Answer HTML; 403 to people who do not help, 404 without the person's consent, 503 if the service is silent.
+
+        People who may not see the workshop get 404, too.
+        """
         try:
             look = await self.client.look(self.caller, slug, int(seat))
         except WorkshopsProblem as error:
@@ -79,7 +83,11 @@ class LookPage(WorkshopHandler):
 
 
 def routes(slug: str, to_service: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Return the routes of help. ``slug``: the pattern of a slug; ``to_service``: the arguments of the handlers."""
+    """Return Tornado's routes for help: for each, the pattern of its path, the handler, and the handler's arguments.
+
+    ``slug``: the regular expression of a workshop's slug, as a group; ``to_service``: the arguments of ``initialize``
+    of each handler.
+    """
     seat = rf"/workshops/{slug}/room/seats/([0-9]{{1,4}})"
     return [
         (rf"{seat}/hand", RoomHand, to_service),

@@ -65,7 +65,10 @@ Step = Literal["code", "mail", "prove", "confirm", "member"]
 
 
 class Document(NamedTuple):
-    """A text to accept. ``key``: ``gateway``, ``workshop``, or a factory's id; ``machine``: the factory's machine."""
+    """A text that a person must accept before joining: terms of the gateway or the workshop, or rules of a site.
+
+    ``key``: ``gateway``, ``workshop``, or a factory's id; ``machine``: the factory's machine, "" for terms.
+    """
 
     key: str
     version: str
@@ -80,7 +83,10 @@ class _JoiningHandler(PublicHandler):
     def initialize(  # type: ignore[override]
         self, link_at: LinkAddress, locale: Path, workshops_at: ServiceAddress, guests: bool
     ) -> None:
-        """Keep where link and service listen, and whether people may join as guests."""
+        """Keep where the link (``link_at``) and the workshops service (``workshops_at``) listen, and ``guests``.
+
+        ``guests``: whether people may join as guests; ``locale``: the folder of the translations.
+        """
         super().initialize(link_at, locale)
         self._workshops_at = workshops_at
         self._guests = guests
@@ -99,7 +105,7 @@ class _JoiningHandler(PublicHandler):
         return self.language.code[:2]
 
     def _browser(self) -> str:
-        """Return this browser's id, from its signed cookie or a new one."""
+        """Return this browser's id from its signed cookie; without one, make a new id and set the cookie."""
         kept = self.get_secure_cookie(BROWSER, max_age_days=_BROWSER_DAYS)
         if kept is not None:
             return str(kept.decode("ascii", "replace"))
@@ -108,7 +114,10 @@ class _JoiningHandler(PublicHandler):
         return made
 
     def _known_guest(self) -> str | None:
-        """Return the guest who was the last to log in from this browser; None if nobody was."""
+        """Return the name of the guest who was the last to log in from this browser.
+
+        None: nobody did within the last ``_BROWSER_DAYS`` days.
+        """
         kept = self.get_secure_cookie(GUEST, max_age_days=_BROWSER_DAYS)
         return None if kept is None else str(kept.decode("ascii", "replace"))
 
@@ -128,7 +137,7 @@ class _JoiningHandler(PublicHandler):
         return str(self.request.remote_ip or "")[:64]
 
     def _words(self, error: LinkError) -> str:
-        """Return why the service refused something, in the page's language."""
+        """Return why a request to the service failed, in the page's language: its refusal, or that it is silent."""
         if isinstance(error, LinkProblem):
             shown = self.language.spoken(error.problem)
             return f"{shown.message} {shown.do}".strip()
@@ -152,7 +161,8 @@ class _JoiningHandler(PublicHandler):
     async def _tell_link(self) -> None:
         """Send the link the person's data and access status, which it needs before it starts anything for the person.
 
-        If the link does not answer within ``_LINK_SECONDS``, a background task sends them later.
+        If the link refuses, or does not answer within ``_LINK_SECONDS``, a background task repeats the request until
+        the link takes the data.
         """
         user = self.current_user
         update, _ = await access.status(self.authenticator, user, access.options_of(user))
@@ -176,7 +186,11 @@ class JoinPage(StartsServers, _JoiningHandler):
         await self._show(slug, {})
 
     async def post(self, slug: str) -> None:
-        """Handle a posted form; ``step`` says which one. Answer 302, or the page with the errors by field."""
+        """Handle a posted form; ``step`` says which one. Answer 302, or the page with the errors by field.
+
+        Raises HTTPError: 400 for an unknown ``step``; 403 for ``leave`` without a login, or for a one-time code if
+        people may not join as guests.
+        """
         match self.get_body_argument("step", ""):
             case "code":
                 await self._take_code(slug)
@@ -319,7 +333,11 @@ class JoinPage(StartsServers, _JoiningHandler):
         return found
 
     async def _accept(self, name: str, documents: list[Document]) -> None:
-        """Record what the person has accepted, except the workshop's terms, which the service has recorded."""
+        """Make the hub and the link record what the person has accepted: the gateway's terms, and the sites' rules.
+
+        The service has recorded already that the person accepts the workshop's terms. If the link does not answer or
+        refuses, this is only logged.
+        """
         for one in documents:
             if one.key == "gateway":
                 self.authenticator.accept_terms(name, one.version)
@@ -332,9 +350,11 @@ class JoinPage(StartsServers, _JoiningHandler):
     # --- pages
 
     async def _onward(self, slug: str, joined: JoinedView) -> str:
-        """Return where the person goes next: to their session or the start page, if they can start now, else this page.
+        """Return the path of the page to which the person goes next.
 
-        If people of this workshop get a running seat when they join, this method starts their session, so that they
+        This is their session or the start page if they can start now, else this page. If they can start now, this
+        method first waits until the link knows the person as a member, ``_PROJECT_SECONDS`` at most. If people of this
+        workshop get a running seat when they join, this method starts the session of a person with a seat, so that they
         need not wait until the workshops service begins their seat. The service later finds this session.
         """
         if not _may_start(joined):
@@ -390,9 +410,9 @@ class JoinPage(StartsServers, _JoiningHandler):
         return view if view.workshop.slug == slug else None
 
     async def _membership(self, slug: str) -> JoinedView | None:
-        """Return the membership of the person who is logged in; None if they are not in the workshop.
+        """Return the membership of the person who is logged in, with the workshop.
 
-        Raises LinkError.
+        None: nobody is logged in, or the person is neither in the workshop nor waits for a seat. Raises LinkError.
         """
         if self.current_user is None:
             return None
@@ -499,7 +519,10 @@ class ReturnPage(_JoiningHandler):
         self.redirect(self.get_next_url(self.current_user, default=await self._mine(guest.person)))
 
     async def _mine(self, person: str) -> str:
-        """Return the page of the guest's workshop that begins last and is not over; Home if there is none."""
+        """Return the path of the page of the guest's workshop that begins last; the path of Home if there is none.
+
+        Workshops that are over do not count. If the service does not answer, this is the path of Home, too.
+        """
         try:
             found = (await self._service.memberships(person)).memberships
         except LinkError:
@@ -526,7 +549,7 @@ class ReturnPage(_JoiningHandler):
 
 
 def _versions(documents: list[Document]) -> str:
-    """Return the value of the box that accepts these documents.
+    """Return the value of the box that accepts these documents; "" if there are none.
 
     If the version of a document changes, the value changes, too, so that nobody accepts a text that they have not read.
     """
@@ -535,7 +558,10 @@ def _versions(documents: list[Document]) -> str:
 
 
 def _choice(joined: JoinedView) -> dict[str, str]:
-    """Return the options of a person's session in a workshop, as the form of the start page has them."""
+    """Return the options with which a person starts their session in a workshop.
+
+    These are the workshop's project and hours, and the factory, size and environment of the place of the person's seat.
+    """
     workshop = joined.workshop
     options = {"project": workshop.project, "hours": f"{workshop.hours:g}"}
     if workshop.places:
@@ -556,7 +582,8 @@ def routes(
 ) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service.
 
-    ``guests``: whether people may join as guests; if not, there is no page on which guests log in again.
+    ``pages``: the folder whose subfolder ``locale`` has the translations; ``guests``: whether people may join as
+    guests; if not, there is no page on which guests log in again.
     """
     if workshops_at is None:
         return []

@@ -46,7 +46,10 @@ _MEMBERSHIPS = TypeAdapter(MembershipsView)
 
 
 class JoiningClient:
-    """The hub's client of the workshops service, for joining. ``at``: where the service listens for the hub."""
+    """The hub's client of the workshops service, for joining. ``at``: where the service listens for the hub.
+
+    Its methods raise LinkProblem if the service refuses, and LinkSilent if the service does not answer.
+    """
 
     def __init__(self, at: ServiceAddress) -> None:
         limits = httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS)
@@ -65,7 +68,8 @@ class JoiningClient:
     async def ticket(self, ticket: str) -> TicketView:
         """Return how far the person with this ticket is in joining.
 
-        Raises LinkProblem (404) if the service does not know the ticket, or if the person took too long.
+        Raises LinkProblem (404) if the service does not know the ticket, or if the person took too long; ValueError if
+        the text has not the form of a ticket.
         """
         return await self._post(_TICKET, "ticket", TicketBody(ticket=ticket))
 
@@ -74,7 +78,7 @@ class JoiningClient:
         await self._ask("POST", "/joining/mail", body)
 
     async def join(self, body: JoinBody) -> JoinedView:
-        """Have a person join; their ticket is used up."""
+        """Have a person join a workshop, which uses up their ticket; return the membership, with the workshop."""
         return await self._post(_JOINED, "join", body)
 
     async def leave(self, body: LeaveBody) -> None:
@@ -86,7 +90,7 @@ class JoiningClient:
         return (await self._post(_TICKET_ONLY, "return", body)).ticket
 
     async def finish_return(self, body: ReturnedBody) -> GuestView:
-        """Return the guest who has proved their address."""
+        """Return the guest who has proved their address by the one-time code in ``body``."""
         return await self._post(_GUEST, "returned", body)
 
     async def guest(self, name: str) -> GuestView:
@@ -95,7 +99,10 @@ class JoiningClient:
         return _read(_GUEST, found)
 
     async def memberships(self, person: str) -> MembershipsView:
-        """Return the workshops that a person is in, including those where they wait for a seat."""
+        """Return all memberships of a person, each with its workshop.
+
+        Those that have ended, and those of people who wait for a seat, are included.
+        """
         return _read(_MEMBERSHIPS, await self._ask("GET", f"/joining/people/{quote(person, safe='')}"))
 
     async def close(self) -> None:
@@ -130,7 +137,10 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ServiceAddress, Join
 
 
 def joining(at: ServiceAddress) -> JoiningClient:
-    """Return this process's client of the service at the address ``at``; call this in the event loop."""
+    """Return the client of the workshops service at the address ``at``; call this in the event loop.
+
+    Each event loop has one client for each address, which later calls return again.
+    """
     mine = _clients.setdefault(asyncio.get_running_loop(), {})
     if at not in mine:
         mine[at] = JoiningClient(at)

@@ -12,9 +12,10 @@ _RANGE = re.compile(r"(\d{1,4})(?:\s*[-–]\s*(\d{1,4}))?")
 
 
 def read_move(argument: Callable[[str, str], str]) -> MoveBody:
-    """Return the request to move a class. Raises ValidationError for a place or seats that cannot be read.
+    """Return the request to move a class, or some of its seats. Raises ValidationError if a field is not valid.
 
-    ``argument``: a function that returns a field's text, or its second argument if the field is missing.
+    ``argument``: a function that returns a field's text, or its second argument if the field is missing. The fields are
+    ``place``, the index of the place to move to (0 is plan A), and ``seats``, such as ``3, 5-8``; empty: all seats.
     """
     place, seats = argument("place", "").strip(), argument("seats", "").strip()
     return MoveBody.model_validate({"place": place, "seats": _seats(seats) if seats else None})

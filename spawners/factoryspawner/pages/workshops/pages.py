@@ -180,7 +180,10 @@ class WorkshopsPage(WorkshopHandler):
         )
 
     def when(self, workshop: WorkshopView, field: str) -> str:
-        """Return the time ``field`` of a workshop as local time of its zone, in the reader's language."""
+        """Return a time of a workshop as local time of its zone, in the reader's language.
+
+        ``field``: the name of this time in ``WorkshopView``, such as ``starts``.
+        """
         return _when(self, workshop, field)
 
 
@@ -188,8 +191,8 @@ class _FormPage(WorkshopHandler):
     async def form(self, values: Mapping[str, Any], wrong: Mapping[str, str], workshop: WorkshopView | None) -> None:
         """Answer with the form. ``workshop``: the workshop that is changed; None: a new one.
 
-        ``values``: the values that the fields show; ``wrong``: what is wrong, by field. Raises WorkshopsProblem or
-        WorkshopsSilent if the service does not say which pools the person may use.
+        ``values``: the values that the fields show; ``wrong``: what is wrong, by the field's name ("" for the whole
+        form). Raises WorkshopsProblem or WorkshopsSilent if the service does not say which pools the person may use.
         """
         pools = await self.client.pools(self.caller, workshop.slug if workshop else None)
         await self.show(
@@ -204,13 +207,16 @@ class _FormPage(WorkshopHandler):
         )
 
     def values(self) -> dict[str, Any]:
-        """Return the fields as the browser sent them, to show them again."""
+        """Return the fields as the browser sent them, to show them again.
+
+        ``languages`` is a list; of every other field, only the first value is returned.
+        """
         return {name: self.get_body_arguments(name)[0] for name in self.request.body_arguments} | {
             "languages": self.get_body_arguments("languages")
         }
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields as the service's models name and nest them."""
+        """Return the form's fields as the browser sent them, with the names and the nesting of the service's models."""
         return forms.read(lambda name: self.get_body_argument(name, ""), self.get_body_arguments)
 
 
@@ -269,7 +275,7 @@ class ChangeWorkshopPage(_FormPage):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML."""
+        """Answer HTML; 403 to people who may not change the workshop."""
         workshop = await self._workshop(slug)
         await self._form(forms.filled(workshop), {}, workshop)
 
@@ -333,7 +339,11 @@ class WorkshopPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML. Query: ``done``: what was just done; ``code``: the key of a code that is shown once."""
+        """Answer HTML.
+
+        Query: ``done``: the order that was just carried out; ``code``: the key under which the hub keeps a new join
+        code, which the page shows only this once.
+        """
         await self._show(slug, self.get_query_argument("done", ""), {})
 
     @web.authenticated
@@ -356,7 +366,11 @@ class WorkshopPage(WorkshopHandler):
             self.to(str(url_concat(f"/{slug}", query)))
 
     async def _order(self, slug: str, order: str) -> dict[str, str]:
-        """Carry out an order; return the query of the URL at which the page then says what was done."""
+        """Carry out an order; return the query of the URL at which the page then says what was done.
+
+        Raises HTTPError 400 for an unknown order, ValidationError for a field that is not valid, and the service's
+        WorkshopsProblem and WorkshopsSilent.
+        """
         caller, client = self.caller, self.client
         match order:
             case _ if order in _TAKEN:
@@ -404,7 +418,10 @@ class WorkshopPage(WorkshopHandler):
         return {"done": order}
 
     async def _show(self, slug: str, order: str, wrong: dict[str, str]) -> None:
-        """Show a workshop. ``order``: what was done right before; ``wrong``: by field, why nothing was done."""
+        """Answer with the page of a workshop. Raises HTTPError if the service refuses or does not answer.
+
+        ``order``: what was done right before, "" if nothing was; ``wrong``: by field, why nothing was done.
+        """
         try:
             workshop = await self.client.one(self.caller, slug)
             staff = "see-people" in workshop.may
@@ -465,7 +482,7 @@ class WorkshopPage(WorkshopHandler):
             return None
 
     async def _seating(self, slug: str) -> SeatingView | None:
-        """Return the progress of the warm-up; None if the service does not say; the page is then shown without it."""
+        """Return the progress of the warm-up; None if the service does not say: the page is then shown without it."""
         try:
             return await self.client.seating(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -545,7 +562,7 @@ def _when(handler: WorkshopHandler, workshop: WorkshopView, field: str) -> str:
 
 
 def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:
-    """Return the workshops in groups, each with its heading; empty groups are left out."""
+    """Return (heading, workshops) of three groups: to be approved, to come or open, over; without empty groups."""
     over = ("archived", "cancelled")
     waits = [one for one in found if one.staff is not None and one.staff.submitted and one.state == "draft"]
     rest = [one for one in found if one not in waits and one.state not in over]
@@ -558,7 +575,11 @@ def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:
 
 
 def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service.
+
+    ``link_at``, ``service_at``: where link and workshops service listen; ``service_at`` None: there is no workshops
+    service. ``pages``: the folder that contains the folder of the translations, ``locale``.
+    """
     if service_at is None:
         return []
     to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}

@@ -100,7 +100,11 @@ class RehearsalPage(WorkshopHandler):
 
 
 def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
-    """Return the route for ``c.JupyterHub.extra_handlers``; none if there is no workshops service."""
+    """Return the route for ``c.JupyterHub.extra_handlers``; none if there is no workshops service.
+
+    ``link_at``, ``service_at``: where link and workshops service listen; ``service_at`` None: there is no workshops
+    service. ``pages``: the folder that contains the folder of the translations, ``locale``.
+    """
     if service_at is None:
         return []
     to_service = {"link_at": link_at, "locale": pages / "locale", "service_at": service_at}

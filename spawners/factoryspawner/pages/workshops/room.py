@@ -1,4 +1,4 @@
-"""The room of a workshop (the trainers' live page of a class), and the data that the page's script asks for.
+"""Serves the room of a workshop (the trainers' live page of a class), and what the page's script requests.
 
 The script follows an event stream, because the room changes all the time; without JavaScript there is no room. The hub
 passes on what the workshops service sends, in the reader's language.
@@ -53,10 +53,10 @@ class RoomPage(WorkshopHandler):
 
 
 class RoomRequest(GatewayHandler):
-    """The base class of the handlers that answer a room's data as JSON, to people who are logged in by cookie."""
+    """The base class of the handlers for the script of a room's page: JSON, for people who are logged in by cookie."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
-        """Keep where link (``link_at``) and workshops service (``service_at``) listen, and ``locale``.
+        """Store where link and workshops service listen.
 
         ``locale``: the folder of the translations.
         """
@@ -85,10 +85,10 @@ class RoomRequest(GatewayHandler):
 
 
 class RoomData(RoomRequest):
-    """The present state of the whole room."""
+    """Answers the present state of the whole room."""
 
     async def get(self, slug: str) -> None:
-        """Answer a ``RoomView``."""
+        """Answer a ``RoomView``, or the service's refusal."""
         try:
             room = await self.client.room(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -98,10 +98,10 @@ class RoomData(RoomRequest):
 
 
 class RoomEvents(RoomRequest):
-    """A stream of the room's changes."""
+    """Streams the room's changes to the page."""
 
     async def get(self, slug: str) -> None:
-        """Answer server-sent events ``change``: first the whole room, then each change."""
+        """Answer server-sent events ``change``, first the whole room, then each change; or the service's refusal."""
         async with aclosing(self.client.room_events(self.caller, slug)) as changes:
             try:
                 first = await anext(changes)
@@ -114,10 +114,13 @@ class RoomEvents(RoomRequest):
 
 
 class RoomMessage(RoomRequest):
-    """Messages to the class."""
+    """Sends messages from a trainer to the class."""
 
     async def post(self, slug: str) -> None:
-        """Send a message to the class; the body is a ``BroadcastBody``. Answer a ``BroadcastView``."""
+        """Send a message to the class; answer a ``BroadcastView``, or the service's refusal.
+
+        The body is a ``BroadcastBody``; the status is 400 if it is not valid.
+        """
         try:
             body = BroadcastBody.model_validate_json(self.request.body)
             sent = await self.client.broadcast(self.caller, slug, body)
@@ -134,10 +137,10 @@ class RoomSeat(RoomRequest):
     """Carries out what a trainer does with one seat."""
 
     async def post(self, slug: str, seat: str, act: str) -> None:
-        """Carry out ``act`` at a seat; answer ``{}``, or the service's refusal.
+        """Request ``act`` for a seat from the service; answer ``{}``, or the service's refusal.
 
         ``stop``: end the seat's session; ``start``: begin one; ``restart``: replace the session by a new one;
-        ``reset``: do the same, and deliver the workshop's material anew.
+        ``reset``: do the same, and deliver the workshop's material anew. The answer does not wait until this is done.
         """
         try:
             if act == "stop":
@@ -154,7 +157,7 @@ class RoomGoOn(RoomRequest):
     """Continues the warm-up (the start of seats before the class) after a halt."""
 
     async def post(self, slug: str) -> None:
-        """Continue a warm-up that was halted because too many seats failed."""
+        """Continue a warm-up that was halted because too many seats failed; answer ``{}``, or the service's refusal."""
         try:
             await self.client.go_on(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:

@@ -1,4 +1,4 @@
-"""Workshops with their places, people, codes and log."""
+"""Adds the tables of workshops, with their places, people, codes and log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables of workshops, places, memberships, join codes and log entries."""
     op.create_table(
         "workshops",
         sa.Column("slug", sa.String, primary_key=True),

@@ -1,4 +1,4 @@
-"""Guests, invitations, tickets of people who join, and mails that were sent."""
+"""Adds the tables of guests, invitations, tickets of people who join, and mails that were sent."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables of guests, invitations, tickets and sent mails."""
     op.create_table(
         "guests",
         sa.Column("name", sa.String, primary_key=True),

@@ -1,4 +1,4 @@
-"""Messages to a class, and the people whose session has taken them."""
+"""Adds the tables of messages to a class, and of the people whose session has taken them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables of messages and of their deliveries."""
     op.create_table(
         "messages",
         sa.Column("workshop", sa.String, sa.ForeignKey("workshops.slug"), primary_key=True),

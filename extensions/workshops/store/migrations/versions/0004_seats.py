@@ -1,4 +1,4 @@
-"""Seats that the service begins before a class, and how fast they came up."""
+"""Adds the tables of seats that the service begins before a class, of halts, and of how fast seats came up."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,10 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Make the tables, and add the column ``seat_on_join`` to the table of workshops."""
+    """Make the tables ``seats``, ``warm_ups`` and ``rates``.
+
+    Also add the column ``seat_on_join`` to the table of workshops.
+    """
     op.add_column("workshops", sa.Column("seat_on_join", sa.Boolean, nullable=False, server_default=sa.true()))
     op.create_table(
         "seats",

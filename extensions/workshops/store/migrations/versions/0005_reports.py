@@ -1,4 +1,4 @@
-"""Reports whose sums stay when a workshop's people are deleted, and the attendance that a certificate needs."""
+"""Adds reports, whose sums stay when a workshop's people are deleted, and the attendance that a certificate needs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Make the table, and add the column ``certificate_percent`` to the table of workshops."""
+    """Make the table ``reports``, and add the column ``certificate_percent`` to the table of workshops."""
     op.add_column("workshops", sa.Column("certificate_percent", sa.Integer, nullable=False, server_default="75"))
     op.create_table(
         "reports",

@@ -1,4 +1,4 @@
-"""The material of workshops, and its last delivery into each session."""
+"""Adds the tables of workshops' material, and of its last delivery into each session."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables ``materials`` and ``material_deliveries``."""
     op.create_table(
         "materials",
         sa.Column("workshop", sa.String, sa.ForeignKey("workshops.slug"), primary_key=True),

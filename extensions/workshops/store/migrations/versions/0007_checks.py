@@ -1,4 +1,4 @@
-"""Connection checks of people before a workshop."""
+"""Adds the table of people's connection checks before a workshop."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table ``checks``."""
     op.create_table(
         "checks",
         sa.Column("workshop", sa.String, sa.ForeignKey("workshops.slug"), primary_key=True),

@@ -1,4 +1,4 @@
-"""Orders of trainers to move a class, or some of its seats, to another place (factory and node size)."""
+"""Adds the table of orders of trainers to move seats of a class to another place (factory and node size)."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table of orders to move seats."""
     op.create_table(
         "moves",
         sa.Column("workshop", sa.String, sa.ForeignKey("workshops.slug"), primary_key=True),

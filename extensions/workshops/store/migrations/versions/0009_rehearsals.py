@@ -1,4 +1,4 @@
-"""Rehearsals of workshops."""
+"""Adds the table of rehearsals of workshops."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table of rehearsals."""
     op.create_table(
         "rehearsals",
         sa.Column("workshop", sa.String, sa.ForeignKey("workshops.slug"), primary_key=True),

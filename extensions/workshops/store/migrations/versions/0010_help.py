@@ -1,4 +1,4 @@
-"""Raised hands."""
+"""Adds the table of raised hands, which are people's requests for help in a class."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table of raised hands."""
     op.create_table(
         "hands",
         sa.Column("workshop", sa.String, sa.ForeignKey("workshops.slug"), primary_key=True),

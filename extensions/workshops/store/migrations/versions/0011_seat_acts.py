@@ -1,4 +1,4 @@
-"""Acts of trainers on single seats: start, restart, reset."""
+"""Adds the table of acts of trainers on single seats: start, restart, reset."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table of acts on seats."""
     op.create_table(
         "seat_acts",
         sa.Column("workshop", sa.String, sa.ForeignKey("workshops.slug"), primary_key=True),

@@ -1,4 +1,4 @@
-"""The steps in the notebooks of workshops' material."""
+"""Adds a column for the steps, which are tagged cells in the notebooks of a workshop's material."""
 
 import sqlalchemy as sa
 from alembic import op

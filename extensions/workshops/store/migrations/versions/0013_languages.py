@@ -1,4 +1,4 @@
-"""The languages of people, for certificates of attendance."""
+"""Adds the languages of people, for certificates of attendance."""
 
 import sqlalchemy as sa
 from alembic import op

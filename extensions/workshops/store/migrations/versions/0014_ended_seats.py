@@ -1,4 +1,8 @@
-"""For each seat: since when a session of its person, even an ended one, counts as the seat; the last ended session."""
+"""Adds two values for each seat: ``since`` and ``over``.
+
+``since``: since when a session of the seat's person, even an ended one, counts as the seat; ``over``: the last ended
+session.
+"""
 
 import sqlalchemy as sa
 from alembic import op

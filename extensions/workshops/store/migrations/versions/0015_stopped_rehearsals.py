@@ -1,4 +1,4 @@
-"""Who has stopped a rehearsal."""
+"""Adds who has stopped a rehearsal."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The result of the previous rehearsal, which counts while a new rehearsal goes on, and if the new one is stopped."""
+"""Keeps the result of the previous rehearsal: it counts while a new one goes on, and if the new one is stopped."""
 
 import sqlalchemy as sa
 from alembic import op

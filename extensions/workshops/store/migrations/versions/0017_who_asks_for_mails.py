@@ -1,4 +1,4 @@
-"""The requesters of one-time codes, so that strangers cannot use up the mails that a guest may get."""
+"""Records who requests one-time codes, so that strangers cannot use up the mails that a guest may get."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Sessions, their log, last choices, drained factories, the audit: version 1."""
+"""Makes the ledger's tables of version 1: sessions, their log, last choices, drained factories, the audit."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables, and the indices of the sessions."""
     op.create_table(
         "sessions",
         sa.Column("id", sa.String, primary_key=True),

@@ -1,4 +1,4 @@
-"""Clusters, their batches and workers: version 3."""
+"""Migration step 3: adds the tables of clusters, of their batches and of their workers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables, and an index of the clusters that have not ended."""
     op.create_table(
         "clusters",
         sa.Column("id", sa.String, primary_key=True),

@@ -1,4 +1,7 @@
-"""GPU-hours of clusters' jobs that are not in this ledger, and hours of workers before a requeue: version 4."""
+"""Migration step 4: adds use that the ledger did not count before, to clusters and to workers.
+
+Of a cluster, this is the GPU-hours of jobs that are not in this ledger; of a worker, the hours before a requeue.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +11,6 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the column ``earlier`` to the tables of clusters and of workers."""
     for table in ("clusters", "workers"):
         op.add_column(table, sa.Column("earlier", sa.Float, nullable=False, server_default="0"))

@@ -1,7 +1,7 @@
-"""Number of requeues of a worker; people as the hub describes them; lent accounts; when sessions without access end.
+"""Migration step 5: adds requeues of workers, people as the hub describes them, lent accounts, and ends of sessions.
 
-Some databases have part of these tables and columns: before there were migration steps, version 4 created missing parts
-in place.
+The ends are those of sessions whose person lost access. Some databases have part of these tables and columns: before
+there were migration steps, version 4 created missing parts in place.
 """
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add the tables and columns that are missing."""
+    """Add those tables, columns and indices of this version that are missing."""
     if "restarts" not in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("workers")}:
         op.add_column("workers", sa.Column("restarts", sa.Integer, nullable=False, server_default="0"))
     op.create_index("ended_clusters", "clusters", ["user", "ended"], if_not_exists=True)

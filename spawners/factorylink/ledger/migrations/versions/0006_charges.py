@@ -1,4 +1,4 @@
-"""The use of GPU-hours by each job, and the grant of each project."""
+"""Migration step 6: adds the use of GPU-hours by each job, and the grant of each project."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables ``charges`` and ``budgets``."""
     op.create_table(
         "charges",
         sa.Column("id", sa.String, primary_key=True),

@@ -1,4 +1,4 @@
-"""The versions of the sites' rules that each person has accepted, and when."""
+"""Migration step 7: adds the versions of the sites' rules that each person has accepted, and when."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table ``acceptances``."""
     op.create_table(
         "acceptances",
         sa.Column("user", sa.String, primary_key=True),

@@ -1,4 +1,4 @@
-"""Each person's access status and job options, the hub's rules, and the number of each session's extensions.
+"""Migration step 9: adds access status and job options of people, the hub's rules, and counts of sessions' extensions.
 
 The access status says whether the person may start sessions and clusters. People stored by an earlier release have
 none. They can start nothing until the hub sends one, at their next request to the hub.
@@ -12,7 +12,7 @@ down_revision = "0008"
 
 
 def upgrade() -> None:
-    """Add the columns and the table."""
+    """Add columns to the tables of people and of sessions, and make the table ``hub_rules``."""
     op.add_column("people", sa.Column("access", sa.Text))
     op.add_column("people", sa.Column("options", sa.Text))
     op.add_column("sessions", sa.Column("extensions", sa.Integer, nullable=False, server_default="0"))

@@ -1,4 +1,4 @@
-"""Codes and parameters of the log's messages, so that the messages can be shown in any language.
+"""Migration step 10: adds codes and parameters of the log's messages, which can then be shown in any language.
 
 Lines stored by an earlier release keep their complete English text, which is shown unchanged.
 """
@@ -11,6 +11,6 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the columns ``code`` and ``parameters`` to the table ``log_lines``."""
     op.add_column("log_lines", sa.Column("code", sa.Text, nullable=False, server_default='""'))
     op.add_column("log_lines", sa.Column("parameters", sa.Text, nullable=False, server_default="{}"))

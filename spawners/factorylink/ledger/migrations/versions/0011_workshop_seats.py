@@ -1,4 +1,4 @@
-"""Sessions that are begun for a workshop, and accounts that are held for one."""
+"""Adds until when a workshop's session may stay unopened, and the accounts that are held for a workshop."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Add the column and the table."""
+    """Add the column ``unopened_until`` to the table ``sessions``, and the table ``holds``."""
     op.add_column("sessions", sa.Column("unopened_until", sa.Float))
     op.create_table(
         "holds",

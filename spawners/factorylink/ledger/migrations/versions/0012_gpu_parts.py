@@ -1,4 +1,4 @@
-"""Billed fractions of GPUs: what is billed is ``gpus`` divided by ``gpu_parts``."""
+"""Adds billed fractions of GPUs: what is billed is ``gpus`` divided by ``gpu_parts``."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,6 @@ down_revision = "0011"
 
 
 def upgrade() -> None:
-    """Add the columns."""
+    """Add the column ``gpu_parts`` to the tables ``charges`` and ``clusters``."""
     for table in ("charges", "clusters"):
         op.add_column(table, sa.Column("gpu_parts", sa.Integer, nullable=False, server_default="1"))

@@ -1,4 +1,4 @@
-"""Accounts that are kept until a rehearsal of a workshop is over."""
+"""Adds whether a site account is held until a rehearsal of a workshop is over."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,5 +8,5 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Add the column ``rehearsal`` to the table ``holds``."""
     op.add_column("holds", sa.Column("rehearsal", sa.Boolean, nullable=False, server_default=sa.false()))
