@@ -70,11 +70,12 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def read(hub: Path | None, link: Path | None) -> Gateway:
-    """Read the configuration files. Raises CatalogueError if there is none.
+    """Read hub.yaml, link.yaml and workshops.yaml. Raises CatalogueError if none of the three exists.
 
-    A file with mistakes raises nothing: the result has its ``problems``. ``hub`` or ``link`` None: the file is at its
-    usual path, or missing. A host that runs only the workshops service has only the file that ``FACTORYGATE_WORKSHOPS``
-    names.
+    A file with mistakes raises nothing: the result has its ``problems``. ``hub``, ``link``: the paths of two of the
+    files; None: the usual path, where the file may be missing. workshops.yaml is the file that
+    ``FACTORYGATE_WORKSHOPS`` names, else the one beside a file that names a workshops service; otherwise it is not
+    read, and does not count.
     """
     found = Gateway(
         _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)

@@ -76,6 +76,7 @@ def test_only_so_many_are_open_and_a_refused_one_is_not_counted() -> None:
         ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
         ("192.0.2.1", "192.0.2.2", False),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
         ("no address", "", True),
     ],
 )

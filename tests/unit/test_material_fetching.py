@@ -100,6 +100,15 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path: Path, repository: Repo
     assert fetched(request).problem == "The gateway cannot keep the material: No such file or directory"
 
 
+def test_a_deploy_token_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    token = {"prefix": "https://127.0.0.1/courses/", "file": tmp_path / "nothing"}
+    result = fetch(tmp_path, "https://127.0.0.1/courses/a.git", "a" * 40, tokens=(token,), networks=("127.0.0.0/8",))
+    assert result.problem == (
+        "The gateway's deploy token for this repository cannot be read: No such file or directory. "
+        "Tell the gateway's operators."
+    )
+
+
 def test_exactly_the_commit_is_fetched_also_if_it_is_not_the_newest(tmp_path: Path, repository: Repository) -> None:
     first = repository.files(a_txt="one")
     second = repository.commit(

@@ -43,10 +43,10 @@ class StepsOfFolder(APIHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Store that a step was done; answer the folder's steps and what was done, as GET does.
+        """Store that a step, a tagged cell of a notebook in a workshop's folder, was done; answer as GET does.
 
-        The JSON body has ``folder``, a workshop's folder, and ``index``, the step's number. 400 if one of them is
-        missing or invalid.
+        The JSON body has ``folder``, the folder's name, and ``index``, the step's number, from 0. 400 if ``folder`` is
+        no text, or ``index`` no integer from 0 to ``MOST_STEPS`` - 1. A step that the folder does not have is ignored.
         """
         body = self.get_json_body()
         folder, index = (body.get("folder"), body.get("index")) if isinstance(body, dict) else (None, None)

@@ -88,7 +88,15 @@ def _fetched(request: FetchRequest, folder: Path) -> FetchResult:
         addresses = check(address, settings.networks)
         listed = ",".join(f"[{one}]" if ":" in one else one for one in addresses)
         pin = f"{address.host}:{address.port}:{listed}"
-    environment = git.environment_of(folder, request.schemes, token_for(address, settings))
+    try:
+        token = token_for(address, settings)
+    except OSError as error:
+        said = Message(
+            "material-token",
+            "The gateway's deploy token for this repository cannot be read: {why}. Tell the gateway's operators.",
+        )
+        raise TreeRefused(said.format(why=error.strerror or type(error).__name__)) from error
+    environment = git.environment_of(folder, request.schemes, token)
     repository = GitRepository(folder, environment)
     repository.run(*git.init(request.commit))
     repository.run(*git.fetch(address.url, request.commit, pin, settings.ca_file))

@@ -227,7 +227,10 @@ class SeatActs:
         await asyncio.gather(*due)
 
     async def _attend(self, workshop: WorkshopRecord, record: SeatActRecord) -> None:
-        """Do what is next for one seat; if that fails, log the error, and the next look tries again."""
+        """Take the next step of the act ``record``, which starts, restarts or resets one seat.
+
+        ProblemError and StoreError are only logged: the next ``look`` tries the step again.
+        """
         try:
             await self._step(workshop, record)
         except ProblemError as error:

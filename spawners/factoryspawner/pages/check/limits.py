@@ -85,12 +85,12 @@ def address_key(address: str) -> str:
     """Return the key under which the tests of an address are counted; "" for a text that is no IP address.
 
     For IPv6 the key is the address's network of 64 bits, because one person may have all addresses of this network. The
-    key of an IPv4 address, also of one that is written as IPv6, is the address itself.
+    key of an IPv4 address is the address itself, also if it is written as IPv6.
     """
     try:
         found = ip_address(address)
     except ValueError:
         return ""
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
-        return str(ip_network((found, 64), strict=False))
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
     return str(found)
