@@ -113,7 +113,7 @@ class HubConfig(Model):
     ``login``: the OpenID Connect providers, see ``factoryspawner.config.login_settings``; or
     ``passwords_file``: names and passwords of a demo, see ``factoryspawner.login.password_file``; without both, set
     ``c.JupyterHub.authenticator_class`` in ``extra_config``;
-    ``admins``: names of people who may see and stop everything;
+    ``admins``: names of people with JupyterHub's role ``admin``;
     ``admin_token_file``: if set, the token in this file may manage users and servers through the hub's API;
     ``catalogue``: the folder of factories, as in ``link.yaml``: the login page offers the antennas of the file
     ``antennas.yaml`` beside this folder; None: the antennas of this release.
