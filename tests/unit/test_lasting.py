@@ -150,10 +150,22 @@ async def test_unconfirmed_bytes_are_limited() -> None:
         one.close()
 
 
+async def test_the_largest_frame_of_an_older_release_is_taken() -> None:
+    async with pair() as (person, near), pair() as (here, there):
+        one = ResumableStream(*near)
+        data = random.Random(4).randbytes(resumable_stream.LARGEST)
+        carrying = asyncio.create_task(one.carry(Streams(*here), 0))
+        there[1].write(HEADER.pack(resumable_stream.DATA, len(data)) + data)
+        assert await person[0].readexactly(len(data)) == data
+        one.close()
+        carrying.cancel()
+        await asyncio.gather(carrying, return_exceptions=True)
+
+
 async def test_invalid_data_ends_the_stream() -> None:
     async with pair() as (_person, near), pair() as (here, there):
         one = ResumableStream(*near)
-        there[1].write(HEADER.pack(resumable_stream.DATA, resumable_stream.PIECE + 1))
+        there[1].write(HEADER.pack(resumable_stream.DATA, resumable_stream.LARGEST + 1))
         await one.carry(Streams(*here), 0)
         assert one.over.is_set()
         assert COUNT.size == 8

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import aiohttp
 
+from factorycommon.read_buffer import ReadBuffer
 from factorygate.cluster import resumable_stream
 from factorygate.cluster.resumable_stream import ResumableStream
 from factorygate.link import SECONDS, LinkRoute
@@ -126,7 +127,7 @@ class _SocketStream:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
-        self._left = bytearray()
+        self._came = ReadBuffer()
 
     async def some(self) -> bytes:
         """Return the bytes of the next message. Raises EOFError when the gateway has closed the connection."""
@@ -136,10 +137,10 @@ class _SocketStream:
         return bytes(message.data)
 
     async def read(self, count: int) -> bytes:
-        while len(self._left) < count:
-            self._left += await self.some()
-        found = bytes(self._left[:count])
-        del self._left[:count]
+        while len(self._came) < count:
+            self._came.append(await self.some())
+        found = bytes(self._came.view(0, count))
+        self._came.skip(count)
         return found
 
     async def write(self, data: bytes) -> None:

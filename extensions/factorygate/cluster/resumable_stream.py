@@ -15,7 +15,7 @@ import struct
 from collections import deque
 from typing import Protocol
 
-PIECE = 256 << 10  # maximum bytes of a frame
+LARGEST = 256 << 10  # maximum bytes of the data in a frame
 WINDOW = 8 << 20  # bytes that may be unconfirmed: 160 MB/s with a round trip of 50 ms
 CONFIRM = 1 << 20  # received bytes after which the other end gets a confirmation
 PATIENCE = 300.0  # seconds without a carrier after which the stream ends
@@ -25,6 +25,7 @@ HELLO = struct.Struct(">B16sQ")  # MAGIC, the stream's id, number of received by
 COUNT = struct.Struct(">Q")  # number of received bytes
 UNKNOWN = 2**64 - 1  # sent instead of a count if the stream has ended
 HEADER = struct.Struct(">BI")
+PIECE = LARGEST - HEADER.size  # bytes of the data in a frame that is sent; with its header, it fits in one SSH packet
 DATA, TAKEN, END = range(3)  # TAKEN: this number of further bytes was received
 
 
@@ -150,7 +151,7 @@ class ResumableStream:
             kind, count = HEADER.unpack(await carrier.read(HEADER.size))
             if kind == TAKEN:
                 self._confirm(self._confirmed + count)
-            elif kind == DATA and count <= PIECE:
+            elif kind == DATA and count <= LARGEST:
                 self._writer.write(await carrier.read(count))
                 self.taken += count  # counted before the next await, so that no byte is received twice
                 await self._writer.drain()

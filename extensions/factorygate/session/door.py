@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncssh
 
+from factorycommon.ssh_data_path import use_data_path
 from factorygate.session.command import DoorCommand
 from factorygate.session.session import JobSession
 
@@ -26,7 +27,6 @@ MAX_STRANGERS = 32  # connections that have not shown the key yet
 LINK_WAIT = 40.0  # seconds that a request to the hub waits for a link; the notebook server itself gives up after 46
 WINDOW = 4 << 20  # bytes in transit of a channel, which the door must buffer if the notebook reads slowly
 PACKET = 256 << 10  # large, since each packet has a fixed cost; OpenSSH accepts no larger ones
-MSG_IGNORE = 2  # RFC 4253, 11.2
 CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
 
 
@@ -46,21 +46,6 @@ def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
         refuse(send_chan, code, reason, lang)
 
     connection.send_channel_open_failure = log_and_refuse  # type: ignore[method-assign]
-
-
-def _send_no_fillers(connection: asyncssh.SSHServerConnection) -> None:
-    """Make asyncssh send no empty message before each message of ``connection``.
-
-    asyncssh sends such messages against an attack on CBC ciphers (RFC 4251, 9.3.1), but the door offers no CBC cipher.
-    Apart from its bytes, each of them costs as much as a packet of data.
-    """
-    send = connection.send_packet
-
-    def send_packet(pkttype: int, *args: bytes, handler: Any = None) -> None:
-        if pkttype != MSG_IGNORE:
-            send(pkttype, *args, handler=handler)
-
-    connection.send_packet = send_packet  # type: ignore[method-assign]
 
 
 class _Back(asyncssh.SSHListener):
@@ -88,7 +73,7 @@ class _Server(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
         _tell_refusals(conn)
-        _send_no_fillers(conn)
+        use_data_path(conn)
         self._door.strangers += 1
         if self._door.strangers > MAX_STRANGERS:
             log.warning("refused: more than %d connections without the key", MAX_STRANGERS)

@@ -16,6 +16,7 @@ import asyncssh
 from factorycommon import request_id
 from factorycommon.models.plain import plain_text
 from factorycommon.models.workshops.material import DoorOrder, MaterialReport
+from factorycommon.ssh_data_path import use_data_path
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.material import send_material
 from factorylink.doors.port_forwarder import FarSide
@@ -33,7 +34,6 @@ from factorylink.doors.reverse_listener import open_way_back
 from factorylink.errors import FactoryError, Misread, Refused, Unreachable
 from factorylink.transports.base import ByteStream
 from factorylink.transports.command_slots import CommandSlots
-from factorylink.transports.ssh.packets import send_no_fillers
 from factorylink.util import metrics
 from factorylink.util.rate_limiter import TurnRateLimiter
 
@@ -237,7 +237,7 @@ class DoorConnection:
             keepalive_interval=10,
             keepalive_count_max=3,
         )
-        send_no_fillers(connection)
+        use_data_path(connection)
         return connection
 
     def _read(self, line: bytes) -> DoorStatus:

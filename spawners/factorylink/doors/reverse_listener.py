@@ -15,7 +15,7 @@ log = logging.getLogger("factorylink")
 BACK_MOST = 32
 # Bytes, for one channel of such a connection. The window limits what the link buffers while it reads slowly. Packets
 # are large, since each has a fixed cost, and a cluster's data take this path.
-WINDOW, PACKET = 2 << 20, 256 << 10
+WINDOW, PACKET = 4 << 20, 256 << 10
 
 
 async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, hub_sock: str, socket: Path) -> None:

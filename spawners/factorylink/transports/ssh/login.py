@@ -13,11 +13,12 @@ from typing import NoReturn
 
 import asyncssh
 
+from factorycommon.ssh_data_path import use_data_path
 from factorylink.config import SshTransportSettings as Settings
 from factorylink.credentials.base import Login
 from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.transports.host_keys import HostKeys
-from factorylink.transports.ssh.packets import GatheringSocket, send_no_fillers
+from factorylink.transports.ssh.packets import GatheringSocket
 from factorylink.util import metrics
 
 log = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ class _Client(asyncssh.SSHClient):
         self._entered = False
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        send_no_fillers(conn)
+        use_data_path(conn)
 
     def auth_completed(self) -> None:
         self._entered = True

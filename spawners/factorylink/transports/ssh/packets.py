@@ -1,30 +1,10 @@
-"""Makes an SSH connection send its data with as few packets and writes as possible."""
+"""Makes an SSH connection write its packets with as few system calls as possible."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from typing import Any, cast
-
-import asyncssh
-
-_MSG_IGNORE = 2  # RFC 4253, 11.2
-
-
-def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
-    """Keep asyncssh from sending an empty message before each message of ``connection``.
-
-    Empty messages are a defence against an attack on CBC ciphers (RFC 4251, 9.3.1). The link offers no CBC ciphers, and
-    OpenSSH does not send empty messages either. Each empty message is encrypted and written separately, and once more
-    for each SSH connection that carries ``connection``.
-    """
-    send = connection.send_packet
-
-    def send_packet(pkttype: int, *args: bytes, handler: Any = None) -> None:
-        if pkttype != _MSG_IGNORE:
-            send(pkttype, *args, handler=handler)
-
-    connection.send_packet = send_packet  # type: ignore[method-assign]
 
 
 class GatheringSocket:

@@ -39,9 +39,8 @@ SAID = 4096  # bytes of stderr that are kept for error messages
 class _Passing:
     """The receiving side of a channel: it passes received data to the protocol that is connected to the stream.
 
-    All packets of one turn of the event loop are passed on together. OpenSSH sends at most 32 KiB in a packet, so the
-    larger packets of the door's own SSH connection arrive in pieces. If asyncssh got each piece separately, it would
-    copy the earlier pieces of the same packet each time.
+    All packets of one turn of the event loop are passed on together, which takes fewer calls. OpenSSH sends at most
+    32 KiB in a packet, so the larger packets of the door's own SSH connection arrive in pieces.
     """
 
     def __init__(self, use: ConnectionUse, protocol: Any) -> None:

@@ -1,0 +1,41 @@
+"""Holds received bytes that somebody reads in other pieces than they came in."""
+
+from __future__ import annotations
+
+
+class ReadBuffer:
+    """Received bytes that were not used yet.
+
+    Cutting off the first bytes copies nothing, and appended pieces are joined only when somebody reads them together.
+    """
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._first = data
+        self._at = 0  # bytes of _first that were used
+        self._more: list[bytes] = []
+        self._length = len(data)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, data: bytes) -> None:
+        """Add ``data`` at the end."""
+        if self._length:
+            self._more.append(data)
+            self._length += len(data)
+        else:
+            self._first, self._at, self._length = data, 0, len(data)
+
+    def view(self, start: int, stop: int) -> memoryview:
+        """Return the bytes from ``start`` to ``stop``, or fewer if there are fewer, without a copy where possible."""
+        if self._more and self._at + stop > len(self._first):
+            self._first, self._at = b"".join((memoryview(self._first)[self._at :], *self._more)), 0
+            self._more.clear()
+        return memoryview(self._first)[self._at + start : self._at + stop]
+
+    def skip(self, count: int) -> None:
+        """Cut off the first ``count`` bytes, or all if there are fewer."""
+        self.view(0, count)
+        count = min(count, self._length)
+        self._at += count
+        self._length -= count
