@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from asyncssh import ProtocolError
@@ -28,7 +30,7 @@ from factorycommon.read_buffer import ReadBuffer
 _MSG_IGNORE, _MSG_CHANNEL_DATA = 2, 94  # RFC 4253, 12; RFC 4254, 9
 _LENGTH, _BLOCK, _TAG = 4, 16, 16  # bytes of a packet's length field, of a block of AES, and of a tag of GCM
 _LEAST_PADDING = 4  # bytes; RFC 4253, 6
-# attributes of an SSHConnection that this module uses
+# attributes of an SSHConnection, and of an SSHChannel, that this module uses
 _NEEDED = (
     "_auth_complete",
     "_channels",
@@ -49,23 +51,34 @@ _NEEDED = (
     "_send_encryption",
     "_send_seq",
     "_transport",
-    "send_packet",
+    "add_channel",
 )
+_NEEDED_OF_CHANNEL = ("_flush_send_buf", "_send_buf", "_send_buf_len", "_send_chan", "_send_pktsize", "_send_window")
 _HEADER = 6  # bytes of a decrypted packet before the channel's data: padding's length, type, channel's number
 
 
 def use_data_path(connection: Any) -> None:
     """Make ``connection``, a client's or a server's, send and receive the data of its channels with less work.
 
-    Besides, the connection no longer sends an empty message before each message. Empty messages are a defence against
-    an attack on CBC ciphers (RFC 4251, 9.3.1); link and doors offer no CBC ciphers, and OpenSSH does not send empty
-    messages either.
+    This holds for channels that are opened later. Besides, the connection no longer sends an empty message before each
+    message. Empty messages are a defence against an attack on CBC ciphers (RFC 4251, 9.3.1); link and doors offer no
+    CBC ciphers, and OpenSSH does not send empty messages either.
     """
-    usable = all(hasattr(connection, name) for name in _NEEDED)
-    connection.send_packet = _Sender(connection, usable).send_packet
-    if usable:
+    connection.send_packet = _without_empty_messages(connection.send_packet)
+    if all(hasattr(connection, name) for name in _NEEDED):
         connection._inpbuf = _InputBuffer(bytes(connection._inpbuf))
         connection._recv_pkthdr = _Receiver(connection).receive
+        connection.add_channel = _Sender(connection).add_channel
+
+
+def _without_empty_messages(send: Callable[..., None]) -> Callable[..., None]:
+    """Return asyncssh's ``send_packet``, ``send``, as a function that sends no empty messages."""
+
+    def send_packet(pkttype: int, *args: bytes, handler: Any = None) -> None:
+        if pkttype != _MSG_IGNORE:
+            send(pkttype, *args, handler=handler)
+
+    return send_packet
 
 
 class _InputBuffer(ReadBuffer):
@@ -123,24 +136,51 @@ class _Cipher:
 
 
 class _Sender:
-    def __init__(self, connection: Any, usable: bool) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._usable = usable  # False: asyncssh itself sends all packets
-        self._send = connection.send_packet  # asyncssh's own method
+        self._add_channel = connection.add_channel  # asyncssh's own method
         self._cipher = _Cipher()
 
-    def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
-        """Send a packet of the type ``pkttype``, whose content is ``args``; send no empty messages."""
-        if pkttype == _MSG_CHANNEL_DATA and self._may_send():
-            self._send_data(args)
-        elif pkttype != _MSG_IGNORE:
-            self._send(pkttype, *args, handler=handler)
+    def add_channel(self, channel: Any) -> Any:
+        """Add a new channel, whose data this object will send; return its number, as asyncssh's method does."""
+        if all(hasattr(channel, name) for name in _NEEDED_OF_CHANNEL):
+            flush = partial(self._flush, weakref.ref(channel))  # the channel is freed when asyncssh drops it
+            channel._flush_send_buf = flush
+        return self._add_channel(channel)
+
+    def _flush(self, which: Callable[[], Any]) -> None:
+        """Send what the channel has to send, as far as its window allows."""
+        channel = which()
+        if channel is None:
+            return
+        while channel._send_buf and channel._send_chan is not None:
+            data, kind = channel._send_buf[0]
+            if kind is not None:  # data of another type, such as stderr
+                break
+            sent = self._send_some(channel, data)
+            if sent < len(data):
+                del data[:sent]
+                break
+            del channel._send_buf[0]
+        type(channel)._flush_send_buf(channel)  # the rest, and what follows when the buffer is empty
+
+    def _send_some(self, channel: Any, data: bytearray) -> int:
+        """Send the beginning of ``data`` through ``channel``; return how many bytes the window and the keys allowed."""
+        number, sent = channel._send_chan.to_bytes(4, "big"), 0
+        with memoryview(data) as view:
+            while sent < len(data) and channel._send_window and self._may_send():
+                size = min(channel._send_window, channel._send_pktsize, len(data) - sent)
+                channel._send_window -= size
+                channel._send_buf_len -= size
+                with view[sent : sent + size] as piece:
+                    self._send_data(number + size.to_bytes(4, "big"), piece)
+                sent += size
+        return sent
 
     def _may_send(self) -> bool:
         connection = self._connection
         return bool(
-            self._usable
-            and connection._kex_complete
+            connection._kex_complete
             and connection._auth_complete
             and connection._compressor is None
             and connection._rekey_bytes_sent < connection._rekey_bytes
@@ -148,15 +188,16 @@ class _Sender:
             and self._cipher.take(connection._send_encryption)
         )
 
-    def _send_data(self, content: Sequence[bytes]) -> None:
+    def _send_data(self, header: bytes, data: memoryview) -> None:
+        """Send a packet. ``header``: the channel's number, and the length of ``data``."""
         connection = self._connection
-        size = 2 + sum(map(len, content))
+        size = 2 + len(header) + len(data)
         padding = -size % _BLOCK
         if padding < _LEAST_PADDING:
             padding += _BLOCK
         size += padding
         length = size.to_bytes(_LENGTH, "big")
-        packet = b"".join((bytes((padding, _MSG_CHANNEL_DATA)), *content, os.urandom(padding)))
+        packet = b"".join((bytes((padding, _MSG_CHANNEL_DATA)), header, data, os.urandom(padding)))
         connection._send(length + self._cipher.encrypt(length, packet))
         connection._send_seq = (connection._send_seq + 1) & 0xFFFFFFFF
         connection._rekey_bytes_sent += size

@@ -125,6 +125,31 @@ class _Server(asyncssh.SSHServer):
         return False
 
 
+class HubRequest(asyncssh.SSHForwarder):
+    """A connection to the hub's socket, of the notebook or of a program in the job.
+
+    Nothing is read from it until a channel to the link is open. asyncssh's forwarder then passes the bytes on, each
+    side as fast as the other side receives, and the end of each direction.
+    """
+
+    def __init__(self, door: Door) -> None:
+        super().__init__()
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask the door for a channel, and read nothing until ``begin``."""
+        super().connection_made(transport)
+        self.pause_reading()
+        self._door.pass_on(self)
+
+    def begin(self) -> None:
+        """Pass the bytes on from now on, since the channel is open; close the channel if this connection was lost."""
+        if self._transport is None:
+            self.close()
+        else:
+            self.resume_reading()
+
+
 class Door:
     """The SSH server of one session; ``authorized``: the base64 part of the link's public key (ssh-ed25519).
 
@@ -139,6 +164,7 @@ class Door:
         self.strangers = 0
         self._key = asyncssh.generate_private_key("ssh-ed25519")
         self._link: asyncio.Future[asyncssh.SSHServerConnection] = asyncio.get_running_loop().create_future()
+        self._passing: set[asyncio.Task[None]] = set()
 
     @property
     def host_key(self) -> str:
@@ -162,7 +188,9 @@ class Door:
     async def open(self, bound: socket.socket) -> None:
         """Begin to accept links on ``bound``, a listening TCP or Unix socket, and requests on the hub's socket."""
         logging.getLogger("asyncssh").addFilter(_OnlyRefusals())
-        self._hub = await asyncio.start_unix_server(self._bridge, self.session.status.hub_sock, limit=PACKET)
+        self._hub = await asyncio.get_running_loop().create_unix_server(
+            lambda: HubRequest(self), self.session.status.hub_sock
+        )
         self._acceptor = await asyncssh.listen(
             sock=bound,
             server_factory=lambda: _Server(self),
@@ -181,21 +209,26 @@ class Door:
             keepalive_count_max=3,
         )
 
-    async def _bridge(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def pass_on(self, request: HubRequest) -> None:
+        """Open a channel to the link for ``request``, and keep the task until it has ended."""
+        task = asyncio.create_task(self._pass_on(request))
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+
+    async def _pass_on(self, request: HubRequest) -> None:
         try:
             link = await asyncio.wait_for(asyncio.shield(self._link), LINK_WAIT)
-            far_reader, far_writer = await link.open_unix_connection(
-                self.session.status.hub_sock, encoding=None, window=WINDOW, max_pktsize=PACKET
+            await link.create_unix_connection(
+                lambda: asyncssh.SSHForwarder(request),  # type: ignore[arg-type,return-value]
+                self.session.status.hub_sock,
+                window=WINDOW,
+                max_pktsize=PACKET,
             )
         except (TimeoutError, asyncssh.Error, OSError) as error:
             log.warning("a request to the hub found no link: %s", str(error) or "none came in time")
-            writer.close()
-            return
-        try:
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-        finally:
-            far_writer.close()
-            writer.close()
+            request.close()
+        else:
+            request.begin()
 
     async def close(self, patience: float = 2.0) -> None:
         """Shut down the door, after links that watch the session have had time to read the last status and disconnect.
@@ -216,22 +249,6 @@ class Door:
     async def _hung_up(self, patience: float) -> None:
         if left := [asyncio.ensure_future(connection.wait_closed()) for connection in self.connections]:
             await asyncio.wait(left, timeout=patience)
-
-
-async def _pump(
-    reader: asyncio.StreamReader | asyncssh.SSHReader[bytes], writer: asyncio.StreamWriter | asyncssh.SSHWriter[bytes]
-) -> None:
-    """Copy bytes in one direction until end of file, at the pace of the slower side, and pass the end of file on.
-
-    On an error, close the writer.
-    """
-    try:
-        while data := await reader.read(PACKET):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
-    except (OSError, asyncssh.Error):
-        writer.close()
 
 
 def bind_path(path: Path) -> socket.socket:
