@@ -39,6 +39,20 @@ async def pair() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.Stre
         server.close()
 
 
+@asynccontextmanager
+async def local() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.StreamWriter], ResumableStream]]:
+    """Connect a program to a stream; yield the program's reader and writer, and the stream."""
+    stream = ResumableStream()
+    server = await asyncio.get_running_loop().create_server(lambda: stream, "127.0.0.1", 0)
+    program = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=resumable_stream.PIECE)
+    try:
+        yield program, stream
+    finally:
+        program[1].close()
+        stream.close()
+        server.close()
+
+
 class Breaking:
     """A carrier that breaks after a number of bytes in one direction; bytes written before may or may not arrive."""
 
@@ -48,7 +62,7 @@ class Breaking:
     async def read(self, count: int) -> bytes:
         return await self._inner.read(count)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         self._left -= len(data)
         if self._left < 0:
             await self._inner.write(data[: len(data) // 2])
@@ -77,8 +91,7 @@ async def carried(one: ResumableStream, other: ResumableStream, after: tuple[int
 async def test_every_byte_arrives_once_over_carriers_that_break(seed: int) -> None:
     chance = random.Random(seed)
     data = chance.randbytes(12 << 20)  # more than the window
-    async with pair() as (person, near), pair() as (far, scheduler):
-        one, other = ResumableStream(*near), ResumableStream(*far)
+    async with local() as (person, one), local() as (scheduler, other):
 
         async def say(writer: asyncio.StreamWriter) -> None:
             for begin in range(0, len(data), 1 << 20):
@@ -107,8 +120,7 @@ async def test_every_byte_arrives_once_over_carriers_that_break(seed: int) -> No
 
 
 async def test_a_carrier_that_broke_unnoticed_delivers_nothing_twice() -> None:
-    async with pair() as (person, near), pair() as (far, scheduler), pair() as (old, older), pair() as (new, newer):
-        one, other = ResumableStream(*near), ResumableStream(*far)
+    async with local() as (person, one), local() as (scheduler, other), pair() as (old, older), pair() as (new, newer):
         giving = asyncio.create_task(one.carry(Streams(*old), 0))
         taking = asyncio.create_task(other.carry(Streams(*older), 0))
         person[1].write(b"first ")
@@ -128,8 +140,7 @@ async def test_a_carrier_that_broke_unnoticed_delivers_nothing_twice() -> None:
 
 
 async def test_the_end_of_a_stream_is_reported() -> None:
-    async with pair() as (person, near), pair() as (far, scheduler):
-        one, other = ResumableStream(*near), ResumableStream(*far)
+    async with local() as (person, one), local() as (scheduler, other):
         carrying = asyncio.create_task(carried(one, other, (1 << 30, 1 << 30)))
         person[1].write(b"last words")
         person[1].close()
@@ -139,8 +150,7 @@ async def test_the_end_of_a_stream_is_reported() -> None:
 
 
 async def test_unconfirmed_bytes_are_limited() -> None:
-    async with pair() as (person, near):
-        one = ResumableStream(*near)
+    async with local() as (person, one):
         person[1].write(bytes(3 * resumable_stream.WINDOW))
         writing = asyncio.create_task(person[1].drain())
         await asyncio.wait([writing], timeout=0.5)
@@ -151,8 +161,7 @@ async def test_unconfirmed_bytes_are_limited() -> None:
 
 
 async def test_the_largest_frame_of_an_older_release_is_taken() -> None:
-    async with pair() as (person, near), pair() as (here, there):
-        one = ResumableStream(*near)
+    async with local() as (person, one), pair() as (here, there):
         data = random.Random(4).randbytes(resumable_stream.LARGEST)
         carrying = asyncio.create_task(one.carry(Streams(*here), 0))
         there[1].write(HEADER.pack(resumable_stream.DATA, len(data)) + data)
@@ -163,8 +172,7 @@ async def test_the_largest_frame_of_an_older_release_is_taken() -> None:
 
 
 async def test_invalid_data_ends_the_stream() -> None:
-    async with pair() as (_person, near), pair() as (here, there):
-        one = ResumableStream(*near)
+    async with local() as (_person, one), pair() as (here, there):
         there[1].write(HEADER.pack(resumable_stream.DATA, resumable_stream.LARGEST + 1))
         await one.carry(Streams(*here), 0)
         assert one.over.is_set()

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 
@@ -41,6 +42,7 @@ class Forwarder:
         self._pages = pages
         self._http: aiohttp.ClientSession | None = None
         self._servers: list[asyncio.Server] = []
+        self._clients: set[asyncio.Task[None]] = set()
 
     async def open(self) -> str:
         """Listen at the port and at the Unix socket; return the port's address for clients.
@@ -51,7 +53,7 @@ class Forwarder:
         self._http = aiohttp.ClientSession(
             connector=connector, headers=self._route.headers, trust_env=self._route.socket is None
         )
-        port = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=resumable_stream.PIECE)
+        port = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
         self._pages.unlink(missing_ok=True)
         self._servers = [
             port,
@@ -68,13 +70,21 @@ class Forwarder:
         if self._http is not None:
             await self._http.close()
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self) -> ResumableStream:
+        """Begin to serve one client; return the protocol of its connection."""
+        stream = ResumableStream()
+        task = asyncio.get_running_loop().create_task(self._client(stream))
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
+        return stream
+
+    async def _client(self, stream: ResumableStream) -> None:
         """Exchange one client's bytes with the scheduler; whenever the connection breaks, continue over a new one.
 
         Close the client's connection if the gateway refuses, if the scheduler's side has ended the stream, or after
         ``resumable_stream.PATIENCE`` seconds without a connection.
         """
-        stream, id, pause = ResumableStream(reader, writer), secrets.token_bytes(16), FIRST_PAUSE
+        id, pause = secrets.token_bytes(16), FIRST_PAUSE
         deadline = asyncio.get_running_loop().time() + resumable_stream.PATIENCE
         try:
             while not stream.over.is_set() and asyncio.get_running_loop().time() < deadline:
@@ -143,8 +153,8 @@ class _SocketStream:
         self._came.skip(count)
         return found
 
-    async def write(self, data: bytes) -> None:
-        await self._socket.send_bytes(data)
+    async def write(self, data: bytes | memoryview) -> None:
+        await self._socket.send_bytes(cast(bytes, data))  # aiohttp takes views as well
 
 
 async def _out(reader: asyncio.StreamReader, stream: _SocketStream) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from typing import Protocol
+from typing import Protocol, cast
 
 LARGEST = 256 << 10  # maximum bytes of the data in a frame
 WINDOW = 8 << 20  # bytes that may be unconfirmed: 160 MB/s with a round trip of 50 ms
@@ -36,7 +36,7 @@ class Carrier(Protocol):
         """Return exactly ``count`` bytes."""
         ...
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send ``data``; return when more may be written."""
         ...
 
@@ -51,34 +51,79 @@ class Streams:
         """Return exactly ``count`` bytes. Raises EOFError if the connection ends before that, OSError if it breaks."""
         return await self._reader.readexactly(count)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send ``data``; return when more may be written. Raises OSError if the connection breaks."""
         self._writer.write(data)
         await self._writer.drain()
 
 
-class ResumableStream:
+class ResumableStream(asyncio.BufferedProtocol):
     """One end of a stream that continues over several connections (carriers), one after the other.
 
-    ``reader``, ``writer``: the local connection, whose bytes the stream exchanges with the other end.
+    The stream is the protocol of the local connection, whose bytes it exchanges with the other end. It receives these
+    bytes behind room for a frame's header, so that no frame has to be put together.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self) -> None:
         self.taken = 0  # bytes received from the other end
         self.over = asyncio.Event()
-        self._reader, self._writer = reader, writer
-        self._held: deque[tuple[int, bytes]] = deque()  # unconfirmed pieces, each with its position
+        self._transport: asyncio.Transport | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._frame = bytearray(HEADER.size + PIECE)  # for the next bytes of the local connection
+        self._held: deque[tuple[int, bytes | memoryview]] = deque()  # unconfirmed frames, each with its position
         self._sent = self._confirmed = 0
         self._ended = False  # the local connection sends no more bytes
-        self._more, self._room = asyncio.Event(), asyncio.Event()
+        self._more = asyncio.Event()
         self._carrying: list[asyncio.Task[None]] = []
-        self._filling = asyncio.create_task(self._fill())
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the local connection's transport."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Return where the local connection's next bytes are to be put."""
+        return memoryview(self._frame)[HEADER.size :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Keep the bytes as a frame, and read no more from the local connection if too many are unconfirmed."""
+        HEADER.pack_into(self._frame, 0, DATA, nbytes)
+        frame: bytes | memoryview = memoryview(self._frame)[: HEADER.size + nbytes]
+        if nbytes < PIECE // 2:
+            frame = bytes(frame)  # so that many small frames do not keep a large buffer each
+        else:
+            self._frame = bytearray(HEADER.size + PIECE)
+        self._held.append((self._sent, frame))
+        self._sent += nbytes
+        self._more.set()
+        if self._sent - self._confirmed > WINDOW and self._transport is not None:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Remember that the local connection sends no more bytes; it may still receive some."""
+        self._ended = True
+        self._more.set()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """End the stream's direction from the local connection to the other end."""
+        self._ended = True
+        self._more.set()
+        self._writable.set()
+
+    def pause_writing(self) -> None:
+        """Take no more bytes from the other end for now, since the local connection receives too slowly."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Take bytes from the other end again."""
+        self._writable.set()
 
     def close(self) -> None:
         """End the stream, and close the local connection."""
         self.over.set()
-        self._filling.cancel()
-        self._writer.close()
+        if self._transport is not None:
+            self._transport.close()
 
     async def drop_carrier(self) -> None:
         """Stop using the present carrier, if there is one; called before another carrier is used.
@@ -110,34 +155,21 @@ class ResumableStream:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _fill(self) -> None:
-        try:
-            while piece := await self._reader.read(PIECE):
-                self._held.append((self._sent, piece))
-                self._sent += len(piece)
-                self._more.set()
-                while self._sent - self._confirmed > WINDOW:
-                    self._room.clear()
-                    await self._room.wait()
-        except OSError:
-            pass  # the local connection broke, so it sends no more bytes
-        self._ended = True
-        self._more.set()
-
     def _confirm(self, count: int) -> None:
         self._confirmed = max(self._confirmed, count)
-        while self._held and self._held[0][0] + len(self._held[0][1]) <= self._confirmed:
+        while self._held and self._held[0][0] + len(self._held[0][1]) - HEADER.size <= self._confirmed:
             self._held.popleft()
-        self._room.set()
+        if self._sent - self._confirmed <= WINDOW and self._transport is not None:
+            self._transport.resume_reading()
 
     async def _give(self, carrier: Carrier) -> None:
         at = self._confirmed
         while True:
             self._more.clear()
-            for begin, piece in tuple(self._held):
+            for begin, frame in tuple(self._held):
                 if begin >= at:
-                    await carrier.write(HEADER.pack(DATA, len(piece)) + piece)
-                    at = begin + len(piece)
+                    await carrier.write(frame)
+                    at = begin + len(frame) - HEADER.size
             if at < self._sent:
                 continue
             if self._ended:
@@ -152,11 +184,15 @@ class ResumableStream:
             if kind == TAKEN:
                 self._confirm(self._confirmed + count)
             elif kind == DATA and count <= LARGEST:
-                self._writer.write(await carrier.read(count))
+                self._write(await carrier.read(count))
                 self.taken += count  # counted before the next await, so that no byte is received twice
-                await self._writer.drain()
+                await self._writable.wait()
                 if self.taken - confirmed >= CONFIRM:
                     await carrier.write(HEADER.pack(TAKEN, self.taken - confirmed))
                     confirmed = self.taken
             else:
                 return
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)

@@ -80,7 +80,7 @@ class SchedulerGate:
             await carrier.write(resumable_stream.COUNT.pack(resumable_stream.UNKNOWN))
             return
         if stream is None:
-            stream = ResumableStream(*await asyncio.open_connection(*self._scheduler, limit=resumable_stream.PIECE))
+            _, stream = await asyncio.get_running_loop().create_connection(ResumableStream, *self._scheduler)
             self._streams[id] = stream
         await stream.drop_carrier()
         await carrier.write(resumable_stream.COUNT.pack(stream.taken))
