@@ -260,7 +260,11 @@ async def _bounded(response: httpx.Response) -> bytes:
 
 
 def _refusal(response: httpx.Response, content: bytes) -> ProblemError:
-    """Return the error for a response with an error status: a LinkAway, a LinkMismatch or another LinkRefused."""
+    """Return the error for a response with an error status: a LinkAway, or a LinkRefused, perhaps a LinkMismatch.
+
+    LinkAway: the status is at least 500, or ``content``, the response's body, is no Problem. LinkMismatch: the status
+    is 400 or 405, or 404 without the Problem's code.
+    """
     if response.status_code >= 500:
         return LinkAway()
     try:

@@ -42,7 +42,10 @@ class KeptStore:
 
 
 class NotOurs(Exception):
-    """Raised for a database that only its own tools can back up; the message names the database."""
+    """Raised for a database that this program cannot back up, since it is neither an SQLite file nor on PostgreSQL.
+
+    The message names the database.
+    """
 
 
 def of(gateway: Gateway, databases: bool = True) -> list[KeptStore]:

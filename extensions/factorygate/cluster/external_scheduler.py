@@ -134,9 +134,10 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 def _waits(cluster: Cluster | None) -> str:
-    """Return a text that says why the scheduler's job waits in the queue; "" if no reason is known.
+    """Return a text that says why the Dask scheduler does not run yet; "" if no reason is known.
 
-    ``cluster``: the link's last report of the cluster; None: there was none yet.
+    For example, its job waits in the queue, or the link cannot reach the factory or the job's door. ``cluster``: the
+    link's last report of the cluster; None: there was none yet.
     """
     head = None if cluster is None else cluster.head
     return "" if head is None or head.waits_for is None else head.waits_for.what

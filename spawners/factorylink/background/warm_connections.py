@@ -1,8 +1,8 @@
 """Opens connections for a workshop's seats before the seats begin, within the number of logins that the site allows.
 
 If each person works under an account of their own, each seat needs a login, and a site allows only some logins per
-minute. This module logs in as the accounts of the next seats while nothing else needs logins. A seat whose connection
-is already open needs no login, so more seats may begin per minute.
+minute. This module logs in as accounts of seats that have not begun, while nothing else needs logins. A seat whose
+connection is already open needs no login, so more seats may begin per minute.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class WarmConnections:
         return recent
 
     def _next(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:
-        """Yield the accounts of seats that have not begun and have no open connection, in the order of their use.
+        """Yield the accounts to log in as next: those of ``_accounts`` without an open connection, in the same order.
 
         Accounts that could not log in within the last ``KEPT`` seconds are left out.
         """
@@ -154,7 +154,11 @@ class WarmConnections:
                 yield account
 
     def _accounts(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:
-        """Yield the accounts under which the seats that have not begun will run."""
+        """Yield the accounts under which sessions of ``project`` may begin, and under which none runs at the factory.
+
+        With a pool, these are its ready accounts, in the pool's order; without, the own accounts of the project's
+        members, in the order of their names. Seats may begin in another order.
+        """
         factory_id = connection.factory.id
         used = {one.record.account for one in self._table.at(factory_id)}
         if at.site_accounts.pool:
