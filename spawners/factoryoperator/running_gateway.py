@@ -84,6 +84,7 @@ class _Person(_Answer):
 
 _TABLE = TypeAdapter(_Table)
 _SESSION = TypeAdapter(SeenSession)
+_ENDED = 50  # of a person's clusters that have ended; the link gives no more
 _CLUSTERS = TypeAdapter(list[SeenCluster])
 _PEOPLE = TypeAdapter(list[_Person])
 
@@ -135,7 +136,9 @@ def _lost_sessions(gateway: Gateway, before: Observed, now: Observed) -> Iterato
 
 
 def _lost_clusters(gateway: Gateway, before: Observed, now: Observed) -> Iterator[str]:
-    """Yield a description of each cluster that was live and that the link knows neither as live nor as recently ended.
+    """Yield a description of each cluster that was live, and that the link knows neither as live nor as ended.
+
+    Of a person's clusters that have ended, the link is asked for the last ``_ENDED``.
 
     The clusters' jobs are not compared, because jobs start and end with the work.
     """
@@ -177,8 +180,11 @@ def _session(gateway: Gateway, session_id: str) -> SeenSession | None:
 
 
 def _ended_clusters(gateway: Gateway, user: str) -> set[str]:
-    """Return the ids of a person's clusters that ended recently. Raises GatewaySilent."""
-    answer = _ask_link(gateway, f"/people/{quote(user, safe='')}/clusters")
+    """Return the ids of a person's last clusters that have ended, at most ``_ENDED``, however long ago.
+
+    The set is empty if the link knows no such list, or if this machine has no link. Raises GatewaySilent.
+    """
+    answer = _ask_link(gateway, f"/people/{quote(user, safe='')}/clusters?ended={_ENDED}")
     found = [] if answer is None else _read(_CLUSTERS, answer, "A person's list of clusters")
     return {one.id for one in found if one.state == "ended"}
 

@@ -1,4 +1,7 @@
-"""Lists all routes that this gateway adds to the hub: pages, their data, and static files."""
+"""Lists the routes that this gateway adds to the hub: pages, their data, and static files.
+
+The routes for login and sign-out are not here: the authenticators return them from ``get_handlers``.
+"""
 
 from __future__ import annotations
 

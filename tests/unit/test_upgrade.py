@@ -204,6 +204,15 @@ def test_a_session_that_ended_by_itself_meanwhile_stops_no_upgrade(world: World)
     assert world.current == NEW
 
 
+def test_many_clusters_that_ended_meanwhile_stop_no_upgrade(world: World) -> None:
+    ids = [f"{index:032x}" for index in range(12)]
+    for version, state in ((OLD, "live"), (NEW, "ended")):
+        clusters = world.units.scripts[version].clusters
+        clusters[:] = [clusters[0] | {"id": one, "state": state} for one in ids]
+    world.upgrade.to(world.new)
+    assert world.current == NEW
+
+
 def test_a_migration_that_fails_is_undone(older: World) -> None:
     set_step(older.configured.folder / "hub" / "jupyterhub.sqlite", "be8ecf03ddac")  # its next step will fail
     with pytest.raises(UpgradeError, match=r"hub's database.*could not be migrated.*It was undone"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from factorycommon.tls import listening
 from factoryinstaller.releases import Layout, Release
@@ -148,7 +148,10 @@ class Scripted:
                 live_clusters = [one for one in script.clusters if one["state"] != "ended"]
                 return 200, {"sessions": live, "factories": [], "clusters": live_clusters}
             if path.startswith("/people/"):
-                return 200, script.clusters
+                count = int(parse_qs(urlsplit(path).query).get("ended", ["5"])[0])  # 5 is the link's default
+                assert count <= 50  # the link refuses more
+                ended = [one for one in script.clusters if one["state"] == "ended"]
+                return 200, [one for one in script.clusters if one["state"] != "ended"] + ended[:count]
             found = next((one for one in script.sessions if path == f"/sessions/{one['id']}"), None)
             return (404, {}) if found is None else (200, found)
 

@@ -44,9 +44,11 @@ class ProjectSize:
 def left_out(
     sizes: Iterable[ProjectSize], most_bytes: int = MOST_TABLE_BYTES, most_projects: int = MOST_PROJECTS
 ) -> frozenset[ProjectId]:
-    """Return the ids of the projects to leave out, so that the rest fits the two limits.
+    """Return the ids of the projects to leave out of the table, so that the rest fits the two limits.
 
-    The limits are ``most_bytes`` for all projects together, and ``most_projects``. Nothing is left out if all fit.
+    Until the rest fits, one project more is left out: of the trainer whose remaining projects need the most bytes, the
+    largest project that does not run (``ProjectSize.runs``), or, if all of them run, the largest. The limits are
+    ``most_bytes`` for all projects together, and ``most_projects``. Nothing is left out if all fit.
     """
     by_trainer, totals, found = defaultdict[str, list[ProjectSize]](list), defaultdict[str, int](int), set[ProjectId]()
     for one in sorted(sizes, key=lambda one: (not one.runs, one.bytes, one.project)):

@@ -168,7 +168,10 @@ def user_app(
 
     @app.get(f"{prefix}/api/clusters", responses=own_only)
     async def list_clusters(live: bool = False, caller: Caller = asking) -> list[Cluster]:
-        """List your Dask clusters, newest first; without `live`, also those that ended a short time ago."""
+        """List your Dask clusters, newest first; without `live`, also ended ones that the link still has in memory.
+
+        These are among the last 50 clusters of all people that have ended since the link's start.
+        """
         return [cluster for cluster in clusters.of(caller.user, live) if caller.reaches(cluster.choice)]
 
     @app.put(

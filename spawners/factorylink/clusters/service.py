@@ -137,7 +137,7 @@ class Clusters:
     # --- reading
 
     def of(self, user: str, live: bool) -> list[Cluster]:
-        """Return a person's clusters, newest first; if not ``live``, include those that ended a short time ago."""
+        """Return a person's clusters, newest first; if not ``live``, include ended ones that are still in memory."""
         live_clusters = [*self._table.values(), *(() if live else self._table.ended())]
         mine = sorted((f for f in live_clusters if f.record.user == user), key=lambda f: f.record.created, reverse=True)
         return [live_cluster.show() for live_cluster in mine]

@@ -76,9 +76,10 @@ class LiveFeed:
         return self._feed.stream(first, _SESSION + session_id, _is_end, personal)
 
     def snapshot(self) -> list[Message]:
-        """Return the first events of ``table``: the present state in one event, then the banner.
+        """Return the events with which each stream of the method ``table`` begins: ``snapshot``, then ``banner``.
 
-        The state has all live sessions with a notebook, all clusters in memory, and the health of all factories.
+        ``snapshot`` is the present state: the live sessions (``SessionViews.live``; not those that run a cluster's Dask
+        scheduler), the clusters that are live or have just ended, and the health of all factories.
         """
         factories = tuple(TableFactory(id=name, health=self._factories.health(name)) for name in self._factories)
         clusters = tuple(live_cluster.figures() for live_cluster in self._clusters.values())
