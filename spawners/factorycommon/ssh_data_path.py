@@ -12,6 +12,7 @@ uses it in another way; ``pyproject.toml`` allows no later releases than those t
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import weakref
@@ -27,9 +28,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from factorycommon.read_buffer import ReadBuffer
 
+log = logging.getLogger(__name__)
+
 _MSG_IGNORE, _MSG_CHANNEL_DATA = 2, 94  # RFC 4253, 12; RFC 4254, 9
 _LENGTH, _BLOCK, _TAG = 4, 16, 16  # bytes of a packet's length field, of a block of AES, and of a tag of GCM
 _LEAST_PADDING = 4  # bytes; RFC 4253, 6
+# Bytes; each side accepts packets of 32 KiB (RFC 4253, 6.1). A side that accepts only a few bytes a packet would make
+# this one work for each of them.
+_LEAST_PACKET = 1 << 10
+_JOINED = 16 << 10  # bytes up to which waiting pieces are joined
 # attributes of an SSHConnection, and of an SSHChannel, that this module uses
 _NEEDED = (
     "_auth_complete",
@@ -91,12 +98,14 @@ class _InputBuffer(ReadBuffer):
     def __getitem__(self, part: slice) -> Any:
         """Return bytes for a slice with an end; for a slice without, cut off the bytes before it and return ``self``.
 
-        asyncssh uses slices without an end only to assign them to the buffer itself.
+        asyncssh uses slices without an end only to assign them to the buffer itself. For a packet that is too short, it
+        uses negative numbers, which count from the end.
         """
+        start, stop, _ = part.indices(len(self))
         if part.stop is None:
-            self.skip(part.start)
+            self.skip(start)
             return self
-        return bytes(self.view(part.start or 0, part.stop))
+        return bytes(self.view(start, max(start, stop)))
 
     def find(self, what: bytes, start: int, stop: int) -> int:
         """Return where ``what`` begins between ``start`` and ``stop``, as ``bytes.find`` does."""
@@ -152,6 +161,10 @@ class _Sender:
         """Send what the channel has to send, as far as its window allows."""
         channel = which()
         if channel is None:
+            return
+        if channel._send_chan is not None and channel._send_pktsize < _LEAST_PACKET:
+            log.warning("A connection was ended, since its other side accepts %d bytes a packet", channel._send_pktsize)
+            self._connection.abort()
             return
         while channel._send_buf and channel._send_chan is not None:
             data, kind = channel._send_buf[0]
@@ -260,8 +273,18 @@ class _Receiver:
             channel.process_packet(_MSG_CHANNEL_DATA, connection._recv_seq, _DataPacket(packet))
         except PacketDecodeError as error:
             raise ProtocolError(str(error)) from None
+        _join(channel)
         connection._finish_recv_packet(_MSG_CHANNEL_DATA, connection._recv_seq)
         return True
+
+
+def _join(channel: Any) -> None:
+    """Join the last two pieces that wait in ``channel`` if they are small: each piece needs 60 bytes of its own."""
+    waiting: list[tuple[bytes, object]] = getattr(channel, "_recv_buf", [])
+    if len(waiting) > 1:
+        (before, kind), (last, last_kind) = waiting[-2:]
+        if kind is last_kind is None and len(before) + len(last) <= _JOINED:
+            waiting[-2:] = [(before + last, None)]
 
 
 class _DataPacket(SSHPacket):

@@ -156,7 +156,8 @@ async def test_unconfirmed_bytes_are_limited() -> None:
         await asyncio.wait([writing], timeout=0.5)
         assert not writing.done()
         writing.cancel()
-        assert sum(len(piece) for _, piece in one._held) <= resumable_stream.WINDOW + resumable_stream.PIECE
+        unconfirmed = sum(len(frame) - HEADER.size for _, frame in one._held)
+        assert unconfirmed <= resumable_stream.WINDOW + resumable_stream.PIECE
         one.close()
 
 
@@ -169,6 +170,26 @@ async def test_the_largest_frame_of_an_older_release_is_taken() -> None:
         one.close()
         carrying.cancel()
         await asyncio.gather(carrying, return_exceptions=True)
+
+
+async def test_a_stream_that_was_closed_before_its_connection_closes_it() -> None:
+    stream = ResumableStream()
+    stream.close()
+    server = await asyncio.get_running_loop().create_server(lambda: stream, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    server.close()
+
+
+async def test_a_count_inside_a_frame_breaks_the_carrier() -> None:
+    async with local() as (person, one), pair() as (here, _there):
+        person[1].write(bytes(1000))
+        await one._more.wait()
+        async with asyncio.timeout(10):
+            with pytest.raises(EOFError, match="counts otherwise"):
+                await one.carry(Streams(*here), 500)
 
 
 async def test_invalid_data_ends_the_stream() -> None:

@@ -268,6 +268,48 @@ async def test_a_packet_longer_than_allowed_ends_the_connection(monkeypatch: pyt
             assert "Max packet size exceeded" in str(await lost)
 
 
+async def test_small_pieces_that_wait_are_joined() -> None:
+    async with connected() as (connection, server):
+        _, writer = await connection.open_connection("far", 1, encoding=None)
+        [channel] = server.connection._channels.values()
+        channel.pause_reading()
+        for _ in range(5000):
+            writer.write(b"a")
+        async with asyncio.timeout(SECONDS):
+            while channel._recv_window > (2 << 20) - 5000:
+                await asyncio.sleep(0)
+        assert [data for data, _ in channel._recv_buf] == [b"a" * 5000]
+        channel.resume_reading()
+
+
+async def test_a_side_that_accepts_only_some_bytes_a_packet_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    async with connected(packet=8) as (connection, _):
+        _, writer = await connection.open_connection("far", 1, encoding=None)
+        writer.write(bytes(1 << 20))
+        async with asyncio.timeout(SECONDS):
+            await connection.wait_closed()
+    assert "accepts 8 bytes a packet" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "part", [slice(None, 3), slice(2, 5), slice(-4, 9), slice(2, -1), slice(-20, 4), slice(5, 2), slice(4, 99)]
+)
+def test_an_input_buffer_is_sliced_as_bytes_are(part: slice) -> None:
+    buffer = ssh_data_path._InputBuffer(b"012345")
+    buffer += b"6789"
+    assert buffer[part] == b"0123456789"[part]
+
+
+@pytest.mark.parametrize("start", [0, 3, 10, 99, -4, -99])
+def test_the_begin_of_an_input_buffer_is_cut_off_as_of_bytes(start: int) -> None:
+    buffer = ssh_data_path._InputBuffer(b"012345")
+    buffer += b"6789"
+    rest = buffer[start:]
+    assert rest is buffer
+    assert bytes(buffer.view(0, 99)) == b"0123456789"[start:]
+    assert len(buffer) == len(b"0123456789"[start:])
+
+
 def test_a_buffer_gives_the_same_bytes_as_one_string() -> None:
     rng = random.Random(3)
     for _ in range(200):

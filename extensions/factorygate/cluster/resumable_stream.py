@@ -78,8 +78,10 @@ class ResumableStream(asyncio.BufferedProtocol):
         self._carrying: list[asyncio.Task[None]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the local connection's transport."""
+        """Take the local connection's transport; close it if the stream was closed before."""
         self._transport = cast(asyncio.Transport, transport)
+        if self.over.is_set():
+            self._transport.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         """Return where the local connection's next bytes are to be put."""
@@ -165,12 +167,15 @@ class ResumableStream(asyncio.BufferedProtocol):
     async def _give(self, carrier: Carrier) -> None:
         at = self._confirmed
         while True:
+            begun = at
             self._more.clear()
             for begin, frame in tuple(self._held):
                 if begin >= at:
                     await carrier.write(frame)
                     at = begin + len(frame) - HEADER.size
             if at < self._sent:
+                if at == begun:  # the number of received bytes is inside a frame
+                    raise EOFError("The other end counts otherwise.")
                 continue
             if self._ended:
                 await carrier.write(HEADER.pack(END, 0))

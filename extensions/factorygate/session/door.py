@@ -12,10 +12,11 @@ import logging
 import random
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncssh
 
+from factorycommon.new_connections import read_later
 from factorycommon.ssh_data_path import use_data_path
 from factorygate.session.command import DoorCommand
 from factorygate.session.session import JobSession
@@ -139,7 +140,7 @@ class HubRequest(asyncssh.SSHForwarder):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask the door for a channel, and read nothing until ``begin``."""
         super().connection_made(transport)
-        self.pause_reading()
+        read_later(cast(asyncio.Transport, transport))
         self._door.pass_on(self)
 
     def begin(self) -> None:
@@ -227,6 +228,9 @@ class Door:
         except (TimeoutError, asyncssh.Error, OSError) as error:
             log.warning("a request to the hub found no link: %s", str(error) or "none came in time")
             request.close()
+        except BaseException:  # for example, asyncssh finds that its connection was lost meanwhile
+            request.close()
+            raise
         else:
             request.begin()
 

@@ -17,6 +17,7 @@ from typing import cast
 
 import asyncssh
 
+from factorycommon.new_connections import read_later
 from factorycommon.service.tls_server import BoundedTlsServer, listening_socket
 from factorylink.errors import FactoryError
 from factorylink.util.metrics import Traffic
@@ -83,7 +84,7 @@ class NearSide(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Open the channel to the notebook; nothing is read from the client until the door is connected."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()
+        read_later(self._transport)
         self._port.near.add(self)
         self._task = asyncio.create_task(self._connect())
 

@@ -1,0 +1,24 @@
+"""Pauses the reading of a connection from its begin."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+_KEEPS_PAUSE = sys.version_info >= (3, 11, 4)
+
+
+def read_later(transport: asyncio.Transport) -> None:
+    """Read nothing from ``transport`` until ``resume_reading``; call it first in ``connection_made``.
+
+    Python before 3.11.4 begins to read after ``connection_made`` also if this was paused (CPython issue 103607), and
+    ignores a second pause. There, reading is resumed and paused again before anything can be read.
+    """
+    transport.pause_reading()
+    if not _KEEPS_PAUSE:
+        asyncio.get_running_loop().call_soon(_pause_again, transport)
+
+
+def _pause_again(transport: asyncio.Transport) -> None:
+    transport.resume_reading()
+    transport.pause_reading()
