@@ -134,9 +134,11 @@ def _clock(options: argparse.Namespace, words: list[str]) -> int:
     match words:
         case ["clock", program, seconds] if not options.undo:
             clock.put(folder, program, float(seconds))
-        case ["clock", *programs] if options.undo:
-            for program in programs[:1] or clock.wrong(folder):
+        case [] | ["clock"] if options.undo:
+            for program in clock.wrong(folder):
                 clock.put(folder, program, 0)
+        case ["clock", program, *_] if options.undo:
+            clock.put(folder, program, 0)
         case []:
             print("".join(f"clock {name} {seconds:g}\n" for name, seconds in clock.wrong(folder).items()), end="")
         case _:

@@ -272,7 +272,11 @@ class Workshops:
         begun = workshop.state in (WorkshopState.WARMING, WorkshopState.OPEN)
         if altered and begun:
             raise conflict(
-                Message("workshop-begun", "Its seats may start already, so only its texts can be changed now.")
+                Message(
+                    "workshop-begun",
+                    "Its seats may start already, so its times, places, seats, hours and GPU-hours can no longer be "
+                    "changed.",
+                )
             )
         if altered:
             plans.check(changed, self._config.limits, now)

@@ -120,6 +120,21 @@ def test_jobs_that_crash_at_once_are_not_requested_forever(life: Life) -> None:
     life.comes(lambda: life.running() == 2)
 
 
+def test_who_asks_again_after_crashes_gets_all_tries_again(life: Life) -> None:
+    life.dask.boot = HOUR  # no worker ever connects
+    life.scale(2)
+    for _ in range(10):
+        life.passes(10)
+        for job in life.grid.alive(JobState.RUNNING):
+            life.grid.ends(job, "FAILED")
+    before = asked(life)
+    life.scale(2)
+    life.passes(10)
+    life.grid.ends(life.grid.alive(JobState.RUNNING)[0], "FAILED")
+    life.passes(60)
+    assert asked(life) == before + 3
+
+
 def test_a_crashing_job_beside_working_ones_is_not_requested_forever(life: Life) -> None:
     life.scale(1)
     life.comes(lambda: life.running() == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import clock
+from testbed import clock, commands
 from testbed.errors import FaultFailed, NoSuchFault
 from testbed.supervisor import Program, Supervisor
 
@@ -59,6 +60,16 @@ async def test_a_clock_is_set_wrong_and_right_again(tmp_path: Path, link: Path) 
     assert -660 < (await told(link, 3))[0] <= -600
     await asyncio.to_thread(clock.put, tmp_path, "link", 0)
     assert -60 < (await told(link, 4))[0] <= 0
+    assert clock.wrong(tmp_path) == {}
+
+
+@needs_faketime
+@pytest.mark.parametrize("words", [[], ["clock"], ["clock", "link"]])
+async def test_a_command_sets_the_clock_right(words: list[str], tmp_path: Path, link: Path) -> None:
+    await asyncio.to_thread(clock.put, tmp_path, "link", 600)
+    await told(link, 2)
+    options = argparse.Namespace(folder=tmp_path, undo=True)
+    assert await asyncio.to_thread(commands._clock, options, words) == 0
     assert clock.wrong(tmp_path) == {}
 
 

@@ -460,7 +460,7 @@ async def test_what_was_approved_needs_approval_again_once_it_changes(tmp_path: 
         assert (await world.workshops.change(OPERATOR, slug, by_operator)).state == "approved"
 
 
-async def test_once_seats_may_start_only_texts_are_changed(tmp_path: Path) -> None:
+async def test_once_seats_may_start_no_value_that_was_approved_is_changed(tmp_path: Path) -> None:
     async with workshops_world(tmp_path) as world:
         slug = (await world.scheduled()).slug
         await world.workshops.take(TINA, slug, "warm")

@@ -102,8 +102,9 @@ class Replacer:
                 task.cancel()
 
     def forgive(self) -> None:
-        """Reset the count of jobs that failed because of their work; called when a person requests jobs."""
+        """Reset the counts of jobs that failed; called when a person requests jobs."""
         self._failures.clear()
+        self._crashes = 0
 
     def changed(self, names: list[str]) -> None:
         """Check the jobs soon; called when the link reports a change of the jobs ``names``."""
