@@ -218,9 +218,10 @@ class LinkSocket:
         return refusal
 
     def _note(self, operation: tuple[str, str], mismatch: LinkMismatch | ValidationError | None) -> None:
-        """Log that the link does not understand an operation, once until the link understands it again.
+        """Log that link and service do not understand each other in an operation; once, until they do again.
 
-        ``mismatch`` None: the link has understood the operation.
+        ``operation``: a result of ``_operation``; ``mismatch``: the link does not know the operation (LinkMismatch), or its
+        answer cannot be parsed (ValidationError); None: neither.
         """
         if mismatch is None:
             self._mismatches.discard(operation)

@@ -1,6 +1,7 @@
-"""Migration step 4: adds use that the ledger did not count before, to clusters and to workers.
+"""Migration step 4: adds the column ``earlier`` to the tables of clusters and of workers; it is 0 in existing rows.
 
-Of a cluster, this is the GPU-hours of jobs that are not in this ledger; of a worker, the hours before a requeue.
+For a cluster, it holds the GPU-hours that the cluster used before the link lost its ledger; for a worker, the hours of
+its job's runs before a requeue.
 """
 
 import sqlalchemy as sa
