@@ -220,8 +220,8 @@ class LinkSocket:
     def _note(self, operation: tuple[str, str], mismatch: LinkMismatch | ValidationError | None) -> None:
         """Log that link and service do not understand each other in an operation; once, until they do again.
 
-        ``operation``: a result of ``_operation``; ``mismatch``: the link does not know the operation (LinkMismatch), or its
-        answer cannot be parsed (ValidationError); None: neither.
+        ``operation``: a result of ``_operation``; ``mismatch``: the link does not know the operation (LinkMismatch), or
+        its answer cannot be parsed (ValidationError); None: neither.
         """
         if mismatch is None:
             self._mismatches.discard(operation)
