@@ -8,10 +8,10 @@ door, the link and the scheduler's door. For comparison, in turns, the gateway's
 
 The data are 50 MB that cannot be compressed. ``FactoryCluster`` runs ``client.scatter`` (up), and ``client.gather`` of
 a result (down); the data go to the scheduler and from there to a worker, or the reverse, while ssh ends at the login
-hosts. The first transfers of each side are not counted. Round trips are measured, too: a question to the scheduler, compared with the sum of one-byte echoes from the two
-login hosts. Everything is measured twice: with only Linux's own virtual network between hub and factories, where this
-machine's CPUs limit both sides; and with a delay of 10 ms in each direction at each factory's border (``testbed fault
-slow``), as between countries.
+hosts. The first transfers of each side are not counted. Round trips are measured, too: a question to the scheduler,
+compared with the sum of one-byte echoes from the two login hosts. Everything is measured twice: with only Linux's own
+virtual network between hub and factories, where this machine's CPUs limit both sides; and with a delay of 10 ms in each
+direction at each factory's border (``testbed fault slow``), as between countries.
 """
 
 from __future__ import annotations
