@@ -103,13 +103,18 @@ def test_lost_jobs_are_replaced_also_after_an_outage_of_the_gateway(life: Life) 
     assert life.comes(lambda: life.running() == 3) < 60
 
 
-def test_jobs_that_crash_at_once_are_not_requested_forever(life: Life) -> None:
+def crash_at_once(life: Life) -> None:
+    """Request two jobs, and let each job fail as soon as it runs, until no others are requested."""
     life.dask.boot = HOUR  # no worker ever connects
     life.scale(2)
     for _ in range(10):
         life.passes(10)
         for job in life.grid.alive(JobState.RUNNING):
             life.grid.ends(job, "FAILED")
+
+
+def test_jobs_that_crash_at_once_are_not_requested_forever(life: Life) -> None:
+    crash_at_once(life)
     assert not life.grid.alive()
     assert asked(life) <= 5
     assert "in a row ended before their workers came" in life.cluster.message
@@ -121,12 +126,7 @@ def test_jobs_that_crash_at_once_are_not_requested_forever(life: Life) -> None:
 
 
 def test_who_asks_again_after_crashes_gets_all_tries_again(life: Life) -> None:
-    life.dask.boot = HOUR  # no worker ever connects
-    life.scale(2)
-    for _ in range(10):
-        life.passes(10)
-        for job in life.grid.alive(JobState.RUNNING):
-            life.grid.ends(job, "FAILED")
+    crash_at_once(life)
     before = asked(life)
     life.scale(2)
     life.passes(10)

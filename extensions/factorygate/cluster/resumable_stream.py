@@ -60,8 +60,8 @@ class Streams:
 class ResumableStream(asyncio.BufferedProtocol):
     """One end of a stream that continues over several connections (carriers), one after the other.
 
-    The stream is the protocol of the local connection, whose bytes it exchanges with the other end. It receives these
-    bytes behind room for a frame's header, so that no frame has to be put together.
+    The stream is the protocol of the local connection, whose bytes it exchanges with the other end. It reads these
+    bytes into a buffer that begins with room for a frame's header, so that the buffer becomes the frame without a copy.
     """
 
     def __init__(self) -> None:
