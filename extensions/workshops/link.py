@@ -1,9 +1,9 @@
 """The client of the link's socket for this service: reads the sessions of workshops' people, and acts on them.
 
-Every answer is limited in size and parsed into a strict model. If the link refuses a request, callers get a
-``LinkRefused`` with the link's reason. If the link does not answer, callers get a ``LinkAway``, and the class goes on
-without this service. If link and service do not understand each other because they are of different releases, the error
-says so, and asks to update the older of the two.
+Every answer is limited in size and parsed; fields that this service does not know are ignored. If the link refuses a
+request, callers get a ``LinkRefused`` with the link's reason. If the link does not answer, callers get a ``LinkAway``,
+and the class goes on without this service. If link and service do not understand each other because they are of
+different releases, the error says so, and asks to update the older of the two.
 """
 
 from __future__ import annotations

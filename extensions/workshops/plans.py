@@ -70,8 +70,8 @@ def places_of(bodies: Sequence[PlaceBody], pools: WorkshopPools) -> tuple[PlaceR
     """Return the records of the places that a trainer chose, in the same order, each with its pool.
 
     This is the pool that the trainer named, or else the first pool of the factory that has the node size. Raises
-    ProblemError if there is none, if the pool does not allow the environment or the reservation, or if two places are
-    at one factory.
+    ProblemError if there is no such pool, or it lacks the node size, if the pool does not allow the environment or the
+    reservation, or if two places are at one factory.
     """
     found = tuple(_place(number, body, pools) for number, body in enumerate(bodies, 1))
     factories = [place.factory for place in found]
@@ -144,7 +144,7 @@ def check_extended(
 ) -> None:
     """Raise ProblemError if an extended workshop is open for too many days, or its pools have too few seats.
 
-    ``others``: any workshops; drafts and workshops that are over do not count, nor does this workshop itself.
+    ``others``: any workshops; drafts, archived and cancelled workshops do not count, nor does this workshop itself.
     """
     if workshop.closes - workshop.opens > timedelta(days=limits.days):
         said = Message(
@@ -157,8 +157,8 @@ def check_extended(
 def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pools: WorkshopPools) -> None:
     """Raise ProblemError unless a workshop's pools have enough seats for it and for other workshops at the same time.
 
-    ``others``: any workshops; drafts and workshops that are over do not count, nor does this workshop itself. A pool
-    that is not in ``pools`` any more is not checked.
+    ``others``: any workshops; drafts, archived and cancelled workshops do not count, nor does this workshop itself. A
+    pool that is not in ``pools`` any more is not checked.
     """
     others = [one for one in others if one.slug != workshop.slug and one.state in TAKES_SEATS]
     for place in workshop.places:
@@ -187,5 +187,8 @@ def most_seats(
 
 
 def _held(workshop: WorkshopRecord) -> tuple[datetime, datetime]:
-    """Return the times from which and until which a workshop has its seats: its earliest warm-up, and its closing."""
+    """Return from when and until when a workshop has its seats.
+
+    The first time is the earliest at which the seats begin without a trainer's order; the second is the closing.
+    """
     return workshop.opens - timedelta(minutes=workshop.warm_minutes), workshop.closes

@@ -71,7 +71,7 @@ def parse(url: str, local: bool = False) -> RepositoryAddress:
 def check(address: RepositoryAddress, networks: Iterable[Network], resolve: Resolve | None = None) -> list[str]:
     """Return the IP addresses of a repository's host.
 
-    Raises BadRepository if the host does not exist, or if the gateway may not fetch from one of its addresses.
+    Raises BadRepository if the host cannot be looked up, or if the gateway may not fetch from one of its addresses.
     ``networks``: networks that are allowed besides the public internet; ``resolve``: finds the IP addresses of a host
     and port, None: ``resolved``.
     """

@@ -1,7 +1,8 @@
-"""Translates the texts that this service itself writes for a person: mails, certificates, and messages into sessions.
+"""Translates the texts that this service itself writes in a person's language.
 
-The service sends its other texts as messages, which are translated where a person reads them. From the translation
-catalogues, the service keeps only its own texts in memory: messages whose codes begin with one of ``OWN``.
+These texts are mails, certificates, and the notice in a session that the class moves to another factory. Other texts
+leave the service as ``Message`` objects, and the page on which a person reads them translates them. The service keeps
+only the translations of its own texts in memory: of those whose code begins with one of ``OWN``.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ def folder() -> Path:
 
 
 def language_of(*wanted: str | None) -> Language:
-    """Return the first of these languages that has a catalogue, else English. Values that are None are skipped."""
+    """Return the first of these languages that is English or has a catalogue, else English.
+
+    A code with a region, such as ``de-AT``, also finds the catalogue of ``de``. Values that are None are skipped.
+    """
     return first(known(), (one for one in wanted if one is not None))
 
 

@@ -150,7 +150,7 @@ def sent_to_address(db: Connection, address: str, requester: str, now: datetime)
 
 
 def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
-    """Return how many one-time codes were sent for a workshop in the last hour."""
+    """Return how many one-time codes ``note_sent`` has counted for a workshop in the last hour."""
     table = tables.sent_mails
     return int(
         db.execute(select(func.count()).where(table.c.workshop == workshop, table.c.at >= now - _HOUR)).scalar_one()
@@ -158,7 +158,7 @@ def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
 
 
 def note_sent(db: Connection, address: str, requester: str, workshop: str | None, now: datetime) -> None:
-    """Store that a one-time code was sent, since the limits depend on the number of codes.
+    """Count a one-time code for the limits on codes; also a code that is not sent because the address may get none.
 
     ``address``: the keyed hash of the mail address; ``requester``: a result of ``mail_limits.requester_of``;
     ``workshop``: None for a guest who logs in again.

@@ -85,7 +85,7 @@ class Joining:
 
     ``secret``: 32 random bytes, for hashes; ``root``: the gateway's URL for people, with a slash at its end;
     ``changed``: called after the people of a workshop have changed; ``now``: the clock; ``ticks``: a clock in seconds
-    that never jumps, None: the event loop's.
+    that never jumps, None: the event loop's. Each method also raises StoreError if the database cannot be used.
     """
 
     def __init__(
@@ -151,7 +151,8 @@ class Joining:
     async def ticket(self, body: TicketBody) -> TicketView:
         """Return a ticket's workshop, and the mail address for which a one-time code was made, if any.
 
-        Raises ProblemError (404) if there is no such ticket, or it is too old.
+        Raises ProblemError (404) if there is no such ticket, the ticket is too old, its workshop does not exist any
+        more, or it is the ticket of a guest who logs in again.
         """
         row, workshop = await self._walk(body.ticket)
         return views.ticket(body.ticket, row, workshop)
@@ -170,8 +171,8 @@ class Joining:
 
         Raises ProblemError if there is no such ticket, the text is no mail address, the join code does not admit the
         address, nobody can join the workshop now, this gateway sends no mails, or too many mails were sent for the
-        workshop. Neither result nor error shows whether a mail was sent: none is sent to somebody who is banned, or who
-        has got too many.
+        workshop. If no error is raised, the caller still does not learn whether a mail was sent: none is sent to
+        somebody who is banned, or to an address that has got too many codes.
         """
         row, workshop = await self._walk(body.ticket)
         mail = self._mail(body.mail)
@@ -195,13 +196,14 @@ class Joining:
         workshop: WorkshopRecord | None,
         may: Callable[[Connection], bool],
     ) -> None:
-        """Make a new one-time code for a ticket, and send it if that is allowed.
+        """Store a new one-time code for a ticket, and send the code if ``may`` and the limits allow it.
 
-        It is allowed if ``may`` returns True, and if neither the requester nor all requesters of the same kind together
-        (see ``mail_limits``) have had too many codes sent to this address in the last hour. If no mail is sent, nobody
-        knows the new code; if there were too many codes and the ticket's last code was for the same address, that code
-        stays valid. Raises ProblemError if too many codes were sent for the workshop in the last hour, or if ``may``
-        raises one.
+        ``may``: returns whether the address may get a code. The limits (see ``mail_limits``) count the codes that the
+        requester, and all requesters of the same kind together, got for this address in the last hour. If ``may`` or
+        the limits do not allow the code, no mail is sent, so nobody knows the stored code. There is one exception: if
+        there were too many codes, and the ticket already has a code for this address, no new code is stored, and the
+        ticket's code stays valid. Raises ProblemError if too many codes were sent for the workshop in the last hour;
+        also raises what ``may`` raises.
         """
         digits = one_time.new_digits()
         hashed = one_time.digest(self._secret, ticket.digest, mail, digits)
@@ -264,9 +266,9 @@ class Joining:
     async def join(self, body: JoinBody) -> JoinedView:
         """Let a person join a workshop, and return their membership; a member keeps their role and seat.
 
-        Raises ProblemError if there is no such ticket, the one-time code or the join code is not valid, the terms have
-        changed, the name is missing, the person is banned, the workshop has too many people who run it, or nobody can
-        join it now.
+        Raises ProblemError if there is no such ticket, the one-time code or the join code is not valid, the join code
+        does not admit the guest's mail address, the terms have changed, the name is missing, the person is banned or an
+        unknown guest, the workshop has too many people who run it, or nobody can join it now.
         """
         row, workshop = await self._walk(body.ticket)
         _check_open(workshop)

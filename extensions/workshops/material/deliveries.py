@@ -1,8 +1,8 @@
 """Delivers the material into every open session of a class, and into each that opens later.
 
-A session is open while its notebook can be reached. Each session gets each archive once. If this service is killed
-before it has stored that a session took an archive, the session gets the archive again, which changes nothing in the
-session.
+A session is open while its notebook can be reached. Each session gets each archive once, unless a trainer asks for the
+material again. If this service is killed before it has stored that a session took an archive, the session gets the
+archive again, which changes nothing in the session.
 """
 
 from __future__ import annotations
@@ -104,8 +104,9 @@ class MaterialDelivery:
     async def look(self) -> None:
         """Deliver to all open sessions that do not have the newest material. Raises StoreError.
 
-        Sessions that did not take it are left out until their pause is over, and so are sessions of people who get no
-        material: those who have neither a seat nor run the workshop, and observers.
+        A session that did not take the material is left out for some time before the next try (at first
+        ``PAUSE_SECONDS``, at most ``MOST_PAUSE``). Sessions of people who get no material are always left out: of
+        observers, and of those who neither have a seat nor run the workshop.
         """
         for slug in [one for one in self._done if self._materials.record(one) is None]:
             del self._done[slug]

@@ -120,9 +120,10 @@ def _fetched(request: FetchRequest, folder: Path) -> FetchResult:
 
 @contextlib.contextmanager
 def _contents(repository: GitRepository, entries: list[TreeEntry]) -> Iterator[Callable[[TreeEntry], bytes]]:
-    """Yield a function that returns the content of an entry; call it once for each entry, in order.
+    """Yield a function that returns the content of an entry; call the function once for each entry, in order.
 
-    The function raises GitFailed if git lacks the object, and so does the end of the block if git fails.
+    The function raises GitFailed if git lacks the object. The ``with`` block raises GitFailed when it ends, if git
+    failed.
     """
     wanted = repository.folder / "wanted"
     wanted.write_text("".join(f"{one.object}\n" for one in entries), encoding="ascii")

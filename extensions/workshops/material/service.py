@@ -103,7 +103,7 @@ class Materials:
         return QUIET_SECONDS if self._quiet and not self._fetching else LOOK_SECONDS
 
     async def close(self) -> None:
-        """Cancel all fetches that go on; they begin again when the service starts."""
+        """Cancel all fetches that go on. After the next start of the service, ``look`` decides again what to fetch."""
         tasks = list(self._fetching.values())
         for task in tasks:
             task.cancel()

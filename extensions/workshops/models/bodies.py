@@ -71,9 +71,10 @@ class MaterialBody(Model):
 class CodeBody(Model):
     """A new code for joining.
 
-    ``uses``: how many people may join with the code; None: no limit apart from the number of seats. ``expires``: when
-    the code ceases to be valid; None: when the workshop closes. ``domains``: guests may join only with mail addresses
-    at these domains or at hosts below them; empty: with any address. People with an account are not restricted.
+    ``uses``: how many people may join with the code; None: any number. Whoever joins when all seats are taken waits for
+    a seat. ``expires``: when the code ceases to be valid; None: when the workshop closes. ``domains``: guests may join
+    only with mail addresses at these domains or at hosts below them; empty: with any address. People with an account
+    are not restricted.
     """
 
     uses: int | None = Field(default=None, ge=1, le=100_000)

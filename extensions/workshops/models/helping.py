@@ -20,7 +20,8 @@ class HandView(Model):
 
     ``place``: the hand's place in the queue; 0: the helper ``by`` comes. ``has``: what the person sent beside the
     question: ``source``, the source of a cell, and ``error``, its traceback; ``HandContent`` has these texts.
-    ``asked_by``: the helper who asked to see the person's notebook. Observers get only ``since`` and ``place``.
+    ``asked_by``: the helper who asked to see the person's notebook. Readers who may not help, such as observers, get
+    only ``since`` and ``place``.
     """
 
     since: datetime

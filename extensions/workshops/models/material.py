@@ -137,9 +137,10 @@ class SeatDelivery(Model):
 
 
 class MaterialRoom(Model):
-    """The material of a workshop, and its last delivery to each person who is in the workshop and got one.
+    """The material of a workshop, and its last delivery to each of the workshop's people who got one.
 
-    ``material``: None if the workshop has no material or is over, or the service has not looked yet.
+    These include people who have left or are banned. ``material``: None if the workshop has no material or is over, or
+    the service has not looked yet.
     """
 
     material: MaterialStatus | None

@@ -176,9 +176,10 @@ class RehearsalView(Model):
 
     @property
     def counting(self) -> RehearsalView | None:
-        """Return the rehearsal that counts: this one, or the one before it if this one goes on or was stopped.
+        """Return the rehearsal whose result is to be used: this one, or the earlier one in ``counts``.
 
-        None: this one goes on or was stopped, and none before it counts.
+        The earlier one is used if this one goes on or was stopped; None if there is no earlier one. The result of the
+        returned rehearsal counts only if the rehearsal's ``void`` is empty.
         """
         return self.counts if self.running or _is_stopped(self.lines) else self
 

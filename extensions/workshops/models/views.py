@@ -33,8 +33,8 @@ class CodeView(Model):
     """A valid code for joining, without the text of the code, which is shown only when the code is made.
 
     ``expires``: when the code ceases to be valid, None: when the workshop closes; ``uses``: how many people may join
-    with the code, None: only the seats limit this; ``used``: how many have joined with it; ``domains``: guests may join
-    only with mail addresses at these domains, empty: with any address.
+    with the code, None: any number; ``used``: how many have joined with it; ``domains``: guests may join only with mail
+    addresses at these domains, empty: with any address.
     """
 
     made: datetime
@@ -50,8 +50,8 @@ class StaffView(Model):
 
     ``problem``: why the link does not allow all that the workshop asks for; ``declined``: why an operator did not
     approve the workshop; both are "" if there is no such reason. ``seated``, ``waiting``: how many people have a seat,
-    and how many wait for one; ``material``: the state of the material, None if the workshop has none; ``codes``: those
-    that are valid now.
+    and how many wait for one; ``material``: the state of the material, None if the workshop has none or is over, or if
+    the service has not looked yet; ``codes``: those that are valid now.
     """
 
     version: int

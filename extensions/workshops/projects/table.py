@@ -41,7 +41,7 @@ def project_of(
     The project's people are those who have a seat and those who run the workshop, without observers and robots. The
     project begins when the workshop opens, or when its warm-up began if that was earlier. If a trainer closes the
     workshop early, the project ends ``LAST_MINUTES`` later. ``rehearsal``: who may start sessions while a rehearsal
-    goes on, and at which factory; it is left out as soon as the workshop warms up.
+    goes on, and at which factory; ignored unless the workshop's state is ``scheduled``.
     """
     people = [
         one
@@ -85,7 +85,7 @@ def table_of(
     members: Mapping[str, Iterable[MembershipRecord]],
     rehearsals: Mapping[str, RehearsalWindow] = MappingProxyType({}),
 ) -> WorkshopProjects:
-    """Return the table: the projects of all workshops that are approved and not over, sorted by the workshop's slug.
+    """Return the table: the projects of all approved workshops that are neither archived nor cancelled, sorted by slug.
 
     Projects that would make the table larger than the link reads are left out (``table_size``). ``members``,
     ``rehearsals``: the people, and the rehearsals that go on, by the workshop's slug.
@@ -115,7 +115,7 @@ def problems(table: WorkshopProjects, pools: WorkshopPools, workshops: Iterable[
 
 
 def _belongs(workshop: WorkshopRecord) -> bool:
-    """Return whether a workshop is approved and not over, and so belongs into the table."""
+    """Return whether a workshop is in the table: it is approved, and neither archived nor cancelled."""
     return workshop.state in IN_TABLE or workshop.state == WorkshopState.APPROVED
 
 

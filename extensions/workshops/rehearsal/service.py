@@ -115,8 +115,8 @@ class Rehearsals:
 
         If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises ProblemError
         if the caller may not rehearse, a rehearsal goes on, the workshop had too many rehearsals of this kind in the
-        last 24 hours, the workshop has no such factory, the factory or the time does not allow a rehearsal, or the link
-        does not answer; StoreError.
+        last 24 hours, the workshop has no such factory, the factory, the time or the budget does not allow a rehearsal,
+        or the link does not answer or refuses; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)
@@ -546,7 +546,7 @@ class Rehearsals:
     async def _places(self, workshop: WorkshopRecord) -> Mapping[str, RehearsalPlace]:
         """Return what the link reports of each factory of a workshop, by factory.
 
-        Empty if the link does not answer, or does not know the workshop any more.
+        Empty if the link gives no valid answer or refuses, for example because it does not know the workshop any more.
         """
         try:
             return {one.seat.factory: one for one in (await self._facts(workshop)).places}
@@ -671,9 +671,9 @@ def _teaches(member: MembershipRecord | None) -> bool:
 
 
 def _key(seat: RehearsedSeat) -> str:
-    """Return a key that is different for each seat of a rehearsal.
+    """Return a key that is different for each seat of a rehearsal: the seat's person and server.
 
-    The seats have one person on several servers, or a robot each.
+    One person has all three seats, on different servers; in a rehearsal with robots, each seat has another robot.
     """
     return f"{seat.person}/{seat.server}"
 

@@ -1,9 +1,9 @@
 """A rehearsal with robots on all seats of a class: picks the next seats, applies the link's answers, sums up. Pure.
 
-The seats begin in the same waves as before a class, except that a seat that failed is not asked for again. Each robot
-has one seat. All ids are stored before the link is asked, so a service that is killed begins no seat twice. The seats
-end by themselves: their walltime and the window of the rehearsal are short, and the project belongs to the robots only
-in that window.
+The seats begin in the same waves as before a class, except that no seat that failed or was refused is asked for again.
+Each robot has one seat. All ids are stored before the link is asked, so a service that is killed begins no seat twice.
+The seats end by themselves: their walltime and the window of the rehearsal are short, and the project belongs to the
+robots only in that window.
 """
 
 from __future__ import annotations
@@ -92,8 +92,9 @@ def cost(workshop: WorkshopRecord, here: RehearsalPlace) -> WaveCost | None:
 def check(
     workshop: WorkshopRecord, facts: RehearsalFacts, here: RehearsalPlace, pool: WorkshopPool, taken: int
 ) -> None:
-    """Raise ProblemError unless a rehearsal with robots may begin at a factory; the message says how much is missing.
+    """Raise ProblemError unless a rehearsal with robots may begin at a factory.
 
+    If too little of something is left (such as seats or GPU-hours), the message says how much is missing.
     ``facts``: what the link reports of the workshop; ``here``: what it reports of the factory; ``taken``: how many
     seats of the pool other classes, and other rehearsals with robots, have during the rehearsal.
     """

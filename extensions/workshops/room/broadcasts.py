@@ -1,6 +1,7 @@
-"""Messages to a class: stored first, then sent into every open session, and into each session that starts later.
+"""Messages to a class: stored first, then sent into every open session, and into sessions that start later.
 
-A session that starts later gets at most ``REPLAYED`` messages, the last ones of the last ``REPLAY_HOURS`` hours.
+A session that starts later gets those of the last ``REPLAYED`` messages that are at most ``REPLAY_HOURS`` hours old and
+that no other session of its person has taken.
 
 A message has an id, and a session shows each id once. If this service is killed after it has sent a message, but before
 it has stored who received the message, it sends the message again, and nobody sees it twice.
@@ -175,10 +176,11 @@ class Broadcasts:
         known.append(message)
 
     def _waiting(self, slug: str) -> list[tuple[MessageRecord, set[str]]]:
-        """Return the messages that open sessions have not taken yet, with those sessions' people, the oldest first.
+        """Return the messages that people with an open session lack, each with these people; the oldest message first.
 
-        Only the last ``REPLAYED`` messages count, and only those of the last ``REPLAY_HOURS`` hours. People whose
-        session did not take a message are left out until the next try is due.
+        A person lacks a message that none of their sessions has taken. Only the last ``REPLAYED`` messages count, and
+        only those of the last ``REPLAY_HOURS`` hours. People whose session did not take a message are left out until
+        the next try is due.
         """
         oldest = self._now() - timedelta(hours=REPLAY_HOURS)
         recent = [one for one in self._messages[slug][-REPLAYED:] if one.at >= oldest]
