@@ -96,9 +96,9 @@ class Workshops:
     """Does what people request of workshops: checks their rights and the limits, and stores the changes.
 
     A method raises ProblemError if there is no workshop ``slug`` that the caller may see, or if the caller's role, the
-    workshop's state or a limit forbids what the method does. ``now``: the clock; ``secret``: for the hashes of codes;
-    ``changed``: called after each change, so that the table of projects is written soon; ``material_of``: returns the
-    state of a workshop's material.
+    workshop's state or a limit forbids what the method does, and StoreError if the database cannot be used. ``now``:
+    the clock; ``secret``: for the hashes of codes; ``changed``: called after each change of a workshop or of its
+    people, so that the table of projects is written soon; ``material_of``: returns the state of a workshop's material.
     """
 
     def __init__(
@@ -217,7 +217,10 @@ class Workshops:
 
     @_one_at_a_time
     async def create(self, caller: WorkshopCaller, body: WorkshopBody) -> CreatedView:
-        """Create a workshop that the caller leads; return its slug and its join code. Raises ProblemError."""
+        """Create a workshop that the caller leads; return its slug and its join code.
+
+        Raises ProblemError; SlugTaken if each of several random slugs was in use.
+        """
         self._check_trainer(caller)
         _check_material(body.material)
         now = self._now()
@@ -359,9 +362,10 @@ class Workshops:
     # --- people
 
     async def put_member(self, caller: WorkshopCaller, slug: str, person: str, role: Role) -> MemberView:
-        """Give a person a role in a workshop; return the person's membership. Raises ProblemError.
+        """Give a person a role in a workshop; return the person's membership.
 
-        A new participant gets the lowest free seat, or waits for one. People with another role have no seat.
+        A new participant gets the lowest free seat, or waits for one. People with another role have no seat. Raises
+        ProblemError; SeatTaken if others got the free seat at the same moment in each of several tries.
         """
         workshop, _ = await self._allowed(caller, slug, "people")
         for left in range(_TRIES, 0, -1):

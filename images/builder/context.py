@@ -58,7 +58,10 @@ def add_configuration(context: Path, parts: Iterable[str]) -> None:
 
 
 def add_proxy(context: Path, node_wheel: Path, node_modules: Path) -> None:
-    """Add the proxy's folder: Node.js from the wheel, the npm packages, the gateway's error pages and scripts."""
+    """Add the proxy's folder: Node.js from the wheel, the npm packages, the gateway's error pages and scripts.
+
+    Raises BuildError if a file of the checkout is missing.
+    """
     proxy = context / "proxy"
     (proxy / "bin").mkdir(parents=True)
     with zipfile.ZipFile(node_wheel) as archive, (proxy / "bin" / "node").open("wb") as program:
@@ -80,7 +83,7 @@ def settle(context: Path) -> None:
 
 
 def project_wheel(cache: Path) -> Path:
-    """Build this project's wheel; return its path."""
+    """Build this project's wheel; return its path. Raises BuildError."""
     target = cache / "project"
     shutil.rmtree(target, ignore_errors=True)
     run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", target], cwd=CHECKOUT)
@@ -90,7 +93,8 @@ def project_wheel(cache: Path) -> Path:
 def node_modules(cache: Path, node_wheel: Path) -> Path:
     """Install the npm packages of package-lock.json for the proxy, checked by hash; return their folder.
 
-    No install scripts are run. ``node_wheel``: the wheel for this machine, which contains Node.js and npm.
+    No install scripts are run. ``node_wheel``: the wheel for this machine, which contains Node.js and npm. Raises
+    BuildError.
     """
     node = cache / "node" / node_wheel.stem
     if not node.is_dir():

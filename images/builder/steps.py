@@ -20,7 +20,7 @@ class BuildError(Exception):
 
 
 class CannotWork(BuildError):
-    """Raised if this machine lacks something that cannot be installed."""
+    """Raised if this machine lacks something that the builder does not install itself."""
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Reads translations in gettext's form, and translates texts by them. No other module translates texts.
 
-English texts are the keys; a message with parameters is looked up by its code (``factorycommon.messages``). A text is
+A text is looked up by its English words; a ``Message`` (``factorycommon.messages``) is looked up by its code. A text is
 shown in English if it has no translation, or if it comes from another release that had another English text for its
 code.
 """
@@ -72,7 +72,8 @@ class Language:
         """Return a text in this language, or the English text if it has no translation.
 
         A ``Message`` is looked up by its code. The translation is used only if this release has the same English text
-        for the code; otherwise the two may have different meanings (for example with an old text in the ledger).
+        for the code; otherwise the two may have different meanings (for example with an old text in the ledger), and
+        the message is looked up by its English words, as is a text without a code.
         """
         if not isinstance(text, Text):
             return self._plain(text)
@@ -135,7 +136,10 @@ def _compiled(catalog: Catalog) -> gettext.GNUTranslations:
 
 
 def _filled(template: str, parameters: Mapping[str, str]) -> str | None:
-    """Return the template with the parameters filled in; None if the template needs other parameters."""
+    """Return the template with the parameters filled in; None if the template needs other parameters.
+
+    Without any parameters, return the template unchanged.
+    """
     if not parameters:
         return template
     try:

@@ -21,12 +21,12 @@ _SESSIONS = TypeAdapter(WorkshopSessions)
 
 
 class SessionCopy:
-    """The live sessions of workshops, and the last ended session of each person.
+    """The live sessions of workshops, and the last ended session of each person in each workshop.
 
-    Start ``run``, which follows the link's events. ``fresh``: whether they are followed now; ``mismatch``: whether they
-    cannot be parsed, because the link is of another release. ``on_change``: functions that are called with the projects
-    whose sessions have changed. An empty set means that the link has ceased to answer, or that it answers again and no
-    session is or was live.
+    Start ``run``, which follows the link's events. ``fresh``: whether the link's events are followed now; ``mismatch``:
+    whether the link's events cannot be parsed, because the link is of another release. ``on_change``: functions that
+    are called with the projects whose sessions have changed. When the link's events stop, these functions get an empty
+    set; when the events come again, the set may be empty, too.
     """
 
     def __init__(self, link: LinkSocket) -> None:
@@ -91,7 +91,10 @@ class SessionCopy:
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def take(self, whole: bool, said: WorkshopSessions) -> None:
-        """Put the sessions that the link has sent into this copy. ``whole``: True if no other sessions are live."""
+        """Put the sessions ``said``, which the link has sent, into this copy.
+
+        ``whole``: True if ``said`` has all live sessions, so that other sessions of this copy are not live any more.
+        """
         changed = {one.project for one in said.sessions}
         if whole:
             changed |= {project for project, ones in self._live.items() if ones}

@@ -116,10 +116,10 @@ class ClassMoves:
         )
 
     def _facts(self, slug: str, places: Sequence[MovingPlaceView]) -> PlaceFacts:
-        """Return the facts from which it follows whether to suggest a move of the class.
+        """Return the facts from which ``suggestion.suggested`` decides whether to suggest a move of the class.
 
-        They tell of the place with the most seats, and name another place's factory to which the class could move
-        (None: there is none without trouble).
+        The facts are those of the place with the most seats. ``other`` in the facts is the factory of another place
+        whose ``trouble`` is None; None if there is no such place.
         """
         most = max(places, key=lambda one: one.seats)
         others = [one for one in places if one is not most and one.trouble is None]

@@ -28,9 +28,9 @@ def by_place(
 
 
 def is_there(row: SeatRow | None, place: PlaceRecord) -> bool:
-    """Return whether the service has begun a seat at this place, or is about to.
+    """Return whether the service has requested a seat at this place, or is about to; the link may have refused it.
 
-    ``row``: the seat's stored row, which has the place at which the seat was begun; None: the seat was not begun.
+    ``row``: the seat's stored row, which has the place of the last request; None: the seat was not requested.
     """
     return row is not None and row.factory == place.factory
 

@@ -19,9 +19,10 @@ from workshops.store.seat_tables import MoveRow, SeatRow, WarmUpRow
 
 
 def of_workshop(db: Connection, slug: str) -> list[SeatRow]:
-    """Return the stored rows of a workshop's seats, one for each seat that the service has requested from the link.
+    """Return the stored rows of a workshop's seats.
 
-    A row that cannot be parsed is left out.
+    Each seat that the service has requested from the link, or is about to request, has one row. A row that cannot be
+    parsed is left out.
     """
     found = db.execute(select(tables.seats).where(tables.seats.c.workshop == slug)).mappings()
     return [SeatRow(**values) for values in _intact(tables.seats, found)]
@@ -85,7 +86,7 @@ def drop(db: Connection, slug: str, people: Iterable[str]) -> None:
 
 
 def warm_up(db: Connection, slug: str) -> WarmUpRow:
-    """Return the stored state of the waves in which a workshop's seats begin; a new one if none is stored.
+    """Return the stored state of the waves in which a workshop's seats begin; a new one if no row can be read.
 
     The row says whether the waves are halted and why, and when a trainer last said to go on.
     """

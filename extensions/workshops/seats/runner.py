@@ -135,7 +135,7 @@ class SeatRunner:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def rates(self) -> dict[tuple[str, str], Rate]:
-        """Return how fast seats came up when this was last measured, by factory and node size."""
+        """Return how fast seats came up when this was last measured, by factory and node size. Raises StoreError."""
         return await self._store.transact(rows.rates)
 
     async def go_on(self, slug: str, by: str) -> None:
@@ -152,8 +152,8 @@ class SeatRunner:
 
         A seat that was requested and has not come up yet is not requested anew. Call this method again while the
         returned state is ``ASKED``. ``wanted``: returns whether the seat is still to begin; called in the transaction
-        that stores the seat. Raises ProblemError if the seat was moved or stopped meanwhile, its class has ended, or
-        the link does not answer; StoreError.
+        that stores the seat. Raises ProblemError if the seat was moved or stopped meanwhile, its class has ended, the
+        link refuses the whole request, or the link gives no valid answer; StoreError.
         """
         while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
             await asyncio.wait([running])
@@ -252,7 +252,8 @@ class SeatRunner:
     def _lasting_trouble(self, slug: str, error: ProblemError) -> Message | None:
         """Return the message about an error that does not pass by itself; None for any other error.
 
-        That the link knows nothing of the workshop counts as such an error only after ``READING``.
+        Two errors do not pass: link and service are of different releases; or the link has answered for longer than the
+        time ``READING`` that it does not know the workshop.
         """
         if is_mismatch(error):
             return error.problem.as_message("message")
@@ -261,9 +262,9 @@ class SeatRunner:
         return self._unread(slug, unread=True)
 
     def _unread(self, slug: str, unread: bool) -> Message | None:
-        """Return a message if the link has not read a workshop for longer than ``READING``, else None.
+        """Return a message if the link has lacked a workshop's people or times for longer than ``READING``, else None.
 
-        ``unread``: whether the link has not read the workshop yet.
+        ``unread``: whether the link lacks them now. The time runs from the first call with True, and False ends it.
         """
         if not unread:
             self._unknown.pop(slug, None)
@@ -363,8 +364,8 @@ class SeatRunner:
     def _is_look_due(self, workshop: WorkshopRecord, work: Sequence[_Share]) -> bool:
         """Return whether to ask the link about a workshop's places although no seat is due.
 
-        True at most once in ``LOOK``, and only if the workshop has more than one place, or if not all of its accounts
-        are held and clean. ``work``: the workshop's seats by place.
+        True only if the last question about the places is at least the time ``LOOK`` ago, and if the workshop has more
+        than one place or lacks accounts that are held and clean. ``work``: the workshop's seats by place.
         """
         last = self._looked.get(workshop.slug)
         if last is not None and self._now() - last < LOOK:
@@ -493,7 +494,8 @@ class SeatRunner:
     async def _halt(self, workshop: WorkshopRecord, halt: Halt, seats: Collection[SeatRow], warm_up: WarmUpRow) -> None:
         """Store that no more seats are asked for, with the most frequent reason of the failures.
 
-        Store nothing if a trainer has said to go on or moved seats since ``warm_up`` was read.
+        Store nothing if the stored state has changed since ``warm_up`` was read: a trainer has said to go on or moved
+        seats, or failures at another place have halted the seats already.
         """
         now = self._now()
         whys = [row.why for row in seats if row.state == SeatProgress.FAILED and row.wave == halt.wave and row.why]
@@ -527,9 +529,9 @@ class SeatRunner:
 class _Share:
     """The seats of a workshop that belong to one place.
 
-    ``mine``: the people whose seat the service begins; ``unanswered``: seats of which the link is asked what became of
-    them; ``due``: whether a seat may be asked for now; ``wanted``: the number of seats for which accounts are held;
-    ``moved``: by person, when their seat was moved to this place.
+    ``mine``: the people whose seat begins before they open it; ``unanswered``: seats of which the link is asked what
+    became of them; ``due``: whether a seat may be asked for now; ``wanted``: the number of seats for which accounts are
+    held; ``moved``: by person, when their seat was moved to this place.
     """
 
     place: PlaceRecord
@@ -596,11 +598,11 @@ def _at(row: SeatRow | None, place: PlaceRecord) -> SeatRow | None:
 
 
 def _since(before: SeatRow | None, since: datetime | None) -> datetime | None:
-    """Return since when a session of a person counts as their seat; None: no session that they have or had counts.
+    """Return the time from which on a session of a person, even an ended one, counts as the person's seat.
 
-    A session counts even if it has ended. ``since``: the earliest such time, None: a trainer requests a new session
-    now; ``before``: the last row of this seat, None: there is none. If a trainer requested a new session with that row,
-    sessions from before this request do not count.
+    ``since``: the earliest possible time; None if a trainer requests a new session now, so that no earlier session
+    counts, and the result is None. ``before``: the last row of this seat at its place, None: there is none. If
+    ``before`` was itself a trainer's request for a new session, sessions from before that request do not count.
     """
     if since is None or before is None:
         return since
@@ -626,8 +628,9 @@ def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
 def room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
     """Return how many more seats may begin at a place; None: no limit.
 
-    The limits are the number of doors and, while other accounts are being wiped, the number of clean accounts.
-    ``seats``: the seats that belong to the place; a failed or refused seat has its account already.
+    The limits are the number of further doors that the link may keep open and, while accounts are being wiped, the
+    number of clean accounts that nobody has. ``seats``: the seats that belong to the place; a failed or refused seat
+    has its account already.
     """
     rooms = [] if here.room is None else [here.room]
     if here.accounts is not None and here.accounts.wiping:

@@ -23,7 +23,7 @@ _FEW_READY = Message(
 
 @dataclass(frozen=True)
 class PlaceFacts:
-    """The place to which most seats of a class belong.
+    """What is known of the place (factory and node size) with the most seats of a class.
 
     ``failed_looks``: how many times in a row the link reported that the factory does not answer; ``seats``: how many
     seats belong there; ``ready``: how many of these have come up; ``other``: the factory to which the class could move,

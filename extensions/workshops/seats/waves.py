@@ -3,7 +3,7 @@
 Seats are asked for in waves. A wave has as many seats as the place accepts in a minute, less the seats that were asked
 for in the last minute, but at most ``WAVE_MOST`` seats, and no more than the place has room for. The next wave is asked
 for when the link has answered for all seats of the last one. If more than a tenth of a wave, and at least two seats,
-fail, no more seats are asked for until a trainer says to go on.
+fail, no more seats are asked for until a trainer says to go on, or moves seats.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SeatFacts:
 
     ``number``: the seat's number; ``state``: None means that the seat was not requested yet; ``wave``: the last wave in
     which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested
-    since a trainer last said to go on, where requests after a refusal do not count.
+    since a trainer last said to go on or moved seats, where requests after a refusal do not count.
     """
 
     person: str
@@ -90,7 +90,8 @@ class Rate:
 def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, now: datetime) -> NextWave:
     """Return which seats to request now.
 
-    ``go_on``: when a trainer last said to go on after a halt; failures of seats requested before that cause no halt.
+    ``go_on``: when a trainer last said to go on after a halt, or moved seats; failures of seats that were requested
+    before that time cause no halt.
     """
     number = max((seat.wave for seat in seats), default=0)
     if (halt := failed_wave(seats, go_on)) is not None:

@@ -1,1 +1,1 @@
-"""The service's database: its tables, their migrations, and most queries; the others are in modules ``rows``."""
+"""The service's database: its tables, their migrations, and most queries; other folders have more (``seats.rows``)."""

@@ -33,8 +33,8 @@ seat_acts = Table(
 class SeatActRecord:
     """The last act of a trainer on one seat (start, restart, reset), which goes on or has failed.
 
-    ``ends``: ids of the sessions that end first; ``at``: when the trainer asked for the act; ``moved``: since when the
-    act is in ``state``; ``by``: the trainer; ``why``: why the act failed.
+    ``ends``: ids of the sessions that must end before the act begins a new session; ``at``: when the trainer asked for
+    the act; ``moved``: since when the act is in ``state``; ``by``: the trainer; ``why``: why the act failed.
     """
 
     workshop: str

@@ -50,7 +50,8 @@ class MaterialRecord:
     """The material of one workshop. The fields are the columns of ``materials``.
 
     ``state``: whether its last fetch goes on, failed, or is ready; ``digest``: of the archive, None unless it is ready;
-    ``problem``: why the fetch failed; ``refused``: files of the repository that may not be in the material.
+    ``problem``: why the fetch failed; ``refused``: files of the repository that may not be in the material; ``steps``:
+    None in a row that an older release wrote.
     """
 
     workshop: str

@@ -206,8 +206,9 @@ class WorkshopRecord:
 class MembershipRecord:
     """One person's membership in a workshop. ``at``: when the person joined; ``seat``: None without a seat.
 
-    ``name``, ``mail``: what a guest has typed; ``terms_at``: when the person accepted the terms; ``code``: the id of
-    the join code with which the person joined; ``language``: that of the page on which the person joined.
+    ``name``, ``mail``: of a guest, the given name and the mail address in small letters, else None; ``terms_at``: when
+    the person accepted the terms; ``code``: the id of the join code with which the person joined; ``language``: that of
+    the page on which the person joined.
     """
 
     workshop: str

@@ -82,9 +82,9 @@ class SeatRow:
     ``session``: the id of the requested session, or of the person's own session if that became the seat; ``wave``: the
     number of the wave; ``attempts``: how often it was requested since a trainer last said to go on or moved seats,
     without requests after a refusal; ``asked``: when it was last requested; ``ran``: when it could first be opened;
-    ``why``: why it failed or was refused; ``since``: a session that the person has had since then is the seat, also if
-    it has ended, None: a trainer wants a new one in any case; ``over``: the last session of the person of which it is
-    known that it has ended.
+    ``why``: why it failed, was refused or ended; ``since``: a session that the person started at this time or later is
+    the seat, even if this session has ended, None: a trainer wants a new session whatever sessions there are; ``over``:
+    the id of the person's last session that is known to have ended.
     """
 
     workshop: str

@@ -41,7 +41,7 @@ Work = Callable[[Connection], T]
 
 
 class StoreError(Exception):
-    """Raised if the database cannot be used: the disk is full, the file is damaged, or another process uses it."""
+    """Raised if the database cannot be used, for example if the disk is full, or if another service uses it."""
 
 
 class StoreOfOtherRelease(StoreError):

@@ -1,6 +1,6 @@
-"""Adds the chart's values to JupyterHub's configuration, and loads the operator's files ``extra-*.py``.
+"""Adds the chart's values and two services to JupyterHub's configuration, and loads the operator's ``extra-*.py``.
 
-The values are read from YAML files, and the tokens of two services from a Secret; this code contains neither.
+The values are read from a YAML file, and the tokens of the two services from a Secret; this code contains neither.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Finds the steps of a workshop in the notebooks of its material: cells that are tagged ``step`` or ``step:NAME``.
+"""Finds the steps of a workshop in its material's notebooks: code cells that are tagged ``step`` or ``step:NAME``.
 
 The notebooks may come from anybody: a file that is too large, or that is no notebook, has no steps, and there are never
 more than ``MOST_STEPS``. Pure. The module uses the standard library only, since the program in the job imports it.
@@ -26,11 +26,12 @@ _BAD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2
 
 @dataclass(frozen=True)
 class KnownStep:
-    """A step: a tagged cell of a notebook in a workshop's material.
+    """A step: a tagged code cell of a notebook in a workshop's material.
 
     ``notebook``: the notebook's path in the material; ``cell``: the id of the cell, "": the cell has none (before
-    nbformat 4.5); ``name``: the trainer's name for the step, "": none; ``before``: how many steps with the same three
-    values come before this one. Raises ValueError if a value is too long, or is of a form that no step has.
+    nbformat 4.5) or no valid one; ``name``: the trainer's name for the step, "": none; ``before``: how many steps
+    with the same three values come before this one. Raises ValueError if a value is too long, or is of a form that no
+    step has.
     """
 
     notebook: str

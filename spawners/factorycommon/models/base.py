@@ -73,7 +73,7 @@ def believed(seconds: float) -> datetime | None:
 
 
 class Model(BaseModel):
-    """The base class of all models: objects are frozen, and unknown keys are an error."""
+    """The base class of almost all models: objects are frozen, and unknown keys are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -22,7 +22,7 @@ ProblemKind = Literal[
 
 
 def _written_out(moment: object) -> object:
-    """Return ``moment`` unchanged. Raises ValueError unless it is a datetime, or a text with date and time.
+    """Return ``moment`` unchanged. Raises ValueError unless it is a datetime, or a text that has a T in it.
 
     pydantic would read a number as seconds since 1970.
     """

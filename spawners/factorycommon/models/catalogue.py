@@ -94,12 +94,18 @@ class NodeSize(Model):
 
     @property
     def share(self) -> Fraction:
-        """Return how many GPUs are billed for a job of this size; a fraction such as 1/7 for slices of a GPU."""
+        """Return how many GPUs are billed for a job of this size; a fraction such as 1/7 for slices of a GPU.
+
+        If the job gets a whole node, the gateway bills all GPUs of the node instead (``catalogue.prices``).
+        """
         return Fraction(self.gpus) if self.billed_gpus is None else self.billed_gpus
 
     @property
     def gpu_slice(self) -> GpuSlice | None:
-        """Return the slice of a GPU that jobs of this size request; None if they request whole GPUs, or none."""
+        """Return the slice of a GPU that jobs of this size request.
+
+        None if ``billed_gpus`` or ``gres`` is not set, or if ``gres`` names no slice.
+        """
         return None if self.billed_gpus is None or self.gres is None else parse_slice(self.gres)
 
     @property
@@ -243,7 +249,7 @@ class Factory(NetworkEntry):
         return partition.accelerator or self.accelerator
 
     def partition(self, name: str) -> Partition:
-        """Return the partition with this name, which must exist, as the partition of each size does."""
+        """Return the partition with this name. Raises StopIteration if there is none; each size's partition exists."""
         return next(partition for partition in self.partitions if partition.name == name)
 
     @model_validator(mode="after")

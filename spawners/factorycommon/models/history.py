@@ -1,4 +1,4 @@
-"""What the link tells the workshops service about a project: its past sessions and clusters, and what runs now."""
+"""What the link tells the workshops service about a project: its past and live sessions, clusters and use."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ MOST_CLUSTER_USES = 5000
 
 
 class PastRun(Model):
-    """One session of a project, from the request to its end.
+    """One session of a project, which may still be live.
 
     ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when the
-    notebook first answered; ``code``: the code of the explanation why the session ended, "" if there is none;
-    ``seconds``: the seconds for which the site charges, of all runs of the session's job; ``gpu_hours``: the GPU-hours
-    that the gateway charges; ``own``: the cost in the site's own unit, None if the catalogue has no price.
+    notebook first answered; ``ended``: None while the session is live; ``code``: the code of the explanation why the
+    session ended, "" if there is none; ``seconds``: the seconds for which the site charges, of all runs of the
+    session's job; ``gpu_hours``: the GPU-hours that the gateway charges; ``own``: the cost in the site's own unit, None
+    if the catalogue has no price in a unit other than GPU-hours.
     """
 
     id: SessionId

@@ -195,8 +195,8 @@ class MembershipsView(Model):
 class GuestView(Model):
     """A guest, for the hub's login.
 
-    ``until``: when the last of the workshops that still admit the guest closes; None: none admits them, since all are
-    over or the guest is banned. ``name``: as the guest gave it.
+    ``until``: when the last of the workshops that still admit the guest closes; None: none admits the guest, who was
+    banned or has left, or whose workshops are over. ``name``: as the guest gave it.
     """
 
     person: GuestName

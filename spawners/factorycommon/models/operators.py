@@ -87,7 +87,7 @@ class WaitingSession(Model):
 
 
 class FailureCount(Model):
-    """How many sessions of a factory ended for the same reason before their notebook answered.
+    """How many sessions of a factory ended for the same reason before their notebook or Dask scheduler answered.
 
     ``last``: the time of the newest such end; ``words``: its explanation, None if there is none.
     """

@@ -75,8 +75,9 @@ class Sourced(Model):
     def values(self) -> Iterator[str]:
         """Yield the path of each value of the entry that needs an origin.
 
-        These are all given values except names of the entry, the statements about origins, and what this gateway
-        offers.
+        These are all values that the entry sets, except its id, state and kind, the ids and states of its parts, the
+        statements about origins (``sources``, ``said``, ``not_found``, ``derived``), and the gateway's own choices
+        (``agreement``, ``default_environment``, ``idle``).
         """
         return _leaves(self.model_dump(mode="json", exclude_unset=True), ())
 
