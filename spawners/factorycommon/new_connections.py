@@ -1,4 +1,4 @@
-"""Pauses the reading of a connection from its begin."""
+"""Pauses the reading of a new connection before its first byte is read."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from typing import Any
 
 
 async def started(creation: Coroutine[Any, Any, Process]) -> Process:
-    """Return the process of ``creation``, a call of ``create_subprocess_exec`` with ``start_new_session``.
+    """Start a process, and return it. ``creation``: a call of ``create_subprocess_exec`` with ``start_new_session``.
 
-    If the caller is cancelled before the process is there, the process and all processes that it has started are killed
-    as soon as it is there. asyncio alone would kill only the process itself, and then wait until the others close its
-    pipes.
+    If the caller is cancelled during the start, the new process and all processes that it has started are killed as
+    soon as the start is done. asyncio alone would kill only the new process, and then wait until the processes that it
+    has started close its pipes. Raises the errors of ``create_subprocess_exec``.
     """
     starting = asyncio.create_task(creation)
     try:

@@ -6,7 +6,7 @@ from __future__ import annotations
 class ReadBuffer:
     """Received bytes that were not used yet.
 
-    Cutting off the first bytes copies nothing, and appended pieces are joined only when somebody reads them together.
+    Appended pieces are joined, which copies them, only when somebody reads or cuts off bytes beyond the first piece.
     """
 
     def __init__(self, data: bytes = b"") -> None:

@@ -2,11 +2,13 @@
 
 OpenSSH sends and accepts at most 32 KiB in a packet, so a large transfer is thousands of packets. For each of them
 asyncssh makes a new cipher object, writes a line for the log, and copies the data about ten times. Here, packets with
-data are encrypted, decrypted and copied as seldom as possible. asyncssh itself handles all other packets, and also
-those with data while keys are exchanged, with a cipher other than AES-GCM, or with compression.
+data are encrypted, decrypted and copied as seldom as possible. asyncssh itself handles all other packets. It also
+handles packets with data if the cipher is not AES-GCM or compression is used, and sends those that are to be sent while
+keys are exchanged.
 
-asyncssh offers no interface for this, so this module uses its private attributes. A release of asyncssh that lacks one
-of them handles all packets itself. ``tests/unit/test_ssh_data_path.py`` fails if the installed release lacks one, or
+asyncssh offers no interface for this, so this module uses its private attributes. If a release of asyncssh lacks one of
+a connection's attributes, asyncssh handles all packets itself; if a release lacks one of a channel's, asyncssh sends
+all packets itself. ``tests/unit/test_ssh_data_path.py`` fails if the installed release lacks one of the attributes, or
 uses it in another way; ``pyproject.toml`` allows no later releases than those that were tested.
 """
 
@@ -113,7 +115,10 @@ class _InputBuffer(ReadBuffer):
 
 
 class _Cipher:
-    """One direction's cipher, as long as asyncssh uses the same one: keys change after 1 GB, and after an hour."""
+    """Encrypts or decrypts the packets of one direction, with a single AESGCM object for each of asyncssh's keys.
+
+    Keys change after 1 GB, and after an hour.
+    """
 
     def __init__(self) -> None:
         self._of: object = None
@@ -158,7 +163,12 @@ class _Sender:
         return self._add_channel(channel)
 
     def _flush(self, which: Callable[[], Any]) -> None:
-        """Send what the channel has to send, as far as its window allows."""
+        """Send what the channel has to send, as far as its window allows.
+
+        ``which``: returns the channel, or None if the channel is freed already.
+
+        End the connection if its other side accepts less than ``_LEAST_PACKET`` bytes a packet.
+        """
         channel = which()
         if channel is None:
             return
@@ -178,7 +188,7 @@ class _Sender:
         type(channel)._flush_send_buf(channel)  # the rest, and what follows when the buffer is empty
 
     def _send_some(self, channel: Any, data: bytearray) -> int:
-        """Send the beginning of ``data`` through ``channel``; return how many bytes the window and the keys allowed."""
+        """Send as much of ``data`` through ``channel`` as its window and ``_may_send`` allow; return their number."""
         number, sent = channel._send_chan.to_bytes(4, "big"), 0
         with memoryview(data) as view:
             while sent < len(data) and channel._send_window and self._may_send():
@@ -253,9 +263,11 @@ class _Receiver:
         )
 
     def _take_data(self, buffer: ReadBuffer, length: bytes, end: int) -> bool:
-        """Give the first packet in ``buffer`` to its channel; return False, and leave it, if it is not such a packet.
+        """Give the first packet in ``buffer`` to its channel, and return True.
 
-        ``length``: the packet's length field; ``end``: where the packet ends.
+        Return False, and leave the packet in ``buffer``, if it is no valid packet with data, or its channel is not
+        known. ``length``: the packet's length field; ``end``: where the packet ends. Raises ProtocolError if the
+        channel cannot read the packet.
         """
         connection = self._connection
         try:

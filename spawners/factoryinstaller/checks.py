@@ -63,7 +63,7 @@ def name(domain: str, resolve: Callable[[str], Sequence[str]], is_ours: Callable
     """Return a warning if none of the domain's addresses is this machine's, else "".
 
     ``resolve``: returns the addresses of a name; ``is_ours``: returns whether an address is this machine's. Raises
-    InstallerError if the domain has no address.
+    InstallerError if the domain has no address, or its addresses cannot be found.
     """
     try:
         addresses = sorted(set(resolve(domain)))
@@ -81,7 +81,7 @@ def name(domain: str, resolve: Callable[[str], Sequence[str]], is_ours: Callable
 
 
 def resolve(domain: str) -> list[str]:
-    """Return the addresses of a host name. Raises OSError if there are none."""
+    """Return the addresses of a host name. Raises OSError if there are none, or if they cannot be found."""
     return [str(found[4][0]) for found in socket.getaddrinfo(domain, 443, type=socket.SOCK_STREAM)]
 
 

@@ -51,7 +51,8 @@ _READS = {
 def install(machine: Machine, options: Options) -> int:
     """Install a gateway, or complete an installation. Return the exit code of ``factorygate check``.
 
-    Raises InstallerError if a step is not possible; the steps before it stay done.
+    Raises InstallerError if a step is not possible, and OSError if a file cannot be read or written; the steps before
+    it stay done.
     """
     say(f"good  {before(machine, options)}")
     sources = release_sources.own()
@@ -90,7 +91,7 @@ def install(machine: Machine, options: Options) -> int:
 
 
 def before(machine: Machine, options: Options) -> str:
-    """Check system, domain, ports and web server before anything is changed; return the results as text.
+    """Check system, machine, domain, ports and web server before anything is changed; return the results as text.
 
     Raises InstallerError if the operator must correct something first.
     """
@@ -192,7 +193,7 @@ def left_to_the_operator(machine: Machine, options: Options) -> Iterator[str]:
 
 
 def use(machine: Machine, folder: Path) -> None:
-    """Let the systemd units run the release in ``folder`` from their next start on. Raises ReleaseError."""
+    """Let the systemd units run the release in ``folder`` from their next start on. Raises ReleaseError, OSError."""
     layout = releases(machine)
     release = layout.installed_release(folder.name)
     if layout.is_current(release):
@@ -209,7 +210,8 @@ def use(machine: Machine, folder: Path) -> None:
 def web_server(machine: Machine, options: Options) -> None:
     """Make the web server's configuration include the gateway's site, and validate the configuration.
 
-    The file of ``--acme-root``, if given, is copied into the folder of the configuration. Raises InstallerError.
+    A Caddyfile that does not include the site is replaced: ``before`` refuses all but the one from the package. The
+    file of ``--acme-root``, if given, is copied into the folder of the configuration. Raises InstallerError.
     """
     if options.acme_root:
         try:
@@ -348,7 +350,10 @@ def uninstall(machine: Machine, purge: bool, confirmed: bool) -> int:
 
 
 def _leave_web_server(machine: Machine) -> None:
-    """Remove the gateway's site from the web server, and stop the web server if it has no other site."""
+    """Remove the gateway's site from the web server.
+
+    If the web server has no other site, it is stopped, starts no longer with the machine, and loses its Caddyfile.
+    """
     text = _caddyfile(machine)
     if text is None or files.CADDY_IMPORT not in text.splitlines():
         return

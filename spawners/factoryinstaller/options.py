@@ -63,7 +63,10 @@ class Options:
 
 
 def of_json(text: str) -> dict[str, Any]:
-    """Return the options in a text that ``to_json`` has made, by name. Raises InstallerError for any other text."""
+    """Return the options in a text, by name. ``text``: a JSON object as ``to_json`` makes it, which may lack options.
+
+    Raises InstallerError if the text is no JSON object, or has an unknown option.
+    """
     try:
         found = json.loads(text)
     except ValueError as error:
@@ -104,10 +107,11 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(given: Mapping[str, Any], kept: Mapping[str, Any]) -> Options:
-    """Return the options that are given, and for all others those that an earlier run stored.
+    """Return the options that are given; for all others those that an earlier run stored, or else the defaults.
 
     A gateway that was installed by a release without workshops gets the workshops service only on request, because the
-    operator may have changed files that would have to name the service. Raises InstallerError with all mistakes.
+    operator may have changed files that would have to name the service. Raises InstallerError with all options that
+    are missing; if none is, with all mistakes in the options.
     """
     values: dict[str, Any] = {}
     for field in fields(Options):

@@ -91,7 +91,8 @@ def version(folder: Path) -> str:
 def content(folder: Path) -> str:
     """Return a digest of all files from which a release of these sources is built.
 
-    For a release, this is the digest of its own sources. Raises ReleaseError if a file or folder is missing.
+    For a release, this is the digest of its own sources. Raises ReleaseError if a file or folder is missing, or if
+    there is more than one wheel.
     """
     known = made_from(folder)
     if known is not None:  # this is a release already
@@ -111,7 +112,7 @@ def content(folder: Path) -> str:
 def made_from(folder: Path) -> str | None:
     """Return the digest of the sources from which a complete release was built.
 
-    None if the folder is no complete release, or does not name the digest.
+    None if the folder has no ``release.json``, or none that can be read and names the digest.
     """
     try:
         found = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
@@ -139,7 +140,8 @@ def _files(path: Path) -> Iterator[Path]:
 def check_sum(archive: Path) -> None:
     """Compare an archive with its line in ``SHA256SUMS`` in the same folder, if that file exists.
 
-    Raises ReleaseError if the archive has no line there, differs from its line, or cannot be read.
+    Raises ReleaseError if the archive has no line there or differs from its line, or if one of the two files cannot be
+    read.
     """
     sums = archive.parent / SUMS
     try:
@@ -209,7 +211,8 @@ def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
 def numbers(checkout: Path) -> dict[str, str]:
     """Return the version of each part of a checkout, by file: the wheel, the notebook package, and the chart, if any.
 
-    "" for a part whose file names no version. Raises ReleaseError if a file cannot be read.
+    "" for the notebook package or the chart if its file names no version. Raises ReleaseError if a file cannot be read,
+    or if ``pyproject.toml`` names no version.
     """
     try:
         project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -96,7 +96,8 @@ class Layout:
     def current(self) -> Release | None:
         """Return the release to which ``current`` points; None if there is no ``current``.
 
-        Raises ReleaseError if ``current`` points to anything but an installed release.
+        Raises ReleaseError if ``current`` is anything but a link to an installed release, or if that release's
+        ``release.json`` cannot be read.
         """
         try:
             target = Path(os.readlink(self.root / "current"))
@@ -110,7 +111,7 @@ class Layout:
         return found
 
     def is_current(self, release: Release) -> bool:
-        """Return whether ``current`` points to ``release``."""
+        """Return whether ``current`` is the relative link to ``release`` that ``switch`` makes."""
         link = self.root / "current"
         return link.is_symlink() and link.readlink() == Path("releases", release.version)
 
@@ -181,7 +182,7 @@ class Layout:
     def _free(self, version: str, made_from: str) -> Path:
         """Return the folder for a new release.
 
-        Its name is the version or, if another release has that name, the version and the digest of the content.
+        Its name is the version or, if another release has that name, the version and the first digits of ``made_from``.
         """
         plain, marked = (self.root / "releases" / name for name in _names(version, made_from))
         return marked if (plain / sources.WHOLE).exists() else plain

@@ -12,11 +12,11 @@ ADOPT = "adopt"  # an option beside those of Choice: the server adopts exactly t
 
 
 class Choice(Model):
-    """The choice for a new session, as the form and the API send it; it has only ids.
+    """The choice for a new session, as the form and the API send it.
 
-    If ``factory`` is None, the link selects one. If ``project`` is None, the link selects one, too, unless no project
-    is needed. If ``until``, ``give_up_hours`` or ``reservation`` is None, the session has none. If another field is
-    None, its default is used.
+    The choice has ids, numbers, a time and a flag, but no free text. If ``factory`` is None, the link selects one. If
+    ``project`` is None, the link selects one, too, unless no project is needed. If ``until``, ``give_up_hours`` or
+    ``reservation`` is None, the session has none. If another field is None, its default is used.
     """
 
     factory: Slug | None = None

@@ -27,8 +27,9 @@ class Health(Model):
 
     ``state``: ``draining`` means that an operator lets nothing new start there; ``starting`` means that the link has
     started, and its first question to the factory is not answered yet. ``words``: the explanation of the state; None
-    for ``ok`` and ``starting``. ``since``: since when the factory is in this state, or, for ``draining``, since when it
-    answers; ``answer_seconds``: how long its last successful answer took.
+    for ``ok`` and ``starting``. ``since``: since when the factory is in this state; for ``draining``, since when the
+    factory answers or, before its first answer, since when the link runs. ``answer_seconds``: how long the factory's
+    last successful answer took.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]
@@ -285,7 +286,10 @@ class SiteCheck(Model):
 
     @property
     def lacks_account(self) -> bool:
-        """Return True if there is at least one of their projects for which the person has no account at the site."""
+        """Return True if the person lacks an account that they need at the site.
+
+        They need one for each of their projects, and for work without a project if they need no project.
+        """
         return any(account.kind == "missing" for account in self.accounts)
 
     @property

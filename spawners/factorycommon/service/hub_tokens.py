@@ -21,7 +21,7 @@ _ONE_SERVER = f"{_SERVERS}!server="
 class HubSilent(Exception):
     """Raised if the hub does not say who a token's owner is.
 
-    The text is for a person. ``output``: what the hub answered.
+    The text is for a person. ``output``: the beginning of the hub's answer if it is not understood, else "".
     """
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -71,8 +71,8 @@ class TokenOwners:
         for 3 s.
 
         Raises the errors of ``ask``. Raises HubSilent if the hub's answer has an unreadable body, or a status
-        other than 200, 401 and 403. Raises HubSilent also if the hub refuses even this process's own token: a hub
-        refuses every token while its database does not answer.
+        other than 200, 401 and 403. Raises HubSilent also if the hub refuses the token, and then answers with an
+        error even for this process's own token: a hub refuses every token while its database does not answer.
         """
         key = hashlib.sha256(token.encode()).hexdigest()
         at, owner = self._owners.get(key, (0.0, None))
@@ -114,7 +114,7 @@ class TokenOwners:
         )
 
     async def _knows_tokens(self) -> None:
-        """Raise HubSilent unless the hub accepts this process's own token.
+        """Raise HubSilent if the hub answers with an error for this process's own token.
 
         A hub without its database accepts no token.
         """

@@ -147,7 +147,7 @@ class Places:
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values below a node, with aliases counted as if they were written out.
+    """Return the number of values and keys in a node, with the node itself; aliases count as if they were written out.
 
     ``known``: the results for nodes that were counted before, by the ``id()`` of the node; this function adds to them.
     """

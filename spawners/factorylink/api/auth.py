@@ -83,9 +83,10 @@ class Caller:
     def chooses(self, choice: Choice) -> Choice:
         """Return the choice that holds for this caller.
 
-        With a person's own token, this is ``choice`` itself. With a session's token, it is a copy: if ``choice`` names
-        no factory, it gets the session's, and its project becomes the one that is charged for the session (None: there
-        is none). Raises ProblemError if a session's token is used for another factory or project than the session's.
+        With a person's own token, this is ``choice`` itself. With a session's token, it is a copy, in which the project
+        is the one that is charged for the session (None: there is none). If ``choice`` names no factory, the copy names
+        the session's. Raises ProblemError if a session's token is used for another factory or project than the
+        session's.
         """
         if self.session is None:
             return choice
@@ -167,7 +168,7 @@ class Callers:
         """Return the caller that a request's ``Authorization`` header identifies.
 
         Raises ProblemError if the token is missing, unknown or not allowed, if its session has ended, or if the hub
-        does not answer.
+        does not say whose token it is.
         """
         kind, _, token = headers.get("Authorization", "").partition(" ")
         if kind.lower() not in ("bearer", "token") or not token.strip():

@@ -41,7 +41,10 @@ class ClusterWebSocket:
         self._open: Counter[str] = Counter()
 
     async def handle(self, websocket: WebSocket, cluster_id: str) -> None:
-        """Serve one WebSocket connection until it is closed; deny it if the caller may not open it."""
+        """Serve one WebSocket connection until it is closed.
+
+        Deny the connection if the caller may not open it, or if the cluster's scheduler cannot be reached.
+        """
         try:
             caller = await self._callers.of(websocket.headers)
             self._check(caller, cluster_id)
@@ -96,7 +99,7 @@ async def _inwards(reader: asyncssh.SSHReader[bytes], websocket: WebSocket) -> N
 
 
 async def _over(session: LiveSession) -> None:
-    """Wait until the session has ended, which makes its token invalid."""
+    """Wait until the session's job has ended; then the session ends, and its token becomes invalid."""
     await session.job_over.wait()
 
 

@@ -51,7 +51,10 @@ _LIVE_STATES = tuple(state.value for state in SessionState if state is not Sessi
 
 
 def begin(factories: Iterable[Slug]) -> None:
-    """Create the series of the counters with the value 0, for all these factories and for all possible refusals."""
+    """Create the series of the counters with the value 0, for all these factories and for all known codes of refusals.
+
+    The code ``fault`` (an unexpected exception) has no series before its first case.
+    """
     cases = (*OURS, *(answer.code for answer in (*REFUSED, explain.UNKNOWN_REFUSAL, explain.JOB_FILTER)))
     metrics.begin(factories, sorted({*get_args(ProblemKind), *cases}))
 
@@ -289,7 +292,7 @@ def _one(value: float) -> Values:
 
 
 def _changed(path: Path) -> float:
-    """Return when a file was last written, in seconds since 1970; 0 if there is no such file."""
+    """Return when a file was last written, in seconds since 1970; 0 if it is missing or cannot be looked up."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -214,8 +214,9 @@ class WorkshopProject(Model):
 
         A factory is left out if its pool does not allow what the workshop uses there; the project is None if no factory
         is left. ``now``: if a rehearsal goes on at this time, the project is what the people or robots who rehearse may
-        use; None: no rehearsal counts. ``seat_gpus``: the GPUs that are billed for a seat, by factory. A rehearsal with
-        more robots than the workshop or its pool has seats does not count, and a text says so.
+        use; None: no rehearsal counts. ``seat_gpus``: the GPUs that are billed for a seat, by factory. A rehearsal at a
+        factory that is left out does not count. A rehearsal with more robots than the workshop or its pool has seats
+        does not count either, and a text says so.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours

@@ -42,7 +42,10 @@ def plain_code(text: str, most: int = MOST_SENT) -> str:
 
 
 def is_small_png(data: str) -> bool:
-    """Return whether a text is base64 that begins as a PNG image of at most ``MOST_PIXELS`` pixels does."""
+    """Return whether a text is valid base64 whose bytes begin with the header of a PNG image.
+
+    The header must name at least one pixel, and at most ``MOST_PIXELS``. The rest of the image is not checked.
+    """
     try:
         head = base64.b64decode(data, validate=True)[:24]
     except (binascii.Error, ValueError):
