@@ -1,7 +1,8 @@
-"""Client of the link's API for the hub process: typed methods over the Unix socket, or over TLS from another host.
+"""Client of the link's API for the hub and the operator's commands: typed methods over the Unix socket or TLS.
 
-Its methods raise two errors, both from ``factorycommon.link_errors``. ``LinkSilent``: there was no answer, so the link
-may or may not have done what was requested. ``LinkProblem``: the link refused, with a reason.
+Its methods raise two errors, both from ``factorycommon.link_errors``. ``LinkSilent``: the link did not answer, failed
+by a fault of its own, or gave an answer that cannot be parsed, so the link may or may not have done what was requested.
+``LinkProblem``: the link refused, with a reason.
 """
 
 from __future__ import annotations
@@ -183,10 +184,11 @@ def _looked_at(task: asyncio.Task[None]) -> None:
 
 
 class LinkClient:
-    """The hub's client of the link. Use one for each process, and close it at the end.
+    """The client of the link for the hub and the operator's commands. Use one for each process; close it at the end.
 
-    ``at``: where the link listens for the hub. Each method raises LinkSilent if the link does not answer, or not in a
-    way that can be parsed, and LinkProblem if the link refuses; methods that reconnect say so.
+    ``at``: where the link listens for the hub. Each method raises LinkSilent if the link does not answer, fails by a
+    fault of its own (500), or gives an answer that cannot be parsed, and LinkProblem if the link refuses. Methods that
+    reconnect instead of raising LinkSilent say so.
     """
 
     def __init__(self, at: LinkAddress) -> None:
@@ -281,7 +283,10 @@ class LinkClient:
         return await self._ask(_SESSION, "POST", f"/sessions/{session_id}/extend", json={"hours": hours}, timeout=30)
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> None:
-        """Show a message to the person in the session; a message with an id that was sent already is ignored."""
+        """Show a message to the person in the session.
+
+        The message is ignored if the session's door still keeps an earlier one with the same id.
+        """
         body = message.model_dump(exclude_defaults=True)  # a link of an earlier release knows no texts
         await self._request("POST", f"/sessions/{session_id}/messages", json=body, timeout=30)
 
@@ -538,7 +543,10 @@ class LinkClient:
             raise LinkSilent(str(cause) or type(cause).__name__) from error
 
     async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[StreamEvent]:
-        """Yield server-sent events as (event, data). Raises LinkSilent when the connection ends."""
+        """Yield server-sent events as (event, data).
+
+        Raises LinkSilent when the connection ends, LinkProblem if the link refuses the request.
+        """
         async with self._response("GET", path, params, None, _QUIET_SECONDS) as response:
             async for event in read_events(response.content.iter_any()):
                 yield event

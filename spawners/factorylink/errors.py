@@ -1,4 +1,4 @@
-"""The errors of a request to a factory, in four classes: Unreachable, Refused, Gone, Misread.
+"""The errors of a request to a factory, to a door or to the hub, in four classes: Unreachable, Refused, Gone, Misread.
 
 Callers handle all four.
 """
@@ -11,7 +11,7 @@ EXCERPT = 4000  # maximum number of characters of an unparsable answer
 
 
 class FactoryError(Exception):
-    """Base class of the errors of a request to a factory. ``message`` is plain text for a person.
+    """Base class of the errors of a request to a factory, a door or the hub. ``message`` is plain text for a person.
 
     The message contains the scheduler's own words, if any, shortened and cleaned: an account's shell may print a
     megabyte, or control characters, beside them.
@@ -24,7 +24,7 @@ class FactoryError(Exception):
 
 
 class Unreachable(FactoryError):
-    """There was no answer, or not in time, so the request may or may not have been carried out."""
+    """There was no usable answer in time, so the request may or may not have been carried out."""
 
 
 class NotDone(Unreachable):
@@ -54,7 +54,11 @@ class Distrusted(Unreachable):
 
 
 class Refused(FactoryError):
-    """The scheduler, or the system on the login host, refused the request. Nothing was changed."""
+    """The request was refused, and not carried out.
+
+    The scheduler, the system on the login host, a door, the hub or another server refused the request, or the link
+    itself did not send the request.
+    """
 
 
 class Gone(FactoryError):

@@ -56,6 +56,8 @@ def router(
     ) -> HistoryPage:
         """Return a page of a workshop's sessions, also if the workshop is over and its project no longer exists.
 
+        The first page also contains what the workshop's clusters have used.
+
         ``after``: ``next`` of the previous page; without it, the first page. ``limit``: the most sessions of a page.
         """
         return await history.page(project, after, limit)

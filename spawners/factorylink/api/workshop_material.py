@@ -45,9 +45,10 @@ def router(scope: WorkshopScope, sender: MaterialSender) -> APIRouter:
 
     @routes.post("/projects/{project_id}/material", responses=says(403, 404))
     async def deliver(project_id: InProject, body: MaterialOrder) -> MaterialDeliveries:
-        """Deliver an archive into the running sessions of ``people``; return what the delivery did in each session.
+        """Deliver an archive into the sessions of ``people``; return what the delivery did in each session.
 
-        Sessions whose door is not connected are left out. ``missing`` is true if the link lacks the archive.
+        Only sessions that are starting or running, and whose door is connected, get the archive. ``missing`` is true if
+        the link lacks the archive.
         """
         project = scope.project(project_id)
         scope.people(project, body.people)

@@ -29,7 +29,7 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.get("/events", response_class=EventStream, responses=says(429) | tells("snapshot", "sessions"))
     async def session_events() -> EventStream:
-        """Stream the live sessions of all workshops: first all of them, then the changed ones.
+        """Stream the live sessions of all workshops, except those of robots: first all, then the changed ones.
 
         The workshops service needs one such stream, however many pages show sessions.
         """
@@ -39,7 +39,10 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.get("/projects/{project_id}/sessions", responses=says(404))
     async def list_sessions(project_id: InProject) -> WorkshopSessions:
-        """Return the live sessions of a workshop, and for each person the last of their ended sessions."""
+        """Return the live sessions of a workshop, and for each person the last of their ended sessions.
+
+        Sessions of robots are left out.
+        """
         project = scope.project(project_id)
         live = feed.live(project.id)
         ids = {one.id for one in live}
@@ -51,8 +54,8 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
     async def send_message(project_id: InProject, body: ClassMessageBody) -> ToldView:
         """Show a message to these people in their sessions; return the people whose session has taken the message.
 
-        A session shows a message with the same id only once, so a caller may send it again to the people who are not
-        returned.
+        A caller may send the message again to the people who are not returned: a door ignores a message if it still
+        keeps one with the same id.
         """
         project = scope.project(project_id)
         scope.people(project, body.people)

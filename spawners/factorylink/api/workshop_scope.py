@@ -62,8 +62,9 @@ class WorkshopScope:
 def is_of(live_session: LiveSession, project_id: str) -> bool:
     """Return whether a live session runs a notebook for this project.
 
-    False for sessions that people and hub see as ended: those that failed before anybody learned of them, and those
-    whose class has moved to another factory.
+    False for two kinds of sessions that are still live, but that people and hub see as ended: sessions that failed
+    before any caller was told that they exist (``withdrawn``), and sessions that were stopped because their class has
+    moved to another factory (``moved``).
     """
     record = live_session.record
     hidden = record.head or live_session.withdrawn or live_session.moved

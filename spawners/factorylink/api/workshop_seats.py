@@ -21,7 +21,7 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
         """Return what each factory of the workshop allows now.
 
         This is how many seats may begin per minute, how many more doors the link may open, the numbers of held
-        accounts, and what prevents a start.
+        accounts, and what prevents a start. Factories that the gateway does not offer are left out.
         """
         found = scope.project(project)
         return connections.raised(found, seats.places(found))

@@ -170,7 +170,10 @@ class LinkParts:
         return found | set(await self.ledger.accounts(factory_id)) | self.owners.accounts(factory_id)
 
     async def close(self) -> None:
-        """Stop everything that runs in this process; jobs and notebooks continue."""
+        """End the streams and the background tasks, and close the connections to doors and factories.
+
+        Jobs and notebooks continue. The servers and the ledger are not closed.
+        """
         self.end_streams()
         await self.tasks.close()
         await self.doors.shutdown()

@@ -1,8 +1,10 @@
-"""Ends sessions and clusters of people who have lost access to the project, after a grace time.
+"""Ends sessions and clusters of people who lose access to the project.
 
-The people are warned at once. Access is lost when a person leaves a group or the project, when the project loses the
-factory or ends, or when the person is blocked. If access returns within the grace time, nothing is ended. The ledger
-keeps each announced end, so a restart of the link does not change it.
+Access is lost when a person leaves a group or the project, when the project loses the factory or ends, or when the
+person is blocked. The person is warned at once, and the session or cluster ends after a grace time. If a project has a
+known end, the person is warned a grace time before this end, and the session or cluster ends together with the project.
+If access returns before the announced end, nothing is ended. The ledger keeps each announced end, so a restart of the
+link does not change the end.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ LOOK_SECONDS = 5.0  # seconds between two checks of the projects
 
 
 class AccessRevocation:
-    """Announces when sessions and clusters of people who have lost access will end, and ends them at that time.
+    """Announces when sessions and clusters of people who lose access will end, and ends them at that time.
 
     Call ``load`` before ``run``.
 

@@ -59,7 +59,7 @@ class HubRecovery:
     async def run(self) -> None:
         """Call ``look`` after ``hub_came`` or ``look_soon``, and every 45 s in case a subscription was missed.
 
-        If ``look`` returns True, call it again after 3 s; if the hub does not answer, after 2 s. This method
+        If ``look`` returns True, call it again after 3 s; if ``look`` raises Unreachable, after 2 s. This method
         never returns.
         """
         pause = _AGAIN_SECONDS
@@ -84,7 +84,8 @@ class HubRecovery:
         """Start the servers of live sessions that the hub has forgotten, or has not had yet.
 
         Return whether to check again soon, because a decision was postponed or the hub refused a start. Raises
-        Unreachable if the hub does not answer, OSError if the hub's token file cannot be read.
+        Unreachable if the hub does not answer, or not with a list of its servers; OSError if the hub's token file
+        cannot be read.
         """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:

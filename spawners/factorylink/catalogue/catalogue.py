@@ -100,7 +100,8 @@ def antennas_beside(folder: Path) -> Path | None:
 def unsourced(path: Path, entry: Sourced) -> list[str]:
     """Return a line of text for each value of an entry for which the entry's ``said`` names no source.
 
-    There is none for a ``live`` factory, which is confirmed. ``path``: the entry's file, with which each line begins.
+    Return no line for a ``live`` factory, because its site has confirmed the values. ``path``: the entry's file; each
+    line begins with this path.
     """
     if isinstance(entry, Factory) and entry.state == "live":
         return []

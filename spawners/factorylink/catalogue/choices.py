@@ -231,9 +231,9 @@ _SHARES = {
 
 
 def _of_slice(size: NodeSize) -> list[str]:
-    """Return the GPU memory of a size's slices, or that other jobs share the GPU, as a list of one text.
+    """Return a list with one text about a size's slices of a GPU; an empty list if the size has none.
 
-    The list is empty if the size has whole GPUs or no GPU.
+    For Slurm's shards, the text says that other jobs share the GPU; for other slices, how much GPU memory each has.
     """
     part = size.gpu_slice
     if part is None:

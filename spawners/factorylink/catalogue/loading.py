@@ -1,7 +1,7 @@
 """Loads the catalogue (``hub_config/factories``) and the link's configuration, and joins the two.
 
 ``load`` and ``load_link_config`` read files. The functions that check a person's choice are in ``choices``; this module
-also exports their names, since most callers need both.
+exports most of them, too, since most callers need both modules.
 """
 
 from __future__ import annotations

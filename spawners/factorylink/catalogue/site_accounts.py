@@ -77,7 +77,8 @@ def parse_people(text: str) -> list[Membership]:
 def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[str]:
     """Yield a line for each QOS of the catalogue's entry that the site lacks, and for each limit that differs.
 
-    ``found``: the site's QOS by name; None: the site did not answer, so nothing is yielded.
+    ``found``: the site's QOS by name; None: the site did not answer, so nothing is yielded. Raises ValueError if a
+    QOS's longest walltime is not in Slurm's form.
     """
     for ours in factory.qos if found is not None else ():
         theirs = (found or {}).get(ours.name.lower())
@@ -95,8 +96,9 @@ def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[st
 def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:
     """Yield a line if catalogue and site differ in whether jobs must name an account; likewise for a QOS.
 
-    Also yield a line for each size whose QOS nobody in ``found`` may use. ``found``: the site's associations; None or
-    empty: nothing is yielded. ``qos``: the site's QOS by name; None: the site did not answer.
+    Also yield a line for each size whose QOS nobody in ``found`` may use in the entry's partitions. ``found``: the
+    site's associations; None or empty: nothing is yielded. ``qos``: the site's QOS by name; None: the site did not
+    answer, so the limits of QOS are the catalogue's.
     """
     if not found:
         return
@@ -119,8 +121,8 @@ def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping
 def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos]) -> bool:
     """Return whether a job of this person that names no QOS gets a default QOS that allows GPUs.
 
-    A QOS allows GPUs unless its limit is 0. The limit is the site's (``qos``), or the catalogue's (``ours``) if the
-    site's answer lacks the QOS.
+    A QOS allows GPUs unless it limits the GPUs of a job to 0. The limit is the site's (``qos``), or the catalogue's
+    (``ours``) if the site's answer lacks the QOS.
     """
     name = member.default_qos
     if not name:

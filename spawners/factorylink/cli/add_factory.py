@@ -193,8 +193,9 @@ def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace
 async def _shown_keys(host: str, fingerprint: str | None) -> list[asyncssh.SSHKey]:
     """Return the keys that a host shows, one of each kind, the preferred kind first.
 
-    The last one is the key with this fingerprint; if no key has the fingerprint, all keys are returned. ``fingerprint``
-    None: return only the first key. Raises CatalogueError if the host shows no key.
+    The host is asked for one kind of key after another, until it shows the key with this ``fingerprint``; so this key,
+    if the host has it, is the last one. ``fingerprint`` None: return only the first key that the host shows. Raises
+    CatalogueError if the host shows no key.
     """
     name, _, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
     keys: list[asyncssh.SSHKey] = []
@@ -224,7 +225,8 @@ def _credentials(
     """Return the entry ``credentials`` for link.yaml, and whether a key was made.
 
     The entry names private keys: existing files, copies of the key ``given``, or new ones. ``kind``: "key", "ca" or
-    "wrapper"; ``accounts``: the watcher's account first, then all other site accounts.
+    "wrapper"; ``accounts``: the watcher's account first, then all other site accounts. Raises CatalogueError if a key
+    cannot be used.
     """
     folder = config.state_dir / "factories" / factory
     if kind == "key":
@@ -283,8 +285,9 @@ def _key(config: LinkConfig, path: Path, given: Path | None, where: str) -> bool
 def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, access: dict[str, object]) -> None:
     """Write link.yaml, and the catalogue's entry if the site's agreement is new, after checking both as the link does.
 
-    ``access``: the factory's entry for link.yaml; ``entry``: its present entry in the catalogue. Raises CatalogueError
-    if the new texts are not valid together; then neither file is changed.
+    ``access``: the factory's entry for link.yaml; ``entry``: its present entry in the catalogue. If the agreement is
+    new, ask the person at the terminal for what the options leave out. Raises CatalogueError if an answer is missing,
+    or if the new texts are not valid together; then neither file is changed.
     """
     link: Path = options.link
     file = config.catalogue / f"{entry.id}.yaml"
@@ -314,10 +317,10 @@ def _write(options: argparse.Namespace, config: LinkConfig, entry: Factory, acce
 
 
 def _let_link_read(file: Path, state_dir: Path) -> None:
-    """Let the link's account read a file if this is root, and that account cannot read the file yet.
+    """Let the link's account read a file, if this process runs as root and the account cannot read the file yet.
 
-    The file then belongs to the group of the account, and the group may read it. ``state_dir``: the link's folder,
-    whose owner and group are those of the account.
+    The file then belongs to the group of the link's account, and the group may read the file. ``state_dir``: the link's
+    folder, whose owner and group are those of the link's account.
     """
     link, found = state_dir.stat(), file.stat()
     by_group = found.st_gid == link.st_gid and found.st_mode & stat.S_IRGRP

@@ -41,8 +41,8 @@ def _run(options: argparse.Namespace) -> int:
     """Run the doctor; return the exit code.
 
     0: all steps worked; 1: a step failed, or something could not be removed; 130: interrupted, after an attempt to
-    remove everything. Raises CatalogueError if the factory or the node size does not exist, or there is no site
-    account.
+    remove everything. Raises CatalogueError, for example if the gateway may not offer the factory, the node size does
+    not exist, or there is no site account.
     """
     config = load_link_config(options.link.absolute())
     _become_owner(config.state_dir)

@@ -45,7 +45,7 @@ class ClusterAdmission:
     async def admit(
         self, cluster_id: ClusterId, user: str, request: ClusterRequest, options: JobOptions | None = None
     ) -> tuple[Grant, ClusterRecord]:
-        """Return the person's permission, and the cluster's record for the ledger. Raises ProblemError.
+        """Return the person's permission, and the cluster's record for the ledger. Raises ProblemError, LedgerError.
 
         ``options``: the job options of the session whose token was used, if one was. Call this inside
         ``AccountLeases.beginning``.

@@ -1,6 +1,6 @@
 """Updates clusters' jobs from a factory's answers: jobs start, end, or are lost.
 
-Also cancels jobs that belong to no cluster.
+Also cancels jobs that belong to no live cluster.
 """
 
 from __future__ import annotations
@@ -115,8 +115,10 @@ class ClusterReconciler:
     async def _settle(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
         """Find out whether the scheduler accepted a batch whose submission has an unknown outcome.
 
-        If the scheduler certainly did not accept the batch, submit it again. If it is no longer wanted, or only a
-        client has reported it, record instead that its jobs have ended.
+        If the answer has jobs of the batch, record the id of their array or job. If the scheduler certainly did not
+        accept the batch, submit the batch again. But if no job of the batch is wanted any more, or if the batch was
+        adopted (a client said that its jobs exist, and this link never submitted them), record that its jobs have
+        ended.
         """
         if batch.job is not None or batch.id in live_cluster.submissions:
             return
@@ -200,7 +202,10 @@ class ClusterReconciler:
         return found(own, job, self._owners.is_of_session(factory, job) or self._owners.is_of_batch(factory, job))
 
     async def _charge_shown(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
-        """Reserve budget for jobs that a client has reported, once the factory's answer contains them."""
+        """Reserve budget for the jobs of an adopted batch, once the factory's answer contains these jobs.
+
+        A batch is adopted if a client said that its jobs exist already.
+        """
         if not batch.adopted:
             return
         shown = [
@@ -368,7 +373,7 @@ class ClusterReconciler:
     async def _cancel_orphans(
         self, connection: FactoryConnection, batch_id: BatchId, jobs: list[Job], person: str
     ) -> None:
-        """Cancel jobs of one account whose batch belongs to no cluster.
+        """Cancel jobs of one account whose batch belongs to no live cluster.
 
         Run this in the background: it runs commands as the account, which may take long. ``person``: whose jobs they
         are, for the audit; "" if this is not known.

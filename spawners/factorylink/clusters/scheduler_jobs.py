@@ -49,7 +49,8 @@ YOUNG_SECONDS = 60.0  # seconds; the cluster of a younger scheduler job may not 
 class SchedulerJobs:
     """Starts, shows and ends the jobs of Dask schedulers.
 
-    ``on_change`` is called with the session of a scheduler's job whenever its view may have changed, or it has ended.
+    ``on_change`` is called with the session that runs a scheduler when what pages show of this session may have
+    changed, and when this session has ended.
     """
 
     def __init__(

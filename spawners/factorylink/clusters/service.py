@@ -182,9 +182,10 @@ class Clusters:
         return live_cluster.show()
 
     async def log(self, cluster_id: ClusterId, user: str, name: str) -> WorkerLog:
-        """Return the last lines of the log of a worker's job; no lines if there is no log yet. Raises ProblemError.
+        """Return the last lines of the log of a worker's job. Raises ProblemError.
 
-        ``name``: the worker's name in the cluster.
+        There are no lines if the log does not exist yet, was removed, or cannot be read because the gateway no longer
+        offers the factory. ``name``: the worker's name in the cluster.
         """
         live_cluster = self.own(cluster_id, user)
         pairs = [(b, w) for b in live_cluster.record.batches.values() for w in b.workers if w.name == name]
@@ -217,8 +218,8 @@ class Clusters:
     ) -> tuple[Cluster, bool]:
         """Create the cluster with this id if there is none; return the cluster, and whether it is new.
 
-        If the cluster exists, only its scheduler's address and keys are written again, if the request has them. Raises
-        ProblemError, LedgerError.
+        If the cluster exists and is not ending, only its scheduler's address and keys are written again, if the request
+        has them. Raises ProblemError, LedgerError.
 
         ``may_touch``: raises ProblemError for an existing cluster that the caller may not act for. ``options``: the job
         options of the session whose token was used, if one was.
@@ -366,7 +367,7 @@ class Clusters:
         return live_cluster.show()
 
     async def _unmake(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """End the jobs of a batch if the ledger holds the batch although writing it seemed to fail.
+        """Record the jobs of a batch as ended if the ledger holds the batch although writing the batch seemed to fail.
 
         Otherwise these jobs would reserve hours, and the link would submit them after its next start.
         """

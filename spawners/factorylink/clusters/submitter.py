@@ -86,7 +86,8 @@ class ClusterSubmitter:
     ) -> ProblemError | None:
         """Submit the jobs of a batch; return the problem if the scheduler certainly did not accept them.
 
-        None: the scheduler has accepted the jobs or may have done so, or no job of the batch is wanted any more.
+        None: the scheduler has accepted the jobs or may have done so, no job of the batch is wanted any more, or the
+        ledger could not be written.
         """
         record, submits = live_cluster.record, batch.submits
         try:
@@ -168,7 +169,10 @@ class ClusterSubmitter:
         return jobs
 
     async def let_go(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
-        """Record in the ledger that these jobs are no longer wanted, and start cancelling them. Raises LedgerError."""
+        """Record in the ledger that these jobs are no longer wanted, and start cancelling them. Raises LedgerError.
+
+        Jobs whose submission has not begun are recorded as ended.
+        """
         for worker in workers:
             worker.wish = "stop"
         await self._store.save(workers)

@@ -149,8 +149,9 @@ class FederationAuthority:
     async def _post(self, url: str, body: dict[str, str]) -> str:
         """Send the request and return the text of the answer.
 
-        Raises Refused if the CA does not take the token, Unreachable if it does not answer as expected. The errors do
-        not contain the platform's own error message, since that message may repeat the token.
+        Raises Unreachable if the CA does not answer, answers at too great length, or answers with a status of 500 or
+        above. Raises Refused if any other answer is not a certificate, since the CA probably did not take the token.
+        The errors do not contain the platform's own error message, since that message may repeat the token.
         """
         try:
             async with (

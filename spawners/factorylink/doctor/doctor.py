@@ -33,8 +33,8 @@ async def examine(
     """Yield the result of each step when it is done; stop at the first step that fails.
 
     Then yield a result for everything that could not be removed, or that stays at the factory. ``factory`` already has
-    the overrides of ``link.yaml``; ``patience``: seconds for the job to start. Raises ValueError if ``link.yaml`` has
-    no access to the factory.
+    the overrides of ``link.yaml``; ``patience``: seconds for the job to start. Raises ValueError if the settings of the
+    factory in ``link.yaml``, or the files that they name, are wrong; ChoiceError if no environment fits the size.
     """
     visit = Visit(config, factory, account, size, patience)
     try:

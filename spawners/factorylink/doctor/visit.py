@@ -1,4 +1,4 @@
-"""Tests a factory once, in the steps of a session; each step can be called separately.
+"""Tests a factory once, in the steps of a session; the caller runs one step after another.
 
 The visit uses the link's own code, access, credentials and job script; it submits a real job and enters the real door.
 Only the hub's name and the keys differ from the link's, so that a running link does not adopt the job. Whatever has
@@ -292,7 +292,8 @@ class Visit:
     async def _end_job(self) -> None:
         """Cancel the job, also if the scheduler did not return its id.
 
-        Raises TimeoutError if the job does not end, Refused if its comment was changed.
+        Raises TimeoutError if the job does not end, Refused if its comment was changed, and the errors of the
+        scheduler's commands.
         """
         async with asyncio.timeout(_END_SECONDS):
             while jobs := [

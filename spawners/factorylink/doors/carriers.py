@@ -107,7 +107,9 @@ def _address(tcp: Tcp, door: DoorFile) -> tuple[str, int]:
 
 
 def _socket(stdio: Stdio, session: SessionId, door: DoorFile) -> str:
-    """Return the path of the door's socket. Raises Misread if no door of this session makes such a path.
+    """Return the path of the door's socket.
+
+    Raises Misread if the door's file names no socket, or a path that no door of this session makes.
 
     ``factorygate.session.folder`` makes these paths.
     """

@@ -95,7 +95,7 @@ class DoorStatus(_DoorMessage):
 
 
 class DoorEnd(_DoorMessage):
-    """The file ``end.json`` that a door writes at its end. Its texts are only shown to people."""
+    """The file ``end.json`` that a door writes at its end. ``message`` is only shown to people."""
 
     reason: EndWord
     message: Said = ""

@@ -167,8 +167,8 @@ def job_ended(
     ``end``: the scheduler's record; None: there is none. ``desired``: "stop" if somebody requested the end. ``tail``:
     the last lines of the job's log.
 
-    Where ``ended`` only advises the person to start a new session, the advice here is to wait: the cluster requests
-    another job if its work needs one.
+    The explanation is that of ``ended``. But if ``ended`` only advises the person to start a new session, the advice is
+    replaced: the person has to do nothing, because the cluster requests another job if its work needs one.
     """
     reason, words = ended(end, desired=desired, tail=tail)
     if words.do in (AGAIN.do, NO_FAULT.do):
