@@ -67,7 +67,8 @@ class HubClient:
         """Return the owner of this token; None if it belongs to nobody.
 
         The owner of a person's own token is cached for at most 30 s, other answers for 3 s. Raises Unreachable if the
-        hub does not answer, or refuses every token because its database does not answer.
+        hub does not answer, or answers with an unexpected status or an unreadable body; also if the hub refuses even
+        the service's own token, as it does while its database does not answer.
         """
         try:
             return await self._owners.of(token)

@@ -72,9 +72,10 @@ class Identity:
         return self._whose(_BATCH, job, factory)
 
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:
-        """Return whether a job has this gateway's job name, and a gateway's comment that is not signed for the job.
+        """Return whether a job has this gateway's job name, but a comment that this gateway did not sign for the job.
 
-        Such a comment was signed by another gateway, or copied from a job of another account, or invented.
+        True only if the comment has the form of a gateway's comment. Another gateway has signed the comment, or
+        somebody has invented it, or copied it from a job of another account or factory.
         """
         if job.name != self.job_name or not is_of_our_form(job.comment):
             return False

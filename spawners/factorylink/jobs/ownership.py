@@ -4,9 +4,10 @@ A job's id alone proves nothing: a controller that has lost its state gives the 
 since only this gateway can sign it; only a job with the right comment may be cancelled or changed.
 
 The job's owner can change the comment, and so can a site's filter at the submission. A job whose comment was changed is
-still watched and charged if its account and its time of submission agree, but it is never cancelled or changed. This
-also holds if the comment is a copy of another session's comment, with one exception: if that other session has no job
-yet and takes this job for its own, the job counts as another job (``FOREIGN``). All functions are pure.
+still watched and charged if its account and its time of submission agree, but it is never cancelled or changed. The
+new comment may be a copy of the comment of another session or batch. If that session or batch takes the job for its
+own, the job counts as another job (``FOREIGN``); a session that has a job already takes no second one. All functions
+are pure.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Charges GPU-hours for jobs: reserves the most before the submission, charges the scheduler's count at the end.
+"""Charges GPU-hours for jobs: reserves a job's walltime before the submission, charges the job's use at the end.
 
-A charge belongs to one job. Until the job is over, its charge reserves what the job may still use: its whole walltime.
-So no new job can bring the reservations of a project above its grant; only jobs that were requeued, or found after the
-ledger was lost, can. What a project has used and reserved are sums of its charges; no second number exists that could
-differ. Seconds are whole, as schedulers count them. The GPUs of a job may be a fraction (a slice of a GPU), which is
-stored as two whole numbers, so that sums stay exact.
+A charge belongs to one job. Until the job is over, its charge reserves the rest of the job's walltime, since the job
+may still use it. A new job is refused if the project's grant does not suffice, so no new job can bring the project's
+use and reservations above the grant. Existing jobs can: for example if they are requeued, if the site gives them more
+time, or if the link finds them after the ledger was lost. What a project has used and reserved are sums of its charges;
+no second number exists that could differ. Seconds are whole, as schedulers count them. The GPUs of a job may be a
+fraction (a slice of a GPU), which is stored as two whole numbers, so that sums stay exact.
 """
 
 from __future__ import annotations
@@ -122,8 +123,8 @@ def reserve(reservations: Sequence[ChargeReservation], project: Project | None, 
 
     The write raises OverBudget if ``project``, or the person's share of it, has too few GPU-hours left, or if the
     project ends before the longest job would; then nothing of the same call to the ledger is stored. ``project`` None:
-    nothing is refused. ``alike``: the budget must also allow this many more jobs equal to the first, for which nothing
-    is reserved.
+    nothing is refused. The write raises IntegrityError if one of the jobs has a charge already. ``alike``: the budget
+    must also allow this many more jobs equal to the first, for which nothing is reserved.
     """
 
     def write(db: Connection) -> None:
@@ -227,9 +228,10 @@ class Settlement:
 def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Settlement:
     """Return a write that settles the charge of a job that is over, or never existed.
 
-    What the job used is charged, and the rest of its reservation is released. The scheduler's record ``end`` counts all
-    runs to the second; ``restarts``: how often the job was requeued. Without a record, the job's last run lasted from
-    ``started`` (None: it did not run) to ``latest``, and its earlier runs count for as long as they were seen.
+    What the job used is charged, and the rest of its reservation is released. ``end``: the scheduler's record, None:
+    there is none; ``restarts``: how often the job was requeued. If the record has the seconds of all runs, they are
+    charged. If it has only those of the last run, the earlier runs count for as long as they were seen. If it has none,
+    the last run counts from ``started`` (None: the job did not run) to the end in the record, or else to ``latest``.
     """
     ended = latest if end is None or end.ended is None else end.ended
     if end is not None and end.elapsed is not None:
@@ -389,8 +391,9 @@ class Charges:
     ) -> list[UsageLine]:
         """Return GPU-seconds and numbers of jobs by day (UTC), project, factory and person, oldest first.
 
-        A job is counted on the first of its days. Running jobs count up to now. If given, only ``project`` and
-        ``person`` count, and only days from ``since`` on. Raises LedgerError.
+        A job is counted once, on the first of its days in the result. Running jobs count up to now. The seconds of a
+        job's earlier runs count on the day on which its last run started. If given, only ``project`` and ``person``
+        count, and only days from ``since`` on. Raises LedgerError.
         """
         where: list[ColumnElement[bool]] = [
             or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)
@@ -483,9 +486,10 @@ def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
 def _check(db: Connection, project: Project, needs: Fraction, until: datetime, person: str) -> None:
     """Raise OverBudget if a project, or a person's share of it, has less than ``needs`` GPU-seconds left.
 
-    ``until``: when the last of the GPU-seconds may be used; OverBudget is raised, too, if the project ends before.
-    Other writers for the same project wait until this commit is finished: the first statement writes the project's row,
-    which two transactions cannot do at once on any database. The rest of the budget is read only after this statement.
+    ``until``: when the last of the GPU-seconds may be used; OverBudget is raised, too, if the project ends before
+    ``until``. The first statement writes the project's row in ``budgets``. No database lets two transactions write one
+    row at once, so another transaction that checks the same project waits until the transaction of ``db`` has ended.
+    The project's charges are read only after this statement.
     """
     kept = {"project": project.id, "gpu_hours": project.gpu_hours, "at": clock.now()}
     db.execute(upsert(db, budgets).values(kept).on_conflict_do_update(index_elements=["project"], set_=kept))

@@ -89,8 +89,8 @@ class WorkerRecord:
         """Set on this record, not in the ledger, that the job has ended, and when.
 
         ``end``: what the scheduler's accounting says; None: nothing. The time is that of ``end`` or else the latest
-        possible one, at most ``now``. If it is not known whether the job ran, it counts as running since it was last
-        seen waiting.
+        possible one, at most ``now``. If it is not known whether the job ran, the job counts as running since an answer
+        last listed it as waiting; if no answer ever listed the job, it counts as never run.
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
@@ -267,7 +267,7 @@ class ClusterStore:
         await self._ledger.write(write)
 
     async def live(self) -> list[ClusterRecord]:
-        """Return all clusters that have not ended, with batches and workers."""
+        """Return all clusters that have not ended, with batches and workers; rows that cannot be read are left out."""
         lives = clusters.c.ended.is_(None)
         # a subquery, since there may be very many ids
         theirs = batches.c.cluster.in_(select(clusters.c.id).where(lives))
@@ -350,7 +350,7 @@ def busy(record: ClusterRecord) -> Fraction:
 def last_turn(record: ClusterRecord) -> datetime:
     """Return when the cluster was created, or when one of its jobs last started or ended.
 
-    Since then the cluster's GPU-hours have grown at a constant rate.
+    Since then the cluster's GPU-hours have grown at a constant rate, unless the scheduler has requeued a job.
     """
     return max(
         (at for worker in record.workers() for at in (worker.started, worker.ended) if at is not None),

@@ -72,10 +72,10 @@ class LedgerOfOtherRelease(LedgerError):
 
 
 class LedgerConflict(Exception):
-    """Raised if a row with the same key exists.
+    """Raised if another row prevents a write.
 
-    That is a row with the same id, a session of the same server that is not to stop, or a live session with the same
-    job.
+    The other row has the same id, or is a live session with the same job, or is a live session of the same server whose
+    stop nobody has requested.
     """
 
 

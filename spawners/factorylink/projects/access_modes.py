@@ -71,8 +71,9 @@ def origins(project: Project) -> Iterator[str]:
 def warnings(project: Project) -> Iterator[str]:
     """Yield a text ``KEY: WORDS`` for each value of a project that is probably a mistake.
 
-    That is: nobody is in the project, its id is that of another mode, or its hours or its end are missing or not those
-    of its mode. The values of its mode must have been filled in before (``filled``).
+    That is: nobody is in the project; its id is that of another mode; its hours are missing, or fewer or more than its
+    mode grants; its end is missing, or later than its mode allows. The values of its mode must have been filled in
+    before (``filled``).
     """
     if not project.members and not project.groups and not project.managers:
         yield "members: nobody is in it: 'members', 'managers' and 'groups' are empty"

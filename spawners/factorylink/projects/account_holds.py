@@ -255,7 +255,11 @@ class AccountHolds:
         return wipes and key not in self._leases.failed and not self._is_ready(key)
 
     def _is_free(self, factory: Slug, account: str, people: frozenset[str]) -> bool:
-        """Return whether an account is held for no workshop, and is idle or may have files of these people."""
+        """Return whether an account is free to be held for a workshop with these people.
+
+        No workshop may hold the account. Something may run under the account only if the files in it are those of one
+        of these people.
+        """
         holder = self._leases.holder(factory, account)
         free = (factory, account) not in self._leases.holds
         return free and (holder in people or self._leases.is_idle(factory, account))
@@ -296,14 +300,19 @@ class AccountHolds:
     def _counts(self, project: Project, key: _Key) -> bool:
         """Return whether ``seen`` counts an account as held for a project.
 
-        An account whose wipe has failed counts, too, even if it is held only for a rehearsal.
+        An account counts if ``_holds`` says so. An account whose last wipe failed counts whenever the project holds it,
+        whether for the class or for a rehearsal.
         """
         hold = self._leases.holds.get(key)
         is_failed = hold is not None and hold.project == project.id and key in self._leases.failed
         return is_failed or self._holds(project, key)
 
     def _over(self, key: _Key, hold: Hold) -> bool:
-        """Return whether the workshop that holds an account is over, or the rehearsal for which it was lent."""
+        """Return whether an account need not be held any more.
+
+        True if the workshop of ``hold`` is over or unknown; also if the account is held for a rehearsal, and no
+        rehearsal of this workshop goes on at the account's factory now.
+        """
         project = self._projects.get(hold.project)
         if project is None or (project.ends is not None and project.ends <= clock.now()):
             return True

@@ -1,9 +1,10 @@
 """Decides under which site account a person's jobs run: their own, a shared one, or one that is lent to them alone.
 
 A lent account stays with its person until another person needs it. It is lent to another person only if no job of the
-first person runs under it, and after a wipe: nobody else may read the first person's files. An account that is held for
-a workshop (``account_holds``) is lent to the people of that workshop only. An account that is lent for a rehearsal is
-held until the rehearsal is over, and is wiped then.
+first person runs under it, and after a wipe: nobody else may read the first person's files. Only an account under which
+the first person has started nothing needs no wipe. An account that is held for a workshop (``account_holds``) is lent
+to the people of that workshop only. An account that is lent for a rehearsal is held until the rehearsal is over, and is
+wiped then.
 """
 
 from __future__ import annotations
@@ -379,7 +380,7 @@ async def _run_wipe(connection: FactoryConnection, account: str) -> None:
 
 
 def nothing_left(output: Output) -> None:
-    """Raise Refused unless a command ended well and printed nothing."""
+    """Raise Refused unless a command ended with exit code 0 and printed nothing to stdout but white space."""
     done(output)
     if left := output.stdout.strip():
         raise Refused(f"After the wipe there is still: {plain_text(left, 300)}")

@@ -319,7 +319,8 @@ def load(
 ) -> dict[ProjectId, Project]:
     """Return the projects of a file by id, with their access modes filled in.
 
-    Raises CatalogueError with every problem, also those that ``refuse`` finds.
+    Raises CatalogueError if the file is not valid (see ``read``); for a valid file, with every problem that ``refuse``
+    finds.
     """
     found = {project.id: access_modes.filled(project) for project in read(path, factories, accesses)}
     if wrong := refuse(found):
@@ -331,7 +332,10 @@ def load(
 def read(
     path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
 ) -> tuple[Project, ...]:
-    """Return the projects of a file without filling in their access modes. Raises CatalogueError with every problem."""
+    """Return the projects of a file without filling in their access modes.
+
+    Raises CatalogueError if the file cannot be read as projects; else with every mistake that ``problems`` finds.
+    """
     found = read_model(path, Projects).projects
     wrong = [*problems(found, factories, accesses or {})]
     if wrong:
@@ -345,8 +349,8 @@ def problems(
 ) -> Iterable[str]:
     """Yield a line for the operator about each mistake in the projects.
 
-    Mistakes are a wrong period, a conflict with the catalogue, and a site account that would belong to two people, or
-    to one person and a pool.
+    Mistakes are a wrong period, a conflict with the catalogue, and a site account that would belong to two people, to
+    one person and a pool, or to a pool and the shared accounts of ``link.yaml``.
     """
     holders: dict[tuple[Slug, str], str] = {}  # by factory and account, the project and person that have it
     for project in projects:

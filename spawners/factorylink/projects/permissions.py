@@ -41,7 +41,8 @@ class Permissions:
         """Return the person's permissions at a factory, one for each project, ordered by the project's id.
 
         A person who needs no project also has a permission without one, which comes first. A permission is left out if
-        the person has no site account for it, and none can be lent to them.
+        the person has no site account for it, and the project has no pool of accounts to lend. Whether an account of
+        the pool is free now does not count.
         """
         found = [_grant(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
         if not self._projects.needed(user) and not self._projects.blocked(user):
@@ -58,10 +59,11 @@ class Permissions:
     ) -> Grant:
         """Return the person's permission at a factory for ``project``. Raises ProblemError if there is none.
 
-        If ``project`` is None and the person needs a project, the method chooses one that allows ``size`` (None: any
-        size): the only one at the factory or, of several, the one that the person used last (``last``). ProblemError is
-        raised if there are several and ``last`` is not among them. A person who needs no project gets the permission
-        without one, unless jobs of ``project`` are charged.
+        A person who needs no project gets a permission without a project if ``project`` is None, or if jobs of this
+        project are not charged (``ProjectBook.is_charged``). If ``project`` is None and the person needs a project, the
+        method chooses one that allows ``size`` (None: any size): the only one at the factory or, of several, the one
+        that the person used last (``last``). ProblemError is raised if there are several and ``last`` is not among
+        them; also if a given ``project`` does not allow ``size``.
         """
         self.check(user)
         machine = connection.factory.site.machine
@@ -128,8 +130,7 @@ class Permissions:
         """Return the choice with every default filled in, and with the project of the permission ``grant``.
 
         Raises ProblemError if the catalogue or the project does not allow the choice. ``of``: prefix for the name of
-        the wrong field in the error. An error about the size that ``choice`` names, or about the project's hours, has
-        no prefix.
+        the wrong field in the error. An error about a size that the permission does not include has no prefix.
         """
         if choice.size is not None and not has(grant, choice.size):
             raise self._wrong_size(grant, choice.size)

@@ -194,7 +194,11 @@ def _seat_gpus(project: WorkshopProject, factories: Mapping[Slug, Factory]) -> d
 
 
 def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]) -> WorkshopPools:
-    """Return the operator's pools. Raises CatalogueError with every conflict with the catalogue or ``link.yaml``."""
+    """Return the operator's pools.
+
+    Raises CatalogueError if the file cannot be read as pools; else with every conflict with the catalogue or
+    ``link.yaml``.
+    """
     pools = read_model(path, WorkshopPools)
     wrong = [line for pool in pools.pools for line in _problems(pool, factories, accesses)]
     if wrong:
@@ -204,9 +208,9 @@ def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[
 
 
 def agrees(factory: Factory, access: Access, act: TeachingAct) -> bool:
-    """Return whether a site's agreement allows ``act`` for workshops; a testbed allows everything.
+    """Return whether a site's agreement allows ``act`` for workshops; True for every testbed.
 
-    A site that is not live runs nothing anyway, so its agreement is not checked.
+    True also for a factory that is not live: nothing runs there anyway, so its agreement is not checked.
     """
     if access.testbed or factory.state != "live":
         return True

@@ -21,13 +21,15 @@ class Dialect(Protocol):
     def script(self, request: JobRequest, template: str = "") -> str:
         """Return the batch script for a request. ``template``: the operator's template; "" for the dialect's own.
 
-        Raises Refused if the template fails, or leaves out the job's identity.
+        Raises Refused if the scheduler cannot express the request, or if the template fails, leaves out the job's
+        identity or sets part of it itself.
         """
 
     def jobs(self, name: str) -> Command[list[Job]]:
-        """Return the command that lists every job with the name ``name``, of every account.
+        """Return the command that lists every job with the name ``name`` that the asking account may see.
 
-        Some of the listed jobs may have ended (``ENDED``).
+        These are jobs of all accounts, unless the site shows each account its own jobs only. Some of the listed jobs
+        may have ended (``ENDED``).
         """
 
     def by_id(self, ids: Iterable[JobId]) -> Command[list[Job]]:
@@ -44,7 +46,7 @@ class Dialect(Protocol):
         """
 
     def waiting(self) -> Command[dict[str, list[tuple[int, JobId]]]]:
-        """Return the command that lists all pending jobs that the asking account may see.
+        """Return the command that lists all pending jobs that the asking account may see (PBS: without held jobs).
 
         The answer has, for each partition, (priority, id) of its jobs in the order of the queue. If a scheduler does
         not tell this order (PBS), each priority is 0, and the jobs are in the order of their submission.
@@ -90,7 +92,7 @@ class Dialect(Protocol):
     def accounting(self, ids: Iterable[JobId]) -> Command[list[End]]:
         """Return the command that asks the accounting records how the jobs ended.
 
-        ``parse`` raises Gone if there are no such records.
+        ``parse`` raises Gone if the scheduler keeps no such records at all. A job without a record is left out.
         """
 
     def alive(self) -> Command[None]:

@@ -71,7 +71,7 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """Return the command that lists all jobs named ``name`` that have not ended, of every account.
+    """Return the command that lists the jobs named ``name`` that have not ended and that the asking account may see.
 
     Of an array that has not ended, each job is listed, also those that have ended.
     """
@@ -214,9 +214,9 @@ def alive() -> Command[None]:
 def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
     """Return the command line that runs ``argv`` in a running job, connected to the caller by stdio.
 
-    pbs_attach moves a process into a job, and works only on the job's node. So the command logs in to ``node`` by ssh;
-    sites allow this to people who have a job there. Raises Unreachable if ``node`` is None or no host name; ValueError
-    for a text that is no id.
+    pbs_attach moves a process into a job, and works only on the job's node. So the command logs in to ``node`` by ssh,
+    unless the command is run on ``node`` itself; sites allow this login to people who have a job there. Raises
+    Unreachable if ``node`` is None or no host name; ValueError for a text that is no id.
     """
     _check(job)
     if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):

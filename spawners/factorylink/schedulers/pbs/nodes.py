@@ -42,7 +42,10 @@ def nodes(stdout: str) -> list[NodeState]:
 
 
 def _chosen(queue: Mapping[str, Any]) -> dict[str, str]:
-    """Return the resources in a queue's ``default_chunk`` by which it selects nodes: all but amounts, as ``2gb``."""
+    """Return the resources in a queue's ``default_chunk`` by which the queue selects nodes.
+
+    These are all resources whose value is not an amount, such as ``4`` or ``2gb``.
+    """
     chunk = as_dict(queue.get("default_chunk", {}))
     return {name: str(value) for name, value in chunk.items() if not _AMOUNT.fullmatch(str(value))}
 

@@ -212,7 +212,8 @@ def _exit(text: str) -> tuple[int | None, int | None]:
 def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
     """Return the hosts of a list: ``n[1-2,07],login`` -> n1, n2, n07, login.
 
-    At most ``limit`` hosts; a part that squeue has cut off is left out.
+    At most ``limit`` hosts. A part with brackets that squeue has cut off is left out; a name without brackets that was
+    cut off is returned as it is.
     """
     names: list[str] = []
     position = 0

@@ -1,7 +1,7 @@
-"""Migration step 5: adds requeues of workers, people as the hub describes them, lent accounts, and ends of sessions.
+"""Migration step 5: adds requeues of workers, people as the hub describes them, lent accounts, and announced ends.
 
-The ends are those of sessions whose person lost access. Some databases have part of these tables and columns: before
-there were migration steps, version 4 created missing parts in place.
+The ends are those of sessions and clusters whose person loses access. Some databases have part of these tables and
+columns: before there were migration steps, releases with version 4 created missing parts in place.
 """
 
 import sqlalchemy as sa
