@@ -1,4 +1,4 @@
-"""The type of a dialect's table of messages: patterns for its scheduler's messages, and the codes of explanations."""
+"""Defines the type of a dialect's table of patterns, which map messages of its scheduler to codes of explanations."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ Patterns = tuple[tuple[str, str], ...]  # (pattern, code of an explanation); the
 
 
 class SchedulerWords(NamedTuple):
-    """The messages of one scheduler, as regular expressions.
+    """The regular expressions that recognise the messages of one scheduler.
 
-    ``waiting``: for the beginning of the reason why a job waits. ``refused``, ``unreachable``: for any part of the
-    output of a command that the scheduler refused, or that did not reach the scheduler. ``after_filter``: the line that
-    the scheduler adds if a site's own submission filter refused a job; the other lines are the site's message.
-    ``variables``: the prefix of the scheduler's environment variables.
+    ``waiting``, ``refused`` and ``unreachable`` have the code of an explanation for each pattern. ``waiting`` matches
+    the beginning of the reason why a job waits. ``refused`` and ``unreachable`` match any part of the output of a
+    command: ``refused`` if the scheduler refused the command, ``unreachable`` if the command did not reach the
+    scheduler. ``after_filter`` matches the line that the scheduler adds if a site's own submission filter refused a
+    job; the other lines are the site's message. ``variables`` matches the prefix of the scheduler's environment
+    variables.
     """
 
     variables: str

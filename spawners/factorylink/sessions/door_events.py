@@ -75,9 +75,10 @@ class DoorListener:
         self._extender.follow(live_session)
 
     def look_for(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """Look for a session's door in the background, unless this is going on; keep the door connected from then on.
+        """Let the door manager connect to a session's door, and reconnect to the door from then on, in the background.
 
-        Called at each answer of the scheduler until the door is found.
+        Do nothing while an earlier call for the session is at work. Called at each answer of the scheduler until
+        ``door_kept`` is set.
         """
         if live_session.seeking is None or live_session.seeking.done():
             live_session.seeking = self._tasks.spawn(

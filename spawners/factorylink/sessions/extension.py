@@ -65,9 +65,10 @@ class Extender:
 
         ``by``: who requested this, for the audit. The view has the new end once the scheduler's next answer contains
         it. Raises LedgerError, and ProblemError in these cases: the session is not running; the factory allows no
-        extensions or is paused; the person has not accepted the site's rules, or may not use the project there any
-        more; the extension is shorter than a minute, or longer than allowed; the session was extended as often as the
-        link's limit allows; the budget does not allow the extension; the scheduler refuses it or does not answer.
+        extensions or is paused; ``Permission.rules`` refuses the person (blocked, login too old, terms or rules not
+        accepted), or the person may not use the project there any more; the extension is shorter than a minute, or
+        longer than allowed; the session was extended as often as the link's limit allows; the budget does not allow the
+        extension; the scheduler refuses it or does not answer; the job's comment was changed, or the job is gone.
         """
         live_session = self._table.get(session_id)
         if live_session is None:
@@ -127,7 +128,8 @@ class Extender:
         """Send, in the background, the scheduler's end of a job to the session's door if the door reports another end.
 
         Called after each answer of the scheduler and after each status of the door. Ends that differ by at most
-        ``AGREES`` count as the same; nothing is sent while the door is not connected.
+        ``AGREES`` count as the same. Nothing is sent while the door is not connected, or once the door reports that the
+        notebook is ending.
         """
         door, job = live_session.door, live_session.job
         if (

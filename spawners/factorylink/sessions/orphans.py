@@ -44,7 +44,8 @@ Key = tuple[str, str, JobId]  # factory id, site account, job
 class OrphanFinder:
     """Handles this gateway's jobs without a live session: restores the session, or cancels the job after a while.
 
-    The time until an orphan is cancelled is ``orphan_grace_seconds``.
+    The time until an orphan is cancelled is ``orphan_grace_seconds``. A second job of a live session is cancelled at
+    once. A job whose comment can only be a copy is logged and left alone.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class OrphanFinder:
         """Handle a job of this gateway without a live session; return the session to which the job now belongs.
 
         None: no session has the job (yet). If the ledger lacks the session, the link looks in the background for the
-        signed note in the session's folder, from which the session can be restored.
+        signed note in the session's folder, from which the session can be restored. Raises LedgerError.
         """
         key = _key(connection, job)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:
@@ -163,7 +164,9 @@ class OrphanFinder:
     async def _lost(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> None:
         """Restore a session that is missing in the ledger, from the note in the session's folder.
 
-        If the note does not allow this, treat the session's job as an orphan.
+        If there is no note of this link, or if the session's server has another session, treat the session's job as an
+        orphan. If the note cannot be read now, or if there is no port for the session, only log this; the next answer
+        tries again.
         """
         if session_id in self._table:
             return
@@ -213,7 +216,9 @@ class OrphanFinder:
     async def _rebuild(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> str | None:
         """Write a session into the ledger again, from the note in its folder.
 
-        Return None if this succeeded, else the reason why not. Raises LedgerConflict, OSError, FactoryError.
+        Return None if this succeeded, or the reason if there is no note of this link. Raises LedgerConflict if the
+        session's server has another session, or if another session has the job; OSError if no port is free, or if the
+        port is taken (then the ledger has the session); LedgerError, FactoryError.
         """
         try:
             note = await read_note(connection, job.account, session_id, self._identity)

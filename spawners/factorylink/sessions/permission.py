@@ -160,8 +160,9 @@ class Permission:
         """Return the person's permission to use a factory for the project of ``choice``.
 
         If ``choice`` names no project and several projects at the factory allow its size, the project that the person
-        used last is taken. A person who needs no project gets a permission without one. Raises LedgerError, and
-        ProblemError if the person has no such permission, or if the project used last is none of these projects.
+        used last is taken. A person who needs no project gets a permission without one, unless ``choice`` names a
+        project whose jobs are charged. Raises LedgerError, and ProblemError if the person has no such permission, or if
+        the project used last is none of these projects.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
@@ -204,8 +205,8 @@ class Permission:
         """Raise ProblemError unless a cluster may have ``more`` further worker jobs of ``hours`` each.
 
         The project's budget is checked later, when GPU-hours are reserved for the jobs. ``adopt``: the client says that
-        the jobs exist already, so none is submitted; then only ``hours`` and the number of the person's jobs are
-        checked, and this number may be higher.
+        the jobs exist already, so none is submitted. Then only two things are checked: ``hours`` against the limit of
+        the size, and the number of the person's jobs, for which the limit is ``TAKEN_OVER`` times as high.
         """
         record, connection = live_cluster.record, self.connection(live_cluster.record.factory)
         if not adopt:
@@ -265,15 +266,17 @@ class Permission:
     def hold(self, claims: Sequence[ChargeReservation], project: ProjectId | None, alike: int = 0) -> Write:
         """Return a write for the ledger that reserves GPU-hours of the project for ``claims``.
 
-        The write raises OverBudget if the budget does not allow the claims and ``alike`` more jobs equal to that of the
-        first claim. Nothing is reserved for these further jobs.
+        The write raises OverBudget if the project ends before the longest of the jobs would, or if the project's budget
+        or the person's share of the budget is too small. The budget must allow all claims and ``alike`` further jobs,
+        each of them equal to the job of the first claim; nothing is reserved for the further jobs.
         """
         return charges.reserve(claims, self._projects.get(project), alike)
 
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:
         """Return a write for the ledger that reserves ``seconds`` more for a job that is to continue until ``until``.
 
-        ``charge_id``: the id of the job's charge, for a session its own id. The write raises OverBudget if the
-        project's budget does not allow this, or if the project ends before ``until``.
+        ``charge_id``: the id of the job's charge; for a session's job, this is the session's id. The write raises
+        OverBudget if the project's budget or the person's share of the budget is too small, or if the project ends
+        before ``until``.
         """
         return charges.reserve_more(charge_id, seconds, until, self._projects.get(project))

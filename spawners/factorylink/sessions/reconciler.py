@@ -42,8 +42,8 @@ class SessionReconciler:
     """Updates sessions from the answers of their factories.
 
     ``submit_again``: submits a job that never reached the scheduler. ``is_of_batch``: returns whether a job belongs to
-    a Dask cluster, given the factory's id and the job. ``same_name``: by factory, how many live
-    jobs another gateway with the same name has.
+    a Dask cluster, given the factory's id and the job. ``same_name``: by factory, how many live jobs another gateway
+    with the same name has.
     """
 
     def __init__(
@@ -124,7 +124,10 @@ class SessionReconciler:
         self._warn(connection, plan.others)
 
     def _warn(self, connection: FactoryConnection, others: list[Job]) -> None:
-        """Warn the operator in the log, once for each factory, of jobs of another gateway with the same name."""
+        """Warn the operator in the log, once for each factory, of jobs of another gateway with the same name.
+
+        Store the number of these jobs that have not ended in ``same_name``.
+        """
         alive = [job for job in others if job.state is not JobState.ENDED]
         self.same_name[connection.factory.id] = len(alive)
         if alive and connection.factory.id not in self._warned:
@@ -228,8 +231,9 @@ class SessionReconciler:
         """Handle an answer that does not change a session's state.
 
         Request the session's end if its job has waited in the queue, or its notebook has been starting, for longer than
-        is allowed. Store the node and the end time if the scheduler reports them only now. Look for the session's door
-        if it is not connected yet. Also listen on the session's port, if that failed before.
+        is allowed. If the job runs, store the node if the scheduler reports it only now, store the end time if the
+        scheduler reports another one, and look for the session's door until ``door_kept`` is set. Also listen on the
+        session's port, if that failed before.
         """
         record = live_session.record
         with contextlib.suppress(OSError):  # a port that is taken was reported before; it may be free by now
@@ -446,15 +450,19 @@ async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId, Job]]:
-    """Return the jobs ordered by submission time, the newest first; of equal times, the last in ``unknown`` first."""
+    """Return the jobs ordered by submission time, the newest first; those whose time is not known come last.
+
+    Of jobs with equal times, the last one in ``unknown`` comes first.
+    """
     never = datetime.min.replace(tzinfo=UTC)
     return sorted(unknown, key=lambda found: found[1].submitted or never)[::-1]
 
 
 def _awaited(live_session: LiveSession) -> bool:
-    """Return whether a session needs the next answer soon: it is ending, its job is missing, or it has no job yet.
+    """Return whether a session needs the factory's next answer soon.
 
-    A session whose job only waits in the queue does not need the answer soon.
+    This is so if the session is ending, if the last answer lacks the session's job, or if the link does not know the
+    job's id yet. A session whose job only waits in the queue does not need the answer soon.
     """
     return (
         live_session.record.state == SessionState.ENDING or live_session.misses > 0 or live_session.record.job is None

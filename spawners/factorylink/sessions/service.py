@@ -158,9 +158,9 @@ class Sessions:
         If the session with this id has ended, it is returned as ended. ``seat``: the terms of the workshop seat for
         which the session is started; None: it is not for a workshop.
 
-        Returns within 2 s; if the scheduler has not answered by then, the session is pending. Raises LedgerError, and
-        ProblemError if the session may not start, if the submission has failed, or if the id is that of another
-        server's session.
+        Waits for the scheduler until 1.5 s after the call; if the scheduler has not answered by then, the returned
+        session is pending. Raises LedgerError, and ProblemError if the session may not start, if the submission has
+        failed, or if the id is that of another server's session.
         """
         begun = clock.ticks()
         try:
@@ -178,9 +178,10 @@ class Sessions:
         return self._views.of(live_session), created
 
     def _again(self, record: SessionRecord, request: SessionRequest) -> Session:
-        """Return the ended session, as the answer to a PUT that is repeated after its end.
+        """Return the ended session, as the answer to a PUT that is repeated after the session's end.
 
-        Raises ProblemError if the scheduler refused the session's job, or if the session is of another server.
+        Raises ProblemError if the session has ended as ``EndReason.REFUSED`` (the scheduler refused the job, the
+        submission failed, or the session's port was taken), or if the session is of another server.
         """
         self._same(record, request)
         if record.end_reason == EndReason.REFUSED and record.end is not None:
@@ -248,8 +249,9 @@ class Sessions:
     async def begin(self, record: SessionRecord, connection: FactoryConnection, *also: Write) -> LiveSession:
         """Write a new session into the ledger, with ``also`` in the same commit, and submit its job in the background.
 
-        Raises LedgerConflict if the server has another session; LedgerError; ProblemError if the session was stopped
-        already, if the budget does not allow it, or if its port is taken.
+        Raises LedgerConflict if the server has another session, or if the ledger has a session with this id already;
+        LedgerError; ProblemError if the session was stopped already, if the budget does not allow it, or if its port is
+        taken.
         """
         if record.id in self._never:
             raise conflict(_NEVER.format(session=record.id))
@@ -324,6 +326,7 @@ class Sessions:
 
         ``live`` True: return all live sessions, except those whose class has moved to another factory and those that
         are withdrawn, which callers see as ended. False: return the ``limit`` newest sessions, live and ended ones.
+        Raises LedgerError.
         """
         if live:
             return self._views.live(user, server)
@@ -346,8 +349,9 @@ class Sessions:
     async def last_of_seat(self, project_id: ProjectId, user: str, server: str, since: datetime) -> Session | None:
         """Return the last ended session for a project on a person's server, of those created at ``since`` or later.
 
-        None: there is no such session. Sessions that the scheduler refused do not count, nor do those that ended
-        because the class moved to another factory. Raises LedgerError.
+        None: there is no such session. Sessions whose job was refused or could not be submitted
+        (``EndReason.REFUSED``) do not count, nor do those that ended because the class moved to another factory. Raises
+        LedgerError.
         """
         for record in await self._ledger.ended_of(user, server, since):
             if record.choice.project == project_id and record.end_reason not in _NO_SEAT:

@@ -31,8 +31,9 @@ _WAITS = Message("job-waits", "Job {job} waits in the queue.")
 class Submission:
     """Submits each session's job once, and again if the first submission certainly created no job.
 
-    If the outcome takes long, a caller that waits for it is told that the session is pending. A later failure is then
-    handled from the factory's answers, and is not reported to this caller.
+    If the outcome takes long, a caller that waits for the outcome is told that the session is pending. This caller does
+    not learn of a later failure: a refusal then ends the session; after any other failure, the factory's next answers
+    show whether there is a job.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Submission:
         """Wait for a short time (``ANSWER_SECONDS`` from ``since``) until the scheduler has accepted the session's job.
 
         ``since``: the time of the caller's request, by ``clock.ticks``. Raises ProblemError if the submission has
-        failed.
+        failed. If the submission has failed by then, and the session is being ended, wait until that is done.
         """
         submission = live_session.submission
         if submission is None or live_session.answered:

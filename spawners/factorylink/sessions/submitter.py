@@ -84,9 +84,9 @@ class Submitter:
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
         """Write files into the folders of one account's sessions, with one command.
 
-        Before the first call for an account, and once more if a later one is refused, another command creates the
-        folder that contains the sessions' folders. ``key``: the factory's id and the site account. Raises the
-        transport's errors.
+        In the first call for an account, another command creates the folder that contains the sessions' folders. If the
+        site refuses to write the files in a later call, create this folder again, and write the files once more.
+        ``key``: the factory's id and the site account. Raises the transport's errors.
         """
         connection, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
@@ -200,10 +200,10 @@ async def read_note(
 
 
 def _opened_in_time(record: SessionRecord) -> ResolvedChoice:
-    """Return a session's choice, with ``unopened_minutes`` that, counted from now, reach ``unopened_until`` at least.
+    """Return a session's choice; if necessary, raise ``unopened_minutes`` so that they last until ``unopened_until``.
 
-    ``unopened_until``, in the session's row, is when the session ends if nobody has opened it; None: the choice stays
-    as it is.
+    ``unopened_minutes`` count from now. ``unopened_until``, in the session's row, is when the session ends if nobody
+    has opened the session; if ``unopened_until`` is None, the choice stays as it is.
     """
     if record.unopened_until is None:
         return record.choice

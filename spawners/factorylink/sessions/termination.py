@@ -133,7 +133,8 @@ class Termination:
     async def nothing_there(self, live_session: LiveSession, words: Words) -> None:
         """End a session that has no job. ``words``: the explanation for people.
 
-        The reason of the end is that of the stop request, or ``EndReason.REFUSED`` if no stop was requested.
+        The reason of the end is that of the stop request, or ``EndReason.REFUSED`` if no stop was requested. Raises
+        LedgerError.
         """
         await self._table.end(live_session, end_reason=live_session.record.stopped_for or EndReason.REFUSED, end=words)
 
@@ -175,7 +176,10 @@ class Termination:
                 return  # the scheduler's answers will conclude this session
 
     async def _end_by_door(self, live_session: LiveSession) -> None:
-        """Ask the notebook to end, since the session's job must not be cancelled, and log this."""
+        """Tell people that the session's job must not be cancelled; ask the notebook to end, if its door is connected.
+
+        People see this as a remark of the session, and as a line of the session's log.
+        """
         words = explain.own("job-not-cancelled")
         if live_session.remark != words:
             live_session.remark = words
@@ -257,7 +261,8 @@ class Termination:
     ) -> tuple[DoorEnd | None, tuple[str, ...]]:
         """Return the door's last report, and the last lines of the job's log.
 
-        What cannot be read is None or (); so are both if the session's job has never started.
+        What cannot be read is None or (). Both are empty if the ledger has no start of the job: the job has not started
+        yet, or not again after it was requeued.
         """
         record = live_session.record
         if record.started is None:

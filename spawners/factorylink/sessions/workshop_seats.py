@@ -110,12 +110,13 @@ class WorkshopSeats:
         return _answer(seat, session, begun)
 
     async def _had(self, project: Project, seat: SeatBody, known: Iterable[Session]) -> Session | None:
-        """Return the session that the person already had for this seat and that has ended, or has a stop request.
+        """Return another session that the person already had for this seat; it has ended, or has a stop request.
 
-        None if there is no such session, if ``seat.since`` is None, or if the requested session itself is live.
-        Sessions that were created before ``seat.since`` do not count, nor does ``seat.over``, of which the service
-        knows that it has ended; nor sessions that the scheduler refused, or that ended because the class moved.
-        ``known``: the person's sessions that have not ended. Raises LedgerError.
+        None: there is no such session, ``seat.since`` is None, or the requested session (``seat.session``) is live.
+        These sessions do not count: the requested one; those created before ``seat.since``; the session ``seat.over``,
+        of which the service knows that it has ended; and those that ended because the class moved, or because the job
+        was refused or could not be submitted. ``known``: the person's sessions on the seat's server that have not
+        ended. Raises LedgerError.
         """
         if seat.since is None or seat.session in self._table:
             return None
@@ -139,7 +140,10 @@ class WorkshopSeats:
         await self._sessions.move(session.id)
 
     def places(self, project: Project) -> SeatPlaces:
-        """Return for each factory of a workshop whether seats may start there now, and within which limits."""
+        """Return for each factory of a workshop whether seats may start there now, and within which limits.
+
+        Factories that this hub does not offer are left out.
+        """
         found = []
         for factory_id in project.factories:
             connection = self._factories.get(factory_id)

@@ -73,8 +73,8 @@ class JobOrders:
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
         """Cancel those of an account's jobs that this gateway submitted; return what was found under each id.
 
-        For an array there is a finding under the id of each task. Concurrent orders share a question and a command.
-        Raises FactoryError.
+        For an array, there is a finding under the id of each task that has not ended; if there is no such task, the
+        array's id has the finding ``GONE``. Concurrent orders share a question and a command. Raises FactoryError.
         """
         order = _Cancel(tuple(jobs))
         await self._cancels.do(account, order)

@@ -4,7 +4,8 @@ The poller first asks for jobs by their name. If the answer lacks jobs whose ids
 for them by id, since somebody may have changed their names. No other part of the running link asks by name: code that
 needs a newer answer waits for the poller's next answer. (``job_orders`` asks by id before each order.) If accounts see
 only their own jobs, the poller asks as one account after the other (``account_rotation``). ``rate_limiter`` limits the
-rate of all the poller's questions together. A failed question changes nothing but ``health``.
+rate of all the poller's questions together. A failed question changes nothing that is known about jobs: if the question
+by name fails, only ``health`` may change; if a question by id fails, its ids are in ``silent``.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def offered(
 ) -> tuple[ReservationView, ...]:
     """Return the reservations that a site account may use now; with ``coming``, also those that begin later.
 
-    ``pays``: the scheduler's account that is charged; ``groups``: returns the site account's Unix groups, and is called
-    only if a reservation is for groups.
+    Reservations for maintenance are left out. ``pays``: the scheduler's account that is charged; ``groups``: returns
+    the site account's Unix groups, and is called only if a reservation is for groups.
     """
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)
@@ -60,7 +60,10 @@ def offered(
 
 
 def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str) -> bool:
-    """Return whether a maintenance leaves a partition without a node; True if the nodes are not known."""
+    """Return whether a maintenance leaves a partition without a node.
+
+    True if the maintenance names no nodes, or if the nodes are not known (``nodes`` is empty).
+    """
     inside = {node.name for node in nodes if partition in node.partitions}
     return not maintenance.nodes or not nodes or (bool(inside) and inside <= set(maintenance.nodes))
 

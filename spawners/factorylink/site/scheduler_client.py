@@ -18,7 +18,10 @@ SILENCE_AGAIN = 5.0
 
 
 class Down(Unreachable):
-    """Raised if the scheduler itself is certainly down; a failed question alone does not show this."""
+    """Raised if a command has no answer yet, and a check does not confirm that the scheduler is alive.
+
+    A failed question alone does not raise this error.
+    """
 
 
 class NotAsked(NotDone):
@@ -117,7 +120,10 @@ class SchedulerClient:
             await asyncio.wait({running})  # not ``await running``, since the caller may be cancelled at this moment
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
-        """Return when the scheduler confirms that it is alive, or when ``running`` has ended. Raises Down otherwise."""
+        """Check whether the scheduler is alive; return when this is confirmed, or when ``running`` has ended.
+
+        Raises Down if the check fails before ``running`` has ended.
+        """
         asked = asyncio.create_task(self.lives())
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():

@@ -1,8 +1,8 @@
 """One factory: asks its scheduler and gives it orders, by dialect and transport, with background tasks and rate limits.
 
 The **poller** (``job_poller``) asks about the jobs of all sessions and clusters together. The **survey**
-(``load_poller``) asks for free resources and waiting jobs, at a low rate and only while somebody looks at the factory
-or a job waits. No factory waits for another factory: each has tasks, a queue and a back-off of its own.
+(``load_poller``) asks for free resources, waiting jobs and reservations, at a low rate and only while somebody looks at
+the factory or a job waits. No factory waits for another factory: each has tasks, a queue and a back-off of its own.
 """
 
 from __future__ import annotations
@@ -55,10 +55,11 @@ ESTIMATES = 30.0  # seconds for which an estimate is cached
 class Site:
     """One factory: questions to its scheduler, and orders about its jobs.
 
-    Call ``start`` before any other method, and use the object in one event loop only. ``on_answer`` is called with
-    every successful answer about this gateway's jobs, and with the site account whose jobs the answer lists (None: all
-    accounts); it must not await ``ask_jobs_now``. ``on_health`` is called when the state or the explanation in
-    ``health`` has changed, ``load_poller.on_loads`` when there is a new survey.
+    Call ``private_to``, ``knows_ids`` and ``count_earlier`` before ``start``, and methods that wait for an answer after
+    ``start``. Use the object in one event loop only. ``on_answer`` is called with every successful answer about this
+    gateway's jobs, and with the site account whose jobs the answer lists (None: all accounts); ``on_answer`` must not
+    await ``ask_jobs_now``. ``on_health`` is called when the state or the explanation in ``health`` has changed,
+    ``load_poller.on_loads`` when there is a new survey.
     """
 
     def __init__(
@@ -312,7 +313,8 @@ class Site:
         """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.
 
         Return, by job id, whether the answer shows the submitted job, an altered one, another job or none; for an
-        array, by the id of each of its jobs. Raises FactoryError.
+        array, by the id of each of its jobs that has not ended, or by the array's id if all have ended. Raises
+        FactoryError.
         """
         return await self._orders.cancel(account, jobs)
 

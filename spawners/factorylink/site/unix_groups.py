@@ -44,7 +44,8 @@ def question(account: str) -> Command[frozenset[str]]:
 class Groups:
     """The Unix groups of site accounts, which are looked up while ``keep`` runs.
 
-    If the site does not report the groups of an account, the account counts as a member of no group.
+    If the groups of an account cannot be looked up (the site does not report them, or does not answer), the account
+    counts as a member of no group; after ``AGAIN`` seconds, its groups may be looked up again.
     """
 
     def __init__(self, factory: str, transport: CommandRunner) -> None:

@@ -95,7 +95,7 @@ class LiveCluster:
                 waiter.set_result(None)
 
     async def ended_within(self, seconds: float) -> None:
-        """Wait until a further job of the cluster has ended, or workers were added, but at most ``seconds``."""
+        """Wait until the number of workers whose jobs have not ended has changed, but at most ``seconds``."""
         before, deadline = len(self.alive()), clock.ticks() + seconds
         while len(self.alive()) == before and (left := deadline - clock.ticks()) > 0:
             await self._touched(left)
@@ -171,7 +171,10 @@ class LiveCluster:
         return (health.words or explain.unreachable("")) if health.state == "unreachable" else None
 
     def _barred(self) -> Words | None:
-        """Return why no job of the cluster can start; None if nothing prevents it."""
+        """Return why the person or the site account may start no job; None if no such reason is known.
+
+        The factory's health and an operator's drain are not part of this.
+        """
         if self.access_ends is not None:
             return explain.own("access-ends")
         return None if self.connection is None else self.connection.access_status.problem(self.record.account)

@@ -249,7 +249,7 @@ def _barred(live_session: LiveSession, barred: Words | None) -> bool:
 
 
 def _suspended(live_session: LiveSession) -> bool:
-    """Return whether the site has suspended a session's job."""
+    """Return whether the site has suspended the job of a starting or running session."""
     job = live_session.job
     return live_session.record.state in _FROZEN_STATES and job is not None and job.suspended
 

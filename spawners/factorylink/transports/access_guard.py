@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 
 class GuardedCommands:
-    """Runs commands with the wrapped ``CommandRunner``; records in the access status whether the site allows them."""
+    """Runs commands with the wrapped ``CommandRunner``; records in the access status whether the site allows them.
+
+    ``home`` records nothing, since its answer may come from a cache.
+    """
 
     def __init__(self, inner: CommandRunner, access_status: SiteAccessStatus) -> None:
         self._inner = inner

@@ -28,7 +28,8 @@ class SiteAccessStatus:
     """The access to one factory. ``credentials`` None: the factory needs no login (transport ``local``).
 
     The transport logs in with this object as its ``Credentials``, so that this object knows which key was last used for
-    which account. ``on_change`` is called when the result of ``problem`` may have changed.
+    which account. ``on_change`` is called when the result of ``problem`` may have changed, but not if only time has
+    passed; the one exception is the end of a login that ``renew`` has renewed.
     """
 
     def __init__(self, credentials: Credentials | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -125,9 +126,9 @@ class SiteAccessStatus:
     def heeding(self, account: str | None) -> Iterator[None]:
         """Record whether the site lets the link act for the account, by the outcome of the operation in the block.
 
-        Only an error that ``explain.barred`` explains counts as the site's refusal; after any other error, and after a
-        success, the link may act. Nothing is recorded if ``account`` is None (the watcher, the account that asks about
-        all jobs).
+        Only an error that ``explain.barred`` explains counts as the site's refusal; after any other FactoryError, and
+        after a success, the link may act. Nothing is recorded for other exceptions, nor if ``account`` is None (the
+        watcher, the account that asks about all jobs).
         """
         try:
             yield

@@ -38,7 +38,10 @@ class ByteStream(Protocol):
         """
 
     def close(self) -> None:
-        """Release the stream. Does nothing if a protocol is connected to it and has closed its channel."""
+        """Release the stream, and end the command if the stream is that of a command.
+
+        Does nothing more if the protocol that is connected to the stream has already closed the connection.
+        """
 
 
 class SocketStream:

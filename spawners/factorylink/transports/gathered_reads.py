@@ -119,7 +119,8 @@ class GatheredReads:
     async def _together(self, account: str | None, paths: Sequence[str], limit: int) -> dict[str, bytes | Gone]:
         """Read files with one command; return the content of each file, or Gone for a missing file.
 
-        Return {} if the output is not clear, or if the command failed.
+        Return {} if it is not clear which bytes of the output belong to which file, or if the command failed. After a
+        failure, the account's files are read one by one for ``ALONE_SECONDS``.
         """
         most = sum(limit + len(_heading(path)) + 1 for path in paths)
         argv = ("head", "-v", "-c", str(limit), "--", *paths)

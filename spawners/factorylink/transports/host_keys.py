@@ -24,9 +24,11 @@ class HostKeys:
         return list(self.keys), list(self.cas), []
 
     def algorithms(self) -> list[str]:
-        """Return the key algorithms to request from a host: first those of the pinned keys, then all others.
+        """Return the key algorithms to request from a host, in the order of preference.
 
-        So a host with another key shows that key and is refused for it, instead of finding no common algorithm.
+        If CA keys are pinned, those of certificates come first; then those of the pinned keys, and then asyncssh's
+        other default algorithms. So a host with another key shows that key and is refused for it, instead of finding no
+        common algorithm.
         """
         first = [name for key in self.keys for name in key.sig_algorithms]
         certificates = get_default_certificate_algs() if self.cas else []
