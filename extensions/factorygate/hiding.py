@@ -12,7 +12,7 @@ _SECRET = re.compile(r"(?i)((?:[?&;]|%(?:25)*(?:3F|26))[a-z_]*token(?:=|%(?:25)*
 def hidden(text: str) -> str:
     """Return ``text`` with ``[secret]`` in place of every token that is a parameter of a URL.
 
-    A parameter is a token if its name ends with ``token``.
+    A parameter is a token if its name consists of letters and underscores, and ends with ``token``.
     """
     return _SECRET.sub(r"\1[secret]", text)
 

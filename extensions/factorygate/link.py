@@ -190,8 +190,8 @@ class Link:
         """Yield the name and the data (parsed as ``kind``) of each server-sent event of ``path``, until the end.
 
         ``path`` is relative to the service's ``/api``. An event that cannot be parsed is skipped. But if none was
-        parsed before, the link has another version, and this raises LinkSilent. Raises LinkError if the link refuses or
-        does not answer, or if the connection breaks.
+        parsed before, the link has another version, and this method raises LinkSilent. Raises LinkError if the link
+        refuses or does not answer, or if the connection breaks.
         """
         understood = False
         try:

@@ -58,9 +58,10 @@ class FactoryAdaptive(Adaptive):
         """Return what to do to reach ``target`` workers, in the form that Dask expects; only whole jobs begin or end.
 
         "up": request the missing jobs, but let at most ``MOST_PENDING`` jobs wait at a time. "down": retire surplus
-        jobs after their grace period, waiting jobs first, then idle ones. Jobs above the cluster's maximum retire at
-        once: waiting jobs first, then idle ones, then working ones. "same": do nothing, for example during the pause
-        after a refusal.
+        jobs. Waiting jobs retire once there has been a surplus for ``pending_grace`` seconds, idle jobs once there has
+        been one for ``idle_grace`` seconds; if both may retire, waiting jobs retire first. Jobs above the cluster's
+        maximum retire at once: waiting jobs first, then idle ones, then working ones. "same": do nothing, for example
+        during the pause after a refusal.
         """
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes

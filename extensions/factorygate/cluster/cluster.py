@@ -58,10 +58,10 @@ class FactoryCluster(JobQueueCluster):
     (``factorygate.use_token()``): the session's token is valid for its own factory and project.
 
     Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
-    programs with the cluster's own key can connect. Raises LinkError if the gateway or the batch scheduler refuses;
-    ValueError for values that the catalogue does not have, and for dask_jobqueue's keywords that are not supported
-    here, with what to use instead. If the Dask scheduler runs outside of this kernel: RuntimeError if it does not
-    start, VersionsDifferError if it has other versions of packages.
+    programs with the cluster's own key can connect. Raises LinkError if the gateway or the batch scheduler refuses, or
+    if the gateway does not answer; ValueError for invalid values, for values that the catalogue does not have, and for
+    dask_jobqueue's keywords that are not supported here, with what to use instead. If the Dask scheduler runs outside
+    of this kernel: RuntimeError if it does not start, VersionsDifferError if it has other versions of packages.
 
     Parameters
     ----------
@@ -295,9 +295,10 @@ class FactoryCluster(JobQueueCluster):
             self.worker_plan.plan(self._jobs(wanted))
 
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
-        """Start or find the cluster's scheduler outside of this kernel; if that fails, remove whatever was started.
+        """Start or find the cluster's scheduler outside of this kernel; after an error, close this object.
 
         ``begins``: the function that starts or finds the scheduler, and creates the cluster at the link if it is new.
+        Raises the errors of ``begins``; LinkError if another call closes the cluster meanwhile.
         """
         request = external_scheduler.SchedulerRequest(
             self.name, self.cluster_api, self.terms, self.route, self.idle_minutes, self.scheduler_hours
@@ -479,7 +480,8 @@ class FactoryCluster(JobQueueCluster):
 
         Returns when the link has accepted the jobs, not when they run; an asynchronous cluster returns an awaitable.
         Raises ValueError for a number that is not whole or is below 0, and for one that the cluster's cap does not
-        allow; LinkError if the link or the batch scheduler refuses, or if the cluster was closed.
+        allow; LinkError if the link or the batch scheduler refuses, if the link does not answer, or if the cluster was
+        closed.
         """
         keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
@@ -532,8 +534,9 @@ class FactoryCluster(JobQueueCluster):
         """Adapt the number of jobs to the work, within bounds; return the ``Adaptive`` object.
 
         The bounds are in workers (``minimum``, ``maximum``), jobs, cores or memory. If a lower or upper bound is given
-        in none of these units, it comes from dask's configuration (``distributed.adaptive``). ``options``: other
-        arguments of ``Adaptive``. Raises ValueError for invalid bounds.
+        in none of these units, it comes from dask's configuration (``distributed.adaptive``). A bound in jobs replaces
+        the same bound in other units. ``options``: other arguments of ``Adaptive``. Raises ValueError for invalid
+        bounds.
         """
         keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
         keywords.counts(maximum=None if maximum == math.inf else maximum)
@@ -569,7 +572,7 @@ class FactoryCluster(JobQueueCluster):
         """Request jobs until there are ``n`` workers; called by ``FactoryAdaptive``.
 
         If the cap or the budget allows fewer jobs, request those; ``message`` then says why they are fewer. Raises
-        ValueError or LinkError if no job is allowed.
+        ValueError if the cap allows no job; LinkError if the link allows no job or does not answer.
         """
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
@@ -622,8 +625,8 @@ class FactoryCluster(JobQueueCluster):
     def usual_wait(self) -> float:
         """Return the seconds that a job usually takes from its request until its workers connect.
 
-        Nine of ten recent jobs took at most this time. Until the first workers have connected, this is ``FIRST_WAIT``
-        of the module ``replacer``; 0 while the cluster starts.
+        About nine of ten recent jobs took at most this time. Until the first workers have connected, this is
+        ``FIRST_WAIT`` of the module ``replacer``; 0 while the cluster starts.
         """
         return self._replacer.usual_wait if self._replacer is not None else 0.0
 
@@ -640,7 +643,8 @@ class FactoryCluster(JobQueueCluster):
         """Start the jobs of ``worker_plan`` that do not exist yet, and retire jobs that are not in ``worker_plan``.
 
         SpecCluster's own method would end jobs before their workers have handed over their results. Raises LinkError if
-        jobs are refused, which are then removed from ``worker_plan``.
+        the link refuses jobs or does not answer; jobs that the link has not accepted are then removed from
+        ``worker_plan``.
         """
         self._let_go()
         async with self._lock:

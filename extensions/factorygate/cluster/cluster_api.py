@@ -122,7 +122,8 @@ class ClusterApi:
     async def cancel(self, *names: str) -> None:
         """Cancel jobs; return when the link has recorded the cancellation.
 
-        Raises LinkError if the link refuses, which leaves all the jobs as they were, or if the link does not answer.
+        Raises LinkError if the link refuses, which leaves all the jobs as they were, if the link does not answer, or if
+        this object is closed.
         """
         done = self._soon()
         self._unwanted += [(name, done) for name in names]
@@ -160,8 +161,8 @@ class ClusterApi:
     async def end(self) -> None:
         """End the cluster with all its jobs.
 
-        Raises LinkError, also after ``END_SECONDS`` without an answer. Pending calls of other methods raise LinkError
-        at once.
+        Raises LinkError, also after ``END_SECONDS`` without an answer. Pending calls of ``submit`` and ``cancel`` raise
+        LinkError at once.
         """
         self._closed = True
         await self._stop_flush()
@@ -242,8 +243,8 @@ class ClusterApi:
         """Request all of these jobs or none, in batches of at most ``MOST`` jobs.
 
         ``alike``: the jobs, which all have the walltime ``hours``. The first batch names the total, so that the link
-        refuses it if not all jobs may start. If a later batch is refused, the jobs of the earlier batches are
-        cancelled.
+        refuses it if not all jobs may start. If the request of a later batch fails, the jobs of the earlier batches
+        are cancelled.
         """
         for first in range(0, len(alike), MOST):
             batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
@@ -260,7 +261,7 @@ class ClusterApi:
         _answer([done for _, done in alike])
 
     async def _take_back(self, names: list[str]) -> None:
-        """Cancel jobs that were accepted before a later batch was refused.
+        """Cancel jobs that were accepted before the request of a later batch failed.
 
         If cancelling fails, the jobs become strays (see ``strays``), which are cancelled later.
         """

@@ -26,8 +26,8 @@ class FactoryScheduler(QuietScheduler):
     scheduler ends many jobs at once (an operator cancels them, a node fails), and then a task may be sent from one
     ending worker to the next without any fault of the task. Therefore:
 
-    - A lost worker gets no more tasks, and is removed ``LOST_TOGETHER`` seconds later. Its tasks then go to none of the
-      workers that were lost in the same moment.
+    - A lost worker gets no more tasks, and is removed after ``LOST_TOGETHER`` seconds or a little later. Its tasks then
+      go to none of the workers that were lost in the same moment.
     - If a lost worker's nanny still runs, only the worker's process has ended: its tasks are suspected at once.
     - If the nanny is gone, the job has ended. The cluster calls ``suspect_tasks`` if the work has ended the job.
     """
@@ -40,12 +40,13 @@ class FactoryScheduler(QuietScheduler):
     async def remove_worker(
         self, address: str, *, stimulus_id: str, expected: bool = False, **options: Any
     ) -> Literal["OK", "already-removed"]:
-        """Remove a worker: at once if its end was ``expected``, else after ``LOST_TOGETHER`` seconds.
+        """Remove a worker: at once if its end was ``expected``, else after a pause.
 
-        In these seconds a lost worker gets no more tasks. If its nanny is gone, too, its tasks are not suspected, but
-        remembered for ``suspect_tasks``. ``address``: the worker's; ``stimulus_id``: names the cause in Dask's logs;
-        ``options``: passed on to Dask's own method. Return "already-removed" if the scheduler does not have the worker
-        or is closed meanwhile, else "OK".
+        The pause takes ``LOST_TOGETHER`` seconds, and up to ``NANNY_SECONDS`` more to find out whether the worker's
+        nanny still runs. In the pause a lost worker gets no more tasks. If its nanny is gone, too, its tasks are not
+        suspected, but remembered for ``suspect_tasks``. ``address``: the worker's; ``stimulus_id``: names the cause in
+        Dask's logs; ``options``: passed on to Dask's own method. Return "already-removed" if the scheduler does not
+        have the worker or is closed meanwhile, else "OK".
         """
         worker = self.workers.get(self.coerce_address(address))
         if worker is not None and not expected and self.status is Status.running:
@@ -67,7 +68,7 @@ class FactoryScheduler(QuietScheduler):
         """Suspect the tasks of lost workers whose own work has ended their jobs, for example by using too much memory.
 
         A task that has run again since the loss, without ending its worker, is not suspected. A task that is suspected
-        too often fails with ``KilledWorker``. ``workers``: the workers' names.
+        too often fails with ``KilledWorker``, if a worker has it now. ``workers``: the workers' names.
         """
         for name in workers:
             last, keys = self._lost.pop(name, (None, []))

@@ -69,9 +69,9 @@ class FactoryWorker(QuietWorker):
     async def close_gracefully(self, restart: bool | None = None, reason: str = "worker-close-gracefully") -> None:
         """Leave because the job's time is almost over.
 
-        The worker tries to hand over its results until shortly before the job's end, then closes. If the worker is
-        closing already, only wait until it has closed. ``restart`` True: the nanny is not told to close, so it starts
-        the worker's process again; ``reason``: a text for the log.
+        The worker closes when other workers have its results, or ``LAST`` seconds before the job's end at the latest.
+        If the worker is closing already, only wait until it has closed. ``restart`` True: the nanny is not told to
+        close, so it starts the worker's process again; ``reason``: a text for the log.
         """
         if self.status in (Status.closing, Status.closed):
             await self.finished()

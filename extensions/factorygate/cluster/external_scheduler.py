@@ -91,10 +91,11 @@ class ExternalScheduler(ProcessInterface):
 
 
 async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Start a scheduler on this node that outlives this kernel, create the cluster at the link; return the scheduler.
+    """Start a scheduler on this node that outlives this kernel, and create the cluster; return the scheduler.
 
     Raises RuntimeError if the scheduler's process does not start; LinkError; ValueError if ``wanted`` is invalid. After
-    any error or cancellation once the process listens, the process is killed, and the end of the cluster is requested.
+    an error or a cancellation, the process is killed; if it has listened already, the end of the cluster is requested,
+    too.
     """
     folder = pages.folder(wanted.cluster_api.id)
     process, description = await _process(folder, wanted)

@@ -109,7 +109,7 @@ class Forwarder:
             stream.close()
 
     async def _page(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass on one HTTP request for a page. If the connection breaks, the browser has to repeat the request."""
+        """Pass on one connection to Dask's pages. If the connection breaks, the browser has to repeat its request."""
         try:
             async with self._connected() as stream:
                 tasks = [asyncio.create_task(_out(reader, stream)), asyncio.create_task(_in(stream, writer))]
@@ -140,7 +140,7 @@ class _SocketStream:
         self._came = ReadBuffer()
 
     async def some(self) -> bytes:
-        """Return the bytes of the next message. Raises EOFError when the gateway has closed the connection."""
+        """Return the bytes of the next message. Raises EOFError if the connection is closed or broken."""
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.BINARY:
             raise EOFError("The gateway closed the way.")

@@ -79,7 +79,7 @@ class FactoryJob(Job):
         """Request this job from the link; return when the link has accepted the job.
 
         Raises LinkError with the gateway's or the batch scheduler's message. A job without a ``FactoryCluster`` also
-        raises ValueError if its keywords are invalid.
+        raises ValueError if its keywords are invalid, and OSError if a file that ``security`` names cannot be read.
         """
         if self._cluster_api is None:
             self._cluster_api = await self._begin()
@@ -166,7 +166,7 @@ async def start_together(jobs: Iterable[FactoryJob]) -> None:
 async def close_together(cluster_api: ClusterApi, jobs: Collection[FactoryJob]) -> None:
     """Cancel all these jobs of one cluster in one request, without a task of the event loop for each job.
 
-    Raises LinkError.
+    Jobs that the link has not accepted are only marked as closed. Raises LinkError; then no job is marked as closed.
     """
     running = [str(job.name) for job in jobs if job.status is Status.running]
     if running:
@@ -178,7 +178,7 @@ async def close_together(cluster_api: ClusterApi, jobs: Collection[FactoryJob]) 
 
 @contextmanager
 def _unless_gone() -> Iterator[None]:
-    """Suppress the error that says that the whole cluster has ended, and its jobs with it."""
+    """Suppress the LinkError which says that the link does not know the cluster, or that its client is closed."""
     try:
         yield
     except LinkError as error:

@@ -144,8 +144,8 @@ def _hours(section: str | None, said: float | None, walltime: str | int | timede
 def hours_of(walltime: str | int | timedelta) -> float:
     """Return the hours of a walltime, which is a timedelta, a number of minutes, or a text in one of Slurm's forms.
 
-    The forms are ``90`` (minutes), ``45:00``, ``1:30:00``, ``1-12``, ``1-12:30:00``; their seconds are rounded up to a
-    minute. Raises ValueError for any other text.
+    The forms are ``90`` (minutes), ``45:00``, ``1:30:00``, ``1-12``, ``1-12:30``, ``1-12:30:00``; their seconds are
+    rounded up to a minute. Raises ValueError for any other text.
     """
     if isinstance(walltime, timedelta):
         return walltime.total_seconds() / 3600

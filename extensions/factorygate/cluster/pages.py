@@ -63,7 +63,7 @@ class QuietScheduler(Scheduler):
 
 
 class QuietWorker(Worker):
-    """A Dask worker that serves no pages: it listens for its scheduler and other workers only."""
+    """A Dask worker that serves no pages: it listens for Dask's own messages only."""
 
     def start_http_server(self, routes: Any, *_args: Any, **_options: Any) -> None:
         """Make the server object that Dask expects, without listening on any port."""

@@ -131,7 +131,7 @@ class Replacer:
     def usual_wait(self) -> float:
         """Return the seconds that a job usually takes from its request until its workers connect.
 
-        Nine of ten recent jobs took at most this time. ``FIRST_WAIT`` if no workers have connected yet.
+        About nine of ten recent jobs took at most this time. ``FIRST_WAIT`` if no workers have connected yet.
         """
         return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
 
@@ -200,7 +200,7 @@ class Replacer:
     def _lost(self, name: str, worker: Worker) -> None:
         """Remove a lost job from ``worker_plan``, so that it counts as missing and is replaced.
 
-        If a replacement would probably fail in the same way, stop requesting jobs instead.
+        If a replacement would probably fail in the same way, stop adapting instead, and replace no missing job.
         """
         cluster = self._cluster
         cluster.forget_job(name)
@@ -225,7 +225,10 @@ class Replacer:
             self._give_up(joined(said.format(jobs=len(self._failures), minutes=minutes), words))
 
     def _give_up(self, why: str) -> None:
-        """Request no more jobs until a person asks for some, and show ``why`` in the cluster's message."""
+        """Stop adapting, replace none of the jobs that are missing now, and show ``why`` in the cluster's message.
+
+        The jobs that are still planned are replaced as usual when they end.
+        """
         self._cluster.stop_adapting()
         self._cluster.worker_plan.give_up()
         self._cluster.worker_plan.message = why

@@ -139,9 +139,9 @@ class ResumableStream(asyncio.BufferedProtocol):
     async def carry(self, carrier: Carrier, theirs: int) -> None:
         """Exchange the stream's bytes with the other end over ``carrier``, in both directions, until the stream ends.
 
-        The stream ends, and is closed, as soon as one of its two ends has sent its last byte. ``theirs``: the number of
-        bytes that the other end has received so far. Raises OSError or EOFError when the carrier breaks, and EOFError
-        after a call of ``drop_carrier``.
+        The stream ends, and is closed, as soon as one of its two ends has sent its last byte, or when the other end
+        sends an invalid frame. ``theirs``: the number of bytes that the other end has received so far. Raises OSError
+        or EOFError when the carrier breaks, and EOFError after a call of ``drop_carrier``.
         """
         self._confirm(theirs)
         self._carrying = tasks = [asyncio.create_task(self._give(carrier)), asyncio.create_task(self._take(carrier))]

@@ -64,7 +64,8 @@ class WorkerRetirement:
         """Begin to retire these jobs.
 
         ``jobs``: by name; ``relieved``: names of the jobs whose work a replacement has taken over. The workers of
-        relieved jobs may work until the end of their walltime, the workers of all other jobs for ``SECONDS``.
+        relieved jobs may work until the end of their walltime, the workers of all other jobs for ``SECONDS``. If all
+        connected workers retire, jobs that are not relieved are ended at once.
         """
         now = asyncio.get_running_loop().time()
         for name, job in jobs.items():
@@ -82,7 +83,8 @@ class WorkerRetirement:
     async def finish(self) -> None:
         """End all retiring jobs now; their unfinished tasks are repeated by other workers.
 
-        Called when this process stops following the cluster's jobs.
+        Returns when the link has recorded that the jobs end. Called when this process stops following the cluster's
+        jobs.
         """
         for retiring in self._retiring_workers.values():
             retiring.until = 0.0

@@ -1,4 +1,4 @@
-"""Starts a job without a ``FactoryCluster``: for a plain ``JobQueueCluster``, or for a person's own Dask scheduler."""
+"""Creates a cluster at the link for a job of a plain ``JobQueueCluster``, or of a person's own Dask scheduler."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def begin(address: str, security: Security | None, terms: ClusterTerms) ->
 
     ``address``: the address of the Dask scheduler; ``security``: the scheduler's keys; None: the traffic is not
     encrypted, which gives a warning. Raises LinkError; ValueError if ``security`` lacks keys for workers, or if
-    ``terms`` are invalid.
+    ``terms`` are invalid; OSError if a file that ``security`` names cannot be read.
     """
     if security is None:
         warnings.warn(CLEAR.format(address=address), stacklevel=2)

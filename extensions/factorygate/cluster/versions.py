@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def check(theirs: Mapping[str, str], where: str) -> None:
-    """Raise VersionsDifferError if ``theirs`` has another version of a package that is also installed here.
+    """Raise VersionsDifferError if ``theirs`` has another version of Python, or of a package that is installed here.
 
     ``theirs``: the other process's versions, as ``versions`` returns them; ``where``: a text that says where the other
     process runs, for the message.

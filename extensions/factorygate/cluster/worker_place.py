@@ -153,9 +153,10 @@ def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView
 
 
 def own_address(here: Mapping[str, str] = os.environ) -> str:
-    """Return an address of this node that other nodes can reach.
+    """Return the address of this node, for other nodes.
 
-    The address comes from the batch scheduler's name for the node, else from the host name; else it is 127.0.0.1.
+    Whether other nodes can reach it is not checked. The address comes from the batch scheduler's name for the node,
+    else from the host name; else it is 127.0.0.1.
     """
     for name in (job_environment(here).node, socket.gethostname()):
         if not name:

@@ -20,7 +20,7 @@ class PlannedCluster(Protocol):
 
     @property
     def next_number(self) -> int:
-        """Return the number from which the name of the next job is made."""
+        """Return the number that is tried first for the name of the next job."""
         ...
 
     def name_of_job(self, number: int) -> str:

@@ -63,7 +63,7 @@ async def follow(cluster: FollowedCluster, comm: Any) -> None:
 
 
 async def _again(cluster: FollowedCluster, problem: Exception) -> Any:
-    """Return a new connection that is subscribed to the scheduler's messages; None if the cluster has ended.
+    """Return a new connection that is subscribed to the scheduler's messages; None if the cluster ends or has ended.
 
     ``problem``: the error that broke the last connection.
     """

@@ -25,10 +25,11 @@ class NoFolder(Exception):
 class FoundEntry:
     """One file, folder or other entry that ``walk`` has found.
 
-    ``kind``: ``special`` is a socket, a device or the like, ``closed`` an entry that may not be read, ``deep`` a folder
-    more than ``MOST_DEPTH`` levels deep. ``names``: the names of its path; ``above``: the descriptor of the folder that
-    contains the entry, open until the next entry is taken. ``size`` (bytes), ``mode`` and ``changed`` (seconds since
-    the epoch) are set for a file, ``target`` for a link.
+    ``kind``: ``special`` is a socket, a device or the like, ``closed`` a folder that cannot be opened, or an entry of
+    which not even the kind can be read, ``deep`` a folder more than ``MOST_DEPTH`` levels deep. A file that may not be
+    read is a ``file``. ``names``: the names of its path; ``above``: the descriptor of the folder that contains the
+    entry, open until the next entry is taken. ``size`` (bytes), ``mode`` and ``changed`` (seconds since the epoch) are
+    set for a file, ``target`` for a link.
     """
 
     kind: FoundKind

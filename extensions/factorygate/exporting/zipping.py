@@ -78,8 +78,8 @@ class ExportSum:
 def measure(folder: int) -> ExportSum:
     """Return what a zip of an open folder would contain. Raises OSError.
 
-    ``folder``: its descriptor. At the limits of an export, counting ends, and ``whole`` of the result is False. Names
-    that the zip would change are not counted.
+    ``folder``: its descriptor. At the limits of an export, counting ends, and ``whole`` of the result is False. No file
+    is opened, so files that cannot be read count like all others. Names that the zip would change are not counted.
     """
     found = ExportSum()
     for entry in walk(folder):
@@ -154,7 +154,7 @@ def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, Non
     ``done`` counts what is in the zip so far. If the folder exceeds the limits of an export, the zip ends at the
     limits, and ``done.whole`` is False. If a file grows while it is read, the bytes that were added since it was opened
     are not in the zip. If anything is not in the zip as it is in the folder, the zip's last file, ``REPORT``, lists it.
-    Raises OSError if the folder itself cannot be read.
+    Raises OSError if the folder, or a folder below it that could be opened, cannot be listed.
     """
     pieces, names = _Pieces(), ZipNames(top)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:

@@ -2,7 +2,8 @@
 
 While the person's hand is raised, or helpers may see a notebook, the gateway is asked every few seconds, and the
 notebook's saved state is sent whenever the file has changed. Otherwise the gateway is asked only when a page asks for
-the state, at most every ``RARELY`` seconds, and never again if the session is not for a workshop.
+the state, at most every ``RARELY`` seconds, and never again if the session is not for a workshop, if the link offers no
+help, or if this program has no link.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class HelpDesk:
     async def shown(self) -> dict[str, Any] | None:
         """Return the state of the person's requests for help, as an object for JSON.
 
-        It has the fields of ``HelpState``, with the notebook's path in ``look``, and ``trouble``: the gateway's last
-        error; "" if there is none. None: this session is not for a workshop, or the gateway has not answered yet.
+        It has the fields of ``HelpState``, with the notebook's path in ``look``, and ``trouble``: the error of the last
+        question for the state; "" if the gateway answered it. None: this session is not for a workshop, or the gateway
+        has given no state yet.
         """
         if not self._never and self._following is None and time.monotonic() - self._asked > RARELY:
             self._asked = time.monotonic()

@@ -114,8 +114,8 @@ class LookHandler(_Asking):
 def files_of(server: ServerApp) -> SavedNotebook:
     """Return functions that read the server's notebooks through its contents manager.
 
-    A notebook that the contents manager refuses raises HTTPError; one that is larger than ``_MOST_FILE`` bytes, or not
-    of format 4, raises NotNotebook.
+    Both functions raise HTTPError if the contents manager refuses a notebook. ``read`` raises NotNotebook if a notebook
+    is larger than ``_MOST_FILE`` bytes, or not of format 4.
     """
     contents: Any = server.contents_manager
 

@@ -35,8 +35,8 @@ class NotNotebook(ValueError):
 def snapshot_of(text: str, file: str, saved: datetime) -> NotebookSnapshot:
     """Return what helpers see of a notebook. Raises NotNotebook.
 
-    ``text``: the file's content; ``file``: its name; ``saved``: when it was saved. Outputs that are neither text nor
-    PNG images, such as HTML and widgets, are marked as left out. What is too long is cut.
+    ``text``: the file's content; ``file``: its name; ``saved``: when it was saved. Outputs without a form as text
+    or as a PNG image, and images that are too large, are marked as left out. What is too long is cut.
     """
     try:
         content = json.loads(text)

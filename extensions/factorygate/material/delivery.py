@@ -2,7 +2,8 @@
 
 The stage is a folder for files that wait to be moved. If the disk is full while the stage is written, the person's
 folder stays as it was. If a delivery is cut short later, each file is either the old or the new one, and the next
-delivery finds out which, and moves the rest.
+delivery finds out which, and moves the rest. If the file system cannot exchange two files, the file that was being
+replaced may be missing then; its old version is below ``.factorygate``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ O = MaterialOutcome  # noqa: E741  (as the table of states has it)
 
 
 class DeliveryFailed(Exception):
-    """Raised if the material could not be delivered; the text says why."""
+    """Raised if the material could not be delivered, or not completely; the text says why."""
 
 
 @dataclass
@@ -88,9 +89,9 @@ def deliver(
     """Bring the material into the folder ``name`` below ``root``; return what was done.
 
     ``archive``: the material's files; ``commit``: the material's version; ``restore``: write files and cells again that
-    the person deleted; ``aside``: move the person's folder to ``NAME-ASIDE`` first, unless that exists already, and
-    deliver into a new one; None: deliver into the folder as it is. Raises DeliveryFailed, BadArchive, FolderBlocked,
-    FolderBusy; OSError if the folder cannot be used.
+    the person deleted; ``aside``: move the person's folder to ``NAME-ASIDE`` first, so that the material goes into a
+    new one; if ``NAME-ASIDE`` exists already, or ``aside`` is None, deliver into the folder as it is. Raises
+    DeliveryFailed, BadArchive, FolderBlocked, FolderBusy; OSError if the folder cannot be used.
     """
     files = unpack(archive)
     kept = None if aside is None else keep_aside(root, name, aside)
@@ -272,11 +273,12 @@ class _Delivery:
         return [name, *(f"{name}.{number}" for number in range(2, _MOST_BESIDE))]
 
     def _beside(self, step: MaterialStep, staged: str) -> tuple[MaterialOutcome, DeliveredFile | None]:
-        """Write the material's version beside the person's file, or to the file's own path if that is free now.
+        """Write the material's version beside the person's file; return what happened, and the file's new record.
 
-        Nothing is written if the person has deleted the file, has this version already, or has too many files with the
-        names for such versions. ``staged``: the version's name in the stage. Return what happened, and the file's new
-        record, which is never None.
+        If the file is missing and was never delivered, write the version to the file's own path. Write nothing if the
+        person has deleted a delivered file, if the person's file or a file beside it is this version already, or if all
+        names for versions beside the file are taken (see ``name_beside``; there are ``_MOST_BESIDE`` - 1). The record
+        is never None. ``staged``: the version's name in the stage.
         """
         *names, name = step.path.split("/")
         file = self._files[step.path]

@@ -1,7 +1,7 @@
 """Merges the changes of a person with those of the material (three-way), for texts and notebooks. Pure functions.
 
-A merge that is not certain is not made: if person and material changed the same lines, or neighbouring ones, the file
-is not merged.
+A merge that is not certain is not made: if person and material changed the same lines, or neighbouring ones, in
+different ways, the file is not merged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ Notebook = dict[str, Any]
 
 
 def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = False) -> bytes | None:
-    """Return the person's file with the changes of the material; None if both cannot be merged with certainty.
+    """Return the person's file with the changes of the material; None if they cannot be merged with certainty.
+
+    Files of more than ``MOST_BYTES`` bytes are not merged.
 
     ``base``: the last version of the material's file that the person's file contains, as a copy or by a merge;
     ``mine``: the person's file now; ``theirs``: the material's file now; ``restore``: bring back cells of a notebook
@@ -51,8 +53,8 @@ def merge_texts(base: bytes, mine: bytes, theirs: bytes) -> bytes | None:
 def merge_lines(base: Sequence[str], mine: Sequence[str], theirs: Sequence[str]) -> list[str] | None:
     """Return the merged lines; None if they cannot be merged.
 
-    They cannot be merged if ``mine`` and ``theirs`` changed the same or neighbouring lines, or if comparing would take
-    too long.
+    They cannot be merged if ``mine`` and ``theirs`` changed the same or neighbouring lines in different ways, or if
+    comparing would take too long.
     """
     if not (_is_cheap(base, mine) and _is_cheap(base, theirs)):
         return None
@@ -104,9 +106,9 @@ def merge_notebooks(base: bytes, mine: bytes, theirs: bytes, restore: bool = Fal
     """Return the merged notebook; None if one of the files is no notebook, or if the changes cannot be merged.
 
     A notebook has format 4 and at most ``_MOST_CELLS`` cells. The changes cannot be merged if, for example, person and
-    material changed the same lines of a cell. The cells have the person's order. A cell that the person deleted stays
-    deleted, unless ``restore``. A cell that the material deleted goes, unless the person has changed its text, its
-    outputs or its attachments. The person's outputs stay.
+    material changed the same lines of a cell in different ways. The cells have the person's order. A cell that the
+    person deleted stays deleted, unless ``restore``. A cell that the material deleted goes, unless the person has
+    changed its text, its outputs or its attachments. Outputs that the person has changed stay.
     """
     read = [_read(content) for content in (base, mine, theirs)]
     old, my, new = read
@@ -170,8 +172,8 @@ def _keys(base: list[Cell], mine: list[Cell], theirs: list[Cell]) -> tuple[list[
 def _aligned(base: list[Cell], other: list[Cell], name: str) -> list[str]:
     """Return keys for the cells of ``other``, a notebook whose cells have no usable ids.
 
-    Types, sources and positions show which cell of ``base`` a cell corresponds to, and the cell gets that one's key. A
-    cell that corresponds to none gets a new key, which begins with ``name``.
+    A cell gets the key of the cell of ``base`` to which it corresponds, as types, sources and positions show. A cell
+    that corresponds to no cell of ``base`` gets a new key, which begins with ``name``.
     """
     one, two = ([(cell["cell_type"], source_of(cell)) for cell in cells] for cells in (base, other))
     keys = [f"{name} {number}" for number in range(len(other))]

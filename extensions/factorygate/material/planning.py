@@ -37,7 +37,8 @@ class DeliveredFile:
     """The record of a file that was delivered.
 
     ``base``: the hash of the material's last version that the person's file contains, as a copy or by a merge; None: it
-    contains no version; ``offered``: the hash of the version that was delivered last, to the file itself or beside it.
+    contains no version; ``offered``: the hash of the version that was delivered last, to the file itself or beside it,
+    or that was not written because the person had deleted the file.
     """
 
     base: str | None
@@ -80,7 +81,7 @@ def plan(
     base_of: Callable[[str], bytes | None],
     restore: bool = False,
 ) -> tuple[MaterialStep, ...]:
-    """Return the steps for a delivery, in their order: first what is moved away, then what is written.
+    """Return the steps for a delivery: first for files that the material no longer has, then for the material's files.
 
     ``last``: the records of the files that were delivered earlier; ``material``: the material's files now; both by
     path. ``look``: returns the file at a path of the person's folder; None: nothing is there; ``base_of``: returns the

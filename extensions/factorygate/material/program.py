@@ -16,7 +16,7 @@ _FIELDS = {"name": str, "commit": str, "digest": str, "restore": bool}
 
 
 class DeliveryRefused(ValueError):
-    """Raised if the material was not delivered; the text says why."""
+    """Raised if the material was not delivered, or not completely; the text says why."""
 
 
 def argv_of(order: object, root: Path, umask: int) -> list[str]:
@@ -41,7 +41,7 @@ async def run(argv: list[str], archive: IO[bytes], environment: Mapping[str, str
     """Run the program ``argv`` (see ``argv_of``) with an archive as its input; return its report.
 
     ``environment``: the program's environment variables; None: those of this process. Raises DeliveryRefused if the
-    delivery fails, or takes longer than ``SECONDS``.
+    delivery fails, takes longer than ``SECONDS``, or gives a report that cannot be read.
     """
     process = await asyncio.create_subprocess_exec(
         *argv,

@@ -26,7 +26,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def read_record(folder: PersonFolder) -> dict[str, DeliveredFile]:
-    """Return the records of the files that were delivered earlier, by path; empty if none can be read."""
+    """Return the records of the files that were delivered earlier, by path; {} if their list is missing or damaged."""
     found = read_file(folder.own, RECORD, _MOST_RECORD)
     try:
         content = json.loads(found.content if found is not None and found.content is not None else b"")
@@ -57,7 +57,10 @@ def record_of(commit: str, known: Mapping[str, DeliveredFile]) -> bytes:
 
 
 def read_base(folder: PersonFolder, wanted: str) -> bytes | None:
-    """Return the content with the hash ``wanted`` from an earlier delivery; None if that content is not kept."""
+    """Return the content with the hash ``wanted`` from an earlier delivery; None if that content is not kept.
+
+    Raises FolderBlocked if ``.factorygate/bases`` is no folder.
+    """
     try:
         with folder.folder([_BASES], own=True) as bases:
             found = read_file(bases, wanted, MOST_BYTES)
@@ -69,7 +72,8 @@ def read_base(folder: PersonFolder, wanted: str) -> bytes | None:
 def write_bases(folder: PersonFolder, files: Mapping[str, MaterialFile]) -> None:
     """Store a copy of each file of the material that a later merge may need.
 
-    Raises OSError; the copies that this call has stored are then removed.
+    Raises OSError; the copies that this call has stored are then removed. Raises FolderBlocked if
+    ``.factorygate/bases`` is no folder.
     """
     made: list[str] = []
     with folder.folder([_BASES], make=True, own=True) as bases:
@@ -88,7 +92,10 @@ def write_bases(folder: PersonFolder, files: Mapping[str, MaterialFile]) -> None
 
 
 def drop_bases(folder: PersonFolder, known: Iterable[DeliveredFile]) -> None:
-    """Remove the stored copies that later merges of the files ``known`` do not need."""
+    """Remove the stored copies that later merges of the files ``known`` do not need.
+
+    Raises FolderBlocked if ``.factorygate/bases`` is no folder.
+    """
     needed = {one.base for one in known}
     with contextlib.suppress(OSError), folder.folder([_BASES], own=True) as bases:
         for name in set(os.listdir(bases)) - needed:

@@ -120,10 +120,11 @@ class Reporter:
         self.look()
 
     def look(self) -> None:
-        """Send the door a report if something has changed since the last one.
+        """Send the door a report if something has changed since the last report.
 
-        If the change is neither that the session was opened, nor in what is busy, nor in the steps, at least
-        ``TELL_SECONDS`` lie between two reports. A report for which the pipe has no room is left to the next call.
+        The report is sent at once if the session was opened, if something else is busy now, or if steps were done. Any
+        other change is sent ``TELL_SECONDS`` after the last report at the earliest. If the pipe has no room, the report
+        is left to the next call; if the door has closed the pipe, the regular checks end.
         """
         now = time.time()
         used: datetime = self._server.web_app.last_activity()  # type: ignore[no-untyped-call]

@@ -78,7 +78,7 @@ class DeadlineVerdict:
 
     ``reason`` and ``message`` are set if the session must end now. ``wake``: when to decide again if nothing else
     changes. ``ends_idle``: when the session ends if nobody uses it; None: at present the session does not end for lack
-    of use. ``notice``: the warning to show; None: it is too early for a warning.
+    of use. ``notice``: the warning to show; None: it is too early for a warning, or the session must end now.
     """
 
     wake: float
