@@ -17,11 +17,11 @@ class JobView:
 
     ``state``: ``asked``: the job is not in the scheduler's queue yet; ``pending``: the job waits in the queue;
     ``ending``: the job's work is over, but the job still holds its node; ``ended``: the job was stopped, its program
-    ended cleanly, or its walltime was over; ``lost``: the job ran, and ended for any other reason; ``failed``: the job
-    was refused, or ended before it started, for a reason other than those of ``ended``; ``unreachable``: the factory
-    does not answer. ``why``: a text that says why the job waits or ended; ``do``: what to do about that. ``log_tail``:
-    the log's last lines, as of the job's end or as of the last call of ``FactoryCluster.log_tail`` or ``read_log``;
-    ``has_log``: whether there are lines to read.
+    ended cleanly, its walltime was over, or the cluster was closed; ``lost``: the job ran, and ended for any other
+    reason; ``failed``: the job was refused, or ended before it started, for a reason other than those of ``ended``;
+    ``unreachable``: the factory does not answer. ``why``: a text that says why the job waits or ended; ``do``: what to
+    do about that. ``log_tail``: the log's last lines, as of the job's end or as of the last call of
+    ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``: whether there are lines to read.
     """
 
     name: str
@@ -93,7 +93,8 @@ class Watched(Protocol):
     def scale(self, n: int | None = None, jobs: int = 0) -> object:
         """Use ``n`` workers, or ``jobs`` jobs if ``n`` is None, from now on, and stop adapting.
 
-        Raises ValueError or LinkError, with an explanation, if the number is not allowed.
+        Raises ValueError if the number is not allowed, and LinkError if the link or the batch scheduler refuses, the
+        link does not answer, or the cluster was closed. The error's text explains why.
         """
         ...
 

@@ -72,11 +72,14 @@ _NOTHING = TypeAdapter[None](None)
 
 
 class WorkshopsSilent(Exception):
-    """Raised if the service does not answer, or its answer cannot be parsed."""
+    """Raised if the service does not answer, answers with status 500, or sends an answer that cannot be parsed."""
 
 
 class WorkshopsProblem(Exception):
-    """Raised if the service refuses a request. ``status``: the HTTP status; ``problem``: its explanation."""
+    """Raised if the service answers a request with an error status other than 500, for example a refusal.
+
+    ``status``: the HTTP status; ``problem``: the service's explanation.
+    """
 
     def __init__(self, status: int, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -215,11 +218,14 @@ class WorkshopsClient:
             raise _silent(error) from error
 
     async def broadcast(self, caller: WorkshopCaller, slug: str, body: BroadcastBody) -> BroadcastView:
-        """Send a message to the class; return its id, and how many people get it."""
+        """Send a message to the class; return the message's id, and how many people get the message.
+
+        The result also says how many people's sessions have taken the message already.
+        """
         return await self._ask(_BROADCAST, caller, "POST", _path(slug, "broadcast"), body, _SLOW_SECONDS)
 
     async def stop_seat(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Stop the session on a seat."""
+        """Request the end of the sessions that the person on a seat has for the workshop."""
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, "stop"))
 
     # --- help
@@ -344,7 +350,8 @@ class WorkshopsClient:
     async def mail_certificates(self, caller: WorkshopCaller, slug: str) -> MailedView:
         """Send guests their certificates by mail; this can be done once for a workshop.
 
-        Return how many were sent, how many could not be sent, and how many people have no mail address here.
+        The mails are sent in the background. Return how many are sent, and how many people have earned a certificate
+        but have no mail address here.
         """
         content = await self._send(caller, "POST", _path(slug, "certificates", "mail"), None, seconds=_FILE_SECONDS)
         return _parsed(_MAILED, content)

@@ -158,10 +158,10 @@ class Clockwork:
             await self._promote(workshop.slug)
 
     async def _forget(self) -> None:
-        """Delete the people of workshops whose retention time is over.
+        """Store the sums of archived workshops' reports; delete the people of workshops whose retention time is over.
 
-        Before that, the sums of the reports of those workshops that took place are stored. The sums of other archived
-        workshops are stored, too, unless they are stored already.
+        An archived workshop is one that took place. The sums of its report are stored as soon as the workshop is
+        archived, and once more right before its people are deleted.
         """
         now, kept = self._now(), await self._store.reported()
         for one in await self._store.to_erase():

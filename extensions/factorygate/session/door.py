@@ -129,8 +129,8 @@ class _Server(asyncssh.SSHServer):
 class HubRequest(asyncssh.SSHForwarder):
     """A connection to the hub's socket, of the notebook or of a program in the job.
 
-    Nothing is read from it until a channel to the link is open. asyncssh's forwarder then passes the bytes on, each
-    side as fast as the other side receives, and the end of each direction.
+    The door reads nothing from the connection until a channel to the link is open. asyncssh's forwarder then passes on
+    the bytes of each direction, as fast as the receiver takes them, and the end of file of each direction.
     """
 
     def __init__(self, door: Door) -> None:
@@ -211,7 +211,10 @@ class Door:
         )
 
     def pass_on(self, request: HubRequest) -> None:
-        """Open a channel to the link for ``request``, and keep the task until it has ended."""
+        """Begin to open a channel to the link for ``request``, in a task of the door; return at once.
+
+        If no link comes within ``LINK_WAIT`` seconds, or the link refuses the channel, the task closes ``request``.
+        """
         task = asyncio.create_task(self._pass_on(request))
         self._passing.add(task)
         task.add_done_callback(self._passing.discard)
@@ -270,7 +273,7 @@ def bind(listen: str, ports: tuple[int, int] | None) -> socket.socket:
     """Return a socket that listens at the address ``listen`` on a free port of the range ``ports``.
 
     ``listen`` "": every address; ``ports`` None: any free port. The ports are tried in random order. Raises OSError if
-    no port is free.
+    the socket can listen on none of them, for example because none is free, or if the range is empty.
     """
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     tried = [0] if ports is None else list(range(ports[0], ports[1] + 1))

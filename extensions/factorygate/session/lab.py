@@ -2,7 +2,7 @@
 
 ``GET api/factorygate/overview`` (see ``Overview.now``), ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST
 api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``); those for
-help in a workshop are in ``factorygate.helping.handlers``, downloads in ``exporting.handlers``, steps in
+help in a workshop are in ``factorygate.helping.handlers``, exports in ``exporting.handlers``, steps in
 ``steps.handlers``. Only users with access to the server may make these requests; those that change something carry
 JupyterLab's XSRF token.
 """
@@ -85,7 +85,8 @@ class Extend(APIHandler):
     async def post(self) -> None:
         """Request more time for this session; the request's body is ``{"hours": H}``, the number of further hours.
 
-        Answer with the session's new data, or with an error status and the refusal's ``message``.
+        Answer with the session's new data, or with an error status and a ``message``: why the gateway gives no more
+        time, or that it does not answer. Raises HTTPError 400 if H is no number above 0, or is too large.
         """
         body = self.get_json_body()
         hours = body.get("hours") if isinstance(body, dict) else None

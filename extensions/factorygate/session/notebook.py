@@ -64,7 +64,7 @@ def read_activity(line: bytes) -> Activity:
 
 
 def _through(socket: Path, url: str) -> str:
-    """Return the address that reaches the path of ``url`` on a Unix socket."""
+    """Return ``http+unix://SOCKET/PATH``: SOCKET is the quoted path of ``socket``, /PATH is the path of ``url``."""
     return f"http+unix://{quote(str(socket), safe='')}{urlsplit(url).path}"
 
 

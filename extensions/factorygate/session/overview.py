@@ -1,8 +1,9 @@
 """Collects the overview of a session, once for all pages that show it.
 
 The deadlines and the resource use come from this node and are always available. The gateway's data (the person's
-sessions and clusters) are requested at most every ``FRESH`` seconds and only while a page asks for them; while the
-gateway does not answer, its last answer stays, and ``trouble`` describes the error.
+sessions and clusters) are requested only while a page asks for them, at most every ``FRESH`` seconds, and earlier only
+after a new message or an ``extend``. If the gateway does not answer or refuses, its last answer stays, and ``trouble``
+describes the error; if only the request for clusters fails, no clusters are shown and no error is.
 """
 
 from __future__ import annotations

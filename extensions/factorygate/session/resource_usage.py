@@ -44,8 +44,8 @@ def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUP
     """Return the bytes in use and the limit of this process's nearest control group that has a limit.
 
     None: no group has a limit, the system has no control groups of version 2, or their files cannot be read. Page cache
-    of files that were only read is not counted: the kernel frees this memory when it is needed. ``own``: the file that
-    names this process's group; ``groups``: the folder where control groups are mounted.
+    that was not used lately (``inactive_file``) is not counted: the kernel frees this memory when it is needed.
+    ``own``: the file that names this process's group; ``groups``: the folder where control groups are mounted.
     """
     try:
         lines = own.read_text(encoding="ascii", errors="replace").splitlines()
@@ -96,7 +96,10 @@ def _memory(environment: Mapping[str, str]) -> tuple[int, int | None]:
 
 
 async def _said(argv: list[str]) -> str:
-    """Return the output of a program; "" if the program fails, or takes longer than ``_PROGRAM_SECONDS``."""
+    """Return the output of a program; "" if the program fails, or takes longer than ``_PROGRAM_SECONDS``.
+
+    Raises OSError if the program cannot be started.
+    """
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
     )
@@ -110,11 +113,11 @@ async def _said(argv: list[str]) -> str:
 
 
 async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> ResourceUsage:
-    """Measure the use once; GPUs that cannot be measured are left out.
+    """Measure the use once; GPUs that no vendor's program reports are left out.
 
-    ``environment``: the job's environment variables, which name its GPUs and its memory limit; ``names``: a dict to
-    which this call adds the outputs of the vendors' programs that never change; if the next call gets the same dict, it
-    does not run these programs again.
+    ``environment``: the job's environment variables, which name its GPUs and its memory limit; ``names``: a cache of
+    those outputs that stay the same while the job runs (see ``Question.names``): pass the same dict to each call, so
+    that these commands run only once. Raises OSError if a vendor's program is installed but cannot be started.
     """
     memory, limit = await asyncio.to_thread(_memory, environment)
     names = {} if names is None else names

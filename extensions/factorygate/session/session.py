@@ -182,7 +182,7 @@ class JobSession:
     def token(self) -> str | None:
         """Return the notebook's hub token, for a hub that has lost it.
 
-        None before the notebook's environment variables, one of which is the token, are received.
+        None: the notebook's environment variables are not received yet, or have no token.
         """
         return self._given[0].get("JUPYTERHUB_API_TOKEN") if self._given is not None else None
 

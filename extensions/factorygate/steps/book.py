@@ -46,8 +46,9 @@ class StepBook:
     def mark(self, folder: str, index: int) -> tuple[KnownStep, ...]:
         """Store that the step with the number ``index`` (from 0) was done, and set ``done``; return the folder's steps.
 
-        The step is stored in a file of the folder or, if the disk is full, only in memory. A number that the material
-        does not have marks nothing, nor does any number in a further folder after ``_MOST_FOLDERS``.
+        The step is stored in a file of the folder or, if the file cannot be written (for example on a full disk), only
+        in memory. A number that the material does not have is ignored. Once steps of ``_MOST_FOLDERS`` folders were
+        marked, steps of any other folder are ignored, too.
         """
         return self._with(folder, index)
 

@@ -48,10 +48,10 @@ async def follow(
 async def estimates(
     make: Callable[[], Link], factory: str, size: str, hours: Iterable[float]
 ) -> dict[float, str | None]:
-    """Return when sessions of the lengths ``hours`` would start (RFC 3339), by length; None: not known.
+    """Return when sessions of the lengths ``hours`` would start (RFC 3339), by length.
 
-    All lengths are requested concurrently; the start is not known either if a request fails. ``make``: returns a client
-    of the link, or raises LinkError, which this function then raises.
+    None: the link does not know the start, or the request for this length failed. All lengths are requested
+    concurrently. ``make``: returns a client of the link, or raises LinkError, which this function then raises.
     """
 
     async def ask(each: float) -> str | None:

@@ -198,8 +198,8 @@ def _start(view: SizeView) -> str | None:
 def _rules_open(words: Words | None) -> dict[str, str] | None:
     """Return ``{"what": TEXT}`` for rules that the person has not accepted; None: the person has accepted all of them.
 
-    TEXT says why nothing may start before the person accepts the rules. It also says what to do, since a notebook has
-    no link to these rules, as the hub's pages have.
+    TEXT says why nothing may start before the person accepts the rules. TEXT also says what to do, since a notebook
+    cannot show a hyperlink to the rules, as the hub's pages do.
     """
     said = language.here().said
     return None if words is None else {"what": said(joined(words.as_message("what"), words.as_message("do")))}
@@ -208,8 +208,8 @@ def _rules_open(words: Words | None) -> dict[str, str] | None:
 def _health(health: Health) -> dict[str, Any]:
     """Return the factory's health as JSON.
 
-    The time of the factory's last answer is included only if it no longer answers; otherwise the health would change
-    with every answer.
+    The time of the factory's last answer is left out in the state ``ok``; otherwise the health would change with every
+    answer.
     """
     shown, said = health.model_dump(mode="json", include={"state", "words", "answered_at"}), language.here().said
     if health.words is not None:

@@ -28,8 +28,8 @@ _MOST_PAGES = 100
 class ClusterPanel(anywidget.AnyWidget):
     """A panel for any cluster that has the methods of ``Watched``.
 
-    The panel reads the cluster while it is shown on a page, and sends changes only, at most twice a second. GPU-hours
-    count one GPU as the factory's scheduler does.
+    While a page shows the panel, the panel reads the cluster twice a second, and sends only what has changed. It also
+    answers each request of the page at once. GPU-hours count one GPU as the factory's scheduler does.
     """
 
     _esm = assets.module("panel")
@@ -93,7 +93,7 @@ class ClusterPanel(anywidget.AnyWidget):
     # --- messages from the page
 
     def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
-        """Handle a message from the page; an invalid message changes nothing."""
+        """Handle a message from the page; an invalid message does not change the cluster."""
         op = content.get("op") if isinstance(content, dict) else None
         deed = {
             "watch": self._watch,

@@ -67,7 +67,8 @@ class FactoryPicker(anywidget.AnyWidget):
     def close(self) -> None:
         """Remove the widget from the page and stop following the factories.
 
-        This also happens when no variable refers to the widget any more.
+        Call ``close`` if the picker is not needed any more: ipywidgets keeps a reference to every widget that is not
+        closed, so a picker follows the factories even if no variable refers to the picker any more.
         """
         if self._following is not None:
             self._following.cancel()
@@ -115,7 +116,10 @@ class FactoryPicker(anywidget.AnyWidget):
     # --- messages from the page
 
     def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
-        """Handle a message from the page; an invalid message changes nothing."""
+        """Handle a message from the page; an invalid message does not change the choice.
+
+        Before the catalogue is received, every message is ignored.
+        """
         if not isinstance(content, dict) or self._factories is None:
             return
         if content.get("op") == "choose":

@@ -1,6 +1,6 @@
-"""Computes the rows of jobs that a cluster's panel shows of a sorted, filtered list, and which of them have changed.
+"""Computes which rows a cluster's panel shows, and which of these rows have changed.
 
-The panel is a widget in a notebook.
+The panel is a widget in a notebook. It shows a part of a sorted and filtered list of the cluster's jobs.
 """
 
 from __future__ import annotations

@@ -17,7 +17,10 @@ FLOWING = ("spent", "committed")  # figures that grow with time while jobs run
 
 
 def summary(view: ClusterView) -> dict[str, Any]:
-    """Return everything that the panel's head shows, as plain JSON. GPU-hours are rounded to two digits."""
+    """Return everything that the panel's head shows, as plain JSON.
+
+    GPU-hours are rounded to two decimal places, except the cluster's cap.
+    """
     adapting, words = view.adapting, language.here()
     return {
         "name": view.name,

@@ -42,8 +42,9 @@ class TokenCallers:
     async def of(self, headers: Mapping[str, str]) -> WorkshopCaller:
         """Return the owner of the hub token in a request's ``Authorization`` header.
 
-        Raises NoTokenError without a valid token, and ProblemError if the token may not use workshops or the hub does
-        not answer. A session's token may not use workshops, since programs in a session must not manage the class.
+        Raises NoTokenError without a valid token, and ProblemError if the token may not use workshops, or if the hub
+        gives no usable answer. A session's token may not use workshops, since programs in a session must not manage the
+        class.
         """
         kind, _, token = headers.get("Authorization", "").partition(" ")
         if kind.lower() not in ("bearer", "token") or not token.strip():

@@ -1,8 +1,8 @@
 """Draws certificates of attendance as PDF.
 
 The font is Source Sans Pro, from the package ``font-source-sans-pro``: it has the letters of the languages of Europe,
-also Greek and Cyrillic ones. What people chose as names and titles is printed as it is; nothing of it is read as
-markup.
+also Greek and Cyrillic ones. What people chose as names and titles is printed as it is, except letters that the
+font lacks (see ``printable``); nothing of it is read as markup.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def zipped(texts: Iterable[CertificateText]) -> bytes:
 def file_name(name: str) -> str:
     """Return a name as part of a file name: at most 60 ASCII letters, digits and dashes.
 
-    Accents are removed; if nothing remains, the result is "certificate".
+    Accents are removed, and so are letters without an ASCII form, such as Greek ones; if nothing remains, the result
+    is "certificate".
     """
     plain = unicodedata.normalize("NFKD", name.replace("ł", "l").replace("Ł", "L")).encode("ascii", "ignore").decode()
     words = "".join(one if one.isalnum() else " " for one in plain).split()

@@ -36,7 +36,7 @@ Period = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class WorkshopHistory:
-    """The sessions of a workshop, and what its clusters used. ``whole`` False: the link did not answer."""
+    """The sessions of a workshop, and what its clusters used. ``whole`` False: the link gave no usable answer."""
 
     runs: tuple[PastRun, ...] = ()
     clusters: tuple[ClusterUse, ...] = ()
@@ -56,7 +56,8 @@ def class_period(workshop: WorkshopRecord, now: datetime) -> Period:
 def attended(runs: Iterable[PastRun], period: Period, now: datetime) -> int:
     """Return the seconds of a period in which at least one of these sessions ran.
 
-    A session that nobody opened does not count: it may have been started ahead for a person who did not come.
+    A session that ended because nobody opened it (``EndReason.UNOPENED``) does not count: it may have been started
+    ahead for a person who did not come.
     """
     begin, end = period
     found = sorted(
@@ -192,7 +193,7 @@ def _was_opened(run: PastRun) -> bool:
 def _ran(run: PastRun, now: datetime) -> Period:
     """Return from when to when a session was ready for its person.
 
-    The period is empty if the session never was ready, or if nobody opened it.
+    The period is empty if the session never was ready, or if it ended because nobody opened it.
     """
     if run.ready is None or not _was_opened(run):
         return now, now

@@ -100,8 +100,8 @@ class WorkshopEnding:
     async def report(self, workshop: WorkshopRecord) -> ReportView:
         """Return the report of a workshop.
 
-        After the people's data were deleted, the report has only the sums that were stored before. If the link does not
-        answer, or no sums are stored, the report is incomplete and its ``whole`` is False.
+        After the people's data were deleted, the report has only the sums that were stored before. If the link gives no
+        usable answer, or no sums are stored, the report is incomplete and its ``whole`` is False.
         """
         if workshop.erased is None:
             return await self._made(workshop)
@@ -113,9 +113,9 @@ class WorkshopEnding:
     async def keep(self, workshop: WorkshopRecord, last: bool) -> None:
         """Store the sums of the report of a workshop that is over.
 
-        If the link does not answer, the report is incomplete: nothing is stored, and the next try is at least ``RETRY``
-        later. ``last``: True if the workshop's people are deleted next; then an incomplete report is stored, too, if no
-        report is stored yet.
+        If the link gives no usable answer, the report is incomplete: nothing is stored, and the next try is at least
+        ``RETRY`` later. ``last``: True if the workshop's people are deleted next; then an incomplete report is stored,
+        too, if no report is stored yet.
         """
         now = self._now()
         tried = self._tried.get(workshop.slug)
@@ -141,7 +141,7 @@ class WorkshopEnding:
     async def _history(self, workshop: WorkshopRecord) -> WorkshopHistory:
         """Request a workshop's history from the link: the first page, and at most ``MOST_PAGES`` more.
 
-        Sessions on later pages are left out. Raises ProblemError if the link does not answer or refuses.
+        Sessions on later pages are left out. Raises ProblemError if the link gives no usable answer.
         """
         runs: list[PastRun] = []
         first = page = await self._link.get(_PAGE, workshop.project, "/history")
@@ -162,7 +162,7 @@ class WorkshopEnding:
 
         ``mine``: the caller's membership; ``language``: the code of the wanted language, None: the participant's own.
         Raises ProblemError if the caller is no participant or was present too little, the class is not over, or the
-        link does not answer.
+        link gives no usable answer.
         """
         if mine is None or mine.role != "participant":
             raise forbidden(Message("certificate-participants", "Certificates are for participants."))
@@ -179,7 +179,7 @@ class WorkshopEnding:
     async def certificates(self, workshop: WorkshopRecord) -> bytes:
         """Return all certificates of a workshop as a zip file.
 
-        Raises ProblemError if nobody has earned one, the class is not over, or the link does not answer.
+        Raises ProblemError if nobody has earned one, the class is not over, or the link gives no usable answer.
         """
         rows = await self._earned(workshop)
         people = (await self._store.members([workshop.slug]))[workshop.slug]
@@ -189,7 +189,8 @@ class WorkshopEnding:
         """Send a certificate by mail to each guest who has earned one, in the background; return how many are sent.
 
         ``without_mail`` of the result counts the others who have earned one. Raises ProblemError if this was done
-        before, nobody has earned one, the class is not over, the link does not answer, or this gateway sends no mails.
+        before, nobody has earned one, the class is not over, the link gives no usable answer, or this gateway sends no
+        mails.
         """
         if not self._guests:
             raise conflict(Message("certificates-no-mails", "This gateway sends no mails."))
@@ -229,7 +230,7 @@ class WorkshopEnding:
     async def _earned(self, workshop: WorkshopRecord) -> list[AttendanceRow]:
         """Return the rows of the report of those people who have earned a certificate.
 
-        Raises ProblemError if nobody has, the class is not over, or the link does not answer.
+        Raises ProblemError if nobody has, the class is not over, or the link gives no usable answer.
         """
         rows = [one for one in await self._attendance(workshop) if earns(one, workshop.certificate_percent)]
         if not rows:
@@ -240,7 +241,7 @@ class WorkshopEnding:
     async def _attendance(self, workshop: WorkshopRecord) -> tuple[AttendanceRow, ...]:
         """Return the rows of the report of a class that is over, one for each person.
 
-        Raises ProblemError if the class is not over, or the link does not answer.
+        Raises ProblemError if the class is not over, or the link gives no usable answer.
         """
         is_over = workshop.state in (WorkshopState.CLOSING, WorkshopState.ARCHIVED)
         if not is_over and not (workshop.state == WorkshopState.OPEN and self._now() >= workshop.ends):
@@ -304,7 +305,7 @@ class WorkshopEnding:
     async def closing(self, workshop: WorkshopRecord) -> ClosingView:
         """Return what would end, and when, if the workshop were closed now.
 
-        If the link does not answer, ``known`` is False, and only the time is right.
+        If the link gives no usable answer, ``known`` is False, and only the time is right.
         """
         ends, now = min(workshop.closes, self._now() + LAST_MINUTES), await self._present(workshop)
         if now is None:
@@ -314,7 +315,7 @@ class WorkshopEnding:
     async def check_extended(self, workshop: WorkshopRecord, minutes: int) -> None:
         """Check that the budget and the reservations of a class allow some minutes more. Raises ProblemError.
 
-        If the link does not answer, nothing is refused: the link itself lets nobody exceed a budget.
+        If the link gives no usable answer, nothing is refused: the link itself lets nobody exceed a budget.
         """
         now = await self._present(workshop)
         if now is None:

@@ -1,6 +1,7 @@
 """Keeps the notebooks that their people let helpers see, in this process's memory only.
 
-So no copy of a notebook outlives its person's consent, or this process.
+So no copy of a notebook outlives this process. Once the person's consent is over, nobody gets the copy any more, and
+the next ``sweep`` deletes it.
 """
 
 from __future__ import annotations

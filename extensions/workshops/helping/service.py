@@ -162,8 +162,8 @@ class Helping:
     async def renew_look(self, person: str, slug: str, session: str, snapshot: NotebookSnapshot) -> HelpState:
         """Store the new saved state of a notebook that helpers may see; return the person's state.
 
-        Raises StoreError, and ProblemError unless ``session``, the id of the person's session, has given a consent for
-        this file that still holds.
+        ``session``: the id of the person's session. Raises StoreError, and ProblemError if the person has no seat, the
+        workshop is neither warming up nor open, or ``session`` has given no consent for this file that still holds.
         """
         await self._may_ask(person, slug)
         self._looks.renew(slug, person, session, snapshot)

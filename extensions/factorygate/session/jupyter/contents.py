@@ -73,10 +73,11 @@ class Contents(AsyncLargeFileManager):
     async def get(self, path: str, content: bool = True, *more: Any, **options: Any) -> dict[str, Any]:
         """Return a file's model, as jupyter_server does.
 
-        If the model is to have the content or a hash, wait until nobody saves the file: jupyter_server takes a notebook
-        that another request is writing for a broken one, and would move the new content to a file ``.invalid``, and
-        restore the old content (its issue 1416). ``more``, ``options``: the other arguments that the installed release
-        of jupyter_server has, such as ``type`` and ``require_hash``.
+        If the model is to have the content or a hash, wait until nobody saves the file. Otherwise jupyter_server could
+        read a notebook while another request writes the notebook; it would then treat the notebook as broken, move the
+        new content to a file ``.invalid``, and restore the old content (jupyter_server's issue 1416). ``more``,
+        ``options``: the other arguments that the installed release of jupyter_server has, such as ``type`` and
+        ``require_hash``.
         """
         if content or options.get("require_hash"):
             target = await self._target(path)
@@ -200,7 +201,10 @@ def _piece(model: dict[str, Any], number: object) -> bytes:
 
 @contextmanager
 def in_words(name: str) -> Iterator[None]:
-    """Turn errors of the block, which writes the file ``name``, into an HTTPError with a message for the person."""
+    """Turn an OutOfOrder or OSError of the block into an HTTPError with a message for the person.
+
+    ``name``: the file that the block writes. Other errors of the block are raised unchanged.
+    """
     try:
         yield
     except OutOfOrder as error:

@@ -1,10 +1,11 @@
-"""The WebSocket between a page and a kernel: a page that connects again always gets answers.
+"""The WebSocket between a page and a kernel: a page that connects again gets answers.
 
 A page uses one session id for all its connections to a kernel, and jupyter_server uses this id as the identity of the
 connection's ZeroMQ sockets. If a page connects twice within a short time, two sockets with one identity are open. The
 kernel keeps the socket whose handshake ends last, also if that is the older one, and never reads from the other one
 again. The page is then connected to a kernel that seems silent, until the page connects once more. Here a connection
-therefore begins only when the earlier one of its page has ended, and takes over the sockets of that connection.
+therefore waits until the earlier one of its page has ended, at most ``PATIENCE`` seconds, and takes over the sockets of
+the earlier connection.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
             raise HTTPError(409, "The page has connected again")
 
     def connect(self) -> Any:
-        """Connect to the kernel; return the future that is done when it has answered, or None if connecting failed.
+        """Connect to the kernel; return a future, or None if connecting failed.
 
+        The future is done when the kernel has answered; at once if the kernel is busy, since it would answer late.
         Raises HTTPError if the page has gone or has connected again in the meantime.
         """
         try:

@@ -1,6 +1,6 @@
 """Keeps unfinished uploads: the received bytes are in a hidden file (a part) in the target's folder.
 
-A complete part is renamed to the target's name. Each part has a record: a link to the part, in a folder of the
+A complete part is renamed to the target's name. Each part has a record: a symbolic link to the part, in a folder of the
 session's Unix account. By the records, a later server finds the parts that an earlier server left, and need not search
 the home. The functions block, so call them in a thread.
 """
