@@ -192,7 +192,10 @@ def _database(database: Database, where: str) -> Iterator[Finding]:
 
 
 def named_files(config: HubConfig) -> dict[tuple[str, ...], Path]:
-    """Return the files with secrets that hub.yaml names, by key, such as ``("login", "crypt_key_file")``."""
+    """Return the files with secrets that hub.yaml names, by key, such as ``("login", "crypt_key_file")``.
+
+    The result does not have the cookie secret, nor the private key of ``tls``.
+    """
     found: dict[tuple[str, ...], Path | None] = {
         ("proxy_token_file",): config.proxy_token_file,
         ("service_token_file",): config.service_token_file,

@@ -50,10 +50,11 @@ class GatewayPort:
 
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
-    """Yield a finding for each port that two parts are to use, or on which another program listens.
+    """Yield a finding for each port that two parts are to use, or on which a part cannot listen.
 
-    There is a further finding if the range ``session_ports`` of link.yaml contains one of these ports, or ephemeral
-    ports of this machine.
+    A part cannot listen if, for example, another program uses the port. If the running proxy refuses the hub's token,
+    there is a finding for the port of the proxy's API. There is a further finding if the range ``session_ports`` of
+    link.yaml contains one of these ports, or ephemeral ports of this machine.
     """
     wanted = [*_hub_ports(gateway), *_link_ports(gateway), *_workshops_ports(gateway)]
     seen: dict[int, GatewayPort] = {}

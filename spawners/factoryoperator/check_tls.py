@@ -85,7 +85,7 @@ def _refused(server: ssl.SSLContext, client: ssl.SSLContext, found: TlsCertifica
     """Return why a process with the same authority would refuse the certificate ``found``; "" if it would not.
 
     ``server``, ``client``: TLS contexts with this certificate, which are connected to each other here. Other checks
-    compare the names in the certificate; one without a host is not tried here, and gives "".
+    compare the names in the certificate. A certificate without a host is not tried here; the result is "".
     """
     if not found.hosts:
         return ""

@@ -247,7 +247,7 @@ def _config(manifest: Manifest, folder: Path, path: str) -> Path:
 
 
 def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> None:
-    """Make the missing folders above a target, with the modes and owners that the backup records.
+    """Make the missing folders above a target, with the modes and, as root, the owners that the backup records.
 
     ``under``: the folder that replaces ``/``; ``folders``: the recorded folders by their original paths. A folder that
     is not recorded gets the mode 0700.
@@ -264,7 +264,7 @@ def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> No
 
 
 def _put(source: Path, kept: Kept, target: Path) -> None:
-    """Replace the file ``target`` by ``source`` atomically, with the mode and owner that ``kept`` records.
+    """Replace the file ``target`` by ``source`` atomically, with the mode and, as root, the owner of ``kept``.
 
     The new file is private from its creation. Files that belong to a replaced SQLite database, such as its log, are
     deleted.

@@ -114,8 +114,9 @@ def observe(gateway: Gateway) -> Observed:
 def losses(gateway: Gateway, before: Observed) -> list[str]:
     """Return descriptions of the sessions, clusters and servers of ``before`` that the gateway has lost; [] if none.
 
-    A session counts as lost, too, if it has another job or its notebook cannot be reached any more. Sessions that ended
-    for a reason of their own, such as the walltime, are not lost. Raises GatewaySilent.
+    A session counts as lost, too, if it has another job in the same state, or if it runs and its notebook cannot be
+    reached any more. Sessions that ended for a reason of their own, such as the walltime, are not lost. A server is
+    lost if the hub no longer reports it as ready although its session runs. Raises GatewaySilent.
     """
     now = observe(gateway)
     return [*_lost_sessions(gateway, before, now), *_lost_clusters(gateway, before, now), *_lost_servers(before, now)]

@@ -1,7 +1,7 @@
 """Asks the authenticator whether a person may start anything, and sends the decision to the link.
 
-The hub sends the decision before each start, at each login, after each new check of the person, and when the person
-accepts the terms.
+The hub sends the decision before each start, at each login, after each new check of the person, when the person accepts
+the terms, and when the person joins a workshop.
 """
 
 from __future__ import annotations

@@ -78,9 +78,10 @@ class _Identity:
 class LocalTransport:
     """A ``Transport`` for this machine.
 
-    At most ``parallel`` commands run at once for all accounts, and at most ``share`` as one account. Commands of the
-    link's own user (``account`` None), such as the questions to the scheduler, have slots of their own. The time that a
-    command waits for a slot does not count against its timeout.
+    Of the commands of ``run`` and ``read``, at most ``parallel`` run at once for all accounts, and at most ``share`` as
+    one account. Commands of the link's own user (``account`` None), such as the questions to the scheduler, have slots
+    of their own. The time that a command waits for a slot does not count against its timeout. Commands of ``enter``
+    need no slot.
     """
 
     def __init__(self, settings: Settings, parallel: int = 32, share: int = 8) -> None:
@@ -188,7 +189,7 @@ class LocalTransport:
         return _CommandWire(ours, process)
 
     async def _listen(self, process: asyncio.subprocess.Process, name: str) -> None:
-        """Log what the command writes to stderr, until it ends."""
+        """Log the first lines that the command writes to stderr; return when the command has ended."""
         try:
             if process.stderr is not None:
                 said = StreamLog(name)
@@ -255,7 +256,10 @@ class _CommandWire(SocketStream):
         self._process = process
 
     def close(self) -> None:
-        """Close the stream, and make sure that the command ends."""
+        """Close the stream, and kill the command if it still runs ``KILL_WAIT`` seconds later.
+
+        If a protocol is connected to the stream, the protocol closes the socket itself.
+        """
         super().close()
         asyncio.get_running_loop().call_later(KILL_WAIT, kill_group, self._process)
 
@@ -292,8 +296,9 @@ async def _start(
 def _changed_user(identity: _Identity, env: dict[str, str]) -> tuple[str, ...]:
     """Return the words to put before a command, so that it runs as this user, with the groups of this user only.
 
-    Variables that an operator has set (``env``) take effect only after the change of the user: some variables load
-    libraries, and these must not be loaded as root.
+    ``env``: all environment variables of the command. The words themselves set those that differ from
+    ``_plain_environment``, such as an operator's, after the change of the user: some variables load libraries, and
+    these must not be loaded as root.
     """
     groups = ",".join(f"+{group}" for group in identity.groups)
     plain = _plain_environment(identity)

@@ -9,11 +9,12 @@ then the interval grows in proportion to the time since that event. A budget lim
 often something happens. The budget is larger while few sessions wait, because such a spawner would need 180 RPCs in
 30 s for each of them.
 
-With more than ``FEW`` waiting sessions, the link asks in 30 s at most 8 + 30/4.5 questions for jobs, two for nodes, and
-two for the waiting jobs of other users, or three if one is asked early because of a new job. Each question takes two
-RPCs, so this makes 40 RPCs. Counted with sdiag on Slurm 24.11, before there were early questions: 22 RPCs in the 30 s
-after 60 jobs began to wait, 32 RPCs after 600 jobs did, and in both cases 18 to 20 RPCs in each 30 s later.
-Submissions, cancellations and estimates are not included; each takes one or two RPCs.
+With more than ``FEW`` waiting sessions, the link asks in 30 s at most 14 questions about its own jobs
+(``QuestionRateLimiter``: 8 at once, then one every 4.5 s), two about nodes, and three about the waiting jobs of other
+users (two, and an early one because of a new job). Each question takes two RPCs, so these are at most 40 RPCs. Counted
+with sdiag on Slurm 24.11, before there were early questions: 22 RPCs in the 30 s after 60 jobs began to wait, 32 RPCs
+after 600 jobs did, and in both cases 18 to 20 RPCs in each 30 s later. Submissions, cancellations and estimates are not
+included; each takes one or two RPCs.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from factoryoperator.cli import backup, certificates, check, passwords, upgrade,
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with the arguments ``argv`` (None: those of this process); return its exit code.
 
-    0: done; 1: the command failed, or found a problem; 2: nobody said where the link is; 130: interrupted. Raises
-    SystemExit with code 2 for a wrong command line.
+    0: done; 1: the command failed, or found a problem; 2: neither an option nor an environment variable says where the
+    link, or the workshops service, is; 130: interrupted. Raises SystemExit with code 2 for a wrong command line.
     """
     more = (check, backup, certificates, passwords, upgrade, workshops)
     return cli.main(argv, [part.add for part in more])

@@ -72,8 +72,8 @@ def _backup(options: argparse.Namespace) -> int:
 def _note(path: Path) -> None:
     """Set the modification time of the file ``path`` to now; create an empty file if it is missing.
 
-    From this time, the link's metrics take the time of the last backup. Symbolic links are not followed, since the
-    folder belongs to the link's account. An error is printed, not raised.
+    The link's metrics show the file's modification time as the time of the last backup. Symbolic links are not
+    followed, since the folder belongs to the link's account. An error is printed, not raised.
     """
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)

@@ -85,8 +85,9 @@ def upgrade(url: str) -> HubSchema | None:
 
     None: nothing had to be done, or the database cannot be opened, which JupyterHub reports at its start. An SQLite
     file is copied first. If the steps fail, but the database has all columns already, only its step is set. Raises
-    StoreUnusable, and then leaves the database unchanged: if a newer JupyterHub wrote it, if it cannot be copied, or if
-    the steps fail and columns are missing.
+    StoreUnusable if a newer JupyterHub wrote the database, if it cannot be copied, or if the steps fail and columns are
+    missing. After failed steps, an SQLite file is unchanged, while a database on a server keeps the steps that
+    succeeded.
     """
     try:
         found = schema(url)

@@ -82,7 +82,10 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
             kill(self._channel)
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """Store the channel, which is open now; asyncssh sends the command next."""
+        """Store the channel, which is open now, before asyncssh sends the command.
+
+        If ``give_up`` was called already, close the channel.
+        """
         self._channel = chan
         if self._given_up:
             chan.abort()

@@ -76,10 +76,11 @@ class LoginPace:
             yield
 
     async def turn(self, watcher: bool, name: str | None = None, since: float | None = None) -> None:
-        """Wait until the limits a minute allow a login, and count it. Raises Unreachable if the wait would be too long.
+        """Wait until the logins of the last minute allow one more login, and count the login.
 
-        ``name``: the login name whose share is used; None: no share limits the login (of the watcher, or of a service
-        account). ``since``: when the login began to wait; None: now.
+        Raises Unreachable if the wait would be too long. ``watcher``: whether this is a login of the watcher, which may
+        also use the reserved logins. ``name``: the login name whose share is used; None: no share limits the login (of
+        the watcher, or of a service account). ``since``: when the login began to wait; None: now.
         """
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
         first = time.monotonic() if since is None else since
@@ -121,9 +122,11 @@ class SshConnector:
         """Log in at the first host that accepts the login, and return the connection.
 
         The host that worked last is tried first. ``watcher``: whether this is the login of the watcher, the site
-        account that asks the scheduler; ``on_lost``: called once when the connection is lost. If no host accepts the
-        login, raises Distrusted if this was the problem with any host, else NotLetIn if this was the problem with any
-        host, else Unreachable.
+        account that asks the scheduler; ``on_lost``: called once when the connection is lost.
+
+        If no host accepts the login, raises Distrusted if at least one host showed a key that is not pinned, else
+        NotLetIn if at least one host refused the login, else Unreachable. A failure at a jump host counts as a failure
+        of the host behind it.
         """
         problems: list[Unreachable] = []
         for host in tuple(self._hosts):

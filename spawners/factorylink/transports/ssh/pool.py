@@ -160,9 +160,10 @@ class Pool:
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
         """Return a place for a channel as soon as one is free.
 
-        ``enter`` opens a connection if one more is needed. It is called for one connection at a time. After a failure
-        it is not called during a pause, in which every caller gets the same error if there is no other connection.
-        Raises the errors of ``enter``; Unreachable if there is no place for a bridge, or if the pool is closed.
+        ``enter``: opens a connection. The pool calls ``enter`` if all open connections are full, for one connection at
+        a time. If ``enter`` raises Unreachable (but not Expired), the pool makes a pause before the next call. Raises
+        the error of ``enter`` if no connection is open; during the pause, raises this error again. Raises Unreachable
+        if there is no place for a bridge, or if the pool is closed.
         """
         while True:
             if self._closed:

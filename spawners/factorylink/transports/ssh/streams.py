@@ -102,8 +102,8 @@ class ForwardStream:
         """Open the connection to the port; return (channel, protocol).
 
         ``session_factory``: makes the protocol. ``remote_host`` and ``remote_port`` are ignored, since the stream has
-        its own. Raises Refused if the site does not allow forwarded connections; Unreachable if the node or the site
-        does not answer.
+        its own. Raises Refused if the site does not allow forwarded connections; Unreachable if the connection cannot
+        be opened for any other reason, for example because the node refuses it or does not answer.
         """
         protocol = session_factory()
         opening = self._use.connection.create_connection(
@@ -161,8 +161,8 @@ class EntryStream:
 
         Return (transport, protocol). ``remote_host`` and ``remote_port`` are ignored. The command's stderr goes to the
         log. When the connection ends without an error of its own, the protocol gets the last part of stderr as the
-        error. Raises Refused if the site's server runs no commands for the link, and Unreachable if the command could
-        not be run.
+        error. Raises Refused if the site's server runs no commands for the link, and Unreachable if the server does not
+        report in time that the command has begun.
         """
         protocol = session_factory()
         try:

@@ -82,9 +82,9 @@ class SshTransport:
     async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command as the account, with the settings' prefix and environment variables; return the parsed answer.
 
-        ``account`` None: the watcher, the account as which the link asks the scheduler. Raises FactoryError:
-        Unreachable, for example, if the command did not end within ``command.timeout`` seconds, and may have had an
-        effect.
+        ``account`` None: the watcher, the account as which the link asks the scheduler. Raises FactoryError, for
+        example Unreachable if the command did not end within ``command.timeout`` seconds; such a command may have had
+        an effect.
         """
         argv = (*self._settings.prefix, *command.argv)
         env = self._settings.env | dict(command.env)
@@ -183,7 +183,7 @@ class SshTransport:
         """Run a command; return stdout, stderr, exit code.
 
         The time to wait for a connection and a place on it does not count against ``seconds``, the command's timeout.
-        More than ``cap`` bytes of stdout raise Misread.
+        Raises FactoryError: Misread for more than ``cap`` bytes of stdout, or more than ``STDERR_CAP`` bytes of stderr.
         """
         route = await self._route(account)
         line = _line(route.act, env, argv)
