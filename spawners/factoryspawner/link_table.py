@@ -1,7 +1,7 @@
-"""The hub's copy of the link's table: live sessions and clusters, the health of factories, and the banner of all pages.
+"""The hub's copy of the link's table: sessions, live clusters, the health of factories, and the banner of all pages.
 
-One subscription keeps the copy up to date, and spawners and pages read the copy without I/O. While the link does not
-answer, the copy keeps its last content, and is marked ``silent``.
+One subscription keeps the copy up to date, and spawners and pages read the copy without I/O. The copy also has the last
+1,000 sessions that ended. While the subscription fails, the copy keeps its last content, and is marked ``silent``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ log = logging.getLogger("factoryspawner")
 class LinkTable:
     """The link's sessions and clusters by id, with events for callers that wait for a change.
 
-    ``factories``: the health of each factory, by its id; ``silent``: True while the link does not answer, and before
-    its first answer; ``on_snapshot``: is called when the sessions and clusters of a snapshot are stored. The first
-    event of each subscription to the link is a snapshot.
+    ``factories``: the health of each factory, by its id; ``silent``: True before the link's first answer, and while the
+    subscription fails (the link does not answer, refuses, or sends something that cannot be used); ``on_snapshot``: is
+    called when the sessions and clusters of a snapshot are stored. The first event of each subscription to the link is
+    a snapshot.
     """
 
     def __init__(self, link: LinkClient) -> None:
@@ -101,8 +102,8 @@ class LinkTable:
     def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
         """Yield the person's live sessions now and after every change, newest first.
 
-        Ends when the link stops answering, so that the reader makes a new request and notices that the link does not
-        answer.
+        The generator ends when the link stops answering. So a client that reads these lists as an event stream connects
+        again, and then learns that the link does not answer.
         """
         return self._changes(_of_person(user), lambda: self.of(user)[::-1])
 
@@ -187,9 +188,10 @@ class LinkTable:
             self._wake(*self._watches)
 
     async def _take_snapshot(self, sessions: tuple[Session, ...]) -> None:
-        """Apply a snapshot. If it lacks a live session of the table, ask the link how this session ended.
+        """Apply a snapshot. If the snapshot lacks a live session of the table, ask the link how this session ended.
 
-        If the link cannot tell, the session is removed from the table.
+        If the link refuses to tell, for example because it does not know the session, the session is removed from the
+        table. Raises LinkSilent if the link does not answer; then the snapshot is not applied.
         """
         fresh = {session.id: session for session in sessions}
         missing = [session.id for session in self._sessions.values() if _live(session) and session.id not in fresh]

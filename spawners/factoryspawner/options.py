@@ -23,7 +23,11 @@ _SHOWN = 60  # maximum characters of a refused value in a message
 
 
 def choice_from_options(options: object) -> Choice:
-    """Return the choice in a JSON object. Raises StartFailed (400), which names the option at fault."""
+    """Return the choice in a JSON object.
+
+    Raises StartFailed (400): for an unknown or invalid option, whose name it contains, and for a value that is no JSON
+    object.
+    """
     if not isinstance(options, Mapping):
         raise _invalid("The options must be an object such as {“factory”: “…”, “size”: “…”}.", None)
     for key, value in options.items():

@@ -175,7 +175,8 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
         """Stop a server; with ``{"remove": true}``, delete it as well. Answer 202 or 204.
 
         Raises HTTPError 404 for an unknown user or server; 400 if the server is being renamed, if the unnamed server is
-        to be deleted, or if named servers are not enabled; 503 if the stop cannot be recorded.
+        to be deleted, or if the server has a name but named servers are not enabled; 503 if the stop cannot be
+        recorded.
         """
         user = self.find_user(user_name)
         if user is None:
@@ -251,8 +252,8 @@ class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhu
 def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
     """Return the session of a server that is starting, as the link's user API describes it.
 
-    Before the link has answered, return only the session's person and server, its id (None: another session must end
-    first), its state and its URL.
+    Before the link has answered, return only the session's person and server, its id, its state and its URL. The id is
+    None if the start has not chosen one yet, for example because an earlier session must end first.
     """
     own = spawner.user.host if spawner.user.settings.get("subdomain_host") else spawner.gateway_url
     root = f"{own}{base_url}"

@@ -38,8 +38,8 @@ class SessionHandle:
 
     ``session_id``: "" while there is none; ``token``: the hub token of the session's notebook, "" if it is not known;
     ``asked_to_stop``: whether somebody has requested the end of the session; ``was_certain``: True if this process
-    began the session, or has seen a report of the link that the session is certainly live; ``predecessor``: an earlier
-    session of the server that is still ending.
+    began the session, or has seen the session with ``certain`` True in a report of the link: the link then knew that
+    the session was live; ``predecessor``: an earlier session of the server that is still ending.
     """
 
     def __init__(self, gateway: HubGateway, user: str, server: str) -> None:
@@ -99,9 +99,10 @@ class SessionHandle:
         return session is not None and session.end_reason == EndReason.MOVED and not self.asked_to_stop
 
     async def successor(self) -> Session | None:
-        """Return the session that begins in place of one whose seat in a workshop was moved to another factory.
+        """Return the new session that replaces this session, whose seat in a workshop was moved to another place.
 
-        None if none begins within ``_SUCCESSOR_SECONDS``. Raises StartFailed if the link does not answer or refuses.
+        A place is a factory with a node size. Waits for the new session; None if none begins within
+        ``_SUCCESSOR_SECONDS``. Raises StartFailed if the link does not answer or refuses.
         """
         with self._table.watch_person(self._user) as changed, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SUCCESSOR_SECONDS):

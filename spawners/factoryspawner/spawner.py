@@ -109,8 +109,8 @@ class FactorySpawner(BatchspawnerFace):
     def get_state(self) -> dict[str, Any]:
         """Return the state for the hub's database.
 
-        The state has the session's id and token, whether somebody requested its stop, the options of the last
-        successful start, and the languages of the person who requested the last start.
+        The state has the session's id and token, whether somebody requested its stop, the options of the last start
+        that got a session, and the languages of the person who requested the last start.
         """
         state: dict[str, Any] = super().get_state()
         if self.handle.session_id:
@@ -173,9 +173,10 @@ class FactorySpawner(BatchspawnerFace):
     async def start(self) -> str:
         """Adopt the server's live session or request a new one; return its URL when the notebook answers.
 
-        Raises StartFailed if the person may start nothing, the options are invalid, the factory refused, the link does
-        not answer, the session ended first, or somebody stopped the server after this start was requested. Cancelling
-        this call cancels no job.
+        Raises StartFailed if the person may start nothing, the options are invalid, the link or the factory refused,
+        the link does not answer, the session ended first, there is no live session and this start may only adopt one,
+        or somebody stopped the server after this start was requested. Raises SQLAlchemyError if the hub's database
+        cannot store the session. Cancelling this call cancels no job.
         """
         if is_robot(self.user.name):  # an operator's own authenticator may have admitted such a name
             raise StartFailed("forbidden", ROBOTS_NAME)
@@ -279,7 +280,7 @@ class FactorySpawner(BatchspawnerFace):
             raise
 
     def _take_back_options(self) -> None:
-        """Restore the options of the last successful start.
+        """Restore the options of the last start that got a session.
 
         JupyterHub stores new options before they are validated, and a start with an empty body repeats the stored ones.
         """
@@ -306,7 +307,11 @@ class FactorySpawner(BatchspawnerFace):
         return variables | self.handle.names(), [*self.cmd, *self.get_args()]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield a progress event at each change of the session, until the session can be used or has ended."""
+        """Yield a progress event at each change of the session, until the session can be used or has ended.
+
+        Ends, too, once somebody has requested the end of the session. If the session's seat in a workshop is moved,
+        goes on with the events of the seat's new session.
+        """
         last: dict[str, Any] = {}
         table = self.gateway.table
         with table.watch_person(self.user.name) as changed:
@@ -366,7 +371,7 @@ class FactorySpawner(BatchspawnerFace):
     async def get_url(self) -> str:
         """Return the session's present URL, followed by the server's base path.
 
-        Without a session, return the result of JupyterHub's own method.
+        Without a session, or if the session has no URL, return the result of JupyterHub's own method.
         """
         session = self.handle.session
         if session is None or session.url is None:

@@ -1,8 +1,8 @@
-"""Sends stop requests for sessions to the link, and keeps them in the hub's database until its ledger holds them.
+"""Sends stop requests for sessions to the link, until the link's ledger holds them.
 
-A request to stop is answered once it is recorded in the ledger or, while the link is silent, in the hub's database. A
-stop in the hub's database is sent to the link by this hub process or by the next one, as soon as the link answers. The
-hub's database has an additional table for this, which JupyterHub neither reads nor changes.
+A request to stop is answered once it is recorded in the ledger or, if that takes more than a second, in the hub's
+database. A stop in the hub's database is sent to the link by this hub process or by the next one, as soon as the link
+answers. The hub's database has an additional table for this, which JupyterHub neither reads nor changes.
 """
 
 from __future__ import annotations
@@ -138,10 +138,11 @@ class StopRequests:
     async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
         """Request the stops of these sessions at the link; return once the stops are recorded.
 
-        They are recorded in the link's ledger or, if that takes more than a second, in the hub's database, if
-        ``keep_in`` has named one. Raises NotKept if they cannot be recorded; the hub goes on with the requests to the
-        link in any case. ``by``: who requests the stops: the person, an operator, or the hub; for a stop that is
-        requested already, the first one counts.
+        The stops are recorded in the link's ledger or, if that takes more than a second, in the hub's database. Raises
+        NotKept if the database does not accept a stop that the ledger does not hold yet. Before ``keep_in`` has set a
+        database, this call waits for the ledger, however long. The requests to the link continue in any case. ``by``:
+        who requests the stops: the person, an operator, or the hub. If somebody has requested a stop already, ``by`` of
+        that earlier request counts.
         """
         await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
 
@@ -149,7 +150,7 @@ class StopRequests:
         """Request the stop of a session at the link; return when the ledger holds the stop.
 
         The requests to the link continue even if the caller is cancelled. ``by``: who requests the stop: the person, an
-        operator, or the hub; for a stop that is requested already, the first one counts.
+        operator, or the hub. If somebody has requested the stop already, ``by`` of that earlier request counts.
         """
         carried = self._carry_out(session_id, by)
         with contextlib.suppress(NotKept):  # the error is logged
@@ -201,7 +202,7 @@ class StopRequests:
         return self._round
 
     async def _go_rounds(self) -> None:
-        """Write new and removed stops to the hub's database until none is left. Raises SQLAlchemyError."""
+        """Write all waiting changes (stops to add or to remove) to the hub's database. Raises SQLAlchemyError."""
         while self._store is not None and (self._to_add or self._to_remove):
             added, removed = self._to_add, self._to_remove
             self._to_add, self._to_remove = {}, set()

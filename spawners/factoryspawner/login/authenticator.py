@@ -103,8 +103,9 @@ class FederatedAuthenticator(NamesOfPeople):
         """Return JupyterHub's authentication model of the person who came back from a provider.
 
         None: the request is of another kind, such as a posted form. Raises LoginRefused, also if the provider does not
-        answer. A person whom the provider's rules refuse, and who is a user of the hub, loses groups, admin rights and
-        API tokens.
+        answer; tornado's HTTPError if the provider answers the request for tokens with 200 but without a token. A
+        person whom the provider's rules refuse, and who is a user of the hub, loses groups, admin rights and API
+        tokens.
         """
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:
@@ -130,8 +131,8 @@ class FederatedAuthenticator(NamesOfPeople):
         """Check a person at their provider again, and return their new authentication model.
 
         True: the person stays logged in, because the provider does not answer but its last answer is still valid, or
-        because another request of the person has just had this result. False: the person must log in; if they are
-        refused, that login explains why.
+        because a check for another request of the person has just ended, and they stay logged in. False: the person
+        must log in; if they are refused, that login explains why.
         """
         begun = time.monotonic()
         async with self._looking[user.name]:
@@ -187,7 +188,8 @@ class FederatedAuthenticator(NamesOfPeople):
     async def sign_out_address(self, user: Any) -> str | None:
         """Return the URL where a person signs out at their provider as well.
 
-        None if the operator has not configured this, or if the provider does not offer it or does not answer.
+        None if the operator has not configured this, if the provider does not offer it or does not answer, or if the
+        person did not log in at a provider that is configured here (a guest, for example).
         """
         provider = self.providers.get((await user.get_auth_state() or {}).get("provider", ""))
         if provider is None:

@@ -3,8 +3,8 @@
 The service ``workshops`` gives each guest a name that begins with ``guest.``; no other way of logging in accepts such a
 name. The hub asks the service about a guest at each of their requests, unless the last answer is less than 2 s old, so
 that a banned guest is refused within 2 s. If the service does not answer, the hub uses the service's last answer about
-the guest. If there is none, the hub accepts the guest's cookie; the link then lets only those guests start something
-who are members of a workshop in the table that the service last wrote.
+the guest. If the hub has no answer about the guest yet, the hub accepts the guest's cookie. The guest can then start
+something only if they are a member of a workshop: the link checks this in the last file that the service wrote.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ class GuestStatuses:
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
         """Return a guest, as the service described them at most 2 s ago; None if there is no such guest.
 
-        ``now``: ask the service even if its last answer is less than 2 s old. If the service does not answer, or
-        (without ``now``) has not answered a question in the last 5 s, return its last answer about the guest, however
-        old. Raises LinkSilent if the service has said nothing about the guest since the hub started.
+        ``now``: ask the service even if its last answer is less than 2 s old. If the service refuses or does not
+        answer, return its last answer about the guest, however old. For 5 s after a question without an answer, the
+        service is not asked, except with ``now``, and the last answer is returned, too. In both cases raises LinkSilent
+        if the hub has had no answer about the guest since its start.
         """
         ticks = asyncio.get_running_loop().time
         begun = ticks() if now else ticks() - _FRESH
@@ -105,8 +106,9 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
 
         A guest is returned as JupyterHub's dict of a login (``name``, ``admin`` and so on). The base authenticator is
         the class to which this mixin is added. The page for joining sets ``joined_guest`` on its handler after the
-        proof. None: the login is refused, also if no workshop admits the guest, the service does not answer, or the
-        base authenticator returns a guest's name.
+        proof. None: the login is refused, also if no workshop admits the guest, if the guest is blocked, if the service
+        does not answer now and has not answered about the guest before, or if the base authenticator returns a guest's
+        name.
         """
         name = getattr(handler, "joined_guest", None)
         if name is not None:
@@ -194,9 +196,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def counts_until(self, user: Any) -> datetime | None:
         """Return until when the hub's decision about a person (``standing``) is valid.
 
-        None: without end or, for a guest, no workshop admits them. A guest's time is when the last workshop that admits
-        them closes; the present time if the service does not know them; the time in an hour if the service has never
-        answered about them and does not answer now. For other people, the base authenticator decides.
+        For a guest: the time when the last workshop that admits them closes, None if no workshop admits them; the
+        present time if the service does not know them; the time in an hour if the service does not answer now and has
+        not answered about them since the hub's start. For other people: what the base authenticator returns; None
+        (without end) if it has no such method.
         """
         if is_guest(user.name):
             try:

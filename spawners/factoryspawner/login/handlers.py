@@ -73,7 +73,7 @@ class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
         super().authorize_redirect(*args, extra_params={**extra_params, "nonce": idtoken.nonce(self._login)}, **kwargs)
 
     async def get(self) -> None:
-        """Answer 302 to the provider; 503 if it does not answer."""
+        """Answer 302 to the provider; 503 if the provider does not answer properly (``ProviderAway``)."""
         try:
             await self.authenticator.ready()
         except ProviderAway as error:
@@ -165,7 +165,7 @@ class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
     async def handle_logout(self) -> None:
         """Determine where the person signs out at the provider; ``render_logout_page`` then redirects there.
 
-        JupyterHub calls this while the person is still signed in at the hub.
+        JupyterHub calls this after it has cleared the login cookie, while ``current_user`` is still the person.
         """
         self._onward: str | None = None
         if self.current_user is not None:

@@ -33,8 +33,9 @@ def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wa
     """Return the ``sub`` of an ID token. Raises BadToken if the token is not valid.
 
     Raises UnknownKey, a BadToken, if ``keys`` has no key, or more than one, that fits the token, or if this key did not
-    sign it. ``keys``: the provider's JWK Set; ``issuer``: the provider's, the token's may have a slash at its end;
-    ``client``: the hub's client id at the provider; ``wanted``: the nonce.
+    sign the token. ``keys``: the provider's JWK Set; ``issuer``: the provider's issuer, to which the token's ``iss``
+    must be equal, except that ``iss`` may end with a slash; ``client``: the hub's client id at the provider;
+    ``wanted``: the nonce.
     """
     if not isinstance(token, str):
         raise BadToken("there is none")

@@ -106,7 +106,8 @@ class People:
     """The file of names, in which ``issuer`` and ``sub`` identify a person.
 
     Creating an instance makes the file with mode 0600 if it is missing, or migrates it to this release's schema. Raises
-    StoreUnusable if the file cannot be used.
+    StoreUnusable if the file is from a newer release, or cannot be read or migrated; OSError if the file cannot be
+    opened or made; sqlite3.Error if a file that needs no migration cannot be written.
     """
 
     def __init__(self, path: Path) -> None:

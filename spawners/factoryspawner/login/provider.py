@@ -110,7 +110,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         """Return JupyterHub's authentication model of the person who came back from the provider.
 
         ``nonce``: the nonce that the ID token must contain; ``antenna``: the antenna that the person selected for this
-        login, which is stored for them; None: they selected none. Raises LoginRefused, ProviderAway.
+        login, which is stored for them; None: they selected none. Raises LoginRefused, ProviderAway; tornado's
+        HTTPError if the provider answers the request for tokens with 200 but without a token.
         """
         model: dict[str, Any] = await self._asked(self._come(handler, nonce))
         state = model["auth_state"]
@@ -138,7 +139,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         """Return the ``sub`` of an ID token.
 
         If the token's key is unknown, the provider's keys are fetched once more, since providers change their keys.
-        Raises BadToken if the token is not valid, and the errors of that request.
+        Raises BadToken if the token is not valid. If the keys cannot be fetched, raises ProviderAway or the errors of
+        ``httpfetch``, such as HTTPClientError.
         """
         belongs = (self.settings.issued_by, self.settings.client_id, nonce)
         try:

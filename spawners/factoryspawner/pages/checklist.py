@@ -48,7 +48,7 @@ class ChecklistState(NamedTuple):
     def awaits(self) -> bool:
         """Return whether the person has to accept anything.
 
-        If the link has not answered, this depends on the gateway's terms only.
+        If ``view`` is None, this depends on the gateway's terms only.
         """
         return self.terms_open or any(site.awaits for site in (self.view.sites if self.view else ()))
 
@@ -82,8 +82,8 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     async def login_user(self, data: Any = None) -> Any:
         """Log the user in as JupyterHub does, send the link their data, and find out whether the checklist comes first.
 
-        ``get_next_url`` uses the result. If the link does not answer in ``_LOGIN_SECONDS``, the gateway's terms alone
-        decide whether the checklist comes first. Return the user; None: the login is refused.
+        ``get_next_url`` uses the result. If the link refuses, or does not answer in ``_LOGIN_SECONDS``, the gateway's
+        terms alone decide whether the checklist comes first. Return the user; None: the login is refused.
         """
         user = await super().login_user(data)
         if user is not None:

@@ -45,7 +45,7 @@ def _near(one: Spot, other: Spot, distance: float) -> bool:
 def _around(place: Spot, margin: float) -> Iterator[Spot]:
     """Yield the possible positions of a mark: first ``place`` itself, then positions around it, the nearest first.
 
-    ``margin``: the least distance of the positions around it from the map's edges.
+    ``margin``: positions closer than this to an edge of the map are left out; ``place`` itself is always yielded.
     """
     yield place
     for ring in range(1, int(hypot(WIDTH, HEIGHT) / _STEP)):

@@ -1,6 +1,7 @@
 """Pages that need no login: the map of all factories, the status page, and the language switch.
 
-The server renders all of their content, so they work without JavaScript; they show no personal data.
+The server renders all of their content, so they work without JavaScript. They show no personal data; only the map shows
+a logged-in person's antenna to this person.
 """
 
 from __future__ import annotations

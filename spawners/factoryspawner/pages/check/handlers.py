@@ -76,7 +76,7 @@ class CheckPage(WorkshopHandler):
         """Return the workshops to which the person may send the result.
 
         The person has a role in each of them, and none of them is archived or cancelled. The list is empty, too, if
-        nobody is logged in, if there is no workshops service, or if it does not answer.
+        nobody is logged in, if there is no workshops service, or if the service refuses or does not answer.
         """
         if self.current_user is None or not self._has_workshops:
             return []

@@ -133,9 +133,9 @@ def wrong(error: ValidationError) -> dict[str, str]:
 
 
 def wrong_field(field: str | None) -> str:
-    """Return the field of the form to which ``field`` belongs, a dotted path in a refusal of the service.
+    """Return the field of the form that a refusal of the service is about; "" if it is about none.
 
-    "": it belongs to no field of the form, or is None.
+    ``field``: the refusal's field, as a dotted path such as ``places.0.size``; None: the refusal names no field.
     """
     first = (field or "").split(".")[0]
     return first if first in WRONG else ""

@@ -313,8 +313,8 @@ class JoinPage(StartsServers, _JoiningHandler):
     async def _documents(self, view: TicketView, person: str | None) -> list[Document]:
         """Return the workshop's terms, and the gateway's terms and sites' rules that the person has not accepted yet.
 
-        ``person`` None: a guest who is not logged in yet. Rules of a site are left out if the link does not answer,
-        because nothing starts at the site before its rules are accepted.
+        ``person`` None: a guest who is not logged in yet. Rules of a site are left out if the link refuses or does not
+        answer, because nothing starts at the site before its rules are accepted.
         """
         found: list[Document] = []
         terms = self.authenticator.terms_of(person or "") if isinstance(self.authenticator, KeepsTerms) else None
@@ -352,10 +352,12 @@ class JoinPage(StartsServers, _JoiningHandler):
     async def _onward(self, slug: str, joined: JoinedView) -> str:
         """Return the path of the page to which the person goes next.
 
-        This is their session or the start page if they can start now, else this page. If they can start now, this
-        method first waits until the link knows the person as a member, ``_PROJECT_SECONDS`` at most. If people of this
-        workshop get a running seat when they join, this method starts the session of a person with a seat, so that they
-        need not wait until the workshops service begins their seat. The service later finds this session.
+        If the person cannot start a session now, this is the page for joining. Otherwise this method waits until the
+        link knows the person as a member of the workshop, for ``_PROJECT_SECONDS`` at most, and not if the link refuses
+        or does not answer. If the person has a seat, and the workshop starts seats when people join
+        (``seat_on_join``), this method then starts the person's session at once, and returns the path of its page; the
+        workshops service later finds this session. In all other cases, also if the session cannot be started, this is
+        the path of the start page.
         """
         if not _may_start(joined):
             return self._here(slug)

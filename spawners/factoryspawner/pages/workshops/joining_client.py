@@ -1,7 +1,8 @@
 """Client of the service ``workshops`` for joining, and for the logins of guests.
 
 The client has typed methods, over the service's Unix socket, or over TLS from another host. The methods raise
-LinkProblem if the service refuses, with a reason, and LinkSilent if the service does not answer.
+LinkProblem if the service refuses, with a reason, and LinkSilent if the service does not answer, fails by a fault of
+its own, or gives an answer that cannot be parsed.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ _MEMBERSHIPS = TypeAdapter(MembershipsView)
 class JoiningClient:
     """The hub's client of the workshops service, for joining. ``at``: where the service listens for the hub.
 
-    Its methods raise LinkProblem if the service refuses, and LinkSilent if the service does not answer.
+    Its methods raise LinkProblem if the service refuses; LinkSilent if the service does not answer, fails by a fault of
+    its own, or gives an answer that cannot be parsed.
     """
 
     def __init__(self, at: ServiceAddress) -> None:
@@ -101,7 +103,7 @@ class JoiningClient:
     async def memberships(self, person: str) -> MembershipsView:
         """Return all memberships of a person, each with its workshop.
 
-        Those that have ended, and those of people who wait for a seat, are included.
+        Memberships that have ended, and those in which the person waits for a seat, are included.
         """
         return _read(_MEMBERSHIPS, await self._ask("GET", f"/joining/people/{quote(person, safe='')}"))
 
