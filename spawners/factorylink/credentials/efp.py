@@ -19,7 +19,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import asyncssh
@@ -36,6 +36,10 @@ RENEW_AT = 1 / 3  # share of the validity that is left when the CA is asked for 
 LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # a certificate without an end has 2**64 - 1
 NEVER = datetime.fromtimestamp(0, UTC)  # the end of validity if there is no certificate
 ANSWER_SECONDS = 15.0
+RETRY_SECONDS = 60.0  # from a renewal that failed to the next one with the same token
+# Statuses of an answer that says that the token, or what was requested with it, is not accepted. All others, such as
+# 429, tell nothing about the token.
+_REFUSALS = frozenset({400, 401, 403, 409, 410, 422})
 LONGEST_ANSWER = 65536  # bytes
 _GRANT = b"ssh-domain-grant@core.aai.geant.org"
 
@@ -44,13 +48,15 @@ _GRANT = b"ssh-domain-grant@core.aai.geant.org"
 class Held:
     """A person's key and certificate. ``token`` None: the CA no longer accepts the person's token.
 
-    ``begins``, ``ends``: the certificate's validity, in seconds since the epoch.
+    ``begins``, ``ends``: the certificate's validity, in seconds since the epoch; ``not_before``: when the certificate
+    may be renewed, after a renewal that failed.
     """
 
     login: Login
     begins: float
     ends: float
     token: str | None = field(repr=False)
+    not_before: float = 0.0
 
 
 class FederationAuthority:
@@ -94,7 +100,9 @@ class FederationAuthority:
             held = self._held.get(account)
             if held is None:
                 raise Expired(f"The gateway has no login of yours for this factory. {self._how()}")
-            if held.token is not None and held.ends - self._clock() < (held.ends - held.begins) * RENEW_AT:
+            now = self._clock()
+            is_due = held.ends - now < (held.ends - held.begins) * RENEW_AT and now >= held.not_before
+            if held.token is not None and is_due:
                 held = await self._renewed(account, held, held.token)
             if held.ends <= self._clock():
                 raise Expired(f"Your login for this factory is over. {self._how()}")
@@ -124,10 +132,10 @@ class FederationAuthority:
             held = await self._buy(account, token)
         except Refused as error:
             log.info("The token for %s no longer works: %s", account, error.message)
-            held = Held(held.login, held.begins, held.ends, None)
+            held = replace(held, token=None)
         except FactoryError as error:  # the certificate may be valid for some time yet
             log.warning("The certificate of %s is not renewed: %s", account, error.message)
-            return held
+            held = replace(held, not_before=self._clock() + RETRY_SECONDS)
         self._held[account] = held
         return held
 
@@ -139,7 +147,7 @@ class FederationAuthority:
         known = read_certificate(line, key)
         now = self._clock()
         if not known.begins <= now < known.ends:
-            raise Refused("The platform gave a certificate that is not valid now; its clock or ours is wrong.")
+            raise Misread("The platform gave a certificate that is not valid now; its clock or ours is wrong.")
         if known.hosts is not None and not any(grants(known.hosts, host) for host in self._hosts):
             raise Refused("The platform gave a certificate that is not for this factory: your project may not have it.")
         expires = datetime.fromtimestamp(known.ends, UTC)
@@ -149,9 +157,9 @@ class FederationAuthority:
     async def _post(self, url: str, body: dict[str, str]) -> str:
         """Send the request and return the text of the answer.
 
-        Raises Unreachable if the CA does not answer, answers at too great length, or answers with a status of 500 or
-        above. Raises Refused if any other answer is not a certificate, since the CA probably did not take the token.
-        The errors do not contain the platform's own error message, since that message may repeat the token.
+        Raises Refused if the CA does not accept the token, Unreachable if the CA does not answer or its answer says
+        nothing about the token, such as HTTP 429. The errors do not contain the platform's own error message, since
+        that message may repeat the token.
         """
         try:
             async with (
@@ -166,11 +174,13 @@ class FederationAuthority:
                 status = response.status_code
         except httpx.HTTPError as error:
             raise Unreachable(f"The platform's SSH CA does not answer ({type(error).__name__}).") from error
-        if status >= 500:
+        if status in _REFUSALS:
+            raise Refused(f"The platform's SSH CA did not take the token (HTTP {status}). {self._how()}")
+        if status != 200:
             raise Unreachable(f"The platform's SSH CA is in trouble (HTTP {status}).")
         text = said.decode(errors="replace").strip()
-        if status != 200 or not text.startswith("ssh-ed25519-cert-v01@openssh.com "):
-            raise Refused(f"The platform's SSH CA did not take the token (HTTP {status}). {self._how()}")
+        if not text.startswith("ssh-ed25519-cert-v01@openssh.com "):
+            raise Misread("The platform's SSH CA did not answer with a certificate.")
         return text
 
     def _how(self) -> str:
