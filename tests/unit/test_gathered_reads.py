@@ -114,6 +114,19 @@ async def test_requests_of_a_closed_transport_end(tmp_path: Path) -> None:
         await reads.read("ada", paths[0], 100)
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_request_ends_whenever_the_transport_is_closed(tmp_path: Path, turns: int) -> None:
+    """Also if its command is under way but has done nothing yet."""
+    shell, paths = Shell(), files(tmp_path, b"a\n")
+    shell.silent = set(paths)
+    reads = GatheredReads(shell)
+    pending = asyncio.create_task(outcomes(reads, paths))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    reads.close()
+    assert [type(one) for one in await asyncio.wait_for(pending, 5)] == [Unreachable]
+
+
 async def test_a_caller_that_goes_away_takes_no_other_along(tmp_path: Path) -> None:
     reads, paths = GatheredReads(Shell()), files(tmp_path, b"a\n", b"b\n")
     gone, stays = (asyncio.create_task(reads.read("ada", path, 100)) for path in paths)

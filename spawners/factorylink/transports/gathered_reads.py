@@ -50,6 +50,7 @@ class GatheredReads:
         self._waiting: defaultdict[str | None, list[_Request]] = defaultdict(list)
         self._rounds: dict[str | None, asyncio.Task[None]] = {}
         self._commands: set[asyncio.Task[None]] = set()
+        self._pending: set[asyncio.Future[bytes]] = set()  # of all requests without an outcome
         self._alone_until: dict[str | None, float] = {}
         self._took: dict[str | None, float] = {}  # how long an account's last command took
         self._closed = False
@@ -63,6 +64,8 @@ class GatheredReads:
         if self._closed:
             raise Unreachable("The connection to the site is closed.")
         request = _Request(path, limit, asyncio.get_running_loop().create_future())
+        self._pending.add(request.found)
+        request.found.add_done_callback(self._pending.discard)
         request.found.add_done_callback(_looked_at)
         self._waiting[account].append(request)
         if account not in self._rounds:
@@ -74,8 +77,9 @@ class GatheredReads:
         self._closed = True
         for task in (*self._rounds.values(), *self._commands):
             task.cancel()
-        for request in [one for waiting in self._waiting.values() for one in waiting]:
-            _set(request, Unreachable("The connection to the site is closed."))
+        for found in tuple(self._pending):
+            if not found.done():
+                found.set_exception(Unreachable("The connection to the site is closed."))
 
     async def _go_rounds(self, account: str | None) -> None:
         try:
@@ -100,21 +104,16 @@ class GatheredReads:
         task.add_done_callback(self._commands.discard)
 
     async def _one_round(self, account: str | None, requests: Sequence[_Request]) -> None:
-        try:
-            paths = tuple(dict.fromkeys(request.path for request in requests))
-            outcomes: dict[str, bytes | Gone] = {}
-            if len(paths) > 1 and time.monotonic() >= self._alone_until.get(account, 0):
-                outcomes = await self._together(account, paths, requests[0].limit)
-            alone = [path for path in paths if path not in outcomes]
-            for request in requests:
-                if request.path in outcomes:
-                    _set(request, outcomes[request.path])
-            for path in alone:
-                self._begin(self._alone(account, [request for request in requests if request.path == path]))
-        except asyncio.CancelledError:
-            for request in requests:
-                _set(request, Unreachable("The connection to the site is closed."))
-            raise
+        paths = tuple(dict.fromkeys(request.path for request in requests))
+        outcomes: dict[str, bytes | Gone] = {}
+        if len(paths) > 1 and time.monotonic() >= self._alone_until.get(account, 0):
+            outcomes = await self._together(account, paths, requests[0].limit)
+        alone = [path for path in paths if path not in outcomes]
+        for request in requests:
+            if request.path in outcomes:
+                _set(request, outcomes[request.path])
+        for path in alone:
+            self._begin(self._alone(account, [request for request in requests if request.path == path]))
 
     async def _together(self, account: str | None, paths: Sequence[str], limit: int) -> dict[str, bytes | Gone]:
         """Read files with one command; return the content of each file, or Gone for a missing file.
@@ -136,10 +135,6 @@ class GatheredReads:
         outcome: bytes | Exception
         try:
             outcome = first_bytes(*await self._timed(account, head(path, limit), limit, ALONE_PATIENCE))
-        except asyncio.CancelledError:
-            for request in requests:
-                _set(request, Unreachable("The connection to the site is closed."))
-            raise
         except Exception as error:  # noqa: BLE001  (raised to all callers)
             outcome = error
         for request in requests:
