@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from factorycommon.models import JobState
+from factorygate.cluster import replacer
 from tests.unit.cluster_world import Life
 
 HOUR = 3600
@@ -204,6 +205,18 @@ def test_a_cluster_that_ended_is_not_made_again(life: Life) -> None:
     life.passes(120)
     assert life.world.clusters.of("ada", live=True) == []
     assert not life.grid.alive()
+
+
+def test_the_next_kernel_does_not_count_how_long_workers_were_there_before(life: Life) -> None:
+    """It would take the hours for the wait of a new job, and request replacements far too early."""
+    life.scale(2)
+    life.comes(lambda: life.running() == 2)
+    life.passes(HOUR / 4)
+    life.kernel_is_killed()
+    life.passes(60)
+    assert life.cluster.usual_wait == replacer.FIRST_WAIT
+    life.passes(HOUR / 4)
+    assert len(life.grid.alive()) == 2
 
 
 def test_the_next_kernel_knows_who_was_wanted(life: Life) -> None:

@@ -79,7 +79,8 @@ class Replacer:
         self._task: asyncio.Task[None] | None = None
         self._looking: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
-        self._came: set[str] = set()  # jobs whose workers have connected
+        # jobs whose workers have connected; those of an earlier kernel's jobs may have come long ago
+        self._came: set[str] = cluster.worker_plan.connected()
         self._alone: dict[str, float] = {}  # running jobs without connected workers: since when, in the loop's time
         self._waits: deque[float] = deque(maxlen=WAITS)
         self._crashes = 0
