@@ -172,13 +172,16 @@ def test_options_of_workers_are_computed_from_the_keywords() -> None:
         "local_directory": "$TMPDIR",
         "worker_extra_args": ["--preload one --preload two", "--resources", "A=1,B=2"],
     }
-    assert keywords.worker(None, found(), given) == {
+    expected = {
         "death_timeout": 5,
         "interface": "ib0",
         "local_directory": "$TMPDIR",
         "preload": ["one", "two"],
         "resources": {"A": 1.0, "B": 2.0},
     }
+    assert keywords.worker(None, found(), given) == expected
+    assert keywords.worker(None, found(), {**given, "extra": ["--preload three"]}) == expected
+    assert keywords.worker(None, found(), {"extra": ["--preload three"]}) == {"preload": ["three"]}
 
 
 def test_the_configuration_fills_in_what_was_not_said() -> None:

@@ -125,6 +125,8 @@ class ClusterApi:
         Raises LinkError if the link refuses, which leaves all the jobs as they were, if the link does not answer, or if
         this object is closed.
         """
+        if not names:
+            return
         done = self._soon()
         self._unwanted += [(name, done) for name in names]
         await done

@@ -194,8 +194,8 @@ def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) ->
     """
     names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
     said = settled(section, **{name: given.get(name) for name in names})
-    args = said.pop("worker_extra_args") or said.pop("extra")
-    asked = {**said, **_extra(args or ())}
+    args, also = said.pop("worker_extra_args"), said.pop("extra")
+    asked = {**said, **_extra(args or also or ())}
     if not place.whole:
         asked |= {"threads": place.threads, "memory": place.memory // place.processes}
     return {name: value for name, value in asked.items() if value not in (None, [], {})}
