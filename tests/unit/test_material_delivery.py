@@ -189,6 +189,20 @@ def test_damaged_records_lose_nothing(home: Path) -> None:
     assert (home / NAME / "a.txt").read_text() == "mine"
 
 
+def test_what_stands_where_the_records_belong_stops_a_delivery_before_it_changes_anything(home: Path) -> None:
+    give(home, {"a.txt": "a"})
+    bases = home / NAME / ".factorygate" / "bases"
+    for copy in bases.iterdir():
+        copy.unlink()
+    bases.rmdir()
+    bases.write_text("mine")
+    (home / NAME / "a.txt").write_text("a, and mine")
+    with pytest.raises(DeliveryFailed, match="Nothing was changed: bases is no folder"):
+        give(home, {"a.txt": "b", "new/b.txt": "b"}, 1)
+    assert tree(home / NAME) == {"a.txt": "a, and mine"}
+    assert not (home / NAME / "new").exists()
+
+
 def test_a_program_stays_a_program(home: Path) -> None:
     deliver(home, NAME, pack({"run.sh": MaterialFile(b"#!/bin/sh\n", executable=True)}), COMMITS[0])
     assert os.access(home / NAME / "run.sh", os.X_OK)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from factorycommon.material.archive import MaterialFile
 from factorycommon.material.names import fault_of
 from factorygate.material.merging import MOST_BYTES
-from factorygate.material.person_folder import PersonFolder, read_file, write_file
+from factorygate.material.person_folder import FolderBlocked, PersonFolder, read_file, write_file
 from factorygate.material.planning import DeliveredFile
 
 RECORD = "delivered.json"
@@ -57,14 +57,11 @@ def record_of(commit: str, known: Mapping[str, DeliveredFile]) -> bytes:
 
 
 def read_base(folder: PersonFolder, wanted: str) -> bytes | None:
-    """Return the content with the hash ``wanted`` from an earlier delivery; None if that content is not kept.
-
-    Raises FolderBlocked if ``.factorygate/bases`` is no folder.
-    """
+    """Return the content with the hash ``wanted`` from an earlier delivery; None if that content is not kept."""
     try:
         with folder.folder([_BASES], own=True) as bases:
             found = read_file(bases, wanted, MOST_BYTES)
-    except OSError:
+    except (OSError, FolderBlocked):
         return None
     return found.content if found is not None and found.hash == wanted else None
 
@@ -92,12 +89,9 @@ def write_bases(folder: PersonFolder, files: Mapping[str, MaterialFile]) -> None
 
 
 def drop_bases(folder: PersonFolder, known: Iterable[DeliveredFile]) -> None:
-    """Remove the stored copies that later merges of the files ``known`` do not need.
-
-    Raises FolderBlocked if ``.factorygate/bases`` is no folder.
-    """
+    """Remove, as far as possible, the stored copies that later merges of the files ``known`` do not need."""
     needed = {one.base for one in known}
-    with contextlib.suppress(OSError), folder.folder([_BASES], own=True) as bases:
+    with contextlib.suppress(OSError, FolderBlocked), folder.folder([_BASES], own=True) as bases:
         for name in set(os.listdir(bases)) - needed:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=bases)
