@@ -77,7 +77,7 @@ def check(address: RepositoryAddress, networks: Iterable[Network], resolve: Reso
     """
     try:
         found = (resolve or resolved)(address.host, address.port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label of the host is empty or too long
         said = Message("material-no-host", "There is no host {host}.")
         raise BadRepository(said.format(host=address.host)) from error
     networks = tuple(networks)
@@ -91,7 +91,7 @@ def check(address: RepositoryAddress, networks: Iterable[Network], resolve: Reso
 
 
 def resolved(host: str, port: int) -> list[str]:
-    """Return the IP addresses of a host. Raises OSError."""
+    """Return the IP addresses of a host. Raises OSError, and UnicodeError if a label is empty or too long."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 

@@ -194,6 +194,12 @@ def test_an_operator_can_allow_a_network() -> None:
     assert may_be_fetched_from("93.184.215.14", ())
 
 
+@pytest.mark.parametrize("host", ["git..example.org", f"{64 * 'a'}.example.org"])
+def test_a_host_that_no_name_server_can_know_does_not_exist(host: str) -> None:
+    with pytest.raises(BadRepository, match="There is no host"):
+        check(parse(f"https://{host}/a.git"), ())
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1"])
 def test_names_and_numbers_of_this_machine_are_refused(tmp_path: Path, host: str) -> None:
     problem = fetch(tmp_path, f"https://{host}/a.git", "0" * 40).problem

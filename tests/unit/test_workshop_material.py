@@ -19,6 +19,7 @@ from workshops.material.service import Materials
 from workshops.models.bodies import MaterialBody, WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.material import FetchResult, MaterialStatus, RefusedFile
+from workshops.store.store import StoreError
 
 URL = "https://git.example.org/courses/first.git"
 MATERIAL = {"repository": URL, "commit": "a" * 40}
@@ -116,6 +117,30 @@ async def test_a_problem_is_told_and_a_button_tries_again(tmp_path: Path) -> Non
         assert found is not None
         assert (found.state, found.problem, found.refused) == ("ready", "", ())
         assert [one.what for one in await world.workshops.events(TINA, slug)].count("material") == 3
+
+
+async def test_material_is_fetched_again_if_its_result_cannot_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with workshops_world(tmp_path) as world:
+        fetcher = with_fetcher(world, tmp_path)
+        slug = (await world.workshops.create(TINA, body(material=MATERIAL))).slug
+        fetcher.problem = "The server does not answer."
+        await settled(world)
+        fetcher.problem = ""
+        workshop = await world.workshops.may(TINA, slug, "fetch-material")
+        fetcher.may.clear()
+        await world.materials.again(workshop, TINA)
+
+        async def full(_work: object) -> None:
+            raise StoreError("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(world.store, "transact", full)
+            fetcher.may.set()
+            await world.materials.settle()
+        await settled(world)
+        assert world.materials.is_ready(slug)
 
 
 async def test_material_that_was_fetched_stays_if_it_cannot_be_fetched_again(tmp_path: Path) -> None:

@@ -207,7 +207,9 @@ class Materials:
             await self._store.note(event)
         except StoreError as error:
             log.error("The material of the workshop %s is fetched again: %s", slug, error)  # noqa: TRY400
-            if before is not None:
+            if before is None or before.state == "failed":
+                self._known.pop(slug, None)  # "failed" would mean that nobody wants another try
+            else:
                 self._known[slug] = before
             return
         self._known[slug] = record
