@@ -331,6 +331,28 @@ async def test_a_code_replaced_during_a_walk_lets_nobody_in(world: JoiningWorld)
     await refused(world.joining.join(JoinBody(ticket=mine, person="ada")), "join-code-revoked")
 
 
+async def test_the_mail_about_joining_goes_to_the_address_that_was_proved(
+    world: JoiningWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the person typed another address after the request to join had begun."""
+    await world.workshop()
+    mine = await ticket(world)
+    await world.joining.send_digits(ProofBody(ticket=mine, mail="eve@example.org"))
+    walk = world.joining._walk
+
+    async def then_another(token: str) -> Any:
+        found = await walk(token)
+        with monkeypatch.context() as patch:
+            patch.setattr(world.joining, "_walk", walk)
+            await world.joining.send_digits(ProofBody(ticket=mine, mail="ada@example.org"))
+        return found
+
+    monkeypatch.setattr("workshops.joining.one_time.new_digits", lambda: "12345678")
+    monkeypatch.setattr(world.joining, "_walk", then_another)
+    await world.joining.join(JoinBody(ticket=mine, digits="12345678", name="Ada"))
+    assert (await world.mails())[-1]["To"] == "ada@example.org"
+
+
 async def test_only_the_last_of_several_one_time_codes_counts(world: JoiningWorld) -> None:
     await world.workshop()
     mine, other = await ticket(world), await ticket(world)

@@ -282,22 +282,25 @@ class Joining:
             raise invalid(said, "name")
         now = self._now()
 
-        def work(db: Connection) -> JoinedView | ProblemError:
-            """Let the person join, or return why not; to raise the error here would undo the count of wrong codes."""
+        def work(db: Connection) -> tuple[JoinedView | ProblemError, str | None]:
+            """Let the person join, or return why not, and return the ticket's address.
+
+            To raise the error here would undo the count of wrong codes.
+            """
             fresh = rows.ticket(db, row.digest, self._oldest)  # another request may have changed it meanwhile
             if fresh is None:
-                return _forbidden(_VOID_DIGITS, "digits")
+                return _forbidden(_VOID_DIGITS, "digits"), None
             if body.person is None and (why := self._proved(db, fresh, body.digits)) is not None:
-                return _forbidden(why, "digits")
-            return self._joined(db, workshop, fresh, body, name, now)
+                return _forbidden(why, "digits"), None
+            return self._joined(db, workshop, fresh, body, name, now), fresh.mail
 
-        answer = await self._store.transact(work)
+        answer, mail = await self._store.transact(work)
         if isinstance(answer, ProblemError):
             raise answer
         self._changed()
-        if not answer.known and row.mail is not None and body.person is None:
+        if not answer.known and mail is not None and body.person is None:
             language = language_of(body.language, *workshop.languages)
-            self.mails.send(self.letters.joined(row.mail, answer.workshop, answer.membership, language))
+            self.mails.send(self.letters.joined(mail, answer.workshop, answer.membership, language))
         return answer
 
     def _joined(
