@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from factorycommon.models import Amount, Cost, EndReason, JobOptions, ResolvedChoice, SessionState, Words
 from factorycommon.models.history import HistoryPage, ProjectNow
@@ -99,6 +100,19 @@ async def test_a_history_comes_in_pages(ledger: Ledger) -> None:
     assert after is None
     assert seen == [f"{number:032x}" for number in range(7)]
     assert (await history.page("workshop-none", None, 3)).runs == ()
+
+
+async def test_a_row_that_cannot_be_read_ends_no_history(ledger: Ledger) -> None:
+    for number in range(5):
+        await begin(ledger, number)
+    spoil = text(f"UPDATE charges SET reserved_at = 'NaN' WHERE id = '{1:032x}'")
+    await ledger.transact(lambda db: db.execute(spoil))
+    history, seen, after = ProjectHistory(ledger, cost), list[str](), None
+    while after is not None or not seen:
+        page = await history.page(P, after, 2)
+        seen += [run.id for run in page.runs]
+        after = page.next
+    assert seen == [f"{number:032x}" for number in (0, 2, 3, 4)]
 
 
 async def test_clusters_are_summed_by_person_and_size(ledger: Ledger) -> None:

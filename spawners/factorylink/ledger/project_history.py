@@ -42,8 +42,9 @@ class ProjectHistory:
         """
         where = [charges.c.project == project, charges.c.id.not_like(_OF_WORKER)]
         where += [] if after is None else [charges.c.id > after]
-        query = select(charges).where(*where).order_by(charges.c.id).limit(limit)
-        charged = await self._ledger.rows(charges, query)
+        query = select(charges.c.id).where(*where).order_by(charges.c.id).limit(limit)
+        ids = await self._ledger.transact(lambda db: list(db.scalars(query)))
+        charged = await self._ledger.rows(charges, select(charges).where(charges.c.id.in_(ids)).order_by(charges.c.id))
         rows = await self._ledger.rows(
             sessions, select(sessions).where(sessions.c.id.in_([row["id"] for row in charged]))
         )
@@ -52,7 +53,7 @@ class ProjectHistory:
         return HistoryPage(
             runs=tuple(runs),
             clusters=() if after is not None else tuple(await self._clusters(project)),
-            next=charged[-1]["id"] if len(charged) == limit else None,
+            next=ids[-1] if len(ids) == limit else None,
         )
 
     def _run(self, row: dict[str, Any], charge: dict[str, Any], now: datetime) -> PastRun:
