@@ -240,6 +240,9 @@ def test_failures_are_told_apart(stderr: str, kind: type[FactoryError]) -> None:
 def test_a_killed_command_tells_nothing() -> None:
     with pytest.raises(Unreachable):
         slurm.submit("x").parse(failed("some words", -9))
+    for words in ("", "scancel: error: Kill job error on job id 12: Invalid job id specified"):
+        with pytest.raises(Unreachable):
+            slurm.cancel(["12", "13"]).parse(failed(words, -9))
 
 
 def test_cancel_takes_ids_only() -> None:

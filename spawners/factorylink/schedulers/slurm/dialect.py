@@ -153,7 +153,7 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 
     def read(output: Output) -> None:
         lines = [line for line in output.stderr.splitlines() if line.strip() and not _NOT_THERE.search(line)]
-        if output.code and lines:
+        if output.code < 0 or (output.code and lines):  # below 0: killed by a signal
             raise _failure(output, "\n".join(lines))
 
     return Command(("scancel", *words), read)
