@@ -11,7 +11,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorycommon.models import MessageBody
+from factorycommon.models import MessageBody, Words
+from factorylink.api.auth import Caller
 from factorylink.cli import main as cli
 from factorylink.client import LinkClient, LinkProblem
 from factorylink.doors.protocol import DoorStatus, read_message
@@ -66,6 +67,16 @@ async def test_a_sessions_resource_use_is_shown_while_its_door_is_open(world: Wo
     assert (session.busy, session.busy_with) == (True, ("train.ipynb",))
     world.door_is_lost()
     assert (await world.sessions.session(ID)).gpu_percent is None
+
+
+async def test_a_session_s_token_sees_no_explanation_of_another_session(world: World) -> None:
+    own = await world.running()
+    words = Words(code="job-altered", what="The site changed the job.")
+    other = own.model_copy(update={"id": OTHER, "remark": words, "waits_for": words, "end": words})
+    caller = Caller(own.user, world.live_sessions[ID], world.live_sessions, world.projects)
+    seen = caller.shown(other)
+    assert (seen.remark, seen.waits_for, seen.end) == (None, None, None)
+    assert Caller(own.user, None, world.live_sessions, world.projects).shown(other).remark == words
 
 
 @pytest.mark.parametrize("more", [{"gpu_percent": 101}, {"gpu_percent": -1}, {"memory_bytes": -1}])

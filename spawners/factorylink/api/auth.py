@@ -24,7 +24,7 @@ from factorylink.state.session_table import SessionTable
 _NOT_TOLD = {
     **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
     **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None, "busy_with": ()},
-    "steps": (),
+    **{"remark": None, "steps": ()},
 }
 
 
