@@ -344,6 +344,15 @@ def test_no_message_begins_a_line_of_the_log_or_steers_a_terminal() -> None:
     assert len(lines[0]) <= logs.LONGEST
 
 
+def test_a_very_long_error_is_logged_with_its_beginning_and_its_end() -> None:
+    error = ValueError("begins" + "x\n" * 10 * logs.LONGEST + "ends")
+    record = logging.LogRecord("factorylink", logging.INFO, __file__, 1, "Said", None, (ValueError, error, None))
+    line = logs.PlainFormatter(logs.FORMAT).format(record)
+    assert "begins" in line
+    assert line.endswith("ends")
+    assert len(line) < 100 * logs.LONGEST
+
+
 # --- requests
 
 

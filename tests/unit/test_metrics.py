@@ -77,7 +77,7 @@ async def test_zeros_are_there_before_anything_happened(world: World) -> None:
         assert ("factorygate_sessions_ended_total", (("factory", "one"), ("ready", "no"), ("reason", reason))) in series
     for name in ("door_reopens_total", "sessions_begun_total", "queue_wait_seconds_count", "start_seconds_count"):
         assert (f"factorygate_{name}", (("factory", "one"),)) in series
-    for code in ("limit-sessions", "draining", "forbidden"):
+    for code in ("limit-sessions", "draining", "forbidden", "fault"):
         assert ("factorygate_refusals_total", (("code", code),)) in series
     assert ("factorygate_logins_total", (("factory", "one"), ("outcome", "distrusted"))) in series
     assert value(series, "factorygate_hub_streams") == 0

@@ -37,11 +37,11 @@ class PlainFormatter(logging.Formatter):
         self,
         ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
     ) -> str:
-        """Return the traceback, with a margin before each line; the end of a very long one is cut off."""
+        """Return the traceback, with a margin before each line; the middle of a very long one is left out."""
         return _set_in(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:
-        """Return the stack, with a margin before each line; the end of a very long one is cut off."""
+        """Return the stack, with a margin before each line; the middle of a very long one is left out."""
         return _set_in(super().formatStack(stack_info))
 
 
@@ -58,7 +58,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def _set_in(text: str) -> str:
-    lines = [_MARGIN + plain_text(line, LONGEST) for line in _LINE_ENDS.split(text[: 10 * LONGEST])]
+    if len(text) > 10 * LONGEST:  # the end of a traceback names the exception
+        text = f"{text[: 5 * LONGEST]}\n...\n{text[-5 * LONGEST :]}"
+    lines = [_MARGIN + plain_text(line, LONGEST) for line in _LINE_ENDS.split(text)]
     return "\n".join(lines)
 
 

@@ -51,12 +51,12 @@ _LIVE_STATES = tuple(state.value for state in SessionState if state is not Sessi
 
 
 def begin(factories: Iterable[Slug]) -> None:
-    """Create the series of the counters with the value 0, for all these factories and for all known codes of refusals.
+    """Create the series of the counters with the value 0, for all these factories and for all codes of refusals.
 
-    The code ``fault`` (an unexpected exception) has no series before its first case.
+    The code ``fault`` is for unexpected exceptions.
     """
     cases = (*OURS, *(answer.code for answer in (*REFUSED, explain.UNKNOWN_REFUSAL, explain.JOB_FILTER)))
-    metrics.begin(factories, sorted({*get_args(ProblemKind), *cases}))
+    metrics.begin(factories, sorted({*get_args(ProblemKind), *cases, "fault"}))
 
 
 _FRESH_SECONDS = 0.5
