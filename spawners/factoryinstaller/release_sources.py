@@ -226,6 +226,6 @@ def numbers(checkout: Path) -> dict[str, str]:
             for key in ("version", "appVersion"):
                 line = re.search(rf"^{key}: *[\"']?([^\"'\s#]+)", text, re.MULTILINE)
                 found[f"helm/factorygate/Chart.yaml: {key}"] = line[1] if line else ""
-    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+    except (OSError, KeyError, ValueError) as error:  # ValueError: no UTF-8, or no TOML
         raise ReleaseError(f"The version cannot be read: {error!r}") from error
     return found

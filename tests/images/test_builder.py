@@ -72,7 +72,7 @@ def test_packages_are_missing_until_their_program_is_there(tmp_path: Path) -> No
 def test_programs_of_another_architecture_are_refused_where_they_do_not_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(debian, "EMULATION", tmp_path / "qemu-aarch64")
+    monkeypatch.setattr(debian, "EMULATION", tmp_path)
     debian.check_emulation("x86_64", "x86_64")
     with pytest.raises(steps.CannotWork, match="Its wheels are complete"):
         debian.check_emulation("aarch64", "x86_64")

@@ -34,6 +34,12 @@ def test_each_part_names_one_version() -> None:
     assert release_sources.VERSION.fullmatch(__version__)
 
 
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ReleaseError, match="The version cannot be read"):
+        numbers(tmp_path)
+
+
 def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
