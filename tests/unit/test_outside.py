@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed.security import Security
@@ -15,6 +18,8 @@ from factorycommon.models import Scheduler
 from factorygate.cluster import pages, versions, worker
 from factorygate.cluster.external_scheduler import ExternalScheduler
 from factorygate.cluster.keys import Keys, mend
+from factorygate.link import Link
+from factorygate.session import scheduler_process
 
 
 def told(**differ: str) -> Scheduler:
@@ -65,3 +70,30 @@ def test_the_schedulers_folder_is_private_and_socket_paths_are_short(tmp_path: P
     assert pages.folder("0123456789abcdef" * 2, here) == found
     assert pages.link("0123456789abcdef" * 2, here) == "/user/ada/x/factorygate/clusters/01234567/status"
     assert pages.link("0123456789abcdef" * 2, {}) == ""
+
+
+class SlowLink:
+    """A link that reports no events, and needs some time to end a cluster."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.closed = False
+
+    async def events(self, _path: str, _kind: Any) -> AsyncIterator[tuple[str, Any]]:
+        await asyncio.Event().wait()
+        yield "cluster", None
+
+    async def delete(self, path: str, _kind: Any) -> None:
+        await asyncio.sleep(0.1)
+        self.ended.append(path)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def test_a_scheduler_that_ends_by_itself_ends_its_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = SlowLink()
+    monkeypatch.setattr(Link, "here", lambda: link)
+    argv = ["--file", str(tmp_path / "s.json"), "--name", "a", "--idle-seconds", "0.1", "--cluster", "c-1"]
+    assert asyncio.run(scheduler_process.run(scheduler_process.parse(argv), None)) == 0
+    assert link.ended == ["/clusters/c-1"] and link.closed

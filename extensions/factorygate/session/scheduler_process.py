@@ -117,6 +117,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def run(options: argparse.Namespace, listen: str | None) -> int:
     """Run the scheduler until its end; return the exit code, which is 0.
 
+    If the command line names a cluster, that cluster is ended at the gateway before this function returns.
     ``options``: the command line, as ``parse`` returns it; ``listen``: path of the Unix socket for connections through
     the door, if the scheduler is a job of its own; else None.
     """
@@ -144,6 +145,7 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
     await scheduler.finished()
     if wanted is not None:
         wanted.cancel()
+        await asyncio.wait([wanted])  # the task ends the cluster at the gateway
     if gate is not None:
         gate.close()
     return 0
