@@ -194,7 +194,7 @@ def test_the_door_takes_only_numbers_of_steps() -> None:
     told = json.dumps({**report, "steps": [3, 1, 1, -5, 4000]}).encode()
     assert read_activity(told).steps == (1, 3)
     for wrong in ("x", [None], {"a": 1}):
-        with pytest.raises((ValueError, TypeError, KeyError, AttributeError)):
+        with pytest.raises(ValueError, match="is no"):
             read_activity(json.dumps({**report, "steps": wrong}).encode())
 
 

@@ -5,16 +5,25 @@ The outputs follow the programs' documentation and users' reports; no GPU was av
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import stat
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from factorygate.session import gpus, resource_usage
+from factorygate.session.deadlines import Activity
 from factorygate.session.gpus import Gpu
-from factorygate.session.notebook import read_activity
+from factorygate.session.notebook import Notebook, read_activity
 from factorygate.session.resource_usage import Gauge, ResourceUsage, measure, memory_of_group, memory_of_processes
+from factorygate.session.status import DoorStatusLine, moment
+from factorylink.doors.protocol import DoorStatus, read_message
 
 GIB = 1 << 30
 NVIDIA = "NVIDIA A100-SXM4-64GB, 37, 1024, 65536\nNVIDIA A100-SXM4-64GB, 0, 4, 65536\n"
@@ -302,3 +311,84 @@ def test_the_door_reads_it_in_the_line_of_activity() -> None:
     assert read_activity(json.dumps(line).encode()).gpu_percent is None
     told = read_activity(json.dumps(line | {"gpu_percent": 900, "memory_bytes": 7}).encode())
     assert (told.gpu_percent, told.memory_bytes) == (100, 7)
+
+
+REPORT = {"last": 1.5e9, "busy": False, "opened": True}
+HUGE = "9" * 4000
+HOSTILE = [
+    *(json.dumps(REPORT)[:-1] + f', "{field}": {value}}}' for field in ("gpu_percent", "memory_bytes", "last")
+      for value in ("NaN", "Infinity", "-Infinity", "1e400", "-1e400", HUGE, f"-{HUGE}", "true", "[]", '"1"', "0.5")),
+    *(json.dumps(REPORT)[:-1] + f', "{field}": {value}}}' for field in ("busy", "opened", "busy_with", "steps")
+      for value in ("null", "5", '"text"', "{}", "[null]", "[NaN]", f"[{HUGE}]", "[[[]]]", '["\\ud800", "a\\u0000"]')),
+    "", "[]", "null", "5", "{}", "[" * 60_000, '{"last":' * 10_000, "9" * 60_000, '"\\ud800"',
+]  # fmt: skip
+
+
+def status_of(found: Activity) -> DoorStatus:
+    """Return the status that the link reads if a session has this activity, as the door sends it."""
+    line = DoorStatusLine(
+        session="a" * 32,
+        job="7",
+        phase="up",
+        notebook_sock="/n/notebook.sock",
+        hub_sock="/n/hub.sock",
+        last_activity=moment(found.last),
+        busy=found.busy,
+        busy_with=found.busy_with,
+        opened=found.opened,
+        gpu_percent=found.gpu_percent,
+        memory_bytes=found.memory_bytes,
+        steps=found.steps,
+        ends_idle=moment(found.last + 3600),
+    )
+    return read_message(DoorStatus, line.to_json(1))
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_report_is_refused_or_bounded_so_that_the_link_can_read_the_status(line: str) -> None:
+    try:
+        found = read_activity(line.encode())
+    except ValueError:
+        return
+    assert status_of(found).phase == "up"
+    assert found.last <= time.time()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=80),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+FIELDS = ["last", "busy", "opened", "gpu_percent", "memory_bytes", "busy_with", "steps"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_a_report_with_any_content_is_refused_or_bounded(fields: dict[str, Any]) -> None:
+    try:
+        found = read_activity(json.dumps(REPORT | fields).encode())
+    except ValueError:
+        return
+    status_of(found)
+
+
+def test_numbers_out_of_bounds_are_moved_to_the_nearest_bound() -> None:
+    line = json.dumps(REPORT | {"last": 10**400, "gpu_percent": -(10**400), "memory_bytes": 10**400})
+    found = read_activity(line.encode())
+    assert found.last == pytest.approx(time.time(), abs=60)
+    assert (found.gpu_percent, found.memory_bytes) == (0, 2**63 - 1)
+
+
+async def test_reports_are_read_after_any_that_cannot_be_read(tmp_path: Path) -> None:
+    seen: asyncio.Queue[Activity] = asyncio.Queue()
+    reading, writing = os.pipe()
+    task = asyncio.create_task(Notebook(tmp_path, 0o077, seen.put_nowait)._read_reports(reading))
+    with os.fdopen(writing, "wb") as pipe:
+        good = json.dumps(REPORT | {"gpu_percent": 7})
+        lines = "\n".join([*HOSTILE, "x" * 200_000, good])
+        await asyncio.to_thread(pipe.write, lines.encode() + b"\n")
+    async with asyncio.timeout(60):
+        await task
+    last = [seen.get_nowait() for _ in range(seen.qsize())][-1]
+    assert last.gpu_percent == 7

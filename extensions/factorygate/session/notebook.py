@@ -10,8 +10,10 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 from factorycommon.material.steps import MOST_STEPS
@@ -22,10 +24,13 @@ from factorygate.session.programs import NOTEBOOK_PROGRAM
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Variables that describe a machine keep the node's values, whatever the hub sends.
 _OF_THE_NODE = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "PWD"})
 _KILL_SECONDS = 3.0
+_EARLIEST = 946684800.0  # seconds since the epoch: 2000, the earliest moment that the link accepts
+_MOST_BYTES = 2**63 - 1  # the largest number of bytes that the link accepts
 AUTOSAVE_SECONDS = 15  # JupyterLab's autosave interval (default: 120): the most typing that is lost if the session ends
 
 
@@ -46,21 +51,40 @@ def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
 
 
 def read_activity(line: bytes) -> Activity:
-    """Parse a report of ``activity.Reporter``.
+    """Parse a report of ``activity.Reporter``. Raises ValueError for any other line, whatever its content.
 
-    Raises ValueError, KeyError, TypeError or AttributeError for other lines.
+    A number outside of its bounds is replaced by the nearest bound, since the link refuses the whole status of a
+    session if one of its numbers is out of bounds; a step with a number out of bounds is left out.
     """
-    report = json.loads(line)
-    gpu, memory, names = report.get("gpu_percent"), report.get("memory_bytes"), report.get("busy_with", [])
+    try:
+        report = json.loads(line, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("the report is nested too deeply") from error
+    report = _checked(report, dict)
+    gpu, memory = report.get("gpu_percent"), report.get("memory_bytes")
+    names, steps = _checked(report.get("busy_with", []), list), _checked(report.get("steps", []), list)
+    numbers = {_checked(one, int) for one in steps[:MOST_STEPS]}
     return Activity(
-        float(report["last"]),
-        bool(report["busy"]),
-        bool(report["opened"]),
-        min(100, max(0, int(gpu))) if gpu is not None else None,
-        max(0, int(memory)) if memory is not None else None,
-        tuple(str(name)[:NAME_LENGTH] for name in names[:MOST_NAMES]),
-        tuple(sorted({int(one) for one in report.get("steps", ())[:MOST_STEPS] if 0 <= int(one) < MOST_STEPS})),
+        float(min(time.time(), max(_EARLIEST, _checked(report.get("last"), int, float)))),
+        _checked(report.get("busy"), bool),
+        _checked(report.get("opened"), bool),
+        min(100, max(0, _checked(gpu, int))) if gpu is not None else None,
+        min(_MOST_BYTES, max(0, _checked(memory, int))) if memory is not None else None,
+        # without surrogates, which the link cannot read
+        tuple(_checked(name, str)[:NAME_LENGTH].encode(errors="replace").decode() for name in names[:MOST_NAMES]),
+        tuple(sorted(one for one in numbers if 0 <= one < MOST_STEPS)),
     )
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _checked(value: object, *kinds: type[_T]) -> _T:
+    """Return ``value``, which has exactly one of these types. Raises ValueError if not; a bool is no int."""
+    if type(value) not in kinds:
+        raise ValueError(f"a {type(value).__name__} is no {kinds[0].__name__}")
+    return cast(_T, value)
 
 
 def _through(socket: Path, url: str) -> str:
@@ -187,10 +211,13 @@ class Notebook:
             lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
         )
         try:
-            while line := await reader.readline():
+            while True:
                 try:
+                    line = await reader.readline()  # ValueError: the line is too long, and was left out
+                    if not line:
+                        return
                     found = read_activity(line)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                except ValueError as error:
                     log.warning("the notebook's report cannot be read: %s", error)
                     continue
                 self._on_activity(found)
