@@ -290,6 +290,16 @@ async def test_the_vendors_program_is_asked_where_there_is_one(path: Path) -> No
     assert (await measure({"PATH": str(path)})).gpus == ()
 
 
+async def test_only_the_gpus_of_a_program_that_cannot_be_started_are_missing(path: Path) -> None:
+    (path / "nvidia-smi").write_text("#!/no/such/interpreter\n")
+    (path / "nvidia-smi").chmod(0o755)
+    amd_programs(path, amd=amd_smi(METRIC | STATIC), rocm=ROCM_6)
+    (path / "amd-smi").write_bytes(b"\x7fELF of another machine")
+    found = await measure({"PATH": str(path)})
+    assert found.memory > 0
+    assert [gpu.percent for gpu in found.gpus] == [93]
+
+
 async def test_reported_use_is_rounded_and_covers_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     percents = iter([12, 0, 0, 0, 0])
 

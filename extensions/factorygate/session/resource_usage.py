@@ -96,13 +96,13 @@ def _memory(environment: Mapping[str, str]) -> tuple[int, int | None]:
 
 
 async def _said(argv: list[str]) -> str:
-    """Return the output of a program; "" if the program fails, or takes longer than ``_PROGRAM_SECONDS``.
-
-    Raises OSError if the program cannot be started.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
+    """Return the output of a program; "" if it cannot be started, fails, or takes over ``_PROGRAM_SECONDS``."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        )
+    except OSError:
+        return ""
     try:
         out, _ = await asyncio.wait_for(process.communicate(), _PROGRAM_SECONDS)
     except TimeoutError:
@@ -117,7 +117,7 @@ async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, 
 
     ``environment``: the job's environment variables, which name its GPUs and its memory limit; ``names``: a cache of
     those outputs that stay the same while the job runs (see ``Question.names``): pass the same dict to each call, so
-    that these commands run only once. Raises OSError if a vendor's program is installed but cannot be started.
+    that these commands run only once.
     """
     memory, limit = await asyncio.to_thread(_memory, environment)
     names = {} if names is None else names
