@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from factorycommon.material.archive import MaterialFile, hash_of, pack
 from factorycommon.models.workshops.material import DoorOrder
+from factorygate.material import program
 from factorylink.doors.protocol import DoorMaterial, read_message
 from factorylink.errors import Misread, Refused
 from tests.support import recorded_release
@@ -60,6 +62,12 @@ async def test_an_order_that_is_none_is_refused(sent: bytes) -> None:
         done = await link.run("material", input=sent, encoding=None)
         assert done.exit_status in (1, 2)
         assert (await ask(link, "hello"))["phase"] == "waiting"
+
+
+@pytest.mark.parametrize("said", ["", "no json", "'[' * 60_000", "'9' * 5000", "'x' * 70_000", "'[]'"])
+async def test_a_report_of_the_program_that_is_none_is_refused(tmp_path: Path, said: str) -> None:
+    with (tmp_path / "archive").open("w+b") as archive, pytest.raises(program.DeliveryRefused, match="delivery"):
+        await program.run([sys.executable, "-c", f"print({said})"], archive)
 
 
 async def test_a_door_of_the_release_before_is_told_to_be_too_old(tmp_path: Path) -> None:

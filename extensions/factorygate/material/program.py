@@ -61,7 +61,7 @@ async def run(argv: list[str], archive: IO[bytes], environment: Mapping[str, str
             process.kill()
     try:
         report = json.loads(answer)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DeliveryRefused(f"The delivery ended with exit code {code}; the job's log tells why.") from error
     if not isinstance(report, dict) or code != 0:
         why = report.get("error") if isinstance(report, dict) else None
