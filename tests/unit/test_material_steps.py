@@ -18,7 +18,8 @@ from factorycommon.models.workshops.material import KnownSteps
 from factorygate.material import step_files
 from factorygate.material.delivery import deliver
 from factorygate.session.notebook import read_activity
-from factorygate.steps.book import StepBook
+from factorygate.steps.book import FolderSteps, StepBook
+from factorygate.steps.handlers import StepsOfFolder
 from factorylink.doors.protocol import DoorStatus, read_message
 from factorylink.errors import Misread
 from tests.unit.test_door_protocols import STATUS
@@ -115,7 +116,7 @@ def given_to(root: Path, *names: str, number: int = 1) -> None:
 def test_what_was_done_stays_known_over_restarts_and_updates(tmp_path: Path) -> None:
     given_to(tmp_path, "one", "two", "three")
     book = StepBook(tmp_path)
-    assert [one.name for one in book.look(NAME)] == ["one", "two", "three"]
+    assert [one.name for one in book.look(NAME).steps] == ["one", "two", "three"]
     assert book.done == ()
     book.mark(NAME, 2)
     book.mark(NAME, 2)
@@ -146,7 +147,7 @@ def test_a_reset_begins_anew(tmp_path: Path) -> None:
     archive = pack({"a.ipynb": MaterialFile(notebook(cell("step:one", id="c-one")))})
     deliver(tmp_path, NAME, archive, "a" * 40, aside="2026-11-28-161200")
     book = StepBook(tmp_path)
-    assert len(book.look(NAME)) == 1
+    assert len(book.look(NAME).steps) == 1
     assert book.done == ()
 
 
@@ -155,7 +156,7 @@ def test_only_a_workshop_s_own_folder_is_read(tmp_path: Path, folder: str) -> No
     given_to(tmp_path, "one")
     (tmp_path / "link").symlink_to(NAME)
     book = StepBook(tmp_path)
-    assert book.mark(folder, 0) == ()
+    assert book.mark(folder, 0) == FolderSteps()
     assert book.done == ()
 
 
@@ -164,13 +165,13 @@ def test_damaged_files_and_links_are_as_none(tmp_path: Path, content: bytes) -> 
     given_to(tmp_path, "one")
     (tmp_path / NAME / ".factorygate" / step_files.DONE).write_bytes(content)
     book = StepBook(tmp_path)
-    assert len(book.look(NAME)) == 1
+    assert len(book.look(NAME).steps) == 1
     assert book.done == ()
     steps = tmp_path / NAME / ".factorygate" / step_files.STEPS
     (tmp_path / "elsewhere").write_bytes(steps.read_bytes())
     steps.unlink()
     steps.symlink_to(tmp_path / "elsewhere")
-    assert book.look(NAME) == ()
+    assert book.look(NAME) == FolderSteps()
 
 
 def test_on_a_full_disk_a_step_counts_until_the_session_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +184,45 @@ def test_on_a_full_disk_a_step_counts_until_the_session_ends(tmp_path: Path, mon
     book.mark(NAME, 1)
     book.look(NAME)
     assert book.done == (1,)
+
+
+class Answered(StepsOfFolder):
+    """The handler without a server: stores the answer."""
+
+    def __init__(self, book: StepBook) -> None:
+        self.initialize(book)
+        self.answer: dict[str, Any] = {}
+
+    def set_header(self, name: str, value: Any) -> None: ...
+
+    async def finish(self, chunk: Any = None) -> None:  # type: ignore[override]
+        self.answer = json.loads(json.dumps(chunk))
+
+
+async def test_an_answer_for_a_name_that_no_workshop_has_is_empty(tmp_path: Path) -> None:
+    given_to(tmp_path, "one", "two")
+    handler = Answered(StepBook(tmp_path))
+    await handler._answer(NAME, 1)
+    assert ([one["name"] for one in handler.answer["steps"]], handler.answer["done"]) == (["one", "two"], [1])
+    await handler._answer("no/workshop", None)
+    assert handler.answer == {"steps": [], "done": []}
+
+
+async def test_an_answer_has_nothing_of_a_folder_that_was_asked_for_at_the_same_time(tmp_path: Path) -> None:
+    class Meeting(StepBook):
+        """Reads ``other`` after the folder that was asked for."""
+
+        def look(self, folder: str) -> FolderSteps:
+            found = super().look(folder)
+            super().look("other")
+            return found
+
+    given_to(tmp_path, "one")
+    book = Meeting(tmp_path)
+    book.mark(NAME, 0)
+    handler = Answered(book)
+    await handler._answer(NAME, None)
+    assert handler.answer["done"] == [0]
 
 
 # --- on the way to the room

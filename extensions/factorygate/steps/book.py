@@ -10,6 +10,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from factorycommon.material.steps import KnownStep
@@ -19,6 +20,14 @@ from factorygate.material.step_files import DONE, STEPS, read_steps, write_steps
 
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _MOST_FOLDERS = 20
+
+
+@dataclass(frozen=True)
+class FolderSteps:
+    """The steps of one folder. ``done``: the numbers, from 0, of those that were done."""
+
+    steps: tuple[KnownStep, ...] = ()
+    done: tuple[int, ...] = ()
 
 
 class StepBook:
@@ -35,15 +44,15 @@ class StepBook:
         self.done: tuple[int, ...] = ()
         self.on_change: Callable[[], None] = lambda: None
 
-    def look(self, folder: str) -> tuple[KnownStep, ...]:
-        """Return the steps of a workshop's folder, and set ``done``; empty if the folder is missing or has no steps.
+    def look(self, folder: str) -> FolderSteps:
+        """Return the steps of a workshop's folder, and set ``done``; no steps if the folder is missing.
 
         ``folder``: its name in the notebook's root folder; for a name that no workshop can have, the result is empty,
-        and ``done`` stays as it is. Reads files, and may write one.
+        and the attribute ``done`` stays as it is. Reads files, and may write one.
         """
         return self._with(folder, None)
 
-    def mark(self, folder: str, index: int) -> tuple[KnownStep, ...]:
+    def mark(self, folder: str, index: int) -> FolderSteps:
         """Store that the step with the number ``index`` (from 0) was done, and set ``done``; return the folder's steps.
 
         The step is stored in a file of the folder or, if the file cannot be written (for example on a full disk), only
@@ -52,9 +61,9 @@ class StepBook:
         """
         return self._with(folder, index)
 
-    def _with(self, folder: str, index: int | None) -> tuple[KnownStep, ...]:
+    def _with(self, folder: str, index: int | None) -> FolderSteps:
         if not _FOLDER.fullmatch(folder):
-            return ()
+            return FolderSteps()
         with self._lock:
             try:
                 with opened(self._root, f"{folder}/{OWN}") as own:
@@ -69,5 +78,5 @@ class StepBook:
                             write_steps(own, DONE, done)
             except NoFolder:
                 steps, done = (), ()
-            self.done = tuple(number for number, one in enumerate(steps) if one in done)
-        return steps
+            numbers = self.done = tuple(number for number, one in enumerate(steps) if one in done)
+        return FolderSteps(steps, numbers)

@@ -57,13 +57,13 @@ class StepsOfFolder(APIHandler):
     async def _answer(self, folder: str, index: int | None) -> None:
         before = self._book.done
         if index is None:
-            steps = await asyncio.to_thread(self._book.look, folder)
+            found = await asyncio.to_thread(self._book.look, folder)
         else:
-            steps = await asyncio.to_thread(self._book.mark, folder, index)
+            found = await asyncio.to_thread(self._book.mark, folder, index)
         if self._book.done != before:
             self._book.on_change()
         self.set_header("Cache-Control", "no-store")
-        await self.finish({"steps": [asdict(one) for one in steps], "done": list(self._book.done)})
+        await self.finish(asdict(found))
 
 
 def routes(base: str, book: StepBook) -> list[tuple[str, type[APIHandler], dict[str, Any]]]:
