@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -300,3 +301,27 @@ def test_the_background_task_keeps_no_widget_that_is_gone(monkeypatch: pytest.Mo
     before = other.times
     eventually(lambda: other.times > before, every=0.01)
     ticker.remove(other)
+
+
+def test_an_object_that_is_added_again_while_it_looks_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from factorygate.widgets.background import Ticker
+
+    class Looking:
+        """Is added by another thread while its first ``look`` finds nothing to do."""
+
+        times = 0
+
+        def look(self) -> bool:
+            self.times += 1
+            if self.times == 1:
+                thread = threading.Thread(target=ticker.add, args=(self,))
+                thread.start()
+                thread.join()
+            return self.times > 1
+
+    monkeypatch.setattr("factorygate.widgets.background.INTERVAL", 0.01)
+    ticker, one = Ticker(), Looking()
+    ticker.add(one)
+    eventually(lambda: one.times > 2, timeout=30, every=0.01)
+    ticker.remove(one)
+    eventually(lambda: not ticker._runs, every=0.01)

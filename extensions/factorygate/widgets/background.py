@@ -51,17 +51,17 @@ class Ticker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._looking: weakref.WeakSet[Looking] = weakref.WeakSet()
+        self._looking: weakref.WeakKeyDictionary[Looking, object] = weakref.WeakKeyDictionary()  # with its last ``add``
         self._runs = False
 
     def add(self, one: Looking) -> None:
         """Call ``one.look`` every ``INTERVAL`` from now on, until it returns False or raises, or until ``remove``.
 
-        May be called from any thread; adding an object that is already there changes nothing. The caller must keep the
-        object: the ticker has only a weak reference.
+        May be called from any thread, also for an object that is already there; a ``look`` that began before this call
+        does not end the calls. The caller must keep the object: the ticker has only a weak reference.
         """
         with self._lock:
-            self._looking.add(one)
+            self._looking[one] = object()
             if self._runs:
                 return
             self._runs = True
@@ -73,24 +73,30 @@ class Ticker:
         A call that is due already may still follow.
         """
         with self._lock:
-            self._looking.discard(one)
+            self._looking.pop(one, None)
 
     async def _run(self) -> None:
         while self._any():
             await asyncio.sleep(INTERVAL)
-            for one in self._all():
+            for one, added in self._all():
                 if not _looks_on(one):
-                    self.remove(one)
+                    self._drop(one, added)
             one = None  # type: ignore[assignment]  # or this loop would hold the last one
+
+    def _drop(self, one: Looking, added: object) -> None:
+        """Remove ``one``, unless it was added again since ``added``."""
+        with self._lock:
+            if self._looking.get(one) is added:
+                del self._looking[one]
 
     def _any(self) -> bool:
         with self._lock:
             self._runs = len(self._looking) > 0
             return self._runs
 
-    def _all(self) -> list[Looking]:
+    def _all(self) -> list[tuple[Looking, object]]:
         with self._lock:
-            return list(self._looking)
+            return list(self._looking.items())
 
 
 def _looks_on(one: Looking) -> bool:
