@@ -239,12 +239,42 @@ def test_without_a_link_the_picker_says_what_to_do(monkeypatch: pytest.MonkeyPat
     picker = FactoryPicker()
     eventually(lambda: picker._state["kind"] == "no-link", every=0.01)
     assert "FACTORYGATE_TOKEN" in repr(picker) and picker.value is None
+    picker.close()
 
 
 def test_the_picker_s_stream_ends_with_the_picker(picker: FactoryPicker, link: ScriptedLink) -> None:
     eventually(lambda: link.followers == 1, every=0.01)
     picker.close()
     eventually(lambda: link.followers == 0, every=0.01, what="the stream is given back")
+
+
+def test_all_pickers_of_a_kernel_share_one_stream(picker: FactoryPicker, link: ScriptedLink) -> None:
+    again = [FactoryPicker() for _ in range(3)]  # a cell that runs again makes another, and the old ones stay
+    eventually(lambda: all(one.value == PRESET for one in again), every=0.01, what="the later ones know the catalogue")
+    link.tell([factory("one"), factory("three")])
+    eventually(lambda: all("three" in one._passing for one in (picker, *again)), every=0.01)
+    assert link.followers == 1
+    for one in (picker, *again[1:]):
+        one.close()
+    link.tell([factory("one"), factory("four")])
+    eventually(lambda: "four" in again[0]._passing, every=0.01, what="the last one still follows")
+    assert "four" not in picker._passing and link.followers == 1
+    again[0].close()
+    eventually(lambda: link.followers == 0, every=0.01, what="the stream ends with the last picker")
+
+
+def test_with_a_new_token_the_shared_stream_is_opened_anew(link: ScriptedLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorygate.widgets.catalogue._FIRST_WAIT", 600.0)
+    link.tell([factory("one")])
+    monkeypatch.setenv("FACTORYGATE_TOKEN", "out-of-date")
+    before = FactoryPicker()
+    eventually(lambda: before._state["kind"] == "trouble", every=0.01)
+    monkeypatch.setenv("FACTORYGATE_TOKEN", "secret")
+    after = FactoryPicker()
+    eventually(lambda: before.value == after.value == PRESET, every=0.01)
+    assert link.followers == 1
+    before.close()
+    after.close()
 
 
 def test_a_bad_first_value_is_refused_at_once() -> None:

@@ -3,46 +3,106 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 
 from factorycommon.models import Estimate, FactoryView
-from factorygate.link import Link, LinkError
+from factorygate.link import Link, LinkError, LinkRoute, NoLinkError
 from factorygate.widgets.background import INTERVAL
 
 _FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before the next try, doubled each time
 
 
-async def follow(
-    make: Callable[[], Link], hear: Callable[[list[FactoryView]], bool], trouble: Callable[[LinkError], bool]
-) -> None:
-    """Call ``hear`` with the catalogue, now and whenever it changes, at most every ``INTERVAL`` seconds.
+class _Stream:
+    """The event stream of the catalogue that all widgets of this kernel share; for the background thread only.
 
-    ``make``: returns a client of the link; if ``make`` raises LinkError, ``trouble`` is called with the error, and this
-    function ends. ``trouble`` is also called with each error of a request, which is then repeated. If ``hear`` or
-    ``trouble`` returns False, this function ends, too.
+    The stream is open while at least one ``reading`` block runs. ``news``: the last catalogue, or the error of the last
+    request; None: there was neither yet.
     """
-    wait = _FIRST_WAIT
-    while True:
+
+    def __init__(self) -> None:
+        self.news: list[FactoryView] | LinkError | None = None
+        self._changed = asyncio.Event()
+        self._readers = 0
+        self._route: LinkRoute | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep the stream open during the block. Raises NoLinkError.
+
+        If the person has passed another token since the stream was opened, the stream is opened anew.
+        """
+        route = LinkRoute.here()
+        if self._task is None or self._task.done() or route != self._route:
+            self._close()
+            self._route = route
+            self._task = asyncio.create_task(self._read())
+        self._readers += 1
         try:
-            link = make()
-        except LinkError as error:
-            trouble(error)
-            return
-        try:
-            async with aclosing(link.events("/factories/events", list[FactoryView])) as events:
-                async for name, factories in events:
-                    if name == "factories" and not hear(factories):
-                        return
-                    wait = _FIRST_WAIT
-                    await asyncio.sleep(INTERVAL)  # later events wait on the connection
-        except LinkError as error:
-            if not trouble(error):
-                return
+            yield
         finally:
-            await link.close()
-        await asyncio.sleep(wait)
-        wait = min(_LAST_WAIT, wait * 2)
+            self._readers -= 1
+            if self._readers == 0:
+                self._close()
+
+    def _close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self.news = None
+
+    async def after(self, seen: list[FactoryView] | LinkError | None) -> list[FactoryView] | LinkError:
+        """Wait until there are other news than ``seen``; return them."""
+        while self.news is None or self.news is seen:
+            await self._changed.wait()
+        return self.news
+
+    def _tell(self, news: list[FactoryView] | LinkError) -> None:
+        self.news = news
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _read(self) -> None:
+        """Read the stream without end; open it again when it breaks, by the route that is then the right one."""
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                self._route = LinkRoute.here()
+                link = Link(self._route)
+                try:
+                    async with aclosing(link.events("/factories/events", list[FactoryView])) as events:
+                        async for name, factories in events:
+                            if name == "factories":
+                                self._tell(factories)
+                            wait = _FIRST_WAIT
+                            await asyncio.sleep(INTERVAL)  # later events wait on the connection
+                finally:
+                    await link.close()
+            except LinkError as error:
+                self._tell(error)
+            await asyncio.sleep(wait)
+            wait = min(_LAST_WAIT, wait * 2)
+
+
+_stream = _Stream()
+
+
+async def follow(hear: Callable[[list[FactoryView]], bool], trouble: Callable[[LinkError], bool]) -> None:
+    """Call ``hear`` with the catalogue, now and whenever it changes, about every ``INTERVAL`` seconds at most.
+
+    ``trouble`` is called with each error of a request, which is then repeated; if this program has no link, ``trouble``
+    is called once, and this function ends. If ``hear`` or ``trouble`` returns False, this function ends, too. May run
+    any number of times in the background thread: all calls share one event stream.
+    """
+    try:
+        with _stream.reading():
+            seen = None
+            while True:
+                seen = await _stream.after(seen)
+                if not (trouble(seen) if isinstance(seen, LinkError) else hear(seen)):
+                    return
+    except NoLinkError as error:
+        trouble(error)
 
 
 async def estimates(

@@ -58,7 +58,6 @@ class FactoryPicker(anywidget.AnyWidget):
         me = weakref.ref(self)
         self._following = background.start(
             follow(
-                Link.here,
                 lambda factories: (picker := me()) is not None and picker._hear(factories),
                 lambda error: (picker := me()) is not None and picker._be_told(error),
             )
@@ -67,8 +66,9 @@ class FactoryPicker(anywidget.AnyWidget):
     def close(self) -> None:
         """Remove the widget from the page and stop following the factories.
 
-        Call ``close`` if the picker is not needed any more: ipywidgets keeps a reference to every widget that is not
-        closed, so a picker follows the factories even if no variable refers to the picker any more.
+        ipywidgets keeps a reference to every widget that is not closed, so a picker follows the factories even if no
+        variable refers to the picker any more. All pickers of a kernel share one event stream, which ends when the last
+        picker is closed.
         """
         if self._following is not None:
             self._following.cancel()
