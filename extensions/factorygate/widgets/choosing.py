@@ -6,7 +6,6 @@ The start page completes a choice in the same way.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -53,7 +52,7 @@ def checked(desired: Mapping[str, Any]) -> Choice:
 
 
 def _hours(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(Message("hours-no-number", "hours must be a number, not {value}.").format(value=repr(value)))
     if not 0 < value <= MOST_HOURS:
         said = Message("hours-out-of-bounds", "hours must be above 0 and at most {most}, not {value}.")
