@@ -8,7 +8,7 @@ from __future__ import annotations
 from workshops.models.bodies import Role
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import Action
-from workshops.states import FINAL, IN_TABLE, JOINABLE, STEPS, WorkshopEvent, WorkshopState
+from workshops.states import FINAL, IN_TABLE, JOINABLE, OVER, STEPS, WorkshopEvent, WorkshopState
 from workshops.store.schema import MembershipRecord, WorkshopRecord
 
 _STAFF: frozenset[Role] = frozenset({"lead", "instructor", "helper", "observer"})
@@ -89,7 +89,7 @@ def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
         case "fetch-material":
             return state not in FINAL and workshop.material is not None
         case "change" | "people":
-            return state not in FINAL and state != WorkshopState.CLOSING
+            return state not in OVER
         case "extend":
             return state in (WorkshopState.WARMING, WorkshopState.OPEN)
         case "report":

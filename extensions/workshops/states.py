@@ -76,6 +76,7 @@ TABLE = (
 )
 STEPS = {(step.source, step.event): step for step in TABLE}
 FINAL = frozenset({S.ARCHIVED, S.CANCELLED})
+OVER = FINAL | {S.CLOSING}  # its people can do nothing in it any more
 # States in which the link knows the workshop's project.
 IN_TABLE = frozenset({S.SCHEDULED, S.WARMING, S.OPEN, S.CLOSING})
 WARM_STATES = (WorkshopState.WARMING, WorkshopState.OPEN)  # in which seats begin

@@ -30,6 +30,7 @@ from tests.unit.joining_world import CODE, JoiningWorld
 from tests.unit.oidc_provider import OidcProvider
 from tests.unit.test_accessible_pages import findings
 from workshops.states import WorkshopState
+from workshops.store.schema import workshops
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -287,6 +288,22 @@ async def test_who_has_an_account_signs_in_in_the_middle(hub: HubProcess) -> Non
     await visitor.send("join", accept="tick")
     assert visitor.page.url.path == "/hub/join/later"
     assert "You can start your session when the workshop opens" in visitor.page.text
+
+
+async def test_members_of_a_workshop_that_is_planned_anew_see_their_seat(hub: HubProcess, world: JoiningWorld) -> None:
+    await world.workshop("anew", "DDDD-DDDD-DDDD", state=WorkshopState.SCHEDULED)
+    visitor = await joins(hub, world, "anew@example.org", path="/hub/join/anew", code="DDDD-DDDD-DDDD")
+    drafts = workshops.update().where(workshops.c.slug == "anew").values(state=WorkshopState.DRAFT)
+    await world.store.transact(lambda db: db.execute(drafts))
+    await visitor.open("/hub/join/anew")
+    assert "Your seat is number 1" in visitor.page.text and "This workshop is over" not in visitor.page.text
+    assert "when the workshop opens" in visitor.page.text and "To my session" not in visitor.page.text
+    back = await Visitor(hub).open("/hub/join")
+    await back.send("mail", mail="anew@example.org")
+    await back.send("digits", digits=await world.digits("anew@example.org"))
+    assert back.page.url.path == "/hub/join/anew"
+    await back.send("leave")
+    assert back.page.status_code == 200 and "Code of the workshop" in back.page.text
 
 
 async def test_a_banned_guest_is_refused_at_once(hub: HubProcess, link: FakeLink, world: JoiningWorld) -> None:

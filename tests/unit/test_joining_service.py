@@ -604,6 +604,19 @@ async def test_a_free_seat_goes_to_who_waited_longest_who_gets_a_mail(world: Joi
     assert mine.membership.seat == 2
 
 
+@pytest.mark.parametrize("state", WorkshopState)
+async def test_a_workshop_that_is_planned_anew_is_not_over(world: JoiningWorld, state: WorkshopState) -> None:
+    await world.workshop()
+    name = (await guest(world, "ada@example.org")).membership.person
+    await world.store.transact(lambda db: db.execute(schema.workshops.update().values(state=state)))
+    [mine] = (await world.joining.memberships(name)).memberships
+    over = {WorkshopState.CLOSING, WorkshopState.ARCHIVED, WorkshopState.CANCELLED}
+    assert mine.workshop.over is (state in over)
+    await world.joining.leave(LeaveBody(slug="gpu-day", person=name))  # the page offers this unless it is over
+    [mine] = (await world.joining.memberships(name)).memberships
+    assert mine.membership.state == "left"
+
+
 async def test_a_ban_ends_everything_in_the_workshop_and_nothing_else(world: JoiningWorld) -> None:
     await world.workshop()
     await world.workshop("other", "AAAA-BBBB-CCCC")

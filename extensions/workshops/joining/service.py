@@ -51,7 +51,7 @@ from workshops.joining.rows import GuestRow, InvitationRow, TicketRow
 from workshops.models.bodies import MOST_STAFF
 from workshops.models.joining import JoiningSettings
 from workshops.models.views import SeatState
-from workshops.states import FINAL, JOINABLE, WorkshopState
+from workshops.states import JOINABLE, OVER, WorkshopState
 from workshops.store import moves
 from workshops.store.schema import CodeRecord, MembershipRecord, WorkshopRecord
 from workshops.store.store import Store
@@ -549,7 +549,7 @@ class Joining:
         ends = []
         for one in mine:
             workshop = await self._store.get(one.workshop) if one.state in views.IN else None
-            if workshop is not None and workshop.state not in (*FINAL, WorkshopState.CLOSING):
+            if workshop is not None and workshop.state not in OVER:
                 ends.append(workshop.closes)
         return views.guest(row, max(ends, default=None))
 

@@ -17,7 +17,7 @@ from factorycommon.models.joining import (
 )
 from workshops.joining import rows, seats
 from workshops.joining.rows import GuestRow, TicketRow
-from workshops.states import JOINABLE, WorkshopState
+from workshops.states import OVER, WorkshopState
 from workshops.store.schema import MembershipRecord, WorkshopRecord
 
 IN = ("seated", "waiting", "staff")  # states of people who are in a workshop, or will be
@@ -40,7 +40,7 @@ def face(workshop: WorkshopRecord) -> WorkshopFace:
         ends=workshop.ends,
         closes=workshop.closes,
         begun=workshop.state in (WorkshopState.WARMING, WorkshopState.OPEN),
-        over=workshop.state not in JOINABLE,
+        over=workshop.state in OVER,
         project=workshop.project,
         hours=workshop.hours,
         places=tuple(
