@@ -155,6 +155,30 @@ async def test_two_helpers_do_not_come_to_one_seat(tmp_path: Path) -> None:
         assert [await status_of(world.room.helping.come(one, slug, 1)) for one in (PAUL, PAUL, TINA)] == [200, 200, 409]
 
 
+async def test_of_helpers_who_come_at_the_same_time_the_first_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_class(tmp_path) as (world, slug):
+        await world.workshops.put_member(TINA, slug, PAUL.person, "helper")
+        await world.room.helping.raise_hand(ADA, slug, HandBody())
+        # a service that has just started, so that the first helper waits for the database
+        helping, both = service.Helping(world.workshops, world.store, world.clock), asyncio.Barrier(2)
+        holder_of = helping._holder
+
+        async def holder(*of: Any) -> Any:
+            found = await holder_of(*of)
+            await both.wait()
+            return found
+
+        monkeypatch.setattr(helping, "_holder", holder)
+        came = await asyncio.gather(*(status_of(helping.come(one, slug, 1)) for one in (PAUL, TINA)))
+        assert sorted(came) == [200, 409]
+        first = (PAUL, TINA)[came.index(200)].person
+        hand = (await helping.state(ADA, slug)).hand
+        assert hand is not None and hand.by == first
+        assert (await logged(world, slug))[1:] == [("comes", first, "seat 1")]
+
+
 async def test_a_restart_keeps_hands_and_no_notebook(tmp_path: Path) -> None:
     async with open_class(tmp_path) as (world, slug):
         await world.room.helping.raise_hand(ADA, slug, HandBody(question="Why?"))

@@ -59,14 +59,15 @@ class RaisedHands:
     ) -> HandRecord | None:
         """Store which helper comes to a person whose hand is up (``by``), or asks to see the notebook (``asked_by``).
 
-        Return the changed hand; None: no hand is up. A value that is None here stays as it was; "" means nobody.
-        ``event``: a line for the workshop's log, written only if a hand is up.
+        Return the hand as it is then; None: no hand is up. A value that is None here stays as it was; "" means nobody.
+        If a helper comes already, ``by`` changes nothing: the returned hand names that helper. ``event``: a line for
+        the workshop's log, written only if the hand is changed.
         """
         async with self._locks[slug]:
             known = await self._load(slug)
             before = known.get(person)
-            if before is None:
-                return None
+            if before is None or (by is not None and before.by):
+                return before
             after = replace(
                 before,
                 by=before.by if by is None else by,

@@ -246,19 +246,17 @@ class Helping:
         )
 
     async def come(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
-        """Tell the person on a seat, whose hand is up, that the caller comes; a repeated call has no effect.
+        """Tell the person on a seat, whose hand is up, that the caller comes; a repeated call changes nothing.
 
         Raises StoreError, and ProblemError if the caller may not help, if no hand is up on this seat, or if another
         helper comes already.
         """
         holder = await self._holder(caller, slug, seat)
-        hand = await self._raised.get(slug, holder.person)
-        if hand is not None and hand.by == caller.person:
-            return
-        if hand is not None and hand.by:
-            raise conflict(Message("hand-taken", "Somebody else comes to seat {seat} already.").format(seat=seat))
         event = self._event(slug, caller.person, "comes", f"seat {seat}")
-        self._changed(slug, seat, await self._raised.change(slug, holder.person, event, by=caller.person))
+        hand = await self._raised.change(slug, holder.person, event, by=caller.person)
+        if hand is not None and hand.by != caller.person:
+            raise conflict(Message("hand-taken", "Somebody else comes to seat {seat} already.").format(seat=seat))
+        self._changed(slug, seat, hand)
 
     async def done(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
         """Lower the hand of the person on a seat, who has got help.
