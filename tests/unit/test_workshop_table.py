@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorycommon.models import GUEST, BatchRequest, Project, ProjectAt
+from factorycommon.models import GUEST, BatchRequest, Project, ProjectAt, is_robot
 from factorycommon.models.workshops import ClassProject, shares
 from factorycommon.service.yaml_file import CatalogueError
 from factorylink.config import Access, WorkshopFiles
@@ -228,6 +228,26 @@ async def test_a_workshop_that_is_open_cannot_be_taken_by_a_rehearsal(files: Fil
               "ends": (now + timedelta(hours=1)).isoformat()}  # fmt: skip
     files.write(workshop(rehearsal=window))
     assert (await files.read() or {})["workshop-w-1"].members == (NAME, "ada")
+
+
+async def test_a_class_that_begins_takes_the_seats_of_robots_for_its_time(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, minute = clock.now(), timedelta(minutes=1)
+    window = {"robots": 10, "factory": "one", "begins": now.isoformat(), "ends": (now + 40 * minute).isoformat()}
+    rehearses = workshop("a", seats=10, begins=(now + 60 * minute).isoformat(), rehearsal=window)
+    times = {"begins": (now + 10 * minute).isoformat(), "ends": (now + 30 * minute).isoformat()}
+    files.write(rehearses, workshop("b", seats=15, **times))  # of the 20 seats of their pool
+    found = []
+    for minutes in (0, 9, 10, 29, 30, 39, 40):
+        monkeypatch.setattr(clock, "now", lambda at=now + minutes * minute: at)
+        changed = await files.table.refresh()
+        assert files.table.projects is not None
+        found.append((minutes, changed, is_robot(files.table.projects["workshop-a"].members[0])))
+    assert found == [
+        (0, True, True), (9, False, True), (10, True, False), (29, False, False),
+        (30, True, True), (39, False, True), (40, True, False),
+    ]  # fmt: skip
 
 
 async def test_before_anything_could_be_read_nothing_is_known(files: Files) -> None:

@@ -42,10 +42,11 @@ TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 class WorkshopTable:
     """The projects of workshops, from the file of the workshops service and the operator's file of pools.
 
-    Both files are read again when they change. ``projects`` also changes when a rehearsal begins or ends; it is None
-    until both files, or the copy ``kept`` and the file of pools, could be used once. The pools are checked against
-    ``factories``, the catalogue, and ``accesses``, this hub's settings for each factory. ``kept``: the link's own copy
-    of the last good table, used at a start with a bad file; None: the link keeps no copy.
+    Both files are read again when they change. ``projects`` also changes when a rehearsal begins or ends, or when a
+    class takes the seats of a rehearsal's robots; it is None until both files, or the copy ``kept`` and the file of
+    pools, could be used once. The pools are checked against ``factories``, the catalogue, and ``accesses``, this hub's
+    settings for each factory. ``kept``: the link's own copy of the last good table, used at a start with a bad file;
+    None: the link keeps no copy.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class WorkshopTable:
     async def refresh(self) -> bool:
         """Read the files again if one of them has changed; return whether the projects have changed.
 
-        The projects may also change because a rehearsal has begun or ended.
+        The projects may also change because a rehearsal, or a class beside a rehearsal with robots, has begun or ended.
         """
         looks, now = (_looks(self._files.table), _looks(self._files.pools)), clock.now()
         if looks == self._read and (self._next is None or now < self._next):
@@ -145,12 +146,14 @@ def projects_of(
     """Return the projects of ``table``, what their pools do not allow, and when they change without a new table.
 
     The projects are by id. There is one text for each thing that a pool does not allow. The time is when the next
-    rehearsal begins or ends; None: no rehearsal will.
+    rehearsal begins or ends, or, if the table has a rehearsal with robots, the next class, which uses seats of its
+    pools; None: none will.
     """
     projects, wrong, changes = dict[ProjectId, Project](), list[str](), list[datetime]()
     crowded = _without_room(table.projects, pools, now)
+    with_robots = any(one.rehearsal is not None and one.rehearsal.robots for one in table.projects)
     for one in table.projects:
-        changes += one.changes()
+        changes += (*one.changes(), one.begins, one.ends) if with_robots else one.changes()
         if one.id in crowded:
             wrong.append(f"{one.id}: its pool has not enough seats for the robots of a rehearsal now")
             one = one.model_copy(update={"rehearsal": None})
