@@ -32,6 +32,7 @@ from tests.unit.workshops_world import (
 from workshops.api.hub import hub_app
 from workshops.client import WorkshopsClient, WorkshopsProblem, WorkshopsSilent
 from workshops.ending import certificates
+from workshops.ending import service as ending
 from workshops.models.bodies import WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.ending import CertificateBody
@@ -158,6 +159,19 @@ async def test_without_the_link_a_report_says_what_it_lacks(tmp_path: Path) -> N
         service.away = True
         found = await service.client.report(TINA, slug)
         assert (found.whole, found.joined, found.sessions) == (False, 2, 0)
+
+
+@pytest.mark.parametrize(("pages", "counted", "whole"), [(2, 5, True), (1, 4, False)])
+async def test_a_report_that_leaves_out_sessions_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int, counted: int, whole: bool
+) -> None:
+    monkeypatch.setattr(ending, "MOST_PAGES", pages)  # besides the first; each has two sessions
+    async with ending_world(tmp_path) as service:
+        slug = await service.open()
+        for _ in range(5):
+            service.ran("paul", service.world.clock(), 3)
+        found = await service.client.report(TINA, slug)
+        assert (found.sessions, found.whole) == (counted, whole)
 
 
 async def test_sums_stay_when_people_are_deleted(tmp_path: Path) -> None:

@@ -36,7 +36,10 @@ Period = tuple[datetime, datetime]
 
 @dataclass(frozen=True)
 class WorkshopHistory:
-    """The sessions of a workshop, and what its clusters used. ``whole`` False: the link gave no usable answer."""
+    """The sessions of a workshop, and what its clusters used.
+
+    ``whole`` False: the link gave no usable answer, or there are more sessions than were read.
+    """
 
     runs: tuple[PastRun, ...] = ()
     clusters: tuple[ClusterUse, ...] = ()

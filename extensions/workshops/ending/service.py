@@ -101,7 +101,8 @@ class WorkshopEnding:
         """Return the report of a workshop.
 
         After the people's data were deleted, the report has only the sums that were stored before. If the link gives no
-        usable answer, or no sums are stored, the report is incomplete and its ``whole`` is False.
+        usable answer, there are too many sessions, or no sums are stored, the report is incomplete and its ``whole`` is
+        False.
         """
         if workshop.erased is None:
             return await self._made(workshop)
@@ -113,9 +114,9 @@ class WorkshopEnding:
     async def keep(self, workshop: WorkshopRecord, last: bool) -> None:
         """Store the sums of the report of a workshop that is over.
 
-        If the link gives no usable answer, the report is incomplete: nothing is stored, and the next try is at least
-        ``RETRY`` later. ``last``: True if the workshop's people are deleted next; then an incomplete report is stored,
-        too, if no report is stored yet.
+        If the report is incomplete (see ``report``), nothing is stored, and the next try is at least ``RETRY`` later.
+        ``last``: True if the workshop's people are deleted next; then an incomplete report is stored, too, if no report
+        is stored yet.
         """
         now = self._now()
         tried = self._tried.get(workshop.slug)
@@ -141,7 +142,8 @@ class WorkshopEnding:
     async def _history(self, workshop: WorkshopRecord) -> WorkshopHistory:
         """Request a workshop's history from the link: the first page, and at most ``MOST_PAGES`` more.
 
-        Sessions on later pages are left out. Raises ProblemError if the link gives no usable answer.
+        If there are more pages, the sessions on them are left out, and ``whole`` is False. Raises ProblemError if the
+        link gives no usable answer.
         """
         runs: list[PastRun] = []
         first = page = await self._link.get(_PAGE, workshop.project, "/history")
@@ -151,7 +153,9 @@ class WorkshopEnding:
                 break
             page = await self._link.get(_PAGE, workshop.project, "/history", {"after": page.next})
             runs += page.runs
-        return WorkshopHistory(tuple(runs), first.clusters)
+        if page.next is not None:
+            log.error("The workshop %s has more sessions than the %d that its report counts", workshop.slug, len(runs))
+        return WorkshopHistory(tuple(runs), first.clusters, whole=page.next is None)
 
     # --- certificates
 

@@ -92,8 +92,9 @@ class ReportView(Model):
     notebook there were; ``running``: how many of these run now; ``hours``: their hours; ``gpu_hours``: those of
     notebooks and of clusters' Dask schedulers; ``cluster_gpu_hours``: those of clusters' workers; ``costs``: the costs
     of all of these in the sites' own units, as far as the catalogue contains prices. ``whole``: False if the report
-    contains no sessions, since the link did not answer or, after the people's data were deleted, no sums are stored.
-    ``erased``: when the people's data were deleted; from then on ``people`` is empty, and the sums stay.
+    lacks sessions: all if the link did not answer or, after the people's data were deleted, no sums are stored; some if
+    there are too many. ``erased``: when the people's data were deleted; from then on ``people`` is empty, and the sums
+    stay.
     """
 
     slug: str
