@@ -384,6 +384,7 @@ class FakeStatus:
     phase: str = "waiting"
     environment: bool = False
     last_activity: datetime | None = None
+    opened: bool = False
     ends: datetime | None = None
     ends_idle: datetime | None = None
     notice: Notice | None = None

@@ -69,7 +69,7 @@ async def test_a_history_has_each_session_with_its_end_and_its_cost(ledger: Ledg
         end_reason=EndReason.OUT_OF_MEMORY, end=Words(code="out-of-memory", what="Out of memory."),
     )  # fmt: skip
     await ledger.write(budget.settle(over.id, None, 0, started, ended))
-    runs = await begin(ledger, 2, "ben", started=started, ready=started, state=SessionState.RUNNING)
+    runs = await begin(ledger, 2, "ben", started=started, ready=started, opened=ended, state=SessionState.RUNNING)
     await ledger.write(budget.runs(runs.id, started, NOW))
     await begin(ledger, 3, "ben")
     await begin(ledger, 4, of="another")
@@ -77,6 +77,7 @@ async def test_a_history_has_each_session_with_its_end_and_its_cost(ledger: Ledg
     assert [(run.person, run.seconds, run.gpu_hours) for run in page.runs] == [
         ("ada", HOUR, 2.0), ("ben", 2 * HOUR, 4.0), ("ben", 0, 0.0)
     ]  # fmt: skip
+    assert [run.opened for run in page.runs] == [None, ended, None]
     first = page.runs[0]
     assert (first.end_reason, first.code, first.ready, first.ended) == (
         "out-of-memory",

@@ -21,6 +21,7 @@ from factorylink.sessions import termination
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.site import Site
 from factorylink.state import live_session as live_module
+from factorylink.util import clock
 from tests.unit.fake_factory import ID, OTHER, FakeDoors, FakeHome, World, factory
 
 
@@ -448,6 +449,26 @@ async def test_requeue_is_followed(world: World) -> None:
     await world.until(state="starting", node="n2")
     world.door_says(phase="up", environment=True)
     await world.until(state="running")
+
+
+async def test_the_ledger_keeps_when_a_session_was_first_opened(world: World) -> None:
+    await world.running()
+    record = world.live_sessions[ID].record
+    before, said = clock.now(), {"phase": "up", "environment": True, "opened": True}
+    assert record.opened is None
+    world.door_says(**said)
+    await world.comes(lambda: record.opened is not None)
+    first = record.opened
+    assert first is not None and before <= first <= clock.now()
+    world.door_says(**said, last_activity=clock.now())
+    await world.comes(lambda: record.last_activity is not None)
+    assert record.opened == first
+    stored = await world.ledger.record(ID)
+    assert stored is not None and stored.opened == first
+    world.scheduler.set("1", state=JobState.PENDING, nodes=(), started=None, restarts=1)
+    await world.scheduler.answer()
+    await world.until(state="pending")
+    assert record.opened is None  # the next run has another notebook
 
 
 async def test_a_requeue_between_two_answers_is_seen(world: World) -> None:

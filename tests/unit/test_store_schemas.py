@@ -244,6 +244,7 @@ def old(tmp_path: Path) -> Configured:
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE log_lines DROP COLUMN parameters")
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE log_lines DROP COLUMN code")
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE sessions DROP COLUMN unopened_until")
+    ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE sessions DROP COLUMN opened")
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE charges DROP COLUMN gpu_parts")
     ask(tmp_path / "link" / "ledger.sqlite", "ALTER TABLE clusters DROP COLUMN gpu_parts")
     ask(tmp_path / "link" / "ledger.sqlite", "DROP TABLE holds")

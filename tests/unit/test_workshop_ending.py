@@ -79,7 +79,8 @@ class EndingWorld:
         until = since + timedelta(hours=hours)
         values: dict[str, Any] = {
             "id": number, "person": person, "server": "", "factory": "one", "size": "gpu-1", "environment": "python",
-            "asked": since, "ready": since, "ended": until, "seconds": int(3600 * hours), "gpu_hours": hours, **fields,
+            "asked": since, "ready": since, "opened": since, "ended": until, "seconds": int(3600 * hours),
+            "gpu_hours": hours, **fields,
         }  # fmt: skip
         self.runs.append(PastRun(**values))
 
@@ -337,6 +338,20 @@ async def test_certificates_that_nobody_has_earned_yet_can_be_mailed_later(tmp_p
         assert (await refused(service.client.mail_certificates(TINA, slug)))[1] == "certificates-none"
         service.ran(GUEST.person, service.world.clock() - timedelta(hours=4), 3)  # the link answers fully only now
         assert (await service.client.mail_certificates(TINA, slug)).sent == 1
+
+
+async def test_whoever_opened_no_seat_gets_no_certificate(tmp_path: Path) -> None:
+    async with ending_world(tmp_path) as service:
+        slug = await service.open()
+        service.ran("paul", service.world.clock(), 3, opened=None)  # it ends because the class is over
+        await service.over(slug)
+        service.runs.pop()  # the hour for which paul was there
+        assert (await refused(service.client.file(PAUL, slug, "certificate")))[1] == "certificate-not-earned"
+        with zipfile.ZipFile(io.BytesIO(await service.client.file(TINA, slug, "certificates.zip"))) as file:
+            assert file.namelist() == ["001-Lukasz-img-onerror-x.pdf"]
+        found = await service.client.mail_certificates(TINA, slug)
+        assert (found.sent, found.without_mail) == (1, 0)
+        assert (await service.client.report(TINA, slug)).came == 1
 
 
 async def test_guests_get_their_certificates_by_mail_once(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def run(person: str = "ada", since: float | None = 0, until: float | None = 180,
     ready = None if since is None else at(since)
     values: dict[str, Any] = {
         "id": "a" * 32, "person": person, "server": "", "factory": "one", "size": "gpu-1", "environment": "python",
-        "asked": at((since or 0) - 2), "started": ready, "ready": ready, "ended": None if until is None else at(until),
+        "asked": at((since or 0) - 2), "started": ready, "ready": ready, "opened": ready,
+        "ended": None if until is None else at(until),
         "end_reason": None if until is None else EndReason.FINISHED, **fields,
     }  # fmt: skip
     return PastRun(**values)
@@ -80,7 +81,15 @@ def row(found: ReportView, person: str) -> Any:
         ([run(since=0, until=60), run(since=30, until=90)], 90),  # no minute counts twice
         ([run(since=100, until=120), run(since=0, until=10)], 30),
         ([run(since=None, until=50)], 0),  # its notebook never answered
-        ([run(end_reason=EndReason.UNOPENED)], 0),  # started ahead for somebody who did not come
+        ([run(end_reason=EndReason.UNOPENED)], 0),  # it ran while the link was upgraded
+        ([run(opened=None, end_reason=EndReason.UNOPENED)], 0),  # started ahead for somebody who did not come
+        ([run(opened=None, end_reason=EndReason.STOPPED)], 0),  # and then stopped or restarted by a helper
+        ([run(opened=None)], 0),
+        ([run(opened=None, until=None)], 0),
+        ([run(since=-20, opened=at(-10))], 180),
+        ([run(since=-20, opened=at(120))], 60),  # started ahead for somebody who came late
+        ([run(since=-20, until=300, opened=at(200))], 0),
+        ([run(since=50, opened=at(40))], 130),
         ([run(since=200, until=220)], 0),
         ([run(since=170, until=None)], 10),
         ([run(server="dask/c")], 0),  # a cluster's scheduler is nobody's presence
@@ -89,6 +98,12 @@ def row(found: ReportView, person: str) -> Any:
 def test_attendance_is_the_time_of_the_class_in_which_a_session_ran(runs: list[PastRun], minutes: int) -> None:
     found = row(made(*runs), "ada")
     assert (found.minutes, found.share) == (minutes, pytest.approx(minutes / 180))
+
+
+def test_whoever_opened_no_session_did_not_come() -> None:
+    found = made(run(opened=None), run("ben", since=-20, opened=at(90)), certificate_percent=0)
+    assert (found.joined, found.came, found.certified, found.used_seats, found.sessions) == (2, 1, 1, 1, 2)
+    assert (row(found, "ada").first, row(found, "ben").first) == (None, at(90))
 
 
 def test_while_the_class_takes_place_only_what_has_passed_counts() -> None:
@@ -133,7 +148,7 @@ def test_a_report_counts_people_waits_failures_and_cost() -> None:
 
 MINUTES = st.integers(-100, 400)
 RUNS = st.builds(
-    lambda person, since, length, live, head, reason, gpu, unit, seconds: run(
+    lambda person, since, length, live, head, reason, gpu, unit, seconds, opened: run(
         person,
         since,
         None if live else (since or 0) + length,
@@ -142,6 +157,7 @@ RUNS = st.builds(
         gpu_hours=gpu,
         seconds=seconds,
         own=Amount(amount=gpu, unit=unit) if unit else None,
+        opened=None if since is None or opened is None else at(since + opened),
     ),
     st.sampled_from(NAMES),
     st.none() | MINUTES,
@@ -152,6 +168,7 @@ RUNS = st.builds(
     st.floats(0, 1000),
     st.sampled_from(["", "node-hour", "credit"]),
     st.integers(0, 10**6),
+    st.none() | st.integers(0, 300),
 )
 CLUSTERS = st.builds(
     lambda person, gpu, jobs: ClusterUse(person=person, factory="one", size=None, jobs=jobs, gpu_hours=gpu),

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import select
 
 from factorycommon.models import ProjectAt, SessionState, SiteAccounts
 from factorycommon.models.joining import JoinCodeBody
 from factorycommon.service.database import Database
 from factorylink.ledger import migrations as link_migrations
+from factorylink.ledger.ledger import Ledger
+from factorylink.ledger.schema import sessions
 from factorylink.util import clock
 from tests.unit.fake_factory import World
 from tests.unit.fake_projects import Table, project
@@ -139,6 +144,20 @@ async def test_an_upgraded_workshop_goes_on_to_its_end(tmp_path: Path) -> None:
         world.clock.forward(days=5)  # as long as this workshop keeps its people
         await world.clockwork.look()
         assert await world.workshops.members(OPERATOR, SLUG) == []
+
+
+async def test_sessions_that_were_ready_before_the_upgrade_count_as_opened(tmp_path: Path) -> None:
+    load(RECORDED / "ledger.sql", tmp_path / "ledger.sqlite")
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite")) as database:
+        database.execute("UPDATE sessions SET end_reason = '\"unopened\"' WHERE server = 'rehearsal-2'")
+        database.commit()
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    await ledger.open()
+    found = await ledger.rows(sessions, select(sessions))
+    await ledger.close()
+    assert {one["opened"] == one["ready"] for one in found if one["server"] != "rehearsal-2"} == {True}
+    assert {one["ready"] is None for one in found} == {True, False}
+    assert [one["opened"] for one in found if one["server"] == "rehearsal-2"] == [None]
 
 
 async def test_seats_and_lent_accounts_of_an_open_workshop_stay_with_their_people(tmp_path: Path) -> None:

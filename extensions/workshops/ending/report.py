@@ -57,10 +57,10 @@ def class_period(workshop: WorkshopRecord, now: datetime) -> Period:
 
 
 def attended(runs: Iterable[PastRun], period: Period, now: datetime) -> int:
-    """Return the seconds of a period in which at least one of these sessions ran.
+    """Return the seconds of a period in which at least one of these sessions ran and had been opened.
 
-    A session that ended because nobody opened it (``EndReason.UNOPENED``) does not count: it may have been started
-    ahead for a person who did not come.
+    A session counts from when it was first opened: it may have been started ahead for a person who comes late or not
+    at all.
     """
     begin, end = period
     found = sorted(
@@ -172,7 +172,7 @@ def _row(
         name=(member.name or "") if member is not None else "",
         role=None if member is None else member.role,
         seat=None if member is None else member.seat,
-        first=min((run.ready for run in runs if _was_opened(run) and run.ready is not None), default=None),
+        first=min((begin for run in runs if (begin := _opened(run)) is not None), default=None),
         minutes=seconds // 60,
         share=0.0 if not length else min(1.0, seconds / length),
         sessions=len(runs),
@@ -189,18 +189,18 @@ def _had_seat(person: str, people: Iterable[MembershipRecord]) -> bool:
     return any(one.person == person and one.state in ("seated", "left", "banned") for one in people)
 
 
-def _was_opened(run: PastRun) -> bool:
-    return run.ready is not None and run.end_reason is not EndReason.UNOPENED
+def _opened(run: PastRun) -> datetime | None:
+    """Return when a session was first opened and ready; None: never."""
+    # of a session that ran while the link was upgraded, ``opened`` does not say whether it was
+    if run.ready is None or run.opened is None or run.end_reason is EndReason.UNOPENED:
+        return None
+    return max(run.ready, run.opened)
 
 
 def _ran(run: PastRun, now: datetime) -> Period:
-    """Return from when to when a session was ready for its person.
-
-    The period is empty if the session never was ready, or if it ended because nobody opened it.
-    """
-    if run.ready is None or not _was_opened(run):
-        return now, now
-    return run.ready, run.ended or now
+    """Return from when to when a session ran after it was first opened; the period is empty if it never was."""
+    begin = _opened(run)
+    return (now, now) if begin is None else (begin, run.ended or now)
 
 
 def _hours(runs: Iterable[PastRun]) -> float:

@@ -37,10 +37,10 @@ class AttendanceRow(Model):
     """One person in a report.
 
     ``role``: None means that the person ran something, but is not in the list of the workshop's people; ``first``: when
-    the first of the sessions that the person opened was ready; ``minutes``: the minutes of the class in which at least
-    one of these sessions ran; ``share``: these minutes as a share of the class so far, from 0 to 1; ``hours``: the
-    hours of all their sessions; ``longest_wait``: the most seconds from a request for a session until the session
-    answered, None: no session answered; ``costs``: those of their sessions and clusters, in the sites' own units.
+    they first opened a session; ``minutes``: the minutes of the class in which at least one session ran that they had
+    opened; ``share``: these minutes as a share of the class so far, from 0 to 1; ``hours``: the hours of all their
+    sessions; ``longest_wait``: the most seconds from a request for a session until the session answered, None: no
+    session answered; ``costs``: those of their sessions and clusters, in the sites' own units.
     """
 
     person: Person
@@ -86,10 +86,10 @@ class WaitSums(Model):
 class ReportView(Model):
     """A workshop in figures, as of ``made``.
 
-    Of the participants, ``joined`` had a seat, ``came`` had a session that they opened for at least a minute of the
+    Of the participants, ``joined`` had a seat, ``came`` had opened a session that ran for at least a minute of the
     class, and ``certified`` took part long enough for a certificate. ``waiting``: the people who wait for a seat.
-    ``used_seats``: the most participants whose sessions ran at the same time. ``sessions``: how many sessions with a
-    notebook there were; ``running``: how many of these run now; ``hours``: their hours; ``gpu_hours``: those of
+    ``used_seats``: the most participants whose opened sessions ran at the same time. ``sessions``: how many sessions
+    with a notebook there were; ``running``: how many of these run now; ``hours``: their hours; ``gpu_hours``: those of
     notebooks and of clusters' Dask schedulers; ``cluster_gpu_hours``: those of clusters' workers; ``costs``: the costs
     of all of these in the sites' own units, as far as the catalogue contains prices. ``whole``: False if the report
     lacks sessions: all if the link did not answer or, after the people's data were deleted, no sums are stored; some if

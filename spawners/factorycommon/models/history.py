@@ -19,10 +19,11 @@ class PastRun(Model):
     """One session of a project, which may still be live.
 
     ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when the
-    notebook first answered; ``ended``: None while the session is live; ``code``: the code of the explanation why the
-    session ended, "" if there is none; ``seconds``: the seconds for which the site charges, of all runs of the
-    session's job; ``gpu_hours``: the GPU-hours that the gateway charges; ``own``: the cost in the site's own unit, None
-    if the catalogue has no price in a unit other than GPU-hours.
+    notebook first answered; ``opened``: when the link first knew that somebody had opened the notebook, None: nobody
+    has; ``ended``: None while the session is live; ``code``: the code of the explanation why the session ended, "" if
+    there is none; ``seconds``: the seconds for which the site charges, of all runs of the session's job; ``gpu_hours``:
+    the GPU-hours that the gateway charges; ``own``: the cost in the site's own unit, None if the catalogue has no price
+    in a unit other than GPU-hours.
     """
 
     id: SessionId
@@ -34,6 +35,7 @@ class PastRun(Model):
     asked: datetime
     started: datetime | None = None
     ready: datetime | None = None
+    opened: datetime | None = None
     ended: datetime | None = None
     end_reason: EndReason | None = None
     code: Code = ""

@@ -68,6 +68,7 @@ class ProjectHistory:
             asked=row["created"],
             started=row["started"],
             ready=row["ready"],
+            opened=row["opened"],
             ended=row["ended"],
             end_reason=row["end_reason"],
             code="" if row["end"] is None else row["end"].code,

@@ -89,6 +89,7 @@ sessions = Table(
     Column("log_tail", ParsedColumn(tuple[str, ...]), nullable=False),
     Column("extensions", Integer, nullable=False, server_default="0"),
     Column("unopened_until", MomentColumn),
+    Column("opened", MomentColumn),
     # A server has one running session; sessions that are ending may exist beside it.
     Index("one_running_session_of_a_server", "user", "server", unique=True, **only(_LIVES & _WANTED)),
     Index("one_session_of_a_job", "factory", "job", unique=True, **only(_LIVES)),
@@ -153,7 +154,8 @@ class SessionRecord:
     ``wish``: ``stop`` if somebody, or the link itself, has requested the session's end; ``stopped_for``: the reason for
     this request. ``submits``: the number of submissions that were started; ``submit_begun``: when the last one was
     started. ``submitted``: when the job was submitted, by the scheduler's clock; None: no answer has listed the job
-    yet. ``state`` is never ``unreachable``, which is only a view of the session.
+    yet. ``ready``, ``opened``: when the notebook of the job's present run first answered, and when the link first knew
+    that somebody had opened it. ``state`` is never ``unreachable``, which is only a view of the session.
     """
 
     id: SessionId
@@ -187,6 +189,7 @@ class SessionRecord:
     extensions: int = 0  # number of extensions
     # set if it was begun for a workshop: it ends if nobody has opened it by then
     unopened_until: datetime | None = None
+    opened: datetime | None = None
     log: list[LogLine] = field(default_factory=list)
 
     @property

@@ -133,11 +133,17 @@ class DoorListener:
     async def _take(self, live_session: LiveSession, status: DoorStatus) -> None:
         record = live_session.record
         known, last_activity = record.last_activity, status.last_activity
+        changes = dict[str, Any]()
         if last_activity is not None:
             # The door's times are not trusted: with a time in the future, each status line would cause a write.
             last_activity = min(last_activity, clock.now())
             if known is None or last_activity - known >= _ACTIVITY_STEP:
-                await self._ledger.change(record, last_activity=last_activity)
+                changes["last_activity"] = last_activity
+        # not by a status from a door that was closed because of a requeue
+        if status.opened and record.opened is None and live_session.door is status:
+            changes["opened"] = clock.now()
+        if changes:
+            await self._ledger.change(record, **changes)
         if (
             status.phase == "up"
             and record.ready is None

@@ -365,6 +365,7 @@ class SessionReconciler:
                 "node": None,
                 "started": None,
                 "ready": None,
+                "opened": None,
                 "ends": None,
             }
             say = Message(
