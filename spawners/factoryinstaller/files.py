@@ -6,7 +6,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -97,9 +97,12 @@ def configuration(options: Options, tokens: Mapping[str, str]) -> list[WantedFil
         *(workshops if options.workshops else ()),
         WantedFile(f"{ETC}/hub.yaml", hub_yaml(options), 0o640, "root", USER, edited_by_operator=True),
         WantedFile(f"{ETC}/link.yaml", link_yaml(options), 0o640, "root", USER, edited_by_operator=True),
-        secret("proxy.env", f"CONFIGPROXY_AUTH_TOKEN={tokens['proxy-token']}\nBASE_URL=/\n"),
+        replace(  # an operator may add PROXY_OPTIONS, or change BASE_URL
+            secret("proxy.env", f"CONFIGPROXY_AUTH_TOKEN={tokens['proxy-token']}\nBASE_URL=/\n"),
+            edited_by_operator=True,
+        ),
         secret("restore-routes.header", f"Authorization: token {tokens['admin-token']}\n"),
-        WantedFile(f"{ETC}/prometheus.yml", prometheus(), 0o644),
+        WantedFile(f"{ETC}/prometheus.yml", prometheus(), 0o644, edited_by_operator=True),
         WantedFile(f"{CADDY}/factorygate.caddy", caddy(options)),
         WantedFile(COMMAND, command(), 0o755),
     ]

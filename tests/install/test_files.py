@@ -105,6 +105,12 @@ def test_secrets_are_for_the_gateway_only(options: Options) -> None:
     assert {(file.mode, file.owner) for file in holding} == {(0o600, "factorygate")}
 
 
+def test_files_that_the_pages_tell_an_operator_to_change_are_kept(options: Options) -> None:
+    kept = {file.path for file in files.configuration(options, TOKENS) if file.edited_by_operator}
+    for name in ("hub.yaml", "link.yaml", "workshops.yaml", "proxy.env", "prometheus.yml"):
+        assert f"{files.ETC}/{name}" in kept
+
+
 def test_a_password_is_one_that_the_hub_knows() -> None:
     line = files.password_line("correct horse")
     assert password_file.check_password("correct horse", line)

@@ -100,6 +100,13 @@ def test_attendance_is_the_time_of_the_class_in_which_a_session_ran(runs: list[P
     assert (found.minutes, found.share) == (minutes, pytest.approx(minutes / 180))
 
 
+def test_a_link_of_the_release_before_does_not_say_when_a_session_was_opened() -> None:
+    sent = run().model_dump(mode="json")
+    del sent["opened"]
+    assert row(made(PastRun.model_validate(sent)), "ada").minutes == 180
+    assert row(made(PastRun.model_validate(sent | {"end_reason": "unopened"})), "ada").minutes == 0
+
+
 def test_whoever_opened_no_session_did_not_come() -> None:
     found = made(run(opened=None), run("ben", since=-20, opened=at(90)), certificate_percent=0)
     assert (found.joined, found.came, found.certified, found.used_seats, found.sessions) == (2, 1, 1, 1, 2)

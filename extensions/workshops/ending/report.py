@@ -192,9 +192,11 @@ def _had_seat(person: str, people: Iterable[MembershipRecord]) -> bool:
 def _opened(run: PastRun) -> datetime | None:
     """Return when a session was first opened and ready; None: never."""
     # of a session that ran while the link was upgraded, ``opened`` does not say whether it was
-    if run.ready is None or run.opened is None or run.end_reason is EndReason.UNOPENED:
+    if run.ready is None or run.end_reason is EndReason.UNOPENED:
         return None
-    return max(run.ready, run.opened)
+    if "opened" not in run.model_fields_set:  # from a link of the release before, which does not know the time
+        return run.ready
+    return None if run.opened is None else max(run.ready, run.opened)
 
 
 def _ran(run: PastRun, now: datetime) -> Period:
