@@ -65,6 +65,12 @@ def test_the_only_key_needs_no_name() -> None:
     assert read(token(kid=None), {"keys": [jwk(RSA, "RS256", alg="RS256"), jwk(EC, "ES256", use="enc")]}) == "ada"
 
 
+def with_header(**header: Any) -> str:
+    """Return an ID token with this header in place of its own."""
+    _, body, signature = token().split(".")
+    return f"{base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip('=')}.{body}.{signature}"
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -72,6 +78,19 @@ def test_the_only_key_needs_no_name() -> None:
         5,
         "",
         "a.b.c",
+        "\ud800.b.c",
+        with_header(),
+        with_header(kid="a"),
+        with_header(alg=None, kid="a"),
+        with_header(alg=["RS256"], kid="a"),
+        with_header(alg={}, kid="a"),
+        with_header(alg=5, kid="a"),
+        with_header(alg="RS256" * 100_000, kid="a"),
+        with_header(alg="RS256", kid=5),
+        with_header(alg="RS256", kid=["a"]),
+        with_header(alg="RS256", kid={}),
+        with_header(alg="RS256", kid="a" * 1_000_000),
+        with_header(alg="RS256", kid="a", crit=["b64"], b64=False),
         partial(token, ANOTHER),
         partial(token, iss="https://evil.example"),
         partial(token, iss=None),

@@ -39,6 +39,8 @@ def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wa
     """
     if not isinstance(token, str):
         raise BadToken("there is none")
+    if not token.isascii():
+        raise BadToken("it is not ASCII")
     try:
         claims = jwt.decode(
             token,
@@ -64,10 +66,11 @@ def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wa
 def _key(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
     """Return the key that the token names; if the token names none, return the only key.
 
-    Raises UnknownKey if there is no such key, or more than one; BadToken if the token's algorithm is not allowed.
+    Raises UnknownKey if there is no such key, or more than one; BadToken if the token names no allowed algorithm.
     """
     header = jwt.get_unverified_header(token)
-    if header["alg"] not in ALGORITHMS:
+    algorithm = header.get("alg")
+    if algorithm not in ALGORITHMS:
         raise BadToken("it is not signed with a key that is published")
     listed = keys.get("keys")
     known = [key for key in listed if isinstance(key, dict)] if isinstance(listed, list) else []
@@ -75,4 +78,4 @@ def _key(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
     fitting = [key for key in known if named in (None, key.get("kid")) and key.get("use", "sig") == "sig"]
     if len(fitting) != 1:
         raise UnknownKey("no key fits it")
-    return jwt.PyJWK(fitting[0], fitting[0].get("alg") or header["alg"])
+    return jwt.PyJWK(fitting[0], fitting[0].get("alg") or algorithm)
