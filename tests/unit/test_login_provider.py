@@ -14,6 +14,7 @@ from tornado.httpclient import HTTPClientError
 from factoryspawner.config import hub_config
 from factoryspawner.login.authenticator import FederatedAuthenticator
 from factoryspawner.login.provider import ProviderClient
+from factoryspawner.login.words import LoginRefused
 from tests.unit.test_hubconfig import write
 from tests.unit.test_login_claims import BASIC, written
 
@@ -160,6 +161,24 @@ async def test_a_token_answer_without_a_token_is_no_answer_and_not_in_the_log(
     with caplog.at_level("DEBUG"):
         assert await authenticator.refresh_user(Person(authenticator)) is True
     assert caplog.records and "very-secret" not in caplog.text
+
+
+@pytest.mark.parametrize("answer", [{"error_description": "very-secret"}, {"refresh_token": "very-secret"}, {}])
+async def test_a_login_without_a_token_fails_and_blocks_nobody(
+    authenticator: FederatedAuthenticator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answer: dict[str, str],
+) -> None:
+    """The provider answers the request for tokens with status 200."""
+    monkeypatch.setattr(authenticator.log, "propagate", True)
+    client = authenticator.providers["mine"]
+    monkeypatch.setattr(client, "build_access_tokens_request_params", lambda _handler: {})
+    says(monkeypatch, token=answer)
+    with caplog.at_level("DEBUG"), pytest.raises(LoginRefused) as refused:
+        await client.login(None, "nonce", None)
+    assert refused.value.code == "failed"
+    assert "very-secret" not in caplog.text
 
 
 async def test_pages_that_ask_at_once_wait_for_one_question(

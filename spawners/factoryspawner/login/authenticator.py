@@ -103,9 +103,8 @@ class FederatedAuthenticator(NamesOfPeople):
         """Return JupyterHub's authentication model of the person who came back from a provider.
 
         None: the request is of another kind, such as a posted form. Raises LoginRefused, also if the provider does not
-        answer; tornado's HTTPError if the provider answers the request for tokens with 200 but without a token. A
-        person whom the provider's rules refuse, and who is a user of the hub, loses groups, admin rights and API
-        tokens.
+        answer. A person whom the provider's rules refuse, and who is a user of the hub, loses groups, admin rights and
+        API tokens.
         """
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:

@@ -110,8 +110,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         """Return JupyterHub's authentication model of the person who came back from the provider.
 
         ``nonce``: the nonce that the ID token must contain; ``antenna``: the antenna that the person selected for this
-        login, which is stored for them; None: they selected none. Raises LoginRefused, ProviderAway; tornado's
-        HTTPError if the provider answers the request for tokens with 200 but without a token.
+        login, which is stored for them; None: they selected none. Raises LoginRefused, ProviderAway.
         """
         model: dict[str, Any] = await self._asked(self._come(handler, nonce))
         state = model["auth_state"]
@@ -123,7 +122,12 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def _come(self, handler: Any, nonce: str) -> dict[str, Any]:
-        tokens = await self.get_token_info(handler, self.build_access_tokens_request_params(handler))
+        asked = self.build_access_tokens_request_params(handler)
+        try:
+            tokens = await self.get_token_info(handler, asked)
+        except web.HTTPError:  # an answer without a token; the provider's message is not logged: it may contain tokens
+            self.log.warning("Login by %s: it gives no token", self.settings.id)
+            raise LoginRefused("failed") from None
         try:
             sub = await self._subject(tokens.get("id_token"), nonce)
         except idtoken.BadToken as error:
