@@ -93,8 +93,9 @@ class StopsServers:
     def end(self, user: Any, spawner: FactorySpawner, remove: bool = False) -> asyncio.Task[None]:
         """Return the task that ends a server; start the task unless it is running already.
 
-        The task cancels the server's start and stops the server. If ``remove`` is True in any call before the task
-        ends, the task then deletes the server, unless somebody has started it again.
+        The task cancels the server's start and stops the server. If ``remove`` is True in any call before the server
+        has stopped, the task then deletes the server, unless somebody has started it again. After a task that fails,
+        only a new call with ``remove`` deletes the server.
         """
         spawner.remove_wanted |= remove
         if spawner.ending is None:
@@ -130,8 +131,8 @@ class StopsServers:
                     spawner._stop_pending = True
                     await asyncio.sleep(pause)
         finally:
-            spawner.ending = None
-        if spawner.remove_wanted:
+            remove, spawner.remove_wanted, spawner.ending = spawner.remove_wanted, False, None
+        if remove:
             await self._remove(user, spawner)
 
     async def _remove(self, user: Any, spawner: FactorySpawner) -> None:

@@ -21,11 +21,13 @@ from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # Simulates a busy machine: these starts need 3 s to react to a cancellation, before and after their request to the
-# link; those that are held on react once a test has made a file with their server's name.
+# link; those that are held on react once a test has made a file with their server's name. A stop fails while there is a
+# file ``fails-SERVER``.
 HOLDS_ON = """
 import asyncio
 import os
 from factoryspawner.spawner import FactorySpawner
+from jupyterhub.handlers.base import BaseHandler
 
 begin = FactorySpawner.start
 
@@ -40,7 +42,15 @@ async def start(self):
         while self.name.startswith("held-on") and not os.path.exists(self.name):
             await asyncio.sleep(0.05)
 
+end = BaseHandler.stop_single_user
+
+async def stop_single_user(self, user, server_name=""):
+    if os.path.exists(f"fails-{server_name}"):
+        raise RuntimeError("the test lets this stop fail")
+    return await end(self, user, server_name)
+
 FactorySpawner.start = start
+BaseHandler.stop_single_user = stop_single_user
 c.JupyterHub.tornado_settings.update({"slow_stop_timeout": 2})
 """
 
@@ -205,6 +215,21 @@ async def test_a_removed_servers_session_ends(hub: HubProcess, link: FakeLink, u
     assert (await stop(hub, user, "gone-holds-on")).status_code == 404
     assert (await hub.api("DELETE", f"/users/{user}/server", json={"remove": True})).status_code == 400
     await link.end(session)
+
+
+async def test_a_stop_after_a_removal_that_failed_removes_nothing(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.auto = True
+    await hub.api("POST", f"/users/{user}/servers/kept", json={"factory": "one"})
+    await hub.until(user, is_ready, "kept")
+    [session] = link.live(user)
+    (hub.folder / "fails-kept").touch()
+    assert (await stop(hub, user, "kept", remove=True)).status_code == 500
+    (hub.folder / "fails-kept").unlink()
+    assert (await stop(hub, user, "kept")).status_code in (202, 204)
+    await link.end(session.id)
+    assert await hub.until(user, is_stopped, "kept") is not None
+    assert (await stop(hub, user, "kept", remove=True)).status_code == 204
+    assert await hub.server(user, "kept") is None
 
 
 async def test_a_session_that_the_hub_lost_sight_of_ends_as_well(hub: HubProcess, link: FakeLink, user: str) -> None:
