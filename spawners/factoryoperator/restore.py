@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from sqlalchemy.engine import URL, make_url
 
-from factorycommon.service.yaml_file import CatalogueError
+from factorycommon.service.yaml_file import CatalogueError, read_model
 from factorylink.catalogue.loading import load_link_config
+from factorylink.config import LinkConfig
 from factoryoperator.accounts import group_number, user_number
 from factoryoperator.backup import digest, postgres, schema_and_tables
 from factoryoperator.gateway import WORKSHOPS
@@ -29,14 +30,12 @@ from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Ma
 from factoryoperator.stores import HUB_DUMP, WORKSHOPS_DUMP
 from factoryspawner.config import hub_config
 from factoryspawner.config.hub_config import HubConfigError
+from workshops.config import WorkshopsConfig
 from workshops.config import load as load_workshops_config
 
 _LARGEST_MANIFEST = 16 * 2**20
 # suffixes of files of a replaced database, which must not be used with the new one
 _SQLITE_BESIDE = ("-wal", "-shm", "-journal")
-
-# By the name of a key in a state folder: the lock of the process that uses the folder, and that process.
-_LOCKS = {"hmac.key": ("link.lock", "link"), "joining.key": ("workshops.lock", "workshops service")}
 
 
 @dataclass(frozen=True)
@@ -211,27 +210,55 @@ def _accounts(manifest: Manifest, what: Plan) -> None:
 def _nothing_runs(found: Opened, under: Path) -> None:
     """Raise BackupError if hub, link or workshops service runs, because they could write to stores that are replaced.
 
-    A running hub is only looked for if ``under`` is ``/`` and the backup has a hub.yaml. Raises BackupError, too, if
-    this release cannot read that hub.yaml.
+    Only those are looked for whose hub.yaml, link.yaml or workshops.yaml is in the backup; a running hub only if
+    ``under`` is ``/``. Raises BackupError, too, if this release cannot read one of these files.
     """
-    for kept in found.manifest.stores:
-        path = under / kept.path.lstrip("/")
-        if path.name not in _LOCKS:
-            continue
-        name, program = _LOCKS[path.name]
-        with suppress(OSError), (path.parent / name).open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BackupError(f"A {program} runs with {path.parent}: stop it first") from error
+    if found.manifest.link is not None:
+        _is_free(_state_folder(found, under, found.manifest.link, LinkConfig), "link.lock", "link")
+    workshops = _workshops_file(found.manifest)
+    if workshops is not None:
+        folder = _state_folder(found, under, workshops, WorkshopsConfig)
+        _is_free(folder, "workshops.lock", "workshops service")
     if under != Path("/") or found.manifest.hub is None:
         return
     try:
         hub = urlsplit(hub_config.load(_config(found.manifest, found.folder, found.manifest.hub)).hub_url)
     except HubConfigError as error:
         raise BackupError(f"The backup's hub.yaml is not for this release: {error}") from error
-    with suppress(OSError), socket.create_connection((hub.hostname or "", hub.port or 80), timeout=5):
+    port = hub.port or (443 if hub.scheme == "https" else 80)
+    with suppress(OSError), socket.create_connection((hub.hostname or "", port), timeout=5):
         raise BackupError(f"Something answers at {hub.geturl()}: if it is the hub, stop it first")
+
+
+def _state_folder(found: Opened, under: Path, path: str, model: type[LinkConfig | WorkshopsConfig]) -> Path:
+    """Return the ``state_dir`` of the backup's link.yaml or workshops.yaml, below ``under``.
+
+    ``path``: the original path of this file, to which ``state_dir`` may be relative. Raises BackupError if the backup
+    does not contain the file, or if this release cannot read it.
+    """
+    try:
+        state_dir = read_model(_config(found.manifest, found.folder, path), model).state_dir
+    except CatalogueError as error:
+        raise BackupError(f"The backup's {Path(path).name} is not for this release: {error}") from error
+    if state_dir.is_absolute():
+        return under / str(state_dir).lstrip("/")
+    return (under / path.lstrip("/")).resolve().parent / state_dir
+
+
+def _is_free(folder: Path, lock: str, program: str) -> None:
+    """Raise BackupError if a program runs that uses this state folder, or if that cannot be found out.
+
+    ``lock``: the name of the file in the folder that the program locks; without this file, the program has never run.
+    """
+    try:
+        with (folder / lock).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return
+    except BlockingIOError as error:
+        raise BackupError(f"A {program} runs with {folder}: stop it first") from error
+    except OSError as error:
+        raise BackupError(f"{folder / lock} cannot be opened: {error.strerror}") from error
 
 
 def _config(manifest: Manifest, folder: Path, path: str) -> Path:
@@ -244,6 +271,11 @@ def _config(manifest: Manifest, folder: Path, path: str) -> Path:
     if member is None:
         raise BackupError(f"The backup lacks {path}")
     return folder / member
+
+
+def _workshops_file(manifest: Manifest) -> str | None:
+    """Return the original path of workshops.yaml; None if the backup does not contain it."""
+    return next((one.path for one in manifest.stores if one.what == WORKSHOPS), None)
 
 
 def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> None:
@@ -298,8 +330,7 @@ def _server(manifest: Manifest, kept: Kept, folder: Path) -> URL:
     ``folder``: the folder with the unpacked backup. Raises BackupError.
     """
     path = Path(kept.path)
-    workshops = next((one.path for one in manifest.stores if one.what == WORKSHOPS), None)
-    file = {HUB_DUMP: manifest.hub, WORKSHOPS_DUMP: workshops}.get(path, manifest.link)
+    file = {HUB_DUMP: manifest.hub, WORKSHOPS_DUMP: _workshops_file(manifest)}.get(path, manifest.link)
     if file is None:
         raise BackupError(f"{kept.what}: the backup does not say where its database is")
     config = _config(manifest, folder, file)

@@ -25,9 +25,12 @@ from factoryoperator.cli import main
 from factoryspawner.login.people import People
 from tests.support.postgres import Postgres
 from tests.unit.test_check import Configured
+from tests.unit.test_check_tls import separate
 from tests.unit.test_login_claims import BASIC
 
+__all__ = ["separate"]  # a fixture
 NOBODY = 65534
+LEDGER = "postgresql://127.0.0.1/not-there"
 
 
 @pytest.fixture
@@ -197,6 +200,63 @@ def test_a_running_link_or_hub_is_left_alone(
         assert main(["restore", str(kept), "--overwrite"]) == 1
     assert "if it is the hub, stop it first" in capsys.readouterr().err
     assert main(["restore", str(kept), "--overwrite"]) == 0
+
+
+def test_a_running_hub_is_looked_for_at_the_port_of_https(
+    separate: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    separate.change("hub.yaml", f"hub_url: https://{separate.host}:8081", f"hub_url: https://{separate.host}")
+    assert backup(separate, tmp_path / "kept.tar.gz") == 0
+    asked = []
+
+    def refused(address: tuple[str, int], timeout: float) -> None:
+        asked.append((*address, timeout > 0))
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", refused)
+    assert main(["restore", str(tmp_path / "kept.tar.gz"), "--overwrite"]) == 0
+    assert asked == [(separate.host, 443, True)]
+
+
+WORKSHOPS = """\
+state_dir: {folder}/workshops
+socket: workshops.sock
+pools: pools.yaml
+table: table.yaml
+hub: {{public_url: "http://{host}:8000", token_file: workshops-token}}
+"""
+NAMED = "workshops: {table: table.yaml, pools: pools.yaml}\nfactories:"
+
+
+@pytest.mark.parametrize(
+    ("program", "folder"),
+    [("link", "{gateway}/state"), ("link", "state"), ("workshops service", "{gateway}/workshops")],
+)
+def test_a_running_program_is_noticed_though_its_folder_has_no_key(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str], program: str, folder: str
+) -> None:
+    """The link's keys are in ``key_dir``; the workshops service had not been started when the backup was made."""
+    kept, gateway = tmp_path / "kept.tar.gz", configured.folder
+    if program == "link":
+        state = folder.format(gateway=gateway)
+        configured.change("link.yaml", "state_dir: link", f"state_dir: {state}\nkey_dir: link\nledger: {LEDGER}")
+    else:
+        configured.change("link.yaml", "factories:", NAMED)
+        configured.write("workshops.yaml", WORKSHOPS.format(folder=gateway, host=configured.host))
+    assert backup(configured, kept, "--except-databases") == 0
+    runs_in = gateway / Path(folder.format(gateway=gateway)).name
+    runs_in.mkdir(mode=0o700)
+    lock_name = f"{program.partition(' ')[0]}.lock"
+    with (runs_in / lock_name).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["restore", str(kept), "--overwrite", "--except-databases"]) == 1
+        assert f"A {program} runs with {runs_in}: stop it first" in capsys.readouterr().err
+    (runs_in / lock_name).unlink()
+    (runs_in / lock_name).symlink_to(lock_name)
+    assert main(["restore", str(kept), "--overwrite", "--except-databases"]) == 1
+    assert f"{runs_in}/{lock_name} cannot be opened" in capsys.readouterr().err
+    (runs_in / lock_name).unlink()
+    assert main(["restore", str(kept), "--overwrite", "--except-databases"]) == 0
 
 
 def rewritten(backup: Path, to: Path, change: Any) -> Path:
