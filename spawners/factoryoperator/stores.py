@@ -9,10 +9,9 @@ from typing import Literal
 
 from sqlalchemy.engine import URL, make_url
 
-from factorycommon.service.database import Database
 from factorycommon.tls import TlsFiles
 from factorylink.catalogue import catalogue as federation
-from factorylink.config import KeyCredentials, LinkConfig, SshTransportSettings
+from factorylink.config import KeyCredentials, SshTransportSettings
 from factoryoperator.check_files import named_files
 from factoryoperator.gateway import WORKSHOPS, Gateway
 from factoryspawner.config.hub_config import HubConfig
@@ -21,6 +20,8 @@ Kind = Literal["file", "sqlite", "postgresql", "other"]
 
 # Databases on a server have no path; these are their names in a backup.
 HUB_DUMP, LEDGER_DUMP, WORKSHOPS_DUMP = Path("/hub.dump"), Path("/ledger.dump"), Path("/workshops.dump")
+# Parameters of a PostgreSQL database's URL that name files.
+_FILES_OF_URL = ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 # Files beside hub.yaml for the proxy's unit (docs/systemd).
 _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
@@ -72,6 +73,7 @@ def _hub(gateway: Gateway) -> Iterator[KeptStore]:
         return
     yield KeptStore("file", gateway.hub.path, "hub.yaml")
     yield _hub_database(config)
+    yield from _named_by(make_url(config.database), "the hub's database")
     yield KeptStore("file", config.cookie_secret_file, "what signs the hub's cookies")
     yield from _certificate(config.tls, "the hub's certificate")
     for keys, path in named_files(config).items():
@@ -82,6 +84,8 @@ def _hub(gateway: Gateway) -> Iterator[KeptStore]:
         yield KeptStore("file", config.extra_config, "the operator's own configuration of the hub")
     if config.pages is not None:
         yield from _below(config.pages, "the operator's own pages")
+    if config.catalogue is not None:
+        yield from _catalogue(config.catalogue)
     for name in _OF_THE_PROXY:
         yield KeptStore("file", gateway.hub.path.parent / name, "of the proxy's unit")
 
@@ -102,10 +106,12 @@ def _by_url(url: URL, what: str, name: Path) -> KeptStore:
     return KeptStore("other", name, what, url)
 
 
-def _passfile(database: Database, what: str) -> Iterator[KeptStore]:
-    passfile = database.url.query.get("passfile")
-    if isinstance(passfile, str):
-        yield KeptStore("file", Path(passfile).absolute(), what)
+def _named_by(url: URL, database: str) -> Iterator[KeptStore]:
+    """Yield the files that the URL of a database names: its password and certificates."""
+    for name in _FILES_OF_URL:
+        path = url.query.get(name)
+        if isinstance(path, str):
+            yield KeptStore("file", Path(path).absolute(), f"{name} of {database}")
 
 
 def _scheme(store: KeptStore) -> str:
@@ -118,14 +124,14 @@ def _link(gateway: Gateway) -> Iterator[KeptStore]:
         return
     yield KeptStore("file", gateway.link.path, "link.yaml")
     yield _by_url(config.database.url, "the ledger", LEDGER_DUMP)
-    yield from _passfile(config.database, "the ledger's password")
+    yield from _named_by(config.database.url, "the ledger")
     yield KeptStore("file", config.keys / "hmac.key", "what the gateway knows its jobs by")
     yield KeptStore("file", config.keys / "link_ed25519", "what opens the doors of sessions")
     yield KeptStore("file", config.hub.token_file, "token of the service factories")
     yield from _certificate(config.tls, "the link's certificate")
     if config.projects is not None:
         yield KeptStore("file", config.projects, "the projects")
-    yield from _catalogue(config)
+    yield from _catalogue(config.catalogue)
     for name, access in config.factories.items():
         if isinstance(access.transport, SshTransportSettings):
             yield from _keys(access.transport, name)
@@ -137,20 +143,24 @@ def _workshops(gateway: Gateway) -> Iterator[KeptStore]:
         return
     yield KeptStore("file", gateway.workshops.path, WORKSHOPS)
     yield _by_url(config.store.url, "the workshops", WORKSHOPS_DUMP)
-    yield from _passfile(config.store, "the password of the workshops' database")
+    yield from _named_by(config.store.url, "the workshops")
     yield KeptStore("file", config.state_dir / "joining.key", "what the hashes of join codes are made with")
     if config.joining.smtp is not None and config.joining.smtp.password_file is not None:
         yield KeptStore("file", config.joining.smtp.password_file, "password of the mail server")
+    for token in config.material.tokens:
+        yield KeptStore("file", token.file, "token for private repositories")
+    if config.material.ca_file is not None:
+        yield KeptStore("file", config.material.ca_file, "the CA certificates of git servers")
     yield KeptStore("file", config.hub.token_file, "token of the service workshops")
     yield KeptStore("file", config.pools, "the pools of workshops")
     yield KeptStore("file", config.table, "the projects of workshops")
     yield from _certificate(config.tls, "the certificate of the workshops service")
 
 
-def _catalogue(config: LinkConfig) -> Iterator[KeptStore]:
-    for path in sorted(config.catalogue.glob("*.yaml")):
+def _catalogue(folder: Path) -> Iterator[KeptStore]:
+    for path in sorted(folder.glob("*.yaml")):
         yield KeptStore("file", path, "the catalogue")
-    antennas = federation.antennas_beside(config.catalogue)
+    antennas = federation.antennas_beside(folder)
     if antennas is not None:
         yield KeptStore("file", antennas, "the antennas")
 

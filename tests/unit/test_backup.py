@@ -101,6 +101,51 @@ def test_every_store_comes_back_as_it_was(configured: Configured, tmp_path: Path
     assert main(["restore", str(tmp_path / "kept.tar.gz"), "--under", str(empty), "--overwrite"]) == 0
 
 
+MATERIAL = """\
+state_dir: workshops
+socket: workshops.sock
+pools: pools.yaml
+table: table.yaml
+hub: {{public_url: "http://{host}:8000", token_file: workshops-token}}
+database: postgresql://db.example.org/workshops?sslcert={folder}/db.crt&sslkey={folder}/db.key&sslcrl={folder}/db.crl
+joining: {{sender: a@example.org, smtp: {{host: mail.example.org, user: a, password_file: mail-password}}}}
+material:
+  tokens:
+    - {{prefix: "https://git.example.org/a/", file: git-token}}
+    - {{prefix: "https://git.example.org/b/", file: more/git-token}}
+  ca_file: git-ca.pem
+"""
+
+
+def test_every_file_that_the_configuration_names_comes_back(
+    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = configured.folder
+    named = {"mail-password", "git-token", "more/git-token", "git-ca.pem", "pools.yaml", "table.yaml"}
+    named |= {"workshops-token", "db.crt", "db.key", "db.crl", "pgpass", "db-ca.pem", "hub-pgpass"}
+    named |= {"antennas.yaml", "of-the-hub/antennas.yaml", "of-the-hub/factories/here.yaml"}
+    for name in named:
+        (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        configured.write(name, f"the content of {name}")
+    configured.write("workshops.yaml", MATERIAL.format(host=configured.host, folder=folder))
+    monkeypatch.setenv("FACTORYGATE_WORKSHOPS", str(folder / "workshops.yaml"))
+    ledger = (
+        f"postgresql://db.example.org/link?passfile={folder}/pgpass&sslmode=verify-full&sslrootcert={folder}/db-ca.pem"
+    )
+    configured.change("link.yaml", "projects:", f"ledger: {ledger}\nprojects:")
+    hub = f"postgresql+psycopg://db.example.org/hub?passfile={folder}/hub-pgpass&sslrootcert=system"
+    configured.change("hub.yaml", "db_file: hub/jupyterhub.sqlite", f"db_url: {hub}\ncatalogue: of-the-hub/factories")
+    assert backup(configured, tmp_path / "kept.tar.gz", "--except-databases") == 0
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["restore", str(tmp_path / "kept.tar.gz"), "--under", str(empty), "--except-databases"]) == 0
+    there = empty / str(folder).lstrip("/")
+    assert {name for name in named if not (there / name).is_file()} == set()
+    for name in named:
+        assert (there / name).read_text() == f"the content of {name}"
+        assert (there / name).stat().st_mode & 0o777 == 0o600
+
+
 def test_a_backup_notes_when_it_succeeded(
     configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
