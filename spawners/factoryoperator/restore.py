@@ -106,12 +106,14 @@ class Plan:
     read_only: tuple[tuple[Kept, Path], ...] = ()
 
 
-def plan(found: Opened, under: Path, databases: bool = True, skip_read_only: bool = False) -> Plan:
+def plan(
+    found: Opened, under: Path, databases: bool = True, skip_read_only: bool = False, plain_files: bool = True
+) -> Plan:
     """Compare a backup with the existing files; return what a restore would write.
 
     ``under``: the folder that replaces ``/``. ``databases``: True if databases on a server are restored, too; they are
     not compared. ``skip_read_only`` True: leave out files that would have to be written to a read-only file system;
-    False: raise BackupError for such files.
+    False: raise BackupError for such files. ``plain_files``: False if only databases are restored.
     """
     write: list[tuple[Kept, Path]] = []
     same: list[Path] = []
@@ -122,6 +124,8 @@ def plan(found: Opened, under: Path, databases: bool = True, skip_read_only: boo
         if kept.kind == "postgresql":
             if databases:
                 write.append((kept, target))
+            continue
+        if kept.kind == "file" and not plain_files:
             continue
         if target.is_file() and digest(target) == kept.sha256:
             same.append(target)

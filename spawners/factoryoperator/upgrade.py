@@ -11,7 +11,7 @@ import pwd
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -367,9 +367,8 @@ def _free_name(folder: Path, begin: str) -> Path:
 def _put_back(copies: Path) -> None:
     """Restore the databases of a backup, and none of its files. Raises BackupError."""
     with restoring.opened(copies) as found:
-        planned = restoring.plan(found, Path("/"))
-        databases = tuple((kept, target) for kept, target in planned.write if kept.kind != "file")
-        restoring.restore(found, replace(planned, write=databases, other=()), Path("/"), overwrite=True)
+        planned = restoring.plan(found, Path("/"), plain_files=False)
+        restoring.restore(found, planned, Path("/"), overwrite=True)
 
 
 def _schemas(gateway: Gateway) -> list[StoreSchema]:

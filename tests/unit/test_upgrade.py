@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from factorylink.ledger import migrations
-from factoryoperator import upgrade
+from factoryoperator import restore, upgrade
 from factoryoperator.restore import opened
 from factoryoperator.upgrade import UpgradeError
 from tests.unit.test_check import Configured
@@ -271,6 +271,27 @@ def test_an_upgrade_can_be_taken_back_later(older: World) -> None:
     assert (older.current, steps(older)) == (OLD, BEFORE)
     with pytest.raises(UpgradeError, match="There is no upgrade to take back"):
         older.upgrade.back()
+
+
+def test_an_upgrade_is_taken_back_though_files_that_changed_are_read_only(
+    older: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older.upgrade.to(older.new)
+    changed = [older.configured.folder / name for name in ("hub.yaml", "link.yaml")]
+    for file in changed:
+        file.write_text(f"{file.read_text()}# changed since the upgrade\n")
+    monkeypatch.setattr(restore, "_is_read_only", lambda target: target in changed)
+    older.upgrade.back()
+    assert (older.current, steps(older)) == (OLD, BEFORE)
+    assert all(file.read_text().endswith("# changed since the upgrade\n") for file in changed)
+
+
+def test_an_upgrade_is_not_taken_back_if_a_database_is_read_only(older: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    older.upgrade.to(older.new)
+    monkeypatch.setattr(restore, "_is_read_only", lambda target: target.name == "people.sqlite")
+    with pytest.raises(UpgradeError, match=r"could not be brought back: .*read-only file system: .*people\.sqlite"):
+        older.upgrade.back()
+    assert (older.current, steps(older)) == (NEW, AFTER)
 
 
 def test_a_release_before_that_refuses_the_configuration_is_not_gone_back_to(world: World) -> None:
