@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from jupyterhub import orm
+from sqlalchemy import create_engine, text
 
 from factorycommon.service.exit_codes import STORE_UNUSABLE
 from factorylink.ledger import migrations
@@ -21,13 +22,14 @@ from factoryspawner.config import hub_database
 from factoryspawner.config.errors import StoreUnusable
 from factoryspawner.login import people
 from factoryspawner.login.people import People
+from tests.support.postgres import Postgres
 from tests.unit.hub_process import HubProcess
 from tests.unit.test_check import Configured
 from tests.unit.test_link_process import link_yaml, start
 from tests.unit.test_login_claims import BASIC
 
 BEFORE_NAMES_OF_SERVERS = "ff1860e38070"  # JupyterHub's migration step before ``spawners.display_name``
-BEFORE_PKCE = "be8ecf03ddac"  # two steps earlier
+BEFORE_PKCE, AFTER_PKCE = "be8ecf03ddac", "afd65840b69e"  # two steps earlier, and one step earlier
 
 
 def ask(path: Path, query: str) -> list[tuple[object, ...]]:
@@ -99,6 +101,27 @@ def test_a_migration_of_the_hub_that_fails_leaves_the_database_as_it_was(hub_fil
         hub_database.upgrade(f"sqlite:///{hub_file}")
     assert step(hub_file) == BEFORE_PKCE
     assert "display_name" not in columns(hub_file, "spawners")
+
+
+def test_a_hub_database_on_a_server_keeps_the_steps_before_one_that_fails(postgres: Postgres) -> None:
+    url = postgres.new().url.render_as_string(hide_password=False)
+    orm.new_session_factory(url)().close()
+    engine = create_engine(url)
+    with engine.begin() as database:
+        for table, column in {"spawners": "display_name", "oauth_codes": "code_challenge"}.items():
+            database.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        database.execute(text("ALTER TABLE oauth_codes DROP COLUMN code_challenge_method"))
+        database.execute(text(f"UPDATE alembic_version SET version_num = '{BEFORE_PKCE}'"))
+    said = r"from step be8ecf03ddac.*keeps the steps before.*restore the database from your backup.*user_info"
+    with pytest.raises(StoreUnusable, match=said) as refused:  # the first step succeeds; the second one's column exists
+        hub_database.upgrade(url)
+    assert "as it was" not in str(refused.value)
+    assert hub_database.schema(url).step == AFTER_PKCE
+    with engine.begin() as database:
+        database.execute(text("ALTER TABLE users DROP COLUMN user_info"))
+    engine.dispose()
+    hub_database.upgrade(url)
+    assert hub_database.schema(url).step == hub_database.schema(url).head
 
 
 def test_a_hub_database_of_a_newer_release_is_refused(hub_file: Path) -> None:

@@ -86,8 +86,8 @@ def upgrade(url: str) -> HubSchema | None:
     None: nothing had to be done, or the database cannot be opened, which JupyterHub reports at its start. An SQLite
     file is copied first. If the steps fail, but the database has all columns already, only its step is set. Raises
     StoreUnusable if a newer JupyterHub wrote the database, if it cannot be copied, or if the steps fail and columns are
-    missing. After failed steps, an SQLite file is unchanged, while a database on a server keeps the steps that
-    succeeded.
+    missing. After failed steps, an SQLite file is unchanged; a database on a server keeps the steps before the one that
+    failed and, unless it is PostgreSQL, perhaps a part of that step.
     """
     try:
         found = schema(url)
@@ -110,8 +110,8 @@ def upgrade(url: str) -> HubSchema | None:
                 put_back(copy, file)
             if not _has_all_columns(url):
                 raise StoreUnusable(
-                    f"The hub's database {shown(url)} cannot be brought from step {found.step} to {found.head}, and is "
-                    f"as it was: {problem}"
+                    f"The hub's database {shown(url)} cannot be brought from step {found.step} to {found.head}. "
+                    f"{_left(url)} The error: {problem}"
                 )
             log.warning("The hub's database has all tables of step %s already: only its number was old", found.head)
             command.stamp(Config(str(ini)), "head")
@@ -164,6 +164,23 @@ def _steps(ini: Path) -> str:
     except subprocess.TimeoutExpired:
         return f"it did not end within {_SECONDS} s"
     return "" if done.returncode == 0 else (" ".join(done.stderr.split())[-_SHOWN:] or f"exit code {done.returncode}")
+
+
+def _left(url: str) -> str:
+    """Return text for the operator: what failed steps have left in the database, and what to do."""
+    match make_url(url).get_backend_name():
+        case "sqlite":
+            return "It is as it was: correct the cause and start again, or start the release that wrote it."
+        case "postgresql":
+            return (
+                "It keeps the steps before the one that failed: correct the cause and start again; or restore the "
+                "database from your backup, and start the release that wrote it."
+            )
+        case _:
+            return (
+                "It keeps the steps before the one that failed, and perhaps a part of that one: restore the database "
+                "from your backup; then correct the cause and start again, or start the release that wrote it."
+            )
 
 
 def _has_all_columns(url: str) -> bool:
