@@ -44,8 +44,9 @@ class _Page(BaseModel):
 class HubClient:
     """The link's client of the hub; it uses the token of the service ``factories``.
 
-    Every request may raise Unreachable; those with the service's own token may raise OSError if the token's file cannot
-    be read. ``tls``: the link's certificate, if the hub requires one.
+    Every request may raise Unreachable, or its subclass Misread for an answer that is not understood; those with the
+    service's own token may raise OSError if the token's file cannot be read. ``tls``: the link's certificate, if
+    the hub requires one.
     """
 
     def __init__(self, hub: Hub, tls: TlsFiles | None = None) -> None:
@@ -67,8 +68,9 @@ class HubClient:
         """Return the owner of this token; None if it belongs to nobody.
 
         The owner of a person's own token is cached for at most 30 s, other answers for 3 s. Raises Unreachable if the
-        hub does not answer, or answers with an unexpected status or an unreadable body; also if the hub refuses even
-        the service's own token, as it does while its database does not answer.
+        hub does not answer, or answers with an unexpected status; also if the hub refuses even the service's own token,
+        as it does while its database does not answer. Raises Misread, an Unreachable, if the hub's answer has a body
+        that is not understood.
         """
         try:
             return await self._owners.of(token)
