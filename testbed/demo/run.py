@@ -195,7 +195,7 @@ class Demo:
     async def _restarted(self, name: str) -> None:
         """Ask the hub to restore the proxy's routes if the restarted program ``name`` is the proxy.
 
-        Without this request, the hub may need up to 300 s to notice that routes are missing.
+        Without this request, the hub may need up to 60 s to notice that routes are missing.
         """
         if name != "proxy":
             return

@@ -108,7 +108,7 @@ checksum/secrets: {{ toJson $secrets | sha256sum }}
 {{- if .Values.workshops.enabled }}{{ include "factorygate.workshopsYaml" . }}{{ end -}}
 {{- end -}}
 
-{{- /* Node.js reads its certificate only at its start, so a new certificate must start a new proxy. */ -}}
+{{- /* A new generation of certificates starts a new proxy, which then uses no file of the old one. */ -}}
 {{- define "factorygate.checked.proxy" -}}
 {{- .Values.hub.baseUrl }}{{ .Values.internalTls.generation }}
 {{- end -}}
