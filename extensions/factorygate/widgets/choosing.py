@@ -53,7 +53,8 @@ def checked(desired: Mapping[str, Any]) -> Choice:
 
 def _hours(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(Message("hours-no-number", "hours must be a number, not {value}.").format(value=repr(value)))
+        said = Message("hours-no-number", "hours must be a number, not {value}.")
+        raise ValueError(said.format(value=repr(value)))  # noqa: TRY004  (like all other wrong choices)
     if not 0 < value <= MOST_HOURS:
         said = Message("hours-out-of-bounds", "hours must be above 0 and at most {most}, not {value}.")
         raise ValueError(said.format(most=MOST_HOURS, value=repr(value)))
