@@ -178,7 +178,7 @@ class StopRequests:
         if self._store is None:
             await asyncio.shield(carried)
             return
-        written = asyncio.ensure_future(self._write(session_id, by))
+        written = asyncio.ensure_future(self._write(session_id, self._by[session_id]))
         written.add_done_callback(_looked_at)
         await asyncio.wait([carried, written], return_when=asyncio.FIRST_COMPLETED)
         if not carried.done() and (error := written.exception()) is not None:

@@ -367,10 +367,12 @@ class Joining:
         code: CodeRecord | None,
         now: datetime,
     ) -> MembershipRecord:
-        """Return a person's new membership: the role of their invitation, a seat, or a position in the waiting list.
+        """Return the membership of a person who joins, which the caller must store.
 
-        Count the use of the code in the database, too, and add a line to the workshop's log. Raises ProblemError if too
-        many people would run the workshop.
+        Who is invited in a role other than participant gets that role and no seat. Anybody else becomes a participant:
+        with a free seat or, if there is none or somebody waits already, in the waiting list. In the database, this only
+        counts a use of ``code`` and adds a line to the workshop's log. Raises ProblemError if too many people would run
+        the workshop. ``guest``: None if the person is no guest; such a person has no invitation.
         """
         invited = None if guest is None else rows.invitation(db, workshop.slug, guest.mail)
         role: Role = "participant" if invited is None else invited.role

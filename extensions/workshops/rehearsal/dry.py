@@ -194,9 +194,10 @@ def _place(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _seat_place(here: RehearsalPlace) -> Iterator[RehearsalLine]:
-    """Yield whether the place's factory answers, and seats may begin there now.
+    """Yield one line: whether the place's factory answers, and seats may begin there now.
 
-    Yield nothing if only the site's agreement to early seats is missing: ``_agreed`` reports this.
+    Yield nothing if the site has not agreed that seats begin before their people come: ``_agreed`` reports this, and
+    the link then reports no other problem of the factory.
     """
     problem = here.seat.problem
     if problem is not None and problem.code == "seat-no-prestart":

@@ -143,9 +143,10 @@ class OwnHand(Model):
 
 
 class OwnLook(Model):
-    """A person's consent that helpers see a notebook, as that person sees it.
+    """What a person is told about their own consent that helpers see a notebook.
 
-    ``until``: when the consent ends; ``seen_by``: the helpers who have looked.
+    ``file``: the notebook's name; ``until``: when the consent ends; ``seen_by``: the names of the helpers who have
+    looked.
     """
 
     file: FileName
