@@ -91,8 +91,8 @@ class Machine:
     def write(self, wanted: WantedFile) -> bool:
         """Write a file, and set its mode and owner; return whether its content was written.
 
-        A file that the operator may edit is left alone if its content is not what this installer last wrote. The file
-        is replaced atomically, so that a killed run leaves the old file or the new one.
+        A file that the operator may edit keeps its content if that is not what this installer last wrote. The file is
+        replaced atomically, so that a killed run leaves the old file or the new one.
         """
         path = self.path(wanted.path)
         written = self.written()
@@ -106,6 +106,8 @@ class Machine:
         if there is not None and there != new and wanted.edited_by_operator and there != written.get(wanted.path):
             if written.get(wanted.path, new) != new:
                 say(f"note  {wanted.path} was changed after it was written, so it is kept; this run would write else.")
+            if self._set_access(path, wanted.mode, wanted.owner, wanted.group):
+                self.changed(f"mode and owner of {wanted.path}")
             return False
         if there != new:
             self._replace(path, wanted)

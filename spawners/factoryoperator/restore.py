@@ -257,7 +257,7 @@ def _is_free(folder: Path, lock: str, program: str) -> None:
     try:
         with (folder / lock).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except BlockingIOError as error:
         raise BackupError(f"A {program} runs with {folder}: stop it first") from error

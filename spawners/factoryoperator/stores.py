@@ -21,6 +21,8 @@ Kind = Literal["file", "sqlite", "postgresql", "other"]
 # Databases on a server have no path; these are their names in a backup.
 HUB_DUMP, LEDGER_DUMP, WORKSHOPS_DUMP = Path("/hub.dump"), Path("/ledger.dump"), Path("/workshops.dump")
 # Parameters of a PostgreSQL database's URL that name files.
+# Folders in which operating systems keep the certificates of authorities.
+_OF_THE_SYSTEM = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr")
 _FILES_OF_URL = ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 # Files beside hub.yaml for the proxy's unit (docs/systemd).
 _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
@@ -110,8 +112,13 @@ def _named_by(url: URL, database: str) -> Iterator[KeptStore]:
     """Yield the files that the URL of a database names: its password and certificates."""
     for name in _FILES_OF_URL:
         path = url.query.get(name)
-        if isinstance(path, str):
+        if isinstance(path, str) and not _is_of_the_system(Path(path)):
             yield KeptStore("file", Path(path).absolute(), f"{name} of {database}")
+
+
+def _is_of_the_system(path: Path) -> bool:
+    """Return whether a file with certificates is the operating system's, which a restore must not replace."""
+    return any(path.absolute().is_relative_to(folder) for folder in _OF_THE_SYSTEM)
 
 
 def _scheme(store: KeptStore) -> str:
@@ -149,7 +156,7 @@ def _workshops(gateway: Gateway) -> Iterator[KeptStore]:
         yield KeptStore("file", config.joining.smtp.password_file, "password of the mail server")
     for token in config.material.tokens:
         yield KeptStore("file", token.file, "token for private repositories")
-    if config.material.ca_file is not None:
+    if config.material.ca_file is not None and not _is_of_the_system(config.material.ca_file):
         yield KeptStore("file", config.material.ca_file, "the CA certificates of git servers")
     yield KeptStore("file", config.hub.token_file, "token of the service workshops")
     yield KeptStore("file", config.pools, "the pools of workshops")

@@ -211,7 +211,7 @@ def create(page: Page, gateway: Gateway) -> str:
         value = choices.locator(f"option[value^='{pool}/{PLACES[pool]}/gpu-1/']").get_attribute("value")
         choices.select_option(value)
     page.get_by_label("Seats", exact=True).fill(str(SEATS))
-    page.get_by_label("Hours of a seat").fill("0.5")
+    page.get_by_label("Longest session (hours)").fill("0.5")
     page.get_by_label(re.compile("^Terms that they accept")).fill(TERMS)
     check_width(page)
     page.get_by_role("button", name="Create it").click()
@@ -226,7 +226,7 @@ def create(page: Page, gateway: Gateway) -> str:
 def approve(page: Page, gateway: Gateway) -> None:
     """Approve the class, with one click on its page."""
     page.goto(f"{gateway.hub}/workshops")
-    page.get_by_role("region", name="To be approved").get_by_role("link", name=TITLE).click()
+    page.get_by_role("region", name="Waiting for approval").get_by_role("link", name=TITLE).click()
     page.get_by_role("button", name="Approve", exact=True).click()
     expect(page.get_by_role("heading", name="Approval")).to_have_count(0)
 

@@ -105,11 +105,13 @@ def test_files_that_the_operator_changed_are_kept(tmp_path: Path, capsys: pytest
     write_all(tmp_path)
     link = tmp_path / "etc/factorygate/link.yaml"
     link.write_text(link.read_text() + "apply_url: https://apply.example.org\n")
+    link.chmod(0o644)  # by an editor that replaces files
     mine = link.read_text()
     changes = write_all(
         tmp_path, Options(domain="other.example.org", email="o@example.org", admin="ada", login="passwords")
     )
     assert link.read_text() == mine
+    assert link.stat().st_mode & 0o777 == 0o640
     assert "link.yaml was changed after it was written" in capsys.readouterr().err
     assert "/etc/factorygate/hub.yaml" in changes  # nobody had changed this file
     assert "other.example.org" in (tmp_path / "etc/factorygate/hub.yaml").read_text()

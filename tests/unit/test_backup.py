@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -144,6 +145,23 @@ def test_every_file_that_the_configuration_names_comes_back(
     for name in named:
         assert (there / name).read_text() == f"the content of {name}"
         assert (there / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_certificates_of_the_operating_system_are_in_no_backup(
+    configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("mail-password", "git-token", "pools.yaml", "table.yaml", "workshops-token"):
+        configured.write(name, "x")
+    text = MATERIAL.format(host=configured.host, folder=configured.folder).replace("more/git-token", "git-token")
+    text = text.replace("git-ca.pem", "/etc/ssl/certs/ca-certificates.crt")
+    configured.write("workshops.yaml", re.sub("^database:.*\n", "", text, flags=re.MULTILINE))
+    monkeypatch.setenv("FACTORYGATE_WORKSHOPS", str(configured.folder / "workshops.yaml"))
+    assert backup(configured, tmp_path / "kept.tar.gz") == 0
+    capsys.readouterr()
+    assert main(["restore", "--list", str(tmp_path / "kept.tar.gz")]) == 0
+    listed = capsys.readouterr().out
+    assert "git-token" in listed
+    assert "ca-certificates" not in listed
 
 
 def test_a_backup_notes_when_it_succeeded(

@@ -303,7 +303,7 @@ async def test_members_of_a_workshop_that_is_planned_anew_see_their_seat(hub: Hu
     await back.send("digits", digits=await world.digits("anew@example.org"))
     assert back.page.url.path == "/hub/join/anew"
     await back.send("leave")
-    assert back.page.status_code == 200 and "Code of the workshop" in back.page.text
+    assert back.page.status_code == 200 and "Workshop code" in back.page.text
 
 
 async def test_a_banned_guest_is_refused_at_once(hub: HubProcess, link: FakeLink, world: JoiningWorld) -> None:
@@ -480,7 +480,7 @@ async def test_a_form_is_sent_once_and_again_after_stop(hub: HubProcess, browser
     context = await browser.new_context(base_url=hub.url, locale="en-GB")
     page = await context.new_page()
     await page.goto("/hub/join/gpu-day")
-    await page.get_by_label("Code of the workshop").fill("9999-9999-9999")
+    await page.get_by_label("Workshop code").fill("9999-9999-9999")
     sent: list[Route] = []
     asked = asyncio.Event()
 
@@ -509,11 +509,11 @@ async def test_a_form_is_sent_once_and_again_after_stop(hub: HubProcess, browser
 async def test_mistakes_are_announced_and_lead_to_their_field(hub: HubProcess, browser: Browser) -> None:
     page = await open_page(browser, hub)
     await page.goto("/hub/join/gpu-day")
-    await page.get_by_label("Code of the workshop").fill("AAAA-AAAA-AAAA")
+    await page.get_by_label("Workshop code").fill("AAAA-AAAA-AAAA")
     await page.get_by_label("Your mail address").fill("eve@example.org")
     await page.get_by_role("button", name="Continue").click()
     await expect(page.get_by_role("alert")).to_contain_text("This code is wrong")
-    await expect(page.get_by_label("Code of the workshop")).to_be_focused()
+    await expect(page.get_by_label("Workshop code")).to_be_focused()
     assert (await page.title()).startswith("Not yet:")
     assert await findings(page) == []
     await page.context.close()

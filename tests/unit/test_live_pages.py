@@ -286,6 +286,18 @@ async def test_warnings_about_lost_work_are_beside_the_start_button(page: Page, 
     await expect(mind).not_to_contain_text("internet")
 
 
+async def test_a_maintenance_that_delays_the_suggestion_is_beside_the_start_button(page: Page, link: FakeLink) -> None:
+    one(link)
+    await page.goto(f"{page_states.START}?lang=en")
+    delays = page.locator("#fg-delays")
+    await expect(delays).to_contain_text("with so many hours your session starts only after it")
+    await delays.get_by_role("button", name=re.compile("Shorten to fit")).click()
+    await expect(delays).to_be_empty()
+    await page.locator("#fg-choose > summary").click()
+    await expect(page.locator("#fg-hours")).to_contain_text("your session ends before it")
+    await expect(page.locator("#fg-shorten")).to_have_count(0)
+
+
 async def test_a_maintenance_is_said_on_a_factory_s_card(page: Page, link: FakeLink) -> None:
     card = page.locator("label[for='factory-one']")
     await start(page)
@@ -317,7 +329,9 @@ async def test_a_session_that_ran_out_of_memory_says_so_and_starts_again_with_a_
     facts = page.locator(".fg-facts")
     for text in ("hungry", "ONE", "1 x A100 40 GB, for 2 hours", "PyTorch 2", "0.5 GPU-hours"):
         await expect(facts).to_contain_text(text)
-    await expect(page.locator("main")).to_contain_text("2 x A100 40 GB has 120 GB memory. It costs at most 4 GPU-hours")
+    await expect(page.locator("main")).to_contain_text(
+        "2 x A100 40 GB has 120 GB of main memory (RAM). It costs at most 4 GPU-hours"
+    )
     buttons = page.locator("#fg-waiting-body .fg-buttons button")
     await expect(buttons).to_have_text(["Start again with 2 x A100 40 GB", "Start again with the same size"])
     await buttons.first.click()

@@ -227,12 +227,12 @@ async def test_a_workshop_is_created_by_keyboard_alone_and_a_mistake_has_the_foc
     await page.get_by_label("Ends", exact=True).fill("2026-11-30T08:00")
     await page.get_by_label("Plan A", exact=True).select_option("other/two/gpu-1/python")
     await page.get_by_label("Seats", exact=True).fill("1")
-    await page.get_by_label("Hours of a seat").fill("2")
-    await page.get_by_role("button", name="Store it as a draft").press("Enter")
+    await page.get_by_label("Longest session (hours)").fill("2")
+    await page.get_by_role("button", name="Save as a draft").press("Enter")
     await expect(page.get_by_label("Ends", exact=True)).to_be_focused()
     assert await findings(page) == []
     await page.get_by_label("Ends", exact=True).fill("2026-11-30T12:00")
-    await page.get_by_role("button", name="Store it as a draft").press("Enter")
+    await page.get_by_role("button", name="Save as a draft").press("Enter")
     await expect(page.get_by_role("heading", name="By keys")).to_be_visible()
     await expect(page.get_by_role("heading", name="The code for joining")).to_be_visible()
     assert await findings(page) == []

@@ -162,9 +162,9 @@ async def test_without_the_link_a_report_says_what_it_lacks(tmp_path: Path) -> N
         assert (found.whole, found.joined, found.sessions) == (False, 2, 0)
 
 
-@pytest.mark.parametrize(("pages", "counted", "whole"), [(2, 5, True), (1, 4, False)])
+@pytest.mark.parametrize(("pages", "counted", "left_out"), [(2, 5, False), (1, 4, True)])
 async def test_a_report_that_leaves_out_sessions_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int, counted: int, whole: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int, counted: int, left_out: bool
 ) -> None:
     monkeypatch.setattr(ending, "MOST_PAGES", pages)  # besides the first; each has two sessions
     async with ending_world(tmp_path) as service:
@@ -172,7 +172,10 @@ async def test_a_report_that_leaves_out_sessions_says_so(
         for _ in range(5):
             service.ran("paul", service.world.clock(), 3)
         found = await service.client.report(TINA, slug)
-        assert (found.sessions, found.whole) == (counted, whole)
+        assert (found.sessions, found.whole, found.left_out) == (counted, True, left_out)
+        await service.over(slug)
+        assert await service.client.certificate(PAUL, slug)
+        assert (await service.world.store.kept_report(slug)) is not None
 
 
 async def test_sums_stay_when_people_are_deleted(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ async def test_a_trainer_creates_a_workshop_and_an_operator_approves_it(
     assert [(place.factory, place.environment) for place in stored.places] == [("one", None), ("two", "python")]
     plain = where.split("?")[0]
     assert (await send(bob, plain, order="approve")).status_code == 403
-    assert "To be approved" in (await ada.get("/hub/workshops")).text
+    assert "Waiting for approval" in (await ada.get("/hub/workshops")).text
     done = await send(ada, plain, order="approve")
     assert (done.status_code, done.headers["Location"]) == (302, f"{plain}?done=approve")
     await world.clockwork.look()

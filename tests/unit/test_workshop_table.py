@@ -231,7 +231,7 @@ async def test_a_workshop_that_is_open_cannot_be_taken_by_a_rehearsal(files: Fil
 
 
 async def test_a_class_that_begins_takes_the_seats_of_robots_for_its_time(
-    files: Files, monkeypatch: pytest.MonkeyPatch
+    files: Files, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now, minute = clock.now(), timedelta(minutes=1)
     window = {"robots": 10, "factory": "one", "begins": now.isoformat(), "ends": (now + 40 * minute).isoformat()}
@@ -248,6 +248,7 @@ async def test_a_class_that_begins_takes_the_seats_of_robots_for_its_time(
         (0, True, True), (9, False, True), (10, True, False), (29, False, False),
         (30, True, True), (39, False, True), (40, True, False),
     ]  # fmt: skip
+    assert caplog.text.count("not enough seats for the robots of a rehearsal") == 1
 
 
 async def test_before_anything_could_be_read_nothing_is_known(files: Files) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 
+from factorycommon.language import N_
 from factorycommon.models import Estimate, FactoryView
 from factorygate.link import Link, LinkError, LinkRoute, NoLinkError
 from factorygate.widgets.background import INTERVAL
+
+_log = logging.getLogger(__name__)
 
 _FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before the next try, doubled each time
 
@@ -80,6 +84,9 @@ class _Stream:
                     await link.close()
             except LinkError as error:
                 self._tell(error)
+            except Exception:  # noqa: BLE001  (the readers would wait without end)
+                _log.exception("The catalogue is requested again")
+                self._tell(LinkError("unreachable", N_("The gateway does not answer now.")))
             await asyncio.sleep(wait)
             wait = min(_LAST_WAIT, wait * 2)
 

@@ -38,6 +38,13 @@ export function windows(factory, choice, now, on) {
   return [...maintenance(factory, choice, now, on), outOfUse(factory, choice, now), reservations(factory, choice, now)];
 }
 
+/** Only the lines about the maintenance that the chosen session would wait for. */
+export function delays(factory, choice, now, on) {
+  const begins = toMs(findSize(factory, choice.size).fits_until);
+  const waits = begins !== null && now + choice.hours * HOUR > begins;
+  return waits ? maintenance(factory, choice, now, on, begins) : [];
+}
+
 function outOfUse(factory, choice, now) {
   const load = loadOf(factory, findSize(factory, choice.size));
   return load?.nodes_out ? h("p", { key: "out-of-use", class: "fg-quiet" },
@@ -46,10 +53,13 @@ function outOfUse(factory, choice, now) {
       { partition: load.name, when: clock(toMs(load.out_since), now) })) : null;
 }
 
-function maintenance(factory, choice, now, on) {
+/** ``only``: when the maintenance begins of which a line is wanted; null: lines of all. */
+function maintenance(factory, choice, now, on, only = null) {
   const view = findSize(factory, choice.size);
   const begins = toMs(view.fits_until);
-  return (factory.maintenance ?? []).map((one) => {
+  const found = (factory.maintenance ?? []).filter((one) =>
+    only === null || (one.closes.includes(view.size.partition) && msOf(one.start) === only));
+  return found.map((one) => {
     const [start, end] = [msOf(one.start), msOf(one.end)];
     const times = { start: clock(start, now), end: clock(end, now) };
     const ours = one.closes.includes(view.size.partition) && start === begins;

@@ -10,7 +10,7 @@ import { barred, costLines, payer, projectPicker } from "../common/cost.js";
 import { announce, byId as at, h, render, settings } from "../common/dom.js";
 import { lacks, nothingBox, obstacleBox, readyList } from "./ready.js";
 import { watch } from "./soon.js";
-import { windows } from "../common/windows.js";
+import { delays, windows } from "../common/windows.js";
 import { W } from "../common/words.js";
 import {
   comingList, environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine, summary,
@@ -143,8 +143,9 @@ function draw() {
   render(at("fg-hours"), [
     ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours }),
       payer(factory, choice, state.projects)?.max_hours),
-    ...windows(factory, choice, now, choose),
+    ...(isFolded() ? [] : windows(factory, choice, now, choose)),
   ]);
+  render(at("fg-delays"), isFolded() ? delays(factory, choice, now, choose) : []);
   const told = summary(factory, choice, estimateOf(choice.hours), now, costLines(factory, choice, state.projects, now),
     state.ready?.accounts ?? null);
   render(at("fg-asked"), told.asked);

@@ -38,12 +38,13 @@ Period = tuple[datetime, datetime]
 class WorkshopHistory:
     """The sessions of a workshop, and what its clusters used.
 
-    ``whole`` False: the link gave no usable answer, or there are more sessions than were read.
+    ``whole`` False: the link gave no usable answer; ``left_out``: True if there are more sessions than were read.
     """
 
     runs: tuple[PastRun, ...] = ()
     clusters: tuple[ClusterUse, ...] = ()
     whole: bool = True
+    left_out: bool = False
 
 
 def class_period(workshop: WorkshopRecord, now: datetime) -> Period:
@@ -114,6 +115,7 @@ def report(
         failures=_failures(of_class),
         people=tuple(rows),
         whole=history.whole,
+        left_out=history.left_out,
     )
 
 

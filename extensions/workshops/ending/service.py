@@ -101,8 +101,7 @@ class WorkshopEnding:
         """Return the report of a workshop.
 
         After the people's data were deleted, the report has only the sums that were stored before. If the link gives no
-        usable answer, there are too many sessions, or no sums are stored, the report is incomplete and its ``whole`` is
-        False.
+        usable answer, or no sums are stored, the report is incomplete and its ``whole`` is False.
         """
         if workshop.erased is None:
             return await self._made(workshop)
@@ -114,9 +113,9 @@ class WorkshopEnding:
     async def keep(self, workshop: WorkshopRecord, last: bool) -> None:
         """Store the sums of the report of a workshop that is over.
 
-        If the report is incomplete (see ``report``), nothing is stored, and the next try is at least ``RETRY`` later.
-        ``last``: True if the workshop's people are deleted next; then an incomplete report is stored, too, if no report
-        is stored yet.
+        If the link gives no usable answer, the report is incomplete: nothing is stored, and the next try is at least
+        ``RETRY`` later. ``last``: True if the workshop's people are deleted next; then an incomplete report is stored,
+        too, if no report is stored yet.
         """
         now = self._now()
         tried = self._tried.get(workshop.slug)
@@ -142,7 +141,7 @@ class WorkshopEnding:
     async def _history(self, workshop: WorkshopRecord) -> WorkshopHistory:
         """Request a workshop's history from the link: the first page, and at most ``MOST_PAGES`` more.
 
-        If there are more pages, the sessions on them are left out, and ``whole`` is False. Raises ProblemError if the
+        If there are more pages, the sessions on them are left out, and ``left_out`` is True. Raises ProblemError if the
         link gives no usable answer.
         """
         runs: list[PastRun] = []
@@ -155,7 +154,7 @@ class WorkshopEnding:
             runs += page.runs
         if page.next is not None:
             log.error("The workshop %s has more sessions than the %d that its report counts", workshop.slug, len(runs))
-        return WorkshopHistory(tuple(runs), first.clusters, whole=page.next is None)
+        return WorkshopHistory(tuple(runs), first.clusters, left_out=page.next is not None)
 
     # --- certificates
 

@@ -114,7 +114,7 @@ class Letters:
             f"{minute(at, workshop.zone, language)} ({workshop.zone})"
             for at in (workshop.starts, workshop.ends, workshop.opens, workshop.closes)
         )
-        check = Message("letter-check", "Check your browser and network some days before: {url}")
+        check = Message("letter-check", "Check your browser and network a few days before: {url}")
         return [
             "",
             Message("letter-begins", "It begins: {when}").format(when=starts),

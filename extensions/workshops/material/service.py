@@ -144,10 +144,10 @@ class Materials:
         if workshop.slug in self._fetching:
             raise conflict(Message("material-fetching", "The material is being fetched already."))
         self._begin(workshop.slug, workshop.material)
-        await self._store.note(EventRecord(workshop.slug, self._now(), caller.person, "material", "fetch"))
         status = self.status(workshop.slug)
         if status is None:
             raise AssertionError
+        await self._store.note(EventRecord(workshop.slug, self._now(), caller.person, "material", "fetch"))
         return status
 
     async def _look_at(self, workshop: WorkshopRecord) -> None:

@@ -92,9 +92,9 @@ class ReportView(Model):
     with a notebook there were; ``running``: how many of these run now; ``hours``: their hours; ``gpu_hours``: those of
     notebooks and of clusters' Dask schedulers; ``cluster_gpu_hours``: those of clusters' workers; ``costs``: the costs
     of all of these in the sites' own units, as far as the catalogue contains prices. ``whole``: False if the report
-    lacks sessions: all if the link did not answer or, after the people's data were deleted, no sums are stored; some if
-    there are too many. ``erased``: when the people's data were deleted; from then on ``people`` is empty, and the sums
-    stay.
+    contains no sessions, since the link did not answer or, after the people's data were deleted, no sums are stored.
+    ``left_out``: True if there are more sessions than the report counts. ``erased``: when the people's data were
+    deleted; from then on ``people`` is empty, and the sums stay.
     """
 
     slug: str
@@ -122,6 +122,7 @@ class ReportView(Model):
     failures: tuple[FailureSum, ...] = ()
     people: tuple[AttendanceRow, ...] = ()
     whole: bool = True
+    left_out: bool = False
     erased: datetime | None = None
 
 

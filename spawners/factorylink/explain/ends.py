@@ -15,7 +15,7 @@ from factorylink.explain.table import AGAIN, LOG_TELLS, NO_FAULT, ROOM, SMALLER,
 ENDED: dict[Outcome, Ending] = {
     Outcome.OUT_OF_MEMORY: Ending(
         EndReason.OUT_OF_MEMORY,
-        Answer("out-of-memory", N_("It used more memory than its size has, and was ended."), SMALLER),
+        Answer("out-of-memory", N_("It used more main memory (RAM) than its size has, and was ended."), SMALLER),
     ),
     Outcome.NODE_FAILED: Ending(EndReason.NODE_FAILED, Answer("node-failed", N_("Its node failed."), NO_FAULT)),
     Outcome.BOOT_FAILED: Ending(EndReason.NODE_FAILED, Answer("node-boot", N_("Its node did not start up."), NO_FAULT)),
@@ -111,7 +111,7 @@ LOG: tuple[Case, ...] = (
     Case(
         r"oom[-_]kill|Out Of Memory|cgroup out-of-memory",
         "log-memory",
-        N_("It used more memory than its size has, and a process of it was killed."),
+        N_("It used more main memory (RAM) than its size has, and a process of it was killed."),
         SMALLER,
     ),
     Case(

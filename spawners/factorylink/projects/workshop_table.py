@@ -63,6 +63,7 @@ class WorkshopTable:
         self._read: tuple[Looks, Looks] | None = None
         self._good: tuple[WorkshopProjects, WorkshopPools] | None = None  # the last good contents of both files
         self._next: datetime | None = None  # when the projects change though no file does
+        self._wrong: tuple[str, ...] = ()  # what the pools did not allow at the last refresh
         self.projects: Mapping[ProjectId, Project] | None = None
 
     async def refresh(self) -> bool:
@@ -77,8 +78,10 @@ class WorkshopTable:
         if self._good is None:
             return False
         projects, wrong, self._next = projects_of(*self._good, now, self._factories)
-        for line in wrong if read else ():
-            log.error("A workshop does not get all that it asks for: %s", line)
+        known, self._wrong = () if read else self._wrong, wrong
+        for line in wrong:
+            if line not in known:
+                log.error("A workshop does not get all that it asks for: %s", line)
         changed = projects != self.projects
         self.projects = projects if changed else self.projects
         return changed

@@ -364,7 +364,7 @@ var W = {
   charged: (amount) => t("Charged: {amount}", { amount }),
   startLarger: (size) => t("Start again with {size}", { size }),
   startSame: t("Start again with the same size"),
-  largerHas: (size, memory) => t("{size} has {memory} memory.", { size, memory }),
+  largerHas: (size, memory) => t("{size} has {memory} of main memory (RAM).", { size, memory }),
   sameAgain: t("This factory offers you no size with more memory. The same session will probably run out of memory again."),
   // A session whose end is near
   soon: {

@@ -418,7 +418,7 @@ var W = {
   charged: (amount2) => t("Charged: {amount}", { amount: amount2 }),
   startLarger: (size) => t("Start again with {size}", { size }),
   startSame: t("Start again with the same size"),
-  largerHas: (size, memory) => t("{size} has {memory} memory.", { size, memory }),
+  largerHas: (size, memory) => t("{size} has {memory} of main memory (RAM).", { size, memory }),
   sameAgain: t("This factory offers you no size with more memory. The same session will probably run out of memory again."),
   // A session whose end is near
   soon: {
@@ -1120,6 +1120,11 @@ function together(load) {
 function windows(factory, choice, now, on) {
   return [...maintenance(factory, choice, now, on), outOfUse(factory, choice, now), reservations(factory, choice, now)];
 }
+function delays(factory, choice, now, on) {
+  const begins = toMs(findSize(factory, choice.size).fits_until);
+  const waits = begins !== null && now + choice.hours * HOUR2 > begins;
+  return waits ? maintenance(factory, choice, now, on, begins) : [];
+}
 function outOfUse(factory, choice, now) {
   const load = loadOf(factory, findSize(factory, choice.size));
   return load?.nodes_out ? h(
@@ -1133,10 +1138,11 @@ function outOfUse(factory, choice, now) {
     )
   ) : null;
 }
-function maintenance(factory, choice, now, on) {
+function maintenance(factory, choice, now, on, only = null) {
   const view = findSize(factory, choice.size);
   const begins = toMs(view.fits_until);
-  return (factory.maintenance ?? []).map((one) => {
+  const found = (factory.maintenance ?? []).filter((one) => only === null || one.closes.includes(view.size.partition) && msOf(one.start) === only);
+  return found.map((one) => {
     const [start, end] = [msOf(one.start), msOf(one.end)];
     const times = { start: clock(start, now), end: clock(end, now) };
     const ours = one.closes.includes(view.size.partition) && start === begins;
@@ -1599,8 +1605,9 @@ function draw() {
       (hours) => choose({ hours }),
       payer(factory, choice, state.projects)?.max_hours
     ),
-    ...windows(factory, choice, now, choose)
+    ...isFolded() ? [] : windows(factory, choice, now, choose)
   ]);
+  render(byId("fg-delays"), isFolded() ? delays(factory, choice, now, choose) : []);
   const told = summary(
     factory,
     choice,

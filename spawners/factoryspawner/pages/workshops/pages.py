@@ -59,7 +59,7 @@ PROGRESS = {
     "running": N_("ready"),
     "begun": N_("starting"),
     "asked": N_("asked for"),
-    "none": N_("not begun yet"),
+    "none": N_("not started yet"),
     "failed": N_("failed"),
     "refused": N_("refused"),
     "over": N_("ended"),
@@ -567,8 +567,8 @@ def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:
     waits = [one for one in found if one.staff is not None and one.staff.submitted and one.state == "draft"]
     rest = [one for one in found if one not in waits and one.state not in over]
     groups = [
-        (N_("To be approved"), waits),
-        (N_("To come, and open"), sorted(rest, key=lambda one: one.starts)),
+        (N_("Waiting for approval"), waits),
+        (N_("Upcoming and open"), sorted(rest, key=lambda one: one.starts)),
         (N_("Over"), [one for one in found if one.state in over]),
     ]
     return [(title, ones) for title, ones in groups if ones]
