@@ -174,7 +174,9 @@ async def test_a_report_that_leaves_out_sessions_says_so(
         found = await service.client.report(TINA, slug)
         assert (found.sessions, found.whole, found.left_out) == (counted, True, left_out)
         await service.over(slug)
-        assert await service.client.certificate(PAUL, slug)
+        assert await service.client.file(PAUL, slug, "certificate")
+        service.world.clock.forward(hours=2)
+        await service.look()
         assert (await service.world.store.kept_report(slug)) is not None
 
 

@@ -54,7 +54,7 @@ function outOfUse(factory, choice, now) {
 }
 
 /** ``only``: when the maintenance begins of which a line is wanted; null: lines of all. */
-function maintenance(factory, choice, now, on, only = null) {
+function maintenance(factory, choice, now, on, only = /** @type {number | null} */ (null)) {
   const view = findSize(factory, choice.size);
   const begins = toMs(view.fits_until);
   const found = (factory.maintenance ?? []).filter((one) =>

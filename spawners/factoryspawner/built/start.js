@@ -1138,7 +1138,10 @@ function outOfUse(factory, choice, now) {
     )
   ) : null;
 }
-function maintenance(factory, choice, now, on, only = null) {
+function maintenance(factory, choice, now, on, only = (
+  /** @type {number | null} */
+  null
+)) {
   const view = findSize(factory, choice.size);
   const begins = toMs(view.fits_until);
   const found = (factory.maintenance ?? []).filter((one) => only === null || one.closes.includes(view.size.partition) && msOf(one.start) === only);
