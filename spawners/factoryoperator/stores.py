@@ -20,9 +20,9 @@ Kind = Literal["file", "sqlite", "postgresql", "other"]
 
 # Databases on a server have no path; these are their names in a backup.
 HUB_DUMP, LEDGER_DUMP, WORKSHOPS_DUMP = Path("/hub.dump"), Path("/ledger.dump"), Path("/workshops.dump")
-# Parameters of a PostgreSQL database's URL that name files.
 # Folders in which operating systems keep the certificates of authorities.
 _OF_THE_SYSTEM = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr")
+# Parameters of a PostgreSQL database's URL that name files.
 _FILES_OF_URL = ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 # Files beside hub.yaml for the proxy's unit (docs/systemd).
 _OF_THE_PROXY = ("proxy.env", "restore-routes.header")

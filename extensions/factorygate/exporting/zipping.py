@@ -183,7 +183,12 @@ def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, Non
 
 
 def _file(zipped: zipfile.ZipFile, pieces: _Pieces, entry: FoundEntry, path: str, done: ExportSum) -> Iterator[bytes]:
-    """Yield the pieces of the zip that one file adds; ``path``: the file's path in the zip."""
+    """Add one file to the zip, and yield the bytes of the zip whenever there are enough for a piece.
+
+    The other bytes stay in ``pieces``, for the caller. A file that cannot be opened, or that is no regular file any
+    more, is left out. ``path``: the file's path in the zip; ``done``: counts the file, and notes if it was left out or
+    changed while it was read.
+    """
     try:
         descriptor = os.open(entry.names[-1], _FILE, dir_fd=entry.above)
     except OSError:

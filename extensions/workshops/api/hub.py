@@ -1,7 +1,8 @@
 """The API for the hub and the operator's command: on a Unix socket (0600), and over TLS for a hub on another host.
 
-The query of a request names the person who makes the request. The API trusts that name: only the hub, which knows its
-people, and the operator's command can connect.
+The query of a request names the person who makes the request, the person's groups, and whether the person is an
+operator. The API trusts all of this: only the hub, which knows its people, and the operator's command can connect.
+Requests for joining name the person in their body, or nobody.
 """
 
 from __future__ import annotations

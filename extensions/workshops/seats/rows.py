@@ -133,7 +133,10 @@ def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
 
 
 def rates(db: Connection) -> dict[tuple[str, str], Rate]:
-    """Return how fast seats came up when this was last measured, by factory and node size."""
+    """Return how fast seats came up, by factory and node size.
+
+    Each rate is that of the last class, or of a later rehearsal with at least as many seats as were measured before.
+    """
     found = _intact(tables.rates, db.execute(select(tables.rates)).mappings())
     return {
         (row["factory"], row["size"]): Rate(row["per_minute"], timedelta(seconds=row["cold_seconds"])) for row in found

@@ -135,7 +135,11 @@ class SeatRunner:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def rates(self) -> dict[tuple[str, str], Rate]:
-        """Return how fast seats came up when this was last measured, by factory and node size. Raises StoreError."""
+        """Return how fast seats came up, by factory and node size. Raises StoreError.
+
+        Each rate is that of the last class, or of a later rehearsal with at least as many seats as were measured
+        before.
+        """
         return await self._store.transact(rows.rates)
 
     async def go_on(self, slug: str, by: str) -> None:

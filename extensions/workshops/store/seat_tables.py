@@ -49,7 +49,8 @@ warm_ups = Table(
     Column("why", ParsedColumn(Words)),
     Column("go_on", MomentColumn),
 )
-# How fast seats last came up at a place; it names no workshop and no person, and outlives them.
+# How fast seats came up at a place, in the last class or a later rehearsal of as many seats; a row names no workshop
+# and no person, and outlives them.
 rates = Table(
     "rates",
     metadata,

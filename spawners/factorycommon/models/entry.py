@@ -35,7 +35,7 @@ class SiteInfo(Seat):
 
 
 class Coming(Model):
-    """The machine that a planned factory will get."""
+    """The next machine of a factory."""
 
     machine: str | None = None
     status: str

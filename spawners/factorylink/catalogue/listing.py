@@ -13,22 +13,29 @@ from factorylink.catalogue.choices import gpu_label
 _HEADING = """\
 # The factories
 
-Written by `factorygate catalogue table` from `hub_config/factories` and `hub_config/antennas.yaml`;
-a test keeps it current; the last part is what `bin/test tests/catalogue` prints. Nothing here was
-tried on the real machine. A factory can be offered to people when it is `live`, which needs the
-agreement of its operator ([operators](operators.md#the-catalogue)). No factory is `live` yet: those
-with a machine are `template`, which means that nobody has confirmed their values. How sure a value
-is: `operator`, from a page of the site or of EuroHPC; `user-report`, from users' notes and scripts
-or the press; `known`, general knowledge without a source; `ours`, this gateway's own choice;
-`derived`, computed from the share of a node. [Where it comes from](#where-it-comes-from) names the
-sources; `factorygate catalogue show ID` has them value by value.
+The factories and antennas that the catalogue knows, with what was found about each. The values come
+from public pages and from users; nothing here was tried on the real machine. No factory can be used
+yet: that needs the state `live`, and the agreement of the factory's operator
+([operators](operators.md#the-catalogue)). The factories with a machine are `template`, which means
+that nobody has confirmed their values.
+
+The columns *how sure* say where a value comes from: `operator`, from a page of the site or of
+EuroHPC; `user-report`, from users' notes and scripts or the press; `known`, general knowledge
+without a source; `ours`, this gateway's own choice; `derived`, computed from the share of a node.
+[Where it comes from](#where-it-comes-from) names the sources; `factorygate catalogue show ID` has
+them value by value.
+
+`factorygate catalogue table` writes this page from `hub_config/factories` and
+`hub_config/antennas.yaml`, and a test keeps the page current; `bin/test tests/catalogue` prints the
+last part.
 """
 
 _PATHS = (
     "Each list names values by their path in the entry (`*` stands for one step of a path), after their certainty and "
     "source. If several paths match a value, the most exact path counts. `sketches` are the sizes that cannot be "
-    "started yet; `site.at` is the position on the map (that of the city). Remarks are for whoever edits an entry: no "
-    "page of the gateway shows them."
+    "started yet; `site.at` is the position on the map (that of the city); `coming` is the factory's next machine; "
+    "`door` is how the link can probably reach a job; `policy` is which automation the site allows; `notes` are for "
+    "people who use the factory. Remarks are for whoever edits an entry: no page of the gateway shows them."
 )
 
 
@@ -68,6 +75,12 @@ def _wrapped(line: str) -> str:
 
 def _machines(federation: Catalogue) -> Iterator[str]:
     yield f"## With a machine: {len(federation.factories)}\n"
+    yield (
+        "The last column names the kinds of automation that the site's rules forbid or leave unclear, so that they "
+        "have to be agreed on with the site: *unattended submit*, jobs that are submitted without a person's action; "
+        "*persistent connection*, a connection that stays open between two actions of a person; *replacement*, a new "
+        "Dask worker in place of one that ended. *None found*: no such rule was found.\n"
+    )
     rows = [
         (
             f"`{factory.id}`",
@@ -96,7 +109,7 @@ def _machines(federation: Catalogue) -> Iterator[str]:
 
 def _sizes(federation: Catalogue) -> Iterator[str]:
     yield "\n## Node sizes\n"
-    yield "A size whose values are not all known is named with what it lacks, and cannot be started.\n"
+    yield "If values of a size are not known, the table says which ones; nothing can be started with such a size.\n"
     rows: list[Sequence[str]] = []
     for factory in federation.factories.values():
         for size in factory.sizes:
@@ -169,6 +182,7 @@ def _origins(federation: Catalogue) -> Iterator[str]:
             note = f" ({said.note})" if said.note else ""
             yield f"- {said.sure}{f', {links}' if links else ''}{note}: {', '.join(f'`{of}`' for of in said.of)}"
         yield f"- Not found: {', '.join(entry.not_found) or 'nothing that was looked for'}."
+        yield from (f"- Note: {note}" for note in (entry.notes if isinstance(entry, NetworkEntry) else ()))
         yield from (f"- Remark: {remark}" for remark in _remarks(entry))
 
 
@@ -209,14 +223,15 @@ def _antennas(antennas: Antennas) -> Iterator[str]:
         rows.append(
             (antenna.name, antenna.country, antenna.host or "not found", linked, str(origin.sure if origin else ""))
         )
-    yield from _markdown(("name", "country", "host", "factories", "how sure the link is"), rows)
+    yield from _markdown(("name", "country", "host", "factories", "how sure the factories are"), rows)
 
 
 def _next(entry: Planned) -> str:
     coming = entry.coming
     if coming is None:
         return "nothing"
-    return "; ".join(word for word in (coming.machine, coming.status, coming.accelerator, coming.expected) if word)
+    expected = f"expected: {coming.expected}" if coming.expected else ""
+    return "; ".join(word for word in (coming.machine, coming.status, coming.accelerator, expected) if word)
 
 
 def _permission(factory: Factory) -> str:
