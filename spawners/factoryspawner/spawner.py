@@ -410,9 +410,9 @@ class FactorySpawner(BatchspawnerFace):
             self._stop_pending, self._stop_future = False, None
 
     async def _settle(self) -> None:
-        """Wait until the session that the hub forgot at its start has ended.
+        """Wait for the end of a session whose server the starting hub has marked as not running.
 
-        Then delete its token, unless the server was started again.
+        Then forget the session, and delete its token, unless the server was started again.
         """
         session_id, token = self.handle.session_id, self.handle.token
         await self.handle.until_over(session_id)

@@ -1,1 +1,4 @@
-"""The service's database: its tables, their migrations, and most queries; other folders have more (``seats.rows``)."""
+"""The service's database: its tables, their migrations, and the queries of workshops, their people and their log.
+
+Other folders have the queries of their topics (``seats.rows``).
+"""

@@ -118,9 +118,10 @@ class FormLogin(ChecklistFirst, LoginHandler):  # type: ignore[misc]  # untyped
 
 
 class ChecklistPage(PublicHandler):
-    """The page of the checklist.
+    """The page that lists what a person must have and accept (the gateway's terms, sites' rules) to start a session.
 
-    The page works without JavaScript. It records what the person accepts before it redirects to ``next``.
+    It requires a login, and works without JavaScript. What the person accepts is recorded before the redirect to
+    ``next``.
     """
 
     @web.authenticated
