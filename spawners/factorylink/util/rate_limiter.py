@@ -12,9 +12,8 @@ often something happens. The budget is larger while few sessions wait, because s
 With more than ``FEW`` waiting sessions, the link asks in 30 s at most 14 questions about its own jobs
 (``QuestionRateLimiter``: 8 at once, then one every 4.5 s), two about nodes, and three about the waiting jobs of other
 users (two, and an early one because of a new job). Each question takes two RPCs, so these are at most 40 RPCs. Counted
-with sdiag on Slurm 24.11, before there were early questions: 22 RPCs in the 30 s after 60 jobs began to wait, 32 RPCs
-after 600 jobs did, and in both cases 18 to 20 RPCs in each 30 s later. Submissions, cancellations and estimates are not
-included; each takes one or two RPCs.
+with sdiag on Slurm 24.11: 28 and 30 RPCs in the 30 s after 60 jobs began to wait, 14 and 18 RPCs after 600 jobs did.
+Submissions, cancellations and estimates are not included; each takes one or two RPCs.
 """
 
 from __future__ import annotations
