@@ -295,7 +295,17 @@ async def test_a_maintenance_that_delays_the_suggestion_is_beside_the_start_butt
     await expect(delays).to_be_empty()
     await page.locator("#fg-choose > summary").click()
     await expect(page.locator("#fg-hours")).to_contain_text("your session ends before it")
-    await expect(page.locator("#fg-shorten")).to_have_count(0)
+    await expect(page.get_by_role("button", name=re.compile("Shorten to fit"))).to_have_count(0)
+
+
+async def test_a_reservation_is_sent_though_the_choices_are_folded_again(page: Page, link: FakeLink) -> None:
+    one(link)
+    await page.goto(f"{page_states.START}?lang=en")
+    await page.locator("#fg-choose > summary").click()
+    await page.locator("#reservation").select_option("course")
+    await page.locator("#fg-choose > summary").click()
+    sent = await page.evaluate("new FormData(document.getElementById('spawn_form')).get('reservation')")
+    assert sent == "course"  # the browser sends the form as it is
 
 
 async def test_a_maintenance_is_said_on_a_factory_s_card(page: Page, link: FakeLink) -> None:

@@ -80,7 +80,7 @@ function maintenance(factory, choice, now, on, only = /** @type {number | null} 
     return h("p", { key, class: "fg-notice fg-notice-warn" },
       t("Maintenance from {start} to {end}: with so many hours your session starts only after it.", times),
       hours === null ? null : h("button", {
-        type: "button", class: "fg-chip", id: "fg-shorten", onclick: () => on({ hours }),
+        type: "button", class: "fg-chip", id: only === null ? "fg-shorten" : "fg-shorten-delay", onclick: () => on({ hours }),
       }, t("Shorten to fit: until {time}", { time: clock(now + hours * HOUR, now) })));
   });
 }

@@ -143,7 +143,7 @@ function draw() {
   render(at("fg-hours"), [
     ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours }),
       payer(factory, choice, state.projects)?.max_hours),
-    ...(isFolded() ? [] : windows(factory, choice, now, choose)),
+    ...windows(factory, choice, now, choose),
   ]);
   render(at("fg-delays"), isFolded() ? delays(factory, choice, now, choose) : []);
   const told = summary(factory, choice, estimateOf(choice.hours), now, costLines(factory, choice, state.projects, now),

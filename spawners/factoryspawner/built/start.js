@@ -1171,7 +1171,7 @@ function maintenance(factory, choice, now, on, only = (
       hours === null ? null : h("button", {
         type: "button",
         class: "fg-chip",
-        id: "fg-shorten",
+        id: only === null ? "fg-shorten" : "fg-shorten-delay",
         onclick: () => on({ hours })
       }, t("Shorten to fit: until {time}", { time: clock(now + hours * HOUR2, now) }))
     );
@@ -1608,7 +1608,7 @@ function draw() {
       (hours) => choose({ hours }),
       payer(factory, choice, state.projects)?.max_hours
     ),
-    ...isFolded() ? [] : windows(factory, choice, now, choose)
+    ...windows(factory, choice, now, choose)
   ]);
   render(byId("fg-delays"), isFolded() ? delays(factory, choice, now, choose) : []);
   const told = summary(
