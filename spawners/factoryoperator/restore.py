@@ -215,14 +215,15 @@ def _nothing_runs(found: Opened, under: Path) -> None:
     """Raise BackupError if hub, link or workshops service runs, because they could write to stores that are replaced.
 
     Only those are looked for whose hub.yaml, link.yaml or workshops.yaml is in the backup; a running hub only if
-    ``under`` is ``/``. Raises BackupError, too, if this release cannot read one of these files.
+    ``under`` is ``/``. Raises BackupError, too, if ``under`` is ``/`` and this release cannot read one of these files.
     """
-    if found.manifest.link is not None:
-        _is_free(_state_folder(found, under, found.manifest.link, LinkConfig), "link.lock", "link")
-    workshops = _workshops_file(found.manifest)
-    if workshops is not None:
-        folder = _state_folder(found, under, workshops, WorkshopsConfig)
-        _is_free(folder, "workshops.lock", "workshops service")
+    for path, model, lock, program in (
+        (found.manifest.link, LinkConfig, "link.lock", "link"),
+        (_workshops_file(found.manifest), WorkshopsConfig, "workshops.lock", "workshops service"),
+    ):
+        folder = None if path is None else _state_folder(found, under, path, model)
+        if folder is not None:
+            _is_free(folder, lock, program)
     if under != Path("/") or found.manifest.hub is None:
         return
     try:
@@ -234,15 +235,18 @@ def _nothing_runs(found: Opened, under: Path) -> None:
         raise BackupError(f"Something answers at {hub.geturl()}: if it is the hub, stop it first")
 
 
-def _state_folder(found: Opened, under: Path, path: str, model: type[LinkConfig | WorkshopsConfig]) -> Path:
+def _state_folder(found: Opened, under: Path, path: str, model: type[LinkConfig | WorkshopsConfig]) -> Path | None:
     """Return the ``state_dir`` of the backup's link.yaml or workshops.yaml, below ``under``.
 
-    ``path``: the original path of this file, to which ``state_dir`` may be relative. Raises BackupError if the backup
-    does not contain the file, or if this release cannot read it.
+    ``path``: the original path of this file, to which ``state_dir`` may be relative. If this release cannot read the
+    file, raise BackupError if ``under`` is ``/``, and else return None: nothing of another release runs from a folder
+    into which somebody unpacks a backup. Raises BackupError, too, if the backup does not contain the file.
     """
     try:
         state_dir = read_model(_config(found.manifest, found.folder, path), model).state_dir
     except CatalogueError as error:
+        if under != Path("/"):
+            return None
         raise BackupError(f"The backup's {Path(path).name} is not for this release: {error}") from error
     if state_dir.is_absolute():
         return under / str(state_dir).lstrip("/")

@@ -21,7 +21,7 @@ Kind = Literal["file", "sqlite", "postgresql", "other"]
 # Databases on a server have no path; these are their names in a backup.
 HUB_DUMP, LEDGER_DUMP, WORKSHOPS_DUMP = Path("/hub.dump"), Path("/ledger.dump"), Path("/workshops.dump")
 # Folders in which operating systems keep the certificates of authorities.
-_OF_THE_SYSTEM = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr")
+_OF_THE_SYSTEM = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/lib", "/usr/share")
 # Parameters of a PostgreSQL database's URL that name files.
 _FILES_OF_URL = ("passfile", "sslrootcert", "sslcert", "sslkey", "sslcrl")
 # Files beside hub.yaml for the proxy's unit (docs/systemd).
@@ -112,12 +112,15 @@ def _named_by(url: URL, database: str) -> Iterator[KeptStore]:
     """Yield the files that the URL of a database names: its password and certificates."""
     for name in _FILES_OF_URL:
         path = url.query.get(name)
-        if isinstance(path, str) and not _is_of_the_system(Path(path)):
+        if isinstance(path, str) and not (name == "sslrootcert" and _is_of_the_system(Path(path))):
             yield KeptStore("file", Path(path).absolute(), f"{name} of {database}")
 
 
 def _is_of_the_system(path: Path) -> bool:
-    """Return whether a file with certificates is the operating system's, which a restore must not replace."""
+    """Return whether a file with the certificates of authorities is the operating system's.
+
+    A restore must not replace such a file.
+    """
     return any(path.absolute().is_relative_to(folder) for folder in _OF_THE_SYSTEM)
 
 
