@@ -4,8 +4,10 @@ The benchmark compares 60 and 600 sessions of this gateway with 60 sessions of b
 it4lia). The Slurm is full, so that no session starts. When the last job is in the queue, the benchmark measures for 30
 s: the RPCs at the controller (``sdiag``, reset at that moment), the CPU seconds of the hub (and of the link) with all
 their children, and the 95th percentile of ``GET /hub/api/info`` through the proxy, requested every 0.1 s. This
-gateway's hub without sessions gives the baseline. Both gateways have the same people (the site accounts) with named
-servers, the same proxy, and the same Python; batchspawner has its default intervals.
+gateway's hub without sessions gives the baseline. The benchmark also counts the questions about jobs, from the first
+submission to the end of the 30 s: one gateway may ask often while jobs are submitted, another one after that. Both
+gateways have the same people (the site accounts) with named servers, the same proxy, and the same Python; batchspawner
+has its default intervals.
 """
 
 from __future__ import annotations
@@ -22,17 +24,21 @@ from benchmarks.bed import Bed, bed
 WINDOW = 30.0  # seconds
 SUBMIT_SECONDS = 600
 AT_ONCE = 30  # concurrent POST requests
+# RPCs by which squeue asks for jobs; one for each question
+QUESTIONS = ("REQUEST_JOB_INFO", "REQUEST_JOB_INFO_SINGLE")
 
 
 @dataclass(frozen=True)
 class Cost:
     """The cost of a measurement window.
 
-    ``rpcs``: the number of RPCs at the controller; ``cpu``: CPU seconds of the hub (and of the link); ``p95``: the 95th
+    ``rpcs``: the number of RPCs at the controller; ``questions``: the number of questions about jobs in the window and,
+    before it, while the jobs were submitted; ``cpu``: CPU seconds of the hub (and of the link); ``p95``: the 95th
     percentile of ``GET /hub/api/info`` in milliseconds.
     """
 
     rpcs: float
+    questions: int
     cpu: float  # seconds
     p95: float  # milliseconds
 
@@ -49,13 +55,19 @@ async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gate
             async with gate:
                 await gateway.start_server(on.people[number % len(on.people)], f"s{number}")
 
+        own = 0  # number of the benchmark's own questions
+
         async def waiting() -> bool:
+            nonlocal own
+            own += 1
             return await asyncio.to_thread(on.jobs, "PENDING") >= sessions
 
+        await asyncio.to_thread(on.reset_rpcs)
         begin = time.monotonic()
         await asyncio.gather(*(start(number) for number in range(sessions)))
         await measure.until(waiting, SUBMIT_SECONDS, f"{sessions} jobs of {gateway.name} wait", every=0.5)
         submitted = time.monotonic() - begin
+        submitting = await asyncio.to_thread(on.rpcs)
         await asyncio.to_thread(on.reset_rpcs)
         before = measure.cpu_seconds(gateway.counted)
         taken = await measure.sample(gateway.info, WINDOW)
@@ -68,7 +80,8 @@ async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gate
         measure.note(f"{gateway.name}, {said}")
     await asyncio.to_thread(on.clear)
     await on.idle()
-    return Cost(sum(counts.values()), cost, measure.percentile(taken, 0.95) * 1000)
+    questions = sum(each.get(kind, 0) for each in (submitting, counts) for kind in QUESTIONS) - own
+    return Cost(sum(counts.values()), questions, cost, measure.percentile(taken, 0.95) * 1000)
 
 
 async def main() -> None:
@@ -81,6 +94,7 @@ async def main() -> None:
         for sessions, peer in ((60, "batchspawner"), (600, "batchspawner-at-60")):
             ours = await window(gateways.ours, on, sessions)
             measure.report("polling", f"rpcs-{sessions}", ours.rpcs, {peer: theirs.rpcs}, "RPCs")
+            measure.report("polling", f"questions-{sessions}", ours.questions, {peer: theirs.questions}, "questions")
             measure.report("polling", f"cpu-{sessions}", ours.cpu, {peer: theirs.cpu}, "s")
             measure.report("polling", f"p95-{sessions}", ours.p95, {peer: theirs.p95, "no-sessions": floor.p95}, "ms")
 
