@@ -1,7 +1,7 @@
 """Adapts the number of a cluster's batch jobs to its work.
 
-``FactoryAdaptive`` starts and ends whole jobs only, and never exceeds the cluster's maximum. A job that waits in the
-queue keeps its place there for some time although the work no longer needs the job.
+``FactoryAdaptive`` starts and ends whole jobs only, and starts no job beyond the cluster's maximum. A job that waits in
+the queue keeps its place there for some time although the work no longer needs the job.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ class FactoryAdaptive(Adaptive):
     async def scale_up(self, n: int) -> None:
         """Request jobs until there are ``n`` workers, or as many as are allowed.
 
-        After a refusal, show its reason in the cluster's message, and wait longer before each further attempt.
+        If the request is refused, show the reason in the cluster's message, and return; for some seconds after that,
+        ``recommendations`` asks for no more jobs. Each further refusal in a row makes this pause longer. If adapting
+        was stopped, do nothing.
         """
         if self._stopped:
             return

@@ -297,8 +297,8 @@ class FactoryCluster(JobQueueCluster):
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
         """Start or find the cluster's scheduler outside of this kernel; after an error, close this object.
 
-        ``begins``: the function that starts or finds the scheduler, and creates the cluster at the link if it is new.
-        Raises the errors of ``begins``; LinkError if another call closes the cluster meanwhile.
+        ``begins``: the function that starts or finds the scheduler; for a new cluster, the function also creates the
+        cluster at the link. Raises the errors of ``begins``; LinkError if another call closes the cluster meanwhile.
         """
         request = external_scheduler.SchedulerRequest(
             self.name, self.cluster_api, self.terms, self.route, self.idle_minutes, self.scheduler_hours
@@ -340,7 +340,8 @@ class FactoryCluster(JobQueueCluster):
         """Disconnect from the cluster, which continues with its workers; jobs that are retiring are ended now.
 
         The cluster ends when nothing was computed for ``idle_minutes``. An asynchronous cluster returns an awaitable.
-        Raises ValueError if the cluster's scheduler runs in this kernel; such a cluster has no name.
+        Raises ValueError if the cluster's scheduler runs in this kernel, that is, if the cluster was created without a
+        ``name`` and its scheduler is no job.
         """
         return self.sync(self._leave)
 
@@ -534,9 +535,9 @@ class FactoryCluster(JobQueueCluster):
         """Adapt the number of jobs to the work, within bounds; return the ``Adaptive`` object.
 
         The bounds are in workers (``minimum``, ``maximum``), jobs, cores or memory. If a lower or upper bound is given
-        in none of these units, it comes from dask's configuration (``distributed.adaptive``). A bound in jobs replaces
-        the same bound in other units. ``options``: other arguments of ``Adaptive``. Raises ValueError for invalid
-        bounds.
+        in none of these units, it comes from dask's configuration (``distributed.adaptive``). If a lower or upper
+        bound is given in jobs, the same bound in other units is ignored. Otherwise the highest lower bound and the
+        lowest upper bound count. ``options``: other arguments of ``Adaptive``. Raises ValueError for invalid bounds.
         """
         keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
         keywords.counts(maximum=None if maximum == math.inf else maximum)

@@ -143,9 +143,10 @@ class ClusterApi:
         ]
 
     async def look(self) -> None:
-        """Request the cluster's state from the link now, which makes the link ask the factory.
+        """Request the cluster's state from the link now, and keep the answer in ``cluster`` and ``workers``.
 
-        An error is only logged.
+        The request makes the link ask the factory about the cluster's jobs. An error is only logged. If this object is
+        closed, do nothing.
         """
         if self._closed:
             return
@@ -210,7 +211,11 @@ class ClusterApi:
     # --- together
 
     def _soon(self) -> asyncio.Future[None]:
-        """Return a new future for a caller whose requests are sent with the next batch. Raises LinkError."""
+        """Return a new future, and start the task that sends the next batch unless this task runs already.
+
+        The caller adds its requests and this future to the batch; the task completes the future when the link has
+        answered. Raises LinkError if this object is closed.
+        """
         self._must_be_open()
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._flush_soon())
@@ -225,7 +230,10 @@ class ClusterApi:
             self._answer_rest()
 
     async def _flush_now(self) -> None:
-        """Send the collected requests, and complete each caller's future, also if sending fails."""
+        """Send the collected requests, and complete each caller's future.
+
+        A future gets a LinkError if the link refuses its request, or if the request cannot be sent.
+        """
         asked, self._asked = self._asked, []
         unwanted, self._unwanted = self._unwanted, []
         problem = _closed()
@@ -244,9 +252,9 @@ class ClusterApi:
     async def _submit(self, alike: list[Asked], hours: float | None) -> None:
         """Request all of these jobs or none, in batches of at most ``MOST`` jobs.
 
-        ``alike``: the jobs, which all have the walltime ``hours``. The first batch names the total, so that the link
-        refuses it if not all jobs may start. If the request of a later batch fails, the jobs of the earlier batches
-        are cancelled.
+        ``alike``: the jobs, which all have the walltime ``hours``. If there are several batches, each batch names
+        the number of jobs in this batch and in all later ones, and the link refuses the batch if not all of these jobs
+        may start. If the request of a later batch fails, the jobs of the earlier batches are cancelled.
         """
         for first in range(0, len(alike), MOST):
             batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
@@ -265,7 +273,7 @@ class ClusterApi:
     async def _take_back(self, names: list[str]) -> None:
         """Cancel jobs that were accepted before the request of a later batch failed.
 
-        If cancelling fails, the jobs become strays (see ``strays``), which are cancelled later.
+        If cancelling fails, the jobs become strays (see ``strays``), which the cluster's ``Replacer`` cancels later.
         """
         try:
             await self._cancel_all(names)

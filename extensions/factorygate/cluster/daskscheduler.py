@@ -67,8 +67,9 @@ class FactoryScheduler(QuietScheduler):
     def suspect_tasks(self, workers: list[str]) -> None:
         """Suspect the tasks of lost workers whose own work has ended their jobs, for example by using too much memory.
 
-        A task that has run again since the loss, without ending its worker, is not suspected. A task that is suspected
-        too often fails with ``KilledWorker``, if a worker has it now. ``workers``: the workers' names.
+        A task that has run again since the loss, without ending its worker, is not suspected. A task that was
+        suspected more often than ``distributed.scheduler.allowed-failures`` allows fails with ``KilledWorker`` if a
+        worker has the task now; otherwise only the count is stored. ``workers``: the workers' names.
         """
         for name in workers:
             last, keys = self._lost.pop(name, (None, []))

@@ -178,7 +178,10 @@ async def close_together(cluster_api: ClusterApi, jobs: Collection[FactoryJob]) 
 
 @contextmanager
 def _unless_gone() -> Iterator[None]:
-    """Suppress the LinkError which says that the link does not know the cluster, or that its client is closed."""
+    """Suppress a LinkError of the kind "gone" within the block.
+
+    This error says that the link does not know the cluster, or that the ``ClusterApi`` is closed.
+    """
     try:
         yield
     except LinkError as error:

@@ -70,7 +70,8 @@ class _Mended(Security):
     """The class that ``mend`` gives to a Security that the caller made; opens the same sockets as ``Keys``.
 
     Python can give this class to an existing object only because ``__slots__`` is empty when the class is made. Dask
-    takes a class's ``__slots__`` for the names of its parameters, so they are set to those of Security afterwards.
+    reads the names of a Security's parameters from ``__slots__`` of the object's class, so this module afterwards sets
+    ``_Mended.__slots__`` to ``Security.__slots__``.
     """
 
     __slots__ = ()

@@ -4,8 +4,8 @@ Dask drops what a client computes when the client's connection breaks. A connect
 door, a link and networks, each of which may fail for a moment. So both ends keep the bytes that the other end has not
 confirmed, and continue over the next carrier when one has broken. Dask notices only a pause.
 
-Protocol on a carrier: first ``HELLO`` and the other end's ``COUNT``, then frames: a ``HEADER`` and, for ``DATA``, as
-many bytes as the header says.
+Protocol on a carrier: the end that has opened the carrier sends ``HELLO``, and the other end answers with ``COUNT``.
+Then both ends send frames. A frame is a ``HEADER``, followed for ``DATA`` by as many bytes as the header says.
 """
 
 from __future__ import annotations

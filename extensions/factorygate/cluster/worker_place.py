@@ -94,8 +94,8 @@ def find(
     for each GPU, at least one, or, if ``cores`` is given and ``size`` is not, the number that dask-jobqueue computes
     from ``cores``.
 
-    Raises LinkError; ValueError, with what is allowed, for values that the catalogue does not have; ValueError if a job
-    has too few cores for ``processes``.
+    Raises LinkError; ValueError, with what is allowed, for values that the catalogue does not have; ValueError if
+    ``processes`` is more than both the cores and the GPUs of a job.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)
@@ -139,10 +139,10 @@ def find(
 
 
 def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
-    """Return the choice of the values ``wanted``, which the link has completed with its defaults.
+    """Return the factory, node size and so on that the link chooses for the values ``wanted``.
 
-    ``route``: how to reach the gateway; None: this session's route. Raises LinkError; ValueError if the catalogue does
-    not have the choice.
+    For each value that is None, the link takes its default. ``route``: how to reach the gateway; None: this session's
+    route. Raises LinkError; ValueError if the catalogue does not have the choice.
     """
     try:
         return get_now("/choice", ChoiceView, route, **wanted)
