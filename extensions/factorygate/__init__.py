@@ -1,4 +1,4 @@
-"""The notebook's side of the gateway, and the programs that run in its batch jobs.
+"""The notebook's side of the gateway, and the programs that run in the batch jobs of sessions and clusters.
 
 This package imports neither the spawner nor the link.
 """

@@ -40,9 +40,10 @@ _HEADS = {  # of the report in the zip, by kind of entry
 class ExportSum:
     """What the zip of an export contains so far, or would contain.
 
-    ``bytes``: of all files before compression; ``whole``: whether the export is within the limits; ``left_out``: by
-    kind, the paths that are not in the zip as they are in the folder, at most ``MOST_LISTED`` of each kind; ``counts``:
-    by kind, the number of all such paths.
+    ``bytes``: of all files before compression; ``whole``: whether the export is within the limits; ``left_out``: for
+    each kind (see ``_HEADS``), the first ``MOST_LISTED`` paths of entries that are missing from the zip, were renamed
+    in the zip, or changed while they were read; ``counts``: for each kind, the number of all these paths. Of the
+    entries beyond the limits, only the first is listed and counted.
     """
 
     files: int = 0
@@ -53,7 +54,7 @@ class ExportSum:
     counts: dict[str, int] = field(default_factory=dict)
 
     def note(self, kind: str, line: str) -> None:
-        """Count a path that is not in the zip as it is in the folder.
+        """Count and list a path whose entry is missing from the zip, was renamed, or changed while it was read.
 
         ``kind``: why, for example ``link``, ``changed`` or ``renamed`` (a key of ``_HEADS``); ``line``: the path, as
         the report shows it.
@@ -64,7 +65,7 @@ class ExportSum:
             lines.append(line)
 
     def report(self) -> str:
-        """Return a text that lists what is not in the zip as it is in the folder; "" if there is nothing to list."""
+        """Return a text for the person that lists the paths in ``left_out`` by kind; "" if there are none."""
         parts = []
         for kind, head in _HEADS.items():
             if (count := self.counts.get(kind, 0)) == 0:
@@ -79,7 +80,8 @@ def measure(folder: int) -> ExportSum:
     """Return what a zip of an open folder would contain. Raises OSError.
 
     ``folder``: its descriptor. At the limits of an export, counting ends, and ``whole`` of the result is False. No file
-    is opened, so files that cannot be read count like all others. Names that the zip would change are not counted.
+    is opened, so files that cannot be read count like all others. The kinds ``changed``, ``limit``
+    and ``renamed`` do not occur: they are found only while a zip is made.
     """
     found = ExportSum()
     for entry in walk(folder):
@@ -153,8 +155,9 @@ def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, Non
 
     ``done`` counts what is in the zip so far. If the folder exceeds the limits of an export, the zip ends at the
     limits, and ``done.whole`` is False. If a file grows while it is read, the bytes that were added since it was opened
-    are not in the zip. If anything is not in the zip as it is in the folder, the zip's last file, ``REPORT``, lists it.
-    Raises OSError if the folder, or a folder below it that could be opened, cannot be listed.
+    are not in the zip. If any entry is missing from the zip, was renamed, or changed while it was read, the zip's
+    last file, ``REPORT``, lists these paths. Raises OSError if the folder, or a folder below it that could be opened,
+    cannot be listed.
     """
     pieces, names = _Pieces(), ZipNames(top)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:

@@ -3,7 +3,7 @@
 While the person's hand is raised, or helpers may see a notebook, the gateway is asked every few seconds, and the
 notebook's saved state is sent whenever the file has changed. Otherwise the gateway is asked only when a page asks for
 the state, at most every ``RARELY`` seconds, and never again if the session is not for a workshop, if the link offers no
-help, or if this program has no link.
+help, or if this program does not know how to reach the link (NoLinkError).
 """
 
 from __future__ import annotations

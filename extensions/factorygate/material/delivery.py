@@ -315,9 +315,9 @@ class _Delivery:
             os.unlink(staged, dir_fd=self._stage)
 
     def _unstage_ours(self, step: MaterialStep, staged: str) -> None:
-        """Remove the file ``staged`` from the stage if it is the material's.
+        """Remove the file ``staged`` from the stage if it has the content that the step was to write.
 
-        It may be a file of the person instead, which an exchange has brought into the stage.
+        Otherwise the file may belong to the person: an exchange can have brought it into the stage.
         """
         found = read_file(self._stage, staged)
         if found is not None and step.content is not None and found.content == step.content:

@@ -48,7 +48,10 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def check_private(path: Path) -> None:
-    """Raise FolderError unless ``path`` is a folder of this account, and no link, that no other account can enter."""
+    """Check that ``path`` is a folder (not a link) that belongs to this account and that no other account can enter.
+
+    Raises FolderError if not.
+    """
     try:
         found = path.lstat()
     except OSError as error:
@@ -64,7 +67,7 @@ def check_private(path: Path) -> None:
 def session_folder(path: Path) -> Path:
     """Return ``path``, the session's folder in the shared home, and make the folder if it is missing.
 
-    Raises FolderError if it cannot be made, belongs to another account, or can be entered by others.
+    Raises FolderError if it cannot be made, is a link, belongs to another account, or can be entered by others.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -119,10 +119,11 @@ class Examples(APIHandler):
 
 
 def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """Return the URL of the hub's page of the person's sessions, and the path ``/BASE/user/NAME/`` of the default one.
+    """Return the URL of the hub's page that lists the person's sessions, and the path of the default session.
 
-    A named session has its server's quoted name and ``/`` after this path. The URL is a path, too, unless the hub has
-    set ``JUPYTERHUB_HOST``. Both are "" without a hub.
+    The path has the form ``/BASE/user/NAME/``; for a named session, the server's quoted name and ``/`` follow. The URL
+    has a scheme and a host if the hub has set ``JUPYTERHUB_HOST``; otherwise the URL is a path. Both are "" without a
+    hub.
     """
     base = environment.get("JUPYTERHUB_BASE_URL", "")
     if not base:

@@ -31,7 +31,11 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
         self._ended = asyncio.Event()
 
     async def prepare(self) -> None:
-        """Prepare the connection; raise HTTPError if the page has gone or has connected again in the meantime."""
+        """Prepare the connection as jupyter_server does; this waits for the end of the page's earlier connection.
+
+        The wait takes at most ``PATIENCE`` seconds. Raises HTTPError if the page has gone or has connected again in the
+        meantime. After any error, this connection is ended.
+        """
         try:
             await super().prepare()  # type: ignore[no-untyped-call]
             self._check()
