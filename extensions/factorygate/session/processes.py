@@ -1,4 +1,4 @@
-"""Finds the notebook's processes in /proc, where they are descendants of this process, and ends them.
+"""Finds the descendants of this process in /proc, and ends them. The door ends the notebook's processes in this way.
 
 Kernels and terminals leave the notebook's process group, so a signal to the group does not reach them. Therefore the
 door adopts orphans (Linux ``PR_SET_CHILD_SUBREAPER``): everything that the notebook started stays a descendant of the
@@ -30,7 +30,7 @@ def _prctl(option: int, value: int) -> None:
 def adopt_orphans() -> None:
     """Make orphaned descendants children of this process from now on.
 
-    If the system does not support that, only log it.
+    If the system does not support this, the function only logs a warning.
     """
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
@@ -77,7 +77,10 @@ def kill_descendants() -> int:
 
 
 def reap_orphans(keep: Collection[int]) -> None:
-    """Collect the exit status of adopted children that have ended. ``keep``: pids whose status other code waits for."""
+    """Collect the exit status of all children of this process that have ended, except those in ``keep``.
+
+    ``keep``: the pids of children whose exit status other code collects.
+    """
     own = os.getpid()
     for pid, (parent, state) in _parents().items():
         if parent == own and state == "Z" and pid not in keep:
@@ -86,5 +89,5 @@ def reap_orphans(keep: Collection[int]) -> None:
 
 
 def have_children(pids: Collection[int]) -> bool:
-    """Return whether any of ``pids`` has a running child. A shell without one waits for input."""
+    """Return whether any of ``pids`` has a running child. A shell without a running child waits for input."""
     return any(parent in pids and state != "Z" for parent, state in _parents().values())

@@ -77,7 +77,10 @@ def _cached(group: Path) -> int:
 
 
 def memory_of_processes() -> int:
-    """Return the resident memory of this process and its descendants in bytes; shared memory is counted for each."""
+    """Return the sum of the resident memory of this process and of its descendants, in bytes.
+
+    Memory that several of these processes share is counted once for each of them.
+    """
     pages = 0
     for pid in (os.getpid(), *processes.descendants()):
         try:
@@ -115,9 +118,9 @@ async def _said(argv: list[str]) -> str:
 async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> ResourceUsage:
     """Measure the use once; GPUs that no vendor's program reports are left out.
 
-    ``environment``: the job's environment variables, which name its GPUs and its memory limit; ``names``: a cache of
-    those outputs that stay the same while the job runs (see ``Question.names``): pass the same dict to each call, so
-    that these commands run only once.
+    ``environment``: the job's environment variables, which name the job's GPUs and memory limit; ``names``: a cache of
+    the outputs of those commands whose output stays the same while the job runs (see ``Question.names``), None: no
+    cache. Pass the same dict to each call, so that these commands do not run again once they have succeeded.
     """
     memory, limit = await asyncio.to_thread(_memory, environment)
     names = {} if names is None else names

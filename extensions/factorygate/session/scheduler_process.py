@@ -117,9 +117,9 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def run(options: argparse.Namespace, listen: str | None) -> int:
     """Run the scheduler until its end; return the exit code, which is 0.
 
-    If the command line names a cluster, that cluster is ended at the gateway before this function returns.
-    ``options``: the command line, as ``parse`` returns it; ``listen``: path of the Unix socket for connections through
-    the door, if the scheduler is a job of its own; else None.
+    If the command line names a cluster that still exists, this function asks the gateway to end the cluster before it
+    returns. ``options``: the command line, as ``parse`` returns it; ``listen``: path of the Unix socket for connections
+    through the door, if the scheduler is a job of its own; else None.
     """
     pages = options.pages or Path(listen or options.file).with_name(SOCKET)
     keys = Keys.new()
@@ -154,8 +154,8 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
 async def _held(cluster_id: str, scheduler: FactoryScheduler) -> None:
     """Read the cluster's events, which keeps the cluster alive; close the scheduler when the cluster ends.
 
-    If this task is cancelled while the cluster still exists, it ends the cluster at the gateway. Returns at once if
-    this process has no link.
+    If this task is cancelled while the cluster still exists, the task asks the gateway to end the cluster, and ignores
+    errors of this request. The function returns at once if this process has no link.
     """
     try:
         link = Link.here()

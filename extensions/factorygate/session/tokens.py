@@ -2,8 +2,8 @@
 
 Clients that run code from outside a browser (``jupyter_kernel_client``) send a token in the URL of a kernel's
 WebSocket, and no header. JupyterHub accepts a token in a URL from browsers only. Here, on the WebSockets of kernels and
-terminals only, such a token is treated like one in the header ``Authorization`` if the session's owner allowed it at
-the start (``FACTORYGATE_URL_TOKENS``); if not, the refusal says what to do.
+terminals only, such a token is treated like one in the header ``Authorization`` if the session's owner allowed this
+when starting the session (``FACTORYGATE_URL_TOKENS``); if not, the refusal says what to do.
 
 Any URL may contain a token all the same. jupyter_server hides tokens in its log line for each request, but Tornado does
 not if a handler raised an error. So tokens are removed where the log is written.
@@ -50,10 +50,11 @@ class Addresses:
         self._allowed = allowed
 
     def take(self, request: httputil.HTTPServerRequest) -> bool:
-        """Move the token of a WebSocket's URL into the header if that is allowed; return whether the request may go on.
+        """Move a token from the URL of a WebSocket into the header ``Authorization``, if tokens in URLs are allowed.
 
-        False: the token is not allowed, and the request has no cookie. Other requests go on unchanged, among them those
-        of browsers, and those that have the header ``Authorization``.
+        Return whether the request may go on. False: the URL has a token, tokens in URLs are not allowed, and the
+        request has no cookie that could be sufficient. Requests whose token is not moved go on unchanged, among them
+        requests of browsers, and requests that have the header ``Authorization`` already.
         """
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):

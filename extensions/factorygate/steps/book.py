@@ -1,6 +1,7 @@
-"""Finds which steps a workshop's folder has, and stores which were done: in this session, or in an earlier one.
+"""Finds which steps a workshop's folder has, and stores which of them the session's person has done.
 
-A step is a tagged cell of a notebook in the workshop's material.
+A step is a tagged cell of a notebook in the workshop's material. The steps that were done are stored in a file of the
+folder, so that a later session finds them, too.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class StepBook:
         """Return the steps of a workshop's folder, and set ``done``; no steps if the folder is missing.
 
         ``folder``: its name in the notebook's root folder; for a name that no workshop can have, the result is empty,
-        and the attribute ``done`` stays as it is. Reads files, and may write one.
+        and the attribute ``done`` stays as it is. Steps that so far were stored in memory only, since the file of the
+        folder could not be written (see ``mark``), are written to this file now, if possible.
         """
         return self._with(folder, None)
 

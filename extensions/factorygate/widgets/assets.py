@@ -40,9 +40,9 @@ def styles(widget: str) -> str:
 def kept(bundle: Any, model_id: str | None, text: str) -> Any:
     """Return ``bundle``, the MIME bundle of a widget, extended by ``text``, which describes the widget's state.
 
-    The text is added as HTML, for programs without widgets, and under the type ``KEPT``: JupyterLab shows it when the
-    kernel no longer has the widget (``kept.ts`` of the extension). The result is a new pair of data and metadata.
-    ``model_id``: the widget's id. If ``bundle`` or ``model_id`` is None, ``bundle`` is returned unchanged.
+    The text is added as HTML, for programs without widgets, and under the type ``KEPT``: JupyterLab shows this text
+    when the kernel no longer has the widget (``kept.ts`` of the extension). The result is a new pair of data and
+    metadata. ``model_id``: the widget's id. If ``bundle`` or ``model_id`` is None, ``bundle`` is returned unchanged.
     """
     if bundle is None or model_id is None:
         return bundle

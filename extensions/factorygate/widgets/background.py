@@ -46,7 +46,7 @@ class Looking(Protocol):
 class Ticker:
     """Calls ``look`` of all its objects every ``INTERVAL``; removes an object whose ``look`` returns False or raises.
 
-    It keeps weak references only, and rests while it has no objects.
+    The ticker keeps weak references only, and rests while it has no objects.
     """
 
     def __init__(self) -> None:
@@ -55,10 +55,11 @@ class Ticker:
         self._runs = False
 
     def add(self, one: Looking) -> None:
-        """Call ``one.look`` every ``INTERVAL`` from now on, until it returns False or raises, or until ``remove``.
+        """Call ``one.look`` every ``INTERVAL`` until ``look`` returns False or raises, or ``remove`` is called.
 
-        May be called from any thread, also for an object that is already there; a ``look`` that began before this call
-        does not end the calls. The caller must keep the object: the ticker has only a weak reference.
+        May be called from any thread, also for an object that was added before: a call of ``look`` that began before
+        this ``add`` does not remove the object, even if ``look`` returns False or raises. The caller must keep the
+        object: the ticker has only a weak reference.
         """
         with self._lock:
             self._looking[one] = object()
@@ -84,7 +85,10 @@ class Ticker:
             one = None  # type: ignore[assignment]  # or this loop would hold the last one
 
     def _drop(self, one: Looking, added: object) -> None:
-        """Remove ``one``, unless it was added again since ``added``."""
+        """Remove ``one``, unless ``add`` was called for it again meanwhile.
+
+        ``added``: the marker that the ticker had for ``one`` before it called ``look``; each ``add`` sets a new marker.
+        """
         with self._lock:
             if self._looking.get(one) is added:
                 del self._looking[one]

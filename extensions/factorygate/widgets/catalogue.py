@@ -33,9 +33,10 @@ class _Stream:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Keep the stream open during the block. Raises NoLinkError.
+        """Keep the stream open during the block. Raises NoLinkError if this program has no link.
 
-        If the person has passed another token since the stream was opened, the stream is opened anew.
+        If the route to the link is another one than when the stream was opened, for example since the person has called
+        ``use_token`` meanwhile, the stream is closed and opened by the new route.
         """
         route = LinkRoute.here()
         if self._task is None or self._task.done() or route != self._route:
@@ -67,7 +68,10 @@ class _Stream:
         self._changed = asyncio.Event()
 
     async def _read(self) -> None:
-        """Read the stream without end; open it again when it breaks, by the route that is then the right one."""
+        """Read the stream without end.
+
+        When the stream ends or fails, open it again, by the route to the link that ``LinkRoute.here`` returns then.
+        """
         wait = _FIRST_WAIT
         while True:
             try:
@@ -95,11 +99,11 @@ _stream = _Stream()
 
 
 async def follow(hear: Callable[[list[FactoryView]], bool], trouble: Callable[[LinkError], bool]) -> None:
-    """Call ``hear`` with the catalogue, now and whenever it changes, about every ``INTERVAL`` seconds at most.
+    """Call ``hear`` with the catalogue, now and whenever it changes, at most about once in ``INTERVAL`` seconds.
 
-    ``trouble`` is called with each error of a request, which is then repeated; if this program has no link, ``trouble``
-    is called once, and this function ends. If ``hear`` or ``trouble`` returns False, this function ends, too. May run
-    any number of times in the background thread: all calls share one event stream.
+    If a request for the catalogue fails, the function calls ``trouble`` with the error, and the request is repeated. If
+    this program has no link, the function calls ``trouble`` once and ends. If ``hear`` or ``trouble`` returns False,
+    the function ends, too. May run any number of times in the background thread: all calls share one event stream.
     """
     try:
         with _stream.reading():

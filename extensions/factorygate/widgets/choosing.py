@@ -191,7 +191,7 @@ def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
 
 
 def _start(view: SizeView) -> str | None:
-    """Return when a session of the size ``view`` would start, as JSON; None if not known."""
+    """Return when a session of the size ``view`` would start, as RFC 3339; None if this is not known."""
     return None if view.estimate is None else view.estimate.model_dump(mode="json")["start"]
 
 
