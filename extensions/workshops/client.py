@@ -119,7 +119,7 @@ class WorkshopsClient:
         return await self._ask(_VIEWS, caller, "GET", "/workshops")
 
     async def one(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
-        """Return a workshop."""
+        """Return the workshop ``slug`` as the caller may see it."""
         return await self._ask(_VIEW, caller, "GET", _path(slug))
 
     async def create(self, caller: WorkshopCaller, body: WorkshopBody) -> CreatedView:
@@ -141,11 +141,17 @@ class WorkshopsClient:
         return await self._ask(_VIEW, caller, "POST", _path(slug, action))
 
     async def decline(self, caller: WorkshopCaller, slug: str, reason: str) -> WorkshopView:
-        """Refuse the approval of a workshop, which stays a draft; its trainer sees the reason."""
+        """Refuse the approval of a workshop; return the workshop, which stays a draft.
+
+        ``reason``: a text that the workshop's trainer sees.
+        """
         return await self._ask(_VIEW, caller, "POST", _path(slug, "decline"), DeclineBody(reason=reason))
 
     async def new_code(self, caller: WorkshopCaller, slug: str, body: CodeBody) -> CreatedView:
-        """Make a new join code for a workshop, which only this result has; the earlier codes are not valid any more."""
+        """Make a new join code for a workshop; the workshop's earlier codes are not valid any more.
+
+        Only this result has the new code: it cannot be read later.
+        """
         return await self._ask(_CREATED, caller, "POST", _path(slug, "code"), body)
 
     async def material(self, caller: WorkshopCaller, slug: str) -> MaterialRoom:
@@ -357,7 +363,7 @@ class WorkshopsClient:
         return _parsed(_MAILED, content)
 
     async def check_certificate(self, body: CertificateBody) -> CertificateCheck:
-        """Return whether a certificate is valid; if it is, also its workshop.
+        """Return whether a certificate is valid; if the certificate is valid, return also its workshop.
 
         If ``body`` has a name, the result also says whether the certificate is for this name.
         """

@@ -1,4 +1,4 @@
-"""Changes the states of workshops when their times come, and writes the file of their projects that the link reads."""
+"""Changes the states of workshops when their times come, and writes their projects into a file for the link."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ QUIET_SECONDS = 60.0  # the same while there is no workshop that is not over
 
 
 class Clockwork:
-    """Changes the states of workshops when a change is due, and writes the file of their projects that the link reads.
+    """Changes the states of workshops when a change is due, and writes the workshops' projects into a file.
 
-    Start ``run``, and call ``wake`` after each change of a workshop. ``now``: the clock; ``promote``: gives free seats
-    of a workshop to its waiting list; ``seats``: starts seats; ``keep``: stores the report of a workshop that is over,
-    without its people, and gets True as second argument if the people are deleted next; ``rehearsals``: returns, by
-    workshop, the time window of the rehearsal that uses seats now.
+    The link reads this file (``table`` in ``workshops.yaml``). Start ``run``, and call ``wake`` after each change of a
+    workshop. ``now``: the clock; ``promote``: gives free seats of a workshop to its waiting list; ``seats``: starts
+    seats; ``keep``: stores the report of a workshop that is over, without its people, and gets True as second argument
+    if the people are deleted next; ``rehearsals``: returns, by workshop, the time window of the rehearsal that uses
+    seats now.
     """
 
     def __init__(

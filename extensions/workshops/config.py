@@ -40,7 +40,7 @@ class HubAddress(Model):
 
     @property
     def root(self) -> str:
-        """Return the gateway's address for people with ``base_url``, which ends with a slash."""
+        """Return the gateway's address for people, including ``base_url``; the address ends with a slash."""
         return f"{self.public_url.rstrip('/')}{self.base_url}"
 
 
@@ -68,10 +68,11 @@ class LinkAccess(Model):
 class WorkshopLimits(Model):
     """The operator's limits for workshops.
 
-    ``warm_minutes``: a workshop's seats start this many minutes before its opening. None: as many minutes as its seats
-    need at the rate at which seats last came up at its factory, but at most ``MOST_WARM``; ``MOST_WARM`` if no rate was
-    measured. ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its
-    sessions end and its accounts are cleared.
+    ``warm_minutes``: how many minutes before a workshop's opening its seats start. None: the service estimates how long
+    the start of all seats takes, from the rate at which seats last came up at the factory, and starts them so much
+    earlier, but at most ``MOST_WARM`` minutes; if no rate was measured, ``MOST_WARM`` minutes. ``clear_minutes``: a
+    workshop is archived this many minutes after it has begun to close; meanwhile its sessions end and its accounts are
+    cleared.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over

@@ -208,9 +208,10 @@ class LinkSocket:
         return found
 
     def _refused(self, operation: tuple[str, str], response: httpx.Response, content: bytes) -> ProblemError:
-        """Return the error for a response with an error status; log it if it means that the link is of another release.
+        """Return the error for a response with an error status.
 
-        ``operation``: a result of ``_operation``.
+        If the error means that the link is of another release, log it (see ``_note``). ``operation``: a result of
+        ``_operation``.
         """
         refusal = _refusal(response, content)
         if not isinstance(refusal, LinkAway):
@@ -218,8 +219,9 @@ class LinkSocket:
         return refusal
 
     def _note(self, operation: tuple[str, str], mismatch: LinkMismatch | ValidationError | None) -> None:
-        """Log that link and service do not understand each other in an operation; once, until they do again.
+        """Log that link and service do not understand each other in an operation.
 
+        This is logged once, and again only if link and service understood each other in the operation in between.
         ``operation``: a result of ``_operation``; ``mismatch``: the link does not know the operation (LinkMismatch), or
         its answer cannot be parsed (ValidationError); None: neither.
         """
@@ -264,7 +266,7 @@ def _refusal(response: httpx.Response, content: bytes) -> ProblemError:
     """Return the error for a response with an error status: a LinkAway, or a LinkRefused, perhaps a LinkMismatch.
 
     LinkAway: the status is at least 500, or ``content``, the response's body, is no Problem. LinkMismatch: the status
-    is 400 or 405, or 404 without the Problem's code.
+    is 400 or 405, or the status is 404 and the Problem's field ``code`` is empty.
     """
     if response.status_code >= 500:
         return LinkAway()

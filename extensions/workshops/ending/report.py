@@ -127,7 +127,8 @@ def without_people(made: ReportView) -> ReportView:
 def earns(row: AttendanceRow, percent: int) -> bool:
     """Return whether the person of a row gets a certificate.
 
-    Participants get one who took part in at least ``percent`` per cent of the class, and for at least a minute.
+    A participant gets a certificate after taking part in at least ``percent`` per cent of the class, and for at least a
+    minute.
     """
     return row.role == "participant" and row.minutes > 0 and 100 * row.share >= percent
 
@@ -202,7 +203,10 @@ def _opened(run: PastRun) -> datetime | None:
 
 
 def _ran(run: PastRun, now: datetime) -> Period:
-    """Return from when to when a session ran after it was first opened; the period is empty if it never was."""
+    """Return from when to when a session ran after it was first opened.
+
+    The period is empty if the session was never opened, or never became ready.
+    """
     begin = _opened(run)
     return (now, now) if begin is None else (begin, run.ended or now)
 

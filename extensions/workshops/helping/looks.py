@@ -19,9 +19,10 @@ MOST_LOOKS = 60  # of all workshops: each takes up to some megabytes of memory
 
 @dataclass
 class NotebookConsent:
-    """A person's consent that helpers see a notebook until a time, and the notebook's last saved state.
+    """The consent with which a person lets helpers see a notebook, and the notebook's last saved state.
 
-    ``session``: the session that gave the consent; ``seen_by``: the helpers who have looked, in order.
+    ``until``: when the consent ends; ``session``: the session that gave the consent; ``seen_by``: the helpers who have
+    looked at the notebook, in order.
     """
 
     workshop: str
@@ -45,7 +46,7 @@ class Looks:
         return found if found is not None and self._now() < found.until else None
 
     def of(self, slug: str) -> list[NotebookConsent]:
-        """Return the consents of a workshop's people whose time is not over."""
+        """Return those consents of a workshop's people that are not over."""
         return [one for (of, person), one in self._looks.items() if of == slug and self.get(slug, person) is not None]
 
     def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
@@ -62,7 +63,8 @@ class Looks:
     def renew(self, slug: str, person: str, session: str, snapshot: NotebookSnapshot) -> None:
         """Store the new saved state of a notebook that helpers may see.
 
-        Raises ProblemError unless ``session`` has given a consent for this file that still holds.
+        Raises ProblemError unless ``session`` has given a consent for the file of ``snapshot``, and this consent is not
+        over.
         """
         look = self.get(slug, person)
         if look is None or look.session != session or look.snapshot.file != snapshot.file:

@@ -48,8 +48,9 @@ _NOT_OPEN = Message("hand-not-open", "You can raise a hand while the workshop is
 class Helping:
     """Keeps raised hands, and consents that helpers see a notebook, for people and helpers of all workshops.
 
-    Start ``run``. ``now``: the clock; ``on_change``: functions that are called with the ids of the projects in which
-    something has changed. Methods raise StoreError, and ProblemError if the person may not do this now.
+    Start ``run``. ``now``: the clock; ``on_change``: functions that are called with the ids of the workshops' projects
+    in which raised hands or consents have changed. Methods raise StoreError, and ProblemError if the person may not do
+    this now.
     """
 
     def __init__(self, workshops: Workshops, store: Store, now: Callable[[], datetime]) -> None:
@@ -163,7 +164,8 @@ class Helping:
         """Store the new saved state of a notebook that helpers may see; return the person's state.
 
         ``session``: the id of the person's session. Raises StoreError, and ProblemError if the person has no seat, the
-        workshop is neither warming up nor open, or ``session`` has given no consent for this file that still holds.
+        workshop is neither warming up nor open, ``session`` has given no consent for the file of ``snapshot``, or this
+        consent is over.
         """
         await self._may_ask(person, slug)
         self._looks.renew(slug, person, session, snapshot)
@@ -339,7 +341,7 @@ class Helping:
 
 
 def _up(raised: dict[str, HandRecord], members: Sequence[MembershipRecord]) -> dict[str, HandRecord]:
-    """Return the hands of those who still have a seat."""
+    """Return, by person, those of the ``raised`` hands whose persons still have a seat."""
     return {one.person: raised[one.person] for one in members if one.state == "seated" and one.person in raised}
 
 

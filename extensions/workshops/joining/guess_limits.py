@@ -6,7 +6,8 @@ warn the trainer:
 
 - A right code is accepted, whoever else sends wrong ones from the same network address.
 - A browser that sent ``BROWSER`` wrong codes must wait until one of them is forgiven, which takes ``FORGIVEN_SECONDS``.
-- Wrong codes of an address that sent many are answered later, up to ``SLOWEST`` seconds, and right ones at once.
+- If a network address sent many wrong codes, its next wrong codes are answered up to ``SLOWEST`` seconds later, and
+  right codes at once.
 - If a workshop gets ``NOTABLE`` wrong codes within an hour, its trainer is told.
 
 The counts are in memory: a restart of the service forgets them, which gives a guesser a few more tries.

@@ -2,7 +2,8 @@
 
 These texts are mails, certificates, and the notice in a session that the class moves to another factory. Other texts
 leave the service as ``Message`` objects, and the page on which a person reads them translates them. The service keeps
-only the translations of its own texts in memory: of those whose code begins with one of ``OWN``.
+in memory only the translations of its own texts, which are the ``Message`` objects whose code begins with one of
+``OWN``.
 """
 
 from __future__ import annotations

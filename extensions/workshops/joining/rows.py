@@ -256,7 +256,7 @@ def number_of_seats(db: Connection, slug: str) -> int:
 
 
 def waiting(people: Sequence[MembershipRecord]) -> list[Waiting]:
-    """Return those of these people who wait for a seat."""
+    """Return those in ``people`` who wait for a seat."""
     return [Waiting(one.person, one.at) for one in people if one.state == "waiting"]
 
 

@@ -283,9 +283,11 @@ class Joining:
         now = self._now()
 
         def work(db: Connection) -> tuple[JoinedView | ProblemError, str | None]:
-            """Let the person join, or return why not, and return the ticket's address.
+            """Let the person join; return the answer, or the error that says why the person cannot join.
 
-            To raise the error here would undo the count of wrong codes.
+            The second value is the ticket's mail address. If the error were raised here, the transaction would be
+            rolled back, and a wrong code would not be counted. Raises ProblemError if too many people would run the
+            workshop.
             """
             fresh = rows.ticket(db, row.digest, self._oldest)  # another request may have changed it meanwhile
             if fresh is None:
@@ -367,12 +369,13 @@ class Joining:
         code: CodeRecord | None,
         now: datetime,
     ) -> MembershipRecord:
-        """Return the membership of a person who joins, which the caller must store.
+        """Return a membership for a person who joins; the caller must store the membership.
 
         Who is invited in a role other than participant gets that role and no seat. Anybody else becomes a participant:
-        with a free seat or, if there is none or somebody waits already, in the waiting list. In the database, this only
-        counts a use of ``code`` and adds a line to the workshop's log. Raises ProblemError if too many people would run
-        the workshop. ``guest``: None if the person is no guest; such a person has no invitation.
+        with a free seat or, if there is none or somebody waits already, in the waiting list. This method changes only
+        two things in the database: it counts a use of ``code``, and adds a line to the workshop's log. Raises
+        ProblemError if too many people would run the workshop. ``guest``: None if the person is no guest; such a person
+        has no invitation.
         """
         invited = None if guest is None else rows.invitation(db, workshop.slug, guest.mail)
         role: Role = "participant" if invited is None else invited.role

@@ -1,4 +1,6 @@
-"""Runs the system's git so that a repository can run nothing here: no hook, no filter, no prompt, no other protocol.
+"""Runs the system's git so that a repository can run nothing here: no hook, no filter, no prompt.
+
+Git uses no other protocols than those that ``environment_of`` allows.
 
 No command line contains a secret: a deploy token is in git's environment variables, which only this account can read.
 """
@@ -120,7 +122,8 @@ def environment_of(folder: Path, schemes: Sequence[str], token: tuple[str, str, 
 def init(commit: str) -> list[str]:
     """Return git's arguments that make an empty repository.
 
-    Its objects have SHA-1 ids if ``commit``, a commit's id, has the length of one, else SHA-256 ids.
+    ``commit``: the id of the commit that is fetched later. If this id is as long as a SHA-1 id, the repository uses
+    SHA-1 ids for its objects, else SHA-256 ids.
     """
     kind = "sha1" if len(commit) == 40 else "sha256"
     return ["init", "--quiet", "--bare", "--template=", f"--object-format={kind}", "."]

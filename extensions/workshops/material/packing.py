@@ -19,7 +19,7 @@ _MOST_SHOWN = 200  # characters of a path
 
 @dataclass(frozen=True)
 class TreeEntry:
-    """One entry of a commit's tree, as git lists it. ``object``: its id; ``size``: bytes, None: it is no file."""
+    """One entry of a commit's tree, as git lists it. ``object``: git's object id; ``size``: bytes, None: no file."""
 
     mode: str
     object: str

@@ -51,7 +51,7 @@ class Materials:
     def record(self, slug: str) -> MaterialRecord | None:
         """Return the record of a workshop's material.
 
-        None: the workshop has no material or is over, or the service has not looked yet.
+        None: the workshop has no material or is over, or ``look`` has not found the material yet.
         """
         return self._known.get(slug)
 
@@ -68,7 +68,7 @@ class Materials:
     def status(self, slug: str) -> MaterialStatus | None:
         """Return the state of a workshop's material.
 
-        None: the workshop has no material or is over, or the service has not looked yet.
+        None: the workshop has no material or is over, or ``look`` has not found the material yet.
         """
         record = self._known.get(slug)
         if record is None:
@@ -219,7 +219,7 @@ class Materials:
                 on_ready()
 
     def _is_whole(self, record: MaterialRecord, material: MaterialBody) -> bool:
-        """Return whether a record says that this material was fetched, and its archive still exists."""
+        """Return True if ``record`` says that ``material`` was fetched, and the archive still exists."""
         same = (record.repository, record.commit_id) == (material.repository, material.commit)
         return same and record.state == "ready" and record.digest is not None and self.fetcher.has(record.digest)
 
