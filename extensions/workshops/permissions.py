@@ -1,6 +1,6 @@
 """Decides what each role may do with a workshop, in each of the workshop's states. Pure.
 
-A role belongs to one workshop and is no role at the hub: who leads one workshop may do nothing in another one.
+A role gives a person rights in one workshop only, and none in other workshops or at the hub.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def sees(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
 
 
 def is_staff(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
-    """Return whether the caller sees what only the people who run the workshop see."""
+    """Return whether the caller is one of the people who run the workshop, or an operator."""
     return caller.operator or _role(membership) in _STAFF
 
 
@@ -49,7 +49,7 @@ def actions(
 
 
 def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
-    """Return whether the caller may take an action in some state of the workshop, by their role or as an operator."""
+    """Return whether the caller's role, or being an operator, allows an action in at least one state of a workshop."""
     role = _role(membership)
     match action:
         case "approve" | "decline":

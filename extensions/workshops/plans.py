@@ -32,7 +32,7 @@ def moment_of(field: str, local: datetime, zone: str) -> datetime:
 
 
 def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> None:
-    """Raise ProblemError unless a workshop's times are in order, its end is to come, and it is within ``limits``.
+    """Raise ProblemError if a workshop's times are not in order, its end is past, or it exceeds ``limits``.
 
     The limits are: the days from opening to closing, the number of seats, and the days for which its data are kept.
     """
@@ -69,9 +69,9 @@ def _in_order(workshop: WorkshopRecord) -> None:
 def places_of(bodies: Sequence[PlaceBody], pools: WorkshopPools) -> tuple[PlaceRecord, ...]:
     """Return the records of the places that a trainer chose, in the same order, each with its pool.
 
-    This is the pool that the trainer named, or else the first pool of the factory that has the node size. Raises
-    ProblemError if there is no such pool, or it lacks the node size, if the pool does not allow the environment or the
-    reservation, or if two places are at one factory.
+    A place gets the pool that the trainer named for it, or else the first of the factory's pools with the node size of
+    the place. Raises ProblemError if there is no such pool, if the pool lacks the node size or does not allow the
+    environment or the reservation, or if two places are at one factory.
     """
     found = tuple(_place(number, body, pools) for number, body in enumerate(bodies, 1))
     factories = [place.factory for place in found]
@@ -110,7 +110,7 @@ def _place(number: int, body: PlaceBody, pools: WorkshopPools) -> PlaceRecord:
 def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
     """Raise ProblemError if a pool of the workshop's places is gone, or does not allow what the workshop asks for.
 
-    Compared are the factory and the node size of the place, the hours of a seat, and the workshop's GPU-hours.
+    A pool must allow the factory and the node size of its place, the hours of a seat, and the workshop's GPU-hours.
     """
     for place in workshop.places:
         pool = pools.get(place.pool)

@@ -562,9 +562,9 @@ class Workshops:
     ) -> MembershipRecord:
         """Return a person's membership with the role ``role``; nothing is stored here.
 
-        ``people``: all people of the workshop; ``known``: the person's present membership, None: there is none; its
-        other values, such as the mail address of a guest, stay. A new participant gets the lowest free seat, or waits
-        for one; people with another role have no seat.
+        ``people``: all people of the workshop; ``known``: the person's present membership, None: there is none. The
+        other values of ``known``, such as the mail address of a guest, stay. A new participant gets the lowest free
+        seat, or waits for one; people with another role have no seat.
         """
         before = MembershipRecord(workshop.slug, person, role, "staff", None, self._now()) if known is None else known
         if role != "participant":

@@ -93,8 +93,8 @@ class WaveSummary(Model):
     ``seats``: the seats of the class. Of these, ``asked`` were requested, ``up`` could be opened and did not end,
     ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds until a seat could be
     opened; ``seconds``: from the request for the first seat until the last seat could be opened; all four are None if
-    no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: the minutes before the
-    opening at which the seats of such a class must begin to start; both are None if too few seats came up to tell.
+    no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: how many minutes before
+    the workshop opens the seats of such a class must begin to start; both are None if too few seats came up to tell.
     ``halted``: no more seats were requested because too many seats of a wave failed; ``reasons``: the most frequent
     reasons of failures and refusals.
     """

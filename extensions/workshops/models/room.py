@@ -1,4 +1,4 @@
-"""The room of a workshop: what the people who run it see of its seats, and what they send into its sessions."""
+"""The models of a workshop's room: what the people who run the workshop see of the seats, and send into sessions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class SeatView(Model):
     it could not be begun; ``words``: the same explanation with its code, for a translation. ``act``: a start, restart
     or reset that goes on or has failed, None: there is none. ``step``: how many steps the person has done, None: not
     known, or the caller sees no names; ``step_last``: the number, from 0, of the furthest step that is done. ``hand``:
-    the person's raised hand, None: it is not up; ``look``: a notebook that the caller may see.
+    the person's raised hand, None: it is not up; ``look``: the notebook that the person lets helpers see, None: there
+    is none, or the caller may not help.
     """
 
     seat: int
@@ -98,8 +99,8 @@ class ClassMessageView(Model):
 class RoomHead(Model):
     """What a room shows beside its seats.
 
-    ``trouble``: why the room may be outdated, or, if it is up to date, why no seats begin until somebody mends the
-    gateway; None: no trouble is known; ``total``: the number of seats; ``taken``: how many seats somebody has;
+    ``trouble``: why the room may be outdated; if the room is up to date, why no seats begin until somebody mends the
+    gateway; None: neither trouble is known. ``total``: the number of seats; ``taken``: how many seats somebody has;
     ``ready``: how many of these have a notebook that answers; ``names``: whether the caller sees names; ``may``: what
     the caller may do; ``halted``: why no further seats begin after too many failures, None: no halt; ``steps``: the
     steps of the material.

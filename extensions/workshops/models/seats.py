@@ -1,4 +1,4 @@
-"""The seats of a workshop that the service begins: how far each seat is, and what people see of the seats."""
+"""The models of the seats that the workshops service begins: how far each seat is, and what people see of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SeatProgress(StrEnum):
 class BegunSeatView(Model):
     """One seat that the service begins.
 
-    ``seat``: the seat's number, None if its person has none; ``state``: None means that the service has not requested
+    ``seat``: the seat's number, None if ``person`` has none; ``state``: None means that the service has not requested
     the seat yet; ``wave``: the number of the group of seats that are begun together; ``ran``: when the session could
     first be opened; ``why``: why the seat failed or was refused.
     """

@@ -34,7 +34,7 @@ class CodeView(Model):
 
     ``expires``: when the code ceases to be valid, None: when the workshop closes; ``uses``: how many people may join
     with the code, None: any number; ``used``: how many have joined with it; ``domains``: guests may join only with mail
-    addresses at these domains, empty: with any address.
+    addresses at these domains or at hosts below them, empty: with any address.
     """
 
     made: datetime

@@ -14,8 +14,8 @@ log = logging.getLogger("workshops")
 class PoolsFile:
     """The operator's file of pools.
 
-    If the file cannot be used, its last valid content counts; if it had none since this service started, there are no
-    pools.
+    If the file cannot be used, the last valid content that this service has read counts. If this service has not read
+    any valid content since its start, there are no pools.
     """
 
     def __init__(self, path: Path) -> None:

@@ -75,7 +75,7 @@ def place_lines(here: RehearsalPlace, place: PlaceRecord, hours: float) -> list[
 
 
 def _participants(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield how many people have joined, and which invited people have not."""
+    """Yield one line: how many people have joined, and whether invited people or seats are missing."""
     seats = given.workshop.seats
     seated = sum(one.state == "seated" for one in given.people)
     waiting = sum(one.state == "waiting" for one in given.people)
@@ -106,7 +106,7 @@ def _participants(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _troubles(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield who must accept terms or rules, or could start nothing for another reason."""
+    """Yield lines that say who must still accept rules or terms, and who could start nothing for another reason."""
     names = {one.person: one.name or one.person for one in given.people}
     rules = [one for one in given.here.people if one.why.code == _RULES]
     others = [one for one in given.here.people if one.why.code != _RULES]
@@ -130,7 +130,7 @@ def _troubles(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _budget(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the GPU-hours of the class and of each person are enough, for as long as the class may take.
+    """Yield lines that say whether the GPU-hours of the class and of each person are enough for the longest sessions.
 
     Yield nothing if the catalogue does not have the node size: ``_sized`` reports this.
     """
@@ -215,7 +215,7 @@ def _prestart(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _agreed(here: RehearsalPlace) -> Iterator[RehearsalLine]:
-    """Yield whether the site allows the service to start people's sessions before these people come."""
+    """Yield one line: whether the site allows the service to start people's sessions before these people come."""
     if "prestart" in here.agreed:
         said = Message("rehearsal-prestart", "The site has agreed that seats begin before their people come.")
         yield _line("prestart", "green", said)
@@ -232,7 +232,7 @@ def _size(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _sized(here: RehearsalPlace, place: PlaceRecord, hours: float) -> Iterator[RehearsalLine]:
-    """Yield whether the node size is in the catalogue, and allows the hours of a seat."""
+    """Yield one line: whether the node size is in the catalogue, and allows the hours of a seat."""
     size, parts = here.size, {"size": _named(here, place), "machine": here.machine}
     if size is None or size.id != place.size:
         said = Message("rehearsal-size-gone", "{machine} has no node size {size} any more.")
@@ -256,7 +256,7 @@ def _environment(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _environed(here: RehearsalPlace, place: PlaceRecord) -> Iterator[RehearsalLine]:
-    """Yield whether sessions can start in the environment, and whether it fits the node size."""
+    """Yield one line: whether sessions can start in the environment, and whether the environment fits the node size."""
     found = here.environment(place.environment)
     parts = {"environment": place.environment or here.default or "–", "machine": here.machine}
     if found is None or not found.live:
@@ -274,7 +274,7 @@ def _environed(here: RehearsalPlace, place: PlaceRecord) -> Iterator[RehearsalLi
 
 
 def _reservation(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the reservation exists, is at the right time and large enough, and admits the right accounts.
+    """Yield lines that say whether the reservation exists, fits the class in time and size, and admits its accounts.
 
     If the place has no reservation, one line says so.
     """
@@ -342,9 +342,9 @@ def _maintenance(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _accounts(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether enough site accounts can be lent, whether the site allows it, and whether they can be emptied.
+    """Yield lines that say whether site accounts may be lent, whether there are enough, and whether they can be wiped.
 
-    An account is emptied (its files are deleted) before another person gets it. If no accounts are lent at the place,
+    An account is wiped (its files are deleted) before another person gets it. If no accounts are lent at the place,
     one line says so.
     """
     here, held, seats = given.here, given.here.seat.accounts, given.workshop.seats
@@ -378,7 +378,7 @@ def _accounts(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _pace(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the gateway can connect to all seats, and whether all can begin while the class warms up."""
+    """Yield lines that say whether the gateway can connect to all seats, and start all seats during the warm-up."""
     workshop, seat = given.workshop, given.here.seat
     if seat.room is not None and seat.room < workshop.seats:
         said = Message(
@@ -404,7 +404,7 @@ def _pace(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _material(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether the service has fetched the commit of the material."""
+    """Yield one line: whether the service has fetched the commit of the material."""
     wanted, found = given.workshop.material, given.material
     if wanted is None:
         said = Message("rehearsal-no-material", "The workshop brings no material.")
@@ -425,7 +425,7 @@ def _material(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _connections(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield what the participants' own connection checks said."""
+    """Yield one line: what the participants' own connection checks found."""
     sent = given.checks
     parts = {"checked": sent.checked, "people": sent.people, "problems": sent.problems}
     do = N_("Ask your class to check their connection with the computer and network of the day.")
@@ -445,7 +445,7 @@ def _connections(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _versions(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield whether link and service are of the same release."""
+    """Yield one line: whether link and service are of the same release."""
     parts = {"link": given.facts.release, "service": given.release}
     if given.facts.release == given.release:
         said = Message("rehearsal-versions", "Link and workshops service are both of release {link}.")

@@ -72,7 +72,7 @@ _OFTEN = {
 
 
 class Rehearsals:
-    """Makes the rehearsals of all workshops, follows their seats, and stores the results. Start ``run``.
+    """Makes the rehearsals of all workshops, follows their seats, and stores the results. Start ``run`` as a task.
 
     ``secret``: the key for signatures; ``changed``: called when the table of projects has to be written again;
     ``material_of``: returns the state of a workshop's material; ``now``: the clock.
@@ -167,8 +167,8 @@ class Rehearsals:
 
         This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
         still counts was red. If the link does not answer, only the settings that this service itself knows are compared
-        with those of the rehearsal. ``number``: the factory's in the workshop, from 1; False if there is no such
-        factory. Raises StoreError.
+        with those of the rehearsal. ``number``: the number of the factory in the workshop, from 1; False if there is no
+        such factory. Raises StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:
@@ -470,8 +470,8 @@ class Rehearsals:
         """Return the row, not stored yet, for a new rehearsal in which robots have all seats.
 
         If no seat could begin, it is the row of a rehearsal that is over, with a result. ``facts``: what the link
-        reports of the workshop; ``here``: what it reports of ``place``, the rehearsal's factory. Raises ProblemError if
-        the time, the pool or another limit does not allow the rehearsal; StoreError.
+        reports of the workshop; ``here``: what the link reports of ``place``, the rehearsal's factory. Raises
+        ProblemError if the time, the pool or another limit does not allow the rehearsal; StoreError.
         """
         now = self._now()
         until = now + wave.window(workshop.seats, here.seat.per_minute)

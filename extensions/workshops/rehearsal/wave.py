@@ -94,9 +94,9 @@ def check(
 ) -> None:
     """Raise ProblemError unless a rehearsal with robots may begin at a factory.
 
-    If too little of something is left (such as seats or GPU-hours), the message says how much is missing.
-    ``facts``: what the link reports of the workshop; ``here``: what it reports of the factory; ``taken``: how many
-    seats of the pool other classes, and other rehearsals with robots, have during the rehearsal.
+    If too little of something is left (such as seats or GPU-hours), the message says how much is missing. ``facts``:
+    what the link reports of the workshop; ``here``: what the link reports of the factory; ``taken``: how many seats of
+    the pool other classes, and other rehearsals with robots, have during the rehearsal.
     """
     seats, place = workshop.seats, {"machine": here.machine}
     if window(seats, here.seat.per_minute) > LONGEST_REHEARSAL:
@@ -198,9 +198,10 @@ def is_halted(seats: Sequence[RehearsedSeat], now: datetime) -> bool:
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
     """Return the seat as it is after the link's answer, which came at ``now``: refused, failed, running or begun.
 
-    The seat counts as failed, not as refused, if the reason of a refusal has nothing to do with the robot. It is
-    unchanged if the reason may only be that the link has not read the service's newest file of projects yet. A seat
-    that could be opened once, and whose session has not ended, keeps its state while it cannot be opened.
+    The seat counts as failed, not as refused, if the reason of a refusal has nothing to do with the robot. The seat is
+    unchanged if the refusal has the code ``_NOT_YET``, since the link may not have read the service's newest file of
+    projects yet. A seat that could be opened once, and whose session has not ended, keeps its state while it cannot be
+    opened.
     """
     if answer.problem is not None and answer.problem.code == _NOT_YET:
         return seat  # it is asked for again

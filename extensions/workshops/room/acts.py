@@ -71,7 +71,7 @@ _GOING: dict[SeatActKind, Message] = {
 
 
 class SeatActs:
-    """Starts, restarts and resets single seats. Start ``run``.
+    """Starts, restarts and resets single seats. Start the method ``run`` as a task.
 
     ``has_material``: returns whether a workshop's material is ready; ``deliver``: delivers the material anew to
     sessions of a workshop, and returns why that failed, or "" if it did not (``MaterialDelivery.anew``); ``now``: the
@@ -168,7 +168,7 @@ class SeatActs:
         return going is not None or session is not None
 
     def _record(self, workshop: WorkshopRecord, person: str, seat: int, act: SeatActKind, by: str) -> SeatActRecord:
-        """Return a new act. Raises ProblemError if it makes no sense now."""
+        """Return a new act, which is not stored yet. Raises ProblemError if the act makes no sense now."""
         live = self._live(workshop.slug, person)
         if act == "start" and any(not one.stopping for one in live):
             raise conflict(Message("seat-runs", "Seat {seat} has a session already.").format(seat=seat))

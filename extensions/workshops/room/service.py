@@ -50,7 +50,7 @@ class _Follower:
 
 
 class Room:
-    """The rooms of all workshops. Start ``run``.
+    """The rooms of all workshops. Start the method ``run`` as a task.
 
     ``now``: the clock; ``streams``: limits the open streams of each person. Functions that other parts set: ``acts_of``
     returns the starts, restarts and resets of a workshop's seats, by person; ``give_up`` gives up such an act on a
@@ -81,8 +81,8 @@ class Room:
     async def run(self) -> None:
         """Follow the link's sessions, send messages to sessions that start late, and answer sessions that ask for help.
 
-        Also delete consents and hands that are over, and forget what is known of workshops that are over. Run without
-        end; return at once if this service has no link.
+        Also delete copies of notebooks whose consent is over, and forget what is known of workshops that are over. Run
+        without end; return at once if this service has no link.
         """
         if not self._link.there:
             return

@@ -39,7 +39,7 @@ def put(db: Connection, rows: Iterable[SeatRow]) -> None:
 def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
     """Store what became of seats, except those that were requested anew after the link was asked.
 
-    ``answers``: the new rows, by the id of the session of which the link was asked.
+    ``answers``: the new rows, by the id of the session about which the link was asked.
     """
     table = tables.seats
     for session, row in answers.items():
@@ -86,9 +86,10 @@ def drop(db: Connection, slug: str, people: Iterable[str]) -> None:
 
 
 def warm_up(db: Connection, slug: str) -> WarmUpRow:
-    """Return the stored state of the waves in which a workshop's seats begin; a new one if no row can be read.
+    """Return the stored state of the waves in which a workshop's seats begin.
 
-    The row says whether the waves are halted and why, and when a trainer last said to go on.
+    If no row can be read, the result has default values: no halt. The row says whether the waves are halted and why,
+    and when a trainer last said to go on.
     """
     table = tables.warm_ups
     found = list(_intact(table, db.execute(select(table).where(table.c.workshop == slug)).mappings()))

@@ -213,7 +213,7 @@ class SeatRunner:
         return {one.factory: one for one in self._places.get(workshop.slug, ())}
 
     async def silent(self, workshop: WorkshopRecord, factory: str) -> bool:
-        """Ask the link; return True if a factory does not answer the link now. Raises ProblemError."""
+        """Ask the link now; return True if the link reports that ``factory`` does not answer. Raises ProblemError."""
         places = (await self._link.get(_PLACES, workshop.project, "/seats")).places
         here = next((one for one in places if one.factory == factory), None)
         return here is not None and _is_silent(here)
@@ -533,9 +533,9 @@ class SeatRunner:
 class _Share:
     """The seats of a workshop that belong to one place.
 
-    ``mine``: the people whose seat begins before they open it; ``unanswered``: seats of which the link is asked what
-    became of them; ``due``: whether a seat may be asked for now; ``wanted``: the number of seats for which accounts are
-    held; ``moved``: by person, when their seat was moved to this place.
+    ``mine``: the people whose seat begins before they open it; ``unanswered``: seats about which the link must be
+    asked; ``due``: whether at least one seat may be requested now; ``wanted``: the number of seats for which accounts
+    must be held; ``moved``: by person, when their seat was moved to this place.
     """
 
     place: PlaceRecord
@@ -547,7 +547,7 @@ class _Share:
 
     @property
     def accounts(self) -> int:
-        """Return how many accounts are held: for the seats, and spare ones."""
+        """Return how many accounts must be held: one for each seat in ``wanted``, and spare ones."""
         return self.wanted + math.ceil(SPARE_ACCOUNTS * self.wanted)
 
 

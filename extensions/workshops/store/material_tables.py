@@ -49,7 +49,7 @@ material_deliveries = Table(
 class MaterialRecord:
     """The material of one workshop. The fields are the columns of ``materials``.
 
-    ``state``: whether its last fetch goes on, failed, or is ready; ``digest``: of the archive, None unless it is ready;
+    ``state``: how far the last fetch of the material is; ``digest``: of the archive, None unless the material is ready;
     ``problem``: why the fetch failed; ``refused``: files of the repository that may not be in the material; ``steps``:
     None in a row that an older release wrote.
     """

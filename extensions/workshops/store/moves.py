@@ -1,4 +1,4 @@
-"""Reads the trainers' orders to move seats, and finds the place to which each seat of a workshop belongs by them.
+"""Reads the trainers' orders to move seats, and finds out from these orders to which place each seat belongs.
 
 A place is a factory with a node size. An order moves all seats, or those that it names, to a place. Orders are never
 changed; the last order that applies to a seat counts.

@@ -1,4 +1,4 @@
-"""The tables of workshops' seats: how far they have started, halts, how fast they came up, and orders to move them.
+"""The tables of workshops' seats: how far each seat is, halts, how fast seats came up, and orders to move seats.
 
 ``store.schema`` has the service's main tables.
 """
@@ -125,8 +125,9 @@ class WarmUpRow:
 class MoveRow:
     """One order of a trainer to move seats of a workshop to another place.
 
-    ``number``: the number of the order, from 1; ``id``: usually given by the caller, so that the same order twice is
-    one; ``place``: the number of the workshop's place to move to; ``seats``: the numbers of the seats, None: all.
+    ``number``: the number of the order, from 1; ``id``: usually given by the caller; an order whose id is stored
+    already is not stored again; ``place``: the number of the workshop's place to move to; ``seats``: the numbers of the
+    seats, None: all.
     """
 
     workshop: str

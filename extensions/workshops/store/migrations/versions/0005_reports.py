@@ -1,4 +1,4 @@
-"""Adds reports, whose sums stay when a workshop's people are deleted, and the attendance that a certificate needs."""
+"""Adds reports, which stay when the data about a workshop's people are deleted, and the attendance for certificates."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Adds who has stopped a rehearsal."""
+"""Adds a column for the person who has stopped a rehearsal."""
 
 import sqlalchemy as sa
 from alembic import op
