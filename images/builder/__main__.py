@@ -55,8 +55,8 @@ class Builder:
         """Download an image's wheels, and check that none is missing.
 
         Return the locked packages of each of the image's lock files, and the paths of the wheels, both by package name.
-        For the proxy's image, there is no lock file, and the only wheel is that of Node.js. Both are empty for an image
-        without Python packages. Raises BuildError.
+        The proxy's image has no lock file, and only one wheel, that of Node.js. An image without Python packages has
+        neither lock files nor wheels. Raises BuildError.
         """
         arch = self._options.arch
         if recipe.node:

@@ -105,7 +105,10 @@ def squash(root: Path, target: Path) -> None:
 
 
 def _limits() -> dict[str, int]:
-    """Return the limits of open files and processes for a build: buildah requests more than a container may set."""
+    """Return how many open files and processes a build may have, by the name of the limit.
+
+    Without these limits, buildah requests more than a container may set.
+    """
     most = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
     hard = {name: resource.getrlimit(limit)[1] for name, limit in most.items()}
     return {name: min(limit, 2**20) if limit != resource.RLIM_INFINITY else 2**20 for name, limit in hard.items()}

@@ -1,8 +1,7 @@
 """Reads translations in gettext's form, and translates texts by them. No other module translates texts.
 
-A text is looked up by its English words; a ``Message`` (``factorycommon.messages``) is looked up by its code. A text is
-shown in English if it has no translation, or if it comes from another release that had another English text for its
-code.
+A text is looked up by its English words. A ``Message`` (``factorycommon.messages``) is looked up by its code, or by its
+English words if this release has another English text for the code. A text without a translation is shown in English.
 """
 
 from __future__ import annotations
@@ -72,8 +71,8 @@ class Language:
         """Return a text in this language, or the English text if it has no translation.
 
         A ``Message`` is looked up by its code. The translation is used only if this release has the same English text
-        for the code; otherwise the two may have different meanings (for example with an old text in the ledger), and
-        the message is looked up by its English words, as is a text without a code.
+        for the code; an old text in the ledger, for example, may have another meaning. A message with another English
+        text, and a text without a code, are looked up by their English words.
         """
         if not isinstance(text, Text):
             return self._plain(text)

@@ -1,4 +1,4 @@
-"""Keeps counters by key that fall with time, to limit what strangers may do.
+"""Keeps counters, one for each key, to limit what strangers may do. The counters fall with time.
 
 The counters are in memory only. At most ``KEPT`` are kept; the one that was raised least recently is dropped first.
 """

@@ -15,7 +15,10 @@ _KEPT = 16 << 20  # total bytes of all kept blocks
 
 
 def keep_blocks() -> None:
-    """Make malloc keep freed blocks of up to 4 MiB, 16 MiB in total. Does nothing with a C library other than glibc."""
+    """Make malloc keep freed blocks of up to 4 MiB, and up to 16 MiB of free memory at the end of the heap.
+
+    Does nothing with a C library other than glibc.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

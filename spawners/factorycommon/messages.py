@@ -1,6 +1,6 @@
 """Messages to people: English texts that keep their code and parameters, so that they can be translated later.
 
-A text is translated where it is shown (``Language.said``), by the translation of the message with its code. Code that
+A text is translated where it is shown: ``Language.said`` looks up the translation by the message's code. Code that
 treats a message as a string, such as a script, a log or a library, gets the English text.
 """
 
