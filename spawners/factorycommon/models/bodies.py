@@ -22,9 +22,9 @@ ProblemKind = Literal[
 
 
 def _written_out(moment: object) -> object:
-    """Return ``moment`` unchanged. Raises ValueError unless it is a datetime, or a text that has a T in it.
+    """Return ``moment`` unchanged if it is a datetime, or a text with a T, as in 2026-01-31T12:00:00Z.
 
-    pydantic would read a number as seconds since 1970.
+    Raises ValueError for anything else. A number is refused, since pydantic would read it as seconds since 1970.
     """
     if not isinstance(moment, datetime) and "T" not in str(moment).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
@@ -84,8 +84,9 @@ class StopsBody(Model):
 class StopsView(Model):
     """Response to ``POST /stops``: the sessions that have ended, will certainly end, or will never start.
 
-    For each of these, the ledger says that the session has ended or holds the stop request, or the link does not know
-    the session and will never start it. The hub must send the request again for all other sessions.
+    ``done`` has a session if the ledger says that the session has ended, if the ledger has recorded the stop request,
+    or if the link does not know the session: then the link never starts a session with this id. The hub must send the
+    request again for all other sessions.
     """
 
     done: tuple[SessionId, ...]
@@ -100,8 +101,8 @@ class ExtendBody(Model):
 class MessageBody(Model):
     """Body of ``POST /sessions/{id}/messages``: a message that the person in the session sees.
 
-    A second message with the same ``id`` is not shown. ``texts``: the message in more languages, by code; a person who
-    wants none of them gets ``text``.
+    A second message with the same ``id`` is not shown. ``texts``: the message in more languages, by language code; a
+    person who wants none of these languages gets ``text``.
     """
 
     id: MessageId
@@ -130,9 +131,9 @@ class DrainBody(Model):
 class AccessStatus(Model):
     """Whether a person may start anything, by the hub's rules.
 
-    ``until``: when the hub must send the status again, since a login is valid for a limited time; None if it stays
-    valid. ``refusal``: why the person may start nothing; None if they may. ``terms``: the version of the gateway's
-    terms that the person has accepted."""
+    ``until``: when the hub must send the status again, since a login is valid for a limited time; None if the status
+    stays valid. ``refusal``: why the person may start nothing; None if they may. ``terms``: the version of the
+    gateway's terms that the person has accepted."""
 
     until: Until | None = None
     refusal: Words | None = None
@@ -171,7 +172,7 @@ class AcceptBody(Model):
 
 
 class RenewBody(BaseModel):
-    """Body of a page's request to the hub to renew a person's login at a factory.
+    """Body of a page's request to the hub: a token to renew a person's login at a factory.
 
     The token is kept in memory only, and is never logged.
     """
@@ -214,7 +215,7 @@ class TableFactory(Model):
 class TableSnapshot(Model):
     """First event of ``GET /table``: all live sessions, all live clusters without their jobs, and all factories.
 
-    The link sends it again to a reader that was too slow for the changes.
+    The link sends a new snapshot to a reader that was too slow for the changes.
     """
 
     sessions: tuple[Session, ...]

@@ -193,10 +193,11 @@ class MembershipsView(Model):
 
 
 class GuestView(Model):
-    """A guest, for the hub's login.
+    """A guest of workshops, as the workshops service describes the guest to the hub's login.
 
-    ``until``: when the last of the workshops that still admit the guest closes; None: none admits the guest, who was
-    banned or has left, or whose workshops are over. ``name``: as the guest gave it.
+    ``until``: the latest closing time of the workshops that still admit the guest; None: no workshop admits the
+    guest, since the guest was banned or has left, or since the workshops are over. ``name``: the name that the guest
+    gave.
     """
 
     person: GuestName

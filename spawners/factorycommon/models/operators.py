@@ -33,7 +33,7 @@ class BannerView(Model):
     until: Moment | None = None
 
     def shown(self, now: datetime) -> str:
-        """Return the message that pages show at that time; "" means none."""
+        """Return the message that pages show at the time ``now``; "" means none."""
         return self.text if self.until is None or now < self.until else ""
 
 

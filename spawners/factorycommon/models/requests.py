@@ -36,7 +36,8 @@ class Choice(Model):
 class ChoiceQuery(Model):
     """A choice whose defaults and cost a client asks for.
 
-    If it names no size, ``cores`` and ``memory_gb`` select the smallest size that has both.
+    ``size`` None: the smallest size that has at least ``cores`` cores and ``memory_gb`` GB, and allows ``hours``; the
+    default size if ``cores`` and ``memory_gb`` are None, too.
     """
 
     factory: Slug | None = None

@@ -17,9 +17,9 @@ class ProjectBalance(Model):
 class UsageLine(Model):
     """The use of the jobs of one person, for one project at one factory, on one day (UTC).
 
-    ``project`` None: the jobs without a project. ``gpu_seconds``: billed GPUs times seconds, as the scheduler counts
-    them; an int if it is whole (always so for whole GPUs), else the nearest float. ``jobs``: the number of jobs whose
-    first day this was.
+    ``project`` None: the jobs without a project. ``gpu_seconds``: the jobs' seconds times their billed GPUs (as the
+    scheduler counts GPUs); an int if the product is whole (always so for whole GPUs), else the nearest float. ``jobs``:
+    the number of jobs whose first day this was.
     """
 
     day: date

@@ -315,7 +315,7 @@ class ChecklistView(Model):
 
 
 class NetworkSize(Model):
-    """A node size in the public view. ``parts``: the parts of the description that the start page shows."""
+    """A node size in the public view. ``parts``: the size's description on the start page, in parts."""
 
     id: Slug
     parts: tuple[Phrase, ...] = ()

@@ -30,7 +30,7 @@ LONGEST_REHEARSAL = timedelta(hours=2)
 
 
 class WorkshopPool(Model):
-    """What an operator lets workshops use at one factory; trainers choose pools by their ids.
+    """What an operator lets workshops use at one factory; a trainer chooses a pool by the pool's id.
 
     ``seats``: the most seats that the workshops on this pool may have at the same time; ``gpu_hours``: the most
     GPU-hours of one workshop, None: no limit; ``max_hours``: the longest session; ``reservations``: the reservations
@@ -171,10 +171,10 @@ class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link.
 
     ``staff``: the people who have no seat; ``begins`` and ``ends``: when the people may run anything; ``seats``: the
-    number of seats, which a table of the release before this one lacks: then it is the number of members who do not run
-    the workshop; ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use, None: an equal
-    share (``shares``); ``rehearsal``: a time before ``begins`` in which some of the people, or robots, may run
-    something.
+    number of seats (if the release before this one wrote the table, which then lacks ``seats``: the number of members
+    who do not run the workshop); ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use,
+    None: an equal share (``shares``); ``rehearsal``: a time before ``begins`` in which some of the people, or robots,
+    may run something.
     """
 
     id: WorkshopProjectId

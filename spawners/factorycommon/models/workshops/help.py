@@ -35,7 +35,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 def plain_code(text: str, most: int = MOST_SENT) -> str:
     """Return code or output as plain text of at most ``most`` characters, with its lines and its indentation.
 
-    Control characters are removed, and tabs become spaces.
+    Tabs become spaces. Terminal sequences are removed, and other control characters become U+FFFD or a space.
     """
     guarded = "|" + text[: 4 * most].replace("\r\n", "\n").expandtabs(4)  # so that the first line keeps its blanks
     return plain_lines(guarded, most + 1)[1:]

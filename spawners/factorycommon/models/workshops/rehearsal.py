@@ -119,11 +119,12 @@ class RehearsalPlace(Model):
 
 
 class RehearsalFacts(Model):
-    """Response to ``GET /projects/{project}/rehearsal``.
+    """Response to ``GET /projects/{project}/rehearsal``: what a class of this workshop would find today.
 
-    ``release``: the link's release; ``spent`` and ``reserved``: GPU-hours of the project; ``gpu_hours``: the most that
-    all people of the project may use; ``person_gpu_hours``: the most of each participant; ``staff_gpu_hours``: the most
-    of each person who runs the workshop; None: no limit.
+    ``release``: the link's release; ``spent`` and ``reserved``: GPU-hours of the project. ``gpu_hours``: the most
+    GPU-hours that all people of the project may use together; ``person_gpu_hours``: the most for each participant;
+    ``staff_gpu_hours``: the most for each person who runs the workshop; None in one of these three: no limit.
+    ``places``: the factories of the workshop that the gateway offers.
     """
 
     release: str = Field(max_length=100)
