@@ -9,10 +9,11 @@ _KEEPS_PAUSE = sys.version_info >= (3, 11, 4)
 
 
 def read_later(transport: asyncio.Transport) -> None:
-    """Read nothing from ``transport`` until ``resume_reading``; call it first in ``connection_made``.
+    """Read nothing from ``transport`` until its method ``resume_reading`` is called.
 
-    Python before 3.11.4 begins to read after ``connection_made`` also if this was paused (CPython issue 103607), and
-    ignores a second pause. There, reading is resumed and paused again before anything can be read.
+    Call ``read_later`` at the beginning of ``connection_made``. Python before 3.11.4 begins to read after
+    ``connection_made`` even if reading was paused (CPython issue 103607), and ignores a second pause. On such a Python,
+    reading is resumed and paused again before anything can be read.
     """
     transport.pause_reading()
     if not _KEEPS_PAUSE:

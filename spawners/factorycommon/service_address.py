@@ -17,7 +17,8 @@ from factorycommon.tls import TlsFiles, dialing
 class NetworkAddress:
     """The address of a service on another host.
 
-    ``tls``: the certificate and key of the process that connects to the service, and the authority that it trusts.
+    ``tls``: the certificate and key of the process that connects to the service, and the authority that this process
+    trusts.
     """
 
     url: str

@@ -98,7 +98,9 @@ class _InputBuffer(ReadBuffer):
         return self
 
     def __getitem__(self, part: slice) -> Any:
-        """Return bytes for a slice with an end; for a slice without, cut off the bytes before it and return ``self``.
+        """Return the bytes of a slice with an end.
+
+        For a slice without an end, cut off the bytes before the slice's start, and return ``self``.
 
         asyncssh uses slices without an end only to assign them to the buffer itself. For a packet that is too short, it
         uses negative numbers, which count from the end.
@@ -126,7 +128,7 @@ class _Cipher:
         self._state: Any = None  # asyncssh's object, which counts the packets
 
     def take(self, encryption: object) -> bool:
-        """Use the cipher of ``encryption``, asyncssh's object; return False if that is not AES-GCM."""
+        """Use the cipher of ``encryption``, asyncssh's object, if this is AES-GCM; return whether it is AES-GCM."""
         if encryption is not self._of:
             if not isinstance(encryption, GCMEncryption):
                 return False
@@ -135,17 +137,21 @@ class _Cipher:
         return True
 
     def encrypt(self, length: bytes, packet: bytes) -> bytes:
-        """Return ``packet``, encrypted, with its tag; count it."""
+        """Return ``packet``, encrypted, with its tag; advance the packet counter in asyncssh's nonce."""
         encrypted = self._aead.encrypt(self._state._iv, packet, length)
         self._state._update_iv()
         return encrypted
 
     def decrypt(self, length: bytes, packet: memoryview) -> bytes:
-        """Return ``packet``, which has a tag, decrypted; do not count it. Raises InvalidTag."""
+        """Return ``packet``, which has a tag, decrypted. Raises InvalidTag.
+
+        The packet counter stays as it is, since asyncssh may have to decrypt the packet again. ``count`` advances the
+        counter.
+        """
         return self._aead.decrypt(self._state._iv, packet, length)
 
     def count(self) -> None:
-        """Count a packet that was decrypted."""
+        """Advance asyncssh's packet counter, after a packet was decrypted and taken off the buffer."""
         self._state._update_iv()
 
 
@@ -188,7 +194,7 @@ class _Sender:
         type(channel)._flush_send_buf(channel)  # the rest, and what follows when the buffer is empty
 
     def _send_some(self, channel: Any, data: bytearray) -> int:
-        """Send as much of ``data`` through ``channel`` as its window and ``_may_send`` allow; return their number."""
+        """Send as much of ``data`` as the channel's window and ``_may_send`` allow; return the number of sent bytes."""
         number, sent = channel._send_chan.to_bytes(4, "big"), 0
         with memoryview(data) as view:
             while sent < len(data) and channel._send_window and self._may_send():
@@ -233,9 +239,10 @@ class _Receiver:
         self._cipher = _Cipher()
 
     def receive(self) -> bool:
-        """Take packets with data off the buffer; leave the next other packet to asyncssh.
+        """Take packets with data off the buffer, up to the next packet that asyncssh itself must handle.
 
-        Returns False if asyncssh should wait for more bytes.
+        Return what asyncssh's own method would return: False if more bytes must arrive first; True if asyncssh can go
+        on with its packet.
         """
         connection = self._connection
         while True:
@@ -300,7 +307,7 @@ def _join(channel: Any) -> None:
 
 
 class _DataPacket(SSHPacket):
-    """A packet with data, read up to its channel's number, without a copy of its content."""
+    """A packet with data; the first read begins after the channel's number. The content is not copied."""
 
     def __init__(self, packet: bytes) -> None:
         super().__init__(packet)

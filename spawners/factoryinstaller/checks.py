@@ -44,8 +44,8 @@ def system(os_release: str) -> str:
 def machine(folder: Path) -> None:
     """Raise InstallerError if the installer cannot run as this user or on this machine.
 
-    It needs root, Python 3.11 or newer, systemd, and 3 GB of free space. ``folder``: a folder on the file system for
-    releases, which must have this space.
+    The installer needs root, Python 3.11 or newer, systemd, and 3 GB of free space. ``folder``: a folder on the file
+    system that must have this space.
     """
     if os.geteuid() != 0:
         raise InstallerError("This needs root: run it with sudo.")

@@ -112,7 +112,7 @@ def content(folder: Path) -> str:
 def made_from(folder: Path) -> str | None:
     """Return the digest of the sources from which a complete release was built.
 
-    None if the folder has no ``release.json``, or none that can be read and names the digest.
+    None if the folder has no ``release.json``, or if this file cannot be read or does not contain the digest.
     """
     try:
         found = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
@@ -158,9 +158,10 @@ def check_sum(archive: Path) -> None:
 
 
 def version_of(archive: Path) -> str:
-    """Return the version in the name of an archive's top folder, ``factorygate-VERSION``, as its first entry has it.
+    """Return the version of an archive, from the name of its top folder, ``factorygate-VERSION``.
 
-    Raises ReleaseError if the archive cannot be read, or begins with anything else.
+    Only the archive's first entry is read. Raises ReleaseError if the archive cannot be read, or if the path of its
+    first entry does not begin with such a name.
     """
     try:
         with tarfile.open(archive, "r:gz") as tar:

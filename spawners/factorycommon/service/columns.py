@@ -72,7 +72,7 @@ class ParsedColumn(TypeDecorator[Any]):
 
 
 def spoilt(found: RowMapping) -> Iterator[tuple[str, Spoilt]]:
-    """Yield the column and the ``Spoilt``, which has the reason, for each value of a row that cannot be read."""
+    """Yield the column's name and the ``Spoilt``, which has the reason, for each unreadable value of a row."""
     return ((str(name), value) for name, value in found.items() if isinstance(value, Spoilt))
 
 

@@ -85,7 +85,10 @@ class Bounded:
         self._most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; an app that reads more than the allowed bytes of its body gets HTTPException 413."""
+        """Pass a request on to the app.
+
+        If the app reads more than the allowed bytes of the request's body, this read raises HTTPException 413.
+        """
         left = self._most
 
         async def some() -> Message:

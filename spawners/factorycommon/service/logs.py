@@ -37,11 +37,11 @@ class PlainFormatter(logging.Formatter):
         self,
         ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
     ) -> str:
-        """Return the traceback, with a margin before each line; the middle of a very long one is left out."""
+        """Return the traceback, with a margin before each line; the middle of a very long traceback is left out."""
         return _set_in(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:
-        """Return the stack, with a margin before each line; the middle of a very long one is left out."""
+        """Return the stack, with a margin before each line; the middle of a very long stack is left out."""
         return _set_in(super().formatStack(stack_info))
 
 

@@ -147,7 +147,7 @@ class Places:
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values and keys in a node, with the node itself; aliases count as if they were written out.
+    """Return the number of keys and values in a node, plus one for the node; aliases count as if written out.
 
     ``known``: the results for nodes that were counted before, by the ``id()`` of the node; this function adds to them.
     """
@@ -262,7 +262,7 @@ def _item_name(node: yaml.Node) -> str | None:
 
 
 def _fields(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
-    """Return the names of the keys that the model at ``loc``, below ``model``, has, sorted.
+    """Return the sorted names of the fields of the models to which the path ``loc`` leads from ``model``.
 
     A step of ``loc`` that leads to no other model, such as a number or a mapping's own key, is skipped.
     """

@@ -191,8 +191,9 @@ class Offers:
     async def choice(self, user: str, wanted: Choice, cores: int | None, memory_gb: float | None) -> ChoiceView:
         """Return a choice with every default filled in, and its highest possible cost.
 
-        If the choice names no size, ``cores`` and ``memory_gb`` select the smallest size that has both. Raises
-        ProblemError in the same cases as a start, and if the named size has fewer cores or less memory.
+        If the choice names no size, the method selects the smallest size that has at least ``cores`` cores and
+        ``memory_gb`` GB, or the default size if both are None. Raises ProblemError in the same cases as a start; also
+        if the named size has fewer cores or less memory, or if no size has enough of both.
         """
         connection = self._permission.connection(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:
@@ -207,9 +208,10 @@ class Offers:
         return ChoiceView(choice=choice, machine=connection.factory.site.machine, size=size, cost=cost)
 
     def _estimate(self, connection: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
-        """Return the last estimate for this account and node size if it is recent, else None.
+        """Return the last estimate for this account and node size, without asking the factory.
 
-        The factory is not asked.
+        None if there is no estimate, if the estimate is older than ``_ESTIMATE_KEPT``, or if the estimated start was
+        more than ``_ESTIMATE_PASSED`` ago.
         """
         known = self._estimates.get((connection.factory.id, account, size.id))
         if known is None or known.start is None:

@@ -26,7 +26,7 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
     some = says(401, 403, 409, 429, 503)
 
     async def admitted(caller: Caller = asking) -> LiveSession:
-        """Return the session whose token was used, and count the request, before its body is parsed.
+        """Return the session whose token was used, and count the request, before the request's body is validated.
 
         Raises ProblemError if the token is a person's own, or if the session has made too many requests in the last
         minute.
