@@ -155,8 +155,8 @@ def _default(factory: Factory, size: NodeSize | None) -> str | None:
 def _agreement(connection: FactoryConnection, at: ProjectAt) -> str:
     """Return a digest of what was agreed with the site.
 
-    It covers the agreement, the version of the site's rules, the project's site accounts, and whether lent accounts are
-    emptied.
+    The digest covers the agreement, the version of the site's rules, the project's site accounts, and whether
+    ``link.yaml`` has a command that wipes lent accounts (``account_wipe``).
     """
     factory, access = connection.factory, connection.access
     agreed = None if factory.agreement is None else factory.agreement.model_dump(mode="json")
@@ -166,10 +166,11 @@ def _agreement(connection: FactoryConnection, at: ProjectAt) -> str:
 
 
 def _booked(found: Reservation, accounts: tuple[str, ...], pays: str | None) -> BookedNodes:
-    """Return a reservation as a rehearsal reports it, with the accounts that it does not admit.
+    """Return a reservation as a rehearsal reports it, with the accounts that the reservation does not admit.
 
-    The result names the site accounts in ``accounts`` that the reservation does not admit, and says whether it admits
-    ``pays``, the scheduler's account that is charged. Only the scheduler checks the reservation's groups.
+    The result names the site accounts in ``accounts`` that the reservation does not admit. It also says whether the
+    reservation admits ``pays``, the scheduler's account that is charged. This function ignores the reservation's list
+    of Unix groups.
     """
     users = found.model_copy(update={"accounts": (), "groups": ()})
     payers = found.model_copy(update={"users": (), "groups": ()})

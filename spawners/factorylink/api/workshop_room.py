@@ -54,8 +54,8 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
     async def send_message(project_id: InProject, body: ClassMessageBody) -> ToldView:
         """Show a message to these people in their sessions; return the people whose session has taken the message.
 
-        A caller may send the message again to the people who are not returned: a door ignores a message if it still
-        keeps one with the same id.
+        A caller may send the message again to the people who are not returned: a door that still keeps a message with
+        this id ignores the repeated message.
         """
         project = scope.project(project_id)
         scope.people(project, body.people)

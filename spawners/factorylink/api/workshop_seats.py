@@ -40,9 +40,10 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
 
     @routes.put("/projects/{project}/hold", responses=says(404))
     async def hold(project: InProject, body: HoldBody) -> SeatPlaces:
-        """Hold accounts for the workshop until it is over, and wipe those that are not clean.
+        """Reserve accounts of the pools for the workshop, and begin to wipe those that may hold files of other people.
 
-        Return what each factory of the workshop then allows.
+        The reservation ends when the workshop or its rehearsal is over. Also begin to log in as the accounts of seats
+        that have not begun. Return what each factory of the workshop then allows.
         """
         found = scope.project(project)
         await holds.hold(found, body.accounts)

@@ -122,7 +122,7 @@ class WarmConnections:
             self._running.discard((project.id, factory_id))
 
     def _left(self, connection: FactoryConnection) -> int:
-        """Return how many logins at a factory this object may make now; none if the number is not positive.
+        """Return how many logins at a factory this object may make now; a number below 1 allows no login.
 
         The number is the seats per minute that ``pace`` allows, minus the sessions that were begun and the logins that
         this object made in the last minute. ``pace`` leaves some of the site's logins to the poller and to other
@@ -154,10 +154,11 @@ class WarmConnections:
                 yield account
 
     def _accounts(self, project: Project, at: ProjectAt, connection: FactoryConnection) -> Iterator[str]:
-        """Yield the accounts under which sessions of ``project`` may begin, and under which none runs at the factory.
+        """Yield the site accounts under which seats of ``project`` may begin, except those with a live session.
 
-        With a pool, these are its ready accounts, in the pool's order; without, the own accounts of the project's
-        members, in the order of their names. Seats may begin in another order.
+        All are accounts at the factory of ``connection``. If the project has a pool there, these are the ready accounts
+        of the pool, in the pool's order. Otherwise they are the own accounts of the project's members, in the order of
+        ``project.members``. Seats may begin in another order.
         """
         factory_id = connection.factory.id
         used = {one.record.account for one in self._table.at(factory_id)}

@@ -249,7 +249,7 @@ def _of_slice(size: NodeSize) -> list[str]:
 def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
     """Return the choice with every default filled in. Raises ChoiceError if the catalogue does not allow the choice.
 
-    ``until`` is ignored; ``shortened``, called before, turns it into ``hours``.
+    This function ignores ``until``: call ``shortened`` first, which replaces ``until`` by ``hours``.
     """
     if choice.factory is not None and choice.factory != factory.id:
         raise ChoiceError(
@@ -406,7 +406,8 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
 def _python(environment: Environment) -> str:
     """Return the path of the environment's Python at the factory.
 
-    Raises ValueError for a template, which ``loading.offered`` never offers.
+    Raises ValueError for a template, that is, an environment that is not installed yet. The factories that
+    ``loading.offered`` returns have no templates.
     """
     if environment.python is None:
         raise ValueError(f"the environment {environment.id} is a template, which has no Python yet")

@@ -1,7 +1,7 @@
 """Compares a catalogue entry with the site's accounting: QOS, their limits, and whether jobs must name account or QOS.
 
-Functions named ``parse_`` take the text that Slurm printed; the others yield a line for each difference. Slurm keeps
-the names of accounts and QOS in lower case.
+``parse_qos`` and ``parse_people`` take the text that Slurm printed; ``of_qos`` and ``of_people`` yield a line for each
+difference. Slurm keeps the names of accounts and QOS in lower case.
 """
 
 from __future__ import annotations

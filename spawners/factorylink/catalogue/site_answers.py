@@ -1,7 +1,7 @@
 """Compares a catalogue entry with the answers of the site's Slurm, and describes the differences.
 
-Functions take the text that Slurm printed, and return a line for each difference. The caller runs the commands in
-``QUESTIONS`` at the site. If a command gets no answer, the values that it would show are not compared; the caller
+``differences`` takes the texts that Slurm printed, and returns a line for each difference. The caller runs the commands
+in ``QUESTIONS`` at the site. If a command gets no answer, the values that it would show are not compared; the caller
 reports this.
 """
 

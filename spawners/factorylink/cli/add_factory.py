@@ -160,11 +160,12 @@ def _accounts(options: argparse.Namespace, config: LinkConfig) -> dict[str, str]
 
 
 def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace) -> list[str]:
-    """Return the host keys to pin: those of ``--host-key``, none if the catalogue has some, else one key for each host.
+    """Return the host keys to pin in link.yaml: those of ``--host-key``, or else one key for each host.
 
-    A key that a host shows must have the fingerprint of ``--fingerprint``; without this option, the operator is asked
-    whether the site publishes the fingerprint. Raises CatalogueError if no key of a host has the fingerprint, the
-    operator does not confirm, or a host does not answer.
+    Without ``--host-key``, the list is empty if the catalogue has host keys or host CAs of the site. A key that a host
+    shows must have the fingerprint of ``--fingerprint``; without this option, the operator is asked whether the site
+    publishes the fingerprint. Raises CatalogueError if no key of a host has the fingerprint, the operator does not
+    confirm, or a host does not answer.
     """
     if options.host_key:
         return list(options.host_key)
@@ -345,7 +346,10 @@ def _agreement(entry: Factory, options: argparse.Namespace) -> dict[str, object]
 
 
 def _site_is_ready() -> bool:
-    """Return whether the doctor can run now: the operator says that the site has the key, or nobody can be asked."""
+    """Return whether to run the doctor now: the operator's answer to the question whether the site has the key.
+
+    If there is no terminal to ask at, return True.
+    """
     if not sys.stdin.isatty():
         return True
     return _ask("Has the site added the key? Type yes to try the way now (later)", "--no-doctor", "later") == "yes"
