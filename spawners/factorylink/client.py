@@ -178,7 +178,10 @@ class PeopleSender:
 
 
 def _looked_at(task: asyncio.Task[None]) -> None:
-    """Retrieve a task's error, so that asyncio does not report it if its callers were cancelled."""
+    """Retrieve the error of a finished task.
+
+    If everybody who waited for the task was cancelled, asyncio would otherwise log that nobody retrieved the error.
+    """
     if not task.cancelled():
         task.exception()
 
@@ -510,8 +513,8 @@ class LinkClient:
     ) -> bytes:
         """Return the body of the link's answer. Raises LinkSilent, LinkProblem.
 
-        ``path`` is percent-encoded. ``timeout``: the longest time in seconds without a byte from the link; None:
-        ``_ANSWER_SECONDS``.
+        The caller percent-encodes ``path``. ``timeout``: the longest time in seconds without a byte from the link;
+        None: ``_ANSWER_SECONDS``.
         """
         async with self._response(method, path, params, json, timeout or _ANSWER_SECONDS) as response:
             return await response.read()

@@ -15,10 +15,11 @@ Work = Callable[[LinkClient, argparse.Namespace], Awaitable[None]]
 
 
 def add(parts: Any, with_link: Callable[[Work], Callable[[argparse.Namespace], int]]) -> None:
-    """Add the command to a parser's subparsers.
+    """Add the command ``usage`` to the subparsers ``parts``.
 
-    ``with_link``: turns an async function of a client of the link and the options into a function of the options alone,
-    which makes the client and returns the exit code.
+    ``with_link``: takes an async function with two parameters, a client of the link and the options; returns a function
+    with the options as its only parameter. The returned function makes the client, calls the async function, and
+    returns the exit code.
     """
     part = parts.add_parser("usage", help="who used how many GPU-hours, as the schedulers count them")
     part.add_argument("--project", help="of this project only")

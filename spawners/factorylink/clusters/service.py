@@ -174,7 +174,7 @@ class Clusters:
     def look(self, cluster_id: ClusterId, user: str) -> Cluster:
         """Return a person's cluster as it is now. Raises ProblemError.
 
-        Also make the link ask the cluster's factory for its jobs soon.
+        If the cluster has not ended, also make the link ask the cluster's factory for its jobs soon.
         """
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is not None and live_cluster.alive():
@@ -218,8 +218,9 @@ class Clusters:
     ) -> tuple[Cluster, bool]:
         """Create the cluster with this id if there is none; return the cluster, and whether it is new.
 
-        If the cluster exists and is not ending, only its scheduler's address and keys are written again, if the request
-        has them. Raises ProblemError, LedgerError.
+        If the cluster exists already, nothing is created. If this cluster is not ending and the request has a
+        scheduler's address and keys, these are then written again for the cluster's workers. Raises ProblemError, for
+        example if another person has a cluster with this id; LedgerError.
 
         ``may_touch``: raises ProblemError for an existing cluster that the caller may not act for. ``options``: the job
         options of the session whose token was used, if one was.

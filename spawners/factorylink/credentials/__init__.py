@@ -22,8 +22,9 @@ from factorylink.credentials.service import ServiceAccount
 def credentials_of(transport: SshTransportSettings, door: DoorAccess, gateway: str) -> Credentials:
     """Return the credentials that are configured for a factory; ``gateway``: the hub's name.
 
-    ``door``: how the link reaches the doors, since certificates allow port forwarding only if this needs it. Raises
-    OSError and ValueError, with an explanation for the operator, if a private key cannot be used or others can read it.
+    ``door``: how the link reaches the doors; certificates of the gateway's own CA allow port forwarding only if the
+    doors are reached by the carrier ``tcp``. Raises OSError and ValueError, with an explanation for the operator, if a
+    private key cannot be used or others can read it.
     """
     settings, watcher = transport.credentials, transport.watcher
     match settings:

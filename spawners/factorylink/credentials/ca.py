@@ -51,7 +51,8 @@ class CertificateAuthority:
     async def login(self, account: str | None) -> Login:
         """Return a login with the account's certificate; ``account`` None: with the watcher's.
 
-        A new certificate is signed first if there is none, or it expires soon.
+        A new certificate is signed first if the account has none, if its certificate expires soon, or if this machine's
+        clock was set back.
         """
         name = self._watcher if account is None else account
         now = self._clock()

@@ -269,7 +269,8 @@ class Visit:
     async def leave(self) -> list[Words]:
         """Remove everything that the visit made; return descriptions of what could not be removed.
 
-        A folder that the site's wrapper cannot remove is only in ``kept``. A second call does nothing.
+        If the site's wrapper removes no folders, the session's folder stays: its path is then in ``kept``, and the
+        returned list has no description of this folder. A second call does nothing, and returns an empty list.
         """
         if self._gone:
             return []
@@ -312,7 +313,8 @@ class Visit:
     async def _remove_folder(self) -> list[Words]:
         """Remove the session's folder, and the two folders above it if they are empty.
 
-        Return descriptions of what could not be removed. If the site's wrapper removes no folders, only set ``kept``.
+        Return descriptions of what could not be removed. If the site's wrapper removes no folders, remove nothing,
+        set ``kept`` to the path of the session's folder, and return an empty list.
         """
         if not self._folder:
             return []

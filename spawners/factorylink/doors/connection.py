@@ -71,7 +71,7 @@ class DoorConnection:
     ``key``: the SSH key with which the link logs in at the door. ``slots`` limits how many connections are being opened
     at a time; ``places`` limits how many may be open, None if there is no limit. ``back_socket``: the link's Unix
     socket for the notebook's requests to the hub and to the link. ``on_status`` is called with each status of the door,
-    and with None when the connection is lost or cannot be opened for a new reason.
+    and with None when the connection is lost, or when there is a new reason why the connection cannot be opened.
     """
 
     def __init__(
@@ -143,9 +143,10 @@ class DoorConnection:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """Wait until ``door.stdio_most`` allows one more connection of the carrier ``stdio``; hold it during the block.
+        """Wait until ``door.stdio_most`` allows one more connection of the carrier ``stdio``.
 
-        Connections of the carrier ``tcp`` are not limited.
+        The connection counts towards this limit until the end of the ``async with`` block. Connections of the carrier
+        ``tcp`` are not limited.
         """
         if self._places is None or not isinstance(self.route.carrier, Stdio):
             yield

@@ -108,8 +108,9 @@ class DoorManager:
     async def open(self, route: Route) -> None:
         """Start to connect to the session's door, and to reconnect whenever the connection is lost, in the background.
 
-        A second call with the same route does nothing, unless the door has reported that its session has ended; with
-        another route, it replaces the connection.
+        If this object already opens or holds a connection to the door by the same route, and the door has not reported
+        the end of the session, this call does nothing. Otherwise a new connection replaces the session's earlier
+        connection, if there is one.
         """
         session_id = route.session
         known = self._doors.get(session_id)

@@ -151,7 +151,10 @@ class BatchRecord:
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
-        """Return False if only a client has reported this job, and the factory has never listed it, else True."""
+        """Return False if only a client has reported this job, and the factory has never listed it, else True.
+
+        ``worker``: a worker whose job has not ended; for all others, the result has no meaning.
+        """
         return not self.adopted or worker.state is not WorkerState.ASKED
 
 

@@ -413,9 +413,9 @@ class Ledger:
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction of its own, and return the result of ``work``.
 
-        Use ``write`` for a function that writes: it puts many writes into one transaction. If the transaction collides
-        with one of another process, ``work`` runs again. Raises IntegrityError, DataError, LedgerError, and the errors
-        of ``work``.
+        For a function that writes, use ``write`` instead, because ``write`` puts many writes into one transaction. If
+        the transaction collides with one of another process, ``work`` runs again. Raises IntegrityError, DataError,
+        LedgerError, and the errors of ``work``.
         """
 
         def transact() -> T:
