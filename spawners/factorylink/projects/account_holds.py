@@ -1,12 +1,15 @@
-"""Holds accounts of a pool for a workshop, from its warm-up until it is over, and wipes them before and after.
+"""Holds site accounts of a pool for a workshop, and wipes the accounts before and after the workshop.
 
-A held account is lent to the people of that workshop only. It is wiped before they use it if somebody else's files may
-be in it, and again after the workshop's project has ended and nothing runs under it any more. An account whose wipe
-fails is lent to nobody, and is wiped again later. An account that was lent for a rehearsal of the workshop is wiped and
-given back as soon as the rehearsal is over, whether or not the class has begun.
+An account is held from the workshop's warm-up (when its first seats are started, before the class) until the workshop
+is over. A held account is lent to the people of this workshop only. If files of anybody else may be in the account, the
+account is wiped before these people use it. It is wiped again after the workshop's project has ended and nothing runs
+under the account any more. An account whose wipe fails is lent to nobody, and is wiped again later. An account that was
+lent for a rehearsal of the workshop is wiped and given back as soon as the rehearsal is over, whether or not the class
+has begun.
 
-Seats come before spare accounts. If a workshop cannot hold an account for each of its seats, it gets accounts that
-other workshops hold but do not need for their own seats, and that are lent to none of their people.
+Seats come before spare accounts. If a workshop cannot hold an account for each of its seats, it also gets spare
+accounts of other workshops: accounts that such a workshop holds, does not need for its own seats, and has lent to none
+of its people.
 """
 
 from __future__ import annotations
@@ -129,10 +132,10 @@ class AccountHolds:
         return tuple(one for one in pool if self._holds(project, (factory, one)) and self._is_ready((factory, one)))
 
     def lendable(self, project: Project, factory: Slug) -> int | None:
-        """Return how many of its pool's accounts a project could hold now, with those that it holds already.
+        """Return how many accounts of its pool a project could hold now, including those that it holds already.
 
-        These are the idle accounts that no other workshop holds, that are clean or can be wiped, and whose last wipe
-        did not fail. None: the project has no pool of accounts at the factory.
+        An account counts if nothing runs under it, no other workshop holds it, it is clean or can be wiped, and its
+        last wipe did not fail. None: the project has no pool of accounts at the factory.
         """
         at, connection = project.factories.get(factory), self._factories.get(factory)
         if at is None or not at.site_accounts.pool:
@@ -141,9 +144,9 @@ class AccountHolds:
         return sum(self._is_lendable(project, (factory, account), wipes) for account in at.site_accounts.pool)
 
     def has_for_robots(self, project: Project, factory: Slug) -> bool:
-        """Return whether a project offers accounts at a factory to robots, which have no accounts of their own.
+        """Return whether a project has lent or shared accounts at a factory, so that robots can use the factory.
 
-        These are lent or shared accounts. Robots take people's seats in a rehearsal of a class.
+        Robots take people's seats in a rehearsal of a class, and have no accounts of their own.
         """
         at, connection = project.factories.get(factory), self._factories.get(factory)
         return at is not None and connection is not None and self._leases.has_for_anybody(connection, at)
@@ -267,9 +270,9 @@ class AccountHolds:
     def _is_left(self, key: _Key) -> bool:
         """Return whether an account is still held for a class that is over.
 
-        What runs under such an account ends, so another workshop may hold the account and wait for its wipe. An account
-        that was lent for a rehearsal does not count: it must be wiped before the class gets it, because the rehearsing
-        trainer belongs to the class, too.
+        Such an account may be held for another workshop at once, since the jobs of the old class are ended anyway; the
+        account is wiped as soon as nothing runs under it. False for an account that is held for a rehearsal: it must be
+        wiped before even the same class gets it, because the trainer who rehearsed belongs to the class.
         """
         hold = self._leases.holds.get(key)
         if hold is None or hold.rehearsal:

@@ -221,7 +221,11 @@ class AccountLeases:
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
     def _open(self, factory: Slug, account: str, grant: Grant) -> bool:
-        """Return whether the account may be lent through ``grant``: no other workshop or past rehearsal holds it."""
+        """Return whether the account may be lent through ``grant``, as far as holds for workshops are concerned.
+
+        True if no workshop holds the account, or if the workshop of ``grant`` does. But an account that is held for a
+        rehearsal of this workshop may be lent only while the workshop rehearses.
+        """
         hold = self.holds.get((factory, account))
         if hold is None:
             return True
@@ -268,7 +272,10 @@ class AccountLeases:
         return (factory, account) in self._wiping
 
     def wipe(self, connection: FactoryConnection, account: str) -> None:
-        """Wipe an idle account in the background; if this succeeds, end its lease, else record this in ``failed``."""
+        """Wipe an idle account in the background, unless a wipe of the account is running.
+
+        If the wipe succeeds, the account's lease ends; if it fails, the failure is recorded in ``failed``.
+        """
         key = (connection.factory.id, account)
         if key not in self._wiping:
             self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
@@ -364,7 +371,11 @@ def write_hold(db: Connection, factory: Slug, account: str, hold: Hold | None) -
 
 
 def _hold_of(grant: Grant) -> Hold | None:
-    """Return the hold for an account that is lent through ``grant``; None unless it is lent for a rehearsal."""
+    """Return the hold that lending an account through ``grant`` creates.
+
+    In a rehearsal, a lent account is held until the rehearsal is over. None: ``grant`` is for no rehearsal, so lending
+    creates no hold.
+    """
     project = grant.project
     if not isinstance(project, RehearsedProject):
         return None

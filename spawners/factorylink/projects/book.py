@@ -281,7 +281,10 @@ class ProjectBook:
         return person is not None and person.blocked
 
     def tells(self, user: str, project_id: ProjectId | None) -> bool:
-        """Return whether ``until()`` can answer for this person and project."""
+        """Return whether enough is known for ``until()`` to answer for this person and project.
+
+        False while the projects are not known, unless the person is blocked, or ``project_id`` is None.
+        """
         return project_id is None or self._is_known(project_id) or self.blocked(user)
 
     def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:

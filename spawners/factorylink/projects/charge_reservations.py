@@ -24,9 +24,9 @@ class ChargeReservations:
         self._projects = projects
 
     def of_session(self, record: SessionRecord) -> ChargeReservation:
-        """Return the reservation for a session's job: its billed GPUs, for its whole walltime.
+        """Return the reservation for a session's job: the billed GPUs, for the job's whole walltime.
 
-        It has no GPUs if the factory is not offered any more.
+        If the factory is not offered any more, the reservation has 0 GPUs.
         """
         connection, payer = self._factories.get(record.factory), self._projects.payer(record.choice)
         gpus = Fraction(0) if connection is None else gpus_of(connection.factory, record.choice.size)

@@ -46,9 +46,11 @@ class KnownPeople:
     def refusal(self, user: str, *, fresh: bool = True) -> Words | None:
         """Return why the hub's rules do not let this person start anything; None if they do.
 
-        A person whose status has expired is refused; so is a person whose status the hub has not sent, unless the hub's
-        rules require no status (``HubRules.access``). ``fresh`` False: neither the age of the login nor an expired
-        status counts. The hub knows no robots: their project alone says what they may start.
+        The hub sends an access status for each person. A person is refused if the status contains a refusal, if the
+        status has expired, if the person has not accepted the gateway's terms, or if the hub has sent no status
+        although its rules require one (``HubRules.access``). ``fresh`` False: a refusal because of an old login and an
+        expired status do not count. Robots are never refused here, since the hub does not know them; their project
+        alone says what they may start.
         """
         if is_robot(user):
             return None
@@ -70,9 +72,9 @@ class KnownPeople:
         return self.rules.options if person is None or person.options is None else person.options
 
     async def put(self, user: str, person: PersonBody) -> None:
-        """Store the hub's data about a person; if they have no ``options``, the stored ones stay.
+        """Store the hub's data about a person; return when the ledger holds the data.
 
-        Returns when the ledger holds the data. Raises LedgerError.
+        If ``person`` has no ``options``, the stored options of this person stay. Raises LedgerError.
         """
         async with self._locks.setdefault(user, asyncio.Lock()):
             await self._put(user, person)

@@ -43,10 +43,10 @@ class WorkshopTable:
     """The projects of workshops, from the file of the workshops service and the operator's file of pools.
 
     Both files are read again when they change. ``projects`` also changes when a rehearsal begins or ends, or when a
-    class takes the seats of a rehearsal's robots; it is None until both files, or the copy ``kept`` and the file of
-    pools, could be used once. The pools are checked against ``factories``, the catalogue, and ``accesses``, this hub's
-    settings for each factory. ``kept``: the link's own copy of the last good table, used at a start with a bad file;
-    None: the link keeps no copy.
+    class takes the seats of a rehearsal's robots. ``projects`` is None until the two files, or the copy ``kept`` and
+    the file of pools, could be used once. The pools are checked against ``factories``, the catalogue, and ``accesses``,
+    this hub's settings for each factory. ``kept``: the link's own copy of the last good table, used at a start with a
+    bad file; None: the link keeps no copy.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class WorkshopTable:
     async def refresh(self) -> bool:
         """Read the files again if one of them has changed; return whether the projects have changed.
 
-        The projects may also change because a rehearsal, or a class beside a rehearsal with robots, has begun or ended.
+        The projects may also change although no file does: a rehearsal begins or ends, or a class begins or ends, and
+        so takes or frees seats that the robots of a rehearsal could use.
         """
         looks, now = (_looks(self._files.table), _looks(self._files.pools)), clock.now()
         if looks == self._read and (self._next is None or now < self._next):
@@ -146,11 +147,12 @@ def load(
 def projects_of(
     table: WorkshopProjects, pools: WorkshopPools, now: datetime, factories: Mapping[Slug, Factory]
 ) -> tuple[dict[ProjectId, Project], tuple[str, ...], datetime | None]:
-    """Return the projects of ``table``, what their pools do not allow, and when they change without a new table.
+    """Return the projects of ``table`` by id, what their pools do not allow, and when the projects may next change.
 
-    The projects are by id. There is one text for each thing that a pool does not allow. The time is when the next
-    rehearsal begins or ends, or, if the table has a rehearsal with robots, the next class, which uses seats of its
-    pools; None: none will.
+    There is one text for each thing that a pool does not allow. The time is the next moment at which the projects may
+    change although ``table`` does not: a rehearsal begins or ends, or the rehearsed class begins. If the table has a
+    rehearsal with robots, the beginning and the end of every class count, since classes and robots share the seats of
+    the pools. None: there is no such moment.
     """
     projects, wrong, changes = dict[ProjectId, Project](), list[str](), list[datetime]()
     crowded = _without_room(table.projects, pools, now)

@@ -60,8 +60,8 @@ def _make_steps(db: Connection, known: str | None, number: int) -> None:
     """Run all migration steps after the database's present one.
 
     ``known``: the id of the present step; None: the database is older than the steps, and its version is ``number``. If
-    a step fails although the database has all columns of this release, somebody has set its version back: then only the
-    version is changed, to the last step.
+    a step fails although the database has all columns of this release, somebody has set the database's version back.
+    Then only the version is changed, to the last step. Any other failure of a step is raised.
     """
     config = _config(db)
     try:

@@ -1,4 +1,7 @@
-"""The script that Alembic runs for each of its commands; it uses the caller's connection."""
+"""The script that Alembic runs for each of its commands.
+
+The script uses the database connection that the caller of the command has put into Alembic's configuration.
+"""
 
 from alembic import context
 

@@ -268,6 +268,6 @@ def _failure(output: Output, stderr: str) -> FactoryError:
 
 
 def _words(text: str) -> str:
-    """Return the lines of PBS' message, each once, without the program's name at its beginning and outer blanks."""
+    """Return PBS' message without empty and repeated lines, each line without the program's name before it."""
     lines = (re.sub(r"^(q[a-z]+|pbs[a-z_]*): ", "", line.strip()) for line in text.splitlines())
     return "\n".join(dict.fromkeys(line for line in lines if line))

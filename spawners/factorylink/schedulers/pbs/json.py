@@ -109,7 +109,7 @@ def as_number(values: Mapping[str, Any], key: str) -> int | None:
 
 
 def as_dict(value: object) -> dict[str, Any]:
-    """Return ``value`` if it is a JSON object. Raises TypeError if it is none."""
+    """Return ``value`` if it is a JSON object, else raise TypeError."""
     if not isinstance(value, dict):
         raise TypeError(f"{str(value)[:100]!r} is no object")
     return value

@@ -290,10 +290,11 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def _variable(values: Mapping[str, Any]) -> str:
-    """Return the value of the job's variable ``FACTORYGATE_JOB``, by which the link recognises its jobs; else "".
+    """Return the value of the job's variable ``FACTORYGATE_JOB``; "" if the job does not have it.
 
-    If a variable has no value, the released 23.06 prints a comma, and the name and the value of the next variable, as
-    this value. So ``FACTORYGATE_JOB`` may be in the value of another variable. A job may even have the variable twice.
+    The link recognises its jobs by this variable. If a variable has an empty value, the released OpenPBS 23.06 prints
+    as this value a comma and the name and value of the next variable: so ``FACTORYGATE_JOB`` is also looked for in the
+    values of other variables. If it is found in both ways, the variable itself counts.
     """
     variables = as_dict(values.get("Variable_List"))
     swallowed = f",{VARIABLE}="

@@ -114,8 +114,8 @@ def variables(request: JobRequest) -> JobVariables:
 def identity(request: JobRequest) -> tuple[str, ...]:
     """Return the directives by which the link finds its job again, and those for the shell, PBS' own output and mail.
 
-    PBS keeps its own copy of the output, which is not the job's log, only if the job fails, and sends no mail. Raises
-    Refused if PBS does not accept the name or the comment.
+    With these directives PBS sends no mail, and keeps its own copy of the output (which is not the job's log) only if
+    the job fails. Raises Refused if PBS does not accept the name or the comment.
     """
     if not _NAME.fullmatch(request.name) or not _COMMENT.fullmatch(request.comment):
         raise Refused(f"PBS takes no such job name or variable: {request.name}, {request.comment}")

@@ -50,9 +50,9 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")
 
 
 def jobs(name: str) -> Command[list[Job]]:
-    """Return the command that lists the jobs with the name ``name``, of all accounts whose jobs the asking one sees.
+    """Return the command that lists every job with the name ``name`` that the asking account may see.
 
-    These include jobs that have ended, for as long as Slurm's ``MinJobAge`` says.
+    These jobs include jobs that have ended, for as long as Slurm's ``MinJobAge`` says.
     """
     return Command(
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",

@@ -99,7 +99,7 @@ def free_text(width: int) -> str:
 def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
     """Return the -O argument of squeue or sinfo for ``fields``, and the regular expression of their part of a row.
 
-    Each field is (name for -O, width, group of the regular expression, pattern for the value).
+    Each field is (name for -O, width, name of its group in the regular expression, pattern for its value).
     """
     names = ",".join(f"{name}:{width}|" for name, width, _, _ in fields)
     # Padding is part of the field: a row cannot be shorter than the widths together, whatever a user writes.
@@ -204,7 +204,7 @@ def number(text: str) -> int | None:
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
-    """Return exit code and signal: "3:0" -> (3, None); None for a part that is not a number, too."""
+    """Return exit code and signal: "3:0" -> (3, None), since signal 0 means none. A part that is no number is None."""
     code, _, signal = text.partition(":")
     return number(code), number(signal) or None
 

@@ -1,4 +1,7 @@
-"""Makes the ledger's tables of version 1: sessions, their log, last choices, drained factories, the audit."""
+"""Migration step 1: adds the tables of sessions, of drained factories and of the audit.
+
+There are also tables of the lines in the sessions' logs, and of what each person has last chosen for a session.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +11,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables, and the indices of the sessions."""
+    """Make these tables and their indices."""
     op.create_table(
         "sessions",
         sa.Column("id", sa.String, primary_key=True),

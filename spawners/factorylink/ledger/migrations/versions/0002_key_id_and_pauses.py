@@ -1,6 +1,6 @@
-"""Changes the ledger's tables to version 2.
+"""Migration step 2: adds a column to the audit, and the table of paused factories.
 
-The audit gets the id of the key that was used for each action, and a new table has the paused factories.
+The column has the id of the key with which the link logged in at the site for the recorded action.
 """
 
 import sqlalchemy as sa

@@ -1,7 +1,8 @@
-"""Migration step 5: adds requeues of workers, people as the hub describes them, lent accounts, and announced ends.
+"""Migration step 5: adds the number of requeues of each worker, and tables of people, lent accounts and announced ends.
 
-The ends are those of sessions and clusters whose person loses access. Some databases have part of these tables and
-columns: before there were migration steps, releases with version 4 created missing parts in place.
+The table of people has what the hub says about each person. An announced end is the time at which a session or a
+cluster ends because its person loses access. Some databases of version 4 have part of these tables and columns already:
+the releases before the migration steps created missing parts without changing the version.
 """
 
 import sqlalchemy as sa

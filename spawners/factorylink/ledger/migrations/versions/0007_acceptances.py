@@ -1,4 +1,4 @@
-"""Migration step 7: adds the versions of the sites' rules that each person has accepted, and when."""
+"""Migration step 7: adds the table of the versions of sites' rules that each person has accepted, with the time."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Migration step 8: adds when the jobs of sessions and batches were submitted, by the scheduler's clock."""
+"""Migration step 8: adds the time at which the job of a session or batch was submitted, by the scheduler's clock."""
 
 import sqlalchemy as sa
 from alembic import op

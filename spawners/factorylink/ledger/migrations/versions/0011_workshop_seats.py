@@ -1,4 +1,7 @@
-"""Adds until when a workshop's session may stay unopened, and the accounts that are held for a workshop."""
+"""Migration step 11: adds a column to the table of sessions, and the table of site accounts held for workshops.
+
+The column has the time at which a workshop's session ends if nobody has opened the session by then.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Adds billed fractions of GPUs: what is billed is ``gpus`` divided by ``gpu_parts``."""
+"""Migration step 12: lets jobs be billed for fractions of GPUs: for ``gpus`` / ``gpu_parts`` GPUs each."""
 
 import sqlalchemy as sa
 from alembic import op

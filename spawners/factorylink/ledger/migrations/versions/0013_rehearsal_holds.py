@@ -1,4 +1,4 @@
-"""Adds whether a site account is held until a rehearsal of a workshop is over."""
+"""Migration step 13: marks the site accounts that are held only until a rehearsal of a workshop is over."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,7 @@
-"""Adds when somebody first opened a session, from which a workshop's report counts the person as present.
+"""Migration step 14: adds the time at which somebody first opened a session.
 
-Sessions of an earlier release count as opened when they were ready, unless they ended because nobody opened them.
+A workshop's report counts the person as present from this time on. Sessions of an earlier release count as opened when
+they were ready, unless they ended because nobody opened them.
 """
 
 import sqlalchemy as sa
