@@ -39,9 +39,9 @@ class MaterialArchives:
             return await asyncio.to_thread(self._add, digest, piece)
 
     def find(self, digest: str) -> Path | None:
-        """Return the path of an archive, and set its modification time to now; None if the whole archive is not stored.
+        """Return the path of an archive, and set its modification time to now; None if it is not stored completely.
 
-        The archives that nobody has asked for longest are deleted first.
+        The modification time says when an archive was last used: archives with the oldest times are deleted first.
         """
         path = self._folder / digest
         if not path.exists():

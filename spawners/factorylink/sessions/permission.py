@@ -2,7 +2,7 @@
 
 No other module decides this. The checks are: the hub's rules (the login is not too old, the gateway's terms are
 accepted, the person is not blocked), the site's rules, a project that may use the factory, the operators' drains and
-pauses, the limits of one person, and the project's budget.
+pauses, whether the factory answers, the site account's login, the limits of one person, and the project's budget.
 """
 
 from __future__ import annotations

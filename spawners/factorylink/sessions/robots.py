@@ -48,9 +48,9 @@ class RobotNotebooks:
             self._tasks.begin(self._start(record), f"notebook of {record.user}")
 
     async def _start(self, record: SessionRecord) -> None:
-        """Send the environment variables of its notebook to the session of a robot, which takes a seat in a rehearsal.
+        """Send the notebook's environment variables to a robot session's door; the door then starts the notebook.
 
-        If that fails, it is logged, and the door's next status starts another attempt.
+        A failure is logged, and the door's next status starts another attempt.
         """
         try:
             await self._sessions.send_environment(record.id, environment(self._base_url, record), [PROGRAM])

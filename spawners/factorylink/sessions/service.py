@@ -451,7 +451,10 @@ class Sessions:
         return found[0]
 
     async def _through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
-        """Run ``ask``, which sends a command to the session's door. Raises ProblemError."""
+        """Run ``ask``, which sends a command to the session's door.
+
+        Raises ProblemError if the session is not live, or if its door cannot be reached or refuses.
+        """
         if session_id not in self._table:
             raise gone(f"The live session {session_id}")
         if not self._doors.is_open(session_id):

@@ -68,9 +68,10 @@ class Termination:
     async def request_end(self, live_session: LiveSession, reason: EndReason, by: str, say: str) -> None:
         """Write a stop request into the ledger, and start to carry it out. Raises LedgerError.
 
-        If a stop is requested several times, the first reason counts. Only ``EndReason.MOVED`` replaces an earlier
-        reason: a session whose class moves must not keep its server from the next session. ``by``: who requests the
-        stop, for the audit; ``say``: the line for the session's log.
+        If a stop is requested several times, the first reason counts, unless a later one is ``EndReason.MOVED`` (the
+        class moves to another factory). With this reason, the hub treats the session as ended at once, so that the
+        person's server can get its next session. ``by``: who requests the stop, for the audit; ``say``: the line for
+        the session's log.
         """
         async with live_session.lock:
             record = live_session.record

@@ -1,1 +1,1 @@
-"""The link's connection to one factory: a dialect joined to a transport, polled at a limited rate."""
+"""One factory: when and how the link asks its scheduler and gives it orders, by a dialect and a transport."""

@@ -1,6 +1,6 @@
-"""Chooses the site account as which to ask for jobs next, if accounts see only their own jobs. Pure.
+"""Chooses the site account under which the link next asks for jobs, if accounts see only their own jobs. Pure.
 
-In Slurm, accounts see only their own jobs with ``PrivateData=jobs``. The link asks one question at a time, as one
+In Slurm, accounts see only their own jobs with ``PrivateData=jobs``. The link asks one question at a time, under one
 account after the other. So the limits of one poller apply to all questions together, however many accounts there are.
 """
 
@@ -43,7 +43,7 @@ class AccountRotation:
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Record whether the last question as ``account`` took long; if so, the next two questions skip the account.
+        """Record whether the last question under ``account`` took long; if so, the next two questions skip the account.
 
         After each further slow question in a row, the account is skipped at twice as many questions, at most
         ``MOST_PASSED``, so that its slow commands do not delay the other accounts. If all accounts are to be skipped,
@@ -55,14 +55,17 @@ class AccountRotation:
         self._passes[account] = self._left[account] = min(2 * self._passes.get(account, 1), MOST_PASSED)
 
     def all(self) -> set[str]:
-        """Return the accounts as which questions are to be asked."""
+        """Return all accounts that ``next`` may choose.
+
+        These are the accounts with live sessions, with jobs in their last answers, or given to ``hurry`` or ``once``.
+        """
         return {*self._who_has_any(), *self._first, *self._once}
 
     def next(self) -> str | None:
-        """Return the account for the next question; None: there is no account as which to ask.
+        """Return the account for the next question; None: no account has to be asked for its jobs.
 
-        The account then counts as asked: a request of ``hurry`` or ``once`` for it is done, and its next turn comes
-        after those of all others.
+        The returned account then counts as asked: a request of ``hurry`` or ``once`` for this account is done, and its
+        next turn comes after those of all others.
         """
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:
