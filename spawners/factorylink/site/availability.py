@@ -13,7 +13,7 @@ Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition: (priority,
 
 
 def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tuple[PartitionLoad, ...]:
-    """Return the load of each partition in a factory's catalogue entry.
+    """Return the load of each partition that a factory's catalogue entry lists.
 
     ``nodes``: the factory's nodes; those that are down count in the totals, but not as free. ``waiting``: the waiting
     jobs.

@@ -74,7 +74,8 @@ class JobOrders:
         """Cancel those of an account's jobs that this gateway submitted; return what was found under each id.
 
         For an array, there is a finding under the id of each task that has not ended; if there is no such task, the
-        array's id has the finding ``GONE``. Concurrent orders share a question and a command. Raises FactoryError.
+        array's id has the finding ``GONE``. Concurrent calls for one account share their questions to the scheduler and
+        their cancel commands. Raises FactoryError.
         """
         order = _Cancel(tuple(jobs))
         await self._cancels.do(account, order)
@@ -124,7 +125,7 @@ class JobOrders:
 
 
 def pieces(all: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield ``all`` in pieces of at most ``MOST_IDS``, one for each command."""
+    """Yield the items of ``all`` in pieces of at most ``MOST_IDS`` items; one command takes one piece."""
     for first in range(0, len(all), MOST_IDS):
         yield all[first : first + MOST_IDS]
 

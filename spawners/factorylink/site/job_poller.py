@@ -41,9 +41,9 @@ class JobPoller:
     """Asks for this gateway's jobs while ``keep`` runs.
 
     ``name``: the name of the jobs. ``private``: whether accounts see only their own jobs. ``on_answer`` is called with
-    every successful answer and the account whose jobs it lists (None: all); ``on_health`` is called when the state or
-    the explanation in ``health`` has changed. ``by_id``: asks the scheduler for jobs by their ids, as an account (None:
-    the watcher).
+    every successful answer and the account whose jobs the answer lists (None: all accounts; if ``private``, answers to
+    the watcher are not passed on); ``on_health`` is called when the state or the explanation in ``health`` has changed.
+    ``by_id``: asks the scheduler for jobs by their ids, as an account (None: the watcher).
     """
 
     def __init__(
@@ -95,9 +95,10 @@ class JobPoller:
             self._wake.set()
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Set the site accounts as which to ask for jobs, if accounts see only their own jobs.
+        """Set the site accounts as which to ask for jobs; no effect unless accounts see only their own jobs.
 
-        ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once in any case.
+        ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once, whether or
+        not they have sessions.
         """
         if self._rounds is not None:
             self._rounds.accounts = accounts
@@ -107,8 +108,8 @@ class JobPoller:
     def happened(self, account: str | None) -> None:
         """Let ``keep`` ask again soon, without back-off.
 
-        Called when an order was carried out, which shows that the factory answers, and changes jobs. ``account``: the
-        site account as which it was carried out; None: the watcher, the account that asks about all jobs.
+        Called when an order was carried out: so the factory answers, and jobs may have changed. ``account``: the site
+        account as which the order was carried out; None: the watcher, the account that asks about all jobs.
         """
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
@@ -123,8 +124,8 @@ class JobPoller:
     async def ask_now(self) -> list[Job]:
         """Wait until the poller has asked again; return the jobs in the answer. Raises FactoryError.
 
-        A question that is already being asked does not count. If accounts see only their own jobs, the question is
-        about one account only.
+        A question that is already being asked does not count. If accounts see only their own jobs, the poller asks as
+        the account whose turn is next, and the answer lists only this account's jobs.
         """
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
@@ -189,10 +190,10 @@ class JobPoller:
     async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
         """Ask by id for the known jobs that are missing in ``jobs``; return those that the scheduler lists.
 
-        ``jobs``: the answer to the question by name; ``account``: the site account whose jobs are meant, and as which
-        to ask; None: all jobs, as the watcher, the account that asks about all jobs. If a question fails, nothing is
-        raised: the ids without an answer are stored in ``silent``. ``deadline``: the time of the event loop's clock
-        after which to give up; None: no limit.
+        ``jobs``: the answer to the question by name. ``account``: the site account as which to ask for this account's
+        jobs; None: ask for the jobs of all accounts, as the watcher. If a question fails, nothing is raised: the ids
+        without an answer are stored in ``silent``. ``deadline``: the time of the event loop's clock after which to give
+        up; None: no limit.
         """
         there = {job.id for job in jobs}
         asked: dict[JobId, list[JobId]] = {}  # by requested id: a job's, or an array's with several missing jobs

@@ -95,9 +95,9 @@ class LoadPoller:
                 self._wake.clear()
 
     async def _pause(self, least: float) -> None:
-        """Wait until the next full question, at least ``least`` seconds.
+        """Wait until the next full question (nodes, waiting jobs, reservations) is due, at least ``least`` seconds.
 
-        If ``hurry`` is called during this time, ask once for the waiting jobs.
+        If ``hurry`` was called, ask once for the waiting jobs meanwhile.
         """
         until = time.monotonic() + max(rate_limiter.SURVEY, least)
         await asyncio.sleep(min(least, rate_limiter.SURVEY))

@@ -13,8 +13,8 @@ def maintenances(
 ) -> tuple[MaintenanceView, ...]:
     """Return the maintenances that are not over, the next one first.
 
-    Each view lists those of ``partitions`` in which the maintenance leaves no node: all of them if it names no nodes,
-    or if ``nodes`` is empty.
+    Each view lists those of ``partitions`` in which the maintenance leaves no node. If the maintenance names no nodes,
+    or if ``nodes`` is empty, the view lists all ``partitions``.
     """
     coming = sorted((one for one in reservations if one.maintenance and one.end > now), key=lambda one: one.start)
     return tuple(
@@ -98,8 +98,8 @@ def _shared(names: Sequence[str], groups: frozenset[str]) -> bool:
 def _named(names: Sequence[str], name: str | None) -> bool:
     """Return whether a reservation's list of users or accounts, ``names``, admits ``name``.
 
-    A dash before a name excludes this name. If no name is without a dash, also if the list is empty, everybody else is
-    admitted.
+    A dash before a name excludes this name. If the list is empty, or if all its names have a dash, everybody else is
+    admitted; otherwise only the names without a dash are admitted.
     """
     if f"-{name}" in names:
         return False

@@ -66,8 +66,8 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     def health(self, factory_id: Slug) -> Health:
         """Return the factory's health.
 
-        During a drain or a pause, its state is ``draining``, with the operator's message, unless the factory is
-        ``unreachable``. The health of a factory that is not offered is ``unreachable``, with an explanation.
+        During a drain or a pause, the health's state is ``draining``, with the operator's message, unless the state is
+        ``unreachable``. For a factory that is not offered, the state is ``unreachable``, with an explanation.
         """
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)
@@ -124,7 +124,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
         self._set_closed(message)
 
     async def open_all(self, by: str = OPERATOR) -> None:
-        """End ``close_all``; factories that are drained one by one stay drained. Raises LedgerError.
+        """End the drain that ``close_all`` began; factories that are drained one by one stay so. Raises LedgerError.
 
         ``by``: the operator's name for the audit.
         """
@@ -161,7 +161,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
 
 
 def _banner(text: str, until: str) -> BannerView:
-    """Return the banner from its text and its end in the ledger; an end that cannot be parsed counts as none."""
+    """Return the banner with this text; its end is ``until``, or no end if ``until`` is "" or cannot be parsed."""
     try:
         return BannerView.model_validate({"text": text, "until": until or None})
     except ValidationError:

@@ -184,8 +184,8 @@ class Site:
     def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
         """Return the reservations that a site account may use now, without those for maintenance.
 
-        Reservations for Unix groups are missing until the account's groups have been looked up, which this call
-        requests. ``pays``: the scheduler's account that is charged; None: the site account's default.
+        Reservations for Unix groups are missing until the account's groups have been looked up; this call requests the
+        look-up. ``pays``: the scheduler's account that is charged; None: the site account's default.
         """
         groups = partial(self._groups.of, account)
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))
@@ -239,9 +239,10 @@ class Site:
         self._watch.expect(soon)
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Set the site accounts as which to ask for jobs, if accounts see only their own jobs.
+        """Set the site accounts as which to ask for jobs; no effect unless accounts see only their own jobs.
 
-        ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once in any case.
+        ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once, whether or
+        not they have sessions.
         """
         self._watch.private_to(accounts, once)
 
@@ -263,8 +264,8 @@ class Site:
     async def ask_jobs_now(self) -> list[Job]:
         """Wait until the poller has asked again; return the jobs in the answer. Raises FactoryError.
 
-        A question that is already being asked does not count. If accounts see only their own jobs, the question is
-        about one account only.
+        A question that is already being asked does not count. If accounts see only their own jobs, the poller asks as
+        the account whose turn is next, and the answer lists only this account's jobs.
         """
         return await self._watch.ask_now()
 
@@ -354,8 +355,8 @@ class Site:
     async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
         """Return how an account's jobs ended, by id, from the site's accounting. Raises FactoryError.
 
-        The watcher asks about all jobs in one question; only if it gets no record at all, the account asks once more.
-        Jobs without a record are left out.
+        The watcher asks about all ``ids`` in one question. If the watcher is refused or gets no record of these jobs,
+        the account asks once more. Jobs without a record are left out.
         """
         # Usually the watcher asks. Only if the watcher sees no record, the account under which the job ran asks. A
         # watcher that is the site's service account may not ask at all.

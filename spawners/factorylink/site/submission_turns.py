@@ -50,7 +50,7 @@ class SubmissionTurns:
     def _give(self) -> None:
         """Let the next person who waits submit now; if others wait, too, plan the turn after this one.
 
-        The rate limit has counted the present turn already, so it is lost if nobody waits any more.
+        The rate limit has counted the present turn already; this turn is lost if nobody waits any more.
         """
         self._timer = None
         given = False

@@ -27,7 +27,7 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 def question(account: str) -> Command[frozenset[str]]:
     """Return the command that prints the names of an account's groups, each followed by a NUL.
 
-    The command's ``parse`` raises Misread for a truncated answer, which it knows by the missing NUL at the end, and
+    The command's ``parse`` raises Misread if the answer was truncated, that is, if the NUL at the end is missing, and
     Refused if the site does not report the groups.
     """
 

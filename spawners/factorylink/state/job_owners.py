@@ -45,9 +45,9 @@ class JobOwners:
                         yield id
 
     def is_of_batch(self, factory_id: str, job: Job) -> bool:
-        """Return whether a job belongs to a batch of a cluster: its name, account, comment and id must agree.
+        """Return whether a job belongs to a batch of a cluster (worker jobs that were submitted together).
 
-        Ended clusters that the table still holds count, too.
+        The job's name, account, comment and id must agree. Ended clusters that the table still holds count, too.
         """
         batch_id = self._identity.batch_of(job, factory_id)
         batches = [live_cluster.record.batches.get(batch_id or "") for live_cluster in self._clusters.values()]

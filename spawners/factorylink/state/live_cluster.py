@@ -81,7 +81,7 @@ class LiveCluster:
         return self.connection.dialect.task_of(batch.job, worker.task)
 
     def touch(self, *changed: WorkerRecord) -> None:
-        """Increase ``version``, since the view of the cluster has changed, and set it in the ``changed`` workers.
+        """Increase ``version``, since the view of the cluster has changed; give ``changed`` workers the new version.
 
         Call ``on_touch``, and wake the readers that wait for a change.
         """

@@ -93,7 +93,7 @@ class LiveSession:
         return self.submission is not None and not self.submission.done()
 
     def confirm_environment(self) -> None:
-        """Note in ``door`` that the door has the notebook's environment variables, if it still waited for them.
+        """Note in ``door`` that the door has the notebook's environment variables, if the door still waited for them.
 
         The door's next status reports this, too. But without this note, the hub would send the variables again before
         that status arrives.
@@ -261,9 +261,10 @@ def _door_is_lost(live_session: LiveSession) -> bool:
 
 
 def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:
-    """Return the notice of the session's end that people see: the door's, or the one for lost access if it is earlier.
+    """Return the notice of the session's end that people see.
 
-    ``door``: the door's status; None if the door is not connected. Returns None if there is no notice.
+    This is the earlier of the door's notice and the notice of lost access; None if there is neither. ``door``: the
+    door's status; None if the door is not connected.
     """
     notice = door.notice if door is not None and live_session.record.state == SessionState.RUNNING else None
     if live_session.access_ends is None or (notice is not None and notice.at <= live_session.access_ends):
