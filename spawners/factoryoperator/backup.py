@@ -65,7 +65,10 @@ def make(target: Path, stores: Sequence[KeptStore], hub: Path | None, link: Path
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """Make a 0700 folder beside ``target``, thus on its file system; yield its path, and remove it after the block."""
+    """Make a 0700 folder beside ``target``, on the same file system; yield its path.
+
+    The folder is removed after the block.
+    """
     with tempfile.TemporaryDirectory(prefix=".factorygate-", dir=target.parent) as folder:
         yield Path(folder)
 

@@ -38,8 +38,7 @@ class GatewayPort:
     """A port on which a part of the gateway listens when it runs.
 
     ``where``: the setting that names the port, as in a Finding; ``what``: the part's name; ``answers``: returns True if
-    that part answers on the port now, a text if it answers with a problem, which the text explains, and otherwise
-    False.
+    that part answers on the port now, a text with the problem if that part answers with a problem, and otherwise False.
     """
 
     where: str

@@ -86,7 +86,7 @@ def _is_crypt_key(line: str) -> bool:
 
 
 def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
-    """Yield what is wrong with the cookie secret; nothing if it is missing, as JupyterHub makes it at its first start.
+    """Yield what is wrong with the cookie secret; nothing if there is no file, since JupyterHub creates a missing one.
 
     JupyterHub would not start with a file that others may read, or that has no secret in hex.
     """

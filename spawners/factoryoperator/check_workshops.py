@@ -54,8 +54,8 @@ def pools(gateway: Gateway) -> Iterator[Finding]:
     """Yield what is wrong with the pools, and with the table of projects that the workshops service writes.
 
     The pools, which say what workshops may use, must agree with the catalogue and link.yaml. If this release's link
-    cannot read the table, there is a hint only. No project in the operator's own file of projects may have an id that
-    begins as those of workshops' projects do.
+    cannot read the table, there is a hint only. The operator's own file of projects must have no project whose id
+    begins like the ids of workshops' projects.
     """
     config = gateway.link.config
     if config is None or config.workshops is None:

@@ -1,4 +1,4 @@
-"""The manifest of a backup: says which files and databases it contains, where each one was, and who owned it."""
+"""The manifest of a backup: which files and databases the backup contains, where each one was, and who owned it."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class KeptFolder(Owned):
 class Kept(Owned):
     """A store in the backup: a copied file, or the dump of a database.
 
-    ``path``: where the store was, a made-up path for a database on a server; ``what``: a description for people;
-    ``member``: its member in the tar, with its ``sha256`` and ``size``. ``schema_name``: for a PostgreSQL database, the
-    schema that was dumped.
+    ``path``: where the store was or, for a database on a server, a made-up path; ``what``: a description for people;
+    ``member``: the name of the store's member in the tar; ``sha256``, ``size``: of this member. ``schema_name``: for a
+    PostgreSQL database, the schema that was dumped.
     """
 
     kind: Literal["file", "sqlite", "postgresql"]

@@ -183,7 +183,7 @@ def _session(gateway: Gateway, session_id: str) -> SeenSession | None:
 def _ended_clusters(gateway: Gateway, user: str) -> set[str]:
     """Return the ids of a person's last clusters that have ended, at most ``_ENDED``, however long ago.
 
-    The set is empty if the link knows no such list, or if this machine has no link. Raises GatewaySilent.
+    The set is empty if the link answers 404, or if this machine has no link. Raises GatewaySilent.
     """
     answer = _ask_link(gateway, f"/people/{quote(user, safe='')}/clusters?ended={_ENDED}")
     found = [] if answer is None else _read(_CLUSTERS, answer, "A person's list of clusters")

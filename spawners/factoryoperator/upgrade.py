@@ -125,8 +125,8 @@ class Upgrade:
     def _stop_and_copy(self, gateway: Gateway, journal: Journal, old: Sequence[StoreSchema]) -> Journal:
         """Stop hub, workshops service and link, and copy the stores that are to be migrated (``old``).
 
-        Return the journal, which is written already; it has the path of the copies if there are such stores. Raises
-        UnitError, BackupError, OSError.
+        Return the journal, which is in its file already. If there are such stores, the journal has the path of the
+        copies. Raises UnitError, BackupError, OSError.
         """
         self.say(f"Stopping {_named(_stopped(gateway))}; sessions continue.")
         self._stop(gateway)
@@ -195,7 +195,8 @@ class Upgrade:
     def back(self) -> None:
         """Roll back to the release before the last upgrade, if the operator agrees.
 
-        Raises UpgradeError if this fails, if the operator does not agree, or if there is no upgrade to undo.
+        First, an earlier upgrade that was interrupted is undone. Raises UpgradeError if this or the rollback fails, if
+        the operator does not agree, or if there is no upgrade to undo.
         """
         self._undo_what_was_broken_off()
         journal = self._journal(_LAST)
@@ -365,7 +366,7 @@ def _free_name(folder: Path, begin: str) -> Path:
 
 
 def _put_back(copies: Path) -> None:
-    """Restore the databases of a backup, and none of its files. Raises BackupError."""
+    """Restore the databases of a backup, and none of its plain files. Raises BackupError."""
     with restoring.opened(copies) as found:
         planned = restoring.plan(found, Path("/"), plain_files=False)
         restoring.restore(found, planned, Path("/"), overwrite=True)

@@ -1,4 +1,4 @@
-"""Wrappers of a factory's transports, which record in the access status whether the site allows the operations.
+"""Wraps a factory's transports; the wrappers record in the access status whether the site allows the operations.
 
 While the factory is paused, no streams are opened.
 """

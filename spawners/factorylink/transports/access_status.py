@@ -28,8 +28,8 @@ class SiteAccessStatus:
     """The access to one factory. ``credentials`` None: the factory needs no login (transport ``local``).
 
     The transport logs in with this object as its ``Credentials``, so that this object knows which key was last used for
-    which account. ``on_change`` is called when the result of ``problem`` may have changed, but not if only time has
-    passed; the one exception is the end of a login that ``renew`` has renewed.
+    which account. ``on_change`` is called when the result of ``problem`` may have changed. If the result changes only
+    because time has passed, ``on_change`` is not called, except at the end of a login that ``renew`` has renewed.
     """
 
     def __init__(self, credentials: Credentials | None = None, clock: Callable[[], float] = time.time) -> None:

@@ -26,7 +26,7 @@ LARGE = 256 * 2**10  # bytes; a larger answer is parsed in a thread
 
 
 class ByteStream(Protocol):
-    """A byte stream in both directions, which carries the connection to a door, as the ``tunnel`` of asyncssh."""
+    """A two-way byte stream that carries the connection to a door; asyncssh gets the stream as its ``tunnel``."""
 
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
@@ -62,7 +62,7 @@ class SocketStream:
         return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
 
     def close(self) -> None:
-        """Close the socket, unless a protocol is connected to it, which closes the socket itself."""
+        """Close the socket, unless a protocol is connected to the socket: then the protocol closes the socket."""
         if not self._bound:
             self._sock.close()
 
@@ -120,15 +120,16 @@ class Transport(CommandRunner, StreamOpener, Protocol):
 
 
 def most_bytes(command: Command[T], account: str | None) -> int:
-    """Return the most bytes of the command's stdout that are read when it is run as ``account``.
+    """Return how many bytes of a command's stdout are read at most when the command is run as ``account``.
 
-    None: the watcher, whose limit is that of the command; a site account has the lower limit ``ACCOUNT_CAP``, too.
+    For the watcher (``account`` None), this is ``command.most``; for a site account, the smaller of ``command.most``
+    and ``ACCOUNT_CAP``.
     """
     return command.most if account is None else min(command.most, ACCOUNT_CAP)
 
 
 class CommandOutput:
-    """The output of a command as bytes, which ``output()`` frees even while this object is still referenced."""
+    """The output of a command as bytes; ``output()`` frees the bytes even while this object is still referenced."""
 
     def __init__(self, stdout: bytes, stderr: bytes, code: int) -> None:
         self.stdout = stdout

@@ -42,7 +42,7 @@ class GatheredReads:
     """Reads files with the rights of site accounts.
 
     ``run``: runs an argv as an account (None: as the watcher, the account as which the link asks the scheduler), and
-    returns stdout, stderr and exit code. Its error messages must be in English.
+    returns stdout, stderr and exit code. Error messages in stderr must be in English.
     """
 
     def __init__(self, run: Run) -> None:
@@ -130,7 +130,7 @@ class GatheredReads:
             return {}
 
     async def _alone(self, account: str | None, requests: Sequence[_Request]) -> None:
-        """Read the file that all these requests name by a command of its own; give each the content or an error."""
+        """Run a command for the one file that all these requests name; give each request the content or an error."""
         path, limit, _ = requests[0]
         outcome: bytes | Exception
         try:

@@ -26,9 +26,9 @@ class HostKeys:
     def algorithms(self) -> list[str]:
         """Return the key algorithms to request from a host, in the order of preference.
 
-        If CA keys are pinned, those of certificates come first; then those of the pinned keys, and then asyncssh's
-        other default algorithms. So a host with another key shows that key and is refused for it, instead of finding no
-        common algorithm.
+        If CA keys are pinned, the algorithms of certificates come first. Then come the algorithms of the pinned host
+        keys, and then asyncssh's other default algorithms. So the connection to a host with another key fails because
+        of this key, and not because there is no common algorithm.
         """
         first = [name for key in self.keys for name in key.sig_algorithms]
         certificates = get_default_certificate_algs() if self.cas else []

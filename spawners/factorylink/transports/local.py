@@ -296,9 +296,9 @@ async def _start(
 def _changed_user(identity: _Identity, env: dict[str, str]) -> tuple[str, ...]:
     """Return the words to put before a command, so that it runs as this user, with the groups of this user only.
 
-    ``env``: all environment variables of the command. The words themselves set those that differ from
-    ``_plain_environment``, such as an operator's, after the change of the user: some variables load libraries, and
-    these must not be loaded as root.
+    ``env``: all environment variables of the command. The returned words set those variables that differ from
+    ``_plain_environment``, such as the operator's, only after the change of the user: some variables load libraries,
+    and root must not load these libraries.
     """
     groups = ",".join(f"+{group}" for group in identity.groups)
     plain = _plain_environment(identity)

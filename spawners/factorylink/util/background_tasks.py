@@ -1,4 +1,4 @@
-"""Runs asyncio tasks in the background, which are cancelled when the process ends."""
+"""Runs asyncio tasks in the background; the tasks are cancelled when the process ends."""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ class _OfSession(GatewayHandler):
     async def own_session(self, session_id: str) -> Session:
         """Return the session, if it belongs to this person, or if this person may see the servers of its owner.
 
-        Raises LinkProblem (404) if neither is the case, or if there is no such session; LinkSilent.
+        Raises LinkProblem (404) if neither is the case, or if there is no such session; LinkSilent if the link does not
+        answer.
         """
         session = await self.gateway.link.session(session_id)
         if session.user != self.person and not self.has_scope(f"read:servers!user={session.user}"):

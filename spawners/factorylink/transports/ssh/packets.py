@@ -8,7 +8,7 @@ from typing import Any, cast
 
 
 class GatheringSocket:
-    """A ``tunnel`` argument for ``asyncssh.connect`` that connects directly to a host, and joins writes.
+    """An object for the argument ``tunnel`` of ``asyncssh.connect``: connects directly to a host, and joins writes.
 
     One system call writes all packets of one turn of the event loop. A system call costs more than a packet, and there
     are many packets, since OpenSSH accepts at most 32 KiB in each.

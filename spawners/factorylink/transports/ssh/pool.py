@@ -1,4 +1,4 @@
-"""The pool of open connections of one login name at a site, which assigns channels to connections.
+"""The pool of open connections of one login name at a site; the pool assigns channels to connections.
 
 sshd limits the channels with a command on a connection (``MaxSessions``), but not forwarded channels. So commands wait
 here for a place on a connection. Commands that carry a door's connection (bridges) need such a place, too, but fail if
