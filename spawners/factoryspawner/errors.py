@@ -153,7 +153,10 @@ class FailureHtml(str):
     _session: Session | None
 
     def __new__(cls, words: Words, session: Session | None) -> FailureHtml:
-        """Return the HTML, in which every shown text is escaped."""
+        """Return the HTML with the texts of ``words``, escaped.
+
+        ``session``: the session that has ended; the HTML also shows the last lines of this session's log. None: no log.
+        """
         html = super().__new__(cls, _html(words, session, str))
         html._words, html._session = words, session
         return html

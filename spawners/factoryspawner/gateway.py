@@ -84,7 +84,10 @@ class HubGateway:
         return task
 
     def tell_rules(self, rules: HubRules) -> None:
-        """Send the link this hub's rules for all people, now and at each new subscription to the link's table."""
+        """Send ``rules`` to the link, now and at each new subscription to the link's table.
+
+        ``rules``: this hub's rules for all people, as ``link_rules.of`` returns them.
+        """
         self._rules = rules
         self._tell_rules()
 
@@ -159,8 +162,9 @@ def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table when the hub starts, even if no server needs the table.
 
     The subscription tells the link that the hub runs; the link then starts the servers again that the hub has
-    forgotten. The hub also sends the link its ``rules``, and carries out the stop requests that an earlier hub process
-    left in ``database`` (an SQLAlchemy URL). Does nothing outside of an event loop (``jupyterhub token``).
+    forgotten. The hub also sends ``rules`` (the hub's rules for all people) to the link, and carries out the stop
+    requests that an earlier hub process left in ``database`` (an SQLAlchemy URL). Does nothing outside of an event loop
+    (``jupyterhub token``).
     """
     try:
         asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Refuses batchspawner's settings that have no effect on the job, saying why; makes job options of the others."""
+"""Refuses batchspawner's settings that would have no effect on the job; turns other settings into job options."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ def check_settings(names: Mapping[str, object], section: str) -> None:
 
 
 def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
-    """Raise SettingsError for the first setting without effect in the spawner's sections of the configuration."""
+    """Raise SettingsError if a section of ``config`` for the spawner (``SECTIONS``) has a setting of ``REFUSED``.
+
+    Such a setting would have no effect on the job. ``config``: JupyterHub's settings, by section.
+    """
     for section in SECTIONS:
         check_settings(config.get(section, {}), section)
 

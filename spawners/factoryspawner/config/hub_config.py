@@ -67,10 +67,10 @@ class LinkSettings(Model):
 class WorkshopsSettings(Model):
     """The key ``workshops`` of the hub's YAML: where the workshops service is, and whether guests may join workshops.
 
-    ``socket``: its Unix socket, or ``hub_api_url``: the address of its listener for the hub (``hub_listener`` of
-    ``workshops.yaml``) on another host; ``url``: the address of its user API, which is the JupyterHub service
-    ``workshops``; ``token_file``: the file with the token of this JupyterHub service, the same as ``hub.token_file`` of
-    ``workshops.yaml``; ``guests``: whether people may join workshops with a mail address alone.
+    ``socket``: the service's Unix socket, or ``hub_api_url``: the address, on another host, of the service's listener
+    for the hub (``hub_listener`` of ``workshops.yaml``); ``url``: the address of the service's user API, which is the
+    JupyterHub service ``workshops``; ``token_file``: the file with the token of this JupyterHub service, the same as
+    ``hub.token_file`` of ``workshops.yaml``; ``guests``: whether people may join workshops with a mail address alone.
     """
 
     socket: Path | None = None
@@ -123,7 +123,8 @@ class HubConfig(Model):
 
     ``extra_config``: an operator's own JupyterHub config file, read last (``c.FactorySpawner.req_account = ...``);
     ``log_format``: with ``json``, each line of the log is a JSON object;
-    ``pages``: folder with ``templates``, ``locale`` and ``static`` (pictures); None: beside ``jupyterhub_config.py``.
+    ``pages``: the folder with ``templates``, ``locale`` and ``static`` (pictures); None: the folder of
+    ``jupyterhub_config.py``.
     """
 
     public_url: Url

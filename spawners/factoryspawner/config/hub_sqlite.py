@@ -92,8 +92,8 @@ class HubConnection(sqlite3.Connection):
 class Flusher:
     """Writes a database's commits to the disk, in a thread, at most once in ``FLUSH_SECONDS``.
 
-    Also copies the log into the database when it is long, or when there was no commit for ``REST_SECONDS``. Without
-    commits, a flusher does nothing.
+    Also copies the log into the database when the log is long, or when there was no commit for ``REST_SECONDS``.
+    Without commits, a flusher does nothing.
     """
 
     def __init__(self, database: str) -> None:
@@ -102,7 +102,10 @@ class Flusher:
         self._rest: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
-        """Have a thread write all commits to the disk in ``FLUSH_SECONDS``; do nothing if no event loop runs yet."""
+        """Have a thread write all commits to the disk, after a delay of ``FLUSH_SECONDS``.
+
+        Do nothing if such a write is due already, or if no event loop runs yet.
+        """
         if self._is_due:
             return
         try:

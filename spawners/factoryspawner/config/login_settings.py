@@ -190,12 +190,12 @@ class LoginTerms(Model):
 class LoginSettings(Model):
     """The section ``login`` of the hub's YAML.
 
-    ``people_file``: an SQLite file with people's names, which the hub makes at its first start; keep it as long as the
-    hub's database. ``crypt_key_file``: a 0600 file with one key per line (``openssl rand -hex 32``), the newest first;
-    the keys encrypt the providers' tokens in the hub's database. ``refresh_seconds``: how often the hub asks a provider
-    about a logged-in person; ``trust_seconds``: how long the last answer counts if the provider does not answer;
-    ``admin_groups``: groups whose people may see and stop everything; ``terms``: the terms that people must accept
-    first."""
+    ``people_file``: an SQLite file with people's names. The hub makes this file at its first start; keep the file as
+    long as the hub's database. ``crypt_key_file``: a 0600 file with one key per line (``openssl rand -hex 32``), the
+    newest first; the keys encrypt the providers' tokens in the hub's database. ``refresh_seconds``: how often the hub
+    asks a provider about a logged-in person; ``trust_seconds``: how long the last answer counts if the provider does
+    not answer; ``admin_groups``: groups whose people may see and stop everything; ``terms``: the terms that people must
+    accept before they first start anything."""
 
     providers: tuple[Provider, ...] = Field(min_length=1)
     people_file: Path

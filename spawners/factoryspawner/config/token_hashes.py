@@ -19,7 +19,10 @@ _RANDOM = re.compile(r"[0-9a-f]{32,64}")  # as JupyterHub's new_token() and ``op
 
 
 def hash_secret(secret: str) -> str:
-    """Return the hash of an OAuth client's secret, in JupyterHub's format; one round if the secret looks random."""
+    """Return the hash of an OAuth client's secret, in JupyterHub's format.
+
+    The hash takes one round if the secret looks random, else JupyterHub's usual number of rounds.
+    """
     return str(hash_token(secret, rounds=1) if _RANDOM.fullmatch(secret) else hash_token(secret))
 
 
