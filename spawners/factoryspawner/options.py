@@ -25,7 +25,7 @@ _SHOWN = 60  # maximum characters of a refused value in a message
 def choice_from_options(options: object) -> Choice:
     """Return the choice in a JSON object.
 
-    Raises StartFailed (400): for an unknown or invalid option, whose name it contains, and for a value that is no JSON
+    Raises StartFailed (400) for an unknown or invalid option, which the error names, and if ``options`` is no JSON
     object.
     """
     if not isinstance(options, Mapping):
@@ -59,7 +59,7 @@ def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
 
 
 def plain(choice: Choice) -> dict[str, Any]:
-    """Return the choice as an object for JSON, in which JupyterHub stores it.
+    """Return the choice as the JSON object that JupyterHub stores.
 
     Options that take the factory's default are left out.
     """

@@ -130,8 +130,8 @@ class StopRequests:
     def unwanted(self, session_id: SessionId) -> bool:
         """Return whether this process knows of a stop request for the session.
 
-        The link's answers may be older than the request, and show the session as wanted. Of the stops that the ledger
-        holds, the last 10,000 are known.
+        The link's answers may be older than the request, and show the session as wanted. The process knows all stops
+        that the ledger does not hold yet, and the last 10,000 stops that were requested in this process.
         """
         return session_id in self._open or session_id in self._ever
 
@@ -158,9 +158,9 @@ class StopRequests:
         await asyncio.shield(carried)
 
     async def close(self) -> None:
-        """End the requests to the link; write the stops that it has not accepted to the hub's database.
+        """End the requests to the link; write the stops that the link has not accepted to the hub's database.
 
-        Without a database they are lost; if the database does not take them, this is only logged.
+        Without a database these stops are lost; if the database does not accept them, this is only logged.
         """
         if self._asking is not None:
             self._asking.cancel()

@@ -64,7 +64,7 @@ class GuestSweep:
         return gone
 
     def _unused(self, now: datetime) -> list[str]:
-        """Return the names of the guests who have done nothing for ``UNUSED``, which is a day, or longer."""
+        """Return the names of the guests who have done nothing for at least a day (``UNUSED``)."""
         before = (now - UNUSED).replace(tzinfo=None)  # JupyterHub stores UTC without a zone
         table = orm.User
         query = self._users.db.query(table).filter(table.name.startswith(GUEST, autoescape=True))

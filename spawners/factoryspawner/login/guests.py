@@ -59,9 +59,9 @@ class GuestStatuses:
         """Return a guest, as the service described them at most 2 s ago; None if there is no such guest.
 
         ``now``: ask the service even if its last answer is less than 2 s old. If the service refuses or does not
-        answer, return its last answer about the guest, however old. For 5 s after a question without an answer, the
-        service is not asked, except with ``now``, and the last answer is returned, too. In both cases raises LinkSilent
-        if the hub has had no answer about the guest since its start.
+        answer, return its last answer about the guest, however old. If the service has left a question unanswered less
+        than 5 s ago, return the last answer without asking again, except with ``now``. In both cases raises LinkSilent
+        if the hub has had no answer about the guest since the hub's start.
         """
         ticks = asyncio.get_running_loop().time
         begun = ticks() if now else ticks() - _FRESH
@@ -106,9 +106,11 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
 
         A guest is returned as JupyterHub's dict of a login (``name``, ``admin`` and so on). The base authenticator is
         the class to which this mixin is added. The page for joining sets ``joined_guest`` on its handler after the
-        proof. None: the login is refused, also if no workshop admits the guest, if the guest is blocked, if the service
-        does not answer now and has not answered about the guest before, or if the base authenticator returns a guest's
-        name.
+        proof.
+
+        None: the login is refused. This happens to a guest if no workshop admits them, if they are blocked, or if the
+        service does not answer now and has not answered about them before. It happens to other people if the base
+        authenticator returns None or a guest's name.
         """
         name = getattr(handler, "joined_guest", None)
         if name is not None:
@@ -194,12 +196,12 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return None
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return until when the hub's decision about a person (``standing``) is valid.
+        """Return until when the hub's decision about a person (``standing``) is valid; None: without end.
 
-        For a guest: the time when the last workshop that admits them closes, None if no workshop admits them; the
-        present time if the service does not know them; the time in an hour if the service does not answer now and has
-        not answered about them since the hub's start. For other people: what the base authenticator returns; None
-        (without end) if it has no such method.
+        For a guest: the time when the last workshop that admits them closes; None if no workshop admits them
+        (``standing`` then refuses them); the present time if the service does not know them; the time in an hour if the
+        service does not answer now and has not answered about them since the hub's start. For other people: what the
+        base authenticator returns; None if the base authenticator has no such method.
         """
         if is_guest(user.name):
             try:

@@ -141,9 +141,10 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
             raise LoginRefused("expired")
 
     async def get(self) -> None:
-        """Answer 302 to the page that the person asked for, or to the checklist if there is anything to accept.
+        """Answer 302 to the page that the person asked for.
 
-        If the login is refused, answer the login page with an explanation.
+        If the person has terms or sites' rules to accept, answer 302 to the page of these (the checklist) instead. If
+        the login is refused, answer the login page with an explanation.
         """
         try:
             await super().get()

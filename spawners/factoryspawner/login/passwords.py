@@ -25,7 +25,10 @@ class PasswordAuthenticator(NamesOfPeople):
     allow_all = Bool(True).tag(config=True)  # everybody who has a password may log in
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
-        """Return the route of the login form; after a login the checklist is shown if there is anything to accept."""
+        """Return the route of the login form.
+
+        After a login, the form's handler redirects to the checklist if the person has terms or sites' rules to accept.
+        """
         return [("/login", FormLogin)]
 
     async def authenticate(self, _handler: Any, data: Mapping[str, str]) -> str | None:

@@ -54,7 +54,7 @@ class Translation(InternationalizationExtension):
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """Return the template ``source`` with the texts that come from JupyterHub marked for translation, too.
+        """Return the template ``source``, with JupyterHub's own texts marked for translation.
 
         The attribute ``lang`` of the page becomes the code of the page's language.
         """

@@ -91,7 +91,8 @@ def kind(factory: NetworkFactory, now: datetime) -> str:
     """Return a factory's state as a word: its health if this hub offers the factory, else ``planned`` or ``template``.
 
     A healthy factory in maintenance is ``maintenance`` if each of its partitions has no node left, else ``partly``. A
-    factory that this hub does not offer is ``planned`` if its catalogue entry says so.
+    factory that this hub does not offer is ``planned`` if the catalogue's entry has this state, else ``template``, also
+    if the entry's state is ``live``.
     """
     if factory.health is not None:
         if factory.health.state == "ok" and (running := _running(factory, now)):

@@ -68,9 +68,10 @@ class LookPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str, seat: str) -> None:
-        """Answer HTML; 403 to people who do not help, 404 without the person's consent, 503 if the service is silent.
+        """Answer HTML; 403 to people who do not help, 503 if the service is silent.
 
-        People who may not see the workshop get 404, too.
+        Answer 404 if the seat's person does not let helpers see a notebook, or if the requesting person may not see the
+        workshop.
         """
         try:
             look = await self.client.look(self.caller, slug, int(seat))

@@ -353,11 +353,11 @@ class JoinPage(StartsServers, _JoiningHandler):
         """Return the path of the page to which the person goes next.
 
         If the person cannot start a session now, this is the page for joining. Otherwise this method waits until the
-        link knows the person as a member of the workshop, for ``_PROJECT_SECONDS`` at most, and not if the link refuses
-        or does not answer. If the person has a seat, and the workshop starts seats when people join
-        (``seat_on_join``), this method then starts the person's session at once, and returns the path of its page; the
-        workshops service later finds this session. In all other cases, also if the session cannot be started, this is
-        the path of the start page.
+        link knows the person as a member of the workshop, for ``_PROJECT_SECONDS`` at most; it stops waiting if the
+        link refuses or does not answer. If the person has a seat, and the workshop starts seats when people join
+        (``seat_on_join``), this method then starts the person's session at once, and returns the path of the session's
+        page; the workshops service later finds this session. In all other cases, also if the session cannot be started,
+        this is the path of the start page.
         """
         if not _may_start(joined):
             return self._here(slug)
