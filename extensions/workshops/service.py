@@ -322,7 +322,10 @@ class Workshops:
         return await self._stored(caller, approved, mine, "approved")
 
     async def decline(self, caller: WorkshopCaller, slug: str, reason: str) -> WorkshopView:
-        """Refuse the approval of a workshop, which stays a draft; its trainer sees the reason. Raises ProblemError."""
+        """Refuse the approval of a workshop. The workshop stays a draft, and its trainer sees the reason.
+
+        Raises ProblemError.
+        """
         workshop, mine = await self._allowed(caller, slug, "decline")
         declined = workshop.with_values(submitted=None, declined=reason)
         return await self._stored(caller, declined, mine, "declined", reason)

@@ -219,7 +219,7 @@ def _closed(key: Path) -> None:
 
 
 def _stamp(files: TlsFiles) -> _Stamp:
-    """Return a value that changes whenever one of the files changes or is removed."""
+    """Return a value that changes whenever one of the files, its mode or its owner changes, or the file is removed."""
     return tuple(_seen(path) for path in (files.certificate, files.key, files.authority))
 
 
@@ -228,4 +228,4 @@ def _seen(path: Path) -> tuple[int, int, int]:
         found = path.stat()  # of the file behind a symbolic link, since a Secret volume changes its links
     except OSError:
         return 0, 0, 0
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_ctime_ns, found.st_size  # ctime: of content, mode and owner

@@ -96,7 +96,8 @@ def before(machine: Machine, options: Options) -> str:
     Raises InstallerError if the operator must correct something first.
     """
     found = checks.system(machine.path("/etc/os-release").read_text(encoding="utf-8"))
-    checks.machine(machine.path("/"))
+    root = machine.path(ROOT)
+    checks.machine(next(folder for folder in (root, *root.parents) if folder.exists()))
     remark = checks.name(options.domain, checks.resolve, checks.is_ours)
     if remark:
         say(f"note  {remark}")

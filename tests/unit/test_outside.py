@@ -9,16 +9,19 @@ import os
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from distributed.security import Security
 
 from factorycommon.models import Scheduler
 from factorygate.cluster import pages, versions, worker
-from factorygate.cluster.external_scheduler import ExternalScheduler
+from factorygate.cluster.external_scheduler import ExternalScheduler, SchedulerRequest, as_job
+from factorygate.cluster.forwarder import Forwarder
 from factorygate.cluster.keys import Keys, mend
-from factorygate.link import Link
+from factorygate.link import Link, LinkRoute
 from factorygate.session import scheduler_process
 
 
@@ -70,6 +73,53 @@ def test_the_schedulers_folder_is_private_and_socket_paths_are_short(tmp_path: P
     assert pages.folder("0123456789abcdef" * 2, here) == found
     assert pages.link("0123456789abcdef" * 2, here) == "/user/ada/x/factorygate/clusters/01234567/status"
     assert pages.link("0123456789abcdef" * 2, {}) == ""
+
+
+def test_a_forwarder_that_cannot_listen_at_its_socket_leaves_no_open_port(tmp_path: Path) -> None:
+    def ports() -> set[int]:
+        return {one.laddr.port for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+
+    async def opens() -> None:
+        before = ports()
+        route = LinkRoute("http://gateway/api", "t", None)
+        with pytest.raises(OSError, match="too long"):
+            await Forwarder(route, "c-1", tmp_path / ("s" * 200)).open()
+        assert ports() == before
+
+    asyncio.run(opens())
+
+
+class OneJobApi:
+    """A link's API for a cluster whose scheduler's job runs at once."""
+
+    id = "0123456789abcdef" * 2
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.cluster: Any = None
+
+    async def begin(self, _request: Any) -> None:
+        self.cluster = SimpleNamespace(state="live", head=SimpleNamespace(state="running", waits_for=None))
+
+    async def scheduler(self) -> Scheduler:
+        return told()
+
+    async def end(self) -> None:
+        self.ended = True
+
+
+async def test_a_cluster_whose_scheduler_cannot_be_connected_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "folder", lambda _id: tmp_path / ("s" * 200))
+    api = OneJobApi()
+    terms = SimpleNamespace(
+        place=SimpleNamespace(here=False, factory_name="BRAIN++"), request=lambda _name, **_how: None
+    )
+    wanted = SchedulerRequest("a", api, terms, LinkRoute("http://gateway/api", "t", None), 5, None)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="too long"):
+        await as_job(wanted)
+    assert api.ended
 
 
 class SlowLink:

@@ -135,6 +135,21 @@ async def test_a_half_written_pair_changes_nothing(ours: Path, caplog: pytest.Lo
         assert f"{link.certificate} has been read again" in caplog.text
 
 
+async def test_a_new_key_is_used_as_soon_as_its_mode_is_mended(ours: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    hub, link = files(ours, "hub"), files(ours, "link")
+    client, server = dialing(hub), listening(link, ["hub"])
+    async with served(server) as port:
+        certificates.renew(ours, None, 30)
+        link.key.chmod(0o644)
+        assert await greeting(port, client) == "come in"
+        assert f"run chmod 600 {link.key}" in caplog.text
+        assert f"{link.certificate} has been read again" not in caplog.text
+        link.key.chmod(0o600)
+        assert await greeting(port, client) == "come in"
+        assert f"{link.certificate} has been read again" in caplog.text
+
+
 def test_unusable_files_are_explained(ours: Path) -> None:
     link, other = files(ours, "link"), files(ours, "hub")
     with pytest.raises(TlsError, match=r"hub/tls.key: is not the key of .*link/tls.crt"):

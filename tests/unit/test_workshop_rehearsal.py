@@ -41,7 +41,7 @@ from workshops.models.seats import SeatProgress as P
 from workshops.rehearsal import proof, rows, trial
 from workshops.rehearsal.dry import DryFacts, judged
 from workshops.states import WorkshopState
-from workshops.store.schema import MembershipRecord, PlaceRecord, WorkshopRecord
+from workshops.store.schema import EventRecord, MembershipRecord, PlaceRecord, WorkshopRecord
 
 MATERIAL = MaterialBody(repository="https://git.example.org/course.git", commit="a" * 40)
 
@@ -588,6 +588,18 @@ async def test_rehearsals_are_deleted_with_the_people(stage: Stage) -> None:
         stage.world.clock.forward(days=days)
         await stage.world.clockwork.look()
     assert await stage.world.store.transact(lambda db: rows.of_workshop(db, stage.slug)) == []
+
+
+async def test_a_rehearsal_whose_place_is_removed_ends_and_keeps_no_seats(stage: Stage) -> None:
+    await stage.begin()
+    workshop = await stage.world.store.get(stage.slug)
+    assert workshop is not None
+    said = EventRecord(stage.slug, stage.world.clock(), "tina", "changed")
+    elsewhere = dataclasses.replace(workshop.places[0], factory="two")
+    await stage.world.store.change(workshop.with_values(places=(elsewhere,)), said)
+    assert not await stage.rehearsals.look()
+    (row,) = await stage.world.store.transact(lambda db: rows.of_workshop(db, stage.slug))
+    assert (row.until, row.seats, row.result) == (None, (), None)
 
 
 async def test_a_running_rehearsal_is_found_by_the_next_process(stage: Stage) -> None:

@@ -111,10 +111,11 @@ async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Create the cluster with its scheduler as a job of its own, and return the scheduler once it runs.
+    """Create the cluster with its scheduler as a job of its own; once it runs, connect to it, and return the scheduler.
 
-    While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; ValueError
-    if ``wanted`` is invalid. After any error or cancellation, the end of the cluster is requested.
+    While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; OSError if
+    the connection cannot be opened here; ValueError if ``wanted`` is invalid. After any error or cancellation, the end
+    of the cluster is requested.
     """
     cluster_api = wanted.cluster_api
     try:
@@ -127,11 +128,13 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
                 said = waits
                 print(f"The cluster's scheduler at {wanted.terms.place.factory_name} waits: {said}")
             await cluster_api.changed()
-        return await _reached(wanted)
+        found = await _reached(wanted)
+        await found.start()
     except BaseException:
         with suppress(LinkError):
             await cluster_api.end()
         raise
+    return found
 
 
 def _waits(cluster: Cluster | None) -> str:
@@ -159,10 +162,10 @@ def _runs(cluster: Cluster | None) -> bool:
 
 
 async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
-    """Return the scheduler of the existing cluster ``known``.
+    """Connect to the scheduler of the existing cluster ``known``, and return the scheduler.
 
-    From now on ``wanted.cluster_api`` follows the cluster's jobs. Raises LinkError, VersionsDifferError; ValueError if
-    ``wanted`` is invalid.
+    From now on ``wanted.cluster_api`` follows the cluster's jobs. Raises LinkError, VersionsDifferError; OSError if the
+    connection cannot be opened here; ValueError if ``wanted`` is invalid.
     """
     cluster_api = wanted.cluster_api
     await cluster_api.resume(known.id)
@@ -173,11 +176,12 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
     else:
         request = wanted.terms.request(wanted.name, head=SchedulerJob(idle_minutes=wanted.idle_minutes))
     cluster_api.remember(request)
+    await found.start()
     return found
 
 
 async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Return the cluster's running scheduler, with a connection through the gateway if it is at another factory.
+    """Return the cluster's running scheduler. The object's ``start`` connects to it if it is at another factory.
 
     Raises LinkError, VersionsDifferError.
     """

@@ -47,19 +47,23 @@ class Forwarder:
     async def open(self) -> str:
         """Listen at the port and at the Unix socket; return the port's address for clients.
 
-        The address has the form ``tls://127.0.0.1:PORT``.
+        The address has the form ``tls://127.0.0.1:PORT``. Raises OSError, and then nothing listens.
         """
         connector = aiohttp.UnixConnector(self._route.socket) if self._route.socket else aiohttp.TCPConnector()
         self._http = aiohttp.ClientSession(
             connector=connector, headers=self._route.headers, trust_env=self._route.socket is None
         )
-        port = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
-        self._pages.unlink(missing_ok=True)
-        self._servers = [
-            port,
-            await asyncio.start_unix_server(self._page, str(self._pages), limit=resumable_stream.PIECE),
-        ]
-        self._pages.chmod(0o600)
+        try:
+            port = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
+            self._servers.append(port)
+            self._pages.unlink(missing_ok=True)
+            self._servers.append(
+                await asyncio.start_unix_server(self._page, str(self._pages), limit=resumable_stream.PIECE)
+            )
+            self._pages.chmod(0o600)
+        except BaseException:
+            await self.close()
+            raise
         return f"tls://127.0.0.1:{port.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:

@@ -229,7 +229,7 @@ class Rehearsals:
                 place = next((one for one in workshop.places if one.factory == row.factory), None)
             if workshop is None or place is None:
                 # what runs ends, since the project is nobody's there any more
-                await self._store.transact(partial(rows.change, row=replace(row, until=None, result=None)))
+                await self._store.transact(partial(rows.change, row=replace(row, until=None, seats=(), result=None)))
                 self._changed()
                 continue
             try:

@@ -64,7 +64,7 @@ class HelpRelay:
         self._closed = False
 
     def admit(self, session_id: SessionId) -> None:
-        """Count a request for help against the session's limit, before the body of the request is parsed.
+        """Count a request for help against the session's limit, before the request's body is validated.
 
         Raises ProblemError if the session has made too many requests in the last minute.
         """

@@ -95,10 +95,10 @@ class JobPoller:
             self._wake.set()
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Set the site accounts as which to ask for jobs; no effect unless accounts see only their own jobs.
+        """Set the site accounts under which to ask for jobs; no effect unless accounts see only their own jobs.
 
-        ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once, whether or
-        not they have sessions.
+        ``accounts``: returns the accounts that have live sessions; ``once``: accounts under which to ask once,
+        whether or not they have sessions.
         """
         if self._rounds is not None:
             self._rounds.accounts = accounts
@@ -178,7 +178,7 @@ class JobPoller:
     async def _asked_by_name(self, account: str | None, deadline: float | None) -> list[Job]:
         """Return the jobs that the scheduler lists under this gateway's name. Raises FactoryError.
 
-        ``account``: the site account as which to ask; None: the watcher, the account that asks about all jobs.
+        ``account``: the site account under which to ask; None: the watcher, the account that asks about all jobs.
         ``deadline``: the time of the event loop's clock after which to give up and raise Unreachable; None: no limit.
         """
         try:
@@ -190,8 +190,8 @@ class JobPoller:
     async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
         """Ask by id for the known jobs that are missing in ``jobs``; return those that the scheduler lists.
 
-        ``jobs``: the answer to the question by name. ``account``: the site account as which to ask for this account's
-        jobs; None: ask for the jobs of all accounts, as the watcher. If a question fails, nothing is raised: the ids
+        ``jobs``: the answer to the question by name. ``account``: the site account under which to ask for its jobs;
+        None: ask for the jobs of all accounts, as the watcher. If a question fails, nothing is raised: the ids
         without an answer are stored in ``silent``. ``deadline``: the time of the event loop's clock after which to give
         up; None: no limit.
         """

@@ -239,10 +239,10 @@ class Site:
         self._watch.expect(soon)
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
-        """Set the site accounts as which to ask for jobs; no effect unless accounts see only their own jobs.
+        """Set the site accounts under which to ask for jobs; no effect unless accounts see only their own jobs.
 
-        ``accounts``: returns the accounts that have live sessions; ``once``: accounts as which to ask once, whether or
-        not they have sessions.
+        ``accounts``: returns the accounts that have live sessions; ``once``: accounts under which to ask once,
+        whether or not they have sessions.
         """
         self._watch.private_to(accounts, once)
 
