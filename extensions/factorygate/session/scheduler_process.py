@@ -1,9 +1,9 @@
 """Runs a cluster's Dask scheduler as a process of its own, which outlives the kernel that started it.
 
 Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. If the scheduler has a job of
-its own, a session's launcher runs it there instead of a notebook server. The scheduler makes its own keys and writes
-them, with its address, to a 0600 file. It ends when nothing was computed for some time, on SIGTERM, or when the gateway
-reports the cluster's end.
+its own, a session's launcher runs this program there instead of a notebook server. The scheduler makes its own keys
+and writes them, with its address, to a 0600 file. The process ends when nothing was computed for some time, on SIGTERM,
+or when the gateway reports the cluster's end.
 """
 
 from __future__ import annotations

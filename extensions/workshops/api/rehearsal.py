@@ -26,7 +26,7 @@ def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRout
     async def get_rehearsals(slug: Slugged, caller: WorkshopCaller = caller_of) -> RehearsalsView:
         """Return the last rehearsals at each of the workshop's places (factory and node size).
 
-        Each has whether its result holds for the workshop as it is now.
+        The answer says of each rehearsal whether its result is still valid, since the workshop may have changed.
         """
         return await rehearsals.view(caller, slug)
 

@@ -105,7 +105,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/withdraw", responses=some)
     async def withdraw(slug: Slugged, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Make a workshop that is approved or scheduled a draft again."""
+        """Turn an approved or scheduled workshop back into a draft."""
         return await workshops.take(caller, slug, "withdraw")
 
     @routes.post("/workshops/{slug}/cancel", responses=some)

@@ -18,10 +18,10 @@ HELP_EVENTS = ("hand", "lowered", "comes", "helped", "asks to look", "look", "lo
 class HandView(Model):
     """A raised hand at a seat.
 
-    ``place``: the hand's place in the queue; 0: the helper ``by`` comes. ``has``: what the person sent beside the
-    question: ``source``, the source of a cell, and ``error``, its traceback; ``HandContent`` has these texts.
-    ``asked_by``: the helper who asked to see the person's notebook. Readers who may not help, such as observers, get
-    only ``since`` and ``place``.
+    ``place``: the hand's place in the queue; 0: the helper ``by`` comes. ``has``: names of the texts that the person
+    sent with the question: ``source`` (a cell's source) and ``error`` (its traceback). The texts themselves are in
+    ``HandContent``. ``asked_by``: the helper who asked to see the person's notebook. Readers who may not help, such as
+    observers, get only ``since`` and ``place``.
     """
 
     since: datetime

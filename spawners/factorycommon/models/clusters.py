@@ -33,12 +33,12 @@ MOST_AT_ONCE = 1000  # maximum number of jobs in a batch: Slurm's default MaxArr
 
 
 class Scheduler(BaseModel):
-    """The address of a cluster's Dask scheduler, and the TLS files by which its workers trust it.
+    """The address of a cluster's Dask scheduler, and the TLS files with which workers and scheduler authenticate.
 
     The link writes these values into the workers' folder, but neither into the ledger nor into a log. ``versions``: the
     versions of packages that scheduler and workers must share, by name. ``ca``, ``certificate`` and ``key`` are set
-    together. They are None for a scheduler without TLS (``tcp://``) that its owner runs; clusters of this gateway
-    always use TLS.
+    together. They are None for a scheduler without TLS (``tcp://``), which only a person's own program can be; the
+    schedulers that this gateway starts always use TLS.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -121,7 +121,7 @@ class Estimate(Model):
     """The estimated start of a job (None: not known), how it was estimated, and when.
 
     ``basis``: ``test-only``: the scheduler computed the start without submitting the job; ``none``: there is no
-    estimate. The gateway does not use ``queue`` now.
+    estimate. ``queue`` is reserved: no estimate has this basis.
     """
 
     start: Moment | None

@@ -79,8 +79,8 @@ class LogLine(Phrase):
 class Notice(Model):
     """A warning that a session will soon end by itself.
 
-    ``kind``: why it will end; ``at``: when; ``minutes``: the step of the warning, which begins that many minutes before
-    the end.
+    ``kind``: why the session will end; ``at``: when. A person is warned several times; ``minutes``: this warning begins
+    that many minutes before the end.
     """
 
     kind: Literal["walltime", "idle", "unopened", "access"]
