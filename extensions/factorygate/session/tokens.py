@@ -40,7 +40,7 @@ class TokenRefused(RequestHandler):
 
 
 class Addresses:
-    """Checks tokens in the URLs of the WebSockets of kernels and terminals, before a handler is chosen.
+    """Accepts or refuses tokens in the URLs of WebSockets of kernels and terminals, before a handler is chosen.
 
     ``base_url``: the server's base URL; ``allowed``: whether the session's owner allowed tokens in URLs.
     """
@@ -71,7 +71,12 @@ class Addresses:
 
 
 def serve(server: ServerApp) -> None:
-    """Make ``server`` check the tokens in the URLs of all later requests, and hide tokens in its log."""
+    """Install the rule for tokens in URLs (``Addresses``) in ``server``, and hide tokens in the server's log.
+
+    The rule concerns later requests for WebSockets of kernels and terminals. If ``FACTORYGATE_URL_TOKENS`` is 1, a
+    token in the URL counts like one in the header ``Authorization``. Otherwise the request is answered with 403, unless
+    it comes from a browser, or has a cookie or the header ``Authorization``.
+    """
     app = server.web_app
     addresses = Addresses(app.settings["base_url"], os.environ.get(VARIABLE) == "1")
     choose = app.find_handler
