@@ -91,9 +91,16 @@ CANCELLED: dict[str | None, Answer] = {
     ),
     "other": Answer(
         "cancelled-other",
-        N_("Somebody else who may do so cancelled it at the factory, perhaps who manages your project."),
+        N_(
+            "Somebody else with the right to do so cancelled it at the factory, perhaps the person who manages your "
+            "project."
+        ),
         Move(
-            "you", N_("If you do not know why, ask who manages your project there. Your saved files are still there.")
+            "you",
+            N_(
+                "If you do not know why, ask the person who manages your project there. Your saved files are still "
+                "there."
+            ),
         ),
     ),
 }

@@ -74,7 +74,7 @@ WAITING: tuple[Answer, ...] = (
     Answer("policy", N_("A limit of your project or of this size's service class forbids it."), PROJECT),
     Answer(
         "budget-running",
-        N_("What your project's running jobs may still use, together, leaves no room for it yet."),
+        N_("Your project's running jobs may together still use so much that there is no room for it yet."),
         Move("you", N_("Ask for fewer hours, or wait until jobs of your project end.")),
     ),
     Answer("budget", N_("The project's budget at this factory is used up, or would be by this session."), PROJECT),

@@ -144,11 +144,12 @@ class Admission:
         return grant, _within(resolved, _window(grant, request, resolved.reservation))
 
     async def _with_early_hours(self, grant: Grant, choice: ResolvedChoice, user: str, early: float) -> ResolvedChoice:
-        """Return the choice with ``early`` hours added for the time before the class.
+        """Return the choice, whose hours are those of the class, with ``early`` hours added for the time before it.
 
-        Fewer hours are added if the size, the end of the project or the budget do not allow more. If less than the
-        hours of the class is left of the project's budget or of the person's share, the session gets what is left. With
-        less than ``LEAST_SEAT_HOURS`` left, the session keeps the hours of the class, and a later check refuses it.
+        Fewer hours are added if the size, the end of the project, the project's budget or the person's share does not
+        allow more. If the budget or the share does not even pay for the class, the session gets the hours that it pays
+        for. If these are less than ``LEAST_SEAT_HOURS``, the session keeps the hours of the class, and a later check
+        refuses it.
         """
         limits = [choice.hours + early, find_size(grant.connection.factory, choice.size).max_hours]
         project = grant.project
