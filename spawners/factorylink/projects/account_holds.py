@@ -250,7 +250,11 @@ class AccountHolds:
         return holder is None or holder in hold.people
 
     def _is_awaited(self, key: _Key) -> bool:
-        """Return whether a held account is being wiped, or will be as soon as nothing runs under it."""
+        """Return whether an account that is held for a workshop is being wiped, or waits for the wipe before its use.
+
+        The wipe begins as soon as nothing runs under the account. While no wipe runs, return False after a failed wipe,
+        and if the site has no command for wipes.
+        """
         if self._leases.is_wiping(*key):
             return True
         connection = self._factories.get(key[0])
