@@ -351,7 +351,10 @@ def _why(worker: Worker) -> str:
 
 
 def _is_early(worker: Worker) -> bool:
-    """Return whether a job ended early because of its work, and not at its walltime."""
+    """Return whether a job ended well before its walltime because its program failed, ended, or ran out of memory.
+
+    A task that the job computed is the probable cause. Also True if the job's start or planned end is not known.
+    """
     ends, ended, started = worker.ends, worker.ended, worker.started
     if worker.end_reason not in BY_WORK or ended is None:
         return False

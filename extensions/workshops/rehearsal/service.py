@@ -554,7 +554,10 @@ class Rehearsals:
             return {}
 
     async def _view(self, workshop: WorkshopRecord, places: Mapping[str, RehearsalPlace]) -> RehearsalsView:
-        """Return the last rehearsals at each factory. ``places``: what the link reports of a factory, by its id."""
+        """Return the workshop's last rehearsal of each kind at each factory, also one that still goes on.
+
+        ``places``: what the link reports of a factory, by its id; the costs at a factory that is missing are not known.
+        """
         found = await self._store.transact(lambda db: rows.of_workshop(db, workshop.slug))
         shown = list[PlaceRehearsals]()
         for place in workshop.places:

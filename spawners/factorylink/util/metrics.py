@@ -109,13 +109,15 @@ GAUGES = {
     "factorygate_build_info": GaugeWords(("version", "python"), "Always 1; the release is in the labels"),
     "factorygate_sessions": GaugeWords(("factory", "state"), "Live sessions, as people see their state"),
     "factorygate_doors_expected": GaugeWords(
-        _FACTORY, "Sessions that run, whose notebook has answered, and that are not to stop"
+        _FACTORY, "Running sessions whose notebook has answered, without stopped and suspended ones"
     ),
     "factorygate_doors_open": GaugeWords(_FACTORY, "Doors held open"),
     "factorygate_oldest_waiting_seconds": GaugeWords(
         _FACTORY, "Waiting time of the session that has waited longest; 0: none waits"
     ),
-    "factorygate_gpus_in_use": GaugeWords(_FACTORY, "GPUs of running sessions and workers, as they are billed"),
+    "factorygate_gpus_in_use": GaugeWords(
+        _FACTORY, "GPUs of running sessions and workers, as the gateway counts them for its charges"
+    ),
     "factorygate_accounts_not_wiped": GaugeWords(
         _FACTORY, "Lent accounts whose last wipe failed, so that nobody gets them"
     ),
@@ -140,10 +142,10 @@ GAUGES = {
         _FACTORY, "Sessions whose person's own login at the site has expired"
     ),
     "factorygate_credential_expiry_timestamp_seconds": GaugeWords(
-        _FACTORY, "The earliest end of a valid login that a live session needs; absent: no such login ends"
+        _FACTORY, "When the first valid login that a live session needs expires; absent: none expires"
     ),
     "factorygate_certificate_expiry_timestamp_seconds": GaugeWords(
-        ("name",), "When a certificate between hub, link and proxy ends, as its file has it now; name: own, authority"
+        ("name",), "When the link's certificate (name: own) or its authority's (authority) expires, by the file"
     ),
     "factorygate_gpu_hours_used": GaugeWords(
         _BOTH,
