@@ -11,7 +11,7 @@ import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # constants from malloc.h
 _LARGEST = 4 << 20  # largest block in bytes that is kept after it was freed
-_KEPT = 16 << 20  # total bytes of all kept blocks
+_KEPT = 16 << 20  # bytes of free memory at the end of the heap that are kept
 
 
 def keep_blocks() -> None:

@@ -27,7 +27,7 @@ _ID = re.compile(r"[0-9a-f]{32}")  # the form of a session's id; the link refuse
 _BY: dict[str, By] = {"person": "person", "operator": "operator"}
 _PATIENCE = 1.0  # seconds for a silent link to accept a stop before the stop is stored in the hub's database
 _AT_ONCE = 500  # stops in one request to the link
-_REMEMBERED = 10_000  # number of stops in the ledger that are remembered
+_REMEMBERED = 10_000  # number of stops that are remembered after their request at the link
 _BUSY_SECONDS = 30  # seconds that a transaction waits for others, since JupyterHub writes to the same database
 
 log = logging.getLogger("factoryspawner")
@@ -131,7 +131,7 @@ class StopRequests:
         """Return whether this process knows of a stop request for the session.
 
         The link's answers may be older than the request, and show the session as wanted. The process knows all stops
-        that the ledger does not hold yet, and the last 10,000 stops that were requested in this process.
+        that the ledger does not hold yet, and the last 10,000 stops that the process has requested at the link.
         """
         return session_id in self._open or session_id in self._ever
 

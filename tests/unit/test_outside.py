@@ -18,6 +18,7 @@ from distributed.security import Security
 
 from factorycommon.models import Scheduler
 from factorygate.cluster import pages, versions, worker
+from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.external_scheduler import ExternalScheduler, SchedulerRequest, as_job
 from factorygate.cluster.forwarder import Forwarder
 from factorygate.cluster.keys import Keys, mend
@@ -75,18 +76,57 @@ def test_the_schedulers_folder_is_private_and_socket_paths_are_short(tmp_path: P
     assert pages.link("0123456789abcdef" * 2, {}) == ""
 
 
-def test_a_forwarder_that_cannot_listen_at_its_socket_leaves_no_open_port(tmp_path: Path) -> None:
-    def ports() -> set[int]:
-        return {one.laddr.port for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+ROUTE = LinkRoute("http://gateway/api", "t", None)
 
-    async def opens() -> None:
-        before = ports()
-        route = LinkRoute("http://gateway/api", "t", None)
+
+def ports() -> set[int]:
+    """Return the TCP ports on which this process listens."""
+    return {one.laddr.port for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+
+
+async def test_a_forwarder_that_cannot_listen_at_its_socket_leaves_no_open_port(tmp_path: Path) -> None:
+    before = ports()
+    for length in (200, 300):  # too long for a socket, and for a file
         with pytest.raises(OSError, match="too long"):
-            await Forwarder(route, "c-1", tmp_path / ("s" * 200)).open()
-        assert ports() == before
+            await Forwarder(ROUTE, "c-1", tmp_path / ("s" * length)).open()
+    assert ports() == before
 
-    asyncio.run(opens())
+
+async def test_a_forwarder_that_is_cancelled_at_any_moment_leaves_no_open_port(tmp_path: Path) -> None:
+    before, opened = ports(), False
+    for turns in range(20):
+        forwarder = Forwarder(ROUTE, "c-1", tmp_path / "s")
+        task = asyncio.create_task(forwarder.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled():
+            opened = True
+            await forwarder.close()
+        assert ports() == before
+    assert opened
+
+
+async def test_a_scheduler_that_is_found_while_its_cluster_is_cancelled_is_let_go() -> None:
+    left: list[str] = []
+
+    async def closes(what: str) -> None:
+        left.append(what)
+
+    async def begins(_request: Any) -> Any:
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(outer.cancel)  # runs before the caller gets the result
+        return SimpleNamespace(close=lambda: closes("scheduler"))
+
+    cluster = SimpleNamespace(
+        name="a", terms=None, route=ROUTE, idle_minutes=5, scheduler_hours=None, _close=lambda: closes("cluster"),
+        cluster_api=SimpleNamespace(close=lambda: closes("api")),
+    )  # fmt: skip
+    outer = asyncio.create_task(FactoryCluster._begin_outside(cluster, begins))  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        await outer
+    assert left == ["api", "cluster", "scheduler"]
 
 
 class OneJobApi:
@@ -116,7 +156,7 @@ async def test_a_cluster_whose_scheduler_cannot_be_connected_is_ended(
     terms = SimpleNamespace(
         place=SimpleNamespace(here=False, factory_name="BRAIN++"), request=lambda _name, **_how: None
     )
-    wanted = SchedulerRequest("a", api, terms, LinkRoute("http://gateway/api", "t", None), 5, None)  # type: ignore[arg-type]
+    wanted = SchedulerRequest("a", api, terms, ROUTE, 5, None)  # type: ignore[arg-type]
     with pytest.raises(OSError, match="too long"):
         await as_job(wanted)
     assert api.ended

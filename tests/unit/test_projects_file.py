@@ -170,6 +170,21 @@ async def test_the_file_is_read_again_and_a_bad_one_changes_nothing(
     assert table.projects == {}
 
 
+async def test_a_file_that_could_not_be_read_is_read_again_after_its_mode_is_mended(tmp_path: Path) -> None:
+    file = tmp_path / "projects.yaml"
+    file.write_text(YAML)
+    table = YamlTable(file, {"one": factory()})
+    with pytest.MonkeyPatch.context() as patch:  # root may read any file
+        patch.setattr("factorylink.projects.book.load", refused)
+        assert not await table.refresh()
+    file.chmod(0o640)
+    assert await table.refresh()
+
+
+def refused(path: Path, *_rest: object) -> None:
+    raise CatalogueError([f"{path}: Permission denied"])
+
+
 class Portal(Table):
     """A project table over the network: reading it raises the error ``answer``, or never ends if that is None."""
 

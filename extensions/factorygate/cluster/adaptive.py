@@ -121,9 +121,9 @@ class FactoryAdaptive(Adaptive):
     async def scale_up(self, n: int) -> None:
         """Request jobs until there are ``n`` workers, or as many as are allowed.
 
-        If the request is refused, show the reason in the cluster's message, and return; for some seconds after that,
-        ``recommendations`` asks for no more jobs. Each further refusal in a row makes this pause longer. If adapting
-        was stopped, do nothing.
+        If the request is refused or not answered, show the reason in the cluster's message, and return; for some
+        seconds after that, ``recommendations`` asks for no more jobs. Each further refusal in a row makes this pause
+        longer. If adapting was stopped, do nothing.
         """
         if self._stopped:
             return

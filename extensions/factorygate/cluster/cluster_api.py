@@ -145,8 +145,8 @@ class ClusterApi:
     async def look(self) -> None:
         """Request the cluster's state from the link now, and keep the answer in ``cluster`` and ``workers``.
 
-        The request makes the link ask the factory about the cluster's jobs. An error is only logged. If this object is
-        closed, do nothing.
+        If jobs of the cluster have not ended, the request makes the link ask the factory about them. An error is only
+        logged. If this object is closed, do nothing.
         """
         if self._closed:
             return

@@ -111,11 +111,11 @@ async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Create the cluster with its scheduler as a job of its own; once it runs, connect to it, and return the scheduler.
+    """Create the cluster with its scheduler as a job of its own; once it runs, return the started scheduler object.
 
     While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; OSError if
-    the connection cannot be opened here; ValueError if ``wanted`` is invalid. After any error or cancellation, the end
-    of the cluster is requested.
+    the forwarder cannot listen on this node; ValueError if ``wanted`` is invalid. After any error or cancellation, the
+    end of the cluster is requested.
     """
     cluster_api = wanted.cluster_api
     try:
@@ -162,10 +162,10 @@ def _runs(cluster: Cluster | None) -> bool:
 
 
 async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
-    """Connect to the scheduler of the existing cluster ``known``, and return the scheduler.
+    """Return the started scheduler object of the existing cluster ``known``.
 
     From now on ``wanted.cluster_api`` follows the cluster's jobs. Raises LinkError, VersionsDifferError; OSError if the
-    connection cannot be opened here; ValueError if ``wanted`` is invalid.
+    forwarder cannot listen on this node; ValueError if ``wanted`` is invalid.
     """
     cluster_api = wanted.cluster_api
     await cluster_api.resume(known.id)
@@ -181,7 +181,9 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
 
 
 async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Return the cluster's running scheduler. The object's ``start`` connects to it if it is at another factory.
+    """Return an object for the cluster's running scheduler, not started yet.
+
+    If the scheduler is at another factory, the object has a forwarder to it.
 
     Raises LinkError, VersionsDifferError.
     """

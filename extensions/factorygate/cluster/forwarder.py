@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -54,13 +54,18 @@ class Forwarder:
             connector=connector, headers=self._route.headers, trust_env=self._route.socket is None
         )
         try:
-            port = await asyncio.get_running_loop().create_server(self._accept, "127.0.0.1", 0)
+            # Each server is kept before it listens, so that ``close`` also closes it if this call is cancelled then.
+            loop = asyncio.get_running_loop()
+            port = await loop.create_server(self._accept, "127.0.0.1", 0, start_serving=False)
             self._servers.append(port)
             self._pages.unlink(missing_ok=True)
-            self._servers.append(
-                await asyncio.start_unix_server(self._page, str(self._pages), limit=resumable_stream.PIECE)
+            served = await asyncio.start_unix_server(
+                self._page, str(self._pages), limit=resumable_stream.PIECE, start_serving=False
             )
+            self._servers.append(served)
             self._pages.chmod(0o600)
+            for server in self._servers:
+                await server.start_serving()
         except BaseException:
             await self.close()
             raise
@@ -70,7 +75,8 @@ class Forwarder:
         """Stop listening, and close open connections."""
         for server in self._servers:
             server.close()
-        self._pages.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._pages.unlink(missing_ok=True)
         if self._http is not None:
             await self._http.close()
 

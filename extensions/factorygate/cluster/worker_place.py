@@ -95,7 +95,7 @@ def find(
     from ``cores``.
 
     Raises LinkError; ValueError, with what is allowed, for values that the catalogue does not have; ValueError if
-    ``processes`` is more than both the cores and the GPUs of a job.
+    ``processes`` is more than both ``cores`` (None: the cores of a job) and the GPUs of a job.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)

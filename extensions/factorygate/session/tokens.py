@@ -74,8 +74,8 @@ def serve(server: ServerApp) -> None:
     """Install the rule for tokens in URLs (``Addresses``) in ``server``, and hide tokens in the server's log.
 
     The rule concerns later requests for WebSockets of kernels and terminals. If ``FACTORYGATE_URL_TOKENS`` is 1, a
-    token in the URL counts like one in the header ``Authorization``. Otherwise the request is answered with 403, unless
-    it comes from a browser, or has a cookie or the header ``Authorization``.
+    token in the URL counts like one in the header ``Authorization``. Otherwise a request with a token in its URL is
+    answered with 403, unless it comes from a browser, or has a cookie or the header ``Authorization``.
     """
     app = server.web_app
     addresses = Addresses(app.settings["base_url"], os.environ.get(VARIABLE) == "1")

@@ -27,7 +27,7 @@ class PoolsFile:
         """Return the pools; read the file again first if it has changed."""
         try:
             found = self._path.stat()
-            looks = (found.st_mtime_ns, found.st_size, found.st_ino)
+            looks = (found.st_ctime_ns, found.st_size, found.st_ino)
         except OSError:
             looks = (0, 0, 0)
         if looks != self._read:

@@ -199,9 +199,8 @@ def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSe
     """Return the seat as it is after the link's answer, which came at ``now``: refused, failed, running or begun.
 
     The seat counts as failed, not as refused, if the reason of a refusal has nothing to do with the robot. The seat is
-    unchanged if the refusal has the code ``_NOT_YET``, since the link may not have read the service's newest file of
-    projects yet. A seat that could be opened once, and whose session has not ended, keeps its state while it cannot be
-    opened.
+    unchanged if the refusal only says that the link may not have read the service's newest file of projects yet. A seat
+    that could be opened once, and whose session has not ended, keeps its state while it cannot be opened.
     """
     if answer.problem is not None and answer.problem.code == _NOT_YET:
         return seat  # it is asked for again

@@ -191,9 +191,10 @@ class Offers:
     async def choice(self, user: str, wanted: Choice, cores: int | None, memory_gb: float | None) -> ChoiceView:
         """Return a choice with every default filled in, and its highest possible cost.
 
-        If the choice names no size, the method selects the smallest size that has at least ``cores`` cores and
-        ``memory_gb`` GB, or the default size if both are None. Raises ProblemError in the same cases as a start; also
-        if the named size has fewer cores or less memory, or if no size has enough of both.
+        If the choice names no size, the method selects the smallest size that allows the choice's hours and has at
+        least ``cores`` cores and ``memory_gb`` GB, or the default size if both are None. Raises ProblemError in the
+        same cases as a start; also if the named size has fewer cores or less memory, or if no size has enough of both
+        for these hours.
         """
         connection = self._permission.connection(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:

@@ -115,8 +115,8 @@ def user_app(
         """Return your choice with all defaults filled in, and its highest possible cost.
 
         If the choice names no size, `cores` and `memory_gb` select the smallest size that has at least this many cores
-        and GB. The request is refused in the same cases as a start with this choice, and if the named size has fewer
-        cores or less memory. The request starts nothing.
+        and GB, and allows the choice's hours. The request is refused in the same cases as a start with this choice, and
+        if the named size has fewer cores or less memory. The request starts nothing.
         """
         return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 

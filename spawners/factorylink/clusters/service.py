@@ -174,7 +174,7 @@ class Clusters:
     def look(self, cluster_id: ClusterId, user: str) -> Cluster:
         """Return a person's cluster as it is now. Raises ProblemError.
 
-        If the cluster has not ended, also make the link ask the cluster's factory for its jobs soon.
+        If jobs of the cluster have not ended, and the gateway offers its factory, also make the link ask for them soon.
         """
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is not None and live_cluster.alive():

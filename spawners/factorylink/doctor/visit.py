@@ -269,8 +269,9 @@ class Visit:
     async def leave(self) -> list[Words]:
         """Remove everything that the visit made; return descriptions of what could not be removed.
 
-        If the site's wrapper removes no folders, the session's folder stays: its path is then in ``kept``, and the
-        returned list has no description of this folder. A second call does nothing, and returns an empty list.
+        If the job has ended, but the site's wrapper removes no folders, the session's folder stays: its path is then in
+        ``kept``, and the returned list has no description of this folder. A second call does nothing, and returns an
+        empty list.
         """
         if self._gone:
             return []

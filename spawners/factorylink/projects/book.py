@@ -92,7 +92,7 @@ class YamlTable:
         """
         try:
             found = self._path.stat()
-            looks = (found.st_mtime_ns, found.st_size, found.st_ino)
+            looks = (found.st_ctime_ns, found.st_size, found.st_ino)
         except OSError:
             looks = (0, 0, 0)
         if looks == self._read:

@@ -286,4 +286,4 @@ def _looks(path: Path) -> Looks:
         found = path.stat()
     except OSError:
         return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_size, found.st_ino)
+    return (found.st_ctime_ns, found.st_size, found.st_ino)

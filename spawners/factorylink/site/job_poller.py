@@ -125,7 +125,8 @@ class JobPoller:
         """Wait until the poller has asked again; return the jobs in the answer. Raises FactoryError.
 
         A question that is already being asked does not count. If accounts see only their own jobs, the poller asks as
-        the account whose turn is next, and the answer lists only this account's jobs.
+        the account whose turn is next, and the answer lists only this account's jobs; if no account has to be asked, it
+        asks as the watcher.
         """
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
