@@ -55,8 +55,8 @@ class Builder:
         """Download an image's wheels, and check that none is missing.
 
         Return the locked packages of each of the image's lock files, and the paths of the wheels, both by package name.
-        The proxy's image has no lock file, and only one wheel, that of Node.js. An image without Python packages has
-        neither lock files nor wheels. Raises BuildError.
+        The proxy's image has no lock file, and only one wheel, that of Node.js. Any other image without a lock file has
+        no wheels. Raises BuildError.
         """
         arch = self._options.arch
         if recipe.node:

@@ -119,11 +119,11 @@ class FactoryAdaptive(Adaptive):
         return [str(name) for name in found]
 
     async def scale_up(self, n: int) -> None:
-        """Request jobs until there are ``n`` workers, or as many as are allowed.
+        """Request jobs until there are ``n`` workers, or as many as are allowed. If adapting was stopped, do nothing.
 
-        If the request is refused or not answered, show the reason in the cluster's message, and return; for some
-        seconds after that, ``recommendations`` asks for no more jobs. Each further refusal in a row makes this pause
-        longer. If adapting was stopped, do nothing.
+        If the request is refused or not answered, show the reason in the cluster's message, unless adapting was stopped
+        meanwhile. For the next ``PAUSE`` seconds, ``recommendations`` asks for no more jobs. Each further failure in a
+        row doubles this pause, up to ``LONGEST_PAUSE``.
         """
         if self._stopped:
             return

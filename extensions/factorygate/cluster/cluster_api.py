@@ -145,8 +145,8 @@ class ClusterApi:
     async def look(self) -> None:
         """Request the cluster's state from the link now, and keep the answer in ``cluster`` and ``workers``.
 
-        If jobs of the cluster have not ended, the request makes the link ask the factory about them. An error is only
-        logged. If this object is closed, do nothing.
+        If jobs of the cluster have not ended, the link then asks the factory about them soon, unless the gateway no
+        longer offers the factory. An error is only logged. If this object is closed, do nothing.
         """
         if self._closed:
             return
@@ -213,8 +213,9 @@ class ClusterApi:
     def _soon(self) -> asyncio.Future[None]:
         """Return a new future, and start the task that sends the next batch unless this task runs already.
 
-        The caller adds its requests and this future to the batch; the task completes the future when the link has
-        answered. Raises LinkError if this object is closed.
+        The caller adds its requests and this future to the batch. The future is completed when the link has answered.
+        The future gets a LinkError if the request fails, or if this object is closed meanwhile. Raises LinkError if
+        this object is closed already.
         """
         self._must_be_open()
         if self._flush is None or self._flush.done():
@@ -232,7 +233,8 @@ class ClusterApi:
     async def _flush_now(self) -> None:
         """Send the collected requests, and complete each caller's future.
 
-        A future gets a LinkError if the link refuses its request, or if the request cannot be sent.
+        A future gets a LinkError if the link refuses its request or does not answer, if the request cannot be sent, or
+        if this object is closed meanwhile.
         """
         asked, self._asked = self._asked, []
         unwanted, self._unwanted = self._unwanted, []

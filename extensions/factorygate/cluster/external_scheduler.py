@@ -181,11 +181,11 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
 
 
 async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Return an object for the cluster's running scheduler, not started yet.
+    """Return an ``ExternalScheduler`` for the cluster's running scheduler; the returned object is not started yet.
 
     If the scheduler is at another factory, the object has a forwarder to it.
 
-    Raises LinkError, VersionsDifferError.
+    Raises LinkError, VersionsDifferError; OSError if the folder for the forwarder's socket cannot be made.
     """
     cluster_api, place = wanted.cluster_api, wanted.terms.place
     description = await cluster_api.scheduler()

@@ -351,9 +351,10 @@ def _why(worker: Worker) -> str:
 
 
 def _is_early(worker: Worker) -> bool:
-    """Return whether a job ended well before its walltime because its program failed, ended, or ran out of memory.
+    """Return whether a job ended well before its walltime because its program failed, ended or ran out of memory.
 
-    A task that the job computed is the probable cause. Also True if the job's start or planned end is not known.
+    If the job's workers had connected, a task of the work is the probable cause. Return False if the time of the job's
+    end is not known. If only the job's start or planned end is not known, the reason alone decides.
     """
     ends, ended, started = worker.ends, worker.ended, worker.started
     if worker.end_reason not in BY_WORK or ended is None:

@@ -94,8 +94,8 @@ def find(
     for each GPU, at least one, or, if ``cores`` is given and ``size`` is not, the number that dask-jobqueue computes
     from ``cores``.
 
-    Raises LinkError; ValueError, with what is allowed, for values that the catalogue does not have; ValueError if
-    ``processes`` is more than both ``cores`` (None: the cores of a job) and the GPUs of a job.
+    Raises LinkError. Raises ValueError if the catalogue does not have such a place; also if ``processes`` is greater
+    than the number of cores (``cores``, if given, else those of a job) and greater than the number of a job's GPUs.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)
@@ -141,8 +141,10 @@ def find(
 def _chosen(route: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
     """Return the factory, node size and so on that the link chooses for the values ``wanted``.
 
-    For each value that is None, the link takes its default. ``route``: how to reach the gateway; None: this session's
-    route. Raises LinkError; ValueError if the catalogue does not have the choice.
+    For a value that is None, the link takes its default. ``cores``, ``memory_gb``: the least that the node size must
+    have; None: any. If one of them is given and ``size`` is None, the link takes the smallest size that has this much.
+    ``route``: how to reach the gateway; None: this session's route. Raises LinkError; ValueError if the catalogue does
+    not have the choice.
     """
     try:
         return get_now("/choice", ChoiceView, route, **wanted)

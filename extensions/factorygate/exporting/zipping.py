@@ -40,10 +40,11 @@ _HEADS = {  # of the report in the zip, by kind of entry
 class ExportSum:
     """What the zip of an export contains so far, or would contain.
 
-    ``bytes``: of all files before compression; ``whole``: whether the export is within the limits; ``left_out``: for
-    each kind (see ``_HEADS``), the first ``MOST_LISTED`` paths of entries that are missing from the zip, were renamed
-    in the zip, or changed while they were read; ``counts``: for each kind, the number of all these paths. Of the
-    entries beyond the limits, only the first is listed and counted.
+    ``bytes``: of all files before compression; ``whole``: whether the export is within the limits. ``left_out`` has,
+    for each kind (see ``_HEADS``), the first ``MOST_LISTED`` paths of entries that are missing from the zip, were
+    renamed in the zip, changed while they were read, or could not be read to their end. ``counts`` has, for each kind,
+    the number of all these entries, also of those that ``left_out`` does not list. Of the entries beyond the limits, at
+    most the first is listed and counted.
     """
 
     files: int = 0
@@ -54,10 +55,10 @@ class ExportSum:
     counts: dict[str, int] = field(default_factory=dict)
 
     def note(self, kind: str, line: str) -> None:
-        """Count and list a path whose entry is missing from the zip, was renamed, or changed while it was read.
+        """Count an entry that is missing from the zip, was renamed, changed, or could not be read to its end.
 
-        ``kind``: why, for example ``link``, ``changed`` or ``renamed`` (a key of ``_HEADS``); ``line``: the path, as
-        the report shows it.
+        List its path, too, unless ``MOST_LISTED`` paths of its kind are listed already. ``kind``: why, for example
+        ``link``, ``changed`` or ``renamed`` (a key of ``_HEADS``); ``line``: the path, as the report shows it.
         """
         self.counts[kind] = self.counts.get(kind, 0) + 1
         lines = self.left_out.setdefault(kind, [])
@@ -155,9 +156,9 @@ def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, Non
 
     ``done`` counts what is in the zip so far. If the folder exceeds the limits of an export, the zip ends at the
     limits, and ``done.whole`` is False. If a file grows while it is read, the bytes that were added since it was opened
-    are not in the zip. If any entry is missing from the zip, was renamed, or changed while it was read, the zip's
-    last file, ``REPORT``, lists these paths. Raises OSError if the folder, or a folder below it that could be opened,
-    cannot be listed.
+    are not in the zip. If ``done.report()`` is not empty, the zip's last file contains this report; its name is
+    ``REPORT``, or a similar one if this name is taken. Raises OSError if the folder, or a folder below it that could be
+    opened, cannot be listed.
     """
     pieces, names = _Pieces(), ZipNames(top)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:

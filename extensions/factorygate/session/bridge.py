@@ -1,9 +1,10 @@
 """``python -P -m factorygate.session.bridge SOCKET``: joins stdin and stdout to the door's socket.
 
 The batch scheduler runs this program inside the job, at sites where the door's node cannot be reached over the network.
-The program ends when stdin, stdout or the door's socket closes. The bytes are an SSH connection, which has its own
-signal for a complete end, so nothing is lost by this. Exit codes: 0 one side closed, 1 the door's socket cannot be
-reached, 2 wrong arguments.
+The program ends when stdin or the door's socket ends, or when reading or writing fails. Bytes that are still on their
+way in the other direction may then be lost. They belong to an SSH connection, which has its own signal for a complete
+end, so both ends of the connection notice if anything is missing. Exit codes: 0 one side closed, 1 the door's socket
+cannot be reached, 2 wrong arguments.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def check_private(path: Path) -> None:
-    """Check that ``path`` is a folder (not a link) that belongs to this account and that no other account can enter.
+    """Check that ``path`` is a folder (not a link) of this account, and that its mode gives no rights to anybody else.
 
     Raises FolderError if not.
     """

@@ -121,9 +121,9 @@ class Examples(APIHandler):
 def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
     """Return the URL of the hub's page that lists the person's sessions, and the path of the default session.
 
-    The path has the form ``/BASE/user/NAME/``; for a named session, the server's quoted name and ``/`` follow. The URL
-    has a scheme and a host if the hub has set ``JUPYTERHUB_HOST``; otherwise the URL is a path. Both are "" without a
-    hub.
+    The path has the form ``/BASE/user/NAME/``, also if this session is a named one. The path of a named session is this
+    path, followed by the server's quoted name and ``/``. The URL has a scheme and a host if the hub has set
+    ``JUPYTERHUB_HOST``; otherwise the URL is a path. Both are "" without a hub.
     """
     base = environment.get("JUPYTERHUB_BASE_URL", "")
     if not base:

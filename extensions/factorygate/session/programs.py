@@ -1,6 +1,6 @@
-"""Names the two programs that a session's launcher can run: the notebook server, and a cluster's Dask scheduler.
+"""Names the two programs that a session's launcher runs by importing modules: notebook server and Dask scheduler.
 
-The launcher runs one of them in its own process; the link's request says which.
+The launcher replaces itself with any other program (``exec``).
 """
 
 NOTEBOOK_PROGRAM = "jupyterhub-singleuser"

@@ -1,9 +1,10 @@
 """Runs a cluster's Dask scheduler as a process of its own, which outlives the kernel that started it.
 
 Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. If the scheduler has a job of
-its own, a session's launcher runs this program there instead of a notebook server. The scheduler makes its own keys
-and writes them, with its address, to a 0600 file. The process ends when nothing was computed for some time, on SIGTERM,
-or when the gateway reports the cluster's end.
+its own, a session's launcher runs this program there instead of a notebook server. The scheduler makes its own keys and
+writes them, with its address, to a 0600 file. The process ends on SIGTERM or SIGINT, or when nothing was computed for
+some time. With ``--cluster``, which is used beside a notebook, the process also ends when the gateway reports the
+cluster's end.
 """
 
 from __future__ import annotations
@@ -117,9 +118,10 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def run(options: argparse.Namespace, listen: str | None) -> int:
     """Run the scheduler until its end; return the exit code, which is 0.
 
-    If the command line names a cluster that still exists, this function asks the gateway to end the cluster before it
-    returns. ``options``: the command line, as ``parse`` returns it; ``listen``: path of the Unix socket for connections
-    through the door, if the scheduler is a job of its own; else None.
+    If the command line names a cluster, this function asks the gateway to end the cluster before it returns, unless the
+    gateway has already reported the cluster's end. Without a route to the gateway (NoLinkError), nothing is asked.
+    ``options``: the command line, as ``parse`` returns it; ``listen``: path of the Unix socket for connections through
+    the door, if the scheduler is a job of its own; else None.
     """
     pages = options.pages or Path(listen or options.file).with_name(SOCKET)
     keys = Keys.new()
@@ -152,10 +154,12 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
 
 
 async def _held(cluster_id: str, scheduler: FactoryScheduler) -> None:
-    """Read the cluster's events, which keeps the cluster alive; close the scheduler when the cluster ends.
+    """Keep the cluster alive by reading its events; close the scheduler when an event reports the cluster's end.
 
-    If this task is cancelled while the cluster still exists, the task asks the gateway to end the cluster, and ignores
-    errors of this request. The function returns at once if this process has no link.
+    If a request fails, for example because the link does not know the cluster, the scheduler stays open, and the events
+    are requested again. If this task is cancelled before the cluster's end is reported, the task asks the gateway to
+    end the cluster, and ignores errors of this request. Without a route to the gateway (NoLinkError), the function
+    returns at once.
     """
     try:
         link = Link.here()

@@ -50,11 +50,12 @@ class Addresses:
         self._allowed = allowed
 
     def take(self, request: httputil.HTTPServerRequest) -> bool:
-        """Move a token from the URL of a WebSocket into the header ``Authorization``, if tokens in URLs are allowed.
+        """Move a token from a WebSocket's URL into the header ``Authorization``; return whether the request may go on.
 
-        Return whether the request may go on. False: the URL has a token, tokens in URLs are not allowed, and the
-        request has no cookie that could be sufficient. Requests whose token is not moved go on unchanged, among them
-        requests of browsers, and requests that have the header ``Authorization`` already.
+        This concerns requests for WebSockets of kernels and terminals that have a token in the URL, have no header
+        ``Authorization``, and do not come from a browser (header ``Sec-Fetch-Mode``). If tokens in URLs are allowed,
+        the token is moved, and the request may go on. If not, a request with a cookie may go on unchanged, since the
+        cookie may be sufficient; a request without a cookie may not go on. All other requests may go on unchanged.
         """
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):

@@ -102,8 +102,9 @@ async def follow(hear: Callable[[list[FactoryView]], bool], trouble: Callable[[L
     """Call ``hear`` with the catalogue, now and whenever it changes, at most about once in ``INTERVAL`` seconds.
 
     If a request for the catalogue fails, the function calls ``trouble`` with the error, and the request is repeated. If
-    this program has no link, the function calls ``trouble`` once and ends. If ``hear`` or ``trouble`` returns False,
-    the function ends, too. May run any number of times in the background thread: all calls share one event stream.
+    there is no route to the link at the start (NoLinkError), the function calls ``trouble`` once and ends. If ``hear``
+    or ``trouble`` returns False, the function ends, too. May run any number of times in the background thread: all
+    calls share one event stream.
     """
     try:
         with _stream.reading():

@@ -205,7 +205,8 @@ def _opened(run: PastRun) -> datetime | None:
 def _ran(run: PastRun, now: datetime) -> Period:
     """Return from when to when a session ran after it was first opened.
 
-    The period is empty if the session was never opened, or never became ready.
+    The period is empty if the session was never opened, or never became ready. A link of an earlier release does not
+    report when a session was opened; then the session counts as opened when it became ready.
     """
     begin = _opened(run)
     return (now, now) if begin is None else (begin, run.ended or now)

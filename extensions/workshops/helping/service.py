@@ -49,8 +49,8 @@ class Helping:
     """Keeps raised hands, and consents that helpers see a notebook, for people and helpers of all workshops.
 
     Start ``run``. ``now``: the clock; ``on_change``: functions that are called with the ids of the workshops' projects
-    in which raised hands or consents have changed. Methods raise StoreError, and ProblemError if the person may not do
-    this now.
+    in which raised hands or consents have changed, except when ``forget`` deletes them. Methods raise StoreError, and
+    ProblemError if the person may not do this now.
     """
 
     def __init__(self, workshops: Workshops, store: Store, now: Callable[[], datetime]) -> None:

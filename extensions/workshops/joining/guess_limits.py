@@ -8,7 +8,8 @@ warn the trainer:
 - A browser that sent ``BROWSER`` wrong codes must wait until one of them is forgiven, which takes ``FORGIVEN_SECONDS``.
 - If a network address sent many wrong codes, its next wrong codes are answered up to ``SLOWEST`` seconds later, and
   right codes at once.
-- If a workshop gets ``NOTABLE`` wrong codes within an hour, its trainer is told.
+- If a workshop has ``NOTABLE`` wrong codes that are not forgiven yet, its trainer is told, at most once an hour. One of
+  these codes is forgiven every ``HOUR / NOTABLE`` seconds.
 
 The counts are in memory: a restart of the service forgets them, which gives a guesser a few more tries.
 """

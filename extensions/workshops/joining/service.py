@@ -285,9 +285,9 @@ class Joining:
         def work(db: Connection) -> tuple[JoinedView | ProblemError, str | None]:
             """Let the person join; return the answer, or the error that says why the person cannot join.
 
-            The second value is the ticket's mail address. If the error were raised here, the transaction would be
-            rolled back, and a wrong code would not be counted. Raises ProblemError if too many people would run the
-            workshop.
+            The second value is the ticket's mail address; None if the ticket has none, or if the ticket or the one-time
+            code is refused. If the error were raised here, the transaction would be rolled back, and a wrong one-time
+            code would not be counted. Raises ProblemError if too many people would run the workshop.
             """
             fresh = rows.ticket(db, row.digest, self._oldest)  # another request may have changed it meanwhile
             if fresh is None:

@@ -19,7 +19,10 @@ _MOST_SHOWN = 200  # characters of a path
 
 @dataclass(frozen=True)
 class TreeEntry:
-    """One entry of a commit's tree, as git lists it. ``object``: git's object id; ``size``: bytes, None: no file."""
+    """One entry of a commit's tree, as git lists it.
+
+    ``object``: git's object id; ``size``: bytes of a file or symbolic link; None: the entry is a submodule.
+    """
 
     mode: str
     object: str

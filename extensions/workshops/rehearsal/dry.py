@@ -75,7 +75,10 @@ def place_lines(here: RehearsalPlace, place: PlaceRecord, hours: float) -> list[
 
 
 def _participants(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield one line: how many people have joined, and whether invited people or seats are missing."""
+    """Yield one line: how many people have joined, and whether invited people are missing.
+
+    If there are more people than seats, the line says only how many people and seats there are.
+    """
     seats = given.workshop.seats
     seated = sum(one.state == "seated" for one in given.people)
     waiting = sum(one.state == "waiting" for one in given.people)
@@ -378,7 +381,10 @@ def _accounts(given: DryFacts) -> Iterator[RehearsalLine]:
 
 
 def _pace(given: DryFacts) -> Iterator[RehearsalLine]:
-    """Yield lines that say whether the gateway can connect to all seats, and start all seats during the warm-up."""
+    """Yield a line if the gateway cannot connect to all seats; and always a line about the length of the warm-up.
+
+    The latter says whether all seats can begin during the warm-up at the site's pace.
+    """
     workshop, seat = given.workshop, given.here.seat
     if seat.room is not None and seat.room < workshop.seats:
         said = Message(

@@ -45,10 +45,10 @@ def running(db: Connection) -> list[RehearsalRow]:
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
     """Store a rehearsal in place of the last one of its kind at the same factory, and add ``event`` to the log.
 
-    A rehearsal with an ``until`` has just begun. The last result of this kind is stored in the new rehearsal's row, and
-    counts until the new rehearsal has ended, and also afterwards if somebody stops the new rehearsal. A rehearsal
-    without an ``until`` is over and has its own result. Raises RehearsalGoesOn; RehearsedOften, but only for a
-    rehearsal that has just begun.
+    A rehearsal with an ``until`` has just begun. Its row also stores the last result of this kind (see
+    ``_with_last_result``). This last result counts while the new rehearsal goes on, and afterwards if the new rehearsal
+    was ended early (see ``wave.WaveEnd``). A rehearsal without an ``until`` is over and has its own result. Raises
+    RehearsalGoesOn; RehearsedOften, but only for a rehearsal that has just begun.
     """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn

@@ -166,9 +166,9 @@ class Rehearsals:
         """Return whether the rehearsals at a factory of a workshop had good results that still count.
 
         This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
-        still counts was red. If the link does not answer, only the settings that this service itself knows are compared
-        with those of the rehearsal. ``number``: the number of the factory in the workshop, from 1; False if there is no
-        such factory. Raises StoreError.
+        still counts was red. If the link reports nothing about the factory, only the settings that this service itself
+        knows are compared with those of the rehearsal. ``number``: the number of the factory in the workshop, from 1;
+        False if there is no such factory. Raises StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:

@@ -92,11 +92,11 @@ def cost(workshop: WorkshopRecord, here: RehearsalPlace) -> WaveCost | None:
 def check(
     workshop: WorkshopRecord, facts: RehearsalFacts, here: RehearsalPlace, pool: WorkshopPool, taken: int
 ) -> None:
-    """Raise ProblemError unless a rehearsal with robots may begin at a factory.
+    """Raise ProblemError unless time, seats, connections, accounts, nodes and GPU-hours allow a rehearsal with robots.
 
-    If too little of something is left (such as seats or GPU-hours), the message says how much is missing. ``facts``:
-    what the link reports of the workshop; ``here``: what the link reports of the factory; ``taken``: how many seats of
-    the pool other classes, and other rehearsals with robots, have during the rehearsal.
+    The caller checks everything else. If too little of something is left, the message says how much is missing.
+    ``facts``: what the link reports of the workshop; ``here``: what the link reports of the factory; ``taken``: how
+    many seats of the pool other classes, and other rehearsals with robots, have during the rehearsal.
     """
     seats, place = workshop.seats, {"machine": here.machine}
     if window(seats, here.seat.per_minute) > LONGEST_REHEARSAL:

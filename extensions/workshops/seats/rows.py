@@ -88,8 +88,8 @@ def drop(db: Connection, slug: str, people: Iterable[str]) -> None:
 def warm_up(db: Connection, slug: str) -> WarmUpRow:
     """Return the stored state of the waves in which a workshop's seats begin.
 
-    If no row can be read, the result has default values: no halt. The row says whether the waves are halted and why,
-    and when a trainer last said to go on.
+    The row says whether the waves are halted and why, and when a trainer last said to go on or moved seats. If no row
+    can be read, the result has default values: no halt.
     """
     table = tables.warm_ups
     found = list(_intact(table, db.execute(select(table).where(table.c.workshop == slug)).mappings()))

@@ -534,8 +534,9 @@ class _Share:
     """The seats of a workshop that belong to one place.
 
     ``mine``: the people whose seat begins before they open it; ``unanswered``: seats about which the link must be
-    asked; ``due``: whether at least one seat may be requested now; ``wanted``: the number of seats for which accounts
-    must be held; ``moved``: by person, when their seat was moved to this place.
+    asked; ``due``: whether there is no halt and at least one seat may be requested now (the place's pace does not count
+    here); ``wanted``: the number of seats for which accounts must be held; ``moved``: by person, when their seat was
+    moved to this place.
     """
 
     place: PlaceRecord

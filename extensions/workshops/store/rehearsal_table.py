@@ -38,12 +38,16 @@ class RehearsalRow:
     """One rehearsal of the kind ``kind`` at a factory of a workshop.
 
     ``at``, ``by``: when it began, and who began it; ``until``: when it ends at the latest, None if it has ended;
-    ``seats``: its seats; those of robots (kind ``wave``) are stored only while the rehearsal goes on, and none if it
-    ended because its place was removed; ``result``: of a rehearsal that has ended, None if there is none; while the
-    rehearsal goes on, ``result`` has only the settings with which the rehearsal is made; ``signature``: of the final
-    result, None if there is none; ``stopped``: who has stopped it, None if nobody has; ``counts``,
-    ``counts_signature``: the result of an earlier rehearsal and its signature; this result counts while the new
-    rehearsal goes on, and if the new rehearsal is stopped.
+    ``stopped``: who has stopped it, None if nobody has.
+
+    ``seats``: its seats. After the end, seats of robots (kind ``wave``) are not stored, and no seats at all if the
+    rehearsal ended because its factory was removed from the workshop.
+
+    ``result``, ``signature``: the result of a rehearsal that has ended, None if there is none. While the rehearsal goes
+    on, ``result`` has only the settings with which the rehearsal is made, and ``signature`` is None.
+
+    ``counts``, ``counts_signature``: the result of an earlier rehearsal; None if there is none. This result counts
+    while the new rehearsal goes on, and afterwards if the new rehearsal was ended early (see ``wave.WaveEnd``).
     """
 
     workshop: str

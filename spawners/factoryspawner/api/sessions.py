@@ -40,7 +40,7 @@ class _OfSession(GatewayHandler):
         """Return the session, if it belongs to this person, or if this person may see the servers of its owner.
 
         Raises LinkProblem (404) if neither is the case, or if there is no such session; LinkSilent if the link does not
-        answer.
+        answer, fails (500), or gives an answer that cannot be parsed.
         """
         session = await self.gateway.link.session(session_id)
         if session.user != self.person and not self.has_scope(f"read:servers!user={session.user}"):

@@ -195,7 +195,7 @@ class LoginSettings(Model):
     newest first; the keys encrypt the providers' tokens in the hub's database. ``refresh_seconds``: how often the hub
     asks a provider about a logged-in person; ``trust_seconds``: how long the last answer counts if the provider does
     not answer; ``admin_groups``: groups whose people may see and stop everything; ``terms``: the terms that people must
-    accept before they first start anything."""
+    accept before they first start anything, and again when the version of the terms has changed."""
 
     providers: tuple[Provider, ...] = Field(min_length=1)
     people_file: Path

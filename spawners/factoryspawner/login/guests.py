@@ -108,9 +108,10 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         the class to which this mixin is added. The page for joining sets ``joined_guest`` on its handler after the
         proof.
 
-        None: the login is refused. This happens to a guest if no workshop admits them, if they are blocked, or if the
-        service does not answer now and has not answered about them before. It happens to other people if the base
-        authenticator returns None or a guest's name.
+        None: the login is refused. This happens to a guest if the service does not know them, if no workshop admits
+        them, or if they are blocked. It also happens if the service refuses or does not answer, and has not answered
+        about this guest since the hub's start. It happens to other people if the base authenticator returns None or a
+        guest's name.
         """
         name = getattr(handler, "joined_guest", None)
         if name is not None:

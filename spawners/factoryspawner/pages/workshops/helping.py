@@ -68,10 +68,10 @@ class LookPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str, seat: str) -> None:
-        """Answer HTML; 403 to people who do not help, 503 if the service is silent.
+        """Answer HTML; 403 to people who may not help, 503 if the service is silent.
 
-        Answer 404 if the seat's person does not let helpers see a notebook, or if the requesting person may not see the
-        workshop.
+        Answer 409 if the workshop's state allows no help. Answer 404 if nobody has the seat, if the seat's person does
+        not let helpers see a notebook, or if the requesting person may not see the workshop.
         """
         try:
             look = await self.client.look(self.caller, slug, int(seat))

@@ -1,4 +1,4 @@
-"""Adds reports, which stay when the data about a workshop's people are deleted, and the attendance for certificates."""
+"""Adds reports, which stay when the data about people are deleted, and the attendance that a certificate requires."""
 
 import sqlalchemy as sa
 from alembic import op
