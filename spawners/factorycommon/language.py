@@ -1,7 +1,8 @@
 """Reads translations in gettext's form, and translates texts by them. No other module translates texts.
 
-A text is looked up by its English words. A ``Message`` (``factorycommon.messages``) is looked up by its code, or by its
-English words if this release has another English text for the code. A text without a translation is shown in English.
+A text is looked up by its English words. A ``Message`` (``factorycommon.messages``) is looked up by its code if this
+release has the same English text for the code, else by its English words. The parts of a joined ``Message`` are looked
+up one by one. A text without a translation is shown in English.
 """
 
 from __future__ import annotations
@@ -71,8 +72,9 @@ class Language:
         """Return a text in this language, or the English text if it has no translation.
 
         A ``Message`` is looked up by its code. The translation is used only if this release has the same English text
-        for the code; an old text in the ledger, for example, may have another meaning. A message with another English
-        text, and a text without a code, are looked up by their English words.
+        for the code; an old text in the ledger, for example, may have another meaning. All other messages, and texts
+        that are no ``Message``, are looked up by their English words. The parts of a message that ``joined`` made are
+        looked up one by one.
         """
         if not isinstance(text, Text):
             return self._plain(text)

@@ -15,9 +15,10 @@ _KEPT = 16 << 20  # bytes of free memory at the end of the heap that are kept
 
 
 def keep_blocks() -> None:
-    """Make malloc keep freed blocks of up to 4 MiB, and up to 16 MiB of free memory at the end of the heap.
+    """Make malloc keep freed blocks of less than 4 MiB for later use.
 
-    Does nothing with a C library other than glibc.
+    Memory at the end of the heap goes back to the kernel only when at least 16 MiB there are free. Does nothing with a
+    C library other than glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

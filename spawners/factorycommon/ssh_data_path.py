@@ -128,7 +128,10 @@ class _Cipher:
         self._state: Any = None  # asyncssh's object, which counts the packets
 
     def take(self, encryption: object) -> bool:
-        """Use the cipher of ``encryption``, asyncssh's object, if this is AES-GCM; return whether it is AES-GCM."""
+        """Use the cipher of ``encryption``, asyncssh's object, if this is AES-GCM; return whether it is AES-GCM.
+
+        ``encryption`` must not be None, so call this only after the first exchange of keys.
+        """
         if encryption is not self._of:
             if not isinstance(encryption, GCMEncryption):
                 return False
@@ -241,8 +244,8 @@ class _Receiver:
     def receive(self) -> bool:
         """Take packets with data off the buffer, up to the next packet that asyncssh itself must handle.
 
-        Return what asyncssh's own method would return: False if more bytes must arrive first; True if asyncssh can go
-        on with its packet.
+        Return False if more bytes must arrive first; True if asyncssh has taken the beginning of its packet, and goes
+        on with the rest.
         """
         connection = self._connection
         while True:

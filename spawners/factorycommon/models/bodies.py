@@ -22,9 +22,9 @@ ProblemKind = Literal[
 
 
 def _written_out(moment: object) -> object:
-    """Return ``moment`` unchanged if it is a datetime, or a text with a T, as in 2026-01-31T12:00:00Z.
+    """Return ``moment`` unchanged if it is a datetime, or if its text contains a T or t, as in 2026-01-31T12:00:00Z.
 
-    Raises ValueError for anything else. A number is refused, since pydantic would read it as seconds since 1970.
+    Raises ValueError for anything else. So each number is refused, which pydantic would read as seconds since 1970.
     """
     if not isinstance(moment, datetime) and "T" not in str(moment).upper():
         raise ValueError("say it as 2026-01-31T12:00:00Z")
@@ -85,8 +85,9 @@ class StopsView(Model):
     """Response to ``POST /stops``: the sessions that have ended, will certainly end, or will never start.
 
     ``done`` has a session if the ledger says that the session has ended, if the ledger has recorded the stop request,
-    or if the link does not know the session: then the link never starts a session with this id. The hub must send the
-    request again for all other sessions.
+    or if the link does not know the session. In the last case, the link refuses a later request to start the session;
+    while it runs, the link remembers the last 10,000 such sessions. The hub must send the request again for all
+    sessions that are not in ``done``.
     """
 
     done: tuple[SessionId, ...]
@@ -101,8 +102,8 @@ class ExtendBody(Model):
 class MessageBody(Model):
     """Body of ``POST /sessions/{id}/messages``: a message that the person in the session sees.
 
-    A second message with the same ``id`` is not shown. ``texts``: the message in more languages, by language code; a
-    person who wants none of these languages gets ``text``.
+    A message is ignored if the door still keeps an earlier message with the same ``id``. ``texts``: the message in more
+    languages, by language code; a person who wants none of these languages gets ``text``.
     """
 
     id: MessageId
@@ -132,8 +133,8 @@ class AccessStatus(Model):
     """Whether a person may start anything, by the hub's rules.
 
     ``until``: when the hub must send the status again, since a login is valid for a limited time; None if the status
-    stays valid. ``refusal``: why the person may start nothing; None if they may. ``terms``: the version of the
-    gateway's terms that the person has accepted."""
+    stays valid. ``refusal``: why the person may start nothing; None: the hub refuses nothing. ``terms``: the version of
+    the gateway's terms that the person has accepted; None: no version."""
 
     until: Until | None = None
     refusal: Words | None = None
@@ -213,9 +214,11 @@ class TableFactory(Model):
 
 
 class TableSnapshot(Model):
-    """First event of ``GET /table``: all live sessions, all live clusters without their jobs, and all factories.
+    """First event of ``GET /table``: the gateway's live sessions and clusters, and all factories.
 
-    The link sends a new snapshot to a reader that was too slow for the changes.
+    ``sessions`` lacks the sessions that run a cluster's Dask scheduler, and those that people see as ended already.
+    ``clusters`` also has clusters that have just ended; their jobs are left out. The link sends a new snapshot to a
+    reader that was too slow for the changes.
     """
 
     sessions: tuple[Session, ...]

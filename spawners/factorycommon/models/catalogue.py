@@ -206,9 +206,9 @@ Hint = Annotated[
 class Factory(NetworkEntry):
     """A factory with a machine: one YAML file in ``hub_config/factories``, whose name is the factory's id.
 
-    If ``state`` is ``live``, the site has agreed that the gateway uses the machine (``agreement``). If ``state`` is
-    ``template``, the values come from public pages and nobody has confirmed them. Values that are not known are left
-    out, and never guessed. Nothing can be started at a factory without ``sizes``.
+    If ``state`` is ``live``, the site has agreed that the gateway uses the machine (``agreement``; a testbed needs
+    none). If ``state`` is ``template``, the values come from public pages and nobody has confirmed them. Values that
+    are not known are left out, and never guessed. Nothing can be started at a factory without ``sizes``.
     """
 
     state: Literal["live", "template", "planned"]  # "planned" is refused here: such an entry is a Planned

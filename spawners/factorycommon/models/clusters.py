@@ -33,12 +33,11 @@ MOST_AT_ONCE = 1000  # maximum number of jobs in a batch: Slurm's default MaxArr
 
 
 class Scheduler(BaseModel):
-    """The address of a cluster's Dask scheduler, and the TLS files with which workers and scheduler authenticate.
+    """The address of a cluster's Dask scheduler, and what workers and clients need to connect to it by TLS.
 
-    The link writes these values into the workers' folder, but neither into the ledger nor into a log. ``versions``: the
-    versions of packages that scheduler and workers must share, by name. ``ca``, ``certificate`` and ``key`` are set
-    together. They are None for a scheduler without TLS (``tcp://``), which only a person's own program can be; the
-    schedulers that this gateway starts always use TLS.
+    ``versions``: the versions of packages that scheduler and workers must share, by name. ``ca``, ``certificate`` and
+    ``key`` are PEM texts: all three are set, or none is. A scheduler without TLS (``tcp://``) has none; the schedulers
+    that this gateway starts always use TLS. The link writes these values neither into the ledger nor into a log.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

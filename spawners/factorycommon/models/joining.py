@@ -195,9 +195,9 @@ class MembershipsView(Model):
 class GuestView(Model):
     """A guest of workshops, as the workshops service describes the guest to the hub's login.
 
-    ``until``: the latest closing time of the workshops that still admit the guest; None: no workshop admits the
-    guest, since the guest was banned or has left, or since the workshops are over. ``name``: the name that the guest
-    gave.
+    ``until``: the latest closing time of the guest's workshops that are neither over nor cancelled; None: there is no
+    such workshop. A workshop that the guest has left, or that has banned the guest, does not count. ``name``: the name
+    that the guest gave.
     """
 
     person: GuestName

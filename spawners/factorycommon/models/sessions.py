@@ -79,8 +79,8 @@ class LogLine(Phrase):
 class Notice(Model):
     """A warning that a session will soon end by itself.
 
-    ``kind``: why the session will end; ``at``: when. A person is warned several times; ``minutes``: this warning begins
-    that many minutes before the end.
+    ``kind``: why the session will end; ``at``: when the session will end. ``minutes``: the step of this warning, for
+    example 15 or 5; how much time is left follows from ``at``.
     """
 
     kind: Literal["walltime", "idle", "unopened", "access"]

@@ -17,9 +17,10 @@ class ProjectBalance(Model):
 class UsageLine(Model):
     """The use of the jobs of one person, for one project at one factory, on one day (UTC).
 
-    ``project`` None: the jobs without a project. ``gpu_seconds``: the jobs' seconds times their billed GPUs (as the
-    scheduler counts GPUs); an int if the product is whole (always so for whole GPUs), else the nearest float. ``jobs``:
-    the number of jobs whose first day this was.
+    ``project`` None: the jobs without a project. ``gpu_seconds``: each job's seconds on this day times the job's billed
+    GPUs, added up; an int if the sum is whole, else a float. The seconds of a job's earlier runs count on the day on
+    which the job's last run started. ``jobs``: the number of jobs; each job counts once, on its first day in the
+    answer.
     """
 
     day: date

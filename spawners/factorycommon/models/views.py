@@ -27,9 +27,9 @@ class Health(Model):
 
     ``state``: ``draining`` means that an operator lets nothing new start there; ``starting`` means that the link has
     started, and its first question to the factory is not answered yet. ``words``: the explanation of the state; None
-    for ``ok`` and ``starting``. ``since``: since when the factory is in this state. For ``draining``, this is the time
-    since which the factory has answered or, if it has not answered yet, the start of the link. ``answer_seconds``: how
-    long the factory's last successful answer took.
+    for ``ok`` and ``starting``. ``since``: since when the factory is in this state, as far as the link knows; for
+    ``draining``, this is not the time at which the drain began. ``answer_seconds``: how long the factory's last
+    successful answer took.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]

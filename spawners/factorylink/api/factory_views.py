@@ -191,10 +191,11 @@ class Offers:
     async def choice(self, user: str, wanted: Choice, cores: int | None, memory_gb: float | None) -> ChoiceView:
         """Return a choice with every default filled in, and its highest possible cost.
 
-        If the choice names no size, the method selects the smallest size that allows the choice's hours and has at
-        least ``cores`` cores and ``memory_gb`` GB, or the default size if both are None. Raises ProblemError in the
-        same cases as a start; also if the named size has fewer cores or less memory, or if no size has enough of both
-        for these hours.
+        If the choice names no size, ``cores`` and ``memory_gb`` select the smallest size that has at least this many
+        cores and GB, and that allows the choice's hours. If both are None, the default size is taken. Raises
+        ProblemError if the catalogue or the person's project does not allow the choice, if there is no such size, or if
+        the named size is smaller; LedgerError. A start may still be refused for a reason that is not checked here, for
+        example a drain, a limit or the budget.
         """
         connection = self._permission.connection(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:
@@ -209,10 +210,10 @@ class Offers:
         return ChoiceView(choice=choice, machine=connection.factory.site.machine, size=size, cost=cost)
 
     def _estimate(self, connection: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
-        """Return the last estimate for this account and node size, without asking the factory.
+        """Return the last estimate for this account and node size (for its default hours), without asking the factory.
 
-        None if there is no estimate, if the estimate is older than ``_ESTIMATE_KEPT``, or if the estimated start was
-        more than ``_ESTIMATE_PASSED`` ago.
+        None if there is no such estimate, if the estimate is older than ``_ESTIMATE_KEPT``, or if the estimated start
+        was more than ``_ESTIMATE_PASSED`` ago.
         """
         known = self._estimates.get((connection.factory.id, account, size.id))
         if known is None or known.start is None:

@@ -115,8 +115,9 @@ def user_app(
         """Return your choice with all defaults filled in, and its highest possible cost.
 
         If the choice names no size, `cores` and `memory_gb` select the smallest size that has at least this many cores
-        and GB, and allows the choice's hours. The request is refused in the same cases as a start with this choice, and
-        if the named size has fewer cores or less memory. The request starts nothing.
+        and GB, and that allows the choice's hours. The request is refused if the factory or your project does not allow
+        the choice, if there is no such size, or if the named size is smaller. The request starts nothing. A start may
+        still be refused, for example because of a drain, a limit or the budget.
         """
         return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 

@@ -166,11 +166,11 @@ def _agreement(connection: FactoryConnection, at: ProjectAt) -> str:
 
 
 def _booked(found: Reservation, accounts: tuple[str, ...], pays: str | None) -> BookedNodes:
-    """Return a reservation as a rehearsal reports it, with the accounts that the reservation does not admit.
+    """Return a reservation as a rehearsal reports it.
 
-    The result names the site accounts in ``accounts`` that the reservation does not admit. It also says whether the
-    reservation admits ``pays``, the scheduler's account that is charged. This function ignores the reservation's list
-    of Unix groups.
+    ``refuses``: those of ``accounts`` (site accounts) that the reservation's list of users does not admit; empty if
+    there is no such list. ``project``: whether the reservation's list of the scheduler's accounts admits ``pays``, the
+    account that is charged; True if there is no such list. This function ignores the list of Unix groups.
     """
     users = found.model_copy(update={"accounts": (), "groups": ()})
     payers = found.model_copy(update={"users": (), "groups": ()})

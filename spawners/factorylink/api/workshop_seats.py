@@ -40,10 +40,11 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
 
     @routes.put("/projects/{project}/hold", responses=says(404))
     async def hold(project: InProject, body: HoldBody) -> SeatPlaces:
-        """Reserve accounts of the pools for the workshop, and begin to wipe those that may hold files of other people.
+        """Hold accounts of the pools for the workshop, and begin to wipe those that may hold files of other people.
 
-        The reservation ends when the workshop or its rehearsal is over. Also begin to log in as the accounts of seats
-        that have not begun. Return what each factory of the workshop then allows.
+        An account is held until the workshop is over. During a rehearsal, accounts are held only for its robots, and
+        only until the rehearsal is over. If the link logs in as each account, also begin to log in as the accounts of
+        seats that have not begun. Return what each factory of the workshop then allows.
         """
         found = scope.project(project)
         await holds.hold(found, body.accounts)

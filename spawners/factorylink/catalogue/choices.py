@@ -406,8 +406,8 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
 def _python(environment: Environment) -> str:
     """Return the path of the environment's Python at the factory.
 
-    Raises ValueError for a template, that is, an environment that is not installed yet. The factories that
-    ``loading.offered`` returns have no templates.
+    Raises ValueError if the environment has no path. Only a template, that is, an environment that is not installed
+    yet, may lack the path; the factories that ``loading.offered`` returns have no templates.
     """
     if environment.python is None:
         raise ValueError(f"the environment {environment.id} is a template, which has no Python yet")

@@ -1,8 +1,8 @@
 """Compares a catalogue entry with the answers of the site's Slurm, and describes the differences.
 
 ``differences`` takes the texts that Slurm printed, and returns a line for each difference. The caller runs the commands
-in ``QUESTIONS`` at the site. If a command gets no answer, the values that it would show are not compared; the caller
-reports this.
+in ``QUESTIONS`` at the site, or reads their output from files. If an output is missing, the values that it would show
+are not compared; the caller reports this.
 """
 
 from __future__ import annotations

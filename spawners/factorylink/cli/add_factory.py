@@ -162,10 +162,10 @@ def _accounts(options: argparse.Namespace, config: LinkConfig) -> dict[str, str]
 def _host_keys(entry: Factory, hosts: Sequence[str], options: argparse.Namespace) -> list[str]:
     """Return the host keys to pin in link.yaml: those of ``--host-key``, or else one key for each host.
 
-    Without ``--host-key``, the list is empty if the catalogue has host keys or host CAs of the site. A key that a host
-    shows must have the fingerprint of ``--fingerprint``; without this option, the operator is asked whether the site
-    publishes the fingerprint. Raises CatalogueError if no key of a host has the fingerprint, the operator does not
-    confirm, or a host does not answer.
+    Without ``--host-key``, the list has each key once, and is empty if the catalogue has host keys or host CAs of the
+    site. With ``--fingerprint``, each host must show a key that has this fingerprint; without it, the operator is asked
+    whether the site publishes the fingerprints of these keys. Raises CatalogueError if no key of a host has the
+    fingerprint, the operator does not confirm, or a host does not answer.
     """
     if options.host_key:
         return list(options.host_key)

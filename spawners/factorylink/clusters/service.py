@@ -218,9 +218,9 @@ class Clusters:
     ) -> tuple[Cluster, bool]:
         """Create the cluster with this id if there is none; return the cluster, and whether it is new.
 
-        If the cluster exists already, nothing is created. If this cluster is not ending and the request has a
-        scheduler's address and keys, these are then written again for the cluster's workers. Raises ProblemError, for
-        example if another person has a cluster with this id; LedgerError.
+        If the cluster exists already, nothing is created. But a scheduler's address and keys in the request are written
+        again for the cluster's workers, unless the cluster is ending or the gateway no longer offers its factory.
+        Raises ProblemError, for example if another person has a cluster with this id; LedgerError.
 
         ``may_touch``: raises ProblemError for an existing cluster that the caller may not act for. ``options``: the job
         options of the session whose token was used, if one was.

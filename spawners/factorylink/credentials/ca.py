@@ -52,7 +52,7 @@ class CertificateAuthority:
         """Return a login with the account's certificate; ``account`` None: with the watcher's.
 
         A new certificate is signed first if the account has none, if its certificate expires soon, or if this machine's
-        clock was set back.
+        clock was set back to a time before the certificate was signed.
         """
         name = self._watcher if account is None else account
         now = self._clock()

@@ -269,9 +269,9 @@ class Visit:
     async def leave(self) -> list[Words]:
         """Remove everything that the visit made; return descriptions of what could not be removed.
 
-        If the job has ended, but the site's wrapper removes no folders, the session's folder stays: its path is then in
-        ``kept``, and the returned list has no description of this folder. A second call does nothing, and returns an
-        empty list.
+        If the session's folder stays only because the link logs in through a wrapper, which removes no folders, the
+        folder's path is in ``kept`` and not in the returned list. After a finished call, further calls do nothing and
+        return an empty list.
         """
         if self._gone:
             return []
@@ -314,8 +314,8 @@ class Visit:
     async def _remove_folder(self) -> list[Words]:
         """Remove the session's folder, and the two folders above it if they are empty.
 
-        Return descriptions of what could not be removed. If the site's wrapper removes no folders, remove nothing,
-        set ``kept`` to the path of the session's folder, and return an empty list.
+        Return descriptions of what could not be removed. If the link logs in through a wrapper, which removes no
+        folders, remove nothing, set ``kept`` to the path of the session's folder, and return an empty list.
         """
         if not self._folder:
             return []

@@ -1,7 +1,7 @@
 """The ledger's tables, except those of clusters, and the class for a row of the sessions' table.
 
 Times are stored as seconds since 1970. The steps in ``migrations`` change a database of an older release until it has
-these tables; a test checks that the steps give exactly the tables of this module.
+all tables of this release, including those of clusters (``cluster_tables``); a test checks this.
 """
 
 from __future__ import annotations
@@ -153,10 +153,9 @@ class SessionRecord:
 
     ``wish``: ``stop`` if somebody, or the link itself, has requested the session's end, else ``run``; ``stopped_for``:
     the reason for this request. ``submits``: the number of submissions that were started; ``submit_begun``: when the
-    last one was started. ``submitted``: when the job was submitted, by the scheduler's clock; None: no answer has
-    listed the job yet. ``ready``, ``opened``: when the notebook of the job's present run first answered, and when the
-    link first knew that somebody had opened it. ``state`` is never ``unreachable``, which is only a view of the
-    session.
+    last one was started. ``submitted``: when the job was submitted, by the scheduler's clock; None: not known yet.
+    ``ready``, ``opened``: when the notebook of the job's present run first answered, and when the link first knew that
+    somebody had opened this notebook. ``state`` is never ``unreachable``, which is only a view of the session.
     """
 
     id: SessionId

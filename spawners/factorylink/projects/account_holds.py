@@ -1,11 +1,11 @@
-"""Holds site accounts of a pool for a workshop, and wipes the accounts before and after the workshop.
+"""Holds site accounts of a pool for a workshop, and wipes accounts with files before and after the workshop.
 
 An account is held from the workshop's warm-up (when its first seats are started, before the class) until the workshop
 is over. A held account is lent to the people of this workshop only. If files of anybody else may be in the account, the
-account is wiped before these people use it. It is wiped again after the workshop's project has ended and nothing runs
-under the account any more. An account whose wipe fails is lent to nobody, and is wiped again later. An account that was
-lent for a rehearsal of the workshop is wiped and given back as soon as the rehearsal is over, whether or not the class
-has begun.
+account is wiped before these people use it. After the workshop, the account is given back when nothing runs under it
+any more; if files may be in the account, and the site has a command for wipes, the account is wiped first. An account
+that was lent for a rehearsal of the workshop is given back in the same way after the rehearsal, whether or not the
+class has begun. An account whose wipe fails is lent to no other person, and is wiped again later.
 
 Seats come before spare accounts. If a workshop cannot hold an account for each of its seats, it also gets spare
 accounts of other workshops: accounts that such a workshop holds, does not need for its own seats, and has lent to none
@@ -272,11 +272,11 @@ class AccountHolds:
         return free and (holder in people or self._leases.is_idle(factory, account))
 
     def _is_left(self, key: _Key) -> bool:
-        """Return whether an account is still held for a class that is over.
+        """Return whether an account is still held for a class that is over or no longer known.
 
-        Such an account may be held for another workshop at once, since the jobs of the old class are ended anyway; the
-        account is wiped as soon as nothing runs under it. False for an account that is held for a rehearsal: it must be
-        wiped before even the same class gets it, because the trainer who rehearsed belongs to the class.
+        Such an account may be held for another workshop at once, since the jobs of the old class are ended anyway.
+        False for an account that is held for a rehearsal: it must be wiped before even the same class gets it, because
+        the trainer who rehearsed belongs to the class.
         """
         hold = self._leases.holds.get(key)
         if hold is None or hold.rehearsal:

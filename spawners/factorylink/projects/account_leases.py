@@ -371,10 +371,10 @@ def write_hold(db: Connection, factory: Slug, account: str, hold: Hold | None) -
 
 
 def _hold_of(grant: Grant) -> Hold | None:
-    """Return the hold that lending an account through ``grant`` creates.
+    """Return the hold for an account that is newly lent through ``grant``, and that no workshop holds yet.
 
-    In a rehearsal, a lent account is held until the rehearsal is over. None: ``grant`` is for no rehearsal, so lending
-    creates no hold.
+    The account is then held until the rehearsal is over. None: ``grant`` is for no rehearsal, so the account is not
+    held.
     """
     project = grant.project
     if not isinstance(project, RehearsedProject):

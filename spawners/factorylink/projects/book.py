@@ -283,7 +283,8 @@ class ProjectBook:
     def tells(self, user: str, project_id: ProjectId | None) -> bool:
         """Return whether enough is known for ``until()`` to answer for this person and project.
 
-        False while the projects are not known, unless the person is blocked, or ``project_id`` is None.
+        True if ``project_id`` is None, if the person is blocked, if the projects of this id's table are known, or if
+        there is no such table.
         """
         return project_id is None or self._is_known(project_id) or self.blocked(user)
 

@@ -47,10 +47,10 @@ class KnownPeople:
         """Return why the hub's rules do not let this person start anything; None if they do.
 
         The hub sends an access status for each person. A person is refused if the status contains a refusal, if the
-        status has expired, if the person has not accepted the gateway's terms, or if the hub has sent no status
-        although its rules require one (``HubRules.access``). ``fresh`` False: a refusal because of an old login and an
-        expired status do not count. Robots are never refused here, since the hub does not know them; their project
-        alone says what they may start.
+        status has expired, if the person has not accepted the version of the gateway's terms that the hub's rules name,
+        or if the hub has sent no status although its rules require one (``HubRules.access``). ``fresh`` False: a
+        refusal because of an old login and an expired status do not count. Robots are never refused here, since the hub
+        does not know them; their project alone says what they may start.
         """
         if is_robot(user):
             return None

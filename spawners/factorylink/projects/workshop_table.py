@@ -42,11 +42,11 @@ TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 class WorkshopTable:
     """The projects of workshops, from the file of the workshops service and the operator's file of pools.
 
-    Both files are read again when they change. ``projects`` also changes when a rehearsal begins or ends, or when a
-    class takes the seats of a rehearsal's robots. ``projects`` is None until the two files, or the copy ``kept`` and
-    the file of pools, could be used once. The pools are checked against ``factories``, the catalogue, and ``accesses``,
-    this hub's settings for each factory. ``kept``: the link's own copy of the last good table, used at a start with a
-    bad file; None: the link keeps no copy.
+    ``refresh`` reads both files again if one of them has changed. It also changes ``projects`` at certain times, for
+    example when a rehearsal begins or ends. ``projects`` is None until the two files, or the copy ``kept`` and the file
+    of pools, could be used once. The pools are checked against ``factories``, the catalogue, and ``accesses``, this
+    hub's settings for each factory. ``kept``: the link's own copy of the last good table, used at a start with a bad
+    file; None: the link keeps no copy.
     """
 
     def __init__(
@@ -149,10 +149,10 @@ def projects_of(
 ) -> tuple[dict[ProjectId, Project], tuple[str, ...], datetime | None]:
     """Return the projects of ``table`` by id, what their pools do not allow, and when the projects may next change.
 
-    There is one text for each thing that a pool does not allow. The time is the next moment at which the projects may
-    change although ``table`` does not: a rehearsal begins or ends, or the rehearsed class begins. If the table has a
-    rehearsal with robots, the beginning and the end of every class count, since classes and robots share the seats of
-    the pools. None: there is no such moment.
+    A project is left out if its pools allow none of its factories. The texts say what the pools do not allow. The time
+    is the next moment at which the projects may change although ``table`` does not: a rehearsal begins or ends, or the
+    rehearsed class begins. If the table has a rehearsal with robots, the beginning and the end of every class count,
+    since classes and robots share the seats of the pools. None: there is no such moment.
     """
     projects, wrong, changes = dict[ProjectId, Project](), list[str](), list[datetime]()
     crowded = _without_room(table.projects, pools, now)

@@ -1,8 +1,9 @@
 """Decides who may start sessions and clusters (with schedulers and workers), extend sessions, and get estimates.
 
-No other module decides this. The checks are: the hub's rules (the login is not too old, the gateway's terms are
-accepted, the person is not blocked), the site's rules, a project that may use the factory, the operators' drains and
-pauses, whether the factory answers, the site account's login, the limits of one person, and the project's budget.
+The checks include: the hub's rules (the login is not too old, the gateway's terms are accepted, the person is not
+blocked), the site's rules, a project that may use the factory, the operators' drains and pauses, whether the factory
+answers, the site account's login, the limits of one person, and the project's budget. Not every request needs all
+checks. ``projects.permissions`` finds the project; ``admission`` checks whether a job may run in a reservation.
 """
 
 from __future__ import annotations

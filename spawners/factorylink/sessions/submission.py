@@ -149,8 +149,8 @@ class Submission:
     async def _withdraw(self, live_session: LiveSession, begun: bool) -> None:
         """End a session whose submission has failed before any caller was told that the session exists.
 
-        ``begun``: whether there may be a job. If so, only a stop is requested: the session ends when the factory's
-        answers show that there is no job, or when the job that they show has been cancelled. Else the session ends now.
+        ``begun``: whether there may be a job. If so, only a stop is requested, and the session ends when the factory's
+        answers show that there is no such job, or none any more. Else the session ends now.
         """
         if begun:
             await self._termination.request_end(

@@ -57,7 +57,8 @@ class AccountRotation:
     def all(self) -> set[str]:
         """Return all accounts that ``next`` may choose.
 
-        These are the accounts with live sessions, with jobs in their last answers, or given to ``hurry`` or ``once``.
+        These are the accounts with live sessions, with jobs in their last answers, or given to ``hurry`` or ``once``
+        and not chosen since.
         """
         return {*self._who_has_any(), *self._first, *self._once}
 

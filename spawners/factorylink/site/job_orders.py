@@ -74,8 +74,8 @@ class JobOrders:
         """Cancel those of an account's jobs that this gateway submitted; return what was found under each id.
 
         For an array, there is a finding under the id of each task that has not ended; if there is no such task, the
-        array's id has the finding ``GONE``. Concurrent calls for one account share their questions to the scheduler and
-        their cancel commands. Raises FactoryError.
+        array's id has the finding ``GONE``. Concurrent calls for one account may share their questions to the scheduler
+        and their cancel commands. Raises FactoryError.
         """
         order = _Cancel(tuple(jobs))
         await self._cancels.do(account, order)

@@ -95,9 +95,11 @@ class LoadPoller:
                 self._wake.clear()
 
     async def _pause(self, least: float) -> None:
-        """Wait until the next full question (nodes, waiting jobs, reservations) is due, at least ``least`` seconds.
+        """Wait until the next full question is due, at least ``least`` seconds.
 
-        If ``hurry`` was called, ask once for the waiting jobs meanwhile.
+        A full question asks for nodes and waiting jobs and, every ``RESERVATIONS`` seconds, for reservations. If
+        ``hurry`` was called, or is called during the wait, also ask early for the waiting jobs: once, and at most every
+        ``EARLY`` seconds.
         """
         until = time.monotonic() + max(rate_limiter.SURVEY, least)
         await asyncio.sleep(min(least, rate_limiter.SURVEY))

@@ -34,9 +34,9 @@ class NotAsked(NotDone):
 class CircuitBreaker:
     """A circuit breaker for the questions to a scheduler.
 
-    The breaker opens after ``MOST`` unanswered questions in a row, or at once if the scheduler is known to be down.
-    While the breaker is open, only probes (questions with ``probe`` True) are sent; an answered probe closes the
-    breaker.
+    The breaker opens after ``MOST`` unanswered questions in a row (``record``), or at once if the scheduler is known to
+    be down. While the breaker is open, only probes (questions with ``probe`` True) are sent; an answered probe closes
+    the breaker.
     """
 
     MOST = 3

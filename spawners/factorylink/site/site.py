@@ -185,7 +185,7 @@ class Site:
         """Return the reservations that a site account may use now, without those for maintenance.
 
         Reservations for Unix groups are missing until the account's groups have been looked up; this call requests the
-        look-up. ``pays``: the scheduler's account that is charged; None: the site account's default.
+        look-up if it is needed. ``pays``: the scheduler's account that is charged; None: the site account's default.
         """
         groups = partial(self._groups.of, account)
         return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))

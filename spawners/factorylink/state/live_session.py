@@ -261,10 +261,11 @@ def _door_is_lost(live_session: LiveSession) -> bool:
 
 
 def _notice(live_session: LiveSession, door: DoorStatus | None) -> Notice | None:
-    """Return the notice of the session's end that people see.
+    """Return the notice of the session's end that people see; None if there is none.
 
-    This is the earlier of the door's notice and the notice of lost access; None if there is neither. ``door``: the
-    door's status; None if the door is not connected.
+    This is the door's notice or the notice of lost access, whichever announces the earlier end. The door's notice
+    counts only while the session's state in the ledger is running. ``door``: the door's status; None if the door is not
+    connected.
     """
     notice = door.notice if door is not None and live_session.record.state == SessionState.RUNNING else None
     if live_session.access_ends is None or (notice is not None and notice.at <= live_session.access_ends):

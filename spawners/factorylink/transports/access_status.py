@@ -29,7 +29,8 @@ class SiteAccessStatus:
 
     The transport logs in with this object as its ``Credentials``, so that this object knows which key was last used for
     which account. ``on_change`` is called when the result of ``problem`` may have changed. If the result changes only
-    because time has passed, ``on_change`` is not called, except at the end of a login that ``renew`` has renewed.
+    because time has passed, ``on_change`` is not called, with one exception: ``renew`` returns until when the login is
+    valid, and ``on_change`` is called when this time has come.
     """
 
     def __init__(self, credentials: Credentials | None = None, clock: Callable[[], float] = time.time) -> None:

@@ -120,10 +120,10 @@ class Transport(CommandRunner, StreamOpener, Protocol):
 
 
 def most_bytes(command: Command[T], account: str | None) -> int:
-    """Return how many bytes of a command's stdout are read at most when the command is run as ``account``.
+    """Return the largest size in bytes that a command's stdout may have if the command is run as ``account``.
 
-    For the watcher (``account`` None), this is ``command.most``; for a site account, the smaller of ``command.most``
-    and ``ACCOUNT_CAP``.
+    A longer stdout raises Misread. For the watcher (``account`` None), the largest size is ``command.most``; for a site
+    account, it is the smaller of ``command.most`` and ``ACCOUNT_CAP``.
     """
     return command.most if account is None else min(command.most, ACCOUNT_CAP)
 

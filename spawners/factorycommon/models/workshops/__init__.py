@@ -171,10 +171,10 @@ class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link.
 
     ``staff``: the people who have no seat; ``begins`` and ``ends``: when the people may run anything; ``seats``: the
-    number of seats (if the release before this one wrote the table, which then lacks ``seats``: the number of members
-    who do not run the workshop); ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use,
-    None: an equal share (``shares``); ``rehearsal``: a time before ``begins`` in which some of the people, or robots,
-    may run something.
+    number of seats (computed from the members if the release before this one wrote the table, which then lacks
+    ``seats``); ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use, None: a share of
+    ``gpu_hours``, which ``shares`` computes; ``rehearsal``: a time before ``begins`` in which some of the people, or
+    robots, may run something.
     """
 
     id: WorkshopProjectId

@@ -1,4 +1,7 @@
-"""Migration step 13: marks the site accounts that are held only until a rehearsal of a workshop is over."""
+"""Migration step 13: adds a column that marks site accounts held only until a rehearsal of a workshop is over.
+
+No account is marked at first.
+"""
 
 import sqlalchemy as sa
 from alembic import op
