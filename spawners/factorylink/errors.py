@@ -36,7 +36,7 @@ class Unwanted(NotDone):
 
 
 class Expired(NotDone):
-    """The credential of a site account is no longer valid.
+    """The link has no valid credential for a site account: it has expired, or the link never had one.
 
     The factory may be available; sessions that run there continue.
     """

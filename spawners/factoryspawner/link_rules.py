@@ -1,4 +1,8 @@
-"""Computes the hub's rules for the link from JupyterHub's configuration, and checks ``server_token_scopes``."""
+"""Computes the rules for all people that the hub sends to the link, and checks ``server_token_scopes``.
+
+The rules say whether the hub's login decides who may start anything, which version of the terms people must have
+accepted, and what the operator adds to jobs.
+"""
 
 from __future__ import annotations
 

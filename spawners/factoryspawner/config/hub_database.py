@@ -84,10 +84,11 @@ def upgrade(url: str) -> HubSchema | None:
     """Migrate the database to the installed JupyterHub's tables; return what ``schema`` returned before the migration.
 
     None: nothing had to be done, or the database cannot be opened, which JupyterHub reports at its start. An SQLite
-    file is copied first. If the steps fail, but the database has all columns already, only its step is set. Raises
-    StoreUnusable if a newer JupyterHub wrote the database, if it cannot be copied, or if the steps fail and columns are
-    missing. After failed steps, an SQLite file is unchanged; a database on a server keeps the steps before the one that
-    failed and, unless it is PostgreSQL, perhaps a part of that step.
+    file is copied first. If the migration steps fail although the database has all columns already, the database is
+    only marked as being at the newest step (``alembic stamp``), and this counts as success. Raises StoreUnusable if a
+    newer JupyterHub wrote the database, if it cannot be copied, or if the steps fail and columns are missing. After
+    failed steps, an SQLite file is unchanged; a database on a server keeps the steps before the one that failed and,
+    unless it is PostgreSQL, perhaps a part of that step.
     """
     try:
         found = schema(url)
