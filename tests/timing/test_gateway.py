@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from factorycommon.models import Session
 from testbed.slurm import cluster
 from tests.faults.test_refused import dead_controller, health, stopped_controller
 from tests.support.gateway import Gateway, eventually
@@ -29,13 +30,14 @@ FIRST_NOTEBOOK = 7.3  # seconds from the request to the notebook's first answer,
 CHOICE = {"factory": "lumi-aif", "size": "gcd-1", "hours": 0.5}
 
 
-def test_each_start_is_answered_soon(gateway: Gateway) -> None:
+def test_each_start_is_answered_soon_with_its_session(gateway: Gateway) -> None:
     user = gateway.make_user()
     for number in range(5):
         began = time.monotonic()
         answer = gateway.start(user, f"s{number}", **CHOICE)
         assert time.monotonic() - began < ANSWERED
         assert answer.status_code in (201, 202), answer.text
+        assert Session.model_validate(answer.json()).server == f"s{number}"
     for number in range(5):
         gateway.stopped(user, f"s{number}")
 

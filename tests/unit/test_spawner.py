@@ -92,10 +92,16 @@ async def test_a_start_answers_with_the_session(hub: HubProcess, link: FakeLink,
     link.auto = False
     answer = await hub.api("POST", f"/users/{user}/servers/told", json={"factory": "one"})
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (202, "application/json")
-    told = Session.model_validate(answer.json())
-    await link.until(told.id, lambda s: s.user == user)  # the hub may answer before the link
+    first = said = answer.json()
+    async with asyncio.timeout(60):
+        while "account" not in said:  # the hub may answer before the link, even before the session has an id
+            again = await hub.api("POST", f"/users/{user}/servers/told", json={"factory": "one"})
+            assert again.status_code == 202
+            said = again.json()
+    told = Session.model_validate(said)
+    assert first["id"] in (None, told.id)
     assert link.live(user) == [told.model_copy(update={"url": link.live(user)[0].url})]
-    assert told.url == f"http://127.0.0.1:1/user/{user}/told/"  # the address for people, not the link's port
+    assert told.url == first["url"] == f"http://127.0.0.1:1/user/{user}/told/"  # the address for people
     again = await hub.api("POST", f"/users/{user}/servers/told", json={"factory": "one"})
     assert (again.status_code, again.json()["id"]) == (202, told.id)
 
@@ -115,7 +121,7 @@ async def test_a_start_answers_before_the_link_does(hub: HubProcess, link: FakeL
         }
     finally:
         link.free.set()
-    assert (await link.until(None, lambda s: s.user == user)).id == told["id"]
+    assert told["id"] in (None, (await link.until(None, lambda s: s.user == user)).id)
 
 
 async def test_adopts_a_live_session_and_takes_its_token(hub: HubProcess, link: FakeLink, user: str) -> None:
