@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from factoryinstaller import cli, files, install, secrets_kept
+from factoryinstaller import checks, cli, files, install, secrets_kept
+from factoryinstaller.errors import InstallerError
 from factoryinstaller.files import WantedFile
 from factoryinstaller.machine import Machine
 from factoryinstaller.options import Options
@@ -162,3 +163,23 @@ def test_a_file_is_never_half_written(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OSError, match="No space"):
         made.write(WantedFile("/etc/x", "new\n"))
     assert (tmp_path / "etc/x").read_text() == "old\n"
+
+
+def test_the_free_space_is_measured_where_releases_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[Path] = []
+
+    def measure(folder: Path) -> None:
+        measured.append(folder)
+        raise InstallerError("enough for this test")
+
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").write_text("ID=debian\n")
+    monkeypatch.setattr(checks, "system", lambda _text: "Debian")
+    monkeypatch.setattr(checks, "machine", measure)
+    for folder in (tmp_path, tmp_path / "opt", tmp_path / "opt/factorygate"):
+        folder.mkdir(exist_ok=True)
+        with pytest.raises(InstallerError, match="enough"):
+            install.before(machine(tmp_path), OPTIONS)
+        assert measured[-1] == folder

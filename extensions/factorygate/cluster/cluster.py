@@ -309,9 +309,10 @@ class FactoryCluster(JobQueueCluster):
         except BaseException as error:
             await self.cluster_api.close()
             await self._close()
-            if not self._begin_task.cancelled() and self._begin_task.exception() is None:
+            begun = self._begin_task
+            if begun.done() and not begun.cancelled() and begun.exception() is None:
                 # this call was cancelled just after the scheduler was found
-                await self._begin_task.result().close()
+                await begun.result().close()
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
                 # another call closed the cluster in the meantime
