@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from factorycommon.models import Cost, End, Environment, Health, NetworkView, Outcome, ReservationView
 from factorylink.explain import explain
@@ -296,6 +296,39 @@ async def test_a_maintenance_that_delays_the_suggestion_is_beside_the_start_butt
     await page.locator("#fg-choose > summary").click()
     await expect(page.locator("#fg-hours")).to_contain_text("your session ends before it")
     await expect(page.get_by_role("button", name=re.compile("Shorten to fit"))).to_have_count(0)
+
+
+@pytest.mark.parametrize("late", ["projects", "ready"])
+async def test_no_button_moves_when_projects_arrive_after_the_factories(page: Page, link: FakeLink, late: str) -> None:
+    one(link)
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    await page.route(re.compile(f"/gateway/api/{late}$"), hold)
+    await page.clock.install()
+    await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))  # the page does not lose patience
+    async with (
+        page.expect_response(re.compile("/gateway/api/choice$")),
+        page.expect_response(re.compile("/gateway/api/factories$")),
+    ):
+        await page.goto(f"{page_states.START}?lang=en")
+    await page.evaluate("fetch('/hub/gateway/api/factories').then((one) => one.text())")  # later than the page's own
+    shorten = page.get_by_role("button", name=re.compile("Shorten to fit"))
+    early = await shorten.bounding_box() if await shorten.is_visible() else None
+    released.set()
+    await expect(page.locator("#fg-project")).to_contain_text("EHPC-AIF-2026PG01-756")
+    assert early in (None, await shorten.bounding_box())
+
+
+async def test_a_choice_is_shown_though_the_projects_do_not_arrive(page: Page, link: FakeLink) -> None:
+    one(link)
+    await page.route(re.compile("/gateway/api/(projects|ready)$"), lambda route: None)  # never answered
+    await page.goto(f"{page_states.START}?lang=en")
+    await expect(page.locator("#fg-asked")).to_contain_text("You ask for 1 x A100 40 GB on ONE for 2 hours.")
+    await expect(page.get_by_role("button", name="Start", exact=True)).to_have_attribute("aria-disabled", "false")
 
 
 async def test_a_reservation_is_sent_though_the_choices_are_folded_again(page: Page, link: FakeLink) -> None:

@@ -21,6 +21,7 @@ const to = addresses(page.base, page.user, page.userUrl);
 const form = at("spawn_form");
 const FRESH = 30_000; // ms; the link caches estimates as long
 const DEBOUNCE = 300;
+const PROJECTS_WAIT = 1000; // ms; after it the page is shown without projects, and moves when they arrive
 const MINUTES = ["idle_minutes", "unopened_minutes"];
 const POSTED = "fg-posted";
 
@@ -55,16 +56,17 @@ async function gatherSources() {
   return { posted: kept ? JSON.parse(kept) : null, link: fromQuery(location.search), again: session?.choice, last };
 }
 
-/** The hours of a choice, or fewer if the paying project allows no more. */
-function allowedHours(factory, choice) {
-  return Math.min(choice.hours, mostHours(findSize(factory, choice.size), payer(factory, choice, state.projects)?.max_hours));
+/** A choice, with fewer hours if the paying project does not allow as many. */
+function withAllowedHours(factory, choice) {
+  const most = mostHours(findSize(factory, choice.size), payer(factory, choice, state.projects)?.max_hours);
+  return { ...choice, hours: Math.min(choice.hours, most) };
 }
 
 function choose(change, { settled = true } = {}) {
   const wanted = { ...state.choice, ...change };
   const factory = findFactory(state.factories, wanted.factory);
   state.choice = settled ? settle(wanted, factory) : wanted;
-  if (settled && !("hours" in change)) state.choice = { ...state.choice, hours: allowedHours(factory, state.choice) };
+  if (settled && !("hours" in change)) state.choice = withAllowedHours(factory, state.choice);
   draw();
   clearTimeout(timer);
   timer = setTimeout(askEstimates, DEBOUNCE);
@@ -174,7 +176,7 @@ function hear(factories) {
   const factory = choice && findFactory(factories, choice.factory);
   if (!factory?.sizes.length) { // the factory was removed, or offers this person nothing any more
     const first = preset(factories, state.sources);
-    state.choice = first.choice;
+    state.choice = first.choice && withAllowedHours(findFactory(factories, first.choice.factory), first.choice);
     state.from = choice ? "default" : first.from;
   } else if (!findSize(factory, choice.size) || !findEnvironment(factory, choice.environment)) {
     state.choice = settle(choice, factory);
@@ -314,13 +316,18 @@ async function askProjects() {
   else if (state.factories) draw();
 }
 
-/** Requests everything that presets need at the same time. */
-async function begin() {
-  const sources = gatherSources();
+/**
+ * Requests everything that the first choice needs at the same time. The choice is first shown with its projects, if these
+ * arrive soon, so that no button moves away from under a pointer.
+ */
+function begin() {
+  projectsAt = Date.now();
+  const projects = Promise.race([askProjects(), new Promise((done) => { setTimeout(done, PROJECTS_WAIT); })]);
+  const first = Promise.all([gatherSources(), projects]);
   follow({
     url: to.factories, events: to.factoriesEvents, event: "factories",
     onData: async (factories) => {
-      state.sources ??= await sources;
+      state.sources ??= (await first)[0];
       hear(factories);
     },
     onTrouble: (trouble) => {
@@ -342,7 +349,5 @@ at("fg-choose").addEventListener("toggle", () => {
   draw();
 });
 begin();
-projectsAt = Date.now();
-askProjects();
 nameComing();
 watch(to);

@@ -1493,6 +1493,7 @@ var to = addresses(page.base, page.user, page.userUrl);
 var form = byId("spawn_form");
 var FRESH = 3e4;
 var DEBOUNCE = 300;
+var PROJECTS_WAIT = 1e3;
 var MINUTES = ["idle_minutes", "unopened_minutes"];
 var POSTED = "fg-posted";
 var state = { factories: null, projects: null, ready: null, choice: null, from: null, sources: null, trouble: null, posting: false };
@@ -1520,14 +1521,15 @@ async function gatherSources() {
   sessionStorage.removeItem(POSTED);
   return { posted: kept ? JSON.parse(kept) : null, link: fromQuery(location.search), again: session?.choice, last };
 }
-function allowedHours(factory, choice) {
-  return Math.min(choice.hours, mostHours(findSize(factory, choice.size), payer(factory, choice, state.projects)?.max_hours));
+function withAllowedHours(factory, choice) {
+  const most = mostHours(findSize(factory, choice.size), payer(factory, choice, state.projects)?.max_hours);
+  return { ...choice, hours: Math.min(choice.hours, most) };
 }
 function choose(change, { settled = true } = {}) {
   const wanted = { ...state.choice, ...change };
   const factory = findFactory(state.factories, wanted.factory);
   state.choice = settled ? settle(wanted, factory) : wanted;
-  if (settled && !("hours" in change)) state.choice = { ...state.choice, hours: allowedHours(factory, state.choice) };
+  if (settled && !("hours" in change)) state.choice = withAllowedHours(factory, state.choice);
   draw();
   clearTimeout(timer);
   timer = setTimeout(askEstimates, DEBOUNCE);
@@ -1644,7 +1646,7 @@ function hear(factories) {
   const factory = choice && findFactory(factories, choice.factory);
   if (!factory?.sizes.length) {
     const first = preset(factories, state.sources);
-    state.choice = first.choice;
+    state.choice = first.choice && withAllowedHours(findFactory(factories, first.choice.factory), first.choice);
     state.from = choice ? "default" : first.from;
   } else if (!findSize(factory, choice.size) || !findEnvironment(factory, choice.environment)) {
     state.choice = settle(choice, factory);
@@ -1760,14 +1762,18 @@ async function askProjects() {
   if (first && state.choice) choose({});
   else if (state.factories) draw();
 }
-async function begin() {
-  const sources = gatherSources();
+function begin() {
+  projectsAt = Date.now();
+  const projects = Promise.race([askProjects(), new Promise((done) => {
+    setTimeout(done, PROJECTS_WAIT);
+  })]);
+  const first = Promise.all([gatherSources(), projects]);
   follow({
     url: to.factories,
     events: to.factoriesEvents,
     event: "factories",
     onData: async (factories) => {
-      state.sources ??= await sources;
+      state.sources ??= (await first)[0];
       hear(factories);
     },
     onTrouble: (trouble) => {
@@ -1788,7 +1794,5 @@ byId("fg-choose").addEventListener("toggle", () => {
   draw();
 });
 begin();
-projectsAt = Date.now();
-askProjects();
 nameComing();
 watch(to);
