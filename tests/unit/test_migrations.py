@@ -16,7 +16,7 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from factorycommon.models import EndReason
-from factorycommon.service.database import Database
+from factorycommon.service.database import Database, begin_migration
 from factorylink.catalogue.loading import CatalogueError, load_link_config
 from factorylink.cli import main as cli
 from factorylink.ledger import migrations
@@ -133,6 +133,25 @@ async def test_links_that_start_at_the_same_time_migrate_once(database: Database
     for ledger in ledgers:
         assert await ledger.live() == []
         await ledger.close()
+
+
+async def test_a_link_waits_for_a_migration_that_takes_longer_than_other_transactions_wait(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factorycommon.service.database.PRAGMAS", ("journal_mode=WAL", "busy_timeout=1"))
+    monkeypatch.setattr("factorycommon.service.database._SETTINGS", "-c lock_timeout=1ms -c application_name=")
+    engine = database.engine()
+    with engine.connect() as migrating:
+        begin_migration(migrating, migrations._LOCK)
+        ledger = Ledger(database)
+        opening = asyncio.create_task(ledger.open())
+        done, _ = await asyncio.wait({opening}, timeout=1)
+        assert not done
+        migrating.rollback()
+        await opening
+        assert await ledger.live() == []
+        await ledger.close()
+    engine.dispose()
 
 
 async def test_a_ledger_of_a_newer_release_is_refused_in_words(database: Database) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 # FULL: the intent must be on the disk before the job is submitted.
@@ -18,6 +18,7 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_time
 PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
             "tcp_user_timeout": 20_000}  # fmt: skip
 _SETTINGS = "-c lock_timeout=5s -c statement_timeout=60s -c application_name="
+MIGRATION_SECONDS = 50  # wait for another process's migration; shorter than ``statement_timeout``
 _IN_THE_WAY = ("40001", "40P01", "55P03")  # SQLSTATE codes: serialization failure, deadlock, lock timeout
 # Only one process of a program may use a schema. The lock belongs to the connection, so a process that lost its
 # connection writes nothing after another one has claimed the database. A process that finds the lock taken waits for
@@ -96,6 +97,23 @@ class Database:
         if alone:
             event.listen(engine, "connect", partial(_claim_schema, _NUMBERS[self.program]))
         return engine
+
+
+def begin_migration(db: Connection, key: int) -> None:
+    """Begin a transaction that no other process's migration runs beside.
+
+    If another process migrates the database, wait until it has finished, for ``MIGRATION_SECONDS`` at most: longer than
+    other transactions wait, since a migration of a large database takes longer than they do. ``key``: the key of
+    PostgreSQL's advisory lock, which tells the programs apart. Raises OperationalError if the wait was too long.
+    """
+    if db.dialect.name == "sqlite":
+        usual = db.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+        db.exec_driver_sql(f"PRAGMA busy_timeout={MIGRATION_SECONDS * 1000}")
+        db.exec_driver_sql("BEGIN IMMEDIATE")
+        db.exec_driver_sql(f"PRAGMA busy_timeout={usual}")
+    else:
+        db.execute(text(f"SET LOCAL lock_timeout = '{MIGRATION_SECONDS}s'"))
+        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 def in_the_way(error: OperationalError) -> bool:

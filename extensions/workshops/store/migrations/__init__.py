@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect
 
 import workshops.store.act_table
 import workshops.store.check_table
@@ -23,6 +23,7 @@ import workshops.store.material_tables
 import workshops.store.rehearsal_table
 import workshops.store.room_tables
 import workshops.store.seat_tables  # noqa: F401  (they are the service's, too)
+from factorycommon.service.database import begin_migration
 from workshops.store.schema import metadata
 
 log = logging.getLogger("workshops")
@@ -37,10 +38,7 @@ class NewerStore(Exception):
 def upgrade(db: Connection) -> None:
     """Change the database to this release's tables, and commit. Raises NewerStore, and SQLAlchemy's errors."""
     # All steps in one transaction, so that two processes that start at once cannot both make them.
-    if db.dialect.name == "sqlite":
-        db.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    begin_migration(db, _LOCK)
     known = is_at(db)
     if known != head():
         log.info("The database of workshops is brought from step %s to %s", known or "none", head())

@@ -15,10 +15,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 import factorylink.ledger.cluster_tables  # noqa: F401  (they are the ledger's, too)
+from factorycommon.service.database import begin_migration
 from factorylink.ledger.schema import metadata
 
 log = logging.getLogger("factorylink")
@@ -35,7 +36,7 @@ class NewerDatabase(Exception):
 def upgrade(db: Connection) -> None:
     """Bring the database to this release's tables, and commit. Raises NewerDatabase, and SQLAlchemy's errors."""
     # All steps in one transaction, so that two processes that start at once cannot both make them.
-    _begin(db)
+    begin_migration(db, _LOCK)
     known = is_at(db)
     if known != head():
         log.info("The ledger is brought from step %s to %s", known or "none", head())
@@ -47,13 +48,6 @@ def upgrade(db: Connection) -> None:
         if _is_sqlite(db):
             db.exec_driver_sql(f"PRAGMA user_version = {KEEPS_STEPS}")
     db.commit()
-
-
-def _begin(db: Connection) -> None:
-    if _is_sqlite(db):
-        db.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def _make_steps(db: Connection, known: str | None, number: int) -> None:
@@ -70,7 +64,7 @@ def _make_steps(db: Connection, known: str | None, number: int) -> None:
         command.upgrade(config, "head")
     except SQLAlchemyError:
         db.rollback()
-        _begin(db)
+        begin_migration(db, _LOCK)
         if not has_all_columns(db):
             raise
         log.warning("The ledger has all tables of step %s already: only its number was old", head())
