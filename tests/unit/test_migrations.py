@@ -138,8 +138,8 @@ async def test_links_that_start_at_the_same_time_migrate_once(database: Database
 async def test_a_link_waits_for_a_migration_that_takes_longer_than_other_transactions_wait(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("factorycommon.service.database.PRAGMAS", ("journal_mode=WAL", "busy_timeout=1"))
-    monkeypatch.setattr("factorycommon.service.database._SETTINGS", "-c lock_timeout=1ms -c application_name=")
+    monkeypatch.setattr("factorycommon.service.database.PRAGMAS", ("journal_mode=WAL", "busy_timeout=100"))
+    monkeypatch.setattr("factorycommon.service.database._SETTINGS", "-c lock_timeout=100ms -c application_name=")
     engine = database.engine()
     with engine.connect() as migrating:
         begin_migration(migrating, migrations._LOCK)

@@ -18,7 +18,7 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_time
 PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
             "tcp_user_timeout": 20_000}  # fmt: skip
 _SETTINGS = "-c lock_timeout=5s -c statement_timeout=60s -c application_name="
-MIGRATION_SECONDS = 50  # wait for another process's migration; shorter than ``statement_timeout``
+MIGRATION_SECONDS = 50  # the longest wait for another process's migration; shorter than ``statement_timeout``
 _IN_THE_WAY = ("40001", "40P01", "55P03")  # SQLSTATE codes: serialization failure, deadlock, lock timeout
 # Only one process of a program may use a schema. The lock belongs to the connection, so a process that lost its
 # connection writes nothing after another one has claimed the database. A process that finds the lock taken waits for
@@ -100,11 +100,11 @@ class Database:
 
 
 def begin_migration(db: Connection, key: int) -> None:
-    """Begin a transaction that no other process's migration runs beside.
+    """Begin the transaction in which a process migrates its database; other processes that call this wait for its end.
 
-    If another process migrates the database, wait until it has finished, for ``MIGRATION_SECONDS`` at most: longer than
-    other transactions wait, since a migration of a large database takes longer than they do. ``key``: the key of
-    PostgreSQL's advisory lock, which tells the programs apart. Raises OperationalError if the wait was too long.
+    They wait up to ``MIGRATION_SECONDS``. This is longer than the wait for other transactions, because the migration of
+    a large database can take long. ``key``: the key of PostgreSQL's advisory lock; each program has its own. Raises
+    OperationalError after that wait.
     """
     if db.dialect.name == "sqlite":
         usual = db.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
