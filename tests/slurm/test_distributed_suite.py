@@ -91,9 +91,12 @@ def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory, left_out: se
 
 
 def _with_time(path: Path) -> str:
-    """Return the text of a file of distributed's suite, with timeouts for jobs on a busy machine."""
+    """Return the text of a file of distributed's suite, with timeouts and enough work for jobs on a busy machine."""
+    text = path.read_text()
+    work = "slowinc, range(100), delay=0.1)"  # of test_min_max: it must outlast the start of a second job
+    assert text.count(work) == (path.name == "test_adaptive.py")
     text = (
-        path.read_text()
+        text.replace(work, "slowinc, range(2000), delay=0.1)")
         .replace("@gen_test()", "@gen_test(timeout=250)")
         .replace("@gen_test(timeout=60)", "@gen_test(timeout=250)")
     )

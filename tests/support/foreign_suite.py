@@ -66,6 +66,8 @@ def run(
         "FACTORYGATE_URL": gateway.root,
         "FACTORYGATE_TOKEN": gateway.token(gateway.make_user()),
         "FACTORYGATE_FACTORY": FACTORY,
+        # distributed's Client.scheduler_info() finds no workers if the periodic update replaces its answer in between
+        "DASK_DISTRIBUTED__CLIENT__SCHEDULER_INFO_INTERVAL": "1h",
         **(changed or {}),
     }
     unused = (f"-pno:{name}" for name in ("cacheprovider", "schemathesis", "zarr"))  # the last two take seconds to load

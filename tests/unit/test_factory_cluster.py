@@ -23,7 +23,7 @@ from distributed.core import Status
 from factorycommon.models import BatchRequest, CancelRequest, Cluster, WorkerState
 from factorycommon.models import Worker as Job
 from factorygate.cluster import cluster as cluster_module
-from factorygate.cluster import worker_place
+from factorygate.cluster import replacer, worker_place
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import AT_A_TIME, FactoryJob
 from factorygate.link import LinkError
@@ -314,6 +314,24 @@ async def test_a_refused_later_request_cancels_the_earlier_ones(cluster: Factory
     assert set(cluster.workers) == set(cluster.worker_spec) == taken - cancelled
     assert len(cluster.workers) == cluster.worker_plan.wanted == 3
     assert "QOSMaxSubmit" in cluster.message
+
+
+@pytest.fixture
+def restless_replacer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the replacer of lost jobs check the cluster all the time, also between a refusal and the end of a call."""
+    monkeypatch.setattr(replacer, "STEP", 0)
+
+
+@pytest.mark.usefixtures("restless_replacer")
+async def test_refused_jobs_are_not_requested_again(link: ScriptedLink) -> None:
+    async with FactoryCluster("cpu", scheduler="here", asynchronous=True, silence_logs="critical") as cluster:
+        await cluster.scale(jobs=1)
+        link.refuses = LinkError("refused", "Invalid account.")
+        for _ in range(5):
+            with pytest.raises(LinkError, match="Invalid account"):
+                await cluster.scale(jobs=3)
+            assert cluster.worker_plan.wanted == len(cluster.worker_plan.jobs) == 1
+    assert [len(names) for names in link.batches] == [1, 2, 2, 2, 2, 2]
 
 
 # --- the scheduler's messages about workers

@@ -498,25 +498,18 @@ class FactoryCluster(JobQueueCluster):
     def _move(self, jobs: int) -> Any:
         if self.asynchronous:
             self._plan(jobs)
-            return asyncio.ensure_future(self._moved())
+            return self._correct_state()
         return self.sync(self._planned, jobs)
 
     async def _planned(self, jobs: int) -> None:
         self._plan(jobs)
-        await self._moved()
+        await self._correct_state()
 
     def _plan(self, jobs: int) -> None:
         if self._ends and jobs:
             raise LinkError("gone", N_("The cluster was closed."))
         self.within_cap(jobs - len(self.worker_plan.units()))
         self.worker_plan.plan(jobs)
-
-    async def _moved(self) -> None:
-        try:
-            await self._correct_state()
-        except LinkError:
-            self.worker_plan.give_up()
-            raise
 
     def within_cap(self, more: int) -> None:
         """Raise ValueError if ``more`` jobs could exceed the cluster's cap in GPU-hours. The link checks this again."""
@@ -587,7 +580,7 @@ class FactoryCluster(JobQueueCluster):
         while True:
             self.worker_plan.plan(there + room)
             try:
-                await self._moved()
+                await self._correct_state()
             except LinkError as error:
                 if not error.fits or self.adapting is not adapting:
                     raise
@@ -649,11 +642,13 @@ class FactoryCluster(JobQueueCluster):
 
         SpecCluster's own method would end jobs before their workers have handed over their results. Raises LinkError if
         the link refuses jobs or does not answer; jobs that the link has not accepted are then removed from
-        ``worker_plan``.
+        ``worker_plan``. If these jobs were requested by ``scale`` or ``scale_up``, they are not wanted any more either,
+        from the same moment on, so that the replacer does not request them again.
         """
         self._let_go()
         async with self._lock:
             self._correct_state_waiting = None  # later callers get a task of their own
+            is_new = self.worker_plan.begin_request()
             self._let_go()
             try:
                 scheduler = self.scheduler  # None if the cluster did not start; then no jobs are planned either
@@ -667,6 +662,8 @@ class FactoryCluster(JobQueueCluster):
                 for name in [name for name, job in self.workers.items() if job.status is Status.created]:
                     self.workers.pop(name).status = Status.failed
                     self.worker_plan.drop((name,))
+                if is_new:
+                    self.worker_plan.give_up()
                 raise
             finally:
                 self._let_go()  # jobs that were dropped from the plan in the meantime

@@ -43,6 +43,7 @@ class WorkerPlan:
         self.jobs: dict[str, Any] = {}
         self.message = ""
         self.wanted = 0  # number of wanted jobs
+        self._is_new = False  # True if ``wanted`` was set and no request of jobs has begun since then
         self._cluster = cluster
         self.relieved: set[str] = set()  # jobs whose replacements have taken over
         self._replacements: dict[str, str] = {}  # replacements by the job whose time is almost over
@@ -113,7 +114,7 @@ class WorkerPlan:
         If there are too many, jobs without connected workers are dropped first, then the youngest of the others. If the
         cluster closes, no jobs are added.
         """
-        self.wanted = jobs
+        self.wanted, self._is_new = jobs, True
         units, connected = self.units(), self.connected()
         youngest_first = units[::-1]
         by_use = sorted(youngest_first, key=lambda unit: not connected.isdisjoint(unit))
@@ -122,6 +123,14 @@ class WorkerPlan:
         if self._cluster.status not in (Status.closing, Status.closed):
             for _ in range(jobs - len(units)):
                 self.one_more()
+
+    def begin_request(self) -> bool:
+        """Return whether ``plan`` was called since the last call of this method; called when a request of jobs begins.
+
+        If so, the request covers the jobs that ``plan`` added, and if it is refused, ``give_up`` is called.
+        """
+        is_new, self._is_new = self._is_new, False
+        return is_new
 
     def give_up(self) -> None:
         """Lower the number of wanted jobs to that of the planned jobs; a job and its replacement count as one."""
