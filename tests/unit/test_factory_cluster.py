@@ -316,6 +316,16 @@ async def test_a_refused_later_request_cancels_the_earlier_ones(cluster: Factory
     assert "QOSMaxSubmit" in cluster.message
 
 
+async def test_a_cluster_whose_first_workers_are_refused_is_closed(link: ScriptedLink) -> None:
+    link.refuses = LinkError("refused", "Invalid account.")
+    refused = FactoryCluster("cpu", scheduler="here", workers=2, asynchronous=True, silence_logs="critical")
+    with pytest.raises(LinkError, match="Invalid account"):
+        await refused
+    assert refused.status is Status.closed
+    assert link.closed
+    assert [len(names) for names in link.batches] == [2]
+
+
 @pytest.fixture
 def restless_replacer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the replacer of lost jobs check the cluster all the time, also between a refusal and the end of a call."""

@@ -293,6 +293,11 @@ class FactoryCluster(JobQueueCluster):
         if self._link_wanted and self.asynchronous:
             wanted, self._link_wanted = self._link_wanted, 0
             self.worker_plan.plan(self._jobs(wanted))
+            try:
+                await self._correct_state()
+            except LinkError:
+                await self._close()  # the caller that awaits the cluster gets the error and no cluster
+                raise
 
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
         """Start or find the cluster's scheduler outside of this kernel; after an error, close this object.
