@@ -25,6 +25,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from tests.browser.conftest import end_sessions
 from tests.browser.test_first_session import log_in
 from tests.conftest import CHECKOUT, PATIENCE
 from tests.support.gateway import TRUST, Gateway, eventually
@@ -111,6 +112,13 @@ def running(gateway: Gateway) -> dict[str, Any]:
     digests = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     programs: dict[str, Any] = json.loads((folder / "processes.json").read_text())
     return digests | programs
+
+
+@pytest.fixture(autouse=True)
+def _no_sessions(gateway: Gateway) -> Iterator[None]:
+    """End all people's sessions after each test."""
+    yield
+    end_sessions(gateway)
 
 
 @pytest.fixture(scope="module")
