@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
+from tests.conftest import PATIENCE
 from tests.support.gateway import Gateway, eventually
 
 CELL = (
@@ -48,8 +49,8 @@ def run_first_cell(page: Page, code: str = CELL, shown: str = "SEEN") -> str:
 
     ``shown``: a text that this output contains.
     """
-    page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
+    page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=2 * PATIENCE)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
     editor = page.locator(".jp-Notebook .cm-content").first
     output = page.locator(".jp-OutputArea-output", has_text=shown).first
     # in ms; short at first, since the first attempt is the one that may be lost

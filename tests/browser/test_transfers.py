@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_first_session import log_in
+from tests.conftest import PATIENCE
 from tests.support.gateway import Gateway, Notebook, eventually
 
 MB = 1 << 20
@@ -139,8 +140,8 @@ def test_a_kernel_reconnects_by_itself_after_the_link_was_killed(
     gateway: Gateway, lab: tuple[Page, Notebook, str]
 ) -> None:
     page, notebook, _ = lab
-    page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
+    page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=2 * PATIENCE)
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
     run(page, "kept = 41 + 1; print('first', kept)", "first 42")
     old = kill_link(gateway)
     eventually(lambda: gateway.pid("link") != old and answers(notebook), 60, 0.5, "the notebook answers again")

@@ -17,6 +17,7 @@ from playwright.sync_api import ConsoleMessage, Locator, Page, TimeoutError, Web
 
 from tests.browser.conftest import end_sessions
 from tests.browser.test_first_session import log_in
+from tests.conftest import PATIENCE
 from tests.support import watched
 from tests.support.gateway import Gateway, eventually
 
@@ -46,9 +47,9 @@ class Lab:
         page.on("websocket", _follow)
         page.goto(f"{gateway.root}/user/{USER}/{server}/lab/workspaces/{uuid.uuid4().hex}")
         # A cell that runs before the notebook has its session makes JupyterLab start another one beside it.
-        with page.expect_websocket(lambda one: "/channels" in one.url, timeout=60000):
-            page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
+        with page.expect_websocket(lambda one: "/channels" in one.url, timeout=2 * PATIENCE):
+            page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=2 * PATIENCE)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
         eventually(lambda: self._try("print('SE' + 'EN ready')"), 120, what="the kernel takes cells")
 
     def _try(self, code: str) -> str:
