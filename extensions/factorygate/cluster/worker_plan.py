@@ -127,7 +127,7 @@ class WorkerPlan:
     def begin_request(self) -> bool:
         """Return whether ``plan`` was called since the last call of this method; called when a request of jobs begins.
 
-        If so, the request covers the jobs that ``plan`` added, and if it is refused, ``give_up`` is called.
+        If so, the request covers the jobs that ``plan`` added; if it is refused, the caller calls ``give_up``.
         """
         is_new, self._is_new = self._is_new, False
         return is_new
