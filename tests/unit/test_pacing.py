@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from factorylink.util.rate_limiter import (
     AT_A_TIME,
+    AWAITED,
     DENSE,
     EVEN,
     FAR,
@@ -25,23 +26,35 @@ from factorylink.util.rate_limiter import (
 )
 
 
-def questions(pending: int, seconds: float, events: list[float], until_start: float | None = None) -> list[float]:
-    """Return the times at which the poller would ask within ``seconds`` if somebody always waits; all times in seconds.
+def questions(
+    pending: int,
+    seconds: float,
+    events: list[float],
+    until_start: float | None = None,
+    awaited: bool = True,
+    full: bool = False,
+) -> list[float]:
+    """Return the times at which the poller would ask within ``seconds``; all times in seconds.
 
     ``pending``: number of waiting jobs; ``events``: times at which something happens; ``until_start``: time until the
-    nearest expected start of a job, None: no start is expected.
+    nearest expected start of a job, None: no start is expected; ``awaited``: whether somebody always waits for the next
+    answer; ``full``: no answer shows the start or end of a job, and ``events`` are one burst.
     """
     budget, now, asked = QuestionRateLimiter(), 0.0, []
     while now < seconds:
         budget.take()
         asked.append(now)
         last = now
+        unchanged = len(asked) if full else 0
         while True:  # computed again ten times a second, as if events woke it
             now += 0.1
             since = min((now - event for event in events if event <= now), default=LONG)
             burst = sum(now - AT_A_TIME < event <= now for event in events) >= MANY_EVENTS
-            awaited = Awaited(pending=pending, awaited=True, since_event=since, burst=burst, until_start=until_start)
-            if now >= last + interval(awaited) and budget.wait(now, pending) == 0:
+            facts = Awaited(
+                pending=pending, awaited=awaited, since_event=since, burst=burst, unchanged=unchanged,
+                until_start=until_start,
+            )  # fmt: skip
+            if now >= last + interval(facts) and budget.wait(now, pending) == 0:
                 break
     return asked
 
@@ -80,6 +93,13 @@ def test_the_last_starts_of_a_class_are_noticed_at_once() -> None:
     assert max(after - before for before, after in pairwise(asked)) <= QUICK + 0.11
 
 
+def test_a_class_that_has_to_wait_costs_few_questions() -> None:
+    asked = questions(60, 34, [i / 16 for i in range(60)], awaited=False, full=True)
+    gaps = [after - before for before, after in pairwise(asked)]
+    assert len([at for at in asked if at >= 4]) <= 8
+    assert max(gaps) <= PENDING + 0.11
+
+
 def test_a_late_start_is_noticed_within_a_third_of_its_wait() -> None:
     asked = questions(1, 30, [0.0])
     for before, after in pairwise(asked):
@@ -98,6 +118,12 @@ def test_a_late_start_is_noticed_within_a_third_of_its_wait() -> None:
         (Awaited(pending=3, until_start=10), 3.0),
         (Awaited(pending=3, until_start=-5), 1.0),
         (Awaited(since_event=0), QUICK),
+        (Awaited(pending=60, since_event=0), QUICK),
+        (Awaited(pending=60, since_event=0, unchanged=1), 2 * QUICK),
+        (Awaited(pending=60, since_event=0, unchanged=50), PENDING),
+        (Awaited(pending=60, since_event=0, unchanged=50, awaited=True), AWAITED),
+        (Awaited(pending=60, since_event=0, unchanged=50, burst=True), EVEN),
+        (Awaited(pending=3, since_event=0, unchanged=50), QUICK),
         (Awaited(pending=3, since_event=0, answer_seconds=2), 8.0),
         (Awaited(answer_seconds=100), IDLE),
         (Awaited(failures=1), 1.0),
@@ -117,6 +143,7 @@ def test_intervals_depend_on_what_is_awaited(awaited: Awaited, seconds: float) -
         awaited=st.booleans(),
         since_event=st.floats(0, 1e6),
         burst=st.booleans(),
+        unchanged=st.integers(0, 10**6),
         until_start=st.none() | st.floats(-1e6, 1e6),
         watched=st.booleans(),
         answer_seconds=st.floats(0, 60),

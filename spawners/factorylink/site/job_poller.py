@@ -17,7 +17,7 @@ import random
 import statistics
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from factorycommon.models import Health, Job, JobId, JobState
@@ -77,6 +77,7 @@ class JobPoller:
         self._budget = rate_limiter.QuestionRateLimiter()
         # when something last happened, in ticks, the latest last
         self._events: deque[float] = deque([float("-inf")], maxlen=rate_limiter.MANY_EVENTS)
+        self._unchanged = 0  # number of answers since a burst of events began, or since a job started or ended
         self._looked = float("-inf")
         self._awaited = False
         self._failures = 0
@@ -91,8 +92,7 @@ class JobPoller:
         """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
-            self._events.append(time.monotonic())
-            self._wake.set()
+            self._record_event()
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
         """Set the site accounts under which to ask for jobs; no effect unless accounts see only their own jobs.
@@ -114,8 +114,7 @@ class JobPoller:
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
         self._failures = 0
-        self._events.append(time.monotonic())
-        self._wake.set()
+        self._record_event()
 
     def look(self) -> None:
         """Record that somebody looks at this factory now, which makes the questions more frequent."""
@@ -243,31 +242,48 @@ class JobPoller:
                 async with asyncio.timeout(due - now):
                     await self._wake.wait()
 
+    def _record_event(self) -> None:
+        self._events.append(time.monotonic())
+        if not self._ends_burst():
+            self._unchanged = 0
+        self._wake.set()
+
+    def _ends_burst(self) -> bool:
+        """Return whether the last event was the last of ``MANY_EVENTS`` events ``AT_A_TIME``."""
+        return (
+            len(self._events) == rate_limiter.MANY_EVENTS
+            and self._events[-1] - self._events[0] < rate_limiter.AT_A_TIME
+        )
+
     def _what_is_awaited(self, now: float) -> rate_limiter.Awaited:
         wall = datetime.now(UTC)
         waiting = [job for job in self.jobs.values() if job.state is JobState.PENDING]
         starts = [(job.expected_start - wall).total_seconds() for job in waiting if job.expected_start]
+        questions = 1 if self._rounds is None else max(1, len(self._rounds.all()))
         return rate_limiter.Awaited(
             pending=len(waiting),
             running=sum(job.state in (JobState.RUNNING, JobState.ENDING) for job in self.jobs.values()),
             awaited=self._awaited,
             since_event=now - self._events[-1],
             burst=len(self._events) == rate_limiter.MANY_EVENTS and now - self._events[0] < rate_limiter.AT_A_TIME,
+            unchanged=self._unchanged // questions if self._ends_burst() else 0,
             until_start=min(starts, default=None),
             watched=now - self._looked < rate_limiter.LOOKED,
             answer_seconds=statistics.median_low(self._answer_seconds or (0.0,)),
             failures=self._failures,
-            questions=1 if self._rounds is None else len(self._rounds.all()),
+            questions=questions,
         )
 
     def _answered(self, jobs: list[Job], account: str | None, seconds: float) -> None:
         self._failures = 0
         self._answer_seconds.append(seconds)
+        known = self.jobs
         if self._rounds is None:
             self.jobs = {job.id: job for job in jobs}
         elif account is not None:
             jobs[:] = [job for job in jobs if job.account == account]  # the site may list jobs of other accounts, too
             self.jobs = self._rounds.answered(account, jobs)
+        self._unchanged = self._unchanged + 1 if _states(known) == _states(self.jobs) else 0
         self._set_health("ok", answer_seconds=seconds)
 
     async def _failed(self, error: FactoryError, account: str | None) -> None:
@@ -310,3 +326,8 @@ class JobPoller:
             await self._on_answer(jobs, account)
         except Exception:  # any error: the poller must continue, whatever its listeners raise
             log.exception("%s: an answer could not be worked on", self._factory)
+
+
+def _states(jobs: Mapping[JobId, Job]) -> dict[JobId, JobState]:
+    """Return the states of the jobs that do not wait: they change when a job starts or ends."""
+    return {id: job.state for id, job in jobs.items() if job.state is not JobState.PENDING}

@@ -9,10 +9,13 @@ then the interval grows in proportion to the time since that event. A budget lim
 often something happens. The budget is larger while few sessions wait, because such a spawner would need 180 RPCs in
 30 s for each of them.
 
+After a burst of submissions, the questions stay frequent as long as the answers show that jobs start. If the cluster
+is full, the answers show no change, and each further answer without a change doubles the interval, up to ``PENDING``.
+
 With more than ``FEW`` waiting sessions, the link asks in 30 s at most 14 questions about its own jobs
 (``QuestionRateLimiter``: 8 at once, then one every 4.5 s), two about nodes, and three about the waiting jobs of other
 users (two, and an early one because of a new job). Each question takes two RPCs, so these are at most 40 RPCs. Counted
-with sdiag on Slurm 24.11: 28 and 30 RPCs in the 30 s after 60 jobs began to wait, 14 and 18 RPCs after 600 jobs did.
+with sdiag on Slurm 24.11: 20 RPCs in the 30 s after 60 jobs began to wait, 16 RPCs after 600 jobs did.
 Submissions, cancellations and estimates are not included; each takes one or two RPCs.
 """
 
@@ -27,6 +30,7 @@ QUICK = 0.5  # seconds: the shortest interval
 EVEN = 2.0
 MANY_EVENTS, AT_A_TIME = 8, 1.0  # number of events, seconds
 FEW = 8  # sessions; more are many
+DOUBLINGS = 4  # largest number of times that unchanged answers after a burst double ``QUICK``
 DENSE = 4.0  # seconds after an event in which the shortest interval is used
 SLOPE = 0.3  # later: the interval as a share of the time since the event, and of the time until the next expected event
 AWAITED = 2.0  # longest interval while somebody waits for the next answer
@@ -52,6 +56,9 @@ class Awaited:
     awaited: bool = False  # True if somebody waits for the next answer
     since_event: float = LONG  # time since a submission, a cancellation or another event
     burst: bool = False  # True if there were ``MANY_EVENTS`` in the last ``AT_A_TIME`` seconds
+    # if the last event ended a burst: number of answers since the burst began, or since an answer that showed the start
+    # or end of a job; otherwise 0
+    unchanged: int = 0
     until_start: float | None = None  # time until the nearest expected start of a waiting job
     watched: bool = False  # True if someone looks at this factory's page
     answer_seconds: float = 0  # usual duration of the last answers
@@ -75,7 +82,13 @@ def interval(awaited: Awaited) -> float:
             wait = min(wait, max(1.0, SLOPE * awaited.until_start))
     if awaited.awaited:
         wait = min(wait, AWAITED)
-    wait = min(wait, max(EVEN if awaited.burst else QUICK, SLOPE * (awaited.since_event - DENSE)))
+    if awaited.burst:
+        shortest = EVEN
+    elif awaited.pending > FEW:
+        shortest = QUICK * 2.0 ** min(awaited.unchanged, DOUBLINGS)
+    else:
+        shortest = QUICK
+    wait = min(wait, max(shortest, SLOPE * (awaited.since_event - DENSE)))
     wait = max(QUICK, wait / max(1, awaited.questions))
     return min(IDLE, max(wait, awaited.answer_seconds * (1 / SHARE - 1)))
 
