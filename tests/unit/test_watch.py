@@ -127,41 +127,66 @@ async def test_one_late_answer_delays_no_question(
     assert await pause_after_an_answer() >= 4 * answer_seconds
 
 
-async def test_unchanged_answers_are_counted_after_a_burst_of_events(
-    site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    noted: list[rate_limiter.Awaited] = []
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[rate_limiter.Awaited]:
+    """Return a list to which the poller's facts are appended when it computes a pause."""
+    facts: list[rate_limiter.Awaited] = []
     interval = rate_limiter.interval
 
     def note(awaited: rate_limiter.Awaited) -> float:
-        noted.append(awaited)
+        facts.append(awaited)
         return interval(awaited)
 
-    async def unchanged() -> int:
-        noted.clear()
-        await site.ask_jobs_now()
-        while not noted:
-            await asyncio.sleep(0)
-        return noted[-1].unchanged
-
     monkeypatch.setattr(rate_limiter, "interval", note)
+    return facts
+
+
+async def unchanged_after_an_answer(site: Site, noted: list[rate_limiter.Awaited]) -> int:
+    """Return what the poller counts as unchanged answers after one more answer."""
+    noted.clear()
+    await site.ask_jobs_now()
+    while not noted:
+        await asyncio.sleep(0)
+    return noted[-1].unchanged
+
+
+async def test_unchanged_answers_are_counted_after_a_burst_of_events(
+    site: Site, transport: FakeTransport, noted: list[rate_limiter.Awaited], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rate_limiter, "AT_A_TIME", 600.0)
     waiting = [job(str(id)) for id in range(20)]
     transport.answers["jobs"] = waiting
     await site.start()
-    assert [await unchanged() for _ in range(2)] == [0, 0]
+    assert [await unchanged_after_an_answer(site, noted) for _ in range(2)] == [0, 0]
     for _ in range(rate_limiter.MANY_EVENTS):
         site.expect(True)
-    assert [await unchanged() for _ in range(3)] == [1, 2, 3]
+    assert [await unchanged_after_an_answer(site, noted) for _ in range(3)] == [1, 2, 3]
     site.expect(True)  # the burst goes on
-    assert await unchanged() == 4
+    assert await unchanged_after_an_answer(site, noted) == 4
     transport.answers["jobs"] = [job("0", JobState.RUNNING), *waiting[1:]]
-    assert [await unchanged() for _ in range(2)] == [0, 1]
+    assert [await unchanged_after_an_answer(site, noted) for _ in range(2)] == [0, 1]
     transport.answers["jobs"] = waiting[1:]
-    assert [await unchanged() for _ in range(2)] == [0, 1]
+    assert [await unchanged_after_an_answer(site, noted) for _ in range(2)] == [0, 1]
     monkeypatch.setattr(rate_limiter, "AT_A_TIME", 0.0)
     site.expect(True)  # an event alone
-    assert [await unchanged() for _ in range(2)] == [0, 0]
+    assert [await unchanged_after_an_answer(site, noted) for _ in range(2)] == [0, 0]
+
+
+async def test_an_unchanged_answer_is_one_of_every_account(
+    transport: FakeTransport, noted: list[rate_limiter.Awaited], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limiter, "AT_A_TIME", 600.0)
+    private = fakes.site(transport, private_jobs=True)
+    private.private_to(lambda: {"a", "b"}, [])
+    transport.answers |= {"jobs/a": [job("1", account="a")], "jobs/b": [job("2", account="b")]}
+    try:
+        await private.start()
+        await unchanged_after_an_answer(private, noted)
+        for _ in range(rate_limiter.MANY_EVENTS):
+            private.expect(True)
+        assert [await unchanged_after_an_answer(private, noted) for _ in range(4)] == [0, 1, 1, 2]
+    finally:
+        await private.stop()
 
 
 async def test_concurrent_callers_share_one_question(site: Site, transport: FakeTransport) -> None:
