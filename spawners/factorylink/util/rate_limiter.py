@@ -15,7 +15,7 @@ is full, the answers show no change, and each further answer without a change do
 With more than ``FEW`` waiting sessions, the link asks in 30 s at most 14 questions about its own jobs
 (``QuestionRateLimiter``: 8 at once, then one every 4.5 s), two about nodes, and three about the waiting jobs of other
 users (two, and an early one because of a new job). Each question takes two RPCs, so these are at most 40 RPCs. Counted
-with sdiag on Slurm 24.11: 20 RPCs in the 30 s after 60 jobs began to wait, 16 RPCs after 600 jobs did.
+with sdiag on Slurm 24.11: 18 and 20 RPCs in the 30 s after 60 jobs began to wait, 16 RPCs after 600 jobs did.
 Submissions, cancellations and estimates are not included; each takes one or two RPCs.
 """
 
