@@ -25,6 +25,8 @@ from factorylink.util.rate_limiter import (
     interval,
 )
 
+CLASS = [i / 16 for i in range(60)]  # times in seconds at which the jobs of a class are submitted
+
 
 def questions(
     pending: int,
@@ -32,23 +34,27 @@ def questions(
     events: list[float],
     until_start: float | None = None,
     awaited: bool = True,
-    full: bool = False,
+    starts: list[float] | None = None,
 ) -> list[float]:
     """Return the times at which the poller would ask within ``seconds``; all times in seconds.
 
     ``pending``: number of waiting jobs; ``events``: times at which something happens; ``until_start``: time until the
     nearest expected start of a job, None: no start is expected; ``awaited``: whether somebody always waits for the next
-    answer; ``full``: no answer shows the start or end of a job, and ``events`` are one burst.
+    answer; ``starts``: times at which jobs start, if all ``events`` are one burst; None: each answer shows a start.
     """
-    budget, now, asked = QuestionRateLimiter(), 0.0, []
+    budget, now, asked, unchanged = QuestionRateLimiter(), 0.0, [], 0
     while now < seconds:
         budget.take()
+        last = asked[-1] if asked else 0.0
+        changed = starts is None or any(last < start <= now for start in starts)
+        unchanged = 0 if changed else unchanged + 1
         asked.append(now)
         last = now
-        unchanged = len(asked) if full else 0
         while True:  # computed again ten times a second, as if events woke it
             now += 0.1
             since = min((now - event for event in events if event <= now), default=LONG)
+            if since < 0.1:
+                unchanged = min(unchanged, 1)
             burst = sum(now - AT_A_TIME < event <= now for event in events) >= MANY_EVENTS
             facts = Awaited(
                 pending=pending, awaited=awaited, since_event=since, burst=burst, unchanged=unchanged,
@@ -94,10 +100,22 @@ def test_the_last_starts_of_a_class_are_noticed_at_once() -> None:
 
 
 def test_a_class_that_has_to_wait_costs_few_questions() -> None:
-    asked = questions(60, 34, [i / 16 for i in range(60)], awaited=False, full=True)
-    gaps = [after - before for before, after in pairwise(asked)]
+    asked = questions(60, 34, CLASS, awaited=False, starts=[])
     assert len([at for at in asked if at >= 4]) <= 8
-    assert max(gaps) <= PENDING + 0.11
+
+
+@pytest.mark.parametrize(("first", "late"), [(4.0, 2.0), (5.0, 2.0), (6.0, 2.0), (6.5, 4.0), (8.0, 4.0)])
+def test_the_first_start_of_a_class_is_noticed_soon(first: float, late: float) -> None:
+    asked = questions(60, 20, CLASS, awaited=False, starts=[first + i / 10 for i in range(60)])
+    assert min(at for at in asked if at >= first) <= first + late + 0.11
+
+
+@pytest.mark.parametrize("first", [4.0, 5.0, 6.0])
+def test_the_next_starts_of_a_class_are_noticed_at_once(first: float) -> None:
+    asked = questions(60, 20, CLASS, awaited=False, starts=[first + i / 10 for i in range(60)])
+    later = [at for at in asked if first <= at <= CLASS[-1] + DENSE]
+    assert len(later) > 1
+    assert max(after - before for before, after in pairwise(later)) <= QUICK + 0.11
 
 
 def test_a_late_start_is_noticed_within_a_third_of_its_wait() -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from factorycommon.models import Job, JobState
+from factorycommon.models import Job, JobState, PendingPhase
 from factorylink.errors import Expired, FactoryError, Misread, Refused, Unreachable
 from factorylink.site import job_orders, job_poller
 from factorylink.site.site import Site
@@ -101,7 +101,7 @@ async def test_one_late_answer_delays_no_question(
     pauses: list[float] = []
     interval = rate_limiter.interval
 
-    def noted(awaited: rate_limiter.Awaited) -> float:
+    def note(awaited: rate_limiter.Awaited) -> float:
         pauses.append(interval(awaited))
         return pauses[-1]
 
@@ -117,7 +117,7 @@ async def test_one_late_answer_delays_no_question(
             await asyncio.sleep(0)
         return pauses[-1]
 
-    monkeypatch.setattr(rate_limiter, "interval", noted)
+    monkeypatch.setattr(rate_limiter, "interval", note)
     transport.answers["jobs"] = answer
     await site.start()
     for _ in range(2):
@@ -162,17 +162,48 @@ async def test_unchanged_answers_are_counted_after_a_burst_of_events(
         site.expect(True)
     assert [await unchanged_after_an_answer(site, noted) for _ in range(3)] == [1, 2, 3]
     site.expect(True)  # the burst goes on
-    assert await unchanged_after_an_answer(site, noted) == 4
-    transport.answers["jobs"] = [job("0", JobState.RUNNING), *waiting[1:]]
-    assert [await unchanged_after_an_answer(site, noted) for _ in range(2)] == [0, 1]
-    transport.answers["jobs"] = waiting[1:]
-    assert [await unchanged_after_an_answer(site, noted) for _ in range(2)] == [0, 1]
+    assert await unchanged_after_an_answer(site, noted) == 2
     monkeypatch.setattr(rate_limiter, "AT_A_TIME", 0.0)
     site.expect(True)  # an event alone
     assert [await unchanged_after_an_answer(site, noted) for _ in range(2)] == [0, 0]
 
 
-async def test_an_unchanged_answer_is_one_of_every_account(
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ([], [job("1")], False),
+        ([job("1")], [job("1"), job("2")], False),
+        ([job("1")], [job("1", JobState.RUNNING)], True),
+        ([job("1")], [job("1", phase=PendingPhase.NODE_STARTING)], True),
+        ([job("1")], [], True),
+        ([], [job("1", JobState.RUNNING)], True),
+        ([job("1", JobState.RUNNING)], [job("1", JobState.RUNNING)], False),
+        ([job("1", JobState.RUNNING)], [job("1", JobState.ENDED)], True),
+        ([job("1", JobState.RUNNING)], [], True),
+        ([job("1", JobState.ENDED)], [], False),
+    ],
+)
+async def test_an_answer_is_unchanged_if_no_job_started_or_ended(
+    site: Site,
+    transport: FakeTransport,
+    noted: list[rate_limiter.Awaited],
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[Job],
+    after: list[Job],
+    changed: bool,
+) -> None:
+    monkeypatch.setattr(rate_limiter, "AT_A_TIME", 600.0)
+    transport.answers["jobs"] = before
+    await site.start()
+    await unchanged_after_an_answer(site, noted)
+    for _ in range(rate_limiter.MANY_EVENTS):
+        site.expect(True)
+    assert await unchanged_after_an_answer(site, noted) == 1
+    transport.answers["jobs"] = after
+    assert await unchanged_after_an_answer(site, noted) == (0 if changed else 2)
+
+
+async def test_answers_count_once_per_round_of_all_accounts(
     transport: FakeTransport, noted: list[rate_limiter.Awaited], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limiter, "AT_A_TIME", 600.0)

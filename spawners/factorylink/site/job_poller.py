@@ -77,7 +77,7 @@ class JobPoller:
         self._budget = rate_limiter.QuestionRateLimiter()
         # when something last happened, in ticks, the latest last
         self._events: deque[float] = deque([float("-inf")], maxlen=rate_limiter.MANY_EVENTS)
-        self._unchanged = 0  # number of answers since a burst of events began, or since a job started or ended
+        self._unchanged = 0  # number of answers since the last event alone, and since an answer that showed a change
         self._looked = float("-inf")
         self._awaited = False
         self._failures = 0
@@ -244,12 +244,12 @@ class JobPoller:
 
     def _record_event(self) -> None:
         self._events.append(time.monotonic())
-        if not self._ends_burst():
-            self._unchanged = 0
+        # Earlier answers of a burst do not show its last jobs, so they count as one.
+        self._unchanged = min(self._unchanged, 1) if self._last_events_are_a_burst() else 0
         self._wake.set()
 
-    def _ends_burst(self) -> bool:
-        """Return whether the last event was the last of ``MANY_EVENTS`` events ``AT_A_TIME``."""
+    def _last_events_are_a_burst(self) -> bool:
+        """Return whether the last ``MANY_EVENTS`` events happened within ``AT_A_TIME`` seconds."""
         return (
             len(self._events) == rate_limiter.MANY_EVENTS
             and self._events[-1] - self._events[0] < rate_limiter.AT_A_TIME
@@ -260,13 +260,14 @@ class JobPoller:
         waiting = [job for job in self.jobs.values() if job.state is JobState.PENDING]
         starts = [(job.expected_start - wall).total_seconds() for job in waiting if job.expected_start]
         questions = 1 if self._rounds is None else max(1, len(self._rounds.all()))
+        burst = self._last_events_are_a_burst()
         return rate_limiter.Awaited(
             pending=len(waiting),
             running=sum(job.state in (JobState.RUNNING, JobState.ENDING) for job in self.jobs.values()),
             awaited=self._awaited,
             since_event=now - self._events[-1],
-            burst=len(self._events) == rate_limiter.MANY_EVENTS and now - self._events[0] < rate_limiter.AT_A_TIME,
-            unchanged=self._unchanged // questions if self._ends_burst() else 0,
+            burst=burst and now - self._events[0] < rate_limiter.AT_A_TIME,
+            unchanged=self._unchanged // questions if burst else 0,
             until_start=min(starts, default=None),
             watched=now - self._looked < rate_limiter.LOOKED,
             answer_seconds=statistics.median_low(self._answer_seconds or (0.0,)),
@@ -283,7 +284,7 @@ class JobPoller:
         elif account is not None:
             jobs[:] = [job for job in jobs if job.account == account]  # the site may list jobs of other accounts, too
             self.jobs = self._rounds.answered(account, jobs)
-        self._unchanged = self._unchanged + 1 if _states(known) == _states(self.jobs) else 0
+        self._unchanged = 0 if _changed(known, self.jobs) else self._unchanged + 1
         self._set_health("ok", answer_seconds=seconds)
 
     async def _failed(self, error: FactoryError, account: str | None) -> None:
@@ -328,6 +329,13 @@ class JobPoller:
             log.exception("%s: an answer could not be worked on", self._factory)
 
 
-def _states(jobs: Mapping[JobId, Job]) -> dict[JobId, JobState]:
-    """Return the states of the jobs that do not wait: they change when a job starts or ends."""
-    return {id: job.state for id, job in jobs.items() if job.state is not JobState.PENDING}
+def _changed(before: Mapping[JobId, Job], after: Mapping[JobId, Job]) -> bool:
+    """Return whether a job started, ended, got nodes that boot, or was put back into the queue.
+
+    New jobs that wait are no change, nor are ended jobs that the scheduler no longer lists.
+    """
+    for id, job in before.items():
+        now = after.get(id)
+        if job.state is not JobState.ENDED and (now is None or (now.state, now.phase) != (job.state, job.phase)):
+            return True
+    return any(job.state is not JobState.PENDING for id, job in after.items() if id not in before)

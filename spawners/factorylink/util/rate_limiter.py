@@ -9,13 +9,14 @@ then the interval grows in proportion to the time since that event. A budget lim
 often something happens. The budget is larger while few sessions wait, because such a spawner would need 180 RPCs in
 30 s for each of them.
 
-After a burst of submissions, the questions stay frequent as long as the answers show that jobs start. If the cluster
-is full, the answers show no change, and each further answer without a change doubles the interval, up to ``PENDING``.
+After a burst of submissions, while more than ``FEW`` sessions wait, each answer that shows no job starting or ending
+doubles the shortest interval, up to ``PENDING``: the cluster is probably full. An answer that shows such a change sets
+the shortest interval back to ``QUICK``.
 
 With more than ``FEW`` waiting sessions, the link asks in 30 s at most 14 questions about its own jobs
 (``QuestionRateLimiter``: 8 at once, then one every 4.5 s), two about nodes, and three about the waiting jobs of other
 users (two, and an early one because of a new job). Each question takes two RPCs, so these are at most 40 RPCs. Counted
-with sdiag on Slurm 24.11: 18 and 20 RPCs in the 30 s after 60 jobs began to wait, 16 RPCs after 600 jobs did.
+with sdiag on Slurm 24.11: 20 RPCs in the 30 s after a class of 60 was submitted, 16 RPCs after a class of 600 was.
 Submissions, cancellations and estimates are not included; each takes one or two RPCs.
 """
 
@@ -28,9 +29,9 @@ QUICK = 0.5  # seconds: the shortest interval
 # Seconds: the shortest interval while so many things happen at a time, as while a class is submitted. With ``QUICK``
 # this would cost more than the submissions do, and use up the budget before the last jobs start.
 EVEN = 2.0
-MANY_EVENTS, AT_A_TIME = 8, 1.0  # number of events, seconds
+MANY_EVENTS, AT_A_TIME = 8, 1.0  # number of events (each submission is two), seconds
 FEW = 8  # sessions; more are many
-DOUBLINGS = 4  # largest number of times that unchanged answers after a burst double ``QUICK``
+DOUBLINGS = 4  # how often unchanged answers double ``QUICK`` at most; the result is longer than ``PENDING``
 DENSE = 4.0  # seconds after an event in which the shortest interval is used
 SLOPE = 0.3  # later: the interval as a share of the time since the event, and of the time until the next expected event
 AWAITED = 2.0  # longest interval while somebody waits for the next answer
@@ -56,8 +57,8 @@ class Awaited:
     awaited: bool = False  # True if somebody waits for the next answer
     since_event: float = LONG  # time since a submission, a cancellation or another event
     burst: bool = False  # True if there were ``MANY_EVENTS`` in the last ``AT_A_TIME`` seconds
-    # if the last event ended a burst: number of answers since the burst began, or since an answer that showed the start
-    # or end of a job; otherwise 0
+    # number of answers, each about all jobs, since a job started or ended, and since the latest burst, whose answers
+    # count as one; 0 if the last events were not a burst
     unchanged: int = 0
     until_start: float | None = None  # time until the nearest expected start of a waiting job
     watched: bool = False  # True if someone looks at this factory's page
@@ -89,7 +90,7 @@ def interval(awaited: Awaited) -> float:
     else:
         shortest = QUICK
     wait = min(wait, max(shortest, SLOPE * (awaited.since_event - DENSE)))
-    wait = max(QUICK, wait / max(1, awaited.questions))
+    wait = max(QUICK, wait / awaited.questions)
     return min(IDLE, max(wait, awaited.answer_seconds * (1 / SHARE - 1)))
 
 
