@@ -226,6 +226,8 @@ def test_requests_that_pbs_cannot_express_are_refused(changes: dict[str, object]
         "{{ identity",
         "{{ identity }}{{ nonsense }}",
         "{{ identity.__class__.__mro__ }}",
+        "{{ identity }}{{ 1 // 0 * job.cores }}",  # errors that are not jinja2's
+        "{{ identity }}{{ identity + job.cores }}",
     ],
 )
 def test_a_template_that_loses_the_job_or_its_log_is_refused(template: str) -> None:

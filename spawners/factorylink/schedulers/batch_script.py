@@ -137,6 +137,8 @@ def written(
             text = made.render(values | {"command": f"{exports}\n{values['command']}"})
     except TemplateError as error:
         raise Refused(f"The batch script's template fails: {error}") from error
+    except Exception as error:  # an expression of the template may raise any error
+        raise Refused(f"The batch script's template fails: {type(error).__name__}: {error}") from error
     read = _directives(text, mark)
     for line in identity:
         if line not in read:
