@@ -37,9 +37,10 @@ class Message(str):
         return message
 
     def format(self, *_: object, **parameters: object) -> Message:
-        """Return the message with these parameters filled in.
+        """Return the English message with these parameters filled in.
 
-        A parameter that is itself a message is translated, too.
+        A parameter that is itself a message is translated when this message is. In JSON, parameters are plain texts:
+        after that, such a parameter stays English.
         """
         texts = {name: value if isinstance(value, str) else str(value) for name, value in parameters.items()}
         return Message(self.code, str.format(self, **texts), texts)

@@ -94,7 +94,7 @@ async def test_each_refusal_says_what_would_do(tmp_path: Path) -> None:
     assert (await refusal(world, project="nowhere"))[0] == "project-not-yours"
     assert (await refusal(world, project="old"))[:2] == ("project-over", "project")
     assert (await refusal(world, project="new"))[:2] == ("project-not-begun", "project")
-    assert (await refusal(world, project="far"))[2] == "The project far has nothing at m; it has: two."
+    assert (await refusal(world, project="far"))[2] == "The project far cannot be used at m, only at: two."
     assert await refusal(world, project="p", size="gpu-4") == (
         "project-size", "size", "The project p may not use gpu-4 there; it may use: gpu-1.")  # fmt: skip
     assert await refusal(world, hours=3) == (
@@ -103,7 +103,7 @@ async def test_each_refusal_says_what_would_do(tmp_path: Path) -> None:
     table.set(project("p", ends=clock.now() + 0.75 * HOUR))
     code, field, message = await refusal(world, hours=1)
     assert (code, field) == ("project-end-near", "hours")
-    assert "of the 1 h, 0.7" in message
+    assert "1 h do not fit before then, only 0.7" in message
     assert 43 <= (await world.put()).choice.hours * 60 <= 45  # without hours in the request, the rest is used
     table.projects = None
     assert (await refusal(world, session_id=OTHER, server="x"))[0] == "projects-unknown"
@@ -190,7 +190,7 @@ async def test_the_hours_in_a_refusal_are_accepted(
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now)
     world, _ = await up(tmp_path, project(ends=clock.now() + timedelta(minutes=minutes)))
-    found = re.search(r"of the 8 h, (\S+) h fit", (await refusal(world, hours=8))[2])
+    found = re.search(r"8 h do not fit before then, only (\S+) h do", (await refusal(world, hours=8))[2])
     assert found
     fits = max(1 / 60, float(found[1]))
     assert minutes - 2 < fits * 60 <= minutes

@@ -35,9 +35,9 @@ AUTOSAVE_SECONDS = 15  # JupyterLab's autosave interval (default: 120): the most
 
 
 def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
-    """Return ``environment`` and ``argv`` of ``body`` if a process can be started with them.
+    """Return ``environment`` and ``argv`` of ``body`` if they have the form that starting a process needs.
 
-    Raises ValueError with an explanation if not.
+    Whether the program exists is not checked. Raises ValueError with an explanation if the form is wrong.
     """
     environment, argv = (body.get("environment"), body.get("argv")) if isinstance(body, dict) else (None, None)
     if not isinstance(environment, dict) or not isinstance(argv, list) or not argv:

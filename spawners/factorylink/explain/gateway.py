@@ -84,7 +84,7 @@ _ANSWERS = (
     ),
     Answer(
         "robot-seat-only",
-        N_("A robot can have one seat of a class that is rehearsed, and nothing else."),
+        N_("A robot that rehearses a class can use its one seat there, and start nothing else."),
         Move("operator", N_("Ask this gateway's operators.")),
     ),
     Answer(
@@ -135,7 +135,7 @@ _ANSWERS = (
     ),
     Answer(
         "token-session-over",
-        N_("The session of this token has ended or is ending, so the token begins nothing any more."),
+        N_("The session of this token has ended or is ending, so the token can start nothing any more."),
         Move("you", N_("Use the token of a session that runs, or make one on the hub's Token page.")),
     ),
     # Projects
@@ -156,7 +156,7 @@ _ANSWERS = (
     ),
     Answer(
         "project-elsewhere",
-        Message("project-elsewhere", "The project {project} has nothing at {factory}; it has: {names}."),
+        Message("project-elsewhere", "The project {project} cannot be used at {factory}, only at: {names}."),
         Move("you", N_("Choose another factory, or another project.")),
     ),
     Answer(
@@ -191,17 +191,20 @@ _ANSWERS = (
     ),
     Answer(
         "project-end-near",
-        Message("project-end-near", "The project {project} ends on {ends}: of the {hours} h, {most} h fit."),
+        Message(
+            "project-end-near",
+            "The project {project} ends on {ends}: {hours} h do not fit before then, only {most} h do.",
+        ),
         Move("you", N_("Ask for fewer hours, or choose another project.")),
     ),
     Answer(
         "pool-empty",
-        N_("All accounts that your project lends there are in use by others."),
+        N_("All accounts that your project has there for its members are in use."),
         Move("wait", N_("Try again when somebody has stopped, or ask whoever manages the project for more accounts.")),
     ),
     Answer(
         "pool-wiping",
-        N_("An account is being cleared for you there."),
+        N_("The account that you will get there is being emptied of an earlier person's files."),
         Move("wait", N_("Try again in a minute.")),
     ),
     Answer(
@@ -222,7 +225,7 @@ _ANSWERS = (
     Answer(
         "moved",
         N_("Your class moved to another place, and you have a new seat there."),
-        Move("you", N_("Go on in your new seat. What you saved stays at the place before.")),
+        Move("you", N_("Go on in your new seat. What you saved stays where you worked before.")),
     ),
     Answer("not-offered", N_("This gateway no longer offers this factory, so nothing is known of the session."), _ASK),
     Answer("no-port", N_("The gateway has no port left for this session."), _ASK),
@@ -288,7 +291,10 @@ _ANSWERS = (
     Answer(
         "carrier-refused",
         N_("It is running, but the factory does not let the gateway through to it."),
-        Move("operator", N_("The gateway's operators must ask the factory to allow it, or choose the other way in.")),
+        Move(
+            "operator",
+            N_("The gateway's operators must ask the factory to allow it, or change the setting door.carrier."),
+        ),
     ),
     Answer(
         "node-name",
@@ -353,12 +359,13 @@ _ANSWERS = (
     ),
     Answer(
         "cluster-no-head",
-        N_("The cluster's scheduler runs beside a notebook at its factory, and is only reached from there."),
+        N_("The cluster's scheduler runs in a session at its factory, and only sessions there can reach it."),
         Move("you", N_("Open it from a session there, or make a cluster whose scheduler is a job of its own.")),
     ),
     Answer(
         "cluster-cap",
-        N_("The scheduler began jobs again, and the cluster might have used more than its cap, so it was stopped."),
+        N_("The factory started jobs of this cluster again, and the cluster might have used more than its cap, "
+           "so it was stopped."),
         Move("you", N_("Make the cluster again with a larger cap if you need more.")),
     ),
     # The whole gateway

@@ -5,7 +5,7 @@ from __future__ import annotations
 from factorycommon.language import N_
 from factorylink.explain.table import FEWER_HOURS, ITSELF, LESS, OPERATOR, OWN, PROJECT, SITE, START_OVER, Answer, Move
 
-_ENDS = Move("wait", N_("It starts when enough that your project uses here has ended."))
+_ENDS = Move("wait", N_("It starts when enough jobs of your project here have ended."))
 _BACK = Move("wait", N_("It starts by itself once they are back. Another size or factory may be quicker."))
 
 WAITING: tuple[Answer, ...] = (
@@ -14,14 +14,18 @@ WAITING: tuple[Answer, ...] = (
     Answer("priority", N_("Other jobs are ahead of yours in the queue."), LESS),
     Answer("resources", N_("You are near the front, waiting for a node to free up."), LESS),
     Answer("dependency", N_("It waits for another job to end."), ITSELF),
-    Answer("dependency-never", N_("It waits for a job that can no longer end as asked."), OPERATOR),
+    Answer(
+        "dependency-never",
+        N_("It waits for another job to end in a certain way, and that can no longer happen."),
+        OPERATOR,
+    ),
     Answer("begin-time", N_("It was asked to start later, or was put back into the queue a moment ago."), ITSELF),
     Answer("prolog", N_("Its node is being prepared."), ITSELF),
     Answer("cleaning", N_("Its node is being cleaned up after an earlier attempt."), ITSELF),
     Answer("licenses", N_("It waits for a licence that others use at the moment."), ITSELF),
     Answer("ports-busy", N_("It waits for network ports that others use at the moment."), ITSELF),
     Answer("storage", N_("Fast storage is being made ready for it."), ITSELF),
-    Answer("array-limit", N_("It waits for others of the same set to end."), ITSELF),
+    Answer("array-limit", N_("It waits for other jobs of the same job array to end."), ITSELF),
     Answer("deferred", N_("The scheduler is busy and looks at it a little later."), ITSELF),
     Answer("federation", N_("The factory's clusters are deciding where it runs."), ITSELF),
     Answer("nodes-busy", N_("The nodes that it could use are busy."), LESS),

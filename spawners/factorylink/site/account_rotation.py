@@ -65,8 +65,8 @@ class AccountRotation:
     def next(self) -> str | None:
         """Return the account for the next question; None: no account has to be asked for its jobs.
 
-        The returned account then counts as asked: a request of ``hurry`` or ``once`` for this account is done, and its
-        next turn comes after those of all others.
+        The returned account then counts as asked: a request of ``hurry`` or ``once`` for this account is done, and it
+        goes to the end of the order of the accounts with live sessions or known jobs.
         """
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:

@@ -201,9 +201,9 @@ def _piece(model: dict[str, Any], number: object) -> bytes:
 
 @contextmanager
 def in_words(name: str) -> Iterator[None]:
-    """Turn an OutOfOrder or OSError of the block into an HTTPError with a message for the person.
+    """Turn an OutOfOrder or OSError of the ``with`` block into an HTTPError with a message for the person.
 
-    ``name``: the file that the block writes. Other errors of the block are raised unchanged.
+    ``name``: the file or folder that the block writes. Other errors of the block are raised unchanged.
     """
     try:
         yield

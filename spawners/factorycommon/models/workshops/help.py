@@ -155,9 +155,10 @@ class OwnLook(Model):
 
 
 class HelpState(Model):
-    """A person's raised hand and consent in a workshop; None: there is none.
+    """A person's raised hand in a workshop, and their consent that helpers see one of their notebooks.
 
-    ``open``: whether the person can raise a hand now.
+    ``open``: whether the person can raise a hand now. ``hand``, ``look``: the hand and the consent; None: there is
+    none.
     """
 
     open: bool = True

@@ -84,7 +84,7 @@ class WorkshopHandler(PublicHandler):
 
     @property
     def caller(self) -> WorkshopCaller:
-        """Return the person who makes the request, with the groups and rights that they have in the hub."""
+        """Return the person who makes the request, whether they administer the hub, and their valid groups."""
         user = self.current_user
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
