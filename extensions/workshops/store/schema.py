@@ -206,9 +206,9 @@ class WorkshopRecord:
 class MembershipRecord:
     """One person's membership in a workshop. ``at``: when the person joined; ``seat``: None without a seat.
 
-    ``name``, ``mail``: of a guest, the given name and the mail address in small letters, else None; ``terms_at``: when
-    the person accepted the terms; ``code``: the id of the join code with which the person joined; ``language``: that of
-    the page on which the person joined.
+    ``name``, ``mail``: for a guest, the name as typed and the mail address in small letters, else None;
+    ``terms_at``: when the person accepted the terms; ``code``: the id of the join code with which the person joined;
+    ``language``: that of the page on which the person joined.
     """
 
     workshop: str

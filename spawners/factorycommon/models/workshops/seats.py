@@ -122,8 +122,9 @@ class SeatPlace(Model):
 
     ``problem``: why nothing can begin there; ``per_minute``: how many seats may begin in a minute, by the limits on
     submissions and logins at the site; ``room``: how many more doors the link may keep open there, None: no limit;
-    ``accounts``: the accounts that are lent to the workshop, None: no accounts are lent there; ``leaving``: how many
-    jobs of seats that were moved away still exist; they end as soon as the factory answers.
+    ``accounts``: the accounts that are held for the workshop there, None: it has no pool of accounts there;
+    ``leaving``: how many jobs still exist of seats that have moved to another factory; they end as soon as the factory
+    answers.
     """
 
     factory: Slug
