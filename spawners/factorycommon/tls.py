@@ -69,7 +69,7 @@ def dialing(files: TlsFiles) -> ssl.SSLContext:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return True if a host is ``localhost`` or a loopback address, so that nothing is sent over a network."""
+    """Return True if a host is ``localhost`` or a loopback address: such traffic stays on the machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

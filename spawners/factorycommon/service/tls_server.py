@@ -68,7 +68,7 @@ class BoundedTlsServer:
             handshake.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until the socket is closed and no handshake is unfinished."""
+        """Wait, after ``close``, until the socket is closed and no handshake is unfinished."""
         await asyncio.wait({self._accepting, *self._handshakes})
 
     async def _accept(self) -> None:

@@ -274,7 +274,7 @@ class AccountLeases:
     def wipe(self, connection: FactoryConnection, account: str) -> None:
         """Wipe an idle account in the background, unless a wipe of the account is running.
 
-        If the wipe succeeds, the account's lease ends; if it fails, the failure is recorded in ``failed``.
+        If the wipe succeeds and the end of the lease is recorded, the lease ends; else the failure is in ``failed``.
         """
         key = (connection.factory.id, account)
         if key not in self._wiping:

@@ -257,7 +257,8 @@ class Site:
     async def by_id(self, ids: Iterable[JobId], account: str | None = None) -> list[Job]:
         """Return the jobs with these ids that the scheduler knows, whatever their names. Raises FactoryError.
 
-        ``account``: the site account that asks; None: the watcher (the account as which the link asks the scheduler).
+        Ids that do not have this scheduler's form are left out. ``account``: the site account that asks; None: the
+        watcher (the account as which the link asks the scheduler).
         """
         return await self._orders.by_id(ids, account)
 
