@@ -41,7 +41,7 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
     async def list_sessions(project_id: InProject) -> WorkshopSessions:
         """Return the live sessions of a workshop, and for each person the last of their ended sessions.
 
-        Sessions of robots, and live sessions that ``WorkshopFeed.live`` leaves out, are missing.
+        Sessions of robots are left out, and the live sessions that ``WorkshopFeed.live`` leaves out.
         """
         project = scope.project(project_id)
         live = feed.live(project.id)

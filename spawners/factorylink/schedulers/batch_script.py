@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from factorycommon.models import JobRequest
@@ -135,8 +135,6 @@ def written(
         text = made.render(values)
         if exports not in text.splitlines():
             text = made.render(values | {"command": f"{exports}\n{values['command']}"})
-    except TemplateError as error:
-        raise Refused(f"The batch script's template fails: {error}") from error
     except Exception as error:  # an expression of the template may raise any error
         raise Refused(f"The batch script's template fails: {type(error).__name__}: {error}") from error
     read = _directives(text, mark)
@@ -151,7 +149,7 @@ def written(
 
 @lru_cache(maxsize=64)
 def _compiled(template: str) -> Template:
-    """Return the compiled template, cached because compiling takes most of the time. Raises TemplateError."""
+    """Return the compiled template, cached because compiling takes most of the time. Raises jinja2's errors."""
     return _JINJA.from_string(template)
 
 
