@@ -12,6 +12,7 @@ import pytest
 from testbed import processes
 from testbed.install import environments as install
 from testbed.slurm import cluster, database
+from tests.support.door import held
 from tests.support.trial import CHECKOUT, FACTORY, ORDINARY, ensure_ordinary_user, python
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
@@ -28,8 +29,8 @@ def test_nothing_of_a_cluster_with_accounting_is_left() -> None:
         assert data.stat().st_mode & 0o777 == 0o700
         # Each server that starts removes the temporary tables that it finds in its folder for them, so none is shared.
         base = made.folder.resolve()
-        opened = [file.readlink() for file in Path(f"/proc/{made.pids['mariadbd']}/fd").iterdir()]
-        removed = [file for file in opened if str(file).endswith("(deleted)")]
+        opened = held(made.pids["mariadbd"])
+        removed = [Path(name) for name in opened if name.endswith("(deleted)")]
         assert removed and all(file.is_relative_to(base) for file in removed), opened
         before = made.pids
         assert cluster.up(FACTORY, state, programs / "slurm", gpu_nodes=1, accounting=True).pids == before
