@@ -132,11 +132,18 @@ def listeners(port: int) -> list[str]:
     names = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if any(os.readlink(link) in sockets for link in (process / "fd").iterdir()):
+            if any(_target(link) in sockets for link in (process / "fd").iterdir()):
                 names.add((process / "comm").read_text(encoding="utf-8").strip())
         except OSError:  # the process has ended, or belongs to somebody else
             continue
     return sorted(names)
+
+
+def _target(link: Path) -> str | None:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:  # the process has closed the descriptor meanwhile
+        return None
 
 
 def _inodes(port: int) -> Iterator[str]:
