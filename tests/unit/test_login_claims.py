@@ -120,6 +120,11 @@ def test_plain_claims_may_be_nested() -> None:
     assert groups({"groups": "one"}, {"claim": {"name": "groups", "value": "*"}, "gives": "members"}) == {"members"}
 
 
+def test_only_the_star_of_a_pattern_is_not_literal() -> None:
+    rule = {"claim": {"name": "groups", "value": "ai?*"}}
+    assert groups({"groups": ["ai?", "ai?one", "ai-one", "ai"]}, rule) == {"ai?", "ai?one"}
+
+
 @pytest.mark.parametrize("name", ["email", "mail"])
 def test_an_address_that_is_not_verified_is_not_said(name: str) -> None:
     rule = {"claim": {"name": name, "value": "*@example.org"}, "gives": "staff"}

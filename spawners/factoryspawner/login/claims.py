@@ -126,7 +126,7 @@ def _given(rule: Rule, claims: Claims, provider: Provider) -> Iterator[str]:
         yield rule.gives
     elif rule.claim is not None:
         for value in values(claims, rule.claim.name):
-            if fnmatchcase(value, rule.claim.value):
+            if _fits(value, rule.claim.value):
                 yield rule.gives.replace("{group}", value)
     elif rule.entitlement is not None:
         for name in provider.entitlement_claims:
@@ -143,7 +143,12 @@ def _matched(text: str, match: EntitlementMatch) -> str | None:
     if match.roles and said.role not in match.roles:
         return None
     group = ":".join(said.groups)
-    return group if fnmatchcase(group, match.group) else None
+    return group if _fits(group, match.group) else None
+
+
+def _fits(text: str, pattern: str) -> bool:
+    """True if ``text`` fits ``pattern``, in which ``*`` alone has a meaning: any characters, or none."""
+    return fnmatchcase(text, pattern.replace("?", "[?]"))
 
 
 def _decoded(part: str) -> str:
