@@ -126,6 +126,29 @@ def test_a_mode_fills_in_what_is_left_out(tmp_path: Path, mode: str, ends: str |
     assert held(SHORT.replace("begins: 2026-11-30T12:00:00+01:00,", "")) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("mode", "hours", "granted"),
+    [
+        ("playground", 5000, None),
+        ("playground", 5001, "up to 5,000"),
+        ("fast-lane", 50000, None),
+        ("large-scale", 50000, "more than 50,000"),
+        ("large-scale", 50001, None),
+        ("science", 50000, None),
+    ],
+)
+def test_hours_outside_what_a_mode_grants_give_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str, hours: int, granted: str | None
+) -> None:
+    file = tmp_path / "projects.yaml"
+    text = SHORT.replace("MODE", mode).replace("one:", "lumi-aif:")
+    file.write_text(text.replace("members: [ada]", f"members: [ada], gpu_hours: {hours}"))
+    assert main(["projects", "check", str(file)]) == 0
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "gpu_hours" in line]
+    assert len(warnings) == (granted is not None)
+    assert all(f"{hours}; " in line and f"grants {granted}" in line for line in warnings)
+
+
 def test_values_from_a_mode_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "projects.yaml"
     text = SHORT.replace("MODE", "playground").replace("one:", "lumi-aif:")

@@ -87,7 +87,7 @@ def warnings(project: Project) -> Iterator[str]:
     hours, title = project.gpu_hours, preset.title
     if hours is None and (preset.most or preset.above):
         yield f"gpu_hours: is missing, so nothing is counted; {title} grants {_granted(preset)}{_needs(project)}"
-    elif hours is not None and not (preset.above or 0) <= hours <= (preset.most or hours):
+    elif hours is not None and not _in_range(hours, preset):
         yield f"gpu_hours: {hours:g}; {title} grants {_granted(preset)}"
     if preset.months is not None and project.ends is None:
         yield f"ends: is missing; {title} lasts {preset.months} months at most{_needs(project)}"
@@ -106,6 +106,10 @@ def _later(moment: datetime, months: int) -> datetime:
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     day = min(moment.day, calendar.monthrange(year, month + 1)[1])
     return moment.replace(year=year, month=month + 1, day=day)
+
+
+def _in_range(hours: float, preset: AccessModePreset) -> bool:
+    return (preset.above is None or hours > preset.above) and (preset.most is None or hours <= preset.most)
 
 
 def _granted(preset: AccessModePreset) -> str:
