@@ -52,8 +52,8 @@ def utc_now() -> datetime:
 async def serve(config: WorkshopsConfig, now: Callable[[], datetime] = utc_now) -> None:
     """Run the service until SIGTERM or SIGINT. ``now``: the clock.
 
-    Raises StartError if the service cannot start, for example because another one uses the same folder, and StoreError
-    if the database cannot be used.
+    Raises StartError if the service cannot start, for example because another process of the service uses the same
+    folder, and StoreError if the database cannot be used.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

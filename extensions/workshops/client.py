@@ -88,7 +88,7 @@ class WorkshopsProblem(Exception):
 
 
 class WorkshopsClient:
-    """Makes requests to the workshops service for people. Each method raises WorkshopsSilent and WorkshopsProblem.
+    """Makes requests to the workshops service for people. Requests raise WorkshopsSilent and WorkshopsProblem.
 
     ``at``: where the service listens for the hub. In each method, ``caller`` is the person for whom the request is
     made, and ``slug`` is the id of a workshop.
@@ -345,7 +345,7 @@ class WorkshopsClient:
     async def file(self, caller: WorkshopCaller, slug: str, name: WorkshopFile, language: str | None = None) -> bytes:
         """Return a file of a workshop: its report as CSV, the caller's certificate as PDF, or all certificates as zip.
 
-        ``language``: the code of the wanted language of the caller's certificate; None: the caller's own.
+        ``language``: the code of the language of the caller's certificate; None: the caller's own language.
         """
         more = [] if language is None else [("language", language)]
         response = await self._send(caller, "GET", _path(slug, name), None, seconds=_FILE_SECONDS, more=more)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from factorycommon.models.workshops import RehearsalWindow
 from workshops.config import WorkshopsConfig
+from workshops.models.views import LOGGED_STEPS
 from workshops.projects import table as projects
 from workshops.projects.pools import PoolsFile
 from workshops.projects.table import TableFile
@@ -68,7 +69,7 @@ class Clockwork:
         self._woken.set()
 
     async def run(self) -> None:
-        """Call ``look`` after each ``wake``, and every ``pause`` seconds, without end."""
+        """Call ``look`` now, after each ``wake``, and every ``pause`` seconds, without end."""
         while True:
             try:
                 await self.look()
@@ -86,9 +87,9 @@ class Clockwork:
     async def look(self) -> None:
         """Make all changes of states that are due, and write the file of the workshops' projects for the link.
 
-        Approved workshops become scheduled once the file contains their projects. Free seats go to waiting lists, seats
-        that are due begin, and the people of workshops whose retention time is over are deleted. Raises StoreError, and
-        OSError if the file cannot be written.
+        Approved workshops become scheduled once the file contains their projects. People on waiting lists get free
+        seats, sessions of seats start when they are due, and the people of workshops whose retention time is over are
+        deleted. Raises StoreError, and OSError if the file cannot be written.
         """
         self._quiet = False  # an error does not delay the next look
         measured = self._seats is not None and self._measures
@@ -148,7 +149,7 @@ class Clockwork:
         """
         now = self._now()
         values = stepped(workshop, event, now)
-        said = EventRecord(workshop.slug, now, "", str(event))
+        said = EventRecord(workshop.slug, now, "", LOGGED_STEPS[event])
         if not await self._store.step(workshop.slug, workshop.state, values, said):
             return None
         log.info("The workshop %s is %s", workshop.slug, values["state"])

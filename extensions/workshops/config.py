@@ -69,11 +69,10 @@ class WorkshopLimits(Model):
     """The operator's limits for workshops.
 
     ``warm_minutes``: how many minutes before a workshop's opening the service starts its seats. None: the service
-    estimates how long the start of all seats takes, from the rate that was measured at the factory for the seats' node
-    size, and starts them so much earlier, but at least 5 and at most ``MOST_WARM`` minutes; if no rate was measured,
-    ``MOST_WARM`` minutes. Each workshop stores its maximum (``most_warm_minutes``) when it is created.
-    ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
-    and its accounts are cleared.
+    estimates this time from the rate at which seats of the node size came up at the factory, but takes at least 5 and
+    at most ``MOST_WARM`` minutes; if no rate was measured, ``MOST_WARM`` minutes. Each workshop stores its maximum
+    (``most_warm_minutes``) when it is created. ``clear_minutes``: a workshop is archived this many minutes after it has
+    begun to close; meanwhile its sessions end and its accounts are cleared.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over

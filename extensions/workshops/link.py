@@ -84,7 +84,7 @@ def is_mismatch(error: ProblemError) -> bool:
 
 
 class LinkSocket:
-    """Makes requests to the link about the projects of workshops. Each method raises LinkAway and LinkRefused.
+    """Makes requests to the link about the projects of workshops. Requests raise LinkAway and LinkRefused.
 
     ``socket``: the link's Unix socket; None: this service has no link, so each method that makes a request raises
     ProblemError. Parameters of methods: ``shape`` parses the answer; ``project`` is the id of a workshop's project;

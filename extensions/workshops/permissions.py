@@ -49,7 +49,10 @@ def actions(
 
 
 def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
-    """Return whether the caller's role, or being an operator, allows an action in at least one state of a workshop."""
+    """Return whether the caller may take an action by their role or as an operator.
+
+    The state of the workshop is not considered: see ``is_time_for``.
+    """
     role = _role(membership)
     match action:
         case "approve" | "decline":

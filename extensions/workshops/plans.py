@@ -32,9 +32,10 @@ def moment_of(field: str, local: datetime, zone: str) -> datetime:
 
 
 def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> None:
-    """Raise ProblemError if a workshop's times are not in order, its end is past, or it exceeds ``limits``.
+    """Raise ProblemError if a workshop's times are not in order, its end is past, or the workshop exceeds ``limits``.
 
-    The limits are: the days from opening to closing, the number of seats, and the days for which its data are kept.
+    These limits are checked: the days from opening to closing, the number of seats, and the days for which the data of
+    the workshop's people are kept.
     """
     _in_order(workshop)
     if workshop.ends <= now:
@@ -126,7 +127,7 @@ def check_pools(workshop: WorkshopRecord, pools: WorkshopPools) -> None:
 
 
 def extended(workshop: WorkshopRecord, minutes: int, pools: WorkshopPools) -> WorkshopRecord:
-    """Return a copy of the workshop in which ``ends`` and ``closes`` are so many minutes later.
+    """Return a copy of the workshop with ``minutes`` added to ``ends`` and ``closes``.
 
     ``hours``, the longest session of a seat, grows by the same time, but not beyond what the pools of all places allow.
     """
@@ -179,7 +180,10 @@ def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pool
 def most_seats(
     workshops: Sequence[WorkshopRecord], pool: WorkshopPool, since: datetime, until: datetime
 ) -> tuple[int, datetime]:
-    """Return the most seats of a pool that these workshops need at any time of a period, and the first such time."""
+    """Return the most seats of a pool that these workshops need at one time, and the first time at which they do.
+
+    Only times from ``since`` to ``until`` count.
+    """
     mine = [(*_held(one), one.seats) for one in workshops if any(place.pool == pool.id for place in one.places)]
     begins = sorted({since, *(start for start, _, _ in mine if since <= start < until)})
     sums = [(sum(seats for start, end, seats in mine if start <= at < end), at) for at in begins]

@@ -25,11 +25,13 @@ from workshops.models.checks import CheckBody, ChecksView
 from workshops.models.helping import HELP_EVENTS
 from workshops.models.material import MaterialStatus
 from workshops.models.views import (
+    LOGGED_STEPS,
     AccessView,
     Action,
     CodeView,
     CreatedView,
     EventView,
+    LogEvent,
     MemberView,
     PlaceView,
     PoolView,
@@ -343,7 +345,7 @@ class Workshops:
         moved = workshop.with_values(**stepped(workshop, event, now))
         if event is WorkshopEvent.WITHDRAW:
             moved = moved.with_values(submitted=None)
-        return await self._stored(caller, moved, mine, str(event))
+        return await self._stored(caller, moved, mine, LOGGED_STEPS[event])
 
     @_one_at_a_time
     async def extend(self, caller: WorkshopCaller, slug: str, minutes: int) -> WorkshopView:
@@ -521,7 +523,7 @@ class Workshops:
         caller: WorkshopCaller,
         workshop: WorkshopRecord,
         mine: MembershipRecord | None,
-        what: str,
+        what: LogEvent,
         detail: str = "",
     ) -> WorkshopView:
         event = EventRecord(workshop.slug, self._now(), caller.person, what, detail)

@@ -106,9 +106,9 @@ def after(state: WorkshopState, event: WorkshopEvent) -> WorkshopState:
 class Schedule:
     """The times of a workshop.
 
-    ``opens``: from when its people may use their seats; ``starts``, ``ends``: those of the class itself; ``closes``:
-    when all sessions end; ``warm``: the time before ``opens`` in which seats may already start; ``closed``: when the
-    workshop began to close, None: not yet; ``clear``: the time from then until the workshop is archived.
+    ``opens``: from when its people may use their seats; ``starts``, ``ends``: when the class itself starts and ends;
+    ``closes``: when all sessions end; ``warm``: the time before ``opens`` in which seats may already start; ``closed``:
+    when the workshop began to close, None: not yet; ``clear``: how long the workshop closes until it is archived.
     """
 
     opens: datetime

@@ -6,10 +6,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factoryspawner.pages.workshops.pages import HAPPENED
+from workshops.models.views import LOGGED_STEPS, LogEvent
 from workshops.states import (
     FINAL,
     IN_TABLE,
@@ -104,3 +107,9 @@ def test_whatever_people_and_time_do_the_states_keep_their_order(schedule: Sched
     for one, following_state in pairwise(seen):
         if following_state in (WorkshopState.WARMING, WorkshopState.OPEN):
             assert one in IN_TABLE  # no seat starts before the link knows the workshop
+
+
+def test_the_page_has_words_for_every_line_of_the_log() -> None:
+    assert set(HAPPENED) == set(get_args(LogEvent))
+    assert all(HAPPENED.values())
+    assert set(LOGGED_STEPS) == set(WorkshopEvent)

@@ -63,7 +63,7 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
 
     @routes.get("/workshops/{slug}/report", responses=some)
     async def get_report(slug: Slugged, caller: WorkshopCaller = caller_of) -> ReportView:
-        """Return a workshop in figures: who took part, hours, waits, failures, and what it cost."""
+        """Return the report of a workshop: who took part, hours, waits, failures, and what it cost."""
         return await ending.report(await workshops.may(caller, slug, "report"))
 
     @routes.get("/workshops/{slug}/report.csv", response_class=ReportCsv, responses=some)

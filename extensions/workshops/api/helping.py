@@ -66,7 +66,7 @@ def help_router(helping: Helping, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/workshops/{slug}/room/{seat}/look", responses=some)
     async def look(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> LookView:
-        """Return the last saved state of a notebook that its person lets helpers see."""
+        """Return the last saved state of the notebook that the person on a seat lets helpers see."""
         return await helping.look(caller, slug, seat)
 
     return routes

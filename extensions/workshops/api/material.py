@@ -30,7 +30,7 @@ def material_router(acts: MaterialActs, delivery: MaterialDelivery, who: Callabl
 
     @routes.post("/workshops/{slug}/material/fetch", status_code=202, responses=says(401, 403, 404, 409))
     async def fetch_again(slug: Slugged, caller: WorkshopCaller = caller_of) -> MaterialStatus:
-        """Begin to fetch the material of a workshop again; return its new state."""
+        """Begin to fetch the material of a workshop again; return the new state of the material."""
         return await acts.again(caller, slug)
 
     @routes.post("/workshops/{slug}/material/restore", status_code=204, responses=says(401, 403, 404, 409, 503))

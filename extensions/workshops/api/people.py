@@ -1,4 +1,4 @@
-"""The operations of the API on a workshop's people beyond their roles: bans, and lists as CSV."""
+"""The operations of the API on a workshop's people, except those on roles: bans, and lists of people as CSV."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def rehearsal_router(rehearsals: Rehearsals, who: Callable[..., Any]) -> APIRout
     async def rehearse(slug: Slugged, body: RehearsalBody, caller: WorkshopCaller = caller_of) -> RehearsalsView:
         """Rehearse a workshop at one of its places (factory and node size).
 
-        A rehearsal without seats is over when this is answered; one with seats goes on for minutes after the answer,
-        unless no seat can begin.
+        A rehearsal without seats is over when the response is sent. A rehearsal with seats goes on for some minutes
+        after the response, unless no seat can start.
         """
         return await rehearsals.begin(caller, slug, body)
 

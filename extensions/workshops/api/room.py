@@ -36,7 +36,7 @@ def room_router(room: Room, who: Callable[..., Any]) -> APIRouter:
         responses=says(401, 403, 404) | tells("room", "change"),
     )
     async def room_events(slug: Slugged, caller: WorkshopCaller = caller_of) -> EventStream:
-        """Stream the room: first all of it, then the seats that change, at most two events a second."""
+        """Stream the room: first the whole room, then its changes, with at most two events a second."""
         return room.streams.events(caller.person, await room.stream(caller, slug))
 
     @routes.post("/workshops/{slug}/broadcast", responses=some | says(429))

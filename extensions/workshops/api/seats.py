@@ -24,7 +24,10 @@ def seats_router(workshops: Workshops, store: Store, seats: SeatRunner, who: Cal
 
     @routes.get("/workshops/{slug}/seats", responses=some)
     async def seating(slug: Slugged, caller: WorkshopCaller = caller_of) -> SeatingView:
-        """Return how far each seat has started, why seats failed, and how many more seats the factory has room for."""
+        """Return how far each seat has started, why seats failed, and what the link reports of the factory.
+
+        The factory is the one at which new members get their seats.
+        """
         workshop = await workshops.may(caller, slug, "see-people")
         people = (await store.members([slug]))[slug]
         return await seats.view(workshop, people, timedelta(minutes=workshop.warm_minutes))

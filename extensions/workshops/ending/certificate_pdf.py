@@ -33,8 +33,9 @@ _GREY = (90, 90, 90)
 class CertificateText:
     """What a certificate says.
 
-    ``days``: when the class took place, as text in ``language``; ``gateway``: the gateway's URL; ``url``: where the
-    certificate can be checked.
+    ``name``: the person's name; ``title``: the workshop's title; ``days``: when the class took place, as text in
+    ``language``; ``gateway``: the gateway's URL; ``url``: where the certificate can be checked; ``made``: the PDF's
+    time of creation.
     """
 
     name: str
@@ -93,7 +94,7 @@ def file_name(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text with letters of the font only: another letter loses its accents, or becomes a question mark."""
+    """Return ``text`` with letters of the font only: any other letter loses its accents or becomes a question mark."""
     known = _letters()
     return "".join(one if ord(one) in known else _replacement(one, known) for one in unicodedata.normalize("NFC", text))
 

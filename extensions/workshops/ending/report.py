@@ -60,8 +60,8 @@ def class_period(workshop: WorkshopRecord, now: datetime) -> Period:
 def attended(runs: Iterable[PastRun], period: Period, now: datetime) -> int:
     """Return the seconds of a period in which at least one of these sessions ran and had been opened.
 
-    A session counts from when it was first opened: it may have been started ahead for a person who comes late or not
-    at all.
+    A session counts from when it was first opened: it may have been started ahead for a person who comes late or not at
+    all. A session that still runs counts until ``now``.
     """
     begin, end = period
     found = sorted(
@@ -134,7 +134,7 @@ def earns(row: AttendanceRow, percent: int) -> bool:
 
 
 def percentile(values: Collection[float], percent: float) -> float | None:
-    """Return the smallest value that at least ``percent`` of the values do not exceed; None if there are none."""
+    """Return the smallest value that at least ``percent`` per cent of the values do not exceed; None for no values."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)]

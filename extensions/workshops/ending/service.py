@@ -29,6 +29,7 @@ from workshops.models.ending import (
     PrivacyView,
     ReportView,
 )
+from workshops.models.views import LogEvent
 from workshops.projects import table as projects
 from workshops.projects.pools import PoolsFile
 from workshops.projects.table import LAST_MINUTES
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("workshops")
 
 MOST_PAGES = 200  # of one history
-MAILED = "certificates"  # in a workshop's log
+MAILED: LogEvent = "certificates"  # in a workshop's log
 RETRY = timedelta(minutes=5)  # from a report that could not be made until the next try
 _PAGE, _NOW = TypeAdapter(HistoryPage), TypeAdapter(ProjectNow)
 _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not answer just now, so nobody’s part is known.")

@@ -1,4 +1,4 @@
-"""Keeps the notebooks that their people let helpers see, in this process's memory only.
+"""Keeps the notebooks that people let helpers see, in this process's memory only.
 
 So no copy of a notebook outlives this process. Once the person's consent is over, nobody gets the copy any more, and
 the next ``sweep`` deletes it.
@@ -34,7 +34,7 @@ class NotebookConsent:
 
 
 class Looks:
-    """Keeps the consents of all workshops and their notebooks. ``now``: the clock."""
+    """Keeps the consents of the people of all workshops, each with its notebook. ``now``: the clock."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -52,7 +52,7 @@ class Looks:
     def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
         """Store a person's consent, which replaces an earlier one, and return the new consent.
 
-        Raises ProblemError if consents of ``MOST_LOOKS`` other people are stored, those of all workshops together.
+        Raises ProblemError if ``MOST_LOOKS`` consents of other people are stored already, in all workshops together.
         """
         if (slug, person) not in self._looks and len(self._looks) >= MOST_LOOKS:
             raise too_many(Message("look-limit", "As many people as possible let helpers see a notebook just now."))

@@ -59,9 +59,9 @@ class RaisedHands:
     ) -> HandRecord | None:
         """Store which helper comes to a person whose hand is up (``by``), or asks to see the notebook (``asked_by``).
 
-        Return the hand as it is then; None: no hand is up. A value that is None here stays as it was; "" means nobody.
-        If a helper comes already, ``by`` changes nothing: the returned hand names that helper. ``event``: a line for
-        the workshop's log, written only if the hand is changed.
+        ``by``, ``asked_by``: a helper, "" for nobody, None to leave the stored value. Return the hand after the change;
+        None: no hand is up. If a helper comes already and ``by`` is not None, nothing is changed: the returned hand
+        names that helper. ``event``: a line for the workshop's log, written only if the hand is changed.
         """
         async with self._locks[slug]:
             known = await self._load(slug)

@@ -28,6 +28,7 @@ from workshops.helping.looks import Looks, NotebookConsent
 from workshops.helping.raised_hands import RaisedHands, place_of
 from workshops.models.callers import WorkshopCaller
 from workshops.models.helping import HandContent, HandView, LookView, SeatHelp, SeatLookView
+from workshops.models.views import LogEvent
 from workshops.service import Workshops
 from workshops.states import WorkshopState
 from workshops.store.hand_table import HandRecord
@@ -50,7 +51,7 @@ class Helping:
 
     Start ``run``. ``now``: the clock; ``on_change``: functions that are called with the ids of the workshops' projects
     in which raised hands or consents have changed, except when ``forget`` deletes them. Methods raise StoreError, and
-    ProblemError if the person may not do this now.
+    ProblemError if the person may not do now what the method does.
     """
 
     def __init__(self, workshops: Workshops, store: Store, now: Callable[[], datetime]) -> None:
@@ -83,7 +84,7 @@ class Helping:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> None:
-        """Delete the stored copies of notebooks whose consent is over; note each in its workshop's log."""
+        """Delete the stored copies of notebooks whose consent is over; add a line for each to the workshop's log."""
         for look in self._looks.sweep():
             self._tell(look.workshop)
             await self._store.note(self._event(look.workshop, "", "look ended", f"{look.person}: {look.snapshot.file}"))
@@ -118,7 +119,7 @@ class Helping:
         return HelpState(open=mine is not None and workshop.state in _OPEN, hand=own_hand, look=own_look)
 
     async def raise_hand(self, person: str, slug: str, body: HandBody) -> HelpState:
-        """Raise a person's hand; return their state.
+        """Raise a person's hand; return the person's ``state``.
 
         A hand that is up already keeps its place, and ``body`` replaces what was sent. Raises StoreError, and
         ProblemError if the person has no seat, the workshop is neither warming up nor open, or the person did this more
@@ -133,14 +134,17 @@ class Helping:
         return await self.state(person, slug)
 
     async def lower(self, person: str, slug: str) -> HelpState:
-        """Lower a person's hand, if it is up; return their state. Raises ProblemError, StoreError."""
+        """Lower a person's hand, if it is up; return the person's ``state``.
+
+        Raises StoreError, and ProblemError if the person may not see the workshop.
+        """
         await self._seat(person, slug)
         if await self._raised.take_down(slug, person, self._event(slug, person, "lowered")):
             self._tell(slug)
         return await self.state(person, slug)
 
     async def allow_look(self, person: str, slug: str, session: str, body: LookBody) -> HelpState:
-        """Let helpers see the notebook in ``body`` for the minutes that it says; return the person's state.
+        """Let helpers see the notebook in ``body`` for ``body.minutes`` minutes; return the person's ``state``.
 
         A consent that the person gave before is replaced. ``session``: the id of the session that sends the notebook.
         Raises StoreError, and ProblemError if the person has no seat, the workshop is neither warming up nor open, the
@@ -161,7 +165,7 @@ class Helping:
         return await self.state(person, slug)
 
     async def renew_look(self, person: str, slug: str, session: str, snapshot: NotebookSnapshot) -> HelpState:
-        """Store the new saved state of a notebook that helpers may see; return the person's state.
+        """Store the new saved state of a notebook that helpers may see; return the person's ``state``.
 
         ``session``: the id of the person's session. Raises StoreError, and ProblemError if the person has no seat, the
         workshop is neither warming up nor open, ``session`` has given no consent for the file of ``snapshot``, or this
@@ -172,9 +176,9 @@ class Helping:
         return await self.state(person, slug)
 
     async def end_look(self, person: str, slug: str) -> HelpState:
-        """Let nobody see a person's notebook any more, and delete its copy; return the person's state.
+        """Let nobody see a person's notebook any more, and delete its copy; return the person's ``state``.
 
-        Raises ProblemError, StoreError; the copy is deleted even then.
+        Raises StoreError, and ProblemError if the person may not see the workshop; the copy is deleted even then.
         """
         look = self._looks.end(slug, person)
         await self._seat(person, slug)
@@ -332,7 +336,7 @@ class Helping:
             raise _not_up(seat)
         self._tell(slug)
 
-    def _event(self, slug: str, by: str, what: str, detail: str = "") -> EventRecord:
+    def _event(self, slug: str, by: str, what: LogEvent, detail: str = "") -> EventRecord:
         return EventRecord(slug, self._now(), by, what, detail)
 
     def _tell(self, slug: str) -> None:

@@ -59,7 +59,7 @@ def hash_of(code: str, salt: str, secret: bytes) -> str:
 def is_code(typed: str, salt: str, hashed: str, secret: bytes) -> bool:
     """Return True if a typed code has the hash ``hashed``, made with ``salt``.
 
-    A wrong code takes as long as the right one; a text that cannot be a code is False at once.
+    A wrong code takes as long as the right one; for a text that cannot be a code, the result is False at once.
     """
     return normalized(typed) is not None and hmac.compare_digest(hash_of(typed, salt, secret), hashed)
 

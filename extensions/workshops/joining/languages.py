@@ -56,7 +56,7 @@ def known() -> Mapping[str, Language]:
 def folder() -> Path:
     """Return the folder of the translation catalogues, which are files of the package ``factorygate``.
 
-    The current folder if this package is missing.
+    Return the current folder if this package is missing.
     """
     found = find_spec("factorygate")
     return Path() if found is None or found.origin is None else Path(found.origin).parent / "locale"

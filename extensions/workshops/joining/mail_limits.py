@@ -34,7 +34,7 @@ def requester_of(secret: bytes, kind: RequestKind, address: str) -> str:
 
 
 def prefix(requester: str) -> str:
-    """Return the beginning that all results of ``requester_of`` for one kind have.
+    """Return the common prefix of all results of ``requester_of`` for one kind of request.
 
     ``requester``: one of these results, or the kind.
     """

@@ -23,8 +23,8 @@ _PAUSES = (5.0, 30.0, 120.0)  # seconds before each further try
 class MailSender:
     """Hands mails to the configured server or folder, a few at a time, and tries again a few times. Logs no address.
 
-    One-time codes, for which people wait on a page, do not wait for all other mails. If neither a server nor a folder
-    is configured, mails are dropped.
+    Mails for which people wait, such as one-time codes, have connections to the server that other mails cannot use. If
+    neither a server nor a folder is configured, mails are dropped.
     """
 
     def __init__(self, settings: JoiningSettings) -> None:

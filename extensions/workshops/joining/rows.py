@@ -15,6 +15,7 @@ from factorycommon.models import GUEST
 from workshops.joining import mail_limits, one_time, seats
 from workshops.joining.seats import Waiting
 from workshops.models.bodies import Role
+from workshops.models.views import LogEvent
 from workshops.store import joining_tables as tables
 from workshops.store import schema
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord
@@ -135,11 +136,12 @@ def drop_ticket(db: Connection, digest: str) -> None:
 
 
 def sent_to_address(db: Connection, address: str, requester: str, now: datetime) -> tuple[int, int]:
-    """Return two counts of the last hour's one-time codes for a mail address: of ``requester``, and of its whole kind.
+    """Return how many one-time codes ``note_sent`` has counted for a mail address in the last hour, as two numbers.
 
-    ``requester``: a result of ``mail_limits.requester_of``, which stands for a client's network and a kind of request:
-    from a guest's own browser, with a right join code, or neither. ``address``: the keyed hash of the mail address.
-    Rows that are older than an hour are deleted.
+    The first number is for ``requester``, the second for all requesters of its kind. ``requester``: a result of
+    ``mail_limits.requester_of``, which stands for a client's network and a kind of request: from a guest's own browser,
+    with a right join code, or neither. ``address``: the keyed hash of the mail address. Rows that are older than an
+    hour are deleted.
     """
     table = tables.sent_mails
     db.execute(delete(table).where(table.c.at < now - _HOUR))
@@ -244,7 +246,7 @@ def put_member(db: Connection, record: MembershipRecord) -> None:
     db.execute(insert(table).values(record.__dict__))
 
 
-def note(db: Connection, slug: str, now: datetime, by: str, what: str, detail: str = "") -> None:
+def note(db: Connection, slug: str, now: datetime, by: str, what: LogEvent, detail: str = "") -> None:
     """Add a line to a workshop's log: ``by``, a person ("": the service itself), did ``what``."""
     db.execute(insert(schema.events).values(EventRecord(slug, now, by, what, detail).__dict__))
 

@@ -33,7 +33,7 @@ def free_seat(taken: Collection[int], seats: int) -> int | None:
 
 
 def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
-    """Return the waiting list in the order in which its people get seats: first who has waited longest."""
+    """Return the waiting list in the order in which its people get seats: whoever has waited longest is first."""
     return sorted(waiting, key=lambda one: (one.since, one.person))
 
 

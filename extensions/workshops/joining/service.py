@@ -488,8 +488,8 @@ class Joining:
     async def listed(self, slug: str) -> str:
         """Return all people who are or were in a workshop, or are invited and have not joined, as text of a CSV file.
 
-        First come those who run the workshop, then those with a seat by its number, then all others, and at last the
-        invited.
+        First come those who run the workshop, then those with a seat by its number, then all others who are or were in
+        the workshop, and last the invited people who have not joined.
         """
         people = await self._store.transact(lambda db: rows.members(db, slug))
         invited = await self._store.transact(lambda db: rows.invitations(db, slug))

@@ -24,7 +24,7 @@ IN = ("seated", "waiting", "staff")  # states of people who are in a workshop, o
 
 
 def terms_version(terms: str) -> str:
-    """Return the version of a workshop's terms, which differs for each text."""
+    """Return a version id of a workshop's terms: 12 digits of a hash of the text ``terms``."""
     return hashlib.sha256(terms.encode()).hexdigest()[:12]
 
 

@@ -86,7 +86,7 @@ class MaterialDelivery:
         sessions.on_change.append(lambda _projects: self._woken.set())
 
     async def run(self) -> None:
-        """Deliver to sessions that open, and again to those that did not take the material, without end.
+        """Deliver the material to sessions that open, and again to sessions that did not take it, without end.
 
         Return at once if this service has no link.
         """
@@ -102,7 +102,7 @@ class MaterialDelivery:
                 log.exception("The delivery of material is tried again")
 
     async def look(self) -> None:
-        """Deliver to all open sessions that do not have the newest material. Raises StoreError.
+        """Deliver the newest material to all open sessions that do not have it. Raises StoreError.
 
         A session that did not take the material is left out for some time before the next try (at first
         ``PAUSE_SECONDS``, at most ``MOST_PAUSE``). Sessions of people who get no material are always left out: of
@@ -183,8 +183,8 @@ class MaterialDelivery:
         """Deliver the material anew to a person's sessions; return why the delivery failed, "" if it did not fail.
 
         Before the delivery, the session renames the folder with the person's files. ``stamp``: the end of the folder's
-        new name; a second call with the same stamp renames nothing again. Raises ProblemError if the link does not
-        answer or refuses; StoreError.
+        new name; a second call with the same stamp renames no folder. Raises ProblemError if the link does not answer
+        or refuses; StoreError.
         """
         await self._load([slug])
         async with self._locks[slug]:

@@ -30,7 +30,7 @@ _KEPT = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")  # variables tha
 
 
 class MaterialFetcher:
-    """Fetches commits of git repositories as archives, ``_AT_ONCE`` commits at a time.
+    """Fetches commits of git repositories as archives, at most two commits at a time.
 
     ``folder``: has the archives, as ``DIGEST.tar.gz``; the first fetch makes it if it is missing.
     """
@@ -45,7 +45,10 @@ class MaterialFetcher:
         return self._folder / f"{digest}.tar.gz"
 
     async def fetch(self, material: MaterialBody) -> FetchResult:
-        """Fetch a commit; the result has the digest of its archive, or says why there is none. Raises OSError."""
+        """Fetch a commit; the result has the digest of its archive, or says why there is none.
+
+        Raises OSError if the folder cannot be made or the process that fetches cannot be started.
+        """
         async with self._slots:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             request = FetchRequest(

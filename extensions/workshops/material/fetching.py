@@ -167,7 +167,7 @@ def token_for(address: RepositoryAddress, settings: MaterialSettings) -> tuple[s
 def meaning_of(said: str) -> Message:
     """Return a message for people that says what git's error output means.
 
-    If its meaning is not known, the message quotes its last line.
+    ``said``: git's error output. If its meaning is not known, the message quotes the last line of the output.
     """
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):
@@ -204,7 +204,7 @@ def _time_limit(seconds: int) -> Iterator[None]:
 
 
 def limit_process(settings: MaterialSettings) -> None:
-    """Limit this process and the processes that it starts: CPU time, memory, the size of a file, no core dump.
+    """Limit CPU time, memory and file size of this process and of the processes that it starts; forbid core dumps.
 
     A limit that cannot be set is only reported on stderr.
     """

@@ -1,4 +1,4 @@
-"""Fetches the material of each workshop when the workshop gets it, and again when a trainer asks for that."""
+"""Fetches the material that a workshop names, and fetches it again when a trainer asks for that."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ QUIET_SECONDS = 60.0  # between two looks while there is no workshop that is not
 
 
 class Materials:
-    """Fetches the material that workshops name, and keeps its state.
+    """Fetches the material that workshops name, and keeps the state of each workshop's material.
 
     Start ``run``; call ``wake`` after each change of a workshop. ``now``: the clock.
     """

@@ -92,8 +92,8 @@ class WorkshopBody(Model):
     if there is none; ``languages``: those of the class, the first for people whose own language is not known;
     ``retention_days``: for how many days after the workshop its people's data are kept; ``certificate_percent``: how
     many per cent of the class a person must attend for a certificate; ``submit``: whether to ask for approval at once;
-    ``seat_on_join``: whether the seat of a person who joins while the workshop is open begins at once, and not only
-    when the person opens it.
+    ``seat_on_join``: True if the session of a person who joins while the workshop is open starts at once; False if it
+    starts when the person opens the seat.
     """
 
     title: Title

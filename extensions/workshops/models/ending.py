@@ -89,12 +89,12 @@ class ReportView(Model):
     Of the participants, ``joined`` had a seat, ``came`` had opened a session that ran for at least a minute of the
     class, and ``certified`` took part long enough for a certificate. ``waiting``: the people who wait for a seat.
     ``used_seats``: the most participants whose opened sessions ran at the same time. ``sessions``: how many sessions
-    with a notebook there were; ``running``: how many of these run now; ``hours``: their hours; ``gpu_hours``: those of
-    notebooks and of clusters' Dask schedulers; ``cluster_gpu_hours``: those of clusters' workers; ``costs``: the costs
-    of all of these in the sites' own units, as far as the catalogue contains prices. ``whole``: False if the report
-    contains no sessions, since the link did not answer or, after the people's data were deleted, no sums are stored.
-    ``left_out``: True if there are more sessions than the report counts. ``erased``: when the people's data were
-    deleted; from then on ``people`` is empty, and the sums stay.
+    with a notebook there were; ``running``: how many of these run now; ``hours``: their hours; ``gpu_hours``: the
+    GPU-hours of notebooks and of clusters' Dask schedulers; ``cluster_gpu_hours``: the GPU-hours of clusters' workers;
+    ``costs``: the costs of all of these in the sites' own units, as far as the catalogue contains prices. ``whole``:
+    False if the report contains no sessions, since the link did not answer or, after the people's data were deleted, no
+    sums are stored. ``left_out``: True if there are more sessions than the report counts. ``erased``: when the people's
+    data were deleted; from then on ``people`` is empty, and the sums stay.
     """
 
     slug: str

@@ -33,7 +33,7 @@ class HandView(Model):
 
 
 class SeatLookView(Model):
-    """A notebook that its person lets helpers see. ``file``: the notebook's name; ``until``: the consent's end."""
+    """A notebook that a person lets helpers see. ``file``: the notebook's name; ``until``: the consent's end."""
 
     file: str
     until: datetime
@@ -65,7 +65,7 @@ class HandContent(Model):
 
 
 class LookView(Model):
-    """The last saved state of a notebook that its person lets helpers see; ``until``: the consent's end."""
+    """The last saved state of a notebook that a person lets helpers see; ``until``: the consent's end."""
 
     seat: int
     person: str

@@ -73,12 +73,12 @@ class RehearsedSeat(Model):
 
     @property
     def seconds(self) -> float | None:
-        """Return the seconds from the link's acceptance until the seat could be opened; None if it could not."""
+        """Return the seconds from ``asked`` until the seat could be opened; None if it could not be opened."""
         return None if self.asked is None or self.ran is None else (self.ran - self.asked).total_seconds()
 
 
 class WaveReason(Model):
-    """One reason why seats did not come up or did not stay in a rehearsal with robots, which are made-up members.
+    """One reason why seats did not come up, or ended early, in a rehearsal with robots (made-up members).
 
     ``count``: the number of seats with this reason.
     """
@@ -93,10 +93,10 @@ class WaveSummary(Model):
     ``seats``: the seats of the class. Of these, ``asked`` were requested, ``up`` could be opened and did not end,
     ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds until a seat could be
     opened; ``seconds``: from the request for the first seat until the last seat could be opened; all four are None if
-    no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: how many minutes before
-    the workshop opens the seats of such a class must begin to start; both are None if too few seats came up to tell.
-    ``halted``: no more seats were requested because too many seats of a wave failed; ``reasons``: the most frequent
-    reasons of failures and refusals.
+    no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: for how many minutes
+    before its opening the workshop must warm up, so that all seats are up in time; both are None if too few seats came
+    up to tell. ``halted``: no more seats were requested because too many seats of a wave failed; ``reasons``: the most
+    frequent reasons of failures and refusals.
     """
 
     seats: int = Field(ge=1, le=MOST_SEATS)

@@ -100,7 +100,7 @@ class RoomHead(Model):
     """What a room shows beside its seats.
 
     ``trouble``: why the room may be outdated; if the room is up to date, why no seats begin until somebody mends the
-    gateway; None: neither trouble is known. ``total``: the number of seats; ``taken``: how many seats somebody has;
+    gateway; None: no trouble is known. ``total``: the number of seats; ``taken``: how many seats somebody has;
     ``ready``: how many of these have a notebook that answers; ``names``: whether the caller sees names; ``may``: what
     the caller may do; ``halted``: why no further seats begin after too many failures, None: no halt; ``steps``: the
     steps of the material.

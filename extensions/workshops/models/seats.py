@@ -1,4 +1,4 @@
-"""The models of the seats that the workshops service begins: how far each seat is, and what people see of them."""
+"""The models of the seats that the workshops service starts: how far each seat is, and what people see of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class BegunSeatView(Model):
 
 
 class HaltView(Model):
-    """Why no further seats begin: in a wave, ``failed`` of ``of`` seats failed. ``why``: the most frequent reason."""
+    """Why no further seats are started: too many seats of a wave failed.
+
+    ``failed``: how many seats failed; ``of``: how many seats the wave had; ``why``: the most frequent reason.
+    """
 
     at: datetime
     wave: int

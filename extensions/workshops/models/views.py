@@ -8,14 +8,34 @@ from typing import Literal
 from factorycommon.models import Model
 from workshops.models.bodies import MaterialBody, Role
 from workshops.models.material import MaterialStatus
-from workshops.states import WorkshopState
+from workshops.states import WorkshopEvent, WorkshopState
 
 SeatState = Literal["seated", "waiting", "staff", "left", "banned"]
+LogEvent = Literal[
+    "created", "changed", "submitted", "approved", "declined",
+    "withdraw", "schedule", "warm", "open", "close", "archive", "cancel", "extended", "erased",
+    "new code", "guesses", "role", "removed", "joined", "left", "promoted", "banned", "readmitted", "list",
+    "message", "stopped", "seat start", "seat restart", "seat reset", "halted", "go on", "moved", "material",
+    "rehearsal", "rehearsal stopped", "rehearsed", "certificates",
+    "hand", "lowered", "comes", "helped", "asks to look", "look", "looked", "look ended",
+]  # fmt: skip
 Action = Literal[
     "change", "submit", "approve", "decline", "withdraw", "cancel", "warm", "close", "code", "people", "see-people",
     "extend", "report", "certificates",
     "see-room", "help", "broadcast", "stop-seat", "start-seat", "go-on", "move", "fetch-material", "rehearse",
 ]  # fmt: skip
+
+# How a workshop's log names the steps of its state.
+LOGGED_STEPS: dict[WorkshopEvent, LogEvent] = {
+    WorkshopEvent.APPROVE: "approved",
+    WorkshopEvent.SCHEDULE: "schedule",
+    WorkshopEvent.WARM: "warm",
+    WorkshopEvent.OPEN: "open",
+    WorkshopEvent.CLOSE: "close",
+    WorkshopEvent.ARCHIVE: "archive",
+    WorkshopEvent.CANCEL: "cancel",
+    WorkshopEvent.WITHDRAW: "withdraw",
+}
 
 
 class PlaceView(Model):
@@ -130,7 +150,7 @@ class ListedView(Model):
 
 
 class EventView(Model):
-    """One line of a workshop's log. ``by``: who did it; "" for the service itself."""
+    """One line of a workshop's log. ``by``: the person who did ``what``; "" for the service itself."""
 
     at: datetime
     by: str
@@ -141,9 +161,9 @@ class EventView(Model):
 class PoolView(Model):
     """A pool: what an operator lets workshops use at one factory. A trainer chooses pools by their ``id``.
 
-    ``environments`` empty: all are allowed; ``seats``: for all workshops on the pool at the same time; ``gpu_hours``:
-    the most for one workshop, None: no limit; ``max_hours``: the longest session; ``reservations``: those that may be
-    chosen.
+    ``environments`` empty: all are allowed; ``seats``: the most seats of all workshops that use the pool at the same
+    time; ``gpu_hours``: the most for one workshop, None: no limit; ``max_hours``: the longest session;
+    ``reservations``: those that may be chosen.
     """
 
     id: str

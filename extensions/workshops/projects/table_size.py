@@ -3,7 +3,8 @@
 If the table has more than ``MOST_TABLE_BYTES``, or more than ``MOST_PROJECTS`` projects, the link refuses the whole
 table and keeps the last one, so that no change of any workshop reaches the link. One workshop needs at most
 ``MOST_PROJECT_BYTES``: each of its people has a name of 255 characters at most, and those who run it are named up to
-three times. But nothing limits how many workshops there are, and a trainer may write any names into theirs.
+three times. But the number of workshops of all trainers is not limited, and a trainer may write any names into a
+workshop.
 
 If the table is too large, projects of the trainer whose workshops need most bytes are left out: first those that do not
 run yet, and of these the largest. With N trainers and at most ``MOST_PROJECTS`` projects, a trainer whose workshops

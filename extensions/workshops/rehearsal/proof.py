@@ -57,7 +57,8 @@ def parts(
 def changed(before: Parts, now: Parts) -> tuple[Phrase, ...]:
     """Return which parts of the settings have changed, in words for people.
 
-    Parts that ``now`` lacks, because the link did not answer, are not compared.
+    ``before``, ``now``: results of ``parts``. Parts that ``now`` lacks, because the link did not answer, are not
+    compared.
     """
     return tuple(
         Phrase(text=words) for part, words in _CHANGED.items() if part in now and now[part] != before.get(part)
@@ -71,13 +72,13 @@ def sign(secret: bytes, result: RehearsalResult) -> str:
 
 
 def unsigned(secret: bytes, result: RehearsalResult, signature: str | None) -> tuple[Phrase, ...]:
-    """Return why a result does not count if its signature is missing or wrong; empty if the signature is right."""
+    """Return the reason why a result with a missing or wrong signature does not count; () if the signature is right."""
     good = signature is not None and hmac.compare_digest(signature, sign(secret, result))
     return () if good else (Phrase(text=_UNSIGNED),)
 
 
 def foreign() -> tuple[Phrase, ...]:
-    """Return why a result does not count if it was signed for another workshop, place or kind of rehearsal."""
+    """Return the reason why a result does not count that was signed for another workshop, place or rehearsal kind."""
     return (Phrase(text=_UNSIGNED),)
 
 

@@ -51,7 +51,7 @@ def begun(person: str) -> tuple[RehearsedSeat, ...]:
 
 
 def asked_for(seats: Sequence[RehearsedSeat], place: PlaceRecord, hours: float, until: datetime) -> SeatsBody:
-    """Return the request to the link for these seats; if they have begun, the link answers what became of them.
+    """Return the request that asks the link to start these seats, or to report seats that it has started already.
 
     ``hours``: the walltime of each seat; ``until``: when a seat ends if nobody has opened it.
     """
@@ -110,7 +110,7 @@ def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSe
 def is_over(seats: Sequence[RehearsedSeat], began: datetime, now: datetime) -> bool:
     """Return whether the rehearsal is over: each seat has failed, been refused or stayed long enough, or time is up.
 
-    ``began``: when the rehearsal began; the time is up ``LAST_START`` later if a seat has not come up by then, else
+    ``began``: when the rehearsal began; the time is up ``LAST_START`` later if a seat is still coming up then, else
     ``LAST_START`` and ``STAY`` later.
     """
     if now >= began + LAST_START + STAY:

@@ -57,8 +57,8 @@ class WaveEnd:
     """Why a rehearsal was ended early; with the default values, it was not ended early.
 
     ``stopped``: the person who stopped the rehearsal; ``state``: the workshop's state; every state except scheduled
-    ends the rehearsal; ``left``: in a rehearsal with three seats of one person, this person, if they do not lead or
-    teach the workshop any more.
+    ends the rehearsal; ``left``: the person whose three seats are rehearsed, if this person does not lead or teach the
+    workshop any more.
     """
 
     stopped: str | None = None
@@ -285,7 +285,8 @@ def rate(seats: Sequence[RehearsedSeat]) -> Rate | None:
 def settled(seats: Sequence[RehearsedSeat], end: WaveEnd) -> tuple[RehearsedSeat, ...]:
     """Return the seats of a rehearsal with robots as they count when it is over.
 
-    If the rehearsal was not ended early, a requested seat that has neither come up nor been refused becomes failed.
+    If the rehearsal was ended early, all seats stay as they are. Otherwise each requested seat that has neither come up
+    nor been refused becomes failed.
     """
     return tuple(seats) if end != WaveEnd() else tuple(
         trial.settled([one])[0] if one.wave else one for one in seats

@@ -1,7 +1,7 @@
 """Carries out acts on single seats: a seat is started, started again, or reset.
 
 Each act is stored before the link is asked for anything, so the service goes on with the act after it was killed and
-started again. A person has one act at a time, so an act that two trainers ask for is done once.
+started again. A person has at most one act at a time in a workshop, so an act that two trainers ask for is done once.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from workshops.link import NOTHING, LinkRefused, LinkSocket
 from workshops.models.callers import WorkshopCaller
 from workshops.models.room import SeatActKind, SeatActView
 from workshops.models.seats import SeatProgress
+from workshops.models.views import LogEvent
 from workshops.room import act_rows
 from workshops.room.act_steps import LiveSeat, NextAct, next_act
 from workshops.room.service import AWAY, NO_LINK, Room
@@ -63,6 +64,7 @@ _SILENT_STOPS = Message(
 )
 _LOST = Message("seat-act-lost", "The new session ended before it got the material.")
 _REFUSED = Message("seat-act-refused", "The session could not be started.")
+_LOGGED: dict[SeatActKind, LogEvent] = {"start": "seat start", "restart": "seat restart", "reset": "seat reset"}
 _GOING: dict[SeatActKind, Message] = {
     "start": Message("seat-act-starts", "Seat {seat} is being started: wait until that is done."),
     "restart": Message("seat-act-restarts", "Seat {seat} is being started again: wait until that is done."),
@@ -136,7 +138,7 @@ class SeatActs:
             if not self._room.sessions.fresh:  # what runs is not known, so nothing is begun that may run already
                 raise unreachable(AWAY)
             record = self._record(workshop, person, seat, act, caller.person)
-            event = EventRecord(slug, record.at, caller.person, f"seat {act}", f"seat {seat}")
+            event = EventRecord(slug, record.at, caller.person, _LOGGED[act], f"seat {seat}")
             await self._keep(record)
             await self._store.note(event)
         self._woken.set()

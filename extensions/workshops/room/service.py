@@ -96,7 +96,7 @@ class Room:
         self.wake()
 
     def wake(self) -> None:
-        """Make all streams look at their rooms, because a workshop or its people have changed."""
+        """Make all streams look at their rooms again, and send what has changed there."""
         for one in self._followers:
             one.woken.set()
 
@@ -123,7 +123,7 @@ class Room:
         )
 
     async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:
-        """Return server-sent events: ``room``, the whole room, then ``change``, what has changed in it.
+        """Return server-sent events: first ``room`` with the whole room, then a ``change`` for what has changed there.
 
         The stream ends when the caller may not see the room any more, when the database fails, or after ``close``.
         Raises ProblemError, StoreError.

@@ -48,7 +48,7 @@ def note_answers(db: Connection, answers: Mapping[str, SeatRow]) -> None:
 
 
 def withdraw(db: Connection, slug: str, person: str) -> str | None:
-    """Store that a person's seat is not wanted any more, if the seat was requested and has not come up yet.
+    """Store that a person's requested seat is not wanted any more, unless the seat is answered (``is_answered``).
 
     Return the id of the seat's session; None: there is no such seat, and nothing is stored.
     """

@@ -107,7 +107,7 @@ class SeatRunner:
     def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
         """Begin the seats that are due in the workshops that warm up or are open, in the background.
 
-        Each workshop gets a task, unless its last one still runs. Without a link, nothing is done. ``live``: all
+        Each workshop gets a task, unless its last task still runs. Without a link, nothing is done. ``live``: all
         workshops that are not over; what is known of other workshops is forgotten. ``people``: the people of each
         workshop, by slug.
         """
@@ -188,7 +188,7 @@ class SeatRunner:
         return (await self._ask(workshop, place, made, moved)).get(person, made[0])
 
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
-        """Return how far a workshop's seats are, and how fast they begin.
+        """Return how far a workshop's seats are, when they begin, and the stored rate at which seats came up.
 
         ``most``: how long before the opening the seats may begin at the earliest. Raises StoreError.
         """
@@ -634,8 +634,8 @@ def room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
     """Return how many more seats may begin at a place; None: no limit.
 
     The limits are the number of further doors that the link may keep open and, while accounts are being wiped, the
-    number of clean accounts that nobody has. ``seats``: the seats that belong to the place; a failed or refused seat
-    has its account already.
+    number of clean accounts: those that nobody has, and those of the failed or refused seats among ``seats``.
+    ``seats``: the seats that belong to the place.
     """
     rooms = [] if here.room is None else [here.room]
     if here.accounts is not None and here.accounts.wiping:

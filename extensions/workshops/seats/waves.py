@@ -1,9 +1,10 @@
 """Decides which seats to ask for now, when to halt, and when warming up has to begin. Pure: no I/O and no clock.
 
-Seats are asked for in waves. A wave has as many seats as the place accepts in a minute, less the seats that were asked
-for in the last minute, but at most ``WAVE_MOST`` seats, and no more than the place has room for. The next wave is asked
-for when the link has answered for all seats of the last one. If more than a tenth of a wave, and at least two seats,
-fail, no more seats are asked for until a trainer says to go on, or moves seats.
+Seats are asked for in waves, at one place (a factory with a node size). A wave has as many seats as the place accepts
+in a minute, less the seats that were asked for in the last minute, but at most ``WAVE_MOST`` seats, and no more than
+the place has room for. The next wave is asked for when the link has answered for all seats of the last one. If more
+than a tenth of a wave, and at least two seats, fail, no more seats are asked for until a trainer says to go on, or
+moves seats.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class SeatFacts:
 
 @dataclass(frozen=True)
 class Pace:
-    """What the place allows.
+    """What a place (a factory with a node size) allows.
 
     ``per_minute``: seats that may begin in a minute; ``room``: how many more may begin at all, None: no limit;
     ``open``: whether anything may begin there now.

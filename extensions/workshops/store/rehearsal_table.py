@@ -43,11 +43,13 @@ class RehearsalRow:
     ``seats``: its seats. After the end, seats of robots (kind ``wave``) are not stored, and no seats at all if the
     rehearsal ended because its factory was removed from the workshop.
 
-    ``result``, ``signature``: the result of a rehearsal that has ended, None if there is none. While the rehearsal goes
-    on, ``result`` has only the settings with which the rehearsal is made, and ``signature`` is None.
+    ``result``: the result of a rehearsal that has ended, None if there is none; ``signature``: the HMAC of this result.
+    While the rehearsal goes on, ``result`` has only the settings with which the rehearsal is made, and ``signature`` is
+    None.
 
-    ``counts``, ``counts_signature``: the result of an earlier rehearsal; None if there is none. This result counts
-    while the new rehearsal goes on, and afterwards if the new rehearsal was ended early (see ``wave.WaveEnd``).
+    ``counts``, ``counts_signature``: the result of an earlier rehearsal and its HMAC; None if there is none. This
+    result counts while the new rehearsal goes on, and afterwards if the new rehearsal was ended early (see
+    ``wave.WaveEnd``).
     """
 
     workshop: str

@@ -16,7 +16,7 @@ from factorycommon.models.workshops import PREFIX
 from factorycommon.service.columns import MomentColumn, ParsedColumn
 from workshops.models.bodies import MaterialBody, Role
 from workshops.models.ending import ReportView
-from workshops.models.views import SeatState
+from workshops.models.views import LogEvent, SeatState
 from workshops.states import Schedule, WorkshopState
 
 metadata = MetaData()
@@ -149,7 +149,8 @@ class WorkshopRecord:
     link does not allow all that the workshop asks for. ``warmed``: when the seats were first allowed to start;
     ``closed``: when the workshop began to close; ``over``: when it was archived or cancelled; ``retention_days``: for
     how many days after ``over`` its people's data are kept; ``erased``: when these were deleted. A time is None, and a
-    reason "", if there is none.
+    reason "", if there is none. ``hours``, ``gpu_hours``, ``person_gpu_hours``, ``terms``, ``seat_on_join`` and
+    ``certificate_percent``: as in ``WorkshopBody``.
     """
 
     slug: str
@@ -252,5 +253,5 @@ class EventRecord:
     workshop: str
     at: datetime
     by: str
-    what: str
+    what: LogEvent
     detail: str = ""

@@ -81,11 +81,11 @@ class SeatRow:
     """How far one person's seat is; the row is stored before the link gets the request for the seat.
 
     ``session``: the id of the requested session, or of the person's own session if that became the seat; ``wave``: the
-    number of the wave; ``attempts``: how often it was requested since a trainer last said to go on or moved seats,
-    without requests after a refusal; ``asked``: when it was last requested; ``ran``: when it could first be opened;
-    ``why``: why it failed, was refused or ended; ``since``: a session that the person started at this time or later is
-    the seat, even if this session has ended, None: a trainer wants a new session whatever sessions there are; ``over``:
-    the id of the person's last session that is known to have ended.
+    last wave in which the seat was requested; ``attempts``: how often the seat was requested since a trainer last said
+    to go on or moved seats, without requests after a refusal; ``asked``: when the seat was last requested; ``ran``:
+    when the seat could first be opened; ``why``: why the seat failed, was refused or ended; ``since``: a session that
+    the person started at this time or later is the seat, even if this session has ended, None: a trainer wants a new
+    session whatever sessions there are; ``over``: the id of the person's last session that is known to have ended.
     """
 
     workshop: str
@@ -107,9 +107,9 @@ class SeatRow:
 class WarmUpRow:
     """Whether the start of a workshop's seats was halted.
 
-    ``halted``: since when no more seats are requested, None: not halted; ``wave``, ``failed``, ``of``, ``why``: the
-    wave that was the cause, how many of how many of its seats failed, and why; ``go_on``: when a trainer last said to
-    go on, or moved seats.
+    ``halted``: since when no more seats are requested, None: not halted; ``wave``: the wave that was the cause;
+    ``failed``: how many seats of this wave failed; ``of``: how many seats the wave had; ``why``: why the seats failed;
+    ``go_on``: when a trainer last said to go on, or moved seats.
     """
 
     workshop: str

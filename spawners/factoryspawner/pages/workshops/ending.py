@@ -51,7 +51,7 @@ class ReportPage(WorkshopHandler):
 class WorkshopFileHandler(WorkshopHandler):
     """Answers with a file of a workshop: its report as CSV, or certificates.
 
-    Certificates are the requesting person's own one as PDF, or all of the workshop as ZIP.
+    Certificates are either the requesting person's own certificate (PDF), or all certificates of the workshop (ZIP).
     """
 
     @web.authenticated

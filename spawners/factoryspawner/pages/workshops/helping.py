@@ -52,7 +52,7 @@ class RoomHelp(RoomRequest):
     async def post(self, slug: str, seat: str, act: Literal["come", "done", "ask-look"]) -> None:
         """Carry out ``act`` at a seat; answer ``{}``, or the service's refusal.
 
-        ``come``: the helper comes to the seat; ``done``: its hand is lowered; ``ask-look``: the helper asks the seat's
+        ``come``: tell the seat's person that the helper comes; ``done``: lower the person's hand; ``ask-look``: ask the
         person to let helpers see a notebook.
         """
         try:

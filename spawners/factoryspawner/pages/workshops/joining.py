@@ -177,7 +177,7 @@ class JoinPage(StartsServers, _JoiningHandler):
     """The page on which a person joins a workshop, and to which they return later."""
 
     async def get(self, slug: str) -> None:
-        """Answer HTML. Query: ``anew``, to begin again."""
+        """Answer HTML. Query: ``anew``: if given, forget the browser's ticket, and redirect to this page."""
         self._browser()
         if self.get_query_argument("anew", None) is not None:
             self._forget(TICKET)
@@ -464,7 +464,11 @@ class ReturnPage(_JoiningHandler):
     """The page on which a guest logs in again with a one-time code by mail."""
 
     async def get(self) -> None:
-        """Answer HTML. Query: ``next``, a path of this hub; ``anew``, to begin again."""
+        """Answer HTML.
+
+        Query: ``next``: the path of the hub's page to show after the login; ``anew``: if given, forget the one-time
+        code that was sent, and redirect to this page.
+        """
         self._browser()
         if self.get_query_argument("anew", None) is not None:
             self._forget(RETURN)

@@ -71,12 +71,12 @@ class JoiningClient:
         """Return how far the person with this ticket is in joining.
 
         Raises LinkProblem (404) if the service does not know the ticket, or if the person took too long; ValueError if
-        the text has not the form of a ticket.
+        ``ticket`` does not have the form of a ticket.
         """
         return await self._post(_TICKET, "ticket", TicketBody(ticket=ticket))
 
     async def send_digits(self, body: ProofBody) -> None:
-        """Have a one-time code sent to an address; the answer does not say whether a mail was sent."""
+        """Have a one-time code sent to a mail address; the caller does not learn whether a mail was sent."""
         await self._ask("POST", "/joining/mail", body)
 
     async def join(self, body: JoinBody) -> JoinedView:

@@ -28,7 +28,7 @@ from workshops.models.ending import ClosingView
 from workshops.models.moving import MovingView
 from workshops.models.rehearsal import RehearsalsView
 from workshops.models.seats import SeatingView
-from workshops.models.views import Action, WorkshopView
+from workshops.models.views import Action, LogEvent, WorkshopView
 
 SLUG = r"([a-z0-9][a-z0-9-]{0,47})"
 STATES = {
@@ -64,7 +64,7 @@ PROGRESS = {
     "refused": N_("refused"),
     "over": N_("ended"),
 }
-HAPPENED = {
+HAPPENED: dict[LogEvent, str] = {
     "created": N_("created"),
     "changed": N_("changed"),
     "submitted": N_("submitted for approval"),
@@ -92,12 +92,16 @@ HAPPENED = {
     "guesses": N_("many wrong codes were tried"),
     "message": N_("sent a message to the class"),
     "stopped": N_("stopped the session of a seat"),
+    "seat start": N_("started the session of a seat"),
+    "seat restart": N_("restarted the session of a seat"),
+    "seat reset": N_("reset a seat"),
     "halted": N_("warming up was halted: seats failed"),
     "go on": N_("let warming up go on"),
     "moved": N_("moved the class, or some seats, to plan"),
     "material": N_("its material"),
-    "rehearsal": N_("rehearsed"),
-    "rehearsed": N_("three seats were rehearsed"),
+    "rehearsal": N_("began a rehearsal"),
+    "rehearsal stopped": N_("stopped the rehearsal"),
+    "rehearsed": N_("a rehearsal with seats has ended"),
     "hand": N_("raised a hand"),
     "lowered": N_("lowered the hand"),
     "comes": N_("comes to help"),
@@ -242,8 +246,8 @@ class NewWorkshopPage(_FormPage):
     async def post(self) -> None:
         """Create the workshop. Answer 302, or the form with what is wrong, by field.
 
-        The form's status is 400, the status of the service's refusal, such as 409, or 503 if the service does not
-        answer. Field ``order``: ``draft``, or ``submit`` to ask for an approval, too.
+        The form's status is 400 if a field is not valid, the status of the service's refusal, such as 409, or 503 if
+        the service does not answer. Field ``order``: ``draft``, or ``submit`` to ask for an approval, too.
         """
         order = self.get_body_argument("order", "")
         wrong: dict[str, str] = {}
@@ -271,7 +275,7 @@ class NewWorkshopPage(_FormPage):
 
 
 class ChangeWorkshopPage(_FormPage):
-    """The form of a workshop that is changed."""
+    """The form with which a person changes a workshop."""
 
     @web.authenticated
     async def get(self, slug: str) -> None:
@@ -283,8 +287,8 @@ class ChangeWorkshopPage(_FormPage):
     async def post(self, slug: str) -> None:
         """Change the workshop. Answer 302, or the form with what is wrong, by field.
 
-        The form's status is 400, or the status of the service's refusal, such as 409. Raises HTTPError 503 if the
-        service does not answer.
+        The form's status is 400 if a field is not valid, or the status of the service's refusal, such as 409. Raises
+        HTTPError 503 if the service does not answer.
         """
         try:
             await self.client.change(

@@ -140,7 +140,8 @@ class RoomSeat(RoomRequest):
         """Request ``act`` for a seat from the service; answer ``{}``, or the service's refusal.
 
         ``stop``: end the seat's session; ``start``: begin one; ``restart``: replace the session by a new one;
-        ``reset``: do the same, and deliver the workshop's material anew. The answer does not wait until this is done.
+        ``reset``: do the same, and deliver the workshop's material anew. The answer does not wait until the act is
+        done.
         """
         try:
             if act == "stop":
