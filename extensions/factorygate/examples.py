@@ -1,6 +1,7 @@
 """Copies the example notebooks of this package into a folder of the person.
 
-``notebooks`` is a symbolic link to docs/examples; in a wheel, a folder with the files.
+The notebooks are in ``notebooks`` beside this file. In a checkout this is a symbolic link to docs/examples, in a wheel
+a folder with the same files.
 """
 
 from __future__ import annotations

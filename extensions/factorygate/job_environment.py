@@ -16,8 +16,10 @@ class JobEnvironment:
     """The batch job that this process belongs to.
 
     ``ends``: when its walltime is over, in seconds since the epoch; ``memory_mb``: the job's memory on a node, in units
-    of 2**20 bytes; ``index``: the job's index in its array, from 1. If the script does not set a field's variable, a
-    text is "", ``restarts`` is 0, and any other field is None.
+    of 2**20 bytes; ``index``: the job's index in its array, from 1; ``restarts``: how often the scheduler has requeued
+    the job; ``slice``: the slice of a GPU that the job requested, such as ``gpu:1g.10gb:1``; ``shards``: the number of
+    shards of a GPU that the scheduler gave. If a field's variable is not set, a text is "", ``restarts`` is 0, and any
+    other field is None.
     """
 
     id: str

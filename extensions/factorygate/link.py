@@ -91,7 +91,7 @@ class LinkRoute:
         """Return how to reach the gateway: through this session's door, or at FACTORYGATE_URL.
 
         The token is ``token``, else the one given to ``use_token``, else FACTORYGATE_TOKEN, else the session's. Raises
-        NoLinkError.
+        NoLinkError if there is no session, and no FACTORYGATE_URL with a token of the person's own.
         """
         own = token or _own_token or environment.get("FACTORYGATE_TOKEN")
         socket, of_session = environment.get("FACTORYGATE_HUB_SOCKET"), environment.get("JUPYTERHUB_API_TOKEN")
@@ -112,8 +112,9 @@ class LinkRoute:
 def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: Any) -> T:
     """Return the link's answer to a GET, parsed as ``kind``; blocks, for code that has no event loop yet.
 
-    ``path`` is relative to the service's ``/api``; ``route`` None: the one that ``LinkRoute.here`` finds; ``params``:
-    the query, without values that are None. Raises LinkError.
+    ``path`` is relative to the URL of the link's API; ``route`` None: the one that ``LinkRoute.here`` finds;
+    ``params``: the query; values that are None are left out. Raises LinkError if the link refuses or does not answer;
+    NoLinkError if ``LinkRoute.here`` finds no route.
     """
     route = route or LinkRoute.here()
     transport = httpx.HTTPTransport(uds=route.socket) if route.socket else None
@@ -134,7 +135,8 @@ def get_now(path: str, kind: type[T], route: LinkRoute | None = None, **params: 
 class Link:
     """An asynchronous client of the link with one connection pool; for one event loop.
 
-    In all requests, ``path`` is relative to the service's ``/api``, and ``kind`` is the type of the answer.
+    In all requests, ``path`` is relative to the URL of the link's API, and ``kind`` is the type of the answer. All
+    requests raise LinkError if the link refuses or does not answer.
     """
 
     def __init__(self, route: LinkRoute | None = None) -> None:
@@ -162,35 +164,35 @@ class Link:
         await self._http.aclose()
 
     async def get(self, path: str, kind: type[T], **params: Any) -> T:
-        """Return the answer to a GET of ``path`` below the service's ``/api``, parsed as ``kind``. Raises LinkError.
+        """Return the answer to a GET of ``path`` in the link's API, parsed as ``kind``. Raises LinkError.
 
-        ``params``: the query, without values that are None.
+        ``params``: the query; values that are None are left out.
         """
         return await _parse_in_steps(kind, _content(await self._ask("GET", path, params=_given(params))))
 
     async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """PUT ``body`` to ``path`` below the service's ``/api``; return the answer, parsed as ``kind``.
+        """PUT ``body`` to ``path`` in the link's API; return the answer, parsed as ``kind``.
 
         Repeating the PUT changes nothing. Raises LinkError.
         """
         return await _parse_in_steps(kind, _content(await self._ask("PUT", path, json=_sent(body))))
 
     async def post(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """POST ``body`` to ``path`` below the service's ``/api``; return the answer, parsed as ``kind``.
+        """POST ``body`` to ``path`` in the link's API; return the answer, parsed as ``kind``.
 
         Raises LinkError.
         """
         return await _parse_in_steps(kind, _content(await self._ask("POST", path, json=_sent(body))))
 
     async def delete(self, path: str, kind: type[T]) -> T:
-        """DELETE ``path`` below the service's ``/api``; return the answer, parsed as ``kind``. Raises LinkError."""
+        """DELETE ``path`` in the link's API; return the answer, parsed as ``kind``. Raises LinkError."""
         return await _parse_in_steps(kind, _content(await self._ask("DELETE", path)))
 
     async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
         """Yield the name and the data (parsed as ``kind``) of each server-sent event of ``path``, until the end.
 
-        ``path`` is relative to the service's ``/api``. An event that cannot be parsed is skipped. But if none was
-        parsed before, the link has another version, and this method raises LinkSilent. Raises LinkError if the link
+        ``path`` is relative to the URL of the link's API. An event that cannot be parsed is skipped. But if no event
+        was parsed before, the link has another version, and this method raises LinkSilent. Raises LinkError if the link
         refuses or does not answer, or if the connection breaks.
         """
         understood = False

@@ -13,7 +13,7 @@ JobState = Literal["asked", "pending", "running", "ending", "lost", "failed", "e
 
 @dataclass(frozen=True)
 class JobView:
-    """One job of the cluster, which runs ``processes`` Dask workers.
+    """One job of the cluster, which runs ``ClusterView.processes`` Dask workers.
 
     ``state``: ``asked``: the job is not in the scheduler's queue yet; ``pending``: the job waits in the queue;
     ``ending``: the job's work is over, but the job still holds its node; ``ended``: the job was stopped, its program

@@ -36,10 +36,10 @@ def clear(cache: Path) -> None:
 def add_environment(
     context: Path, locks: Iterable[Mapping[str, Locked]], wheels: Iterable[Path], project: Path
 ) -> None:
-    """Add the script ``images/environment`` to a context, and what the script installs.
+    """Add to a context the script ``images/environment``, and the lock files and wheels from which the script installs.
 
-    This is the wheels with their lock files, and ``project``, the path of this project's own wheel. ``locks``: for each
-    lock file, its packages by name; ``wheels``: the paths of the other wheels.
+    ``locks``: for each lock file, its packages by name; ``wheels``: the paths of the wheels of other projects;
+    ``project``: the path of this project's own wheel.
     """
     _copy(HERE / "environment", context / "environment")
     for number, lock in enumerate(locks):
@@ -75,7 +75,7 @@ def add_proxy(context: Path, node_wheel: Path, node_modules: Path) -> None:
 
 
 def settle(context: Path) -> None:
-    """Set fixed modes and times on the copied files, since they are part of a layer's bytes."""
+    """Set fixed modes and times on the copied files, since a layer's bytes contain modes and times."""
     for path in [path for top in context.iterdir() if top.name not in _MOUNTED for path in (top, *top.rglob("*"))]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -18,12 +18,12 @@ CATALOGUE = ("factories", "antennas.yaml")  # parts of hub_config
 class Recipe:
     """The parts of one image.
 
-    ``roots``: the package lists below ``images/apt`` for its Debian root, and ``lock``: the lock file in
-    ``requirements`` with its Python packages, all named without ``.txt``; ``lock`` is "" if it has none. ``extras``:
-    the extras of pyproject.toml whose packages this lock file must contain; ``without``: packages that are left out.
-    ``configuration``: its parts of ``hub_config``. ``node``: whether it has Node.js; ``frameworks``: whether it may
-    have machine-learning frameworks; ``squashfs``: whether it is also written as squashfs. ``megabytes``: the largest
-    unpacked size that the tests allow.
+    ``roots``: the package lists below ``images/apt`` for the image's Debian root, named without ``.txt``; ``lock``: the
+    lock file in ``requirements`` with the image's Python packages, named without ``.txt``, "" if there is none;
+    ``extras``: the extras of pyproject.toml whose packages this lock file must contain; ``without``: packages of the
+    lock file that are left out; ``configuration``: the files and folders of ``hub_config`` in the image; ``node``:
+    whether the image has Node.js; ``frameworks``: whether the image may have machine-learning frameworks; ``squashfs``:
+    whether the image is also written as squashfs; ``megabytes``: the largest unpacked size that the tests allow.
     """
 
     name: str

@@ -39,8 +39,8 @@ class Message(str):
     def format(self, *_: object, **parameters: object) -> Message:
         """Return the English message with these parameters filled in.
 
-        A parameter that is itself a message is translated when this message is. In JSON, parameters are plain texts:
-        after that, such a parameter stays English.
+        A parameter that is itself a message is translated together with this message. But JSON stores parameters as
+        plain texts, so in a message that was read from JSON such a parameter stays English.
         """
         texts = {name: value if isinstance(value, str) else str(value) for name, value in parameters.items()}
         return Message(self.code, str.format(self, **texts), texts)

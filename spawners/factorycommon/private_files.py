@@ -14,9 +14,9 @@ _GROUP_READS = stat.S_IRGRP
 def open_to_others(found: os.stat_result) -> bool:
     """Return True if other accounts than the file's owner may use the file.
 
-    If this process is not root, also return False for a file of root that only a group may read: secret volumes of
-    Kubernetes (0440, the pod's ``fsGroup``) and systemd credentials look like this, and no process of the group can
-    change them.
+    There is one exception: if this process is not root, return False for a file of root that, besides root, only a
+    group may read. Secret volumes of Kubernetes (0440, the pod's ``fsGroup``) and systemd credentials are such files,
+    and no process of the group can change them.
     """
     allowed = _GROUP_READS if found.st_uid == 0 != os.geteuid() else 0
     return bool(stat.S_IMODE(found.st_mode) & 0o077 & ~allowed)
@@ -28,9 +28,10 @@ def of_root_or_own(found: os.stat_result) -> bool:
 
 
 def read_or_make_key(path: Path) -> bytes:
-    """Return the 32 random bytes in a file (0600, as hexadecimal digits), which is made if it is missing.
+    """Return the key in a file: 32 random bytes, which the file has as hexadecimal digits.
 
-    Raises OSError; ValueError if the file has no such key, or if other accounts may read it.
+    If the file is missing, create it (mode 0600) with a new key. Raises OSError; ValueError if the file does not have
+    this form, or if other accounts may use it (see ``open_to_others``).
     """
     if not path.exists():
         fresh = path.with_name(f"{path.name}.new")

@@ -1,4 +1,4 @@
-"""Starts and kills processes that have their own process groups, so that none runs on after its caller has gone."""
+"""Starts processes in process groups of their own, and kills all processes of such a group together."""
 
 from __future__ import annotations
 

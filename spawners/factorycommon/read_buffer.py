@@ -1,4 +1,4 @@
-"""Holds received bytes that somebody reads in other pieces than they came in."""
+"""Buffers received bytes, which can be read in other pieces than they arrived in."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class ReadBuffer:
             self._first, self._at, self._length = data, 0, len(data)
 
     def view(self, start: int, stop: int) -> memoryview:
-        """Return the bytes from ``start`` to ``stop``, or fewer if there are fewer, without a copy where possible."""
+        """Return the unused bytes from ``start`` to ``stop``, or fewer if there are fewer; copy only where
+        necessary."""
         if self._more and self._at + stop > len(self._first):
             self._first, self._at = b"".join((memoryview(self._first)[self._at :], *self._more)), 0
             self._more.clear()

@@ -37,5 +37,5 @@ def begin(given: str | None) -> str:
 
 
 def of_nobody() -> Context:
-    """Return the context for a task that works for several requests, so that its log lines name none of them."""
+    """Return a context without a request, for a task that works for several requests: its log lines have no id."""
     return Context()

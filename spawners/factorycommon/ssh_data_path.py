@@ -2,14 +2,14 @@
 
 OpenSSH sends and accepts at most 32 KiB in a packet, so a large transfer is thousands of packets. For each of them
 asyncssh makes a new cipher object, writes a line for the log, and copies the data about ten times. Here, packets with
-data are encrypted, decrypted and copied as seldom as possible. asyncssh itself handles all other packets. It also
-handles packets with data if the cipher is not AES-GCM or compression is used, and sends those that are to be sent while
-keys are exchanged.
+data are encrypted, decrypted and copied as seldom as possible. asyncssh itself handles all other packets. asyncssh also
+handles the packets with data if the cipher is not AES-GCM or if compression is used, and it sends packets with data
+while keys are exchanged.
 
 asyncssh offers no interface for this, so this module uses its private attributes. If a release of asyncssh lacks one of
-a connection's attributes, asyncssh handles all packets itself; if a release lacks one of a channel's, asyncssh sends
-all packets itself. ``tests/unit/test_ssh_data_path.py`` fails if the installed release lacks one of the attributes, or
-uses it in another way; ``pyproject.toml`` allows no later releases than those that were tested.
+a connection's attributes, asyncssh handles all packets itself; if a release lacks one of a channel's attributes,
+asyncssh sends all packets itself. ``tests/unit/test_ssh_data_path.py`` fails if the installed release lacks one of the
+attributes, or uses it in another way; ``pyproject.toml`` allows no later releases than those that were tested.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ _HEADER = 6  # bytes of a decrypted packet before the channel's data: padding's 
 def use_data_path(connection: Any) -> None:
     """Make ``connection``, a client's or a server's, send and receive the data of its channels with less work.
 
-    This holds for channels that are opened later. Besides, the connection no longer sends an empty message before each
-    message. Empty messages are a defence against an attack on CBC ciphers (RFC 4251, 9.3.1); link and doors offer no
-    CBC ciphers, and OpenSSH does not send empty messages either.
+    For sending, this holds only for channels that are opened later. Besides, the connection no longer sends an empty
+    message before each message. Empty messages are a defence against an attack on CBC ciphers (RFC 4251, 9.3.1); link
+    and doors offer no CBC ciphers, and OpenSSH does not send empty messages either.
     """
     connection.send_packet = _without_empty_messages(connection.send_packet)
     if all(hasattr(connection, name) for name in _NEEDED):

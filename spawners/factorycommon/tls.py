@@ -1,9 +1,10 @@
 """Makes the SSL contexts for mutual TLS between hub, link, workshops service and proxy.
 
 One authority issues a certificate for each process, with the process's name as the common name. ``listening`` and
-``dialing`` return contexts that any server and any client can use. Both read their files again as soon as the files
-have changed, so a certificate or an authority can be replaced while the process runs; open connections continue until
-they end. TLS sessions are not resumed, so each new connection is checked against the present authority.
+``dialing`` return contexts that any server and any client can use. If the certificate files have changed, the next
+connection uses their new content, so a certificate or an authority can be replaced while the process runs; open
+connections continue until they end. TLS sessions are not resumed, so each new connection is checked against the present
+authority.
 """
 
 from __future__ import annotations

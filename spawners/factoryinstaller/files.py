@@ -85,9 +85,9 @@ def secret(name: str, text: str) -> WantedFile:
 def configuration(options: Options, tokens: Mapping[str, str]) -> list[WantedFile]:
     """Return the gateway's configuration files, except the folder ``secrets``, the catalogue and the systemd units.
 
-    They are those of hub, link, proxy and web server, those of the workshops service if ``options`` want it, the text
-    for Prometheus, and the script ``factorygate``. ``tokens``: the tokens by file name; ``proxy.env`` and
-    ``restore-routes.header`` contain one each.
+    The result has the files of hub, link, proxy and web server, those of the workshops service if ``options`` want the
+    service, the text for Prometheus, and the script ``factorygate``. ``tokens``: the tokens by file name; the files
+    ``proxy.env`` and ``restore-routes.header`` contain one token each.
     """
     workshops = [
         WantedFile(f"{ETC}/workshops.yaml", workshops_yaml(options), 0o640, "root", USER, edited_by_operator=True),

@@ -116,9 +116,9 @@ def before(machine: Machine, options: Options) -> str:
 
 
 def packages(machine: Machine) -> None:
-    """Install those of the distribution's packages in ``PACKAGES`` and ``python3-venv`` that are missing.
+    """Install each missing package of ``PACKAGES``, and ``python3-venv`` if it is missing.
 
-    First completes an installation of packages that was interrupted. Raises InstallerError.
+    Before that, complete an installation of packages that was interrupted. Raises InstallerError.
     """
     if machine.run("dpkg", "--audit").strip():  # an earlier run was killed while it installed packages
         machine.run("dpkg", "--configure", "-a", env=_APT_ENV)
@@ -184,7 +184,8 @@ def units(folder: Path) -> Iterator[WantedFile]:
 def left_to_the_operator(machine: Machine, options: Options) -> Iterator[str]:
     """Yield what the operator must change in hub.yaml and link.yaml, if the operator has changed these files before.
 
-    The installer leaves such files alone. Both must name the workshops service if it is wanted; otherwise neither may.
+    The installer leaves such files alone. If the workshops service is wanted, both files must have a section
+    ``workshops``; otherwise neither file may have this section.
     """
     for name in ("hub.yaml", "link.yaml"):
         text = machine.path(f"{files.ETC}/{name}").read_text(encoding="utf-8")
@@ -211,8 +212,9 @@ def use(machine: Machine, folder: Path) -> None:
 def web_server(machine: Machine, options: Options) -> None:
     """Make the web server's configuration include the gateway's site, and validate the configuration.
 
-    A Caddyfile that does not include the site is replaced: ``before`` refuses all but the one from the package. The
-    file of ``--acme-root``, if given, is copied into the folder of the configuration. Raises InstallerError.
+    A Caddyfile that does not include the site is replaced. Only the package's own Caddyfile is lost in this way, since
+    ``before`` refuses any other one. The file of ``--acme-root``, if given, is copied into the folder of the
+    configuration. Raises InstallerError.
     """
     if options.acme_root:
         try:

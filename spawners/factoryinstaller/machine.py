@@ -22,7 +22,7 @@ Numbers = Callable[[str, str], tuple[int, int]]  # returns the ids of a user and
 
 
 def numbers(user: str, group: str) -> tuple[int, int]:
-    """Return the ids of a user and a group of this machine."""
+    """Return the numeric ids of a user and a group of this machine. Raises KeyError if a name is not known."""
     return pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
 
 
@@ -91,8 +91,8 @@ class Machine:
     def write(self, wanted: WantedFile) -> bool:
         """Write a file, and set its mode and owner; return whether its content was written.
 
-        A file that the operator may edit keeps its content if that is not what this installer last wrote. The file is
-        replaced atomically, so that a killed run leaves the old file or the new one.
+        A file that the operator may edit keeps its content if the content differs from what this installer last wrote.
+        The file is replaced atomically, so that a killed run leaves the old file or the new one.
         """
         path = self.path(wanted.path)
         written = self.written()

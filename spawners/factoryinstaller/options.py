@@ -28,9 +28,10 @@ _GUEST, _ROBOT = "guest.", "robot."  # as in factorycommon.models.base
 class Options:
     """The options of one gateway.
 
-    ``login``: ``oidc`` or ``passwords``. ``admin``: the administrator's name if people log in with passwords, or their
-    mail address if a provider identifies people. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN`` or
-    ``everybody``.
+    ``email``: the address to which the certificate authority writes. ``login``: ``oidc`` or ``passwords``. ``acme``:
+    the URL of the ACME server's directory. ``admin``: the administrator's name if people log in with passwords, or
+    their mail address if a provider identifies people. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN``
+    or ``everybody``.
     """
 
     domain: str

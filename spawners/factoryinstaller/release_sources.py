@@ -91,8 +91,8 @@ def version(folder: Path) -> str:
 def content(folder: Path) -> str:
     """Return a digest of all files from which a release of these sources is built.
 
-    For a release, this is the digest of its own sources. Raises ReleaseError if a file or folder is missing, or if
-    there is more than one wheel.
+    If ``folder`` is itself a built release, return the digest of the sources from which it was built. Raises
+    ReleaseError if a file or folder is missing, or if there is more than one wheel.
     """
     known = made_from(folder)
     if known is not None:  # this is a release already
@@ -138,9 +138,10 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def check_sum(archive: Path) -> None:
-    """Compare an archive with its line in ``SHA256SUMS`` in the same folder, if that file exists.
+    """Compare an archive's SHA-256 with the archive's line in the file ``SHA256SUMS`` of its folder, if this file
+    exists.
 
-    Raises ReleaseError if the archive has no line there or differs from its line, or if one of the two files cannot be
+    Raises ReleaseError if the archive has no line there, if the SHA-256 differs, or if one of the two files cannot be
     read.
     """
     sums = archive.parent / SUMS

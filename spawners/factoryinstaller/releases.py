@@ -123,10 +123,10 @@ class Layout:
         fresh.replace(self.root / "current")
 
     def install(self, archive: Path, say: Callable[[str], None]) -> Release:
-        """Check the sum of an archive; build its release beside the installed ones, and return it.
+        """Check the SHA-256 of an archive; build its release beside the installed ones, and return the release.
 
-        The sum is compared with ``SHA256SUMS`` in the archive's folder, if that file exists. A complete release of the
-        same sources is returned as it is. ``say``: called with each line about the progress. Raises ReleaseError.
+        The SHA-256 is compared with ``SHA256SUMS`` in the archive's folder, if that file exists. A complete release of
+        the same sources is returned as it is. ``say``: called with each line about the progress. Raises ReleaseError.
         """
         sources.check_sum(archive)
         version, folder = sources.version_of(archive), self.root / "releases"

@@ -136,7 +136,7 @@ class PeopleSender:
         self._acknowledged = {}
 
     async def put(self, user: str, person: PersonBody, send: Callable[[], Awaitable[object]]) -> None:
-        """Wait until the link holds these data; call ``send`` to send them if that is necessary.
+        """Wait until the link holds the data ``person`` about ``user``; call ``send`` if the data must be sent.
 
         Raises the errors of ``send``.
         """
@@ -226,17 +226,21 @@ class LinkClient:
     # --- sessions
 
     async def put_session(self, session_id: SessionId, request: SessionRequest) -> Session:
-        """Request a session; repeating a request returns the existing session. The link answers within 2 s."""
+        """Request a session; repeating a request returns the existing session.
+
+        The link waits 1.5 s at most for the scheduler; if that is too short, the returned session is pending.
+        """
         return await self._ask(_SESSION, "PUT", f"/sessions/{session_id}", json=request.model_dump(mode="json"))
 
     async def sessions(
         self, user: str | None = None, server: str | None = None, live: bool = True, limit: int | None = None
     ) -> list[Session]:
-        """Return the live sessions; if ``live`` is False, return the newest sessions, live or ended.
+        """Return the live sessions; if ``live`` is False, return the newest sessions, live or ended, newest first.
 
-        Live sessions without a stop request come first, then those with one; within each group, the newest come first.
-        The sessions of Dask schedulers are left out. ``user``, ``server``: only the sessions of this person or server,
-        if given. ``limit``: at most so many sessions if ``live`` is False; None: 20.
+        If ``live`` is True, sessions without a stop request come first, then those with a stop request; within each of
+        these groups, the newest come first. The sessions of Dask schedulers are left out. ``user``, ``server``: only
+        the sessions of this person or server, if given. ``limit``: at most so many sessions if ``live`` is False; None:
+        20.
         """
         params = {"user": user, "server": server, "live": live, "limit": limit}
         return await self._ask(_SESSIONS, "GET", "/sessions", params=_given(params))
@@ -437,7 +441,7 @@ class LinkClient:
         await self._request("DELETE", f"/factories/{factory}/drain", params=_given({"by": by}))
 
     async def pause(self, factory: str, message: str) -> None:
-        """Pause a factory: the link submits no job and enters no door there; open connections stay open.
+        """Pause a factory: the link submits no job there, and connects to no more doors; open connections stay.
 
         ``message``: why, for the people who use the factory.
         """

@@ -174,12 +174,12 @@ ACCOUNT = "ACCOUNT"  # stands for the account's name in the commands that wipe i
 class DoorAccess(Model):
     """How the link reaches the doors in a factory's jobs.
 
-    ``tcp``: by a connection to the node, through the login side. ``listen``: the address on the node where the door
-    listens; ``host``: the address that the link connects to, None: the node's name as the scheduler reports it;
-    ``ports``: the ports that the door may use, None: any free port.
+    With the carrier ``tcp``: by a connection to the node, through the login side. ``listen``: the address on the node
+    where the door listens; ``host``: the address that the link connects to, None: the node's name as the scheduler
+    reports it; ``ports``: the ports that the door may use, None: any free port.
 
-    ``stdio``: by a command that enters the job through the scheduler. ``stdio_most``: the largest number of such
-    connections at a time, since each needs a process and ports on the login side."""
+    With the carrier ``stdio``: by a command that enters the job through the scheduler. ``stdio_most``: the largest
+    number of such connections at a time, since each needs a process and ports on the login side."""
 
     carrier: Literal["tcp", "stdio"] = "tcp"
     stdio_most: int = Field(default=50, ge=1)
@@ -307,10 +307,10 @@ _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # nosec B104  # addresses to list
 
 
 class SessionListeners(Model):
-    """The listeners of the session ports.
+    """Where the link listens for the proxy, with one port for each session.
 
-    ``advertise``: the host name by which proxy and hub reach them, None: ``listen_host``. If ``link.yaml`` has ``tls``,
-    the listeners accept only clients whose certificates have the names ``proxy`` or ``hub``."""
+    ``advertise``: the host name by which proxy and hub reach the ports, None: ``listen_host``. If ``link.yaml`` has
+    ``tls``, the listeners accept only clients whose certificates have the names ``proxy`` or ``hub``."""
 
     listen_host: Host = "127.0.0.1"
     advertise: Host | None = None

@@ -53,11 +53,11 @@ class TlsCertificate:
 def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertificate | None:
     """Make the files of one process, and the authority if there is none yet; return the new certificate.
 
-    ``name``: the process, for example ``link``; it is the certificate's common name, and the folder of its files.
-    ``hosts``: the host names and addresses by which clients connect; ``localhost`` and its addresses are added.
+    ``name``: the process, for example ``link``; the certificate's common name and the folder of the files get this
+    name. ``hosts``: the host names and addresses by which clients connect; ``localhost`` and its addresses are added.
     ``days``: how long the certificate is valid. Returns None, and makes no new files, if the process has a certificate
-    that an authority of the folder has signed for exactly these hosts, and that is valid for longer than a third of
-    ``days``. Raises CertificateProblem, OSError.
+    that an authority of the folder has signed for exactly these hosts, and that remains valid for more than a third of
+    ``days`` from now. Raises CertificateProblem, OSError.
     """
     if not _NAME.fullmatch(name):
         raise CertificateProblem(f"--name {name!r}: allowed are lower-case letters, digits and hyphens, such as link")

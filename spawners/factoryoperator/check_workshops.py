@@ -32,8 +32,8 @@ _UNREADABLE = (
 def workshops_file(gateway: Gateway) -> Iterator[Finding]:
     """Yield what is wrong in workshops.yaml, or with its secrets and database.
 
-    Also yield where hub.yaml or link.yaml does not agree with workshops.yaml. If this file is missing although one of
-    them has the section ``workshops``, there is a hint only.
+    Also yield where hub.yaml or link.yaml does not agree with workshops.yaml. If workshops.yaml is missing although
+    hub.yaml or link.yaml has the section ``workshops``, there is a hint only.
     """
     side, hub, link = gateway.workshops, gateway.hub, gateway.link
     yield from of_lines(side.problems)

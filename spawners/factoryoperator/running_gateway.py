@@ -104,7 +104,8 @@ class Observed:
 def observe(gateway: Gateway) -> Observed:
     """Request the state from hub and link. Raises GatewaySilent if one of them does not answer as expected.
 
-    A machine that has no hub.yaml, or no link.yaml, sees nothing of the hub, or of the link.
+    On a machine without hub.yaml, the result has no servers; on a machine without link.yaml, it has no sessions and
+    clusters.
     """
     table = _table(gateway)
     sessions = {one.id: one for one in table.sessions}

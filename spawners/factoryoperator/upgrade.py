@@ -1,7 +1,7 @@
-"""Upgrades a gateway on one machine to another release, and rolls back if that fails.
+"""Upgrades a gateway on one machine to another release; rolls back if the upgrade fails or the operator orders it.
 
-The new release's own program runs this. Meanwhile the sessions at the factories continue. The proxy is restarted only
-if the new release has another proxy. What is needed to undo the upgrade is written to ``upgrade.json`` before each
+The new release's own program runs this module. Meanwhile the sessions at the factories continue. The proxy is restarted
+only if the new release has another proxy. What is needed to undo the upgrade is written to ``upgrade.json`` before each
 change, so that the next run can undo an interrupted upgrade."""
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Version = Annotated[str, StringConstraints(pattern=rf"^{INSTALLED.pattern}$", ma
 
 
 class UpgradeError(Exception):
-    """Raised if an upgrade failed. The message gives the reason and the gateway's present state."""
+    """Raised if an upgrade or a rollback fails, cannot begin, or is declined by the operator; the message says why."""
 
 
 class _Failed(Exception):
@@ -70,8 +70,8 @@ class Upgrade:
     ``layout``: the folder with the installed releases; ``units``: starts and stops the gateway's processes; ``hub``,
     ``link``: the paths of hub.yaml and link.yaml, None: the usual ones; ``backups``: the folder for backups; ``say``:
     shows a line to the operator; ``confirm``: asks the operator a question, and returns whether they agree;
-    ``patience``: for how many seconds after the start of a release to wait until hub and link answer and nothing that
-    was live before is missing.
+    ``patience``: how many seconds hub and link have, after the start of a release, to answer and to know everything
+    that was live before.
     """
 
     layout: Layout
@@ -195,7 +195,8 @@ class Upgrade:
     def back(self) -> None:
         """Roll back to the release before the last upgrade, if the operator agrees.
 
-        First, an earlier upgrade that was interrupted is undone. Raises UpgradeError if this or the rollback fails, if
+        Stores that the upgrade migrated are restored as they were before; what was written to them since is lost.
+        First, an earlier upgrade that was interrupted is undone. Raises UpgradeError if one of these steps fails, if
         the operator does not agree, or if there is no upgrade to undo.
         """
         self._undo_what_was_broken_off()

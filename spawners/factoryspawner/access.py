@@ -29,8 +29,8 @@ _GROUP: TypeAdapter[str] = TypeAdapter(Group)
 class Refusal(NamedTuple):
     """Why a person may start nothing.
 
-    ``out``: the person has lost access, so that running sessions end, too; ``known``: the person's groups in the hub
-    are right, and only the acceptance of the terms is missing.
+    ``out``: True if the person has lost access, so that running sessions end, too; ``known``: True if the person's
+    groups in the hub are right, and only the acceptance of the terms is missing.
     """
 
     words: Words
@@ -59,7 +59,10 @@ class Expires(Protocol):
 
 
 class TermsOf(NamedTuple):
-    """The gateway's terms, for one person. ``accepted_at``: when they accepted this version; None: they have not."""
+    """The gateway's terms, and when one person accepted them.
+
+    ``accepted_at``: when the person accepted the present version of the terms; None: they have not.
+    """
 
     terms: LoginTerms
     accepted_at: datetime | None

@@ -27,9 +27,9 @@ class PageStreams:
 
     @contextmanager
     def one_more(self, person: str) -> Iterator[bool]:
-        """Count a new stream of that person during the block, and yield True.
+        """Count a new stream of ``person`` during the block, and yield True.
 
-        If the person has the most streams already, count nothing, and yield False.
+        If the person has ``MOST_OF_A_PERSON`` open streams already, count nothing, and yield False.
         """
         if self._open[person] >= MOST_OF_A_PERSON:
             yield False

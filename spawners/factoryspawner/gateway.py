@@ -28,7 +28,7 @@ _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[LinkAddress, HubGat
 class StopTimes:
     """Keeps the time of the last stop request for each server, so that starts requested before this time are given up.
 
-    A time is kept for ``_STOPS_KEPT`` seconds; a start takes less than that to send its request to the link.
+    A time is kept for at least ``_STOPS_KEPT`` seconds.
     """
 
     def __init__(self) -> None:

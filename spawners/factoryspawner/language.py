@@ -55,7 +55,7 @@ class PageLanguage(language.Language):
         return f"{format_datetime(at, 'EEE d MMM yyyy HH:mm', tzinfo=there, locale=locale)} ({zone})"
 
     def clock(self, at: datetime, now: datetime) -> str:
-        """Return ``at`` in the reader's language, in UTC: without the date if that is the UTC date of ``now``."""
+        """Return ``at`` in UTC, in the reader's language; without the date if ``now`` is on the same day (UTC)."""
         if at.astimezone(UTC).date() != now.astimezone(UTC).date():
             return self.moment(at)
         return f"{format_datetime(at, 'HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"

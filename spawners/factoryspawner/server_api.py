@@ -5,7 +5,8 @@ stop is recorded, in the link's ledger or in the hub's database, whatever the se
 
 If a start is under way at a request to stop, JupyterHub's own handler cancels the start, waits one second, and answers
 500 if the start has not ended by then; the server is not stopped. With this module, JupyterHub's own clean-up runs
-after the request, once no other start, poll or stop of the server is running. Until then the server counts as stopping.
+after the request, once no start, poll or earlier stop of the server is running. Until then the server counts as
+stopping.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ _LOOK_SECONDS = 0.05  # seconds between two checks of a server for which Jupyter
 class StartsServers:
     """Mixin for JupyterHub's handlers that start servers.
 
-    If somebody stops a start, the request for the start is answered with an explanation. A start that only adopts a
-    live session, that is, uses it as the server, needs no new check of the login, because nothing is started.
+    If somebody stops a start whose request is not answered yet, the answer is 400 with an explanation. A start that
+    only adopts a live session, that is, uses it as the server, needs no new check of the login, because nothing is
+    started.
     """
 
     _adopts = False
@@ -173,11 +175,11 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
     @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str, server_name: str = "") -> None:
-        """Stop a server; with ``{"remove": true}``, delete it as well. Answer 202 or 204.
+        """Stop a server; with ``{"remove": true}`` in the body, delete the server as well.
 
-        Raises HTTPError 404 for an unknown user or server; 400 if the server is being renamed, if the unnamed server is
-        to be deleted, or if the server has a name but named servers are not enabled; 503 if the stop cannot be
-        recorded.
+        Answer 204 if this is done within JupyterHub's ``slow_stop_timeout``, else 202; then it continues. Raises
+        HTTPError 404 for an unknown user or server; 400 if the server is being renamed, if the unnamed server is to be
+        deleted, or if the server has a name but named servers are not enabled; 503 if the stop cannot be recorded.
         """
         user = self.find_user(user_name)
         if user is None:
@@ -204,9 +206,10 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
 
     @needs_scope("delete:users")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str) -> None:
-        """Stop all servers of a user, and delete the user once they have stopped. Answer 202 or 204.
+        """Stop all servers of a user, and delete the user once the servers have stopped.
 
-        Raises HTTPError 404 for an unknown user, 400 for one's own user, 503 if the stops cannot be recorded.
+        Answer 204 if this is done within JupyterHub's ``slow_stop_timeout``, else 202; then it continues. Raises
+        HTTPError 404 for an unknown user, 400 for one's own user, 503 if the stops cannot be recorded.
         """
         user = self.find_user(user_name)
         if user is None:
@@ -232,7 +235,7 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
 
 
 class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's start page; if somebody stops the start that it has begun, the answer is 400 with an explanation.
+    """JupyterHub's start page; a posted form does not fail if the server starts or runs already.
 
     JupyterHub refuses the form if the server starts or runs already. Here the answer redirects to the server, as for a
     GET: the seat of a class may have begun while its person filled in the form.

@@ -1,7 +1,7 @@
 """The handle of a server's session: finds or requests the session, waits for it, stops it.
 
-The handle also sends the notebook's environment variables and argv through the door. This module uses the link and its
-table, and nothing of JupyterHub.
+The handle also sends the notebook's environment variables and argv through the door. This module calls the link, and
+reads the hub's copy of the link's table; it calls nothing of JupyterHub.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _UNKNOWN = Words(
 
 
 class SessionHandle:
-    """The session of one server.
+    """Finds, requests, follows and stops the session of one server.
 
-    ``session_id``: "" while there is none; ``token``: the hub token of the session's notebook, "" if it is not known;
-    ``asked_to_stop``: whether somebody has requested the end of the session; ``was_certain``: True if this process
-    began the session, or has seen the session with ``certain`` True in a report of the link: the link then knew that
-    the session was live; ``predecessor``: an earlier session of the server that is still ending.
+    ``session_id``: "" while there is no session; ``token``: the hub token of the session's notebook, "" if it is not
+    known; ``asked_to_stop``: whether somebody has requested the end of the session; ``was_certain``: True if this
+    process began the session, or if a report of the link said that the session is certainly live (``certain``);
+    ``predecessor``: the id of an earlier session of the server, for whose end ``find`` waits now; None: there is none.
     """
 
     def __init__(self, gateway: HubGateway, user: str, server: str) -> None:
@@ -80,7 +80,7 @@ class SessionHandle:
     def over(self) -> bool:
         """Return whether the session has ended, has a stop request, or does not exist.
 
-        A link that does not answer never makes this true.
+        While the link does not answer, a session that the hub's copy of the table does not have counts as existing.
         """
         if not self.session_id or self.asked_to_stop:
             return True
@@ -175,7 +175,7 @@ class SessionHandle:
     async def put(self, request: SessionRequest) -> None:
         """Request the new session from the link, again and again until the link answers.
 
-        Return, too, if the session is not wanted any more. Repeating the PUT starts no second job, so a lost answer
+        Return, too, once a stop of the session is requested. Repeating the PUT starts no second job, so a lost answer
         does no harm. Raises StartFailed if the link refuses; then there is no session. Cancelling this call does not
         cancel the request: a job may exist already, which ``stop`` must end.
         """
@@ -185,7 +185,7 @@ class SessionHandle:
             raise problem_failed(problem)
 
     async def reachable(self, environment: Environment, spare: str) -> str:
-        """Return the session's URL once a request to it reaches the notebook.
+        """Wait until the session's notebook can be reached; return the session's URL.
 
         Sends the notebook's environment variables and argv, which ``environment`` returns, when the door is connected.
         There is no limit on the time in the queue. ``spare``: the token to use if the door does not know the notebook's

@@ -1,10 +1,10 @@
 """FactorySpawner: a JupyterHub spawner whose server is a batch job at a factory, which the link manages.
 
-Much of this follows from JupyterHub 6. ``User.spawn`` clears a spawner's state before ``start``, and saves the state
-only after ``start``. When a hub starts, the result of ``poll`` decides: with None JupyterHub tries to reach the server
-and *stops* the server if it does not answer; with a number JupyterHub forgets the server without ``stop``.
-``User.stop`` calls ``stop`` only if ``poll`` is None, revokes the server's token unless ``will_resume``, and clears the
-state whatever ``stop`` did.
+Much of this module follows from how JupyterHub 6 works. ``User.spawn`` clears a spawner's state before ``start``, and
+saves the state only after ``start``. When a hub starts, the result of ``poll`` decides: with None JupyterHub tries to
+reach the server and *stops* the server if it does not answer; with a number JupyterHub forgets the server without
+``stop``. ``User.stop`` calls ``stop`` only if ``poll`` is None, revokes the server's token unless ``will_resume``, and
+clears the state whatever ``stop`` did.
 """
 
 from __future__ import annotations
@@ -309,8 +309,8 @@ class FactorySpawner(BatchspawnerFace):
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield a progress event at each change of the session, until the session can be used or has ended.
 
-        Ends, too, once somebody has requested the end of the session. If the session's seat in a workshop is moved,
-        goes on with the events of the seat's new session.
+        The generator also ends once somebody has requested the end of the session. If the session's seat in a workshop
+        is moved, the generator continues with the events of the seat's new session.
         """
         last: dict[str, Any] = {}
         table = self.gateway.table
@@ -336,9 +336,9 @@ class FactorySpawner(BatchspawnerFace):
         The result comes from the table, after a wait of at most 5 s for the first attempt to reach the link. It is
         None, too, while a start has no session yet, and until the ledger holds a stop that was requested.
 
-        When a hub starts, the result is None only for a session that can be reached now. JupyterHub then forgets the
-        server of a pending session without ``stop``; the link starts the server again, and ``start`` adopts the
-        session.
+        When a hub starts, the result is None only for a session that can be reached now, else 0. With 0, JupyterHub
+        forgets the server without calling ``stop``. If the session continues, for example in the queue, the link then
+        starts the server again, and ``start`` adopts the session.
         """
         handle = self.handle
         if not handle.session_id:
@@ -426,10 +426,10 @@ class FactorySpawner(BatchspawnerFace):
     def request_stop(self, by: By = "hub") -> Awaitable[None]:
         """Give up starts that were requested before now, and return an awaitable that stops the server's sessions.
 
-        The stops are requested only when the caller awaits it. It is done once the stops are recorded, and raises
-        NotKept if they cannot be. Sessions that a restarted hub has forgotten are stopped as well, since the link would
-        start their server again. ``by``: who requests the stop, as the link records it: the person, an operator, or the
-        hub itself.
+        The stops are requested only when the caller awaits it. The awaitable is done once the stops are recorded, and
+        raises NotKept if they cannot be recorded. Sessions that a restarted hub has forgotten are stopped as well,
+        since the link would start their server again. ``by``: who requests the stop, as the link records it: the
+        person, an operator, or the hub itself.
         """
         self.gateway.stop_times.note(self.user.name, self.name)
         self._confirmed = True

@@ -48,7 +48,7 @@ class NotKept(Exception):
 class StopStore:
     """The table of stop requests in the hub's database. ``url``: an SQLAlchemy URL.
 
-    Each call is one transaction on a connection of its own, and blocks until the transaction is on the disk.
+    Its methods block, and use a connection of their own. ``change`` returns when its transaction is on the disk.
     """
 
     def __init__(self, url: str) -> None:
@@ -90,8 +90,8 @@ def _copy_no_log(connection: DBAPIConnection, _record: object) -> None:
 class StopRequests:
     """Holds all stop requests of this hub that the ledger does not hold yet, and sends them to the link.
 
-    Each is sent until the link accepts it. Stops that arrive during a transaction of the hub's database are written
-    together in the next transaction.
+    Each request is repeated until the link accepts it. Stops that arrive during a transaction of the hub's database are
+    written together in the next transaction.
     """
 
     def __init__(self, link: LinkClient) -> None:
@@ -109,9 +109,10 @@ class StopRequests:
         self._round: asyncio.Task[None] | None = None
 
     def keep_in(self, store: StopStore) -> None:
-        """Keep stops in this store from now on, and send those that it contains to the link.
+        """Keep stops in ``store`` from now on, and send the stops that it contains to the link.
 
-        Blocks until the stored stops are read. If they cannot be read, this is only logged.
+        Call this in the event loop. Blocks until the stored stops are read. If they cannot be read, this is only
+        logged.
         """
         self._store = store
         try:

@@ -137,6 +137,9 @@ class FactoryAdaptive(Adaptive):
             self._not_before = asyncio.get_running_loop().time() + self._pause
 
     async def scale_down(self, workers: list[str]) -> None:
-        """Retire the jobs whose names are in ``workers``: the workers of these jobs first hand over their results."""
+        """Retire the jobs whose names are in ``workers``: the workers of these jobs first hand over their results.
+
+        If adapting was stopped, do nothing.
+        """
         if not self._stopped:
             await self.cluster.scale_down(workers)

@@ -55,13 +55,14 @@ class FactoryCluster(JobQueueCluster):
     is a job of its own, so that the cluster outlives the session, too. By default, a cluster at another factory than
     this notebook's has its scheduler there as a job: only data between client and cluster travel between the factories,
     data between workers do not. A cluster at another factory, or for another project, needs a token of your own
-    (``factorygate.use_token()``): the session's token is valid for its own factory and project.
+    (``factorygate.use_token()``): the session's token is valid only for the session's factory and project.
 
     Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
     programs with the cluster's own key can connect. Raises LinkError if the gateway or the batch scheduler refuses, or
     if the gateway does not answer; ValueError for invalid values, for values that the catalogue does not have, and for
-    dask_jobqueue's keywords that are not supported here, with what to use instead. If the Dask scheduler runs outside
-    of this kernel: RuntimeError if it does not start, VersionsDifferError if it has other versions of packages.
+    dask_jobqueue's keywords that are not supported here (the message says what to use instead). If the Dask scheduler
+    runs outside of this kernel: RuntimeError if the scheduler does not start, VersionsDifferError if it has other
+    versions of packages.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class FactoryCluster(JobQueueCluster):
     factory, environment : str
         Ids in the catalogue
     hours : float
-        Walltime of each job; the cluster outlives its jobs
+        Walltime of each job; jobs that end at their walltime are replaced
     walltime : str
         The walltime in Slurm's form, in place of ``hours``: "1:30:00"
     processes : int
@@ -104,7 +105,7 @@ class FactoryCluster(JobQueueCluster):
     local_directory : str
         Folder on the node for data that workers spill
     worker_extra_args : list
-        ``--preload MODULE`` and ``--resources "NAME=AMOUNT"``
+        Arguments of each Dask worker; only ``--preload MODULE`` and ``--resources "NAME=AMOUNT"`` are supported
     security : Security
         Keys to use in place of the cluster's own
     scheduler_options, asynchronous, loop, silence_logs
@@ -346,11 +347,12 @@ class FactoryCluster(JobQueueCluster):
         self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
 
     def leave(self) -> Any:
-        """Disconnect from the cluster, which continues with its workers; jobs that are retiring are ended now.
+        """Disconnect from the cluster, which continues with its workers.
 
-        The cluster ends when nothing was computed for ``idle_minutes``. An asynchronous cluster returns an awaitable.
-        Raises ValueError if the cluster's scheduler runs in this kernel, that is, if the cluster was created without a
-        ``name`` and its scheduler is no job.
+        Jobs that are no longer wanted, but still finish their tasks, are ended now. The cluster ends when nothing was
+        computed for ``idle_minutes``. An asynchronous cluster returns an awaitable. Raises ValueError if the cluster's
+        scheduler runs in this kernel, that is, if the cluster was created without a ``name`` and its scheduler is no
+        job.
         """
         return self.sync(self._leave)
 
@@ -574,7 +576,7 @@ class FactoryCluster(JobQueueCluster):
     async def scale_up(self, n: int) -> None:
         """Request jobs until there are ``n`` workers; called by ``FactoryAdaptive``.
 
-        If the cap or the budget allows fewer jobs, request those; ``message`` then says why they are fewer. Raises
+        If the cluster's cap or the link allows fewer jobs, request only as many; ``message`` then says why. Raises
         ValueError if the cap allows no job; LinkError if the link allows no job or does not answer.
         """
         jobs, there = self._jobs(n), len(self.worker_plan.units())
@@ -707,7 +709,7 @@ class FactoryCluster(JobQueueCluster):
         """Return, as a tuple, the last lines that a job of the cluster has written; the job may still run.
 
         ``job``: the job's name, as in ``view().jobs``. The tuple is empty if nothing is written yet. An asynchronous
-        cluster returns an awaitable. Raises LinkError.
+        cluster returns an awaitable. Raises LinkError if the gateway refuses or does not answer.
         """
         return self.sync(self.cluster_api.log, job)
 

@@ -41,7 +41,8 @@ def _closed() -> LinkError:
 class ClusterApi:
     """The client of the link for one cluster, to be used in one event loop only.
 
-    ``on_change`` is called after each report of the link, with the names of the jobs that changed.
+    ``on_change`` is called after each report of the link, with the names of the jobs that changed. Methods that raise
+    LinkError raise it if the link refuses or does not answer, or if this object is closed.
     """
 
     def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:

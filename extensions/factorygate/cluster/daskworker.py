@@ -1,4 +1,4 @@
-"""A Dask worker that knows when its job ends, and leaves before that without losing results."""
+"""A Dask worker that knows when its job ends, and before that hands its results to other workers, if there are any."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class FactoryWorker(QuietWorker):
     ``leaves``: when the worker leaves; ``ends``: when its job ends; both in seconds since 1970.
 
     To leave, the worker takes no more work, gives back tasks that have not begun, finishes running tasks, and copies
-    its results to other workers. While there are no other workers, the worker continues to work, since one may still
-    connect.
+    its results to other workers. While there are no other workers, the worker continues to work, since another worker
+    may still connect; it leaves in any case ``LAST`` seconds before its job ends.
     """
 
     def __init__(self, *args: Any, leaves: float, ends: float, **options: Any) -> None:

@@ -94,8 +94,8 @@ async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
     """Start a scheduler on this node that outlives this kernel, and create the cluster; return the scheduler.
 
     Raises RuntimeError if the scheduler's process does not start; LinkError; ValueError if ``wanted`` is invalid. After
-    an error or a cancellation, the process is killed; if it has listened already, the end of the cluster is requested,
-    too.
+    an error or a cancellation, the process is killed; if the creation of the cluster had begun, the end of the cluster
+    is requested, too.
     """
     folder = pages.folder(wanted.cluster_api.id)
     process, description = await _process(folder, wanted)
@@ -111,7 +111,7 @@ async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
 
 
 async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
-    """Create the cluster with its scheduler as a job of its own; once it runs, return the started scheduler object.
+    """Create the cluster with its scheduler as a job; once this job runs, return the started scheduler object.
 
     While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; OSError if
     the forwarder cannot listen on this node; ValueError if ``wanted`` is invalid. After any error or cancellation, the

@@ -1,9 +1,9 @@
 """Makes a scheduler at another factory reachable here, at a port for clients and at a Unix socket for Dask's pages.
 
-The port listens on the loopback address. Each connection is a WebSocket to the gateway, which passes the bytes on to
-the door of the scheduler's job. A program on this node that connects to the port still needs the cluster's key; the
-socket is in a folder that only this account can enter. A client's connection continues when doors, links or networks
-are interrupted (``resumable_stream``).
+The port listens on the loopback address. The bytes of each connection go through a WebSocket to the gateway, which
+passes them on to the door of the scheduler's job. A program on this node that connects to the port still needs the
+cluster's key; the Unix socket is in a folder that only this account can enter. A client's connection to the port
+continues when doors, links or networks are interrupted (``resumable_stream``).
 """
 
 from __future__ import annotations

@@ -170,10 +170,10 @@ def place(
 ) -> WorkerPlace:
     """Return the factory, node size, environment and resources for a cluster's jobs, as ``worker_place.find`` does.
 
-    The walltime is given as ``hours`` or in Slurm's form as ``walltime``. ``given``: other arguments of ``find``, such
-    as ``factory``, ``size``, ``environment``, ``project``, ``processes``, ``cores`` and ``memory``. Values that are not
-    given come from ``section`` of dask's configuration (None: this package's section). ``route``: how to reach the
-    gateway; None: this session's route. Raises LinkError; ValueError for invalid values.
+    The walltime is given as ``hours``, or as ``walltime`` (see ``hours_of``). ``given``: other arguments of ``find``,
+    such as ``factory``, ``size``, ``environment``, ``project``, ``processes``, ``cores`` and ``memory``. Values that
+    are not given come from ``section`` of dask's configuration (None: this package's section). ``route``: how to reach
+    the gateway; None: this session's route. Raises LinkError; ValueError for invalid values.
     """
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
     known["project"] = None

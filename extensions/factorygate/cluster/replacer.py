@@ -115,8 +115,8 @@ class Replacer:
     def worker_came_or_went(self, op: str) -> None:
         """Check the jobs soon; called when a Dask worker connected or disconnected.
 
-        ``op``: Dask's word for the event; after "remove" the link asks the factory at once, since the worker's job may
-        be lost.
+        ``op``: Dask's word for the event; after "remove" the link is made to ask the factory soon, since the worker's
+        job may be lost.
         """
         self._wake.set()
         if op == "remove":

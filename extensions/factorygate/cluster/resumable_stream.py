@@ -5,7 +5,8 @@ door, a link and networks, each of which may fail for a moment. So both ends kee
 confirmed, and continue over the next carrier when one has broken. Dask notices only a pause.
 
 Protocol on a carrier: the end that has opened the carrier sends ``HELLO``, and the other end answers with ``COUNT``.
-Then both ends send frames. A frame is a ``HEADER``, followed for ``DATA`` by as many bytes as the header says.
+Then both ends send frames. A frame is a ``HEADER``, which has the kind of the frame (``DATA``, ``TAKEN`` or ``END``)
+and a number. After the header of a ``DATA`` frame come as many bytes as this number says.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class Streams:
 class ResumableStream(asyncio.BufferedProtocol):
     """One end of a stream that continues over several connections (carriers), one after the other.
 
-    The stream is the protocol of the local connection, whose bytes it exchanges with the other end. It reads these
-    bytes into a buffer that begins with room for a frame's header, so that the buffer becomes the frame without a copy.
+    This object is the asyncio protocol of the local connection. It sends the bytes of the local connection to the other
+    end, and writes the bytes from the other end to the local connection. The buffer for bytes of the local connection
+    begins with room for a frame's header, so that the buffer becomes a frame without a copy.
     """
 
     def __init__(self) -> None:
@@ -88,7 +90,7 @@ class ResumableStream(asyncio.BufferedProtocol):
         return memoryview(self._frame)[HEADER.size :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Keep the bytes as a frame, and read no more from the local connection if too many are unconfirmed."""
+        """Keep the ``nbytes`` new bytes in the buffer as a frame; pause reading if too many bytes are unconfirmed."""
         HEADER.pack_into(self._frame, 0, DATA, nbytes)
         frame: bytes | memoryview = memoryview(self._frame)[: HEADER.size + nbytes]
         if nbytes < PIECE // 2:

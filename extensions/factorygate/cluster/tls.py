@@ -1,11 +1,11 @@
 """TLS sockets that report only their own errors, and that accept a connection closed without TLS's close_notify.
 
-Both problems concern OpenSSL's error queue, of which each thread has one, while Dask has all its connections in one
-thread:
+These sockets solve two problems with OpenSSL's error queue. Each thread has one queue, and Dask has all its connections
+in one thread:
 
 - CPython (3.10 to 3.14: its issues 81891, 127257 and 148594) raises OSError for a write into a connection that the peer
-  has reset, and leaves the error in the queue. Every later operation of that thread then fails with that error, on
-  whatever connection it is. So a worker that was killed ended the connections of clients, and lost all their futures.
+  has reset, and leaves the error in the queue. A later operation of that thread then fails with that error, on whatever
+  connection it is. So when a worker was killed, connections of clients broke, and the clients lost all their futures.
 
 - OpenSSL 3 treats an end of file without close_notify as an attack, and answers with an alert into the closed
   connection; the failure of that write is left in the queue in the same way. Dask's messages have lengths, so a

@@ -2,7 +2,7 @@
 
 It reads the address and the keys of its Dask scheduler from a 0600 file, and runs one Dask worker in each process, each
 with its part of the job's GPUs. Its workers leave before the job's walltime is over, after handing their results to
-other workers.
+other workers, if there are any.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def own_name(names: list[str], environment: dict[str, str]) -> str:
 def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
     """Return when the job ends, in seconds since 1970.
 
-    If the variables in ``environment`` do not say when, the job ends ``seconds``, its walltime, after ``now``.
+    ``seconds``: the job's walltime, which is added to ``now`` if the variables in ``environment`` do not name the end.
     """
     ends = job_environment(environment).ends
     return now + seconds if ends is None else ends
@@ -85,7 +85,7 @@ def process_names(name: str, processes: int) -> list[str]:
 
 
 def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str]) -> list[dict[str, str]]:
-    """Return for each process of a job the environment variables that show it its own part of the job's GPUs.
+    """Return for each process of a job the environment variables that limit the process to its part of the GPUs.
 
     The dicts are empty if ``gpus``, the number of the job's GPUs, is 0. If there are fewer GPUs than processes, several
     processes share a GPU; GPUs that cannot be divided evenly stay unused. ``vendor``: a key of ``VISIBLE``;

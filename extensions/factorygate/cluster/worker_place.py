@@ -25,9 +25,10 @@ GB = 10**9
 class WorkerPlace:
     """The place where a cluster's jobs run, and how much of each job's resources Dask uses.
 
-    ``factory_name``: the factory's machine, as the start page names it; ``label``: the node size in words; ``cores``,
-    ``memory`` (bytes): what Dask uses of a job, which is the whole job if ``whole``; ``processes``: Dask workers in a
-    job; ``hours``: a job's walltime; ``most_hours``: the longest walltime that the factory offers.
+    ``factory_name``: the factory's machine, as the start page names it; ``label``: the node size in words; ``gpus``: a
+    job's GPUs, as they are billed; ``cores``, ``memory`` (bytes): what Dask uses of a job; ``whole``: whether that is
+    the whole job; ``processes``: Dask workers in a job; ``hours``: a job's walltime; ``most_hours``: the longest
+    walltime that the factory offers; ``here``: whether the factory is this session's.
     """
 
     factory: str

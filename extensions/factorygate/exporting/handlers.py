@@ -107,12 +107,13 @@ class ExportPlan(_ExportHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer how much a zip of the folder would contain, the limits, and what would be left out.
+        """Answer how much a zip of a folder would contain, the limits, and what would be left out.
 
-        JSON: ``files`` and ``bytes``; ``whole``: whether the folder is within the limits ``most_files`` (files and
-        folders) and ``most_bytes``; if it is not, the numbers are those of the part up to the limits; ``counts`` and
-        ``paths``: how many paths would be left out, and the first ``_SHOWN`` of them, each by kind (``link``,
-        ``special``, ``closed`` or ``deep``, see ``FoundEntry``). 404 if the folder cannot be read.
+        ``path`` of the query: the folder. JSON: ``files`` and ``bytes``; ``whole``: whether the folder is within the
+        limits ``most_files`` (files, folders and entries that are left out) and ``most_bytes``; if it is not, the
+        numbers are those of the part up to the limits; ``counts`` and ``paths``: for each kind (``link``, ``special``,
+        ``closed`` or ``deep``, see ``FoundEntry``), how many paths would be left out, and the first ``_SHOWN`` of them.
+        404 if the folder cannot be read.
         """
         found = await self.measured(self.get_query_argument("path", ""))
         if found is None:
@@ -157,10 +158,10 @@ class ExportZip(_ExportHandler):
     async def get(self) -> None:
         """Send a zip of the folder that ``path`` of the query names.
 
-        ``id`` of the query: the page's name for this export, to ask for its progress. If the download is cut off, the
-        end of the response is missing, so the browser notices that. Refusals: 400 if the id is invalid, 404 if the
-        folder cannot be read, 413 if the folder exceeds the limits, 429 if ``AT_ONCE`` exports of this server are
-        running.
+        ``id`` of the query: the page's name for this export, to ask for its progress. If the zip cannot be completed,
+        the connection is closed without the end of the response, which the browser notices. Refusals: 400 if the id is
+        invalid, 404 if the folder cannot be read, 413 if the folder exceeds the limits, 429 if ``AT_ONCE`` exports of
+        this server are running.
         """
         path, name = self.get_query_argument("path", ""), self.get_query_argument("id", "")
         if not _ID.fullmatch(name):

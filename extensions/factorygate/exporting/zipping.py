@@ -78,11 +78,12 @@ class ExportSum:
 
 
 def measure(folder: int) -> ExportSum:
-    """Return what a zip of an open folder would contain. Raises OSError.
+    """Return what a zip of an open folder would contain.
 
     ``folder``: its descriptor. At the limits of an export, counting ends, and ``whole`` of the result is False. No file
-    is opened, so files that cannot be read count like all others. The kinds ``changed``, ``limit``
-    and ``renamed`` do not occur: they are found only while a zip is made.
+    is opened, so files that cannot be read count like all others. The kinds ``changed``, ``limit`` and ``renamed`` do
+    not occur: they are found only while a zip is made. Raises OSError if the folder, or a folder below it that could be
+    opened, cannot be listed.
     """
     found = ExportSum()
     for entry in walk(folder):
@@ -99,7 +100,11 @@ def measure(folder: int) -> ExportSum:
 
 
 class ZipNames:
-    """Makes the paths in one zip from those in the folder: each is unique, and safe for every program that unpacks."""
+    """Makes the paths in one zip from the paths in the folder; each path in the zip is unique.
+
+    A backslash, a control character or a surrogate becomes ``_``, and so does the colon of a drive at the beginning
+    (``C:``).
+    """
 
     def __init__(self, top: str) -> None:
         self._top = top

@@ -1,8 +1,8 @@
 """Sends the requests for help of the session's person to the gateway, and follows their state.
 
-While the person's hand is raised, or helpers may see a notebook, the gateway is asked every few seconds, and the
-notebook's saved state is sent whenever the file has changed. Otherwise the gateway is asked only when a page asks for
-the state, at most every ``RARELY`` seconds, and never again if the session is not for a workshop, if the link offers no
+While the person's hand is raised, or helpers may see a notebook, the gateway is asked for the state every few seconds,
+and the notebook is sent whenever its file has changed. Otherwise the gateway is asked only when a page asks for the
+state, at most every ``RARELY`` seconds, and never again if the session is not for a workshop, if the link offers no
 help, or if this program does not know how to reach the link (NoLinkError).
 """
 
@@ -33,7 +33,7 @@ class SavedNotebook(NamedTuple):
     """The functions that read a notebook of the session; both take the file's path.
 
     ``changed``: returns a value that differs after each save; ``read``: returns the saved state. ``read`` raises
-    NotNotebook, both raise HTTPError.
+    NotNotebook if the file is no notebook that can be shown. Both raise HTTPError if the file cannot be read.
     """
 
     changed: Callable[[str], Awaitable[object]]
@@ -43,7 +43,8 @@ class SavedNotebook(NamedTuple):
 class HelpDesk:
     """The requests for help of the session's person.
 
-    ``shown`` returns an error of the gateway in ``trouble``; the other methods raise LinkError.
+    If the gateway refuses or does not answer, ``shown`` returns the error in ``trouble``; the other methods raise
+    LinkError.
     """
 
     def __init__(self, files: SavedNotebook, link: Callable[[], Link] = Link.here) -> None:

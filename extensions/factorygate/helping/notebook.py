@@ -33,7 +33,7 @@ class NotNotebook(ValueError):
 
 
 def snapshot_of(text: str, file: str, saved: datetime) -> NotebookSnapshot:
-    """Return what helpers see of a notebook. Raises NotNotebook.
+    """Return what helpers see of a notebook. Raises NotNotebook if ``text`` is no notebook of format 4.
 
     ``text``: the file's content; ``file``: its name; ``saved``: when it was saved. Outputs without a form as text
     or as a PNG image, and images that are too large, are marked as left out. What is too long is cut.

@@ -2,8 +2,8 @@
 
 The stage is a folder for files that wait to be moved. If the disk is full while the stage is written, the person's
 folder stays as it was. If a delivery is cut short later, each file is either the old or the new one, and the next
-delivery finds out which, and moves the rest. If the file system cannot exchange two files, the file that was being
-replaced may be missing then; its old version is below ``.factorygate``.
+delivery updates the remaining files. If the file system cannot exchange two files, the file that was being replaced
+when the delivery was cut short may be missing; its old version is below ``.factorygate``.
 """
 
 from __future__ import annotations

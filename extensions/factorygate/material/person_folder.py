@@ -1,7 +1,8 @@
 """Opens and locks a workshop's folder among a person's files, and reads, writes, exchanges and moves files in it.
 
-The functions follow no link below this folder, and never overwrite a file of the person. The folder ``.factorygate`` in
-it contains records of earlier deliveries, and the files that deliveries have moved away.
+The functions follow no link below this folder, and overwrite no file of the person (``file_moves`` names an exception
+on some file systems). The folder ``.factorygate`` in the workshop's folder contains records of earlier deliveries, and
+the files that deliveries have moved away.
 """
 
 from __future__ import annotations

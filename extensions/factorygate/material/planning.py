@@ -62,8 +62,9 @@ class MaterialStep:
     """What is to be done with one file.
 
     ``content``: what is to be written, to the file itself or, in a conflict, beside it; None if nothing is written.
-    ``expected``: the hash of the person's file that is replaced or moved away; None if no file is. ``known``: the
-    record of the file after the step; None if the material no longer has the file, so that there is no record.
+    ``expected``: the hash of the person's file that the step replaces or moves away; None if it does neither.
+    ``known``: the record of the file after the step; None if the material no longer has the file, so that there is no
+    record.
     """
 
     path: str
@@ -146,8 +147,8 @@ def beside(path: str, file: MaterialFile, known: DeliveredFile | None) -> Materi
 def name_beside(name: str, commit: str, number: int = 1) -> str:
     """Return the name under which a version of the material is written beside the person's file ``name``.
 
-    For ``notebook.ipynb`` this is ``notebook.new-0123456.ipynb``, with the first digits of ``commit``. ``number``: from
-    2, if the person already has another file of this name; it is then added, as in ``notebook.new-0123456-2.ipynb``.
+    For ``notebook.ipynb`` this is ``notebook.new-0123456.ipynb``, with the first digits of ``commit``. If the person
+    already has another file of this name, pass 2, 3, ... as ``number``, for ``notebook.new-0123456-2.ipynb`` and so on.
     """
     stem, dot, ending = name.rpartition(".")
     if not stem:

@@ -1,7 +1,7 @@
 """``python -P -m factorygate.session``: the program that a session's job runs.
 
-Exit codes: 0 a clean end, 1 the notebook failed, 2 the door could not be opened or the job has another slice of a GPU
-than it requested, 3 no environment variables were received.
+Exit codes: 0 a clean end, 1 the notebook failed, 2 an option is wrong, the door could not be opened, or the job has
+another slice of a GPU than it requested, 3 no environment variables were received.
 """
 
 from __future__ import annotations
@@ -104,7 +104,11 @@ def _listen_to_scheduler(session: JobSession) -> None:
 
 
 async def run(options: argparse.Namespace) -> int:
-    """Run the session from its start to its end; return the exit code. Raises FolderError, OSError, GpuSliceError."""
+    """Run the session from its start to its end; return the exit code.
+
+    Raises FolderError or OSError if the door cannot be opened; GpuSliceError if the job sees another slice of a GPU
+    than it requested, or if this cannot be checked.
+    """
     started, umask = time.time(), os.umask(0o077)
     shared = folder.session_folder(options.folder)
     for name in ("end.json", "door.json"):  # files of an earlier run, after which the job was requeued

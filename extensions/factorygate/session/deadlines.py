@@ -33,8 +33,9 @@ MOST_NAMES, NAME_LENGTH = 3, 60  # limits for the names of busy notebooks: a rep
 class Activity:
     """The notebook server's report of its activity.
 
-    ``last``: the last activity, in seconds since the epoch; ``opened``: whether anybody has opened the session;
-    ``gpu_percent``: use of the busiest GPU.
+    ``last``: the last activity, in seconds since the epoch; ``busy``: whether a kernel or terminal runs something;
+    ``opened``: whether anybody has opened the session; ``gpu_percent``: use of the busiest GPU, None: not known;
+    ``memory_bytes``: memory in use, None: not known.
     """
 
     last: float
@@ -50,7 +51,8 @@ class Activity:
 class Facts:
     """The state of the session on which its deadlines depend; times are seconds since the epoch.
 
-    ``environment``: whether the door has received the notebook's environment variables.
+    ``environment``: whether the door has received the notebook's environment variables; ``up``: since when the notebook
+    server answers, None: not yet; ``activity``: its last report, None: no report, so that the session is never idle.
     """
 
     started: float
@@ -74,7 +76,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class DeadlineVerdict:
-    """The decision about a session: end now, or check again at ``wake``.
+    """The decision about a session: end now, or check again at ``wake``. Times are seconds since the epoch.
 
     ``reason`` and ``message`` are set if the session must end now. ``wake``: when to decide again if nothing else
     changes. ``ends_idle``: when the session ends if nobody uses it; None: at present the session does not end for lack

@@ -154,7 +154,7 @@ class HubRequest(asyncssh.SSHForwarder):
 class Door:
     """The SSH server of one session; ``authorized``: the base64 part of the link's public key (ssh-ed25519).
 
-    ``host_key`` is made anew in memory for each door; the link reads its public part from a file.
+    The host key is made anew in memory for each door; the link reads its public part (``host_key``) from a file.
     """
 
     def __init__(self, session: JobSession, authorized: str) -> None:

@@ -119,9 +119,9 @@ def mig_command(environment: Environment) -> list[str]:
 
 
 def mig_names(environment: Environment) -> list[str]:
-    """Return the command that lists each MIG device with its name, its GPU and its number in the table.
+    """Return the command that lists each MIG device with its name, its GPU and its number on this GPU.
 
-    Empty if the job has no MIG device.
+    The table that ``mig_command`` prints has the same number. Empty if the job has no MIG device.
     """
     return ["nvidia-smi", "-L"] if mig_devices(environment) else []
 

@@ -1,10 +1,10 @@
 """The HTTP handlers of the notebook server for the JupyterLab extension.
 
-``GET api/factorygate/overview`` (see ``Overview.now``), ``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST
-api/factorygate/examples``, and ``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``); those for
-help in a workshop are in ``factorygate.helping.handlers``, exports in ``exporting.handlers``, steps in
-``steps.handlers``. Only users with access to the server may make these requests; those that change something carry
-JupyterLab's XSRF token.
+``GET api/factorygate/overview`` answers what JupyterLab shows of the session; ``POST api/factorygate/extend`` with
+``{"hours": H}`` requests more time; ``POST api/factorygate/examples`` copies the example notebooks; and ``GET
+api/factorygate/texts?language=CODE`` answers the extension's texts. The handlers for help in a workshop are in
+``helping.handlers``, those for exports in ``exporting.handlers``, and those for steps in ``steps.handlers``. Only users
+with access to the server may make these requests; requests that change something carry JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
@@ -64,7 +64,11 @@ class Texts(Polled):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer with the texts; empty, which means English, if they are not translated into the language."""
+        """Answer with the translations of the texts, in the form of ``Language.page``; for English there are none.
+
+        ``language`` of the query: the code of the language; if it is missing, the person's own language is used. If the
+        texts are not translated into the language, the answer is that for English.
+        """
         wanted = self.get_query_argument("language", "").replace("_", "-")
         found = await asyncio.to_thread(language.wanted, wanted) if wanted else language.here()
         self.set_header("Cache-Control", "no-store")

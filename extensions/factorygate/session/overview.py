@@ -3,7 +3,7 @@
 The deadlines and the resource use come from this node and are always available. The gateway's data (the person's
 sessions and clusters) are requested only while a page asks for them, at most every ``FRESH`` seconds, and earlier only
 after a new message or an ``extend``. If the gateway does not answer or refuses, its last answer stays, and ``trouble``
-describes the error; if only the request for clusters fails, no clusters are shown and no error is.
+describes the error; if only the request for clusters fails, neither clusters nor an error are shown.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Overview:
     ``clock``: the file that the door writes (see the module ``clock``); ``gauge``: measures the resource use; ``home``:
     URL of the gateway's page of the person's sessions; ``servers``: path or URL of the person's default session, after
     which a named session has its server's quoted name and ``/``; ``link``: makes the client of the link; ``helps``:
-    returns the state of the person's requests for help in the session's workshop, None if the session is not for a
-    workshop.
+    returns the state of the person's requests for help in the session's workshop, None if it is not known, or if the
+    session is not for a workshop.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Overview:
         """Ask the gateway for ``hours`` more hours for this session; return the changed session for pages.
 
         The result has the session's id, state, times and so on, without the names and the URL that ``now`` adds. Raises
-        LinkError.
+        LinkError if the gateway refuses or does not answer.
         """
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
         answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)

@@ -20,7 +20,10 @@ _KEPT = ("cookie", "authorization", "x-xsrftoken")  # headers that only the note
 
 
 class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
-    """Forwards requests to the pages of a cluster's Dask scheduler; accepts GET and HEAD only."""
+    """Forwards requests to the pages of a cluster's Dask scheduler; accepts GET and HEAD only.
+
+    The methods' argument ``cluster`` is the first eight digits of the cluster's id.
+    """
 
     SUPPORTED_METHODS = ("GET", "HEAD")
 

@@ -155,10 +155,10 @@ class JobSession:
     async def deliver(self, order: object, archive: IO[bytes]) -> dict[str, object]:
         """Bring a workshop's material into the folder of the notebook's files; return the report of what was done.
 
-        ``order``: ``name``: the workshop's folder; ``commit``; ``digest``: the SHA-256 of ``archive``; ``restore``:
-        whether to write again what the person deleted; perhaps ``aside``: the date under which the person's present
-        folder is kept. Raises SessionConflict if the session is ending or gets material already; ValueError with an
-        explanation if the material was not delivered.
+        ``order``: an object with ``name``: the workshop's folder; ``commit``: the material's version; ``digest``: the
+        SHA-256 of ``archive``; ``restore``: whether to write again what the person deleted; perhaps ``aside``: the date
+        under which the person's present folder is kept. Raises SessionConflict if the session is ending or gets
+        material already; ValueError with an explanation if the material was not delivered.
         """
         if self._end.done():
             raise SessionConflict("the session is ending")

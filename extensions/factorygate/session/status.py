@@ -23,8 +23,8 @@ Reason = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed"
 def spoken(asked: str | None) -> int:
     """Return the protocol version in which the door answers a link that asked for version ``asked``.
 
-    The door answers in the nearest version that it knows. None, or a text that is no number of at most four digits: the
-    oldest of these versions.
+    This is the nearest version that the door knows; the oldest one if ``asked`` is None or is no number of at most four
+    digits.
     """
     if asked is None or not asked.isascii() or not asked.isdecimal() or len(asked) > 4:
         return OLDEST_PROTOCOL

@@ -36,7 +36,8 @@ class StepsOfFolder(APIHandler):
     async def get(self) -> None:
         """Answer ``steps``, the steps of a folder as objects, and ``done``, the numbers of those that were done.
 
-        Each step has ``notebook``, ``cell``, ``name`` and ``before`` (see ``KnownStep``). The numbers begin at 0.
+        ``folder`` of the query: the folder's name. Each step has ``notebook``, ``cell``, ``name`` and ``before`` (see
+        ``KnownStep``). The numbers begin at 0.
         """
         await self._answer(self.get_query_argument("folder", ""), None)
 

@@ -44,7 +44,7 @@ class Looking(Protocol):
 
 
 class Ticker:
-    """Calls ``look`` of all its objects every ``INTERVAL``; removes an object whose ``look`` returns False or raises.
+    """Calls each object's ``look`` every ``INTERVAL`` seconds; removes an object if ``look`` returns False or raises.
 
     The ticker keeps weak references only, and rests while it has no objects.
     """
@@ -55,11 +55,11 @@ class Ticker:
         self._runs = False
 
     def add(self, one: Looking) -> None:
-        """Call ``one.look`` every ``INTERVAL`` until ``look`` returns False or raises, or ``remove`` is called.
+        """Call ``one.look`` every ``INTERVAL`` seconds until ``look`` returns False or raises, or ``remove`` is called.
 
-        May be called from any thread, also for an object that was added before: a call of ``look`` that began before
-        this ``add`` does not remove the object, even if ``look`` returns False or raises. The caller must keep the
-        object: the ticker has only a weak reference.
+        May be called from any thread. An object may be added again: then a call of ``look`` that began before the last
+        ``add`` does not remove the object, even if this call returns False or raises. The caller must keep the object:
+        the ticker has only a weak reference.
         """
         with self._lock:
             self._looking[one] = object()

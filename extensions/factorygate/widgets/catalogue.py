@@ -35,8 +35,8 @@ class _Stream:
     def reading(self) -> Iterator[None]:
         """Keep the stream open during the block. Raises NoLinkError if this program has no link.
 
-        If the route to the link is another one than when the stream was opened, for example since the person has called
-        ``use_token`` meanwhile, the stream is closed and opened by the new route.
+        If the route to the link has changed since the stream was opened, for example because the person has called
+        ``use_token``, the stream is closed and opened again by the new route.
         """
         route = LinkRoute.here()
         if self._task is None or self._task.done() or route != self._route:
@@ -57,7 +57,7 @@ class _Stream:
         self._task = self.news = None
 
     async def after(self, seen: list[FactoryView] | LinkError | None) -> list[FactoryView] | LinkError:
-        """Wait until there are other news than ``seen``; return them."""
+        """Wait until ``news`` is neither None nor the object ``seen``; return ``news``."""
         while self.news is None or self.news is seen:
             await self._changed.wait()
         return self.news

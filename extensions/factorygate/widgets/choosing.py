@@ -64,8 +64,9 @@ def _hours(value: object) -> float:
 def completed(desired: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
     """Return the offered choice that is nearest to ``desired``, with all fields; None if no factory offers a size.
 
-    ``desired``: a choice that ``checked`` has returned. If it names no factory that offers a size, a factory is chosen
-    that can be used now, if there is one; of several, ``here`` (a factory's id) comes first.
+    ``desired``: a choice that ``checked`` has returned. If it names no factory that offers a size, the result has
+    another factory, if possible one that can be used now. Among equally usable factories, the one with the id ``here``
+    comes first.
     """
     factory = _find(factories, desired.get("factory"))
     if factory is None or not factory.sizes:
@@ -83,7 +84,7 @@ def completed(desired: Mapping[str, Any], factories: Factories, here: str | None
 
 
 def refusal(desired: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
-    """Return a text that says why ``desired`` differs from the offered ``choice``; "" if it does not.
+    """Return a text that says why ``desired`` differs from the offered ``choice``; "" if nothing differs.
 
     The text names only the first field that differs. ``choice`` None: nothing is offered.
     """

@@ -27,7 +27,7 @@ _COMPARED = 3  # number of walltimes whose start is estimated at once
 
 
 class FactoryPicker(anywidget.AnyWidget):
-    """Shows in a notebook, live, what the start page shows of the factories, and holds the person's choice.
+    """A widget that shows the factories' live data, as the start page does, and holds the person's choice.
 
     ``value`` is the choice in the form of FactoryCluster and the gateway's API. ``value`` has ``factory``, ``size``,
     ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged; None if none is

@@ -55,7 +55,8 @@ class Window:
     def open_log(self, name: object, shown: object) -> None:
         """If ``shown`` is True, let ``changes`` return a job's log with its row from now on; else leave the log out.
 
-        If too many logs are open, the oldest is closed. A ``name`` that is no text changes nothing.
+        ``name``: the job's name; a value that is no text changes nothing. If too many logs are open, the log that was
+        opened first is closed.
         """
         if isinstance(name, str):
             kept = [one for one in self._open if one != name]
@@ -68,10 +69,10 @@ class Window:
     def changes(self, view: ClusterView) -> dict[str, Any] | None:
         """Return the changes that the page needs to show ``view``; None if there are none.
 
-        ``rows``: the changed rows by the job's name, absent if no row has changed; ``whole``: whether ``rows`` has all
-        rows that the page shows, changed or not. If ``whole``, or if the list itself has changed, also ``order``: names
-        of the shown jobs; ``filter``; ``first``: number of the first row, from 0; ``total``: number of jobs under the
-        filter.
+        Keys of the result: ``rows``: the changed rows by the job's name, absent if no row has changed; ``whole``: True
+        if ``rows`` has all rows that the page shows, changed or not. If ``whole`` is True, or the list itself has
+        changed, also ``order``: names of the shown jobs; ``filter``: the name of the filter; ``first``: number of the
+        first row, from 0; ``total``: number of jobs under the filter.
         """
         jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)
         self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)

@@ -65,7 +65,7 @@ Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
 
 
 def believed(seconds: float) -> datetime | None:
-    """Return the time so many seconds after 1970; None if it is not between ``EARLIEST`` and ``LATEST``."""
+    """Return the UTC time that is ``seconds`` after 1970-01-01; None if not between ``EARLIEST`` and ``LATEST``."""
     # a NaN is refused, too: all comparisons with it are False
     if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():
         return None

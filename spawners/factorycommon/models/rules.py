@@ -47,8 +47,9 @@ class AccountHelp(Readable):
 class LoginRules(Model):
     """How people log in at the login nodes. None: not known.
 
-    ``one_time_code``: whether a one-time code is needed. ``source_bound``: only from IP addresses that were announced
-    to the site. ``port``: None also means SSH's default port. ``hours``: the validity of a certificate.
+    ``one_time_code``: whether a one-time code is needed. ``source_bound``: whether people can log in only from IP
+    addresses that were announced to the site. ``port``: None also means SSH's default port. ``hours``: the validity of
+    a certificate.
     """
 
     ways: tuple[LoginMethod, ...] = ()

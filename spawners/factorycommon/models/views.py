@@ -245,7 +245,7 @@ class AccountView(Model):
 
 
 class ReadyView(Model):
-    """The site accounts that a person can use, and whether they can start anything.
+    """The kind of site account that a person would use for each project and factory, or why they can start nothing.
 
     ``nothing``: why they can start nothing at any factory; None if they can start something.
     """

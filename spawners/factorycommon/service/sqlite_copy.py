@@ -30,8 +30,9 @@ def copy_sqlite(source: Path, target: Path) -> None:
 def copy_before_migration(database: Path, step: str) -> Path:
     """Copy a database into a file of mode 0600 beside it; return the path of that file.
 
-    The file's name ends in ``step``, the database's step before the migration. An earlier copy of the same step is
-    replaced, so that a program that starts again and again does not fill the disk. Raises sqlite3.Error, OSError.
+    ``step``: the version of the database's tables before the migration; the copy's name ends in it. An earlier copy
+    with the same ``step`` is replaced, so that a program that starts again and again does not fill the disk. Raises
+    sqlite3.Error, OSError.
     """
     target = database.with_name(f"{database.name}.at-{step}")
     fresh = target.with_name(f"{target.name}.new")

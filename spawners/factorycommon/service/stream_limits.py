@@ -15,9 +15,9 @@ from factorycommon.service.problems import ProblemError
 
 
 class StreamLimits:
-    """Counts the open streams of each person, and refuses more than ``most``.
+    """Counts the open streams of each person, and refuses a person's further streams if ``most`` are open.
 
-    ``refusal``: returns the error that is raised then.
+    ``refusal``: returns the error that is raised to refuse a stream.
     """
 
     def __init__(self, most: int, refusal: Callable[[], ProblemError]) -> None:

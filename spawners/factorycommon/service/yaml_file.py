@@ -2,7 +2,7 @@
 
 ``read_model`` and ``read_chosen`` raise ``CatalogueError``, whose ``problems`` are lines of the form ``file:line:
 dotted.key: message``. All values that do not fit the model are reported together, so that an operator corrects the file
-once. Wrong YAML is reported before that, and so are keys that are there twice.
+once. If the file is not valid YAML, or has a key twice, only these mistakes are reported.
 """
 
 from __future__ import annotations
@@ -123,16 +123,16 @@ class Places:
     def __call__(self, *keys: Key) -> str:
         """Return ``file:line: dotted.key`` of the key to which the path ``keys`` leads.
 
-        If the file lacks the key, the line is that of the nearest key above it. Without ``keys``, this is
+        If the file lacks the key, the line is that of the nearest key above it. Without ``keys``, the result is
         ``file:line``.
         """
         line, dotted = _position(self._root, keys)
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
     def of_line(self, line: str) -> str:
-        """Return the problem ``line``, a text ``dotted.key: message``, with the file and line of its key before it.
+        """Return ``file:line: dotted.key: message`` for the problem ``line``, which is ``dotted.key: message``.
 
-        If the file lacks the key, the line is that of the nearest key above it. Names in a key may contain dots.
+        If the file lacks the key, the line number is that of the nearest key above it. Names in a key may contain dots.
         """
         dotted, _, message = line.partition(": ")
         node, number, rest = self._root, self._root.start_mark.line + 1 if self._root.start_mark else 1, dotted

@@ -363,7 +363,7 @@ async def renew_credential(
     """Use a person's token to log in to their personal site accounts; return until when all these logins are valid.
 
     Raises ProblemError if the person has no personal account at the factory, if the factory takes no tokens, or if the
-    issuer of logins refuses the token, does not answer, or gives no login that is valid there.
+    issuer of logins refuses the token, does not answer, or gives no login that is valid at the factory.
     """
     accounts, url = projects.personal(body.user, connection), connection.access_status.renew_url
     if not accounts or url is None:

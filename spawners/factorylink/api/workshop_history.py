@@ -26,7 +26,7 @@ class SizeCosts:
         self._factories = factories
 
     def __call__(self, factory: Slug, size: Slug, seconds: float) -> Cost | None:
-        """Return the cost of a size for so many seconds.
+        """Return the cost of a job of this size that runs ``seconds`` seconds.
 
         None: the gateway does not offer the factory, or the catalogue no longer has the size.
         """

@@ -44,7 +44,7 @@ def router(
     charges: Charges,
     factories: OfferedFactories,
 ) -> APIRouter:
-    """Return a router with the operation of this module."""
+    """Return a router with the operation that tells what a workshop's class would find at each factory today."""
     routes = APIRouter()
 
     @routes.get("/projects/{project}/rehearsal", responses=says(404))

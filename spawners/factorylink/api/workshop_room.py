@@ -41,7 +41,9 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
     async def list_sessions(project_id: InProject) -> WorkshopSessions:
         """Return the live sessions of a workshop, and for each person the last of their ended sessions.
 
-        Sessions of robots are left out, and the live sessions that ``WorkshopFeed.live`` leaves out.
+        Left out are sessions of robots and of Dask schedulers, and live sessions that people see as ended: those that
+        end because their class has moved to another factory, and those that failed before any caller was told that they
+        exist.
         """
         project = scope.project(project_id)
         live = feed.live(project.id)
@@ -52,7 +54,7 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.post("/projects/{project_id}/messages", responses=says(403, 404))
     async def send_message(project_id: InProject, body: ClassMessageBody) -> ToldView:
-        """Show a message to these people in their sessions; return the people whose session has taken the message.
+        """Show a message to these people in their sessions; return the people whose session has accepted it.
 
         A caller may send the message again to the people who are not returned: a door that still keeps a message with
         this id ignores the repeated message.
@@ -84,7 +86,7 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
 
 async def _tell(sessions: Sessions, live_session: LiveSession, message: MessageBody) -> bool:
-    """Send a message to a session's door; return whether the door has taken the message."""
+    """Send a message to a session's door; return whether the door has accepted the message in time."""
     if live_session.record.state not in (SessionState.STARTING, SessionState.RUNNING):
         return False
     try:

@@ -20,7 +20,7 @@ InSession = Annotated[SessionId, Path()]
 
 
 class WorkshopScope:
-    """Refuses requests about projects, people and sessions that belong to no workshop.
+    """Finds a workshop's project and its sessions; refuses other projects, and people and sessions of other projects.
 
     Every method except ``sessions`` and ``lives`` may raise ProblemError.
     """

@@ -42,9 +42,10 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
     async def hold(project: InProject, body: HoldBody) -> SeatPlaces:
         """Hold accounts of the pools for the workshop, and begin to wipe those that may hold files of other people.
 
-        An account is held until the workshop is over. During a rehearsal, accounts are held only for its robots, and
-        only until the rehearsal is over. If the link logs in as each account, also begin to log in as the accounts of
-        seats that have not begun. Return what each factory of the workshop then allows.
+        An account is held until the workshop is over. A spare account (needed for no seat, and lent to nobody) may go
+        to another workshop earlier. During a rehearsal, accounts are held only for its robots, and only until the
+        rehearsal is over. If the link logs in as each account, also begin to log in as the accounts of seats that have
+        not begun. Return what each factory of the workshop then allows.
         """
         found = scope.project(project)
         await holds.hold(found, body.accounts)

@@ -1,10 +1,10 @@
-"""Ends sessions and clusters of people who lose access to the project.
+"""Ends sessions and clusters of people who lose access to the project that is charged.
 
-Access is lost when a person leaves a group or the project, when the project loses the factory or ends, or when the
-person is blocked. The person is warned at once, and the session or cluster ends after a grace time. If a project has a
-known end, the person is warned a grace time before this end, and the session or cluster ends together with the project.
-If access returns before the announced end, nothing is ended. The ledger keeps each announced end, so a restart of the
-link does not change the end.
+Access is lost when a person leaves the project or the group that admits them, when the project may no longer use the
+factory or ends, or when the person is blocked. The person is warned at once, and the session or cluster ends after a
+grace time. If a project has a known end, the person is warned a grace time before this end, and the session or cluster
+ends together with the project. If access returns before the announced end, nothing is ended. The ledger keeps each
+announced end, so a restart of the link does not change the end.
 """
 
 from __future__ import annotations

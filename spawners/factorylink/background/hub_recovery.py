@@ -81,7 +81,7 @@ class HubRecovery:
                 log.warning("The hub's token file cannot be read: %s", error)
 
     async def look(self) -> bool:
-        """Start the servers of live sessions that the hub has forgotten, or has not had yet.
+        """Make the hub start each server of a live session that the hub has forgotten or has never had.
 
         Return whether to check again soon, because a decision was postponed or the hub refused a start. Raises
         Unreachable if the hub does not answer, or not with a list of its servers; OSError if the hub's token file

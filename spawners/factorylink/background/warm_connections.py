@@ -39,7 +39,7 @@ _Key = tuple[Slug, str]  # a factory, and an account there
 
 
 class WarmConnections:
-    """Opens the SSH connections that a workshop's seats need, and knows which are open.
+    """Opens the SSH connections that a workshop's seats need, and counts each one as open for four minutes.
 
     Nothing is stored: after a restart of the link, seats log in when they begin.
     """

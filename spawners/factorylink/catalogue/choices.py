@@ -75,9 +75,9 @@ def find_environment(factory: Factory, environment_id: str) -> Environment:
 
 
 def default_environment(factory: Factory, size: NodeSize) -> Environment:
-    """Return the factory's default environment if it fits the size, else the first environment that does.
+    """Return the factory's default environment if it fits the size, else the first environment that fits.
 
-    Raises ChoiceError if none does.
+    Raises ChoiceError if none fits.
     """
     preset = offer(factory, size).environment
     if preset is None:
@@ -150,7 +150,7 @@ def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float)
 
 
 def walltime(hours: float) -> int:
-    """Return the walltime in seconds of a job of ``hours``, rounded up to whole minutes as schedulers do."""
+    """Return the walltime in seconds of a job of ``hours`` hours, rounded up to whole minutes as schedulers do."""
     return 60 * math.ceil(round(hours * 60, 6))
 
 
@@ -332,8 +332,8 @@ def job_request(
     """Return the job request for the dialect.
 
     ``folder``: absolute path of the session's folder at the factory; the job's log goes there under the name ``log``.
-    ``argv``: the arguments after the environment's Python; ``warned``: whether the job wants USR1 before the walltime.
-    ``factory`` already has the overrides of ``access``.
+    ``argv``: the arguments after the environment's Python; ``warned``: whether the job wants the signal USR1 before the
+    end of its walltime. ``factory`` already has the overrides of ``access``.
 
     Raises ChoiceError if the catalogue no longer has the size or the environment, ValueError for a value that a job
     request does not allow.

@@ -59,7 +59,7 @@ def load(folder: Path) -> dict[Slug, Factory]:
 
 
 def load_link_config(path: Path) -> LinkConfig:
-    """Return the link's configuration. Raises CatalogueError. Relative paths in the file are relative to its folder."""
+    """Return the link's configuration. Raises CatalogueError. Relative paths are resolved from the file's folder."""
     config = read_model(path, LinkConfig)
     base = path.resolve().parent
     return config.model_copy(
@@ -83,7 +83,7 @@ def _rebased(access: Access, base: Path) -> Access:
 
 
 def apply(factory: Factory, access: Access) -> Factory:
-    """Return the factory with the overrides in ``access`` applied. Raises CatalogueError if they do not fit."""
+    """Return the factory with the overrides in ``access`` applied. Raises CatalogueError if the result is not valid."""
     changed: dict[str, Any] = {}
     if access.environments is not None:
         changed["environments"] = [environment.model_dump() for environment in access.environments]

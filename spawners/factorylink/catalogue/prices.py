@@ -33,7 +33,11 @@ def gpus_of(factory: Factory, size_id: str) -> Fraction:
 
 
 def price(factory: Factory, size: NodeSize) -> Price:
-    """Return the price of an hour of that size, from ``billed_as`` if this can be parsed, else from its GPUs."""
+    """Return the price of an hour of that size.
+
+    ``gpu_hours`` comes from ``billed_as`` if that text names GPU-hours or GPUs, else from the number of billed GPUs.
+    ``own`` comes from ``billed_as`` if that text names another unit, else it is None.
+    """
     counted, (charged, own) = float(billed_gpus(factory, size)), _read(size.billed_as)
     return Price(
         gpu_hours=counted if charged is None else charged, counted=counted, own=own,

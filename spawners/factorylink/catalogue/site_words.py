@@ -14,7 +14,7 @@ def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
 
     A difference of up to a minute is ignored. ``where``: the limit's key in the catalogue. ``ours`` None: the catalogue
     has no limit, so nothing is yielded. ``theirs``: a time in Slurm's form; None or "" if there is no limit. Raises
-    ValueError if it has another form.
+    ValueError if ``theirs`` has another form.
     """
     seconds = _seconds(theirs)
     if ours is None:

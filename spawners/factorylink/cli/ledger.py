@@ -1,4 +1,4 @@
-"""``factorygate ledger``: check that the database has the tables of this release, and upgrade it."""
+"""``factorygate ledger``: checks whether the link's database has the tables of this release, or upgrades the tables."""
 
 from __future__ import annotations
 

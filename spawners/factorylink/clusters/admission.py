@@ -88,10 +88,11 @@ class ClusterAdmission:
         )
 
     def may_grow(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
-        """Raise ProblemError if a cluster may not have ``more`` jobs of that many hours.
+        """Raise ProblemError if a cluster may not have ``more`` further jobs of ``hours`` hours each.
 
-        The project's budget is checked later, when it is reserved. ``adopt``: the client says that the jobs exist
-        already, so only their hours and number are checked, not the person's permission and the cluster's cap.
+        The project's budget is checked later, when GPU-hours are reserved for the jobs. ``adopt``: the client says that
+        the jobs exist already, so only their hours, and how many jobs the person has, are checked; the person's
+        permission and the cluster's cap are not.
         """
         self._permission.more_workers(live_cluster, more, hours, adopt=adopt)
         if not adopt:

@@ -104,10 +104,11 @@ class SchedulerJobs:
     # --- begin and end
 
     async def begin(self, cluster: ClusterRecord, grant: Grant, asked: SchedulerJob) -> None:
-        """Submit the job of a cluster's scheduler, as ``asked`` in the cluster's request.
+        """Submit the job of a cluster's scheduler; wait a short time for the batch scheduler's answer.
 
-        Waits a short time for the batch scheduler's answer. ``grant``: the permission with which the person creates the
-        cluster. Raises LedgerError, and ProblemError if the job may not start, or if its submission has failed.
+        ``asked``: what the cluster's request says about this job; ``grant``: the permission with which the person
+        creates the cluster. Raises LedgerError, and ProblemError if the job may not start, or if its submission has
+        failed.
         """
         connection = grant.connection
         try:
@@ -164,8 +165,8 @@ class SchedulerJobs:
     async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
         """End scheduler jobs older than a minute whose cluster is not live. Raises LedgerError.
 
-        Such a cluster was never written into the ledger, was lost with a ledger, or has ended. ``known``: returns
-        whether a live cluster has this id.
+        Such a cluster has ended, was never written into the ledger, or was only in a ledger that is lost. ``known``:
+        returns whether a live cluster has this id.
         """
         for live_session in tuple(self._table.values()):
             old = clock.since(live_session.record.created).total_seconds() > YOUNG_SECONDS

@@ -162,7 +162,7 @@ class Clusters:
         return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> LiveCluster:
-        """Return a person's cluster that is live, or ended a short time ago.
+        """Return a person's cluster that is live, or has ended and is still in memory.
 
         Raises ProblemError, which is the same for another person's cluster and for one that does not exist.
         """
@@ -174,7 +174,8 @@ class Clusters:
     def look(self, cluster_id: ClusterId, user: str) -> Cluster:
         """Return a person's cluster as it is now. Raises ProblemError.
 
-        If jobs of the cluster have not ended, and the gateway offers its factory, also make the link ask for them soon.
+        If jobs of the cluster have not ended, and the gateway offers its factory, the link soon asks the factory about
+        these jobs.
         """
         live_cluster = self.own(cluster_id, user)
         if live_cluster.connection is not None and live_cluster.alive():
@@ -301,8 +302,8 @@ class Clusters:
     async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
         """Add a batch of jobs to a cluster; return the cluster. Raises ProblemError, LedgerError.
 
-        The jobs are submitted together, for which this method waits 1.5 s at most. If ``request.adopt`` is True, the
-        jobs exist already, and are taken over. A batch that is sent twice is submitted once.
+        The jobs are submitted together; this method waits 1.5 s at most for their submission. If ``request.adopt`` is
+        True, the jobs exist already, and are taken over. A batch that is sent twice is submitted once.
         """
         begun = clock.ticks()
         live_cluster = self.own(cluster_id, user)

@@ -75,7 +75,8 @@ class ClusterSubmitter:
     def submit(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
         """Submit a batch in the background.
 
-        Nothing is done if its submission is already under way, or if the cluster's factory is not offered any more.
+        Do nothing if the batch is already being submitted, or if the gateway does not offer the cluster's factory any
+        more.
         """
         if batch.id not in live_cluster.submissions and live_cluster.connection is not None:
             work = self._submission(live_cluster, live_cluster.connection, batch)

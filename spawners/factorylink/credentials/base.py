@@ -37,9 +37,8 @@ class Credentials(Protocol):
     async def login(self, account: str | None) -> Login:
         """Return the login for an account; ``account`` None: for the watcher.
 
-        The watcher is the site account that asks the scheduler about all jobs. Raises Expired with an explanation for
-        the person; Refused for an account that the link may not act for; Unreachable if the credential must be fetched
-        and its issuer does not answer.
+        The watcher is the site account that asks the scheduler about all jobs. Raises Expired, with an explanation for
+        the person, if the account has no valid credential; Refused if the gateway has no usable key for the account.
         """
 
     def valid_until(self, account: str | None) -> datetime | None:
@@ -59,10 +58,10 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 
 
 def read_secret(path: Path) -> bytes:
-    """Return the content of a file that only this account or root owns and nobody else may use.
+    """Return the content of a file that belongs to this account or to root, and that nobody else may use.
 
-    Raises OSError; ValueError if it is no regular file, if others may use it, if its owner is neither this account nor
-    root, or if it is larger than 64 KiB.
+    Raises OSError; ValueError if it is no regular file, if others may use it (``open_to_others``), if its owner is
+    neither this account nor root, or if it is larger than 64 KiB.
     """
     # The check and the reading use the same file descriptor, so that both see the same file.
     with path.open("rb") as file:

@@ -7,8 +7,8 @@ is for one principal, ``ID@myaccessid.org``, which the site maps to the account;
 ``ssh-domain-grant@core.aai.geant.org`` lists host patterns (integration.docs.my-eurohpc.eu/aai). This module was never
 tested with the platform itself.
 
-Tokens and keys are in this process's memory only. The answer is not trusted: key, kind, validity and hosts are read
-from the certificate.
+Tokens and people's keys are in this process's memory only. The answer is not trusted: the link checks the certificate's
+key, kind, validity and hosts.
 """
 
 from __future__ import annotations

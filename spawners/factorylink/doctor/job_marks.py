@@ -1,6 +1,6 @@
 """Checks the marks by which jobs are recognised: their name and comment after a submission.
 
-Also looks for jobs of other gateways with the same name.
+Also looks for other gateways' jobs with this gateway's job name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def own_identity(hub: str, keys: Path) -> Identity | None:
 
 
 def same_name(jobs: list[Job], identity: Identity, factory: str) -> Words | None:
-    """Return a warning if live jobs with this gateway's name have another gateway's comment, else None."""
+    """Return a warning if live jobs with this gateway's job name have another gateway's comment, else None."""
     others = [j for j in jobs if j.state is not JobState.ENDED and identity.is_of_another_gateway(j, factory)]
     if not others:
         return None

@@ -109,9 +109,8 @@ def _address(tcp: Tcp, door: DoorFile) -> tuple[str, int]:
 def _socket(stdio: Stdio, session: SessionId, door: DoorFile) -> str:
     """Return the path of the door's socket.
 
-    Raises Misread if the door's file names no socket, or a path that no door of this session makes.
-
-    ``factorygate.session.folder`` makes these paths.
+    Raises Misread if the door's file names no socket, or a path that does not have the form of this session's sockets.
+    A door makes its path with ``factorygate.session.folder``.
     """
     if door.socket is None:
         raise Misread("The door has no socket; it was started for carrier tcp, and door.carrier is stdio now.")

@@ -41,10 +41,10 @@ class _DoorMessage(BaseModel):
 class DoorFile(_DoorMessage):
     """The file ``door.json`` in the session's folder: the door's address on its node, and its host key.
 
-    The address is a port, or a Unix socket if the door is entered through the scheduler. The file also has a host name,
-    which the link does not use: the session's account writes the file, and the link connects only to hosts from the
-    scheduler or its own configuration. ``protocol``: the oldest version that the door supports; ``restart``: how often
-    the scheduler has started the job again.
+    The address is a port, or a Unix socket if the door is entered through the scheduler. Beside a port, the file has a
+    host name, which the link does not use: the session's account writes the file, and the link connects only to hosts
+    from the scheduler or its own configuration. ``protocol``: the oldest version that the door supports; ``restart``:
+    how often the scheduler has started the job again.
     """
 
     protocol: int = Field(ge=1, le=PROTOCOL)
@@ -58,11 +58,11 @@ class DoorFile(_DoorMessage):
 
 
 class DoorStatus(_DoorMessage):
-    """One line of the command ``watch``, and the response to most commands.
+    """One line of output of the command ``watch``, and the response to most commands.
 
     ``environment``: whether the door has received the notebook's environment variables; ``opened``: whether anybody has
-    opened the session; ``ends_idle``: when the session ends if nobody uses it; ``release``: the version of the package
-    in the session's environment; a door of protocol 1 does not send it.
+    opened the session; ``busy_with``: names of busy notebooks and terminals; ``ends_idle``: when the session ends if
+    nobody uses it; ``release``: the package's version in the session's environment, None from a door of protocol 1.
     """
 
     protocol: int = Field(ge=OLDEST_PROTOCOL, le=PROTOCOL)
@@ -134,7 +134,7 @@ class DoorMaterial(_DoorMessage):
     aside: Annotated[str, Field(max_length=300)] | None = None
 
     def report(self) -> MaterialReport:
-        """Return the report that the workshops service gets, made from this response. Raises Misread."""
+        """Return this response as the workshops service's report. Raises Misread if a value is not allowed there."""
         known = {name: count for name, count in self.counts.items() if name in MaterialCounts.model_fields}
         lists = {name: getattr(self, name) for name in ("conflict", "blocked", "merged", "removed")}
         try:

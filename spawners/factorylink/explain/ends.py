@@ -1,4 +1,4 @@
-"""Tables of explanations why sessions end: by the scheduler's last report, the door's report, or else the job's log.
+"""Tables that explain why a session ended: for the scheduler's last report, the door's report, and the job's log.
 
 ``LOG`` has patterns for the lines of the job's log, which is searched only if a session failed. The person's own
 programs can write to the log, so a match changes nothing but the explanation and, for the codes in ``LOG_REASONS``, the

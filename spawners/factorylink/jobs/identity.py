@@ -124,7 +124,8 @@ def read_or_make_key(path: Path, make: bool = True) -> bytes:
     """Return the HMAC key from the file ``path`` (mode 0600).
 
     ``make``: whether to make a key and write it if there is no file, as at the link's first start. Raises OSError, also
-    if there is no file and ``make`` is False; ValueError if the file holds no key, or if others may read it.
+    if there is no file and ``make`` is False; ValueError if the file holds no key, or if an account other than the
+    link's and root owns or may use it.
     """
     key = (_read_or_make(path, secrets.token_hex(32).encode() + b"\n") if make else read_secret(path)).strip()
     if not re.fullmatch(rb"[0-9a-f]{64}", key):
@@ -138,7 +139,8 @@ def read_or_make_ssh_key(path: Path, make: bool = True) -> asyncssh.SSHKey:
     """Return the SSH key with which the link logs in to its doors, from the file ``path`` (mode 0600).
 
     ``make``: whether to make a key and write it if there is no file, as at the link's first start. Raises OSError, also
-    if there is no file and ``make`` is False; ValueError if the file holds no key, or if others may read it.
+    if there is no file and ``make`` is False; ValueError if the file holds no key, or if an account other than the
+    link's and root owns or may use it.
     """
     if make:
         made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")

@@ -39,9 +39,10 @@ class Found(StrEnum):
 class OwnJob:
     """A job that was submitted according to the ledger.
 
-    ``id``: of a job, or of a whole array. ``comment``: the submitted comment. ``submitted``: when, by the scheduler's
-    clock; None: no answer has listed the job yet. ``begun``: when its submission was started, by the gateway's clock.
-    ``restarts``: how often the scheduler had requeued the job when ``submitted`` was read, as far as known.
+    ``id``: of a job, or of a whole array. ``comment``: the submitted comment. ``submitted``: when the job was
+    submitted, by the scheduler's clock; None: no answer has listed the job yet. ``begun``: when the link started the
+    submission, by the gateway's clock. ``restarts``: how often the scheduler had requeued the job when ``submitted``
+    was read, as far as known.
     """
 
     id: JobId
@@ -49,7 +50,7 @@ class OwnJob:
     comment: str
     submitted: datetime | None = None
     begun: datetime | None = None
-    restarts: int = 0  # how often the job had been requeued by then, as far as known
+    restarts: int = 0
 
 
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
@@ -70,8 +71,8 @@ def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
 def _submitted_as(own: OwnJob, job: Job) -> bool:
     """Return whether the submission time of ``job`` is that of ``own``, or a later one if the job was requeued since.
 
-    Slurm changes the submission time whenever it requeues the job. As long as the scheduler's time of ``own`` is not
-    known, the time must agree with ``begun``, within the tolerances ``DOUBT`` and ``CLOCKS``.
+    Slurm changes the submission time whenever it requeues the job. If ``own.submitted`` is None, the time must agree
+    with ``own.begun``, within the tolerances ``DOUBT`` and ``CLOCKS``. False if ``job`` has no submission time.
     """
     if job.submitted is None:
         return False

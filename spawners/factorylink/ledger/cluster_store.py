@@ -128,8 +128,9 @@ class WorkerRecord:
 class BatchRecord:
     """Equal jobs that were submitted together, as the ledger stores them.
 
-    ``count``: how many jobs; ``hours``: the walltime of each; ``job``: the id of the array, or of the only job; None:
-    not known. ``submitted``: when, by the scheduler's clock; None: no answer has listed one of the jobs yet.
+    ``count``: how many jobs; ``hours``: the walltime of each; ``submits``: the number of submissions that were started;
+    ``submit_begun``: when the last one was started. ``job``: the id of the array, or of the only job; None: not known.
+    ``submitted``: when the jobs were submitted, by the scheduler's clock; None: no answer has listed one of them yet.
     """
 
     id: BatchId
@@ -147,7 +148,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether only a client's report tells of the batch, since the ledger with its submission was lost."""
+        """Return whether the link knows the batch only from a client, because the ledger of its submission was lost."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
@@ -162,7 +163,8 @@ class BatchRecord:
 class ClusterRecord:
     """One Dask cluster, as the ledger stores it.
 
-    ``gpus``: billed GPUs of each job; ``earlier``: GPU-hours of jobs that are not in this ledger.
+    ``processes``: the number of Dask workers in each job; ``gpus``: the billed GPUs of each job; ``earlier``: GPU-hours
+    of jobs that are not in this ledger; ``session``: the session that runs the Dask scheduler, if known.
     """
 
     id: ClusterId
@@ -208,7 +210,7 @@ def _cluster(row: Mapping[str, Any]) -> ClusterRecord:
 
 
 class ClusterStore:
-    """Reads and writes the ledger's rows of clusters, batches and workers."""
+    """Reads and writes the ledger's rows of clusters, batches and workers. Every method may raise LedgerError."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -97,7 +97,7 @@ class AuditEntry:
 
 
 class Ledger:
-    """The link's database. Call ``open`` before use.
+    """The link's database. Call ``open`` before use. Every method that reads or writes may raise LedgerError.
 
     ``where``: a SQLite file, made with mode 0600 if missing, or a PostgreSQL database. ``alone``: claim the ledger, so
     that no other process can claim it at the same time.
@@ -344,9 +344,9 @@ class Ledger:
         return await self.transact(lambda db: self.intact(table, db.execute(query).mappings()))
 
     def intact(self, table: Table, found: MappingResult) -> list[dict[str, Any]]:
-        """Return the rows that can be read, with None for an unreadable value that may be null.
+        """Return the rows of ``found`` that can be read; an unreadable value that may be null becomes None.
 
-        A row that cannot be read is skipped and named in the log; the link continues without it.
+        A row with any other unreadable value is skipped and named in the log; the link continues without this row.
         """
         return [values for row in found if (values := self._intact(table, row)) is not None]
 

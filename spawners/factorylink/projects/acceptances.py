@@ -47,10 +47,10 @@ class Acceptances:
         return explain.filled("rules-open", factory=factory.site.machine, address=self._address)
 
     async def accept(self, user: str, factory: Factory, version: str) -> None:
-        """Record that the person accepts ``version`` of the factory's rules; return when the ledger holds the record.
+        """Record in the ledger that the person accepts ``version`` of the factory's rules.
 
-        Repeating this changes nothing. Raises ProblemError if the factory has no rules, or if ``version`` is not the
-        present version of its rules; LedgerError.
+        Repeating the call changes nothing. Raises ProblemError if the factory has no rules, or if ``version`` is not
+        the present version of its rules; LedgerError.
         """
         rules = factory.site.rules
         if rules is None:

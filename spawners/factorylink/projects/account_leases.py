@@ -1,10 +1,10 @@
 """Decides under which site account a person's jobs run: their own, a shared one, or one that is lent to them alone.
 
 A lent account stays with its person until another person needs it. It is lent to another person only if no job of the
-first person runs under it, and after a wipe: nobody else may read the first person's files. Only an account under which
-the first person has started nothing needs no wipe. An account that is held for a workshop (``account_holds``) is lent
-to the people of that workshop only. An account that is lent for a rehearsal is held until the rehearsal is over, and is
-wiped then.
+first person runs under it, and after a wipe: nobody else may read the first person's files. An account needs no wipe if
+the first person has started nothing under it. An account that is held for a workshop (``account_holds``) is lent to the
+people of that workshop only. An account that is lent for a rehearsal is held until the rehearsal is over; if it was
+used, and the site has a command for wipes, it is wiped before the hold ends.
 """
 
 from __future__ import annotations
@@ -319,7 +319,7 @@ class AccountLeases:
         ]
         if not left or not connection.access.account_wipe:
             raise of_words("limit", explain.own("pool-empty"))
-        # those whose last wipe failed come last
+        # Accounts that are being wiped come last; before them, those whose last wipe failed.
         account = min(left, key=lambda name: ((factory, name) in self._wiping, (factory, name) in self.failed))
         self.wipe(connection, account)
         return factory, account

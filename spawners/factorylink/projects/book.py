@@ -323,8 +323,8 @@ def load(
 ) -> dict[ProjectId, Project]:
     """Return the projects of a file by id, with their access modes filled in.
 
-    Raises CatalogueError if the file is not valid (see ``read``); for a valid file, with every problem that ``refuse``
-    finds.
+    Raises CatalogueError if the file is not valid (see ``read``), or if ``refuse`` finds problems in a valid file; then
+    the error names them all.
     """
     found = {project.id: access_modes.filled(project) for project in read(path, factories, accesses)}
     if wrong := refuse(found):
@@ -338,7 +338,8 @@ def read(
 ) -> tuple[Project, ...]:
     """Return the projects of a file without filling in their access modes.
 
-    Raises CatalogueError if the file cannot be read as projects; else with every mistake that ``problems`` finds.
+    Raises CatalogueError if the file cannot be parsed as projects, or if ``problems`` finds mistakes in the projects;
+    then the error names them all.
     """
     found = read_model(path, Projects).projects
     wrong = [*problems(found, factories, accesses or {})]

@@ -72,7 +72,7 @@ class KnownPeople:
         return self.rules.options if person is None or person.options is None else person.options
 
     async def put(self, user: str, person: PersonBody) -> None:
-        """Store the hub's data about a person; return when the ledger holds the data.
+        """Store the hub's data about a person in the ledger.
 
         If ``person`` has no ``options``, the stored options of this person stay. Raises LedgerError.
         """
@@ -108,7 +108,7 @@ class KnownPeople:
                 await self._put(user, before.model_copy(update={"access": access}))
 
     async def put_rules(self, rules: HubRules) -> None:
-        """Store the hub's rules for everybody. Returns when the ledger holds them. Raises LedgerError."""
+        """Store the hub's rules for everybody in the ledger. Raises LedgerError."""
         if rules == self.rules:
             return
         table = schema.hub_rules

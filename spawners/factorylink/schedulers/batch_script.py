@@ -111,14 +111,15 @@ def written(
 ) -> str:
     """Return the batch script for a request.
 
-    ``template``: an operator's Jinja text that replaces ``TEMPLATE``. It must use ``identity``, and may use
-    ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and the request's other fields as
+    ``template``: an operator's Jinja text that replaces ``TEMPLATE``; "": none does. The text must use ``identity``,
+    and may use ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and the request's other fields as
     ``job.cores``, ``job.memory_gb``, ... ``mark``: the prefix of a directive (``#PBS``); ``identity``, ``resources``:
     directives; ``environment``: lines of shell code; ``owned``: the options (``-N``) that only ``identity`` may set.
 
     The script exports ``variables`` at the end of ``environment`` or, if the template does not use ``environment``,
-    right before the command. Raises Refused if the template fails, or sets an option of ``owned`` itself; also if it
-    leaves ``identity`` out, or puts it after the first command, since then the job could not be found again.
+    right before the command. Raises Refused if the template fails, or sets an option of ``owned`` itself; also if the
+    template leaves out ``identity``, or puts ``identity`` after the first command, since then the link could not find
+    the job again.
     """
     exports = variables.exports()
     values = {

@@ -30,7 +30,8 @@ class Command(Generic[T]):
 
     ``parse`` returns the answer in the output, or raises one of the four errors of ``factorylink.errors`` with the
     scheduler's own words. ``env`` is added to the command's environment (for example the format of times); it never
-    holds a secret. ``most``: the most bytes of stdout that are read; a longer answer raises Misread.
+    holds a secret. ``most``: the most bytes of stdout that are read (for some accounts the transport reads fewer); a
+    longer answer raises Misread.
     """
 
     argv: tuple[str, ...]  # never a shell string

@@ -1,4 +1,4 @@
-"""Runs in the background the work whose commands run as a site account.
+"""Runs work in the background if its commands run at a factory as a person's site account.
 
 An account can make such a command last arbitrarily long (for example by a shell that sleeps). So the poller, which
 handles the scheduler's answers, must not wait for the command.

@@ -36,7 +36,7 @@ class SeatTerms:
 
     ``unopened_until``: the time at which the session ends if nobody has opened it. ``early_hours``: the time from the
     start of the session to that of the class; it is added to the session's hours if possible. ``leaves``: how many of
-    the person's other sessions end before this one begins; they do not count in the limits of one person.
+    the person's other sessions end before this one begins; they do not count towards the person's limits.
     """
 
     unopened_until: datetime
@@ -147,9 +147,9 @@ class Admission:
         """Return the choice, whose hours are those of the class, with ``early`` hours added for the time before it.
 
         Fewer hours are added if the size, the end of the project, the project's budget or the person's share does not
-        allow more. If the budget or the share does not even pay for the class, the session gets the hours that it pays
-        for. If these are less than ``LEAST_SEAT_HOURS``, the session keeps the hours of the class, and a later check
-        refuses it.
+        allow more. If the budget or the share does not even pay for the class, the session gets only the hours that are
+        paid for. If these are less than ``LEAST_SEAT_HOURS``, the session keeps the hours of the class, and a later
+        check refuses the session.
         """
         limits = [choice.hours + early, find_size(grant.connection.factory, choice.size).max_hours]
         project = grant.project

@@ -1,7 +1,7 @@
 """Extends running sessions if the site allows it: computes the new end, asks the scheduler, and informs the door.
 
-A session ends when the scheduler says, even if the site's administrators have changed this time. The link sends the
-time to the session's door, which warns the person before, and ends the notebook in time.
+A session ends at the time that the scheduler reports, even if the site's administrators have changed this time. The
+link sends the time to the session's door, which warns the person before the end, and ends the notebook in time.
 """
 
 from __future__ import annotations

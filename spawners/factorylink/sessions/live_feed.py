@@ -46,7 +46,7 @@ class LiveFeed:
         return self._feed.readers_of_all
 
     def close(self) -> None:
-        """End all streams of this object. The event stream of a cluster ends at the next change of this cluster."""
+        """End all streams of this object, and each ``LiveCluster.stream`` at the next change of its cluster."""
         self._feed.close()
         self._clusters.close()
 

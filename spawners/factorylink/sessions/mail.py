@@ -30,17 +30,17 @@ class Mailer:
         self._mail = mail
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
-    def tell(self, record: SessionRecord, factory: str, address: str) -> None:
+    def tell(self, record: SessionRecord, machine: str, address: str) -> None:
         """Tell a person by mail that their session runs, if the session waited for more than ``WAITED``.
 
-        Guests and robots get no mail. ``factory``: the factory's name; ``address``: the notebook's URL; "": the
-        configuration has no public URL.
+        Guests and robots get no mail. ``machine``: the machine's name; ``address``: the notebook's URL;
+        "": the configuration has no public URL.
         """
         waited = (record.started or datetime.now(UTC)) - record.created
         if self._mail is None or waited <= WAITED or is_guest(record.user) or is_robot(record.user):
             return  # the names of guests and robots are no mailboxes
         try:
-            letter = compose(self._mail, record, factory, address, waited)
+            letter = compose(self._mail, record, machine, address, waited)
         except ValueError as error:
             log.warning("No mail about session %s: its address cannot be written: %s", record.id, error)
             return
@@ -56,15 +56,16 @@ class Mailer:
                 log.warning("The mail about session %s could not be sent: %s", session_id, error)
 
 
-def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
+def compose(mail: Mail, record: SessionRecord, machine: str, address: str, waited: timedelta) -> EmailMessage:
     """Return the mail which says that a session runs after waiting in the queue for the time ``waited``.
 
-    The mail contains no token: its URL leads to a login. ``factory``: the factory's name; ``address``: the notebook's
-    URL; "": the configuration has no public URL. Raises ValueError if no mail address can be made of the person's name.
+    The mail contains no token: its URL leads to a login. ``machine``: the machine's name; ``address``:
+    the notebook's URL; "": the configuration has no public URL. Raises ValueError if no mail address can be made of the
+    person's name.
     """
     to = address_of(record.user, mail.domain)
     name = f"Your session {record.server}" if record.server else "Your session"
-    lines = [f"{name} at {factory} is running. It waited {_in_words(waited)} in the queue.", ""]
+    lines = [f"{name} at {machine} is running. It waited {_in_words(waited)} in the queue.", ""]
     if address:
         lines += [f"Open it: {address}", ""]
     if record.ends is not None:
@@ -74,7 +75,7 @@ def compose(mail: Mail, record: SessionRecord, factory: str, address: str, waite
     elif record.choice.unopened_minutes:
         lines.append(f"It ends {record.choice.unopened_minutes} minutes after its start if nobody opens it.")
     text = "\n".join(lines).rstrip() + "\n"
-    return mails.letter(mail.sender, to, f"Your session at {factory} is running", text, mail.domain)
+    return mails.letter(mail.sender, to, f"Your session at {machine} is running", text, mail.domain)
 
 
 def address_of(user: str, domain: str) -> Address:

@@ -26,7 +26,8 @@ class MatchingPlan:
     claims: list[tuple[SessionRecord, Job]] = field(
         default_factory=list
     )  # rows without a job, with the job whose comment names the row
-    waiting: list[SessionRecord] = field(default_factory=list)  # rows without a job that no job's comment names
+    # rows without a job that no job's comment names; also rows whose job is being submitted now
+    waiting: list[SessionRecord] = field(default_factory=list)
     surplus: list[tuple[SessionRecord, Job]] = field(
         default_factory=list
     )  # other jobs whose comment names a row that has a job already

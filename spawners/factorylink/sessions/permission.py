@@ -91,8 +91,8 @@ class Permission:
     def missing(self, connection: FactoryConnection, user: str) -> Words | None:
         """Return what prevents the person from starting anything at the factory, apart from their project.
 
-        This is: the person is blocked or not admitted by the hub, or has not accepted the gateway's terms or the site's
-        rules. None: nothing is missing. The age of the login does not count. Raises no ProblemError.
+        The person may be blocked, may not be admitted by the hub, or may not have accepted the gateway's terms or the
+        site's rules. None: nothing is missing. The age of the login does not count. Raises no ProblemError.
         """
         if self._projects.blocked(user):
             return explain.own("blocked")
@@ -268,8 +268,9 @@ class Permission:
         """Return a write for the ledger that reserves GPU-hours of the project for ``claims``.
 
         The write raises OverBudget if the project ends before the longest of the jobs would, or if the project's budget
-        or the person's share of the budget is too small. The budget must allow all claims and ``alike`` further jobs,
-        each of them equal to the job of the first claim; nothing is reserved for the further jobs.
+        or the person's share of the budget is too small; with ``project`` None, the write never raises OverBudget. The
+        budget must allow all claims and ``alike`` further jobs, each of them equal to the job of the first claim;
+        nothing is reserved for the further jobs.
         """
         return charges.reserve(claims, self._projects.get(project), alike)
 
@@ -278,6 +279,6 @@ class Permission:
 
         ``charge_id``: the id of the job's charge; for a session's job, this is the session's id. The write raises
         OverBudget if the project's budget or the person's share of the budget is too small, or if the project ends
-        before ``until``.
+        before ``until``; with ``project`` None, the write never raises OverBudget.
         """
         return charges.reserve_more(charge_id, seconds, until, self._projects.get(project))

@@ -375,7 +375,10 @@ class Sessions:
         await self._termination.request_end(self._table[session_id], EndReason.STOPPED, by, _BY[by])
 
     async def end_access(self, live_session: LiveSession) -> None:
-        """End a session whose person may no longer use its project. Raises LedgerError."""
+        """Request the end of a session whose person may no longer use its project. Raises LedgerError.
+
+        Returns when the ledger holds the request.
+        """
         await self._termination.request_end(
             live_session, EndReason.ACCESS_LOST, "link", explain.own("access-lost").as_message("what")
         )
@@ -439,7 +442,8 @@ class Sessions:
     async def deliver(self, session_id: SessionId, order: DoorOrder, archive: Path) -> MaterialReport:
         """Bring a workshop's material into the notebook's root folder; return how many files had each outcome.
 
-        ``order``: into which folder there, and how; ``archive``: the path of the file with the material. Raises
+        ``order``: the folder for the material, whether files that the person has deleted are written again, and whether
+        the person's folder is moved aside first; ``archive``: the path of the file with the material. Raises
         ProblemError if the session is not live, or if its door cannot be reached or refuses.
         """
         found: list[MaterialReport] = []

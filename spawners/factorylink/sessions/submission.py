@@ -69,8 +69,9 @@ class Submission:
     async def known(self, live_session: LiveSession, since: float) -> None:
         """Wait for a short time (``ANSWER_SECONDS`` from ``since``) until the scheduler has accepted the session's job.
 
-        ``since``: the time of the caller's request, by ``clock.ticks``. Raises ProblemError if the submission has
-        failed. If the submission has failed by then, and the session is being ended, wait until that is done.
+        ``since``: the time of the caller's request, by ``clock.ticks``. Returns, too, if the scheduler has not answered
+        by then. If the submission fails in this time, waits until the link has ended the session, or requested its end,
+        and raises ProblemError.
         """
         submission = live_session.submission
         if submission is None or live_session.answered:

@@ -89,7 +89,7 @@ class Termination:
         self.carry_out(live_session)
 
     def carry_out(self, live_session: LiveSession) -> None:
-        """Carry out a session's stop request in the background, unless that is running already."""
+        """Carry out a session's stop request in the background, unless a task is doing this already."""
         if live_session.record.ended is None and (live_session.stopping is None or live_session.stopping.done()):
             live_session.stopping = self._tasks.spawn(self._stop(live_session), f"stop of {live_session.record.id}")
 

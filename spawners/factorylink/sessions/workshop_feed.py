@@ -66,9 +66,9 @@ class WorkshopFeed:
     async def stream(self) -> AsyncIterator[bytes]:
         """Yield server-sent events: ``snapshot`` with all live sessions, then ``sessions`` with changed and ended ones.
 
-        There is at most one event in ``BATCH_SECONDS``; after ``HEARTBEAT_SECONDS`` without a change, a comment is
-        sent. If there are too many changes for the reader, a new ``snapshot`` is sent instead of them. A ``snapshot``
-        has the sessions that ``live`` returns. ``close`` ends the stream.
+        After the first event, there is at most one event in ``BATCH_SECONDS``; after ``HEARTBEAT_SECONDS`` without a
+        change, a comment is sent. If there are too many changes for the reader, a new ``snapshot`` is sent instead of
+        them. A ``snapshot`` has the sessions that ``live`` returns. ``close`` ends the stream.
         """
         mine = _Subscriber()
         self._subscribers.add(mine)

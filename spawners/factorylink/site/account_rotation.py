@@ -1,7 +1,8 @@
 """Chooses the site account under which the link next asks for jobs, if accounts see only their own jobs. Pure.
 
-In Slurm, accounts see only their own jobs with ``PrivateData=jobs``. The link asks one question at a time, under one
-account after the other. So the limits of one poller apply to all questions together, however many accounts there are.
+In Slurm, accounts see only their own jobs if ``PrivateData=jobs`` is set. The link asks one question at a time, under
+one account after the other. So the limits of one poller apply to all questions together, however many accounts there
+are.
 """
 
 from __future__ import annotations

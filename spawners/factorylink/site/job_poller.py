@@ -1,11 +1,12 @@
 """The poller of one factory: asks repeatedly about all of this gateway's jobs, and passes the answers on.
 
 The poller first asks for jobs by their name. If the answer lacks jobs whose ids the link knows, the poller then asks
-for them by id, since somebody may have changed their names. No other part of the running link asks by name: code that
-needs a newer answer waits for the poller's next answer. (``job_orders`` asks by id before each order.) If accounts see
-only their own jobs, the poller asks as one account after the other (``account_rotation``). ``rate_limiter`` limits the
-rate of all the poller's questions together. A failed question changes nothing that is known about jobs: if the question
-by name fails, only ``health`` may change; if a question by id fails, its ids are in ``silent``.
+for them by id, since somebody may have changed their names. No other part of the running link asks by name for the
+present jobs: code that needs a newer answer waits for the poller's next answer. (``job_orders`` asks by id before each
+order; ``Site.why_ended`` asks by name how jobs have ended.) If accounts see only their own jobs, the poller asks as one
+account after the other (``account_rotation``). ``rate_limiter`` limits the rate of all the poller's questions together.
+A failed question changes nothing that is known about jobs: if the question by name fails, only ``health`` may change;
+if a question by id fails, its ids are in ``silent``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class JobPoller:
     ``name``: the name of the jobs. ``private``: whether accounts see only their own jobs. ``on_answer`` is called with
     every successful answer and the account whose jobs the answer lists (None: all accounts; if ``private``, answers to
     the watcher are not passed on); ``on_health`` is called when the state or the explanation in ``health`` has changed.
-    ``by_id``: asks the scheduler for jobs by their ids, as an account (None: the watcher).
+    ``by_id``: asks the scheduler for jobs by their ids, as an account (None: the watcher, the account as which the link
+    asks the scheduler).
     """
 
     def __init__(
@@ -108,8 +110,9 @@ class JobPoller:
     def happened(self, account: str | None) -> None:
         """Let ``keep`` ask again soon, without back-off.
 
-        Called when an order was carried out: so the factory answers, and jobs may have changed. ``account``: the site
-        account as which the order was carried out; None: the watcher, the account that asks about all jobs.
+        Called when an order was carried out: this shows that the factory answers, and jobs may have changed.
+        ``account``: the site account as which the order was carried out; None: the watcher, the account that asks about
+        all jobs.
         """
         if self._rounds is not None and account is not None:
             self._rounds.hurry(account)
@@ -125,7 +128,7 @@ class JobPoller:
 
         A question that is already being asked does not count. If accounts see only their own jobs, the poller asks as
         the account whose turn is next, and the answer lists only this account's jobs; if no account has to be asked, it
-        asks as the watcher.
+        asks as the watcher (the account as which the link asks the scheduler).
         """
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)

@@ -57,7 +57,7 @@ class LoadPoller:
         self._wake.set()
 
     def hurry(self) -> None:
-        """Let ``keep`` ask for the waiting jobs before its next full question, at most every ``EARLY`` seconds.
+        """Let ``keep`` ask for the waiting jobs earlier than planned, at most every ``EARLY`` seconds.
 
         Called when a waiting job of this gateway is newer than ``queue``.
         """

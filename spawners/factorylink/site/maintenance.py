@@ -49,8 +49,9 @@ def offered(
 ) -> tuple[ReservationView, ...]:
     """Return the reservations that a site account may use now; with ``coming``, also those that begin later.
 
-    Reservations for maintenance are left out. ``pays``: the scheduler's account that is charged; ``groups``: returns
-    the site account's Unix groups, and is called only if a reservation is for groups.
+    Reservations for maintenance are left out. ``pays``: the scheduler's account that is charged; None: the site
+    account's default, which no reservation's list of accounts admits. ``groups``: returns the site account's Unix
+    groups, and is called only if a reservation is for groups.
     """
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)

@@ -103,7 +103,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     async def drain(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
         """Drain the factory: let nothing new start there. Raises LedgerError.
 
-        ``message``: the operator's, for people; ``by``: the operator's name for the audit.
+        ``message``: the operator's message for people; ``by``: the operator's name for the audit.
         """
         await self._ledger.drain(factory_id, message, AuditEntry(by, "", factory_id, "drain", detail=message))
         self.drains[factory_id] = message
@@ -118,7 +118,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     async def close_all(self, message: str, by: str = OPERATOR) -> None:
         """Drain the whole gateway: let nothing new start at any factory. Raises LedgerError.
 
-        ``message``: the operator's, for people; ``by``: the operator's name for the audit.
+        ``message``: the operator's message for people; ``by``: the operator's name for the audit.
         """
         await self._ledger.drain(WHOLE_GATEWAY, message, AuditEntry(by, "", GATEWAY, "drain", detail=message))
         self._set_closed(message)
@@ -149,7 +149,7 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     async def pause(self, factory_id: Slug, message: str, by: str = OPERATOR) -> None:
         """Pause the factory: submit and extend no job there, and open no connection to a door. Raises LedgerError.
 
-        ``message``: the operator's, for people; ``by``: the operator's name for the audit.
+        ``message``: the operator's message for people; ``by``: the operator's name for the audit.
         """
         await self._ledger.pause(factory_id, message, AuditEntry(by, "", factory_id, "pause", detail=message))
         self.offered[factory_id].access_status.pause(message)

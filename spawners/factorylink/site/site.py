@@ -59,7 +59,7 @@ class Site:
     ``start``. Use the object in one event loop only. ``on_answer`` is called with every successful answer about this
     gateway's jobs, and with the site account whose jobs the answer lists (None: all accounts); ``on_answer`` must not
     await ``ask_jobs_now``. ``on_health`` is called when the state or the explanation in ``health`` has changed,
-    ``load_poller.on_loads`` when there is a new survey.
+    ``load_poller.on_loads`` after each new answer about free resources, waiting jobs or reservations.
     """
 
     def __init__(
@@ -267,12 +267,15 @@ class Site:
 
         A question that is already being asked does not count. If accounts see only their own jobs, the poller asks as
         the account whose turn is next, and the answer lists only this account's jobs; if no account has to be asked, it
-        asks as the watcher.
+        asks as the watcher (the account as which the link asks the scheduler).
         """
         return await self._watch.ask_now()
 
     def look(self) -> None:
-        """Record that somebody looks at this factory now; surveys start, and questions about jobs are more frequent."""
+        """Record that somebody looks at this factory now.
+
+        The link then asks for free resources, waiting jobs and reservations, and asks about jobs more often.
+        """
         self._watch.look()
         self.load_poller.want(rate_limiter.LOOKED)
 
@@ -350,15 +353,17 @@ class Site:
     async def recorded(self, account: str, job_id: JobId) -> End | None:
         """Return how a job ended, from the site's accounting. Raises FactoryError.
 
-        None if there is no record of the job, or if neither the watcher nor the account may see it.
+        None if there is no record of the job, or if neither the watcher (the account as which the link asks the
+        scheduler) nor ``account`` may see it.
         """
         return (await self.recorded_all(account, [job_id])).get(job_id)
 
     async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
         """Return how an account's jobs ended, by id, from the site's accounting. Raises FactoryError.
 
-        The watcher asks about all ``ids`` in one question. If the watcher is refused or gets no record of these jobs,
-        the account asks once more. Jobs without a record are left out.
+        The watcher (the account as which the link asks the scheduler) asks about all ``ids`` in one question. If the
+        watcher is refused or gets no record of these jobs, ``account`` asks once more. Jobs without a record are left
+        out.
         """
         # Usually the watcher asks. Only if the watcher sees no record, the account under which the job ran asks. A
         # watcher that is the site's service account may not ask at all.

@@ -28,7 +28,7 @@ class JobOwners:
     def accounts(self, factory_id: str) -> set[str]:
         """Return the site accounts of the sessions and clusters at a factory.
 
-        These are the live ones, and the ended clusters that the table still holds.
+        All live sessions and clusters count, and the ended clusters that the table still holds.
         """
         records = [live.record for live in self._sessions.values()], [one.record for one in self._clusters.values()]
         return {record.account for some in records for record in some if record.factory == factory_id}

@@ -142,9 +142,9 @@ def show(
     """Return the present view of the session. If its state is ``unreachable``, ``before`` is its last known state.
 
     A session that is ``withdrawn`` or has ``moved`` is shown as ended. ``url``: the address at which the proxy reaches
-    the session's notebook; ``health``: its factory's; ``problem``: why the link cannot reach the session's door, "" if
-    that is not known; ``more``: the hours by which the session can be extended, None if it cannot; ``barred``: why the
-    link cannot act as the session's site account, None if it can.
+    the session's notebook; ``health``: the health of its factory; ``problem``: why the link cannot reach the session's
+    door, "" if that is not known; ``more``: the hours by which the session can be extended, None if it cannot;
+    ``barred``: why the link cannot act as the session's site account, None if it can.
     """
     record = live_session.record
     if (
@@ -213,7 +213,7 @@ def show(
 def seen_state(live_session: LiveSession, health: Health, barred: Words | None) -> SessionState:
     """Return the state of a session as people see it; this is faster than ``show``, for counting many sessions.
 
-    ``health``: the factory's; ``barred``: why the link cannot act as the session's site account, None if it can.
+    ``health``: the factory's health; ``barred``: why the link cannot act as the session's site account, None if it can.
     """
     record = live_session.record
     if (live_session.withdrawn or live_session.moved) and record.ended is None:

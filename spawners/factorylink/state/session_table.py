@@ -102,8 +102,8 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
         """Put a session that is in the ledger into the table; return it as a live session.
 
-        ``answered``: whether a caller was told that the session exists; ``earlier``: how many seconds earlier runs of
-        the session's job took.
+        ``answered``: whether a caller was told that the session exists; ``earlier``: the duration of the earlier runs
+        of the session's job, in seconds.
         """
         live_session = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
         return live_session

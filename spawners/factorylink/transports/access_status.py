@@ -78,9 +78,10 @@ class SiteAccessStatus:
     # --- credentials
 
     async def login(self, account: str | None) -> Login:
-        """Return the credentials' login for the account (None: the watcher), and store the id of its key.
+        """Return the credentials' login for the account, and store the id of its key.
 
-        Raises Refused if the factory needs no login, and the errors of the credentials.
+        ``account`` None: the watcher, the account that asks about all jobs. Raises Refused if the factory needs no
+        login, and the errors of the credentials.
         """
         if self._credentials is None:
             raise Refused("This factory needs no login.")

@@ -40,7 +40,7 @@ class ByteStream(Protocol):
     def close(self) -> None:
         """Release the stream, and end the command if the stream is that of a command.
 
-        Does nothing more if the protocol that is connected to the stream has already closed the connection.
+        This may be called after the protocol that is connected to the stream has closed the connection.
         """
 
 

@@ -2,7 +2,8 @@
 
 Each command is a process, and hundreds of sessions that start at once wait for their doors' files, most of which do not
 exist yet. The output of a command for several files is used only if it is clear which bytes belong to which file; else
-each file is read again, by a command of its own. A command reads only files of the account as which it runs.
+each file is read again, by a command of its own. A command reads only files that were requested for one account, and
+runs as this account.
 """
 
 from __future__ import annotations

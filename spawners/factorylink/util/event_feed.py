@@ -110,7 +110,9 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """Yield the body of a response: the messages of ``first``, then the changes; a comment after 15 s without any.
+        """Yield the body of a response: the messages of ``first``, then the changes.
+
+        After 15 s without a change, a comment is sent.
 
         ``key``: only changes of this item; None: of all items. If the reader is too slow for the changes, it gets the
         messages of ``first`` again. The stream ends after ``close``, or after a message for which ``last`` returns

@@ -4,10 +4,11 @@ Pure: times are seconds of one clock, intervals are returned in seconds.
 
 There are two opposing goals. The start of a session on an idle cluster must be noticed as fast as by a spawner that
 asks for each session every 0.5 s, and 600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So
-questions are frequent for a few seconds after something happened (a submission, a cancellation, an expected start), and
-then the interval grows in proportion to the time since that event. A budget limits the frequent questions, however
-often something happens. The budget is larger while few sessions wait, because such a spawner would need 180 RPCs in
-30 s for each of them.
+questions are frequent for a few seconds after something happened (such as a submission or a cancellation), and then the
+interval grows in proportion to the time since that event. Before an expected start, the interval shrinks in proportion
+to the time until that start, to 1 s at least. A budget limits the frequent questions, however often something happens.
+The budget is larger while few sessions wait, because a spawner that asks every 0.5 s would need 180 RPCs in 30 s for
+each of them.
 
 After a burst of submissions, while more than ``FEW`` sessions wait, each answer that shows no job starting or ending
 doubles the shortest interval, up to ``PENDING``: the cluster is probably full. An answer that shows such a change sets
@@ -121,7 +122,7 @@ class TurnRateLimiter:
     """A token bucket for turns, for example to submit a job: ``burst`` at once, then one every ``seconds``.
 
     ``burst`` is a third of ``per_minute``, at least 1. Turns keep the order in which they are taken. In any ``MINUTE``
-    there are at most ``per_minute`` turns, including those at once: sites were promised this for submissions.
+    there are at most ``per_minute`` turns, including those of a burst: sites were promised this for submissions.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -142,7 +143,7 @@ class TurnRateLimiter:
 
 
 class RateLimiter:
-    """A token bucket for each key, such as a person: ``burst`` tokens at once, then ``per_minute``.
+    """A token bucket for each key, such as a person: ``burst`` tokens at once, then ``per_minute`` tokens a minute.
 
     A bucket that is full again is forgotten.
     """

@@ -14,9 +14,9 @@ class ClustersHandler(GatewayHandler):
     """Answers requests for the list of this person's Dask clusters."""
 
     async def get(self) -> None:
-        """Answer ``list[Cluster]`` without their jobs: the live clusters, then the ones that ended last.
+        """Answer ``list[Cluster]``, clusters without their jobs: the live ones, then the last few that have ended.
 
-        Both groups have the newest first.
+        In each of these two groups, the newest clusters come first.
         """
         self.answer(CLUSTERS, await self.gateway.link.person_clusters(self.person))
 

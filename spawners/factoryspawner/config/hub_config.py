@@ -35,7 +35,7 @@ MOST_BYTES = 2**20  # maximum bytes of the body of a request to the hub
 class HubConfigError(ConfigurationError):
     """Raised if the hub's YAML or a file that it names cannot be used; the message says why.
 
-    About a mistake in the YAML, the message names file, line, key and the allowed values.
+    If the mistake is in the YAML, the message names file, line, key and the allowed values.
     """
 
 

@@ -76,9 +76,9 @@ class Endpoints(Model):
 class EntitlementMatch(Model):
     """A rule's condition on an entitlement of AARC-G069: ``NAMESPACE:group:NAME[:SUB]*[:role=ROLE]#AUTHORITY``.
 
-    ``authorities``: accepted authorities; entitlements of others are ignored. ``group``: a pattern (with ``*``) for the
-    group with all its subgroups, such as ``NAME`` or ``NAME:SUB``. ``roles``: the entitlement must have one of these;
-    empty: any role, or none.
+    ``authorities``: accepted authorities; entitlements of others are ignored. ``group``: a pattern for the group and
+    its subgroups as one text, such as ``NAME:SUB``; ``*`` in the pattern stands for any text, and the pattern ``NAME``
+    matches no subgroup. ``roles``: the entitlement must have one of these; empty: any role, or none.
     """
 
     namespace: Annotated[str, StringConstraints(pattern=r"^urn:[A-Za-z0-9][A-Za-z0-9-]{0,31}(:[A-Za-z0-9._~-]+)+$")]
@@ -122,15 +122,14 @@ class Rule(Model):
 class Provider(Model):
     """One login provider. ``id`` is part of URLs and of the hub's records, so never change it.
 
-    ``kind``: the preset (title, issuer, scopes), which ``title``, ``issuer`` and ``scopes`` replace;
-    ``client_secret_file``: the file with the client secret, of mode 0600; ``client_auth``: how the hub sends the
-    secret: as HTTP basic authentication or in the request's body; ``sign_out``: whether people who sign out here are
-    redirected to sign out at the provider, too; ``endpoints``: without them the hub asks the issuer;
-    ``entitlement_claims``, ``assurance_claims``: the claims in which the provider sends entitlements and identity
-    assurances; ``rules``: the rules that give people groups; a person who gets no group is refused; ``assurance``: the
-    minimum identity assurance (REFEDS IAP), without which a person is refused; ``names``: from a person's ``sub`` to
-    the user name that they get at this hub, for people who had a user name here before their first login by this
-    provider.
+    ``kind``: selects default values for ``title``, ``issuer`` and ``scopes``; ``client_secret_file``: the file with the
+    client secret, of mode 0600; ``client_auth``: how the hub sends the secret: as HTTP basic authentication or in the
+    request's body; ``sign_out``: whether people who sign out here are redirected to sign out at the provider, too;
+    ``endpoints``: without them the hub asks the issuer; ``entitlement_claims``, ``assurance_claims``: the claims in
+    which the provider sends entitlements and identity assurances; ``rules``: the rules that give people groups; a
+    person who gets no group is refused; ``assurance``: the minimum identity assurance (REFEDS IAP), without which a
+    person is refused; ``names``: from a person's ``sub`` to the user name that they get at this hub, for people who had
+    a user name here before their first login by this provider.
     """
 
     id: Slug
@@ -194,8 +193,8 @@ class LoginSettings(Model):
     long as the hub's database. ``crypt_key_file``: a 0600 file with one key per line (``openssl rand -hex 32``), the
     newest first; the keys encrypt the providers' tokens in the hub's database. ``refresh_seconds``: how often the hub
     asks a provider about a logged-in person; ``trust_seconds``: how long the last answer counts if the provider does
-    not answer; ``admin_groups``: groups whose people may see and stop everything; ``terms``: the terms that people must
-    accept before they first start anything, and again when the version of the terms has changed."""
+    not answer; ``admin_groups``: groups whose people get JupyterHub's role ``admin``; ``terms``: the terms that people
+    must accept before they first start anything, and again when the version of the terms has changed."""
 
     providers: tuple[Provider, ...] = Field(min_length=1)
     people_file: Path

@@ -187,22 +187,22 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def others_standing(self, user: Any) -> Refusal | None:
         """Return why a person who is no guest may start nothing; None: they may start something.
 
-        The base authenticator decides; one that has no rules lets everybody start something.
+        The base authenticator decides. If it has no method ``standing``, everybody may start something.
         """
         found: Refusal | None = await super().standing(user) if hasattr(super(), "standing") else None
         return found
 
     def terms_refusal(self, name: str) -> Refusal | None:  # noqa: ARG002
-        """Return None: without terms of the gateway, a guest has nothing to accept. A subclass may refuse."""
+        """Return None: here the gateway has no terms. A subclass with terms returns why a guest must accept them."""
         return None
 
     async def counts_until(self, user: Any) -> datetime | None:
         """Return until when the hub's decision about a person (``standing``) is valid; None: without end.
 
         For a guest: the time when the last workshop that admits them closes; None if no workshop admits them
-        (``standing`` then refuses them); the present time if the service does not know them; the time in an hour if the
+        (``standing`` then refuses them); the present time if the service does not know them; one hour from now if the
         service does not answer now and has not answered about them since the hub's start. For other people: what the
-        base authenticator returns; None if the base authenticator has no such method.
+        base authenticator returns; None if the base authenticator has no method ``counts_until``.
         """
         if is_guest(user.name):
             try:

@@ -144,8 +144,8 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
         """Answer 302 to the page that the person asked for.
 
         If the person must accept the gateway's terms, or rules of a site at which they have an account, answer 302 to
-        the page of these (the checklist) instead. The sites' rules count only if the link answers within 2 s. If the
-        login fails or is refused, answer the login page with an explanation.
+        the checklist instead, on which they can accept these. The sites' rules count only if the link answers in 2 s.
+        If the login fails or is refused, answer the login page with an explanation.
         """
         try:
             await super().get()

@@ -56,7 +56,7 @@ class ChecklistState(NamedTuple):
     def to_tick(self) -> bool:
         """Return whether the page has a box to tick.
 
-        This includes the rules of sites where the person has no account yet, which do not block anything.
+        Rules of sites at which the person has no account yet have a box, too, although they block nothing.
         """
         sites = self.view.sites if self.view is not None else ()
         return self.terms_open or any(site.rules_open for site in sites)
@@ -114,7 +114,7 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
 
 class FormLogin(ChecklistFirst, LoginHandler):  # type: ignore[misc]  # untyped
-    """JupyterHub's login form, followed by the checklist."""
+    """JupyterHub's login form, followed by the checklist if there is anything to accept."""
 
 
 class ChecklistPage(PublicHandler):

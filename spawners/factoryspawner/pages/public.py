@@ -76,9 +76,9 @@ class Drawing(Model):
 class StatusView(Model):
     """The answer to ``GET /hub/status.json``.
 
-    ``link``: ``ok``, or ``silent`` if the link does not answer the hub, so that the state of the factories is unknown;
-    ``version``: the version of the hub's program; ``factories``: those that this hub offers, none if the link is
-    silent.
+    ``hub``: always ``ok``; ``link``: ``ok``, or ``silent`` if the link does not answer the hub, so that the state of
+    the factories is unknown; ``version``: the version of the hub's program; ``factories``: those that this hub offers,
+    none if the link is silent.
     """
 
     hub: str = "ok"
@@ -140,7 +140,7 @@ def is_old(at: datetime | None, now: datetime) -> bool:
 
 
 def own_antenna(user: Any) -> str:
-    """Return the id of the antenna by which a person logged in; "" if there is none.
+    """Return the id of the antenna that a person last selected at a login; "" if there is none.
 
     ``user``: the hub's user; None: nobody is logged in.
     """
@@ -219,8 +219,8 @@ class FactoriesPage(PublicHandler):
     async def get(self) -> None:
         """Answer HTML.
 
-        Query: ``antenna``, an id, whose factories are marked; if it is empty or unknown, no factories are marked.
-        Without this parameter, the person's own antenna is used.
+        Query: ``antenna``: the id of the antenna whose factories are marked; if the id is empty or unknown, no
+        factories are marked. Without this parameter, the person's own antenna is used.
         """
         network = await self.network()
         antennas = network.antennas if network else ()

@@ -87,8 +87,8 @@ class KernelConnection(ZMQChannelsWebsocketConnection):
     def disconnect(self) -> None:  # type: ignore[override]  # as in the superclass
         """End the connection; only the first call has an effect.
 
-        A connection that never began is not subtracted from the number of the kernel's connections, and does not begin
-        to buffer the kernel's messages.
+        If the connection never began, the number of the kernel's connections stays as it is, and jupyter_server does
+        not begin to buffer the kernel's messages.
         """
         if self._ended.is_set():
             return

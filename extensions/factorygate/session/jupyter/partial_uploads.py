@@ -76,11 +76,11 @@ class Parts:
         return part
 
     def write(self, part: Part, number: int, data: bytes) -> None:
-        """Write a piece, which is the next one or the last one (``LAST``).
+        """Write a piece of the upload: the next piece, or the final one (``LAST``).
 
-        If ``number`` is that of the piece that was written last (and not ``LAST``), replace this piece, since browsers
-        repeat requests that got no answer. Raises OutOfOrder for any other number; OSError if the piece cannot be
-        written: the part then has its earlier length, but a piece that was to be replaced may be damaged.
+        If ``number`` is the number of the piece that the previous call wrote (and not ``LAST``), replace that piece,
+        since browsers repeat requests that got no answer. Raises OutOfOrder for any other number; OSError if the piece
+        cannot be written: the part then has its earlier length, but a piece that was to be replaced may be damaged.
         """
         again = number == part.number and number != LAST
         if not again and number not in (part.number + 1, LAST):

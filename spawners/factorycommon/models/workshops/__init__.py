@@ -134,8 +134,8 @@ class ClassProject(Project):
 class RehearsedProject(ClassProject):
     """The project of a workshop during a rehearsal: what the people or robots who rehearse may use.
 
-    A site account that is lent to one of them now is wiped after the rehearsal. No other project has robots among its
-    members.
+    A site account that is lent to one of them now is wiped after the rehearsal, if the site has a command for wipes. No
+    other project has robots among its members.
     """
 
     members: tuple[Occupant, ...] = ()

@@ -1,7 +1,7 @@
 """The models of messages between session, link and workshops service about raised hands and shared notebooks.
 
-What a participant, or code in a session, has written here is bounded, and it is text or a checked PNG image, so that no
-page has to trust it.
+The models bound the data that a participant, or code in a session, has written, and allow only text and checked PNG
+images. So no page has to trust these data.
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ class HandBody(Model):
 
 
 class SnapshotOutput(Model):
-    """One output of a cell. ``kind`` ``png``: ``text`` is an image in base64; ``left-out``: the output is not shown."""
+    """One output of a cell.
+
+    If ``kind`` is ``png``, ``text`` is an image in base64. If ``kind`` is ``left-out``, ``text`` is empty, and the
+    output is not shown.
+    """
 
     kind: Literal["text", "error", "png", "left-out"]
     text: str = Field(default="", max_length=MOST_IMAGE, validate_default=True)
@@ -107,7 +111,7 @@ class SnapshotCell(Model):
 
 
 class NotebookSnapshot(Model):
-    """The last saved state of a notebook, as text and PNG images. ``cut``: whether parts of it are left out."""
+    """The last saved state of a notebook, as text and PNG images. ``cut``: whether parts are left out."""
 
     file: FileName
     saved: Moment
@@ -123,7 +127,7 @@ class NotebookSnapshot(Model):
 
 
 class LookBody(Model):
-    """A person's consent that helpers see the last saved state of a notebook, for this number of minutes."""
+    """A person's consent that helpers see the last saved state of a notebook, for ``minutes`` minutes."""
 
     minutes: int = Field(default=LOOK_MINUTES, ge=1, le=LOOK_MINUTES)
     snapshot: NotebookSnapshot
@@ -132,8 +136,8 @@ class LookBody(Model):
 class OwnHand(Model):
     """A person's raised hand, as that person sees it.
 
-    ``place``: the place in the queue, 0 if a helper comes; ``by``: the helper who comes, "" if nobody comes yet;
-    ``asked_by``: the helper who asks to see the person's notebook, "" if nobody does.
+    ``place``: the place in the queue, from 1; 0 if a helper comes; ``by``: the helper who comes, "" if nobody comes
+    yet; ``asked_by``: the helper who asks to see the person's notebook, "" if nobody does.
     """
 
     since: Moment
@@ -157,8 +161,8 @@ class OwnLook(Model):
 class HelpState(Model):
     """A person's raised hand in a workshop, and their consent that helpers see one of their notebooks.
 
-    ``open``: whether the person can raise a hand now. ``hand``, ``look``: the hand and the consent; None: there is
-    none.
+    ``open``: whether the person can raise a hand now. ``hand``: the raised hand, None if the hand is not raised;
+    ``look``: the consent, None if there is none.
     """
 
     open: bool = True

@@ -57,10 +57,10 @@ class DoorOrder(Model):
 
 
 class MaterialOrder(Model):
-    """An order to deliver an archive that the link has into the sessions of these people.
+    """An order to deliver an archive, which the link has stored, into the sessions of ``people``.
 
-    The folder has the workshop's slug as its name. ``restore``: write files and cells again that people have deleted;
-    ``aside``: first move each person's folder to ``NAME-ASIDE``, and then deliver all files anew.
+    The files go into a folder with the workshop's slug as its name. ``restore``: write files and cells again that
+    people have deleted; ``aside``: first move each person's folder to ``NAME-ASIDE``, and then deliver all files anew.
     """
 
     digest: ArchiveDigest
@@ -73,10 +73,11 @@ class MaterialOrder(Model):
 class MaterialCounts(Model):
     """How many files of a delivery had each outcome.
 
-    ``kept``: only the person had changed the file; ``merged``: both versions had changes, which are joined;
-    ``conflict``: both had changes, and the material's version is written beside the person's; ``deleted``: the person
-    had deleted the file, which stays so; ``removed``: the material lacks the file now, and the person's unchanged file
-    is moved to a folder for such files; ``blocked``: a file or link is where the material has a folder.
+    ``kept``: only the person has changed the file; ``merged``: person and material have changed the file, and the
+    changes were joined; ``conflict``: the changes could not be joined, and the material's version was written beside
+    the person's; ``deleted``: the person has deleted the file, and the delivery does not write it again; ``removed``:
+    the material lacks the file now, and the person's unchanged file was moved to a folder for removed files;
+    ``blocked``: the person's folder has a file or a link where the material has a folder.
     """
 
     new: Count = 0
@@ -93,8 +94,8 @@ class MaterialCounts(Model):
 class MaterialReport(Model):
     """What a delivery did in a person's folder: how many files had each outcome, and some of their paths.
 
-    ``aside``: the folder to which the person's earlier folder was moved, "" if there was none, None if the order did
-    not ask for this.
+    ``aside``: the folder to which the person's earlier folder was moved, "" if there was none, None if the order has no
+    ``aside``.
     """
 
     counts: MaterialCounts
@@ -106,7 +107,7 @@ class MaterialReport(Model):
 
 
 class MaterialDelivered(Model):
-    """The result of the delivery into one session. ``report`` None: it failed; ``problem`` says why."""
+    """The result of the delivery into one session. ``report`` None: the delivery failed, for the reason ``problem``."""
 
     session: SessionId
     person: Person

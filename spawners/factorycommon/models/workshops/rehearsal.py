@@ -1,7 +1,7 @@
 """What the link tells the workshops service for a rehearsal: what a class would find at each of its factories today.
 
-The digests identify the environment, the size and the agreement with the site: a rehearsal counts only as long as they
-stay the same.
+Digests identify the environment, the node size and the agreement with the site. The result of a rehearsal counts only
+as long as these digests do not change.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class ClosedNodes(Model):
 class RehearsedSize(Model):
     """The node size that a workshop uses at a factory.
 
-    ``gpus``: the GPU-hours that are charged for one hour; ``per_node``: how many seats fit on one node; ``nodes``: how
-    many nodes the partition has, None: not known; ``label``: the size's description, as on the start page.
+    ``gpus``: the GPU-hours that are charged for one hour of a session; ``per_node``: how many seats fit on one node;
+    ``nodes``: how many nodes the size's partition has, None: not known; ``label``: the size's description, as on the
+    start page.
     """
 
     id: Slug
@@ -84,13 +85,13 @@ class RehearsalPlace(Model):
     """One factory of a workshop.
 
     ``seat``: what the factory allows the workshop now; ``size``: None if the node size is not in the catalogue any
-    more; ``default``: the environment of a workshop that names none; ``agreed``: what the site's agreement allows for
-    workshops; ``agreement``: a digest of all that was agreed with the site; ``lends``: whether accounts are lent to
-    people there; ``wipes``: whether these accounts are emptied between two people; ``lendable``: how many accounts
-    could be lent now, None: none are lent there; ``robots``: whether a robot would have an account there, False: people
-    have accounts of their own; ``asked``: when the site last reported its nodes and reservations, None: not yet;
-    ``reservation``: the workshop's reservation as the site reported it, None: the site reported none; ``people``: the
-    people who could start nothing there today.
+    more; ``default``: the environment that is used if the workshop names none; ``agreed``: what the site's agreement
+    allows for workshops; ``agreement``: a digest of all that was agreed with the site; ``lends``: whether accounts are
+    lent to people there; ``wipes``: whether these accounts are emptied between two people; ``lendable``: how many
+    accounts could be held for the workshop now, None: none are lent there; ``robots``: whether a robot could get a lent
+    or shared account there, False: the factory has only people's own accounts; ``asked``: when the site last reported
+    its nodes and reservations, None: not yet; ``reservation``: the workshop's reservation as the site reported it,
+    None: the site reported none; ``people``: the people who could start nothing there today.
     """
 
     seat: SeatPlace
@@ -110,9 +111,9 @@ class RehearsalPlace(Model):
     people: tuple[PersonTrouble, ...] = Field(default=(), max_length=3 * MOST_SEATS)
 
     def environment(self, named: Slug | None) -> RehearsedEnvironment | None:
-        """Return the environment with the id ``named``, or the default one if ``named`` is None.
+        """Return the environment with the id ``named``; if ``named`` is None, the factory's default environment.
 
-        None if the factory has no such environment, or no default one.
+        Return None if there is no such environment.
         """
         wanted = named or self.default
         return next((one for one in self.environments if one.id == wanted), None)

@@ -29,9 +29,10 @@ class SeatBody(Model):
     ``moved``: when the trainer moved the seat to this factory; None: the seat was not moved. If the seat may begin
     here, the link ends the sessions that the person started for this workshop at other factories before ``moved``.
 
-    ``since``: a session that the person has started for this workshop since then counts as the seat, also if it has
-    ended, and no second session begins; None: a session begins, whatever became of earlier ones. ``over``: the last
-    session of which the service knows that it has ended; this session does not count as the seat.
+    Any other live session that the person has for this workshop on ``server`` counts as the seat, and no second session
+    begins. ``since``: a session that has ended or is being stopped counts, too, if it was created at this time or
+    later, unless its job was refused; None: such sessions do not count. ``over``: the last session that has ended as
+    far as the service knows; this session does not count.
     """
 
     session: SessionId
@@ -82,7 +83,7 @@ class SeatAnswer(Model):
 
 
 class SeatsView(Model):
-    """The answers, in the order of the seats that were asked for."""
+    """Response to ``POST /projects/{project}/seats``: what became of each seat, in the order of the request."""
 
     seats: tuple[SeatAnswer, ...] = Field(max_length=MOST_AT_ONCE)
 
@@ -104,9 +105,9 @@ class FailedWipe(Model):
 class HeldAccounts(Model):
     """The accounts of a workshop at one factory.
 
-    ``pool``: how many accounts may be lent in all; ``held``: how many are held for this workshop. Of the held accounts,
-    ``ready`` are clean or lent to the workshop's people, ``free`` are clean and lent to nobody, and ``wiping`` are
-    being wiped or wait for that. ``failed``: the accounts of the pool whose last wipe failed.
+    ``pool``: how many accounts the pool has; ``held``: how many of them are held for this workshop. Of the held
+    accounts, ``ready`` are clean or lent to the workshop's people, ``free`` are clean and lent to nobody, and
+    ``wiping`` are being wiped or wait for that. ``failed``: the accounts of the pool whose last wipe failed.
     """
 
     pool: int = Field(ge=0, le=MOST_ACCOUNTS)

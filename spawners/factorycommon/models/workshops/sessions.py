@@ -95,7 +95,9 @@ class WorkshopSessions(Model):
 
 
 class ClassMessageBody(Model):
-    """A message to people of one workshop, in one or more languages. Each session shows the same ``id`` once.
+    """A message to people of one workshop, in one or more languages.
+
+    A session ignores a message if it still keeps an earlier one with the same ``id``.
 
     ``texts``: the message by language code; a person gets the text in the first of their own languages for which there
     is one, or else ``text``.
@@ -109,6 +111,6 @@ class ClassMessageBody(Model):
 
 
 class ToldView(Model):
-    """The people whose session has taken a message."""
+    """The people to whom a message was sent, and whose session has accepted the message."""
 
     people: tuple[Person, ...] = Field(max_length=2 * MOST_SEATS)

@@ -185,9 +185,9 @@ def reservations() -> Command[list[Reservation]]:
 def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
     """Return the command that asks PBS' history how the jobs ended.
 
-    Only PBS' administrators may use tracejob and the accounting logs. The command's ``parse`` raises Gone if PBS keeps
-    no history. A job that is older than the history is missing in the answer. Raises ValueError for a text that is no
-    id.
+    The command does not use PBS' accounting logs, because only PBS' administrators may read them. The command's
+    ``parse`` raises Gone if PBS keeps no history. A job that is older than the history is missing in the answer. Raises
+    ValueError for a text that is no id.
     """
     words = tuple(ids)
     for word in words:

@@ -29,7 +29,10 @@ _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
 @contextlib.contextmanager
 def understood(stdout: str) -> Iterator[None]:
-    """Raise Misread with the whole answer ``stdout`` if the ``with`` block finds other content than expected."""
+    """Raise Misread with the whole answer ``stdout`` if the ``with`` block raises ValueError, TypeError or KeyError.
+
+    The same holds for OverflowError and RecursionError; other errors pass unchanged.
+    """
     try:
         yield
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:

@@ -44,7 +44,7 @@ def nodes(stdout: str) -> list[NodeState]:
 def _chosen(queue: Mapping[str, Any]) -> dict[str, str]:
     """Return the resources in a queue's ``default_chunk`` by which the queue selects nodes.
 
-    These are all resources whose value is not an amount, such as ``4`` or ``2gb``.
+    These are all resources except those whose value is an amount (``4``, ``2gb``).
     """
     chunk = as_dict(queue.get("default_chunk", {}))
     return {name: str(value) for name, value in chunk.items() if not _AMOUNT.fullmatch(str(value))}

@@ -3,8 +3,8 @@
 **What can be trusted.** Names, variables and comments are other people's text, and ``qstat`` turns a value that looks
 like JSON into JSON: a variable may be a number, a list, anything. So the parser reads only the values that it needs,
 and checks their types; all other values of a job are ignored. A missing value that every job has, or a value of another
-type, raises Misread, and so does a job, or an attribute of a job, that is listed twice. Some values may have any
-type, such as a job's comment, variables and estimated start.
+type, raises Misread, and so does a job, or an attribute of a job, that is listed twice. Some values may have any type,
+such as a job's comment, the values of its variables, and its estimated start.
 
 **Times** have the form of C's ``ctime``, in the time zone of the process that runs ``qstat``; the commands set
 ``TZ=UTC0``. They are English in every locale. PBS does not report when a running job will end; this is computed as

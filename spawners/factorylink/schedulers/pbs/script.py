@@ -95,8 +95,8 @@ def script(request: JobRequest, template: str = "") -> str:
 def variables(request: JobRequest) -> JobVariables:
     """Return the shell expressions for the job's variables, from PBS' own variables and from the request.
 
-    PBS provides neither the end of the job, which is computed from the walltime, nor the memory, which is the requested
-    one ("" if the job requests nodes by their type alone), nor the number of earlier runs, which is therefore always 0.
+    PBS does not provide all values. The end of the job is computed from the walltime. The memory ("" if the job
+    requests nodes by their type alone) and the GPUs are the requested ones. The number of earlier runs is always 0.
     """
     asked = request.gpu_syntax != "constraint"
     return JobVariables(

@@ -163,7 +163,8 @@ class Pool:
         ``enter``: opens a connection. The pool calls ``enter`` if all open connections are full, for one connection at
         a time. If ``enter`` raises Unreachable (but not Expired), the pool makes a pause before the next call. Raises
         the error of ``enter`` if no connection is open; during the pause, raises this error again. Raises Unreachable
-        if there is no place for a bridge, or if the pool is closed.
+        if ``kind`` is ``ENTRY``, all connections are full, and no other one may be opened now; or if the pool is
+        closed.
         """
         while True:
             if self._closed:

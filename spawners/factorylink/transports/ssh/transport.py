@@ -58,8 +58,8 @@ class _Route:
 class SshTransport:
     """A ``Transport`` to a site's login hosts.
 
-    ``name``: the factory's name for the log. ``account`` None, in all methods: the watcher, the account as which the
-    link asks the scheduler.
+    ``name``: the factory's id, for log and metrics. ``account`` None, in all methods: the watcher, the account as which
+    the link asks the scheduler.
     """
 
     def __init__(self, name: str, settings: Settings, keys: HostKeys, credentials: Credentials) -> None:
@@ -98,7 +98,8 @@ class SshTransport:
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """Return the first ``limit`` bytes of a file, opened as the account; a leading ``~`` is the account's home.
 
-        ``account`` None: the watcher. Raises FactoryError: Gone, for example, if there is no file.
+        ``account`` None: the watcher, the account as which the link asks the scheduler. Raises FactoryError: Gone, for
+        example, if there is no file.
         """
         full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
         route = await self._route(account)

@@ -11,7 +11,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make these tables and their indices."""
+    """Make the tables ``sessions``, ``log_lines``, ``choices``, ``drains`` and ``audit``, and their indices."""
     op.create_table(
         "sessions",
         sa.Column("id", sa.String, primary_key=True),

@@ -1,8 +1,8 @@
 """Migration step 9: adds access status and job options of people, the hub's rules, and counts of sessions' extensions.
 
-The access status says whether the person may start sessions and clusters. People stored by an earlier release have
-none. They can start nothing until the hub sends one, at their next request to the hub, or until the hub sends rules
-that require no access status.
+The access status says whether the person may start sessions and clusters. People stored by an earlier release have no
+access status. They can start nothing until the hub sends their access status (at their next request to the hub), or
+sends rules that require none.
 """
 
 import sqlalchemy as sa

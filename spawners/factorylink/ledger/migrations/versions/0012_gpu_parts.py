@@ -1,4 +1,4 @@
-"""Migration step 12: lets jobs be billed for fractions of GPUs: for ``gpus`` / ``gpu_parts`` GPUs each."""
+"""Migration step 12: lets a job be billed for a fraction of a GPU, namely for ``gpus`` / ``gpu_parts`` GPUs."""
 
 import sqlalchemy as sa
 from alembic import op
