@@ -71,7 +71,7 @@ class ClusterView:
     gpu_hours_cap: float | None
     gpu_hours_per_hour: float  # use per hour at this moment
     adapting: Adapting | None = None
-    dashboard: str | None = None  # URL for the browser
+    dashboard: str | None = None  # URL path of the cluster's Dask pages, without scheme and host
     message: str = ""
     jobs: tuple[JobView, ...] = ()
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from factorycommon.models import Antennas, Environment, Factory, NetworkEntry, Planned, Sourced
+from factorycommon.models import Accelerator, Antennas, Environment, Factory, NetworkEntry, Planned, Sourced
 from factorylink.catalogue.catalogue import Catalogue
 from factorylink.catalogue.choices import gpu_label
 
@@ -87,7 +87,7 @@ def _machines(federation: Catalogue) -> Iterator[str]:
             factory.name,
             f"{factory.site.machine}, {factory.site.city} ({factory.site.country})",
             f"{factory.state}, {factory.scheduler}",
-            f"{factory.accelerator.per_node} x {factory.accelerator.vendor} {factory.accelerator.model}",
+            _gpus(factory.accelerator),
             factory.architecture,
             factory.outbound,
             _permission(factory),
@@ -232,6 +232,11 @@ def _next(entry: Planned) -> str:
         return "nothing"
     expected = f"expected: {coming.expected}" if coming.expected else ""
     return "; ".join(word for word in (coming.machine, coming.status, coming.accelerator, expected) if word)
+
+
+def _gpus(accelerator: Accelerator) -> str:
+    unit = "" if accelerator.unit == "GPU" else f" {accelerator.unit}"
+    return f"{accelerator.per_node} x {accelerator.vendor} {accelerator.model}{unit}"
 
 
 def _permission(factory: Factory) -> str:
