@@ -256,6 +256,28 @@ async def test_the_sites_no_is_believed_until_it_says_otherwise(clock: Clock, sa
     assert len(changes) == 2
 
 
+async def test_a_place_on_an_open_connection_is_no_answer_of_the_site(clock: Clock) -> None:
+    access_status, inner = SiteAccessStatus(None, clock), Answers()
+    commands, streams = GuardedCommands(inner, access_status), GuardedStreams(inner, access_status)
+    inner.error = Refused(OFF_LIST)
+    with pytest.raises(Refused):
+        await commands.read("ada", "~/x")
+    inner.error = None
+    await streams.connect("ada", "node", 1)
+    inner.error = Unreachable("The node does not answer.")
+    with pytest.raises(Unreachable):
+        await streams.enter("ada", ("srun",))
+    words = access_status.problem("ada")
+    assert words is not None
+    assert words.code == "off-list"
+    inner.error = Refused(STOPPED)
+    with pytest.raises(Refused):
+        await streams.enter("ada", ("srun",))
+    words = access_status.problem("ada")
+    assert words is not None
+    assert words.code == "stopped-by-site"
+
+
 async def test_an_old_no_is_not_believed_for_ever(clock: Clock) -> None:
     access_status, inner = SiteAccessStatus(None, clock), Answers()
     inner.error = Refused(OFF_LIST)

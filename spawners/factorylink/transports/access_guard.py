@@ -46,7 +46,7 @@ class GuardedCommands:
 
 
 class GuardedStreams:
-    """Opens streams with the wrapped ``StreamOpener``; records in the access status whether the site allows them.
+    """Opens streams with the wrapped ``StreamOpener``; records in the access status if the site refuses one.
 
     While the factory is paused, every call raises Unreachable.
     """

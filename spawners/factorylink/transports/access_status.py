@@ -143,13 +143,18 @@ class SiteAccessStatus:
     def entering(self, account: str | None) -> Iterator[None]:
         """Raise Unreachable if the factory is paused; else run the block, which connects to a door.
 
-        Record, by the outcome of the block, whether the site lets the link act for the account; nothing is recorded if
-        ``account`` is None (the watcher, the account that asks about all jobs).
+        Record the site's refusal to let the link act for the account, unless ``account`` is None (the watcher, the
+        account that asks about all jobs). No other outcome is recorded: over SSH, the block may only take a place on an
+        open connection, without a question to the site.
         """
         if self._paused is not None:
             raise Unreachable(self._paused)
-        with self.heeding(account):
+        try:
             yield
+        except FactoryError as error:
+            if (words := explain.barred(error)) is not None:
+                self._hear(account, words)
+            raise
 
     def _hear(self, account: str | None, words: Words | None) -> None:
         if account is None:

@@ -80,7 +80,8 @@ class LoginPace:
 
         Raises Unreachable if the wait would be too long. ``watcher``: whether this is a login of the watcher, which may
         also use the reserved logins. ``name``: the login name whose share is used; None: no share limits the login (of
-        the watcher, or of a service account). ``since``: when the login began to wait; None: now.
+        the watcher, or of a service account). ``since``: when the login began to wait, by ``time.monotonic``; None:
+        now.
         """
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
         first = time.monotonic() if since is None else since

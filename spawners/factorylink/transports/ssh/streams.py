@@ -52,7 +52,7 @@ class _Passing:
         self._protocol.connection_made(chan)
 
     def session_started(self) -> None:
-        """Do nothing, since asyncio's protocols have no such method."""
+        """Do nothing: asyncssh calls this method, but asyncio's protocols have no such method."""
 
     def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002
         if not self._came:
@@ -157,12 +157,12 @@ class EntryStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Run the command, with the protocol that ``session_factory`` makes on its stdin and stdout.
+        """Run the command, and connect a protocol to its stdin and stdout; return (transport, protocol).
 
-        Return (transport, protocol). ``remote_host`` and ``remote_port`` are ignored. The command's stderr goes to the
-        log. When the connection ends without an error of its own, the protocol gets the last part of stderr as the
-        error. Raises Refused if the site's server runs no commands for the link, and Unreachable if the server does not
-        report in time that the command has begun.
+        ``session_factory``: makes the protocol. ``remote_host`` and ``remote_port`` are ignored. The command's stderr
+        goes to the log. When the connection ends without an error of its own, the protocol gets the last part of stderr
+        as the error. Raises Refused if the site's server runs no commands for the link, and Unreachable if the server
+        does not report in time that the command has begun.
         """
         protocol = session_factory()
         try:

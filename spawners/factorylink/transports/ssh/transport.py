@@ -1,7 +1,7 @@
 """The SSH transport, for a factory whose login side is another machine.
 
-A command gets the environment variables of the account's login shell and those that the caller names, but none of the
-link's own. A connection is used as long as it lasts, even if its credential expires meanwhile.
+A command gets the environment variables of the account's login shell, of the settings and of the ``Command``, but none
+of the link's own. A connection is used as long as it lasts, even if its credential expires meanwhile.
 """
 
 from __future__ import annotations
