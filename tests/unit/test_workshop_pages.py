@@ -233,6 +233,12 @@ async def test_people_get_roles_and_only_people_of_a_workshop_see_it(
     assert (await send(bob, path, order="role", person="cyd", role="helper")).status_code == 302
     assert (await send(bob, path, order="role", person="", role="helper")).status_code == 400
     assert (await send(bob, path, order="role", person="cyd", role="admin")).status_code == 400
+    answer = await send(bob, path, order="code", domains="@")
+    assert answer.status_code == 400
+    assert 'id="domains-wrong">Give mail domains such as example.org' in answer.text
+    answer = await send(bob, path, order="decline", reason="")
+    assert 'id="reason-wrong"' not in answer.text
+    assert re.search(r'role="alert">\s*Write a reason', answer.text)
     assert "cyd" in (await bob.get(path)).text
     assert (await send(bob, path, order="remove", person="cyd")).status_code == 302
     assert (await send(bob, path, order="remove", person="bob")).status_code == 409  # somebody leads

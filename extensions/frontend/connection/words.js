@@ -65,7 +65,7 @@ const REACH = (gateway) => t("Allow {scheme} to {host}, port {port}, without a l
  * }>}
  */
 export const RESULT = {
-  "not-tested": { what: () => t("The gateway was too busy for this test."), help: t("Check again in a few minutes.") },
+  "not-tested": { what: () => t("This test could not be done: the gateway was too busy, or no answer arrived."), help: t("Check again in a few minutes.") },
 
   "browser-fits": { what: () => t("It has what JupyterLab needs.") },
   "browser-old": {

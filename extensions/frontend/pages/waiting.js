@@ -84,7 +84,8 @@ function draw() {
     render(body, ending(session, now, buttonsAtEnd(), { factories: state.factories }), state.againFailed
       ? h("p", { class: "fg-notice fg-notice-bad", key: "again-failed", role: "alert" }, state.againFailed) : null);
   } else if (page.mode !== "stopped" || session) {
-    const alive = page.mode === "stopped" ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
+    const returns = page.mode === "stopped" && session?.state === "running";
+    const alive = returns ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
     render(body, headline(session, named), alive, stepper(session), session ? reasonBox(session) : null,
       session ? factList(session, named, now) : null, session ? story(session, now, true) : null,
       state.ready ? h("div", { class: "fg-buttons", key: "open" }, link(location.href, W.openNow, "fg-primary")) : null);

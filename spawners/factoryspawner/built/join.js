@@ -155,7 +155,7 @@ var W = {
   noEnvironments: (machine) => t("{machine} has no environment yet, so nothing can be started there. Pick another factory.", { machine }),
   endsAt: (when) => t("If it starts now, it ends at {when}.", { when }),
   endsLater: (start, end) => t("It would start about {start} and end about {end}.", { start, end }),
-  hoursLimit: (limit) => t("This size allows at most {limit}.", { limit }),
+  hoursLimit: (limit) => t("You can ask for at most {limit}.", { limit }),
   hours: t("Hours"),
   hoursInSteps: t("Hours, in steps"),
   estimateChip: (hours, when) => t("{hours}: {when}", { hours, when }),
@@ -204,7 +204,7 @@ var W = {
   halfGpu: (parts2) => t("half a GPU ({parts})", { parts: parts2 }),
   shareOf: (share) => t("{share} of a GPU", { share }),
   partsOf: (n, amount, parts2) => tn(n, "{amount} GPU ({parts})", "{amount} GPUs ({parts})", { amount, parts: parts2 }),
-  counted: (needs) => t("This gateway counts {needs} of them for this session.", { needs }),
+  counted: (needs) => t("This gateway counts {needs} GPU-hours for this session.", { needs }),
   notCharged: t("Not charged: it never ran"),
   noGpuHours: t("No GPU-hours"),
   unit: {
@@ -255,7 +255,7 @@ var W = {
   state: stateWords(),
   reason: {
     finished: t("Finished"),
-    stopped: t("Stopped by you"),
+    stopped: t("Stopped on request"),
     idle: t("Ended: idle"),
     unopened: t("Ended: never opened"),
     walltime: t("Time limit reached"),
@@ -297,7 +297,7 @@ var W = {
     running: t("Ready"),
     ending: t("Ending…"),
     ended: t("Ended"),
-    unreachable: t("Factory not answering"),
+    unreachable: t("Not answering"),
     looking: t("Starting…")
   },
   progress: (step, steps) => t("Progress: step {step} of {steps}", { step, steps }),
@@ -307,14 +307,14 @@ var W = {
     starting: (machine) => t("Your session is starting on {machine}", { machine }),
     running: t("Your session is ready"),
     ending: t("Your session is ending"),
-    unreachable: (machine) => t("{machine} is not answering", { machine })
+    unreachable: (machine) => t("Your session on {machine} cannot be reached", { machine })
   },
   waitSub: {
     looking: t("This takes a second or two."),
     pending: t("Your session starts as soon as there is room for it."),
     starting: t("You have the node; JupyterLab is starting on it. This usually takes less than a minute."),
     running: t("Opening JupyterLab…"),
-    unreachable: t("Your session is not lost: it keeps running there. This page shows it again as soon as the factory answers."),
+    unreachable: t("Your session is not lost. This page shows it again as soon as it can be reached."),
     ending: t("Saving and shutting down…")
   },
   facts: {
@@ -329,7 +329,7 @@ var W = {
   },
   cancel: t("Cancel"),
   cancelling: t("Cancelling…"),
-  stillThere: t("It is still running. Try again."),
+  stillThere: t("It has not stopped. Try again."),
   notify: {
     ask: t("Notify me when it starts"),
     on: t("We will notify you. Keep this tab open in the background."),
@@ -340,8 +340,8 @@ var W = {
   openNow: t("Open it now"),
   startAgain: t("Start again"),
   toHome: t("Home"),
-  withdrawnHead: t("You cancelled the request"),
-  withdrawn: t("Cancelled before it started"),
+  withdrawnHead: t("The request was cancelled"),
+  withdrawn: t("Cancelled before it was ready"),
   failedHead: t("Your session did not start"),
   memoryHead: t("Your session ran out of memory"),
   endedHead: t("Your session has ended"),
@@ -394,7 +394,7 @@ var W = {
   // Home
   more: t("More time…"),
   moreAsked: t("Asking for more time…"),
-  moreMost: (hours) => t("This size allows {hours} more.", { hours }),
+  moreMost: (hours) => t("At most {hours} more are possible.", { hours }),
   moreEnds: (at) => t("It would then end {at}.", { at }),
   change: t("Change and start…"),
   open: t("Open"),
@@ -408,7 +408,7 @@ var W = {
   endedAt: (when, ran) => ran ? t("{when} · ran {ran}", { when, ran }) : when,
   limitReached: t("You have reached your limit of sessions. Stop one to start another."),
   homeSilent: t("The gateway cannot read the state of the factories right now; this page may be out of date."),
-  hubOnly: t("Running; the gateway has no details right now"),
+  hubOnly: t("The gateway has no details right now"),
   // Home: Dask clusters
   cluster: {
     none: t("No jobs"),

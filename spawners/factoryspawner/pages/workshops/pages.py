@@ -129,7 +129,7 @@ DONE = {
     "readmit": N_("The person may join again with the code."),
     "go-on": N_("Warming up goes on: seats that failed begin again."),
     "move": N_("The seats begin at the other place. This takes a few minutes."),
-    "list": N_("The list is stored. Its people get their roles when they join."),
+    "list": N_("The list is stored. Guests who join with these mail addresses get their roles."),
     "restore": N_("What the person had deleted of the material is there again."),
     "raise": N_("Your hand is up."),
     "lower": N_("Your hand is down."),
@@ -157,8 +157,24 @@ _NO_MINUTES = N_("Give a number of minutes from 1 to 1,440.")
 _NO_NAME = N_("Give the person’s name at this hub.")
 _NO_SEATS = N_("Give numbers of seats, such as 3, 5-8, or leave this empty.")
 # The field of an order that may be wrong, and what is then said.
-FIELDS = {"decline": "reason", "role": "person", "list": "list", "extend": "minutes", "move": "seats"}
-_WRONG = {"reason": _NO_REASON, "minutes": _NO_MINUTES, "seats": _NO_SEATS}
+FIELDS = {
+    "decline": "reason",
+    "role": "person",
+    "list": "list",
+    "extend": "minutes",
+    "move": "seats",
+    "code": "domains",
+}
+_WRONG = {"reason": _NO_REASON, "minutes": _NO_MINUTES, "seats": _NO_SEATS, "domains": forms.WRONG["code"]}
+# The action that a person must be allowed to take, so that the page shows the field.
+_ALLOWS: dict[str, Action] = {
+    "reason": "decline",
+    "person": "people",
+    "list": "people",
+    "minutes": "extend",
+    "seats": "move",
+    "domains": "code",
+}
 _NOT_UNDERSTOOD = N_("This request is not understood.")
 
 
@@ -458,7 +474,8 @@ class WorkshopPage(WorkshopHandler):
             waits=waits,
             # the page has a text of its own for a workshop that waits for approval
             done="" if waits and order == "submit" else DONE.get(order, ""),
-            wrong=wrong,
+            # the page says at its top what is wrong with a field that it no longer shows
+            wrong={field if _ALLOWS.get(field) in workshop.may else "": words for field, words in wrong.items()},
             closing=await self._closing(workshop),
             rehearsals=await self._rehearsals(workshop) if staff else None,
             countdown=countdown(workshop, datetime.now(UTC)),
