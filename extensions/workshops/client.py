@@ -123,7 +123,7 @@ class WorkshopsClient:
         return await self._ask(_VIEW, caller, "GET", _path(slug))
 
     async def create(self, caller: WorkshopCaller, body: WorkshopBody) -> CreatedView:
-        """Create a workshop that the caller leads; only this result has its join code."""
+        """Create a workshop that the caller leads; only this result has the workshop's join code."""
         return await self._ask(_CREATED, caller, "POST", "/workshops", body)
 
     async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:

@@ -45,14 +45,14 @@ class HubAddress(Model):
 
 
 class Trainers(Model):
-    """Who may create workshops: people by name, members of a group, or everybody who has a login. Guests never may."""
+    """Who may create workshops: people by name, members of a group, or everybody who has a login; but never guests."""
 
     people: tuple[Person, ...] = ()
     groups: tuple[Group, ...] = ()
     everybody: bool = False
 
     def has(self, person: str, groups: frozenset[str]) -> bool:
-        """Return whether a person who is in these groups may create workshops. Guests are not excluded here."""
+        """Return whether a person in these groups may create workshops; the caller must exclude guests."""
         return self.everybody or person in self.people or not groups.isdisjoint(self.groups)
 
 
@@ -84,7 +84,7 @@ class WorkshopLimits(Model):
 
     @property
     def most_warm_minutes(self) -> int:
-        """Return the most minutes before a workshop's opening at which its seats may start."""
+        """Return how many minutes before its opening a workshop warms up at the earliest without a trainer's order."""
         return MOST_WARM if self.warm_minutes is None else self.warm_minutes
 
 

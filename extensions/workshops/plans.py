@@ -32,7 +32,7 @@ def moment_of(field: str, local: datetime, zone: str) -> datetime:
 
 
 def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> None:
-    """Raise ProblemError if a workshop's times are not in order, its end is past, or the workshop exceeds ``limits``.
+    """Raise ProblemError if a workshop's times are not in order, the class is over, or the workshop exceeds ``limits``.
 
     These limits are checked: the days from opening to closing, the number of seats, and the days for which the data of
     the workshop's people are kept.
@@ -180,7 +180,7 @@ def check_seats(workshop: WorkshopRecord, others: Iterable[WorkshopRecord], pool
 def most_seats(
     workshops: Sequence[WorkshopRecord], pool: WorkshopPool, since: datetime, until: datetime
 ) -> tuple[int, datetime]:
-    """Return the most seats of a pool that these workshops need at one time, and the first time at which they do.
+    """Return the most seats of a pool that these workshops need at one time, and when they first need so many.
 
     Only times from ``since`` to ``until`` count.
     """

@@ -1,6 +1,7 @@
 """Checks the address of a repository: its form, and that its host is on the public internet or allowed.
 
-Without this check, a trainer could make the gateway send requests to its own machine or to its neighbours.
+Without this check, a trainer could make the gateway send requests to the gateway's own machine or private
+network.
 """
 
 from __future__ import annotations

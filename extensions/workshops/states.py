@@ -108,7 +108,7 @@ class Schedule:
 
     ``opens``: from when its people may use their seats; ``starts``, ``ends``: when the class itself starts and ends;
     ``closes``: when all sessions end; ``warm``: the time before ``opens`` in which seats may already start; ``closed``:
-    when the workshop began to close, None: not yet; ``clear``: how long the workshop closes until it is archived.
+    when the workshop began to close, None: not yet; ``clear``: how long it is ``closing`` before it is archived.
     """
 
     opens: datetime

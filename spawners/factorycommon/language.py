@@ -54,9 +54,10 @@ class Language:
         """Return the translations that a page needs.
 
         ``shows``: gets the path of a source file, and returns whether the page needs that file's texts. In the result,
-        ``language`` is the code; ``texts`` has the translations by English text, for a text with plural forms a tuple
-        of all forms by the English singular; and ``plural`` is a string of digits: the numbers of the plural forms that
-        belong to 0, 1, 2, ... For English, ``texts`` and ``plural`` are empty.
+        ``language`` is the code; ``texts`` has the translations by English text; and ``plural`` is a string of digits:
+        the numbers of the plural forms that belong to 0, 1, 2, ... If a text has plural forms, its key in ``texts`` is
+        the English singular, and the value is a tuple of all translated forms. For English, ``texts`` and ``plural``
+        are empty.
         """
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}

@@ -15,8 +15,8 @@ async def started(creation: Coroutine[Any, Any, Process]) -> Process:
     """Start a process, and return it. ``creation``: a call of ``create_subprocess_exec`` with ``start_new_session``.
 
     If the caller is cancelled during the start, the new process and all processes that it has started are killed as
-    soon as the start is done. asyncio alone would kill only the new process, and then wait until the processes that it
-    has started close its pipes. Raises the errors of ``create_subprocess_exec``.
+    soon as the start is done. asyncio alone would kill only the new process, and then wait until that process's
+    children close the pipes. Raises the errors of ``create_subprocess_exec``.
     """
     starting = asyncio.create_task(creation)
     try:

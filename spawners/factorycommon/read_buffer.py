@@ -27,8 +27,9 @@ class ReadBuffer:
             self._first, self._at, self._length = data, 0, len(data)
 
     def view(self, start: int, stop: int) -> memoryview:
-        """Return the unused bytes from ``start`` to ``stop``, or fewer if there are fewer; copy only where
-        necessary."""
+        """Return the unused bytes from ``start`` to ``stop``, or fewer if there are fewer.
+
+        Bytes are copied only if the first piece does not reach to ``stop``."""
         if self._more and self._at + stop > len(self._first):
             self._first, self._at = b"".join((memoryview(self._first)[self._at :], *self._more)), 0
             self._more.clear()

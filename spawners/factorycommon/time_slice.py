@@ -11,8 +11,7 @@ WOKEN = 8  # tasks that are woken in a pass of the loop; each that wakes too lat
 
 
 class TimeSlice:
-    """Lets tasks run until a time slice is over; the remaining tasks wait until the event loop has handled new
-    requests.
+    """Lets tasks run until a time slice is over; the others wait until the event loop has handled new requests.
 
     Each task calls ``wait`` before work that keeps the loop busy for some milliseconds. Without this class, the loop
     would run all ready tasks before it looks for new requests. If the loop looked for requests after each single task,

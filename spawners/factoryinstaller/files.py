@@ -152,7 +152,8 @@ def _login(options: Options) -> list[str]:
 def rules(options: Options) -> list[dict[str, Any]]:
     """Return the rules of hub.yaml that give the login provider's people a group; without a group, nobody may log in.
 
-    The administrator's mail address gives the group of operators; each ``--allow`` gives the group ``people``.
+    The person with the administrator's mail address gets the group of operators; people whom an ``--allow`` admits get
+    the group ``people``.
     """
     found: list[dict[str, Any]] = [{"claim": {"name": "email", "value": options.admin}, "gives": OPERATORS}]
     for rule in options.allow:

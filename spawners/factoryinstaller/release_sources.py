@@ -138,8 +138,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def check_sum(archive: Path) -> None:
-    """Compare an archive's SHA-256 with the archive's line in the file ``SHA256SUMS`` of its folder, if this file
-    exists.
+    """Compare an archive's SHA-256 with the archive's line in ``SHA256SUMS`` beside it, if that file exists.
 
     Raises ReleaseError if the archive has no line there, if the SHA-256 differs, or if one of the two files cannot be
     read.

@@ -175,8 +175,8 @@ class DoorAccess(Model):
     """How the link reaches the doors in a factory's jobs.
 
     With the carrier ``tcp``: by a connection to the node, through the login side. ``listen``: the address on the node
-    where the door listens; ``host``: the address that the link connects to, None: the node's name as the scheduler
-    reports it; ``ports``: the ports that the door may use, None: any free port.
+    where the door listens, "": all addresses; ``host``: the address that the link connects to, None: the node's name as
+    the scheduler reports it; ``ports``: the ports that the door may use, None: any free port.
 
     With the carrier ``stdio``: by a command that enters the job through the scheduler. ``stdio_most``: the largest
     number of such connections at a time, since each needs a process and ports on the login side."""

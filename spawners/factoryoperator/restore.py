@@ -153,8 +153,9 @@ def _is_read_only(target: Path) -> bool:
 def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> None:
     """Write the planned stores: files below ``under``, and databases on a server.
 
-    ``overwrite``: replace existing files with other content, and existing tables. Raises BackupError before anything is
-    written if a check prevents the restore, or later if a write fails; then only a part may be restored.
+    ``overwrite`` True: replace existing files that have other content, and existing tables; False: raise BackupError if
+    there are any. Raises BackupError before anything is written if a check prevents the restore, or later if a write
+    fails; then only a part may be restored.
     """
     manifest = found.manifest
     _accounts(manifest, what)

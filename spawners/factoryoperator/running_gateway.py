@@ -33,7 +33,7 @@ _OF_ITS_OWN = {
 
 
 class GatewaySilent(Exception):
-    """Raised if hub or link does not answer as expected. The message says which one, and how."""
+    """Raised if hub or link does not answer as expected. The message says which one, and what is wrong."""
 
 
 class _Answer(BaseModel):
@@ -115,9 +115,9 @@ def observe(gateway: Gateway) -> Observed:
 def losses(gateway: Gateway, before: Observed) -> list[str]:
     """Return descriptions of the sessions, clusters and servers of ``before`` that the gateway has lost; [] if none.
 
-    A session counts as lost, too, if it has another job in the same state, or if it runs and its notebook cannot be
-    reached any more. Sessions that ended for a reason of their own, such as the walltime, are not lost. A server is
-    lost if the hub no longer reports it as ready although its session runs. Raises GatewaySilent.
+    A session counts as lost, too, if its state is the same but its job is another one, or if it runs and its notebook
+    cannot be reached any more. Sessions that ended for a reason of their own, such as the walltime, are not lost. A
+    server is lost if the hub no longer reports it as ready although its session runs. Raises GatewaySilent.
     """
     now = observe(gateway)
     return [*_lost_sessions(gateway, before, now), *_lost_clusters(gateway, before, now), *_lost_servers(before, now)]

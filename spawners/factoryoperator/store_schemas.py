@@ -1,7 +1,7 @@
-"""Reads the migration step of each database of a gateway, and migrates those that this release finds too old.
+"""Reads the migration step of each database of a gateway, and migrates the databases that are too old for this release.
 
-These stores are the hub's database, the file of people who log in at the gateway itself, the ledger, and the database
-of workshops.
+The databases (stores) are the hub's database, the file with the names of people who log in at a provider or as a guest,
+the ledger, and the database of workshops.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class StoreSchema:
     """A database of the gateway with its migration step.
 
     ``name``: its name on the command line; ``what``: its name in a backup; ``step``: its present migration step;
-    ``needs``: the migration step that this release needs; ``owner``: the uid of the account that may write to it;
-    ``upgrade``: migrates the store, and raises SchemaError.
+    ``needs``: the migration step that this release needs; ``owner``: the uid of the account that migrates the store;
+    ``upgrade``: migrates the store; raises SchemaError if this fails.
     """
 
     name: str
@@ -74,7 +74,7 @@ def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]
 
 
 def upgrade(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
-    """Migrate the old stores; return them as they were before the migration. Raises SchemaError.
+    """Migrate the old stores; return what ``of`` returned for them before. Raises SchemaError.
 
     ``only``: the names of the stores; None: all.
     """

@@ -17,7 +17,7 @@ class UnitError(Exception):
 
 
 class Units(Protocol):
-    """The operations of a service manager that an upgrade needs. All of them raise UnitError."""
+    """The operations of a service manager that an upgrade needs. Each raises UnitError if it fails."""
 
     def has(self, part: Part) -> bool:
         """Return whether a part of the gateway is set up as a service of this machine. Raises UnitError."""

@@ -50,9 +50,10 @@ class _Failed(Exception):
 class Journal(Model):
     """The record of an upgrade that has begun or succeeded.
 
-    ``old``, ``new``: the releases; ``backup``: a backup of the whole gateway from before the upgrade; ``copies``: a
-    backup of the migrated stores from the time when the gateway was stopped, None if no store is migrated;
-    ``migrated``: descriptions of these stores; ``proxy``: True if the proxy is restarted, too.
+    ``old``, ``new``: the releases before and after the upgrade; ``backup``: a backup of the whole gateway from before
+    the upgrade; ``copies``: a backup of the stores to migrate, made while the gateway is stopped; None: not made yet,
+    or no store has to be migrated; ``migrated``: descriptions of these stores; ``proxy``: True if the proxy is
+    restarted, too.
     """
 
     old: Version

@@ -29,8 +29,9 @@ _GROUP: TypeAdapter[str] = TypeAdapter(Group)
 class Refusal(NamedTuple):
     """Why a person may start nothing.
 
-    ``out``: True if the person has lost access, so that running sessions end, too; ``known``: True if the person's
-    groups in the hub are right, and only the acceptance of the terms is missing.
+    ``words``: the explanation for the person; ``out``: True if the person has lost access, so that running sessions
+    end, too; ``known``: True if the person's groups in the hub are right, and only the acceptance of the terms is
+    missing.
     """
 
     words: Words
@@ -42,8 +43,9 @@ class Refusal(NamedTuple):
 class LoginStatus(Protocol):
     """An authenticator that can decide at any time whether a person may start anything.
 
-    Every authenticator class with a method ``standing`` counts, also an operator's own class. So the method must keep
-    this name: after a renaming, an operator's own class would refuse nobody, and nobody would notice.
+    Every authenticator with a method ``standing`` is an instance of this protocol, also one of an operator's own class.
+    So the method must keep this name: after a renaming, an operator's own class would refuse nobody, and nobody would
+    notice.
     """
 
     async def standing(self, user: Any) -> Refusal | None:

@@ -43,7 +43,7 @@ class StopTimes:
             del self._at[oldest[0]]
 
     def since(self, user: str, server: str, asked: float) -> bool:
-        """Return whether a stop of the server was requested after the time ``asked`` of the event loop's clock."""
+        """Return whether a stop of the server was requested after ``asked``, a time of the event loop's clock."""
         return self._at.get((user, server), -math.inf) > asked
 
 

@@ -92,9 +92,9 @@ class PageLanguage(language.Language):
     def browser(self) -> dict[str, Any]:
         """Return the translations for the scripts of all pages, as an object for JSON.
 
-        ``language``: this language's code; ``texts``: the translations by English text; ``plural``: a string of digits,
-        of which the one at index N is the number of the plural form for the count N, up to 199. For English, ``texts``
-        and ``plural`` are empty.
+        ``language``: this language's code; ``texts``: the translations by English text; ``plural``: a string of
+        200 digits; the digit at index N is the number of the plural form for the count N. For English, ``texts`` and
+        ``plural`` are empty.
         """
         return self.page(lambda file: file.startswith(_SCRIPTS))
 

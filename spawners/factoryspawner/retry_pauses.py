@@ -9,8 +9,8 @@ from collections.abc import Iterator
 def pauses(first: float = 0.1, longest: float = 3.0) -> Iterator[float]:
     """Yield pauses in seconds, without end.
 
-    The first is at most ``first``, and they are doubled up to ``longest``; each is shortened by up to a quarter at
-    random, so that callers spread out.
+    The first pause is ``first``, and each next one is twice as long, up to ``longest``. Each yielded pause is shortened
+    by up to a quarter at random, so that callers spread out.
     """
     pause = first
     while True:

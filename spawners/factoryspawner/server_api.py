@@ -177,7 +177,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
     async def delete(self, user_name: str, server_name: str = "") -> None:
         """Stop a server; with ``{"remove": true}`` in the body, delete the server as well.
 
-        Answer 204 if this is done within JupyterHub's ``slow_stop_timeout``, else 202; then it continues. Raises
+        Answer 204 if this is done within JupyterHub's ``slow_stop_timeout``, else 202, and the work continues. Raises
         HTTPError 404 for an unknown user or server; 400 if the server is being renamed, if the unnamed server is to be
         deleted, or if the server has a name but named servers are not enabled; 503 if the stop cannot be recorded.
         """
@@ -208,7 +208,7 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
     async def delete(self, user_name: str) -> None:
         """Stop all servers of a user, and delete the user once the servers have stopped.
 
-        Answer 204 if this is done within JupyterHub's ``slow_stop_timeout``, else 202; then it continues. Raises
+        Answer 204 if this is done within JupyterHub's ``slow_stop_timeout``, else 202, and the work continues. Raises
         HTTPError 404 for an unknown user, 400 for one's own user, 503 if the stops cannot be recorded.
         """
         user = self.find_user(user_name)
@@ -238,7 +238,7 @@ class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhu
     """JupyterHub's start page; a posted form does not fail if the server starts or runs already.
 
     JupyterHub refuses the form if the server starts or runs already. Here the answer redirects to the server, as for a
-    GET: the seat of a class may have begun while its person filled in the form.
+    GET: the gateway may have started the session of a person's seat while the person filled in the form.
     """
 
     @needs_scope("servers")  # type: ignore[untyped-decorator]

@@ -20,7 +20,7 @@ _WRITE = update(orm.Spawner.__table__).where(orm.Spawner.__table__.c.id == bindp
 
 
 def write_row(db: Session, server: Any, **values: Mapping[str, Any]) -> None:
-    """Write these columns of the server's row, and set them on ``server``, without a commit.
+    """Write ``values`` to the columns of these names in the server's row, and to ``server``, without a commit.
 
     ``server``: an ``orm.Spawner`` of ``db``. If the server has no row yet, the next commit writes the values with the
     new row. Raises SQLAlchemyError.

@@ -55,7 +55,7 @@ class FactoryAdaptive(Adaptive):
         super().stop(reason)
 
     async def recommendations(self, target: int) -> dict[str, Any]:
-        """Return what to do to reach ``target`` workers, in the form that Dask expects; only whole jobs begin or end.
+        """Return what to do to reach ``target`` workers, in the form that Dask expects; for whole jobs only.
 
         "up": request the missing jobs, but let at most ``MOST_PENDING`` jobs wait at a time. "down": retire surplus
         jobs. Waiting jobs retire once there has been a surplus for ``pending_grace`` seconds, idle jobs once there has

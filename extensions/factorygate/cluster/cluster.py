@@ -61,8 +61,8 @@ class FactoryCluster(JobQueueCluster):
     programs with the cluster's own key can connect. Raises LinkError if the gateway or the batch scheduler refuses, or
     if the gateway does not answer; ValueError for invalid values, for values that the catalogue does not have, and for
     dask_jobqueue's keywords that are not supported here (the message says what to use instead). If the Dask scheduler
-    runs outside of this kernel: RuntimeError if the scheduler does not start, VersionsDifferError if it has other
-    versions of packages.
+    does not start: LinkError if it has a job of its own, else RuntimeError. VersionsDifferError if a Dask scheduler
+    outside of this kernel has other versions of packages.
 
     Parameters
     ----------

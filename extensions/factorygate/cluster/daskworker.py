@@ -26,7 +26,7 @@ class FactoryWorker(QuietWorker):
 
     To leave, the worker takes no more work, gives back tasks that have not begun, finishes running tasks, and copies
     its results to other workers. While there are no other workers, the worker continues to work, since another worker
-    may still connect; it leaves in any case ``LAST`` seconds before its job ends.
+    may still connect; it leaves in any case in its job's last ``LAST`` seconds.
     """
 
     def __init__(self, *args: Any, leaves: float, ends: float, **options: Any) -> None:
@@ -69,7 +69,7 @@ class FactoryWorker(QuietWorker):
     async def close_gracefully(self, restart: bool | None = None, reason: str = "worker-close-gracefully") -> None:
         """Leave because the job's time is almost over.
 
-        The worker closes when other workers have its results, or ``LAST`` seconds before the job's end at the latest.
+        The worker closes when other workers have its results; if none has them, in the job's last ``LAST`` seconds.
         If the worker is closing already, only wait until it has closed. ``restart`` True: the nanny is not told to
         close, so it starts the worker's process again; ``reason``: a text for the log.
         """

@@ -30,7 +30,7 @@ class SchedulerRequest:
     """The parameters for starting or finding a cluster's scheduler.
 
     ``route``: the gateway's address and the token for requests to the gateway; ``idle_minutes``: minutes without work
-    after which the scheduler ends; ``hours``: walltime of the scheduler's job; None: the factory's default.
+    after which the scheduler ends; ``hours``: walltime of the scheduler's job; None: the link's default.
     """
 
     name: str

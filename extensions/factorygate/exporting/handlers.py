@@ -109,11 +109,11 @@ class ExportPlan(_ExportHandler):
     async def get(self) -> None:
         """Answer how much a zip of a folder would contain, the limits, and what would be left out.
 
-        ``path`` of the query: the folder. JSON: ``files`` and ``bytes``; ``whole``: whether the folder is within the
-        limits ``most_files`` (files, folders and entries that are left out) and ``most_bytes``; if it is not, the
-        numbers are those of the part up to the limits; ``counts`` and ``paths``: for each kind (``link``, ``special``,
-        ``closed`` or ``deep``, see ``FoundEntry``), how many paths would be left out, and the first ``_SHOWN`` of them.
-        404 if the folder cannot be read.
+        ``path`` of the query: the folder. JSON: ``files``: the number of files; ``bytes``: their size before
+        compression; ``whole``: whether the folder is within the limits ``most_files`` (files, folders and entries that
+        are left out) and ``most_bytes``; if it is not, all numbers are those of the part up to the limits; ``counts``
+        and ``paths``: for each kind (``link``, ``special``, ``closed`` or ``deep``, see ``FoundEntry``), how many paths
+        would be left out, and the first ``_SHOWN`` of them. 404 if the folder cannot be read.
         """
         found = await self.measured(self.get_query_argument("path", ""))
         if found is None:

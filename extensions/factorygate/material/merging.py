@@ -108,7 +108,7 @@ def merge_notebooks(base: bytes, mine: bytes, theirs: bytes, restore: bool = Fal
     A notebook has format 4 and at most ``_MOST_CELLS`` cells. The changes cannot be merged if, for example, person and
     material changed the same lines of a cell in different ways. The cells have the person's order. A cell that the
     person deleted stays deleted, unless ``restore``. A cell that the material deleted goes, unless the person has
-    changed its text, its outputs or its attachments. Outputs that the person has changed stay.
+    changed its type, text, outputs or attachments. Outputs that the person has changed stay.
     """
     read = [_read(content) for content in (base, mine, theirs)]
     old, my, new = read

@@ -41,7 +41,7 @@ class PersonFolder:
 
     ``root``: the folder of the notebook's files; ``name``: the workshop's folder in it. Some network file systems have
     no locks; a folder there is not locked. ``fd`` and ``own``: descriptors of the workshop's folder, and of
-    ``.factorygate`` in it. Opening the folder raises OSError, FolderBlocked and FolderBusy.
+    ``.factorygate`` in it. The constructor raises OSError, FolderBlocked or FolderBusy.
     """
 
     def __init__(self, root: Path, name: str) -> None:
@@ -106,7 +106,7 @@ class PersonFolder:
         """Open the folder at the path ``names`` in the workshop's folder, or in ``.factorygate`` if ``own``.
 
         Yield its descriptor, which is closed after the block. ``make``: make the folders of the path that are missing.
-        Raises FileNotFoundError, FolderBlocked, OSError.
+        Raises FileNotFoundError if a folder is missing and ``make`` is False; FolderBlocked; OSError.
         """
         descriptor = os.dup(self.own if own else self.fd)
         try:

@@ -72,7 +72,7 @@ class DoorCommand(asyncssh.SSHServerSession[bytes]):
     def session_started(self) -> None:
         """Start the command, which answers in the protocol version that the link asked for, or the nearest one.
 
-        The link may also have sent the id of its request, which then is in the log.
+        If the link has also sent the id of its request, log this id.
         """
         environment = self._chan.get_environment()
         self._protocol = spoken(environment.get(PROTOCOL_VARIABLE))

@@ -18,7 +18,7 @@ class SessionLimits:
     """Limits of a session in seconds.
 
     ``environment``: how long the door waits for the notebook's environment variables; ``unopened``: how long a running
-    notebook server waits to be opened; ``idle``: how long it may be unused.
+    notebook server waits to be opened; ``idle``: how long an opened session may be unused.
     """
 
     environment: float
@@ -52,7 +52,8 @@ class Facts:
     """The state of the session on which its deadlines depend; times are seconds since the epoch.
 
     ``environment``: whether the door has received the notebook's environment variables; ``up``: since when the notebook
-    server answers, None: not yet; ``activity``: its last report, None: no report, so that the session is never idle.
+    server answers, None: not yet; ``activity``: the server's last report, None: no report, so that the session does
+    not end for lack of use.
     """
 
     started: float

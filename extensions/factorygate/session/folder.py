@@ -81,9 +81,9 @@ def node_folder(tmp: Path, session: str) -> Path:
     """Make and return a 0700 folder below ``tmp`` for the session's sockets.
 
     The folder gets the subfolders ``run`` and ``config``. Folders of the session's earlier runs are removed.
-    ``session``: the session's id. The name ends randomly, so that nobody else on the node can create the folder first;
-    the door itself reports the sockets' paths to the link. Raises FolderError, also if ``tmp`` is too long a path for
-    Unix sockets.
+    ``session``: the session's id. The folder's name ends in random characters, so that nobody else on the node can
+    create the folder first; the link learns the sockets' paths from the door. Raises FolderError, also if ``tmp`` is
+    too long a path for Unix sockets.
     """
     prefix = f"factorygate-{os.getuid()}-{session[:8]}"
     try:

@@ -43,9 +43,9 @@ class Question:
     """The way in which one vendor's program reports the GPUs of a job.
 
     ``command`` returns an argv for the job's environment, or an empty one if the program has nothing to report about
-    this job. ``names`` returns the argv for values that stay the same while the job runs; it is run once. ``read``
-    returns GPUs from the environment and the outputs of ``command`` and ``names``; no GPUs if the output was not
-    understood.
+    this job. ``names`` returns the argv of a command whose output stays the same while the job runs; this command is
+    not run again once it has succeeded. ``read`` returns GPUs from the environment and the outputs of ``command`` and
+    ``names``; no GPUs if the output was not understood.
     """
 
     command: Callable[[Environment], list[str]]

@@ -260,8 +260,8 @@ class Notebook:
     async def stop(self, grace: float) -> int:
         """Stop the process: send SIGTERM, wait up to ``grace`` seconds, then kill all descendants of the door.
 
-        In these seconds the server saves and shuts down its kernels. Return the exit code, negative for the signal that
-        ended the process; -9 if the process cannot be killed.
+        In these seconds the server shuts down its kernels. Return the exit code, negative for the signal that ended the
+        process; -9 if the process cannot be killed.
         """
         process = self._started()
         if process.returncode is None:

@@ -43,8 +43,8 @@ class Overview:
     """Collects what pages show of one notebook server.
 
     ``clock``: the file that the door writes (see the module ``clock``); ``gauge``: measures the resource use; ``home``:
-    URL of the gateway's page of the person's sessions; ``servers``: path or URL of the person's default session, after
-    which a named session has its server's quoted name and ``/``; ``link``: makes the client of the link; ``helps``:
+    URL of the gateway's page of the person's sessions; ``servers``: path or URL of the person's default session; for a
+    named session, the server's quoted name and ``/`` are appended; ``link``: makes the client of the link; ``helps``:
     returns the state of the person's requests for help in the session's workshop, None if it is not known, or if the
     session is not for a workshop.
     """

@@ -22,7 +22,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def start(work: Coroutine[Any, Any, None]) -> Future[None]:
-    """Run the coroutine in the background thread; cancel the returned future to end it."""
+    """Run ``work`` in the background thread; cancel the returned future to end ``work``."""
     return asyncio.run_coroutine_threadsafe(work, _running_loop())
 
 

@@ -29,7 +29,7 @@ class ClusterPanel(anywidget.AnyWidget):
     """A panel for any cluster that has the methods of ``Watched``.
 
     While a page shows the panel, the panel reads the cluster twice a second, and sends only what has changed. It also
-    answers each request of the page at once. GPU-hours count one GPU as the factory's scheduler does.
+    answers each request of the page at once. GPU-hours are in GPUs as the factory's scheduler counts them.
     """
 
     _esm = assets.module("panel")

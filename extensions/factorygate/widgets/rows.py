@@ -44,7 +44,7 @@ class Window:
     def move(self, first: object, which: object) -> None:
         """Set the first row and the filter as the page requests; an invalid value leaves the present one.
 
-        The next ``changes`` has all rows that the page shows.
+        The next call of ``changes`` returns all rows that the page shows.
         """
         if isinstance(first, int) and not isinstance(first, bool) and first >= 0:
             self.first = first
@@ -69,10 +69,10 @@ class Window:
     def changes(self, view: ClusterView) -> dict[str, Any] | None:
         """Return the changes that the page needs to show ``view``; None if there are none.
 
-        Keys of the result: ``rows``: the changed rows by the job's name, absent if no row has changed; ``whole``: True
-        if ``rows`` has all rows that the page shows, changed or not. If ``whole`` is True, or the list itself has
-        changed, also ``order``: names of the shown jobs; ``filter``: the name of the filter; ``first``: number of the
-        first row, from 0; ``total``: number of jobs under the filter.
+        Keys of the result: ``whole``: True if ``rows`` has all rows that the page shows, False if ``rows`` has only the
+        changed ones; ``rows``: the rows by the job's name, absent if ``whole`` is False and no row has changed. If
+        ``whole`` is True, or the list itself has changed, also ``order``: names of the shown jobs; ``filter``: the name
+        of the filter; ``first``: number of the first row, from 0; ``total``: number of jobs under the filter.
         """
         jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)
         self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)

@@ -74,7 +74,10 @@ def drawn(text: CertificateText) -> bytes:
 
 
 def zipped(texts: Iterable[CertificateText]) -> bytes:
-    """Return a zip file with a PDF for each certificate. File names have ASCII letters, digits and dashes only."""
+    """Return a zip file with a PDF for each certificate.
+
+    Before ``.pdf``, the name of each PDF has only ASCII letters, digits and dashes.
+    """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
         for number, text in enumerate(texts, 1):

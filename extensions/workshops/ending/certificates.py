@@ -38,7 +38,10 @@ def slug_of(secret: bytes, typed: str) -> str | None:
 
 
 def is_of(secret: bytes, typed: str, name: str) -> bool:
-    """Return whether ``typed`` is the id of a certificate with this name. Letter case and blanks do not matter."""
+    """Return whether ``typed`` is the id of a certificate with this name.
+
+    Letter case does not matter, nor do blanks in the id; in the name, several blanks count as one.
+    """
     slug = slug_of(secret, typed)
     return slug is not None and hmac.compare_digest(_plain(typed), certificate_id(secret, slug, name))
 

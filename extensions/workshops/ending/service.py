@@ -183,7 +183,8 @@ class WorkshopEnding:
     async def certificates(self, workshop: WorkshopRecord) -> bytes:
         """Return all certificates of a workshop as a zip file.
 
-        Raises ProblemError if nobody has earned one, the class is not over, or the link gives no usable answer.
+        Raises ProblemError if nobody has earned a certificate, the class is not over, or the link gives no usable
+        answer.
         """
         rows = await self._earned(workshop)
         people = (await self._store.members([workshop.slug]))[workshop.slug]
@@ -192,9 +193,9 @@ class WorkshopEnding:
     async def mail_certificates(self, workshop: WorkshopRecord, by: str) -> MailedView:
         """Send a certificate by mail to each guest who has earned one, in the background; return how many are sent.
 
-        ``without_mail`` of the result counts the others who have earned one. Raises ProblemError if this was done
-        before, nobody has earned one, the class is not over, the link gives no usable answer, or this gateway sends no
-        mails.
+        ``without_mail`` of the result: how many other people have earned a certificate. Raises ProblemError if the
+        certificates were sent before, nobody has earned one, the class is not over, the link gives no usable answer, or
+        this gateway sends no mails.
         """
         if not self._guests:
             raise conflict(Message("certificates-no-mails", "This gateway sends no mails."))

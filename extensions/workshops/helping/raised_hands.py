@@ -124,7 +124,7 @@ class RaisedHands:
 
 
 def place_of(hand: HandRecord, everybody: Collection[HandRecord]) -> int:
-    """Return a hand's place among the hands of ``everybody``: 1 is the next one; 0 if a helper comes already."""
+    """Return the place of a hand in the queue of all hands (``everybody``), from 1; 0 if a helper comes already."""
     if hand.by:
         return 0
     waiting = [one for one in everybody if not one.by]

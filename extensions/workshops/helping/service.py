@@ -49,9 +49,9 @@ _NOT_OPEN = Message("hand-not-open", "You can raise a hand while the workshop is
 class Helping:
     """Keeps raised hands, and consents that helpers see a notebook, for people and helpers of all workshops.
 
-    Start ``run``. ``now``: the clock; ``on_change``: functions that are called with the ids of the workshops' projects
-    in which raised hands or consents have changed, except when ``forget`` deletes them. Methods raise StoreError, and
-    ProblemError if the person may not do now what the method does.
+    Start ``run``. ``now``: the clock; ``on_change``: functions that are called with the ids of the projects of those
+    workshops in which raised hands or consents have changed; ``forget`` does not call these functions. Methods raise
+    StoreError, and ProblemError if the person may not do now what the method does.
     """
 
     def __init__(self, workshops: Workshops, store: Store, now: Callable[[], datetime]) -> None:
@@ -287,8 +287,8 @@ class Helping:
     async def look(self, caller: WorkshopCaller, slug: str, seat: int) -> LookView:
         """Return the notebook that the person on a seat lets helpers see.
 
-        When a helper sees it for the first time, the workshop's log gets a line. Raises StoreError, and ProblemError if
-        the caller may not help, or if no consent of the person holds now.
+        During each consent, the first look of each helper adds a line to the workshop's log. Raises StoreError, and
+        ProblemError if the caller may not help, or if no consent of the person holds now.
         """
         holder = await self._holder(caller, slug, seat)
         look = self._looks.get(slug, holder.person)

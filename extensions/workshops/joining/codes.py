@@ -45,7 +45,7 @@ def make_salt() -> str:
 
 
 def hash_of(code: str, salt: str, secret: bytes) -> str:
-    """Return the hash of a code, in whatever form it is typed. Raises ValueError if it cannot be a code.
+    """Return the hash of ``code``, a code in any typed form. Raises ValueError if the text cannot be a code.
 
     Nobody can compute the hash without the service's secret. The hash is fast, because a code has too many random bits
     to be guessed, and with a slow hash, guesses would cost the service its time.

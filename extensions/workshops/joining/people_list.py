@@ -77,7 +77,7 @@ def same_mail(typed: str) -> str:
 
 
 def read(data: bytes) -> list[Invited]:
-    """Return the people of a CSV file. Raises ListFaults with its mistakes, at most ``MOST_FAULTS``.
+    """Return the people of a CSV file. Raises ListFaults with the file's mistakes, at most ``MOST_FAULTS``.
 
     After some mistakes, such as a wrong heading, the rest of the file is not read. The file is in UTF-8, has commas or
     semicolons, and a heading with ``mail`` and perhaps ``name`` and ``role``. Without a role, a person is a

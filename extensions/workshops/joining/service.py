@@ -405,8 +405,8 @@ class Joining:
     async def put_out(self, slug: str, person: str, state: Literal["left", "banned"], by: str) -> None:
         """Remove a person from a workshop, and give the free seat to the waiting list.
 
-        What the person runs for the workshop ends after the link's grace time. ``state``: with ``banned``, the person
-        cannot join the workshop again, and a guest whom no other workshop admits is logged out. ``by``: who removes the
+        What the person runs for the workshop ends after the link's grace time. A guest whom no other workshop admits is
+        logged out. ``state``: with ``banned``, the person cannot join the workshop again. ``by``: who removes the
         person. Raises ProblemError if the person is not in the workshop (a person who has left can be banned), or is
         the only one who leads the workshop.
         """

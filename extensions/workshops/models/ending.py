@@ -39,8 +39,9 @@ class AttendanceRow(Model):
     ``role``: None means that the person ran something, but is not in the list of the workshop's people; ``first``: when
     they first opened a session; ``minutes``: the minutes of the class in which at least one session ran that they had
     opened; ``share``: these minutes as a share of the class so far, from 0 to 1; ``hours``: the hours of all their
-    sessions; ``longest_wait``: the most seconds from a request for a session until the session answered, None: no
-    session answered; ``costs``: those of their sessions and clusters, in the sites' own units.
+    sessions; ``gpu_hours``, ``cluster_gpu_hours``: as in ``ReportView``, for this person; ``longest_wait``: the most
+    seconds from a request for a session until the session answered, None: no session answered; ``failures``: how many
+    of their sessions failed; ``costs``: those of their sessions and clusters, in the sites' own units.
     """
 
     person: Person

@@ -87,7 +87,8 @@ class FetchResult(Model):
     """The result of fetching a workshop's material: the digest of the archive, or the problem.
 
     ``problem``: why there is no archive; "" if there is one. ``digest``: None if there is no archive. ``refused``:
-    files of the repository that may not be in the material.
+    files of the repository that may not be in the material. ``files``, ``bytes``: how many files the archive has, and
+    the sum of their sizes. ``steps``: the steps (tagged cells) in its notebooks.
     """
 
     problem: Annotated[str, Field(max_length=1000), AfterValidator(plain_text)] = ""
@@ -101,7 +102,10 @@ class FetchResult(Model):
 class MaterialStatus(Model):
     """The state of a workshop's material, for the people who run the workshop.
 
-    ``at``: since when the material is in this state; ``steps``: the number of steps (tagged cells) in its notebooks.
+    ``at``: since when the material is in this state; ``files``, ``bytes``: how many files the material has, and the sum
+    of their sizes; ``steps``: the number of steps (tagged cells) in its notebooks; ``digest``: the digest of
+    the archive, None if the material is not ready; ``problem``: why the fetch failed, "" if it did not; ``refused``:
+    files of the repository that may not be in the material.
     """
 
     state: MaterialState

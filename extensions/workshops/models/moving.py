@@ -47,9 +47,9 @@ class MovingPlaceView(Model):
     """One place of a class.
 
     ``seats``: how many of the taken seats belong to this place; ``ready``: how many of these became ready there,
-    whether or not they have ended since; ``leaving``: how many jobs still exist here whose seats have moved to another
-    place; these jobs use GPU-hours until they end, which they do as soon as the factory answers; ``trouble``: why no
-    seat can begin there now, None: seats can begin, or the link has not reported anything about the factory yet.
+    whether or not they have ended since; ``trouble``: why no seat can begin there now, None: seats can begin, or the
+    link has not reported anything about the factory yet; ``leaving``: how many jobs still exist there of seats that
+    have moved to another place. These jobs use GPU-hours until they end. They end as soon as the factory answers.
     """
 
     number: int

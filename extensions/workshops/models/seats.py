@@ -25,8 +25,8 @@ class BegunSeatView(Model):
     """One seat that the service begins.
 
     ``seat``: the seat's number, None if ``person`` has none; ``state``: None means that the service has not requested
-    the seat yet; ``wave``: the number of the group of seats that are begun together; ``ran``: when the session could
-    first be opened; ``why``: why the seat failed or was refused.
+    the seat yet; ``wave``: the number of the group of seats that are begun together; ``asked``: when the service last
+    requested the seat; ``ran``: when the session could first be opened; ``why``: why the seat failed or was refused.
     """
 
     seat: int | None
@@ -55,9 +55,10 @@ class HaltView(Model):
 class SeatingView(Model):
     """How far the service is with starting a workshop's seats before people come (warming up).
 
-    ``halted``: why no further seats begin after too many failures, None: no halt; ``place``: what the link reports of
-    the factory at which new members get their seats, None: not known; ``rate``: how many seats came up there in a
-    minute when this was last measured; ``warms``: when the service begins, or began, to start the seats.
+    ``halted``: why no further seats are started after too many failures, None: no halt; ``place``: what the link
+    reports of the factory at which new members get their seats, None: not known; ``rate``: how many seats came up there
+    in a minute when this was last measured, None: never; ``warms``: the time, perhaps past, from which on the
+    service starts the seats.
     """
 
     seats: tuple[BegunSeatView, ...]

@@ -133,7 +133,10 @@ class CreatedView(Model):
 
 
 class MemberView(Model):
-    """A person of a workshop. ``name``: the name that a guest gave; "" for people with an account."""
+    """A person of a workshop.
+
+    ``name``: the name that a guest gave; "" for people with an account; ``since``: when the person joined.
+    """
 
     person: str
     name: str = ""

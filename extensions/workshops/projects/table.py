@@ -87,7 +87,7 @@ def table_of(
 ) -> WorkshopProjects:
     """Return the table: the projects of all approved workshops that are neither archived nor cancelled, sorted by slug.
 
-    Projects that would make the table larger than the link reads are left out (``table_size``). ``members``,
+    Projects that would make the table larger than the link reads are left out (see ``table_size``). ``members``,
     ``rehearsals``: the people, and the rehearsals that go on, by the workshop's slug.
     """
     there = sorted((one for one in workshops if _belongs(one)), key=lambda one: one.slug)

@@ -78,7 +78,7 @@ def unsigned(secret: bytes, result: RehearsalResult, signature: str | None) -> t
 
 
 def foreign() -> tuple[Phrase, ...]:
-    """Return the reason why a result does not count that was signed for another workshop, place or rehearsal kind."""
+    """Return why a result that was signed for another workshop, place or kind of rehearsal does not count."""
     return (Phrase(text=_UNSIGNED),)
 
 

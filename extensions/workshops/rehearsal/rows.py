@@ -83,8 +83,7 @@ def goes_on(db: Connection, row: RehearsalRow) -> bool:
 def stop(db: Connection, slug: str, by: str, event: EventRecord) -> bool:
     """Store that somebody stops the running rehearsal of a workshop; return False if no rehearsal runs.
 
-    If several people stop the rehearsal, only the first person, ``by``, is stored, and only the first ``event`` is
-    logged.
+    If several people stop the rehearsal, only the first call stores ``by``, the person, and adds ``event`` to the log.
     """
     mine = (rehearsals.c.workshop == slug, rehearsals.c.until.is_not(None))
     if db.execute(select(rehearsals.c.kind).where(*mine)).first() is None:

@@ -216,7 +216,7 @@ class Rehearsals:
             self._woken.clear()
 
     async def look(self) -> bool:
-        """Ask the link to start seats of the rehearsals that go on, and request the state of seats that have begun.
+        """Ask the link to begin seats of the rehearsals that go on, and for the state of seats that have begun.
 
         End the rehearsals that are over. Return whether a rehearsal goes on. Raises StoreError.
         """

@@ -1,7 +1,7 @@
-"""Carries out acts on single seats: a seat is started, started again, or reset.
+"""Carries out acts on single seats: start, restart, reset.
 
-Each act is stored before the link is asked for anything, so the service goes on with the act after it was killed and
-started again. A person has at most one act at a time in a workshop, so an act that two trainers ask for is done once.
+Each act is stored before the link is asked for anything, so a service that was killed goes on with the act after its
+next start. A person has at most one act at a time in a workshop, so an act that two trainers ask for is done once.
 """
 
 from __future__ import annotations
@@ -119,10 +119,10 @@ class SeatActs:
         }
 
     async def ask(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
-        """Begin to start, restart or reset a seat; if the same act goes on already, do nothing.
+        """Begin an act on a seat (start, restart or reset); if the same act goes on already, do nothing.
 
         Raises ProblemError if the caller may not do this, nobody has the seat, another act goes on there, the act makes
-        no sense now (such as a restart without a session), or the link does not answer; StoreError.
+        no sense now (such as a restart without a session), or there is no link that answers; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "start-seat")
         if not self._link.there:

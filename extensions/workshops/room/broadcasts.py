@@ -1,10 +1,10 @@
-"""Messages to a class: stored first, then sent into every open session, and into sessions that start later.
+"""Stores messages to a class, then sends each into every open session, and into sessions that start later.
 
 A session that starts later gets those of the last ``REPLAYED`` messages that are at most ``REPLAY_HOURS`` hours old and
 that no other session of its person has taken.
 
 A message has an id, and a session shows each id once. If this service is killed after it has sent a message, but before
-it has stored who received the message, it sends the message again, and nobody sees it twice.
+it has stored who received the message, it sends the message again, and no session shows it twice.
 
 If a session does not take a message, the service tries again later. The other sessions do not wait for this.
 """
@@ -145,7 +145,10 @@ class Broadcasts:
                 log.exception("Messages to classes are looked at again")
 
     async def look(self) -> None:
-        """Send the messages to all open sessions that have not taken them yet. Raises StoreError."""
+        """Send to people with open sessions the recent messages that none of their sessions has taken.
+
+        Raises StoreError.
+        """
         slugs = [slug for slug in self._messages if self._waiting(slug)]
         members = await self._store.members(slugs)
         entitled = {slug: {one.person for one in receivers(members[slug])} for slug in slugs}

@@ -123,7 +123,7 @@ class Room:
         )
 
     async def stream(self, caller: WorkshopCaller, slug: str) -> AsyncIterator[bytes]:
-        """Return server-sent events: first ``room`` with the whole room, then a ``change`` for what has changed there.
+        """Return server-sent events: first ``room`` with the whole room, then ``change`` events with what has changed.
 
         The stream ends when the caller may not see the room any more, when the database fails, or after ``close``.
         Raises ProblemError, StoreError.

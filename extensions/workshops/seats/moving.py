@@ -52,7 +52,7 @@ class ClassMoves:
         self._changed = changed
 
     async def view(self, caller: WorkshopCaller, slug: str) -> MovingView:
-        """Return the places of a class (factory and node size) with their seats, and the orders to move the class.
+        """Return the places of a class (factory and node size) with their seats, and the last orders to move it.
 
         Raises ProblemError, StoreError.
         """

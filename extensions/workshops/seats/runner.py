@@ -66,7 +66,7 @@ _UNREAD = Message(
 )
 READING = timedelta(minutes=2)  # for the link to read the table of projects, until somebody is told
 JOINING = timedelta(seconds=30)  # until such a refusal counts
-LOOK = timedelta(seconds=20)  # between two looks at the places of a workshop that has a plan B, if nothing is due
+LOOK = timedelta(seconds=20)  # between two looks at a workshop with a plan B or missing accounts, if nothing is due
 # ends of sessions before anybody could open them that are a fault of the place
 FAULTS = frozenset(
     {

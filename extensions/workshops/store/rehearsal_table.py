@@ -11,10 +11,7 @@ from factorycommon.service.columns import MomentColumn, ParsedColumn
 from workshops.models.rehearsal import RehearsalKind, RehearsalResult, RehearsedSeat
 from workshops.store.schema import metadata
 
-# ``seats``: of a rehearsal that goes on, stored before the link is asked; ``until``: when such a one ends at the
-# latest, None: it has ended; ``stopped``: who has stopped it; while it goes on, ``result`` says only what it is made
-# with, and ``signature`` is None; ``counts``: the last result before it, with its ``counts_signature``, which counts
-# until this one has a result and was not stopped.
+# The record ``RehearsalRow`` below explains the columns.
 rehearsals = Table(
     "rehearsals",
     metadata,

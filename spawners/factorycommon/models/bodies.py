@@ -158,8 +158,8 @@ class HubRules(Model):
     """Body of ``PUT /rules``: the hub's rules for all people.
 
     ``access``: True if a person may start something only after the hub has sent their ``AccessStatus``. ``terms``: the
-    present version of the gateway's terms. ``options``: the operator's additions to the jobs of people for whom the hub
-    sent no options."""
+    present version of the gateway's terms; None: there are no terms. ``options``: the operator's additions to the jobs
+    of people for whom the hub sent no options."""
 
     access: StrictBool = True
     terms: Version | None = None

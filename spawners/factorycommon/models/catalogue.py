@@ -43,7 +43,11 @@ class NodeShape(Model):
 
 
 class Partition(Model):
-    """A partition (queue) of the scheduler, with its limits in hours."""
+    """A partition (queue) of the scheduler, with its limits for one job.
+
+    ``default_hours``: the walltime of a job that requests none; ``whole_node_only``: jobs get whole nodes only;
+    ``preempt_requeue``: a job that is preempted is requeued.
+    """
 
     name: Word
     max_hours: Hours | None = None  # None: the QOS sets the limit, or the limit is not known

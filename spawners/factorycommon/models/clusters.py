@@ -90,8 +90,9 @@ class SchedulerJob(Model):
 class ClusterRequest(Model):
     """Body of ``PUT /clusters/{id}``, which creates a cluster; the same PUT sent twice creates one cluster.
 
-    If ``size``, ``environment`` or ``hours`` is None, the factory's default is used. If ``project`` is None, the link
-    uses the project of ``session`` if it may be charged at the factory, or else the project that the person used last.
+    If ``size`` or ``environment`` is None, the factory's default is used; if ``hours`` is None, the node size's. If
+    ``project`` is None, the link uses the project of ``session`` if that project may be charged at the factory, or else
+    the project that the person used last.
     ``hours``: the walltime of each job; ``processes``: the number of Dask workers in each job; ``session``: the session
     whose notebook runs the Dask scheduler, and whose end also ends the cluster; ``cap_gpu_hours``: the most GPU-hours
     that the cluster may use, None: no limit of its own; ``spent_gpu_hours``: the GPU-hours that the cluster used before

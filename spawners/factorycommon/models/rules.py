@@ -83,7 +83,7 @@ class Policy(Model):
     replacement: Permission | None = None
     submits_per_minute: int | None = Field(default=None, ge=1)
     logins_per_minute: int | None = Field(default=None, ge=1)
-    max_connections: int | None = Field(default=None, ge=1)  # limits for each site account
+    max_connections: int | None = Field(default=None, ge=1)  # for each site account
     note: str = ""
 
     def open_questions(self) -> tuple[Act, ...]:
@@ -104,8 +104,8 @@ class Agreement(Model):
 
     ``allows``: kinds of automation that the operator allows though the site's rules forbid them or are unclear.
     ``teaching``: what the operator allows for workshops: lending accounts of a pool to identified people
-    (``pool_accounts``), emptying these accounts in between (``wipe``), and starting jobs for people of a class before
-    they come (``prestart``).
+    (``pool_accounts``), emptying an account before another person gets it (``wipe``), and starting jobs for people of a
+    class before they come (``prestart``).
     """
 
     who: str = Field(min_length=1)

@@ -100,11 +100,11 @@ class Database:
 
 
 def begin_migration(db: Connection, key: int) -> None:
-    """Begin the transaction in which a process migrates its database; other processes that call this wait for its end.
+    """Begin the transaction in which a process migrates its database.
 
-    They wait up to ``MIGRATION_SECONDS``. This is longer than the wait for other transactions, because the migration of
-    a large database can take long. ``key``: the key of PostgreSQL's advisory lock; each program has its own. Raises
-    OperationalError after that wait.
+    If another process migrates the database, wait up to ``MIGRATION_SECONDS`` for the end of its transaction. This is
+    longer than the wait for other transactions, because the migration of a large database can take long. ``key``: the
+    key of PostgreSQL's advisory lock; each program has its own. Raises OperationalError after ``MIGRATION_SECONDS``.
     """
     if db.dialect.name == "sqlite":
         usual = db.exec_driver_sql("PRAGMA busy_timeout").scalar_one()

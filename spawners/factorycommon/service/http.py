@@ -36,7 +36,8 @@ class EventStream(StreamingResponse):
 class App(FastAPI):
     """A FastAPI app whose OpenAPI description says that every error is answered with a Problem.
 
-    ``new_app`` makes such an app, adds the handlers that answer so, and leaves out FastAPI's documentation pages.
+    ``new_app`` makes such an app, adds the handlers that give these answers, and leaves out FastAPI's documentation
+    pages.
     """
 
     def openapi(self) -> dict[str, Any]:

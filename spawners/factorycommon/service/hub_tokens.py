@@ -1,4 +1,4 @@
-"""Asks the hub for the owner of a token, for a process that is a service of the hub; caches owners for seconds."""
+"""Finds the owners of tokens for a process that is a service of the hub: asks the hub; caches owners for up to 30 s."""
 
 from __future__ import annotations
 

@@ -344,8 +344,8 @@ def hub_app(
 async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
     """Request the end of a session; return whether the session will certainly end, or never start.
 
-    That is the case if the ledger holds the request, or if the link does not know the session: then the link never
-    starts a session with this id.
+    True: the ledger holds the request, or the link does not know the session, and will refuse to start one with this
+    id.
     """
     try:
         await sessions.stop(session_id, by)

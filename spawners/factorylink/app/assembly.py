@@ -270,8 +270,8 @@ def assemble(
 ) -> LinkParts:
     """Create all parts of a link without starting anything.
 
-    ``public_key``: the key that doors accept. ``project_table``: None if sessions need no project;
-    ``workshops``: the projects of workshops, None if there are none.
+    ``public_key``: the key that doors accept. ``project_table``: the projects other than those of workshops, None if
+    sessions need no project; ``workshops``: the projects of workshops, None if there are no workshops.
     """
     limits, tasks = config.limits, BackgroundTasks()
     metrics_view.begin(factories)

@@ -59,7 +59,7 @@ class ClusterSubmitter:
         await self._leave(connection, record, worker_job.FILE, scheduler.model_dump_json())
 
     async def leave_asked(self, connection: FactoryConnection, record: ClusterRecord, request: ClusterRequest) -> None:
-        """Write the options of each Dask worker, if there are any, to a file beside the scheduler's file.
+        """Write the options that each Dask worker gets, if the request has any, to a file beside the scheduler's file.
 
         Raises ProblemError.
         """

@@ -42,7 +42,10 @@ class Credentials(Protocol):
         """
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """Return until when the account's login is valid (UTC), without any request; None if no limit is known."""
+        """Return until when an account's login is valid (UTC), without any request; None if no limit is known.
+
+        ``account`` None: the watcher's login.
+        """
 
 
 def read_private_key(path: Path) -> asyncssh.SSHKey:

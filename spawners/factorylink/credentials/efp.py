@@ -48,8 +48,8 @@ _GRANT = b"ssh-domain-grant@core.aai.geant.org"
 class Held:
     """A person's key and certificate. ``token`` None: the CA no longer accepts the person's token.
 
-    ``begins``, ``ends``: the certificate's validity, in seconds since the epoch; ``not_before``: when the certificate
-    may be renewed, after a renewal that failed.
+    ``begins``, ``ends``: the certificate's validity; ``not_before``: after a renewal that failed, the earliest time of
+    the next one. Times are seconds since the epoch.
     """
 
     login: Login

@@ -88,8 +88,8 @@ class Route:
 def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:
     """Return the carrier that is configured for a factory, for one of its jobs.
 
-    ``node``: the node's name from the scheduler, None if the scheduler gives none. ``job`` and ``bridge``, the command
-    that connects to the door's socket inside the job, are used only for the carrier ``stdio``.
+    ``node``: the node's name from the scheduler, None if the scheduler gives none. ``bridge``: the command that
+    connects to the door's socket inside the job. Only the carrier ``stdio`` uses ``job`` and ``bridge``.
     """
     if access.carrier == "tcp":
         return Tcp(access.host or node, access.ports)

@@ -1,7 +1,8 @@
 """Keeps a port and an SSH connection to the door for each live session; a lost connection is opened again.
 
-The door's host key is read over the transport from a file of the session's account, never from the network. Everything
-that a door sends is bounded and parsed: a manipulated door can only mislead its own person about their own session.
+The link reads the door's host key over the transport, from a file of the session's account; it trusts no other key that
+a connection to the door may show. Everything that a door sends is bounded and parsed: a manipulated door can only
+mislead its own person about their own session.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class NearSide(asyncio.Protocol):
 
         If the client has disconnected, the error is suppressed, because an error in a channel would close the whole
         connection to the door. A connection with TLS is closed in both directions, because TLS cannot close only one;
-        with HTTP, the response is complete then."""
+        with HTTP, nothing is lost, because the notebook's end of file comes after the complete response."""
         if not self._transport.can_write_eof():
             self.close()
         elif not self._transport.is_closing():

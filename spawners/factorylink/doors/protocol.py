@@ -61,8 +61,9 @@ class DoorStatus(_DoorMessage):
     """One line of output of the command ``watch``, and the response to most commands.
 
     ``environment``: whether the door has received the notebook's environment variables; ``opened``: whether anybody has
-    opened the session; ``busy_with``: names of busy notebooks and terminals; ``ends_idle``: when the session ends if
-    nobody uses it; ``release``: the package's version in the session's environment, None from a door of protocol 1.
+    opened the session; ``busy_with``: names of busy notebooks and terminals; ``steps``: numbers, from 0, of the steps
+    of a workshop that were done; ``ends_idle``: when the session ends if nobody uses it; ``release``: the package's
+    version in the session's environment, None from a door of protocol 1.
     """
 
     protocol: int = Field(ge=OLDEST_PROTOCOL, le=PROTOCOL)
@@ -122,8 +123,8 @@ MaterialPaths = Annotated[tuple[Annotated[str, Field(max_length=300)], ...], Fie
 class DoorMaterial(_DoorMessage):
     """The response to the command ``material``: how many files had each outcome, and some of their paths.
 
-    ``aside``: the folder to which the person's earlier folder was moved, "" if there was none; None: it was not to be
-    moved.
+    ``MaterialCounts`` describes the outcomes. ``aside``: the folder to which the person's earlier folder was moved, ""
+    if there was no earlier folder; None: the folder was not to be moved.
     """
 
     counts: Annotated[dict[Annotated[str, Field(max_length=20)], MaterialCount], Field(max_length=20)]
@@ -150,7 +151,11 @@ class DoorRefusal(_DoorMessage):
 
 
 def read_message(model: type[T], raw: bytes | str) -> T:
-    """Return a line or file of a door, parsed as ``model``. Raises OtherProtocol, or Misread if it is not valid."""
+    """Return a line or file of a door, parsed as ``model``.
+
+    Raises OtherProtocol if the text is not valid and names a protocol version that this link does not support, Misread
+    if the text is not valid for another reason.
+    """
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:

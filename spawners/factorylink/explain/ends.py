@@ -1,8 +1,8 @@
 """Tables that explain why a session ended: for the scheduler's last report, the door's report, and the job's log.
 
-``LOG`` has patterns for the lines of the job's log, which is searched only if a session failed. The person's own
-programs can write to the log, so a match changes nothing but the explanation and, for the codes in ``LOG_REASONS``, the
-reason of the end.
+``LOG`` has patterns for the lines of the job's log, which is searched only if a session, or a job of a Dask cluster,
+failed. The person's own programs can write to the log, so a match changes nothing but the explanation and, for the
+codes in ``LOG_REASONS``, the reason of the end.
 """
 
 from __future__ import annotations

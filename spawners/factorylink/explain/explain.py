@@ -111,10 +111,10 @@ def unlooked(words: Words, seconds: float) -> Words:
 
 
 def nodes_out(words: Words) -> Words:
-    """Return why a job waits when all nodes that the job could use are out of service.
+    """Return the explanation for a job that waits while all nodes that the job could use are out of service.
 
-    ``words``: the explanation of the scheduler's own reason. They are returned unchanged if they show that the job
-    waits for something else than free nodes, for example that it is on hold.
+    ``words``: the explanation of the scheduler's own reason. It is returned unchanged if it shows that the job waits
+    for something else than free nodes, for example that the job is on hold.
     """
     if words.code not in ("new", "priority", "resources", "nodes-busy", "reservation-or-job", "unknown"):
         return words

@@ -6,6 +6,8 @@ use and reservations above the grant. Existing jobs can: for example if they are
 time, or if the link finds them after the ledger was lost. What a project has used and reserved are sums of its charges;
 no second number exists that could differ. Seconds are whole, as schedulers count them. The GPUs of a job may be a
 fraction (a slice of a GPU), which is stored as two whole numbers, so that sums stay exact.
+
+Functions that change charges return a "write": a function that the ledger calls within a commit.
 """
 
 from __future__ import annotations
@@ -78,9 +80,9 @@ class ChargeReservation:
 class OverBudget(Rejected):
     """Raised if a project has too few GPU-hours left for a job, or ends before the job would.
 
-    ``left``, ``needs``: GPU-hours, None if the project ends too soon; ``of_person``: True if not the project but the
-    person's share of the project has too little left; ``fits``: how many reservations like the first one the budget
-    allows, None if it was not computed.
+    ``left``, ``needs``: the GPU-hours that are left, and those that the job needs; both None if the project ends too
+    soon. ``of_person``: True if not the project but the person's share of the project has too little left; ``fits``:
+    how many reservations like the first one the budget allows, None if this was not computed.
     """
 
     def __init__(
@@ -458,7 +460,7 @@ def _run(row: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
 
 
 def seconds_used(row: Mapping[str, Any], now: datetime) -> int:
-    """Return the seconds that are charged for all runs of a job until now. ``row``: its row of ``charges``."""
+    """Return the seconds that are charged for all runs of a job until ``now``. ``row``: its row of ``charges``."""
     return _seconds(row, *_run(row, now))
 
 

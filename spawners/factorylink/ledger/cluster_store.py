@@ -353,7 +353,7 @@ def busy(record: ClusterRecord) -> Fraction:
 
 
 def last_turn(record: ClusterRecord) -> datetime:
-    """Return when the cluster was created, or when one of its jobs last started or ended.
+    """Return when one of the cluster's jobs last started or ended; if none has, when the cluster was created.
 
     Since then the cluster's GPU-hours have grown at a constant rate, unless the scheduler has requeued a job.
     """

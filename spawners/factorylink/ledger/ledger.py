@@ -228,8 +228,9 @@ class Ledger:
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
         """Return how many sessions ended without any answer of their notebook or Dask scheduler, by factory and reason.
 
-        If a job was requeued, only answers after that count. Each number comes with the time and the explanation of the
-        last such end. Only sessions that ended at ``since`` or later count. ``without``: reasons that are not counted.
+        If a job was requeued, its answers before the requeue do not count. Each number comes with the time and the
+        explanation of the last such end. Only sessions that ended at ``since`` or later count. ``without``: reasons
+        that are not counted.
         """
         table = schema.sessions.c
         groups = (table.factory, table.end_reason)
@@ -394,9 +395,9 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def write(self, write: Write) -> None:
-        """Run a write in a commit of its own, or together with other concurrent writes.
+        """Run ``write`` in a commit of its own, or in one commit with other concurrent writes.
 
-        Raises IntegrityError, LedgerError, and the errors of the write that are subclasses of Rejected.
+        Raises IntegrityError, LedgerError, and the errors of ``write`` that are subclasses of Rejected.
         """
         try:
             await self._writes.do(None, write)

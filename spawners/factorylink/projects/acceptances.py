@@ -40,7 +40,7 @@ class Acceptances:
     def open(self, user: str, factory: Factory) -> Words | None:
         """Return why the person can start nothing at the factory before accepting its rules.
 
-        None: no acceptance is missing. A robot of a rehearsal needs none, because no person uses its session.
+        None: no acceptance is missing. A robot of a rehearsal need accept nothing, because no person uses its session.
         """
         if is_robot(user) or factory.site.rules is None or self.at(user, factory) is not None:
             return None

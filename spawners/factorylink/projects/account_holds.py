@@ -144,7 +144,7 @@ class AccountHolds:
         return sum(self._is_lendable(project, (factory, account), wipes) for account in at.site_accounts.pool)
 
     def has_for_robots(self, project: Project, factory: Slug) -> bool:
-        """Return whether a project has lent or shared accounts at a factory, so that robots can use the factory.
+        """Return whether a project has accounts to lend or to share at a factory, so that robots can use the factory.
 
         Robots take people's seats in a rehearsal of a class, and have no accounts of their own.
         """

@@ -261,7 +261,7 @@ class AccountLeases:
             return True
 
     def is_idle(self, factory: Slug, account: str) -> bool:
-        """Return whether nothing runs or begins under the account."""
+        """Return whether nothing runs under the account, and the person to whom it is lent is starting nothing."""
         holder = self._leases.get((factory, account))
         rows = (one.record for one in self._inhabitants())
         begins = holder is not None and self._beginning[holder] > 0

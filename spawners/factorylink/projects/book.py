@@ -57,8 +57,8 @@ class ProjectTable(Protocol):
     async def refresh(self) -> bool:
         """Read the projects again, if it is time to; return whether they have changed.
 
-        This is called every few seconds, and must return within ``REFRESH_SECONDS``. Errors go to the log, and the last
-        good projects are kept.
+        The link calls this method every few seconds; the method must return within ``REFRESH_SECONDS``. Errors go to
+        the log, and the last good projects are kept.
         """
         ...
 

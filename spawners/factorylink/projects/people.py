@@ -21,7 +21,7 @@ _RULES = "rules"  # key of the only row in the ledger's table of rules
 class KnownPeople:
     """The hub's data about each person, and the hub's rules, as stored in the ledger. Call ``load`` first.
 
-    Until the hub has sent its rules, a person whom the hub has never described can start nothing.
+    Until the hub has sent its rules, a person without an access status from the hub can start nothing.
     """
 
     def __init__(self, ledger: Ledger) -> None:

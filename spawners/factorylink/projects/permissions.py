@@ -1,4 +1,4 @@
-"""Finds a person's permissions at each factory, by project; without one, raises a refusal with an explanation."""
+"""Finds a person's permissions at each factory, by project; raises an error with an explanation if there is none."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ class Permissions:
         raise of_words("invalid", explain.filled("project-which", names=names), "project")
 
     def check(self, user: str) -> None:
-        """Raise ProblemError if the person may start nothing at all, or if their projects are not known now."""
+        """Raise ProblemError if the person may use no factory at all now.
+
+        That is: the person is blocked, or needs a project but may use none now, or their projects are not known now.
+        """
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
         if not self._projects.knows(user):

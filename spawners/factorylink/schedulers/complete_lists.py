@@ -2,8 +2,8 @@
 
 squeue, sinfo, sacct, scontrol and pbs_rstat print no line that ends the list, so a list that was cut between two rows
 looks like a shorter list, from which jobs are missing. Therefore a shell prints a mark after the command has succeeded;
-an answer without the mark raises Misread. No user's text can be taken for the mark: a text in Slurm's lists is shorter
-than the mark, and a list of pbs_rstat must also have an empty line before the mark.
+``whole`` raises Misread for an answer without the mark. No user's text can be taken for the mark: a text in Slurm's
+lists is shorter than the mark, and a list of pbs_rstat must also have an empty line before the mark.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from factorylink.schedulers.words import SchedulerWords
 
 
 class Dialect(Protocol):
-    """Pure functions, most of which return a ``Command``; a caller runs the command.
+    """The functions of a dialect. They are pure; most of them return a ``Command``, which the caller runs.
 
     The ``parse`` of a command returns the answer in the command's output, or raises an error of ``factorylink.errors``.
     """
@@ -42,7 +42,7 @@ class Dialect(Protocol):
     def ended(self, name: str) -> Command[list[End]]:
         """Return the command that asks how recent jobs with the name ``name`` ended, as far as the scheduler remembers.
 
-        Accounting records are not asked.
+        The command does not read accounting records.
         """
 
     def waiting(self) -> Command[dict[str, list[tuple[int, JobId]]]]:

@@ -36,7 +36,7 @@ class SeatTerms:
 
     ``unopened_until``: the time at which the session ends if nobody has opened it. ``early_hours``: the time from the
     start of the session to that of the class; it is added to the session's hours if possible. ``leaves``: how many of
-    the person's other sessions end before this one begins; they do not count towards the person's limits.
+    the person's other sessions end before this one starts; they do not count towards the person's limits.
     """
 
     unopened_until: datetime

@@ -96,7 +96,7 @@ class DoorListener:
     async def let_go(self, live_session: LiveSession) -> None:
         """Close the connection to a door after ``forget``, and listen again on the session's port.
 
-        If the port cannot be opened, nothing is raised: the factory's next answer tries this again.
+        If the port cannot be opened, nothing is raised: the link tries again after the factory's next answer.
         """
         await self._doors.close(live_session.record.id)
         with contextlib.suppress(OSError):  # the factory's next answer tries this again

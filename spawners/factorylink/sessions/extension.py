@@ -61,7 +61,7 @@ class Extender:
         self._tasks = tasks
 
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
-        """Ask the scheduler for ``hours`` more for a session; return the session's view.
+        """Ask the scheduler to give a session ``hours`` more; return the session's view.
 
         ``by``: who requested this, for the audit. The view has the new end once the scheduler's next answer contains
         it. Raises LedgerError, and ProblemError in these cases: the session is not running; the factory allows no
@@ -125,11 +125,11 @@ class Extender:
         await self._ledger.change(live_session.record, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live_session: LiveSession) -> None:
-        """Send, in the background, the scheduler's end of a job to the session's door if the door reports another end.
+        """Send a session's door the end that the scheduler reports for the job, if the door reports another end.
 
-        Called after each answer of the scheduler and after each status of the door. Ends that differ by at most
-        ``AGREES`` count as the same. Nothing is sent while the door is not connected, or once the door reports that the
-        notebook is ending.
+        The end is sent in the background. Called after each answer of the scheduler and after each status of the door.
+        Ends that differ by at most ``AGREES`` count as the same. Nothing is sent while the door is not connected, or
+        once the door reports that the notebook is ending.
         """
         door, job = live_session.door, live_session.job
         if (

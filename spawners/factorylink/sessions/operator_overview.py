@@ -73,7 +73,7 @@ class OperatorOverview:
         )
 
     def tell_sessions(self, text: str) -> None:
-        """Begin to show a text once in each running session, and return at once.
+        """Show a text once in each running session, in the background.
 
         Sessions whose door cannot be reached now are left out.
         """

@@ -91,8 +91,9 @@ class Permission:
     def missing(self, connection: FactoryConnection, user: str) -> Words | None:
         """Return what prevents the person from starting anything at the factory, apart from their project.
 
-        The person may be blocked, may not be admitted by the hub, or may not have accepted the gateway's terms or the
-        site's rules. None: nothing is missing. The age of the login does not count. Raises no ProblemError.
+        The possible reasons: the person is blocked, the hub does not admit them, or they have not accepted the
+        gateway's terms or the site's rules. None: nothing is missing. The age of the login does not count. Raises no
+        ProblemError.
         """
         if self._projects.blocked(user):
             return explain.own("blocked")
@@ -160,10 +161,10 @@ class Permission:
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
         """Return the person's permission to use a factory for the project of ``choice``.
 
-        If ``choice`` names no project and several projects at the factory allow its size, the project that the person
-        used last is taken. A person who needs no project gets a permission without one, unless ``choice`` names a
-        project whose jobs are charged. Raises LedgerError, and ProblemError if the person has no such permission, or if
-        the project used last is none of these projects.
+        If ``choice`` names no project and several projects at the factory allow the chosen size, the project that the
+        person used last is taken. A person who needs no project gets a permission without one, unless ``choice`` names
+        a project whose jobs are charged. Raises LedgerError, and ProblemError if the person has no such permission, or
+        if the project used last is none of these projects.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
@@ -206,8 +207,9 @@ class Permission:
         """Raise ProblemError unless a cluster may have ``more`` further worker jobs of ``hours`` each.
 
         The project's budget is checked later, when GPU-hours are reserved for the jobs. ``adopt``: the client says that
-        the jobs exist already, so none is submitted. Then only two things are checked: ``hours`` against the limit of
-        the size, and the number of the person's jobs, for which the limit is ``TAKEN_OVER`` times as high.
+        the jobs exist already, so none is submitted. Then only three things are checked: whether the factory is
+        offered, ``hours`` against the limit of the size, and the number of the person's jobs, for which the limit is
+        ``TAKEN_OVER`` times as high.
         """
         record, connection = live_cluster.record, self.connection(live_cluster.record.factory)
         if not adopt:

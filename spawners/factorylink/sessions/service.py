@@ -114,7 +114,7 @@ class Sessions:
     async def load(self) -> None:
         """Load every live session from the ledger, and listen on its port. Raises LedgerError.
 
-        If a port is taken, this is logged; nobody can reach this session until the port is free.
+        If a session's port is taken, this is logged; nobody can reach the session until the port is free.
         """
         earlier = await self._charges.earlier()
         for record in await self._ledger.live():

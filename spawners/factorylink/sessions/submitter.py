@@ -52,9 +52,9 @@ class Submitter:
     async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
         """Submit the session's job; return its id.
 
-        Raises Refused if no job was created; Unwanted if somebody has stopped the session before its submission;
-        LedgerError; NotDone if nothing was submitted; any other Unreachable: then there may be a job if
-        ``record.submits`` has increased.
+        Raises Refused if the link or the site refuses the job: then there is no job. Raises Unwanted if somebody has
+        stopped the session before its submission; LedgerError; NotDone if nothing was submitted; any other Unreachable:
+        then there may be a job if ``record.submits`` has increased.
         """
         connection.site.check()
         _check_not_paused(connection)  # the factory may have changed since the session was admitted

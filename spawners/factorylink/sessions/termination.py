@@ -93,19 +93,17 @@ class Termination:
         if live_session.record.ended is None and (live_session.stopping is None or live_session.stopping.done()):
             live_session.stopping = self._tasks.spawn(self._stop(live_session), f"stop of {live_session.record.id}")
 
-    def conclude(self, live_session: LiveSession, connection: FactoryConnection, known: End | None = None) -> None:
+    def conclude(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """Find out in the background why a session's job has ended, and end the session.
 
-        Called at each answer of the scheduler until the reason is known. ``known``: the job's end, if the caller has
-        it.
+        Called at each answer of the scheduler until the reason is known.
         """
         if not live_session.job_over.is_set():
             live_session.job_over.set()
             live_session.over_since = clock.ticks()
         if live_session.record.ended is None and (live_session.ending is None or live_session.ending.done()):
-            live_session.ending = self._tasks.spawn(
-                self._conclude(live_session, connection, known), f"end of {live_session.record.id}"
-            )
+            work = self._conclude(live_session, connection)
+            live_session.ending = self._tasks.spawn(work, f"end of {live_session.record.id}")
 
     def replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """End a session in the background, because its job's id now belongs to another job.
@@ -219,13 +217,13 @@ class Termination:
         except (FactoryError, OSError) as error:
             log.info("The door of session %s took no stop: %s", live_session.record.id, error)
 
-    async def _conclude(self, live_session: LiveSession, connection: FactoryConnection, known: End | None) -> None:
+    async def _conclude(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         record = live_session.record
         if record.job is None:
             return
-        end = known
+        end = None
         try:
-            end = await connection.site.why_ended(record.account, record.job) or known
+            end = await connection.site.why_ended(record.account, record.job)
         except Gone:
             log.info("Nothing is recorded of job %s of session %s", record.job, record.id)
         except FactoryError as error:

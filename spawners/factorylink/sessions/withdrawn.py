@@ -10,7 +10,7 @@ KEPT = 10_000  # number of ids that are kept; the oldest are forgotten first
 class StoppedBeforeBegun:
     """Holds the ids of sessions for which a stop was requested before the link knew the session.
 
-    The hub sends the PUT that starts a session and the stop on two connections, so the stop may arrive first. The ids
+    The hub sends the stop and the PUT that starts the session on two connections, so the stop may arrive first. The ids
     are kept in memory only: a restart of the link ends the connection of the PUT, and the hub does not repeat the PUT
     of a session that is to stop.
     """

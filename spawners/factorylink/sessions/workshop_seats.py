@@ -34,7 +34,7 @@ LOGIN_SHARE = 0.8  # share of a site's logins in a minute that seats may use; th
 
 
 class WorkshopSeats:
-    """Starts the seats of workshops. ``on_begun`` is called when sessions were begun that the hub does not know yet."""
+    """Starts the seats of workshops. ``on_begun`` is called when sessions were started that the hub does not know."""
 
     def __init__(
         self,
@@ -56,10 +56,10 @@ class WorkshopSeats:
         self.on_begun: Callable[[], None] = lambda: None
 
     async def begin(self, project: Project, body: SeatsBody) -> SeatsView:
-        """Start the sessions for these seats; return the outcome of each: begun, refused, or there already.
+        """Start the sessions for these seats; return the outcome of each: ``begun``, ``refused``, or ``there`` already.
 
-        A seat that is requested again with the same session id is not started again. "There already" also stands for
-        another session that the seat's person has or had for the workshop, even one that has ended. Returns within some
+        A seat that is requested again with the same session id is not started again. ``there`` also stands for another
+        session that the seat's person has or had for the workshop, even one that has ended. Returns within some
         seconds. Raises LedgerError.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)

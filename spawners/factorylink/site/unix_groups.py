@@ -69,7 +69,7 @@ class Groups:
         return groups
 
     async def wait_for(self, account: str) -> None:
-        """Wait for groups that ``of`` has requested, for ``PATIENCE`` seconds at most."""
+        """Wait for the account's groups if ``of`` has requested them, for ``PATIENCE`` seconds at most."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 await self._ask(account)

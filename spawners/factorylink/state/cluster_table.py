@@ -43,7 +43,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
         return self._live.get(cluster_id) or self._ended.get(cluster_id)
 
     def ended(self) -> list[LiveCluster]:
-        """Return the ended clusters that ``put_away`` has removed last, at most 50, the newest last."""
+        """Return the 50 ended clusters, or fewer, that ``put_away`` removed most recently, in the order of removal."""
         return list(self._ended.values())
 
     def hold(

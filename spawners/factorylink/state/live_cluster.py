@@ -41,7 +41,8 @@ class LiveCluster:
 
     ``connection``: None if the cluster's factory is not offered any more. ``on_touch`` is called when the cluster's
     view may have changed. ``closed``: returns whether the event streams about the cluster have to end. ``readers``: how
-    many of these streams are open; ``left``: when such a stream last ended (``clock.ticks``).
+    many of these streams are open; ``left``: when such a stream last ended (``clock.ticks``). ``concluding``: batch and
+    task of each worker job for which a background task finds out why the job has ended.
     """
 
     record: ClusterRecord

@@ -36,7 +36,12 @@ _SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNIN
 
 @dataclass
 class LiveSession:
-    """The ledger's row of a session, with data that only this process has. ``lock``: held during each transition."""
+    """The ledger's row of a session, with data that only this process has.
+
+    ``lock``: held during each transition. ``submission``, ``ending``, ``stopping``, ``probing``: the last task that
+    submits the job, finds out why the job has ended, carries out a stop request, or polls the notebook until its first
+    answer; None: there was no such task yet.
+    """
 
     record: SessionRecord
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -139,12 +144,13 @@ def show(
     more: float | None = None,
     barred: Words | None = None,
 ) -> Session:
-    """Return the present view of the session. If its state is ``unreachable``, ``before`` is its last known state.
+    """Return the present view of the session.
 
-    A session that is ``withdrawn`` or has ``moved`` is shown as ended. ``url``: the address at which the proxy reaches
-    the session's notebook; ``health``: the health of its factory; ``problem``: why the link cannot reach the session's
-    door, "" if that is not known; ``more``: the hours by which the session can be extended, None if it cannot;
-    ``barred``: why the link cannot act as the session's site account, None if it can.
+    If the view's ``state`` is ``unreachable``, its ``before`` is the last known state. A session that is ``withdrawn``
+    or has ``moved`` is shown as ended. ``url``: the address at which the proxy reaches the session's notebook;
+    ``health``: the health of its factory; ``problem``: why the link cannot reach the session's door, "" if that is not
+    known; ``more``: the hours by which the session can be extended, None if it cannot; ``barred``: why the link cannot
+    act as the session's site account, None if it can.
     """
     record = live_session.record
     if (

@@ -3,7 +3,7 @@
 The link updates counters and histograms while it works; ``api/metrics_view.py`` computes the values of the gauges at
 each scrape.
 Labels are, for example, ids of factories and projects, states, reasons and codes. No label is the name of a person, of
-a site account or of a session. At the link's start ``begin`` creates the series of every factory with the value 0, so
+a site account or of a session. At the link's start, ``begin`` creates the series of every factory with the value 0, so
 that rates and differences are right from the first event on."""
 
 from __future__ import annotations

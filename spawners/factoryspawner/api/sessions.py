@@ -49,7 +49,7 @@ class _OfSession(GatewayHandler):
 
 
 class OneSession(_OfSession):
-    """Sends or stops one session, live or ended."""
+    """Sends one session, live or ended, or stops it."""
 
     async def get(self, session_id: str) -> None:
         """Answer the session as JSON (``Session``). Raises LinkProblem (404) if this person may not see it."""

@@ -92,8 +92,8 @@ class HubConnection(sqlite3.Connection):
 class Flusher:
     """Writes a database's commits to the disk, in a thread, at most once in ``FLUSH_SECONDS``.
 
-    Also copies the log into the database when the log is long, or when there was no commit for ``REST_SECONDS``.
-    Without commits, a flusher does nothing.
+    Also copies the log into the database: right after a write if the log is long, and when ``REST_SECONDS`` have
+    passed since the last write.
     """
 
     def __init__(self, database: str) -> None:

@@ -61,7 +61,7 @@ PRESETS: dict[Kind, ProviderPreset] = {
 class Endpoints(Model):
     """The endpoints of a provider.
 
-    For a provider without this setting, the hub reads the endpoints at the first login from the issuer's
+    For a provider without the setting ``endpoints``, the hub reads them at the first login from the issuer's
     ``/.well-known/openid-configuration``. ``keys``: the JWK Set; ``end_session``: the page that ends a login at the
     provider, for ``sign_out``.
     """
@@ -90,8 +90,9 @@ class EntitlementMatch(Model):
 class ClaimMatch(Model):
     """A rule's condition on a claim.
 
-    ``name``: the claim's name; dots lead to nested claims (``realm_access.roles``). ``value``: the claim's value, which
-    may contain ``*``. An e-mail address counts only if the provider says that it is verified.
+    ``name``: the claim's name; dots lead to nested claims (``realm_access.roles``). ``value``: a pattern for the
+    claim's value, in which ``*`` stands for any text. An e-mail address counts only if the provider says that it is
+    verified.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*$")]
@@ -128,8 +129,8 @@ class Provider(Model):
     ``endpoints``: without them the hub asks the issuer; ``entitlement_claims``, ``assurance_claims``: the claims in
     which the provider sends entitlements and identity assurances; ``rules``: the rules that give people groups; a
     person who gets no group is refused; ``assurance``: the minimum identity assurance (REFEDS IAP), without which a
-    person is refused; ``names``: from a person's ``sub`` to the user name that they get at this hub, for people who had
-    a user name here before their first login by this provider.
+    person is refused; ``names``: user names at this hub, by the person's ``sub``, for people who had a user name here
+    before their first login by this provider.
     """
 
     id: Slug

@@ -129,9 +129,9 @@ class FederatedAuthenticator(NamesOfPeople):
     async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
         """Check a person at their provider again, and return their new authentication model.
 
-        True: the person stays logged in. Either the provider does not answer but its last answer is still valid, or a
-        check for another request of the person has just ended with any result but False. False: the person must log in;
-        if they are refused, that login explains why.
+        True: the person stays logged in. Either the provider does not answer but its last answer is still valid, or
+        this call waited for the check of another request of the person, and that check did not return False. False:
+        the person must log in; if they are refused, that login explains why.
         """
         begun = time.monotonic()
         async with self._looking[user.name]:

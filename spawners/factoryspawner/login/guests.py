@@ -193,7 +193,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return found
 
     def terms_refusal(self, name: str) -> Refusal | None:  # noqa: ARG002
-        """Return None: here the gateway has no terms. A subclass with terms returns why a guest must accept them."""
+        """Return None: here the gateway has no terms. A subclass with terms refuses guests who did not accept them."""
         return None
 
     async def counts_until(self, user: Any) -> datetime | None:

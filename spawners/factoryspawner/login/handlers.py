@@ -160,8 +160,8 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
     """Signs a person out at the hub and, if the operator configured it, at the provider.
 
-    A person who stays signed in at the provider may be logged in again without a question, also if somebody else uses
-    this browser then.
+    If the person stays signed in at the provider, the next login in this browser may log them in without a question,
+    even if somebody else uses the browser by then.
     """
 
     async def handle_logout(self) -> None:

@@ -1,4 +1,4 @@
-"""Checks a provider's ID token: its issuer, audience, nonce and subject.
+"""Checks a provider's ID token: its signature, issuer, audience, times, nonce and subject.
 
 Pure functions. Only keys that a provider publishes are accepted: a token that is signed with a shared secret, or not
 signed, is refused.

@@ -150,7 +150,7 @@ class People:
         """Return the person's name: their present name, or a new one of the form ``BEGIN-N``.
 
         N is higher than in every name with this beginning that was given before. ``taken``: a function that returns
-        whether somebody without an entry in this file has a name; such names are left out.
+        whether somebody without an entry in this file has a name; a name that is taken is not given.
         """
         with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()

@@ -72,8 +72,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     async def ready(self) -> Endpoints:
         """Return the provider's endpoints: those in the settings, else those that the provider itself names.
 
-        They are requested once. Callers that wait at the same time share one request and, if it fails, its error.
-        Raises ProviderAway.
+        The provider is asked only until it has answered once. Callers that wait at the same time share one request and,
+        if it fails, its error. Raises ProviderAway.
         """
         begun = asyncio.get_running_loop().time()
         async with self._finding:

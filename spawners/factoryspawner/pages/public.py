@@ -90,7 +90,7 @@ class StatusView(Model):
 def kind(factory: NetworkFactory, now: datetime) -> str:
     """Return a factory's state as a word: its health if this hub offers the factory, else ``planned`` or ``template``.
 
-    A healthy factory in maintenance is ``maintenance`` if each of its partitions has no node left, else ``partly``. A
+    A healthy factory in maintenance is ``maintenance`` if none of its partitions has a node left, else ``partly``. A
     factory that this hub does not offer is ``planned`` if the catalogue's entry has this state, else ``template``, also
     if the entry's state is ``live``.
     """
@@ -132,9 +132,9 @@ def as_of(factory: NetworkFactory) -> datetime | None:
 
 
 def is_old(at: datetime | None, now: datetime) -> bool:
-    """Return whether ``at`` is more than ``OLD_SECONDS``, several of the link's polling intervals, before ``now``.
+    """Return whether ``at`` is more than ``OLD_SECONDS`` before ``now``; False if ``at`` is None.
 
-    False if ``at`` is None.
+    ``OLD_SECONDS`` is several of the link's polling intervals.
     """
     return at is not None and (now - at).total_seconds() > OLD_SECONDS
 

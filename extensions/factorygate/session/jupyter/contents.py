@@ -42,9 +42,9 @@ class Downloads(AuthenticatedFileHandler):
         return f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
 
     def set_headers(self) -> None:
-        """Set the response's headers, and ignore a Range whose If-Range names another version of the file.
+        """Set the response's headers; if If-Range names another version of the file, ignore the request's Range.
 
-        The whole file is sent then. Tornado itself accepts any Range.
+        Then the whole file is sent. Tornado itself does not read If-Range.
         """
         super().set_headers()
         meant = self.request.headers.get("If-Range")

@@ -30,7 +30,7 @@ class Part:
 
     ``target``: the file that is uploaded; ``path``: the hidden file with the bytes received so far; ``record``: the
     symbolic link to ``path``. ``number``: the number of the piece that was written last, 0 before the first; ``begin``
-    and ``size``: the bytes in ``path`` before and after that piece.
+    and ``size``: how many bytes were in ``path`` before and after this piece was written.
     """
 
     target: Path

@@ -94,8 +94,8 @@ class MaterialCounts(Model):
 class MaterialReport(Model):
     """What a delivery did in a person's folder: how many files had each outcome, and some of their paths.
 
-    ``aside``: the folder to which the person's earlier folder was moved, "" if there was none, None if the order has no
-    ``aside``.
+    ``aside``: the folder to which the person's earlier folder was moved, "" if the person had no folder, None if the
+    order has no ``aside``.
     """
 
     counts: MaterialCounts

@@ -85,13 +85,14 @@ class RehearsalPlace(Model):
     """One factory of a workshop.
 
     ``seat``: what the factory allows the workshop now; ``size``: None if the node size is not in the catalogue any
-    more; ``default``: the environment that is used if the workshop names none; ``agreed``: what the site's agreement
-    allows for workshops; ``agreement``: a digest of all that was agreed with the site; ``lends``: whether accounts are
-    lent to people there; ``wipes``: whether these accounts are emptied between two people; ``lendable``: how many
-    accounts could be held for the workshop now, None: none are lent there; ``robots``: whether a robot could get a lent
-    or shared account there, False: the factory has only people's own accounts; ``asked``: when the site last reported
-    its nodes and reservations, None: not yet; ``reservation``: the workshop's reservation as the site reported it,
-    None: the site reported none; ``people``: the people who could start nothing there today.
+    more; ``default``: the environment that is used if the workshop names none, None: none fits the node size;
+    ``agreed``: what the site's agreement allows for workshops; ``agreement``: a digest of all that was agreed with the
+    site; ``lends``: whether accounts are lent to people there; ``wipes``: whether these accounts are emptied between
+    two people; ``lendable``: how many accounts could be held for the workshop now, None: none are lent there;
+    ``robots``: whether a robot could get a lent or shared account there, False: the factory has only people's own
+    accounts; ``asked``: when the site last reported its nodes and reservations, None: not yet; ``reservation``: the
+    workshop's reservation as the site reported it, None: the workshop has none, or the site did not report it;
+    ``people``: the people who could start nothing there today.
     """
 
     seat: SeatPlace

@@ -26,13 +26,14 @@ class SeatBody(Model):
     the service has chosen and stored before it asks, so that two requests for the same seat start one job. ``hours``:
     how long the session may run. ``environment``: None means the factory's default.
 
-    ``moved``: when the trainer moved the seat to this factory; None: the seat was not moved. If the seat may begin
-    here, the link ends the sessions that the person started for this workshop at other factories before ``moved``.
+    ``moved``: when the trainer moved the seat to ``factory``; None: the seat was not moved. If the seat may begin at
+    ``factory``, the link ends the person's sessions for this workshop on ``server`` that were created at other
+    factories before ``moved``.
 
     Any other live session that the person has for this workshop on ``server`` counts as the seat, and no second session
     begins. ``since``: a session that has ended or is being stopped counts, too, if it was created at this time or
-    later, unless its job was refused; None: such sessions do not count. ``over``: the last session that has ended as
-    far as the service knows; this session does not count.
+    later, unless its job was refused or its class was moved; None: such sessions do not count. ``over``: the last
+    session that has ended as far as the service knows; this session does not count.
     """
 
     session: SessionId

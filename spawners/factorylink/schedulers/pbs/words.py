@@ -1,4 +1,4 @@
-"""Maps PBS' messages to the codes of explanations: why a job waits, was refused, or PBS does not answer.
+"""Maps PBS' messages to the codes of explanations: why a job waits, why it was refused, why PBS does not answer.
 
 Why a job waits is in the job's comment, a sentence with names and numbers in it. The sentence follows ``Not Running: ``
 if the job may run later, or ``Can Never Run: ``; see job_info.cpp of OpenPBS. The other messages are those of PBS'

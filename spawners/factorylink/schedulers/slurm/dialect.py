@@ -1,9 +1,11 @@
-"""The Slurm dialect, 22.05 to 25.11: commands to run, and parsers of answers. Pure: no I/O, clock or configuration.
+"""Makes the commands for Slurm (22.05 to 25.11), and parses their output.
 
-Cost of each command at the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` take
-two RPCs whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence
-``--local``); ``by_id`` two, three for a single id; ``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one;
-``estimate`` two.
+Pure: no I/O, clock or configuration.
+
+The commands cause the following numbers of RPCs at the controller, counted with sdiag on 24.11. ``jobs``, ``ended``,
+``waiting`` and ``nodes`` cause two, whatever the number of rows: JOB_INFO or NODE_INFO, and PARTITION_INFO (in a
+federation they would cause a third, which ``--local`` avoids). ``by_id`` causes two, but three for a single id.
+``submit``, ``extend`` and ``alive`` cause one, ``cancel`` one for each id, ``estimate`` two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Ids of Slurm's jobs: ``12``, and of an array ``12`` the jobs ``12_1``, ``12_2``. Pure."""
+"""Finds the ids of an array's jobs in Slurm, and the array of a job. Pure.
+
+A job has an id such as ``12``; an array ``12`` has the jobs ``12_1``, ``12_2`` and so on.
+"""
 
 from __future__ import annotations
 

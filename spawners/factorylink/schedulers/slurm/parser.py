@@ -2,9 +2,9 @@
 
 **Why a grammar.** Each list of fields has a grammar (a regular expression) of its rows. Any user of the cluster may
 give a job the name of this gateway's jobs, and any comment, with separators and newlines in it. Such a job must neither
-hide nor forge the row of another job. So squeue cuts the comment to ``COMMENT_WIDTH`` bytes and prints it first, every
-other field allows few characters only, and the fields after the comment are padded to far more than that width: no
-comment is long enough to contain a row. Each row is matched from where the last one ended.
+hide nor forge the row of another job. So squeue cuts the comment to ``COMMENT_WIDTH`` bytes and prints it first, no
+field after it may contain ``|`` or a newline, and these fields are padded to far more than that width: no comment is
+long enough to contain a row. Each row is matched from where the last one ended.
 
 **Times** are seconds since the epoch, requested by ``SLURM_TIME_FORMAT=%s``. Slurm's default is local time of the login
 host without a zone, which the link cannot convert and which is ambiguous for an hour each autumn.

@@ -147,7 +147,7 @@ class _TestHandler(PublicHandler):
     def admitted(self, kind: CheckKind) -> Iterator[bool]:
         """Count a test of this kind as open during the block, and yield True; yield False if it is not allowed now.
 
-        Then the answer 429 is complete already: too many tests are open, or were begun a short time ago.
+        Before this method yields False, it answers 429: too many tests are open, or were begun a short time ago.
         """
         with self._limits.one_more(kind, str(self.request.remote_ip)) as wait:
             if wait:
@@ -272,14 +272,14 @@ class CheckSocket(WebSocketHandler):
 
     @property
     def max_message_size(self) -> int:
-        """Return the most bytes of a message; a longer one ends the connection."""
+        """Return the maximum bytes of a message; a longer message ends the connection."""
         return SOCKET_BYTES
 
     def open(self, *_args: str, **_kwargs: str) -> None:
         """Count the connection as open, and close it after ``SOCKET_SECONDS``; if it is not allowed, close it at once.
 
-        It is not allowed if too many are open, or were opened a short time ago. Tornado has already refused connections
-        from pages of other sites.
+        A connection is not allowed if too many are open, or were opened a short time ago. Tornado has already refused
+        connections from pages of other sites.
         """
         if self._counted.enter_context(self._limits.one_more("socket", str(self.request.remote_ip))):
             self.close(BUSY, "busy")
@@ -287,7 +287,10 @@ class CheckSocket(WebSocketHandler):
         self._end = asyncio.get_running_loop().call_later(SOCKET_SECONDS, self.close, 1000, "over")
 
     async def on_message(self, message: str | bytes) -> None:
-        """Send a number back; close the connection at any other message, or at one more than ``SOCKET_MESSAGES``."""
+        """Send a number back; close the connection at any other message.
+
+        A message after the first ``SOCKET_MESSAGES`` messages closes the connection, too.
+        """
         self._messages += 1
         if not isinstance(message, str) or not _COUNT.fullmatch(message) or self._messages > SOCKET_MESSAGES:
             self.close(1008, "numbers only")

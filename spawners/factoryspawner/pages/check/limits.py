@@ -23,8 +23,8 @@ FULL_SECONDS = 3.0  # until the browser may repeat a test that was refused becau
 class Allowance(NamedTuple):
     """How many tests of a kind are allowed.
 
-    ``burst``: how many tests one network address may begin without a pause; after these, one in ``seconds``.
-    ``all_burst``: the same limit for all addresses together; after these, one in ``all_seconds``. ``most_open``: how
+    ``burst``: how many tests one network address may begin without a pause; after these, one test every ``seconds``
+    seconds. ``all_burst``, ``all_seconds``: the same limit for all addresses together. ``most_open``: how
     many tests of all addresses together may be open at the same time.
     """
 

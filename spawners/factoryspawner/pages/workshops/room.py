@@ -85,7 +85,7 @@ class RoomRequest(GatewayHandler):
 
 
 class RoomData(RoomRequest):
-    """Answers the present state of the whole room."""
+    """Answers with the present state of the whole room."""
 
     async def get(self, slug: str) -> None:
         """Answer a ``RoomView``, or the service's refusal."""
@@ -139,7 +139,7 @@ class RoomSeat(RoomRequest):
     async def post(self, slug: str, seat: str, act: str) -> None:
         """Request ``act`` for a seat from the service; answer ``{}``, or the service's refusal.
 
-        ``stop``: end the seat's session; ``start``: begin one; ``restart``: replace the session by a new one;
+        ``stop``: end the seat's session; ``start``: start a session; ``restart``: replace the session by a new one;
         ``reset``: do the same, and deliver the workshop's material anew. The answer does not wait until the act is
         done.
         """

@@ -1,4 +1,4 @@
-"""Keeps the result of the previous rehearsal: it counts while a new one goes on, and if the new one is stopped."""
+"""Adds the result of the previous rehearsal, which counts while a new rehearsal goes on, and if that is stopped."""
 
 import sqlalchemy as sa
 from alembic import op
