@@ -26,7 +26,15 @@ limits:
 
 @pytest.mark.parametrize(
     ("text", "known"),
-    [(EMPTY, []), (FULL, ["it4lia"]), ("hub: {}\n", []), ("hub: {}", []), ("factories:\nhub: {}\n", [])],
+    [
+        (EMPTY, []),
+        (FULL, ["it4lia"]),
+        ("hub: {}\n", []),
+        ("hub: {}", []),
+        ("factories:\nhub: {}\n", []),
+        ("factories: ~  # none yet\nhub: {}\n", []),
+        ("hub: {}\nfactories: null", []),
+    ],
 )
 def test_an_entry_is_added_and_the_rest_stays(text: str, known: list[str]) -> None:
     made = yaml_edit.with_entry(text, "factories", "lumi-aif", {"account_pool": ["fg1"], "transport": {"kind": "ssh"}})

@@ -29,7 +29,7 @@ def with_entry(text: str, mapping: str, key: str, value: object) -> str:
         if held.tag != "tag:yaml.org,2002:null":
             raise CatalogueError([f"{mapping}: must be a mapping of names to entries"])
         at = name.end_mark.index + 1  # after the colon
-        return _join(text[:at], entry, text[at:])
+        return _join(text[:at], entry, text[max(at, held.end_mark.index) :])
     if any(str(known.value) == key for known, _ in held.value):
         raise CatalogueError([f"{mapping}.{key}: is there already"])
     if held.flow_style:
