@@ -30,7 +30,7 @@ from tests.unit.joining_world import CODE, JoiningWorld
 from tests.unit.oidc_provider import OidcProvider
 from tests.unit.test_accessible_pages import findings
 from workshops.states import WorkshopState
-from workshops.store.schema import workshops
+from workshops.store.schema import memberships, workshops
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -219,6 +219,12 @@ async def test_a_person_with_an_account_joins_with_one_click_after_the_code(
     await visitor.send("leave")
     assert "waiting list" not in visitor.page.text
 
+    await visitor.send("code", code="FFFF-FFFF-FFFF")
+    over = workshops.update().where(workshops.c.slug == "full").values(state=WorkshopState.ARCHIVED)
+    await world.store.transact(lambda db: db.execute(over))
+    await visitor.open("/hub/join/full")
+    assert "This workshop is over" in visitor.page.text and "waiting list" not in visitor.page.text
+
 
 async def test_the_language_of_the_page_is_told_to_the_service(hub: HubProcess, world: JoiningWorld) -> None:
     visitor = Visitor(hub)
@@ -298,6 +304,11 @@ async def test_members_of_a_workshop_that_is_planned_anew_see_their_seat(hub: Hu
     await visitor.open("/hub/join/anew")
     assert "Your seat is number 1" in visitor.page.text and "This workshop is over" not in visitor.page.text
     assert "when the workshop opens" in visitor.page.text and "To my session" not in visitor.page.text
+    role = memberships.update().where(memberships.c.workshop == "anew")
+    await world.store.transact(lambda db: db.execute(role.values(role="observer")))
+    await visitor.open("/hub/join/anew")
+    assert "You have joined" in visitor.page.text and "when the workshop opens" not in visitor.page.text
+    await world.store.transact(lambda db: db.execute(role.values(role="participant")))
     back = await Visitor(hub).open("/hub/join")
     await back.send("mail", mail="anew@example.org")
     await back.send("digits", digits=await world.digits("anew@example.org"))
