@@ -415,9 +415,9 @@ class LinkConfig(Model):
 
     @property
     def root(self) -> str:
-        """Return the gateway's URL for people with the hub's base URL.
+        """Return the URL at which people reach the hub: ``public_url``, followed by the hub's base URL.
 
-        Only the base URL if the gateway's URL is not known.
+        If the gateway's URL is not known, this is the base URL alone.
         """
         return f"{self.public_url}{self.hub.base_url}"
 

@@ -147,8 +147,9 @@ def scratch_folder(asked: str | None, otherwise: Path) -> Path:
 async def run(options: argparse.Namespace) -> int:
     """Run the workers until all have ended; return the exit code.
 
-    The code is 0 at a normal end, 1 if no scheduler has started, 4 if the versions differ, or 5 if the job does not see
-    exactly the slice of a GPU that it requested, or if this cannot be checked.
+    The code is 0 at a normal end, 1 if no scheduler has started, 4 if the versions of Python or of a package differ
+    between this job and the scheduler, or 5 if the job does not see exactly the slice of a GPU that it requested, or if
+    this cannot be checked.
     """
     from distributed import Nanny, Status
 

@@ -28,7 +28,7 @@ class WorkerPlace:
     ``factory_name``: the factory's machine, as the start page names it; ``label``: the node size in words; ``gpus``: a
     job's GPUs, as they are billed; ``cores``, ``memory`` (bytes): what Dask uses of a job; ``whole``: whether that is
     the whole job; ``processes``: Dask workers in a job; ``hours``: a job's walltime; ``most_hours``: the longest
-    walltime that the factory offers; ``here``: whether the factory is this session's.
+    walltime that the factory offers for this node size; ``here``: whether the factory is this session's.
     """
 
     factory: str

@@ -25,8 +25,9 @@ Notebook = dict[str, Any]
 def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = False) -> bytes | None:
     """Return the person's file with the changes of the material; None if they cannot be merged with certainty.
 
-    Files of more than ``MOST_BYTES`` bytes are not merged.
+    Files of more than ``MOST_BYTES`` bytes are not merged: the result is None, too.
 
+    ``path``: the file's path, which is not opened; a path that ends in ``.ipynb`` is a notebook, any other a text.
     ``base``: the last version of the material's file that the person's file contains, as a copy or by a merge;
     ``mine``: the person's file now; ``theirs``: the material's file now; ``restore``: bring back cells of a notebook
     that the person deleted.

@@ -50,10 +50,11 @@ class ReasonCount(Model):
 class FactoryOverview(Model):
     """The present numbers of a factory.
 
-    ``drained``: the operator's message while new sessions are refused at this factory, else None; ``paused``: the
-    operator's message while the link also submits nothing there, makes no session longer and connects to no further
-    door, else None; ``waits``: the most frequent reasons why sessions wait there; ``other_waits``: the number of
-    sessions that wait for other reasons.
+    ``drained``: the operator's message while this factory is drained, so that new sessions are refused there, else
+    None; also None if only the whole gateway is drained (``OperatorView.closed``). ``paused``: the operator's message
+    while this factory is paused, else None; then the link refuses new sessions, too, submits nothing there, makes no
+    session longer and connects to no further door. ``waits``: the most frequent reasons why sessions wait there or do
+    not answer; ``other_waits``: the number of sessions that wait or do not answer for other reasons.
     """
 
     id: Slug

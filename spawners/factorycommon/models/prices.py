@@ -30,10 +30,10 @@ class Cost(Model):
 class Price(Cost):
     """The price of one hour of a node size, and what the factory charges for.
 
-    ``charged_for``: ``part`` means a slice of a GPU, or a part of a GPU that the scheduler counts as one GPU (a GCD);
+    ``charged_for``: ``part`` means a slice of a GPU, or parts of GPUs that the scheduler counts as one GPU each (GCDs);
     ``whole-node`` means that a whole node is charged though the size uses a part of it. ``number``: how many cores or
-    GPUs are charged; for ``part``, the fraction of whole GPUs, such as 0.5. ``unit``: what the scheduler counts as one
-    GPU.
+    GPUs are charged; for ``part``, how many whole GPUs: 0.5 for one GCD, 4 for eight. ``unit``: what the scheduler
+    counts as one GPU.
     """
 
     charged_for: Literal["cores", "gpus", "part", "whole-node"]

@@ -389,8 +389,9 @@ def paying(access: Access, at: ProjectAt, options: JobOptions | None = None) -> 
 def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
     """Return the command that the scheduler runs in a job to connect the link with the job's door.
 
-    The caller appends the path of the door's socket. The command runs the environment's own Python after the setup that
-    this Python needs. Raises ChoiceError if the environment is no longer in the catalogue.
+    The caller appends the path of the door's socket. The command runs the environment's own Python: in its container
+    or, if it has none, after its modules and setup lines. Raises ChoiceError if the environment is no longer in the
+    catalogue.
     """
     environment = find_environment(factory, resolved.environment)
     program = (_python(environment), "-P", "-m", "factorygate.session.bridge")

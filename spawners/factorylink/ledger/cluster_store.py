@@ -148,7 +148,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether the link knows the batch only from a client, because the ledger of its submission was lost."""
+        """Return whether a client told the link about the batch, because the ledger of its submission was lost."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:

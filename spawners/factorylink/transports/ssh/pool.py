@@ -296,7 +296,7 @@ class Pool:
     async def close(self) -> None:
         """Close all connections; operations that use them fail.
 
-        Buffered data are sent first, which takes ``CLOSE_WAIT`` seconds at most.
+        Data that the site does not take at once are lost. Returns after ``CLOSE_WAIT`` seconds at the latest.
         """
         self._closed = True
         if self._opening is not None:
