@@ -203,6 +203,23 @@ class Bare:
         return
 
 
+def test_a_second_refusal_of_a_channel_counts_from_its_own_time() -> None:
+    async def refused_twice() -> None:
+        connection = ssh_pool.Connection(cast(asyncssh.SSHClientConnection, Bare()), 4, lambda: None)
+        connection.used[ConnectionKind.COMMAND] = 3
+        connection.shrink()
+        await asyncio.sleep(ssh_pool.SHRUNK - 1)
+        connection.used[ConnectionKind.COMMAND] = 2
+        connection.shrink()
+        await asyncio.sleep(ssh_pool.SHRUNK - 1)
+        assert connection.most == 2
+        await asyncio.sleep(2)
+        assert connection.most == 4
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(refused_twice())
+
+
 def test_a_connection_in_use_is_not_closed_for_having_been_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh_pool, "SHRUNK", ssh_pool.IDLE / 4)
 

@@ -96,6 +96,7 @@ class Connection:
         self.leaving = 0
         self.since = time.monotonic()
         self.idle: asyncio.TimerHandle | None = None
+        self._growing: asyncio.TimerHandle | None = None
 
     def leave(self, kind: ConnectionKind) -> None:
         """Release a channel's place in ``LAG`` seconds, when the server has noticed that the channel is closed."""
@@ -115,7 +116,9 @@ class Connection:
         """For ``SHRUNK`` seconds, limit the places to the number that is used now."""
         self.most = self.sessions
         log.warning("The site takes only %d commands at once on a connection now (MaxSessions).", self.most)
-        asyncio.get_running_loop().call_later(SHRUNK, self._grow)
+        if self._growing is not None:
+            self._growing.cancel()
+        self._growing = asyncio.get_running_loop().call_later(SHRUNK, self._grow)
         self._changed()
 
     def _grow(self) -> None:
