@@ -70,7 +70,7 @@ def visible(environment: Mapping[str, str]) -> list[str]:
 def mig_problem(wanted: GpuSlice, devices: Sequence[str], listed: str) -> str:
     """Return what is wrong with the visible MIG devices; "" if they are exactly the requested ones.
 
-    ``listed``: the output of ``nvidia-smi -L``.
+    ``devices``: the result of ``visible``; ``listed``: the output of ``nvidia-smi -L``.
     """
     asked = f"{wanted.count} MIG device{'' if wanted.count == 1 else 's'} {wanted.profile}"
     if not devices:
@@ -92,7 +92,8 @@ def mig_problem(wanted: GpuSlice, devices: Sequence[str], listed: str) -> str:
 def shards_problem(wanted: GpuSlice, devices: Sequence[str], shards: int | None) -> str:
     """Return what is wrong with the shards of a GPU; "" if the job has exactly the requested ones, on one GPU.
 
-    ``shards``: the number of shards that the scheduler reports; None: it reports none.
+    ``devices``: the result of ``visible``; ``shards``: the number of shards that the scheduler reports; None: it
+    reports none.
     """
     if shards is None:
         return f"{wanted.count} shards requested, but Slurm does not say how many there are (23.02 and later do)"

@@ -192,8 +192,8 @@ class Link:
         """Yield the name and the data (parsed as ``kind``) of each server-sent event of ``path``, until the end.
 
         ``path`` is relative to the URL of the link's API. An event that cannot be parsed is skipped. But if no event
-        was parsed before, the link has another version, and this method raises LinkSilent. Raises LinkError if the link
-        refuses or does not answer, or if the connection breaks.
+        was parsed before, this method raises LinkSilent, since the link may have another version than this package.
+        Raises LinkError if the link refuses or does not answer, or if the connection breaks.
         """
         understood = False
         try:

@@ -319,7 +319,7 @@ class WorkshopsClient:
     async def rehearse(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
         """Rehearse a workshop at one of its places (factory and node size); return the last rehearsals by place.
 
-        A rehearsal with seats goes on after the response.
+        A rehearsal with seats goes on after the response, unless no seat can start.
         """
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 

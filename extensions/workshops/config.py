@@ -45,14 +45,17 @@ class HubAddress(Model):
 
 
 class Trainers(Model):
-    """Who may create workshops: people by name, members of a group, or everybody who has a login; but never guests."""
+    """Who may create workshops: people by name, members of groups, or everybody who has a login; but never guests.
+
+    Operators always may.
+    """
 
     people: tuple[Person, ...] = ()
     groups: tuple[Group, ...] = ()
     everybody: bool = False
 
     def has(self, person: str, groups: frozenset[str]) -> bool:
-        """Return whether a person in these groups may create workshops; the caller must exclude guests."""
+        """Return whether these settings let a person in ``groups`` create workshops; the caller must exclude guests."""
         return self.everybody or person in self.people or not groups.isdisjoint(self.groups)
 
 
@@ -68,11 +71,11 @@ class LinkAccess(Model):
 class WorkshopLimits(Model):
     """The operator's limits for workshops.
 
-    ``warm_minutes``: how many minutes before a workshop's opening the service starts its seats. None: the service
-    estimates this time from the rate at which seats of the node size came up at the factory, but takes at least 5 and
-    at most ``MOST_WARM`` minutes; if no rate was measured, ``MOST_WARM`` minutes. Each workshop stores its maximum
-    (``most_warm_minutes``) when it is created. ``clear_minutes``: a workshop is archived this many minutes after it has
-    begun to close; meanwhile its sessions end and its accounts are cleared.
+    ``seats``: the most seats of one workshop; ``warm_minutes``: how many minutes before a workshop's opening the
+    service starts its seats. None: the service estimates this time from the rate at which seats of the node size came
+    up at the factory, but takes at least 5 and at most ``MOST_WARM`` minutes; if no rate was measured, ``MOST_WARM``
+    minutes. Each workshop stores its maximum (``most_warm_minutes``) when it is created. ``clear_minutes``: a workshop
+    is archived this many minutes after it has begun to close; meanwhile its sessions end and its accounts are cleared.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over
@@ -91,7 +94,8 @@ class WorkshopLimits(Model):
 class WorkshopsConfig(Model):
     """The contents of ``workshops.yaml``. Paths are relative to the file's folder.
 
-    ``tls``: this service's certificate, needed if hub or proxy are on other hosts.
+    ``tls``: this service's certificate, needed if hub or proxy are on other hosts; ``hub_listener``: where a hub on
+    another host connects, None: the hub uses ``socket``.
     """
 
     state_dir: Path  # the service's data, mode 0700

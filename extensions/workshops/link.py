@@ -161,7 +161,7 @@ class LinkSocket:
     async def stream(self, path: str) -> AsyncGenerator[StreamEvent]:
         """Yield the events of a stream about all projects, until the stream ends. ``path``: the whole path.
 
-        Raises LinkAway, LinkRefused.
+        Events of more than ``MOST_BYTES`` bytes are left out. Raises LinkAway, LinkRefused.
         """
         timeout = httpx.Timeout(_SECONDS, read=_QUIET_SECONDS)
         try:

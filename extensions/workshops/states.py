@@ -107,8 +107,9 @@ class Schedule:
     """The times of a workshop.
 
     ``opens``: from when its people may use their seats; ``starts``, ``ends``: when the class itself starts and ends;
-    ``closes``: when all sessions end; ``warm``: the time before ``opens`` in which seats may already start; ``closed``:
-    when the workshop began to close, None: not yet; ``clear``: how long it is ``closing`` before it is archived.
+    ``closes``: when all sessions end; ``warm``: how long before ``opens`` the warm-up begins without a trainer's order;
+    ``closed``: when the workshop began to close, None: not yet; ``clear``: how long it is ``closing`` before it is
+    archived.
     """
 
     opens: datetime

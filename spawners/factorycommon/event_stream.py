@@ -24,7 +24,7 @@ class StreamEvent(NamedTuple):
 
 
 class EventReader:
-    """Splits the bytes of a stream into events. Events longer than ``most`` bytes are skipped."""
+    """Splits the bytes of a stream into events. Events without data or longer than ``most`` bytes are skipped."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
@@ -57,7 +57,7 @@ class EventReader:
 async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> AsyncGenerator[StreamEvent]:
     """Yield the events of a stream. ``pieces``: the bytes of the stream, split at any position.
 
-    Events longer than ``most`` bytes are skipped.
+    Events without data, such as comments, and events longer than ``most`` bytes are skipped.
     """
     reader = EventReader(most)
     async for piece in pieces:

@@ -398,7 +398,7 @@ class LinkClient:
         )
 
     async def person_clusters(self, user: str) -> list[Cluster]:
-        """Return the person's clusters without their jobs: the live ones, then the last that have ended.
+        """Return the person's clusters without their jobs: the live ones, then the last five that have ended.
 
         In each of these two groups, the newest come first.
         """
@@ -434,7 +434,7 @@ class LinkClient:
         await self._request("PUT", f"/factories/{factory}/drain", json=_order(message, by))
 
     async def undrain(self, factory: str, by: str | None = None) -> None:
-        """End the drain of a factory: new sessions may start there again.
+        """End the drain of a factory; ``pause`` and ``pause_starts`` stay in force.
 
         ``by``: the operator's name, for the audit.
         """

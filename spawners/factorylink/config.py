@@ -66,7 +66,7 @@ class CaCredentials(Model):
 
     The CA issues user certificates that are valid for some minutes.
 
-    ``key``: the CA's private key, 0600. ``source``: the IP addresses from which the certificates are valid.
+    ``key``: the CA's private key, 0600. ``source``: the IP addresses from which the certificates are valid; empty: any.
     ``force_command``: the only command that the certificates allow; None: any. ``minutes``: validity of a certificate;
     it also limits how far the site's clock may be ahead of the link's."""
 

@@ -196,7 +196,7 @@ class Upgrade:
     def back(self) -> None:
         """Roll back to the release before the last upgrade, if the operator agrees.
 
-        Stores that the upgrade migrated are restored as they were before; what was written to them since is lost.
+        Stores that the upgrade migrated are restored as they were before it; what was written to them since is lost.
         First, an earlier upgrade that was interrupted is undone. Raises UpgradeError if one of these steps fails, if
         the operator does not agree, or if there is no upgrade to undo.
         """

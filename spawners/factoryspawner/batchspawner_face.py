@@ -60,7 +60,8 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
     def state_isunknown(self) -> bool:
         """Return whether the session is unreachable.
 
-        Its factory or its door does not answer, or the site has suspended its job.
+        Such a session cannot be used or followed now, but has not ended. For example, its factory or its door does not
+        answer, or the site has suspended its job.
         """
         return self.handle.session is not None and self.handle.session.state == SessionState.UNREACHABLE
 

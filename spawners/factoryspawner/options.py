@@ -43,7 +43,7 @@ def choice_from_options(options: object) -> Choice:
 def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
     """Return the choice in a posted form or a query, whose values are lists of strings. Raises StartFailed (400).
 
-    The value "" stands for the default.
+    The value "" means that the option is not chosen.
     """
     options: dict[str, object] = {}
     for key, values in form.items():
@@ -61,7 +61,7 @@ def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
 def plain(choice: Choice) -> dict[str, Any]:
     """Return the choice as the JSON object that JupyterHub stores.
 
-    Options that take the factory's default are left out.
+    Options that are not chosen are left out.
     """
     return choice.model_dump(mode="json", exclude_none=True)
 

@@ -80,7 +80,8 @@ class SessionHandle:
     def over(self) -> bool:
         """Return whether the session has ended, has a stop request, or does not exist.
 
-        While the link does not answer, a session that the hub's copy of the table does not have counts as existing.
+        While the link does not answer, a session that the hub's copy of the table does not have counts as existing. So
+        does a session that was requested, until the link answers the request.
         """
         if not self.session_id or self.asked_to_stop:
             return True

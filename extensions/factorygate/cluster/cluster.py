@@ -51,18 +51,18 @@ class FactoryCluster(JobQueueCluster):
     factory, node size and environment. ``FactoryCluster(**picker.value)`` takes the choice of a FactoryPicker.
 
     A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` connects
-    again, and the cluster ends when nothing was computed for ``idle_minutes``. With ``scheduler="job"`` the scheduler
-    is a job of its own, so that the cluster outlives the session, too. By default, a cluster at another factory than
-    this notebook's has its scheduler there as a job: only data between client and cluster travel between the factories,
-    data between workers do not. A cluster at another factory, or for another project, needs a token of your own
-    (``factorygate.use_token()``): the session's token is valid only for the session's factory and project.
+    again, and the cluster ends when it has had nothing to compute for ``idle_minutes``. With ``scheduler="job"``
+    the scheduler is a job of its own, so that the cluster outlives the session, too. By default, a cluster at another
+    factory than this notebook's has its scheduler there as a job: only data between client and cluster travel between
+    the factories, data between workers do not. A cluster at another factory, or for another project, needs a token of
+    your own (``factorygate.use_token()``): the session's token is valid only for the session's factory and project.
 
     Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
     programs with the cluster's own key can connect. Raises LinkError if the gateway or the batch scheduler refuses, or
     if the gateway does not answer; ValueError for invalid values, for values that the catalogue does not have, and for
     dask_jobqueue's keywords that are not supported here (the message says what to use instead). If the Dask scheduler
     does not start: LinkError if it has a job of its own, else RuntimeError. VersionsDifferError if a Dask scheduler
-    outside of this kernel has other versions of packages.
+    outside of this kernel has other versions of packages than this kernel.
 
     Parameters
     ----------
@@ -237,7 +237,8 @@ class FactoryCluster(JobQueueCluster):
 
         ``token``: a hub token of your own, needed if the cluster belongs to another factory or project than this
         session. Raises ValueError with the names of your clusters if none has this name, LinkError if the gateway does
-        not answer or refuses, VersionsDifferError if the Dask scheduler has other versions of packages.
+        not answer or refuses, VersionsDifferError if the Dask scheduler has other versions of packages than this
+        kernel.
         """
         route = LinkRoute.here(token=token)
         live = get_now("/clusters", list[ClusterTold], route, live="true")
@@ -349,10 +350,10 @@ class FactoryCluster(JobQueueCluster):
     def leave(self) -> Any:
         """Disconnect from the cluster, which continues with its workers.
 
-        Jobs that are no longer wanted, but still finish their tasks, are ended now. The cluster ends when nothing was
-        computed for ``idle_minutes``. An asynchronous cluster returns an awaitable. Raises ValueError if the cluster's
-        scheduler runs in this kernel, that is, if the cluster was created without a ``name`` and its scheduler is no
-        job.
+        Jobs that are no longer wanted, but still finish their tasks, are ended now. The cluster ends when it has had
+        nothing to compute for ``idle_minutes``. An asynchronous cluster returns an awaitable. Raises ValueError if the
+        cluster's scheduler runs in this kernel, that is, if the cluster was created without a ``name`` and its
+        scheduler is no job.
         """
         return self.sync(self._leave)
 
@@ -493,7 +494,7 @@ class FactoryCluster(JobQueueCluster):
         Returns when the link has accepted the jobs, not when they run; an asynchronous cluster returns an awaitable.
         Raises ValueError for a number that is not whole or is below 0, and for one that the cluster's cap does not
         allow; LinkError if the link or the batch scheduler refuses, if the link does not answer, or if the cluster was
-        closed.
+        closed or left.
         """
         keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
@@ -577,7 +578,8 @@ class FactoryCluster(JobQueueCluster):
         """Request jobs until there are ``n`` workers; called by ``FactoryAdaptive``.
 
         If the cluster's cap or the link allows fewer jobs, request only as many; ``message`` then says why. Raises
-        ValueError if the cap allows no job; LinkError if the link allows no job or does not answer.
+        ValueError if the cap allows no further job; LinkError if the link allows none or does not answer, or if it
+        refuses jobs after adapting was stopped or changed.
         """
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
@@ -697,7 +699,8 @@ class FactoryCluster(JobQueueCluster):
     def dashboard_link(self) -> str:
         """Return the URL path, without scheme and host, of the cluster's Dask pages; "" outside a session.
 
-        The pages are behind this notebook server's login.
+        The pages are behind this notebook server's login. The server has them only if the scheduler runs on this node
+        or at another factory.
         """
         return pages.link(self.cluster_api.id)
 

@@ -42,7 +42,8 @@ class ClusterApi:
     """The client of the link for one cluster, to be used in one event loop only.
 
     ``on_change`` is called after each report of the link, with the names of the jobs that changed. Methods that raise
-    LinkError raise it if the link refuses or does not answer, or if this object is closed.
+    LinkError raise it if the link refuses or does not answer; ``begin``, ``changed``, ``submit`` and ``cancel`` raise
+    it also if this object is closed.
     """
 
     def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
@@ -163,9 +164,10 @@ class ClusterApi:
         return worker.lines
 
     async def end(self) -> None:
-        """End the cluster with all its jobs.
+        """End the cluster with all its jobs, and close this object.
 
-        Raises LinkError, also after ``END_SECONDS`` without an answer. Pending calls of ``submit`` and ``cancel`` raise
+        Nothing is requested if this object is closed already. Raises LinkError, also after ``END_SECONDS`` without an
+        answer, but not if the link does not know the cluster. Pending calls of ``submit`` and ``cancel`` raise
         LinkError at once.
         """
         self._closed = True
@@ -183,7 +185,10 @@ class ClusterApi:
             await self.close()
 
     async def close(self) -> None:
-        """Stop following the cluster, whose jobs continue. Pending calls raise LinkError."""
+        """Stop following the cluster, whose jobs continue.
+
+        Pending calls of ``submit``, ``cancel`` and ``changed`` raise LinkError.
+        """
         self._closed = True
         await self._stop_flush()
         if self._following is not None:

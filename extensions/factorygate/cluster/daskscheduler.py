@@ -40,7 +40,7 @@ class FactoryScheduler(QuietScheduler):
     async def remove_worker(
         self, address: str, *, stimulus_id: str, expected: bool = False, **options: Any
     ) -> Literal["OK", "already-removed"]:
-        """Remove a worker: at once if its end was ``expected``, else after a pause.
+        """Remove a worker: at once if its end was ``expected`` or the scheduler does not run, else after a pause.
 
         The pause takes ``LOST_TOGETHER`` seconds, and up to ``NANNY_SECONDS`` more to find out whether the worker's
         nanny still runs. In the pause a lost worker gets no more tasks. If its nanny is gone, too, its tasks are not

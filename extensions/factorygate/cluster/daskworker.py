@@ -22,7 +22,7 @@ NOT_BEGUN = frozenset({"ready", "constrained", "waiting"})
 class FactoryWorker(QuietWorker):
     """A Dask worker that leaves before its job ends.
 
-    ``leaves``: when the worker leaves; ``ends``: when its job ends; both in seconds since 1970.
+    ``leaves``: when the worker begins to leave; ``ends``: when its job ends; both in seconds since 1970.
 
     To leave, the worker takes no more work, gives back tasks that have not begun, finishes running tasks, and copies
     its results to other workers. While there are no other workers, the worker continues to work, since another worker

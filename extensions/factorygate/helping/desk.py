@@ -43,8 +43,8 @@ class SavedNotebook(NamedTuple):
 class HelpDesk:
     """The requests for help of the session's person.
 
-    If the gateway refuses or does not answer, ``shown`` returns the error in ``trouble``; the other methods raise
-    LinkError.
+    If the gateway refuses or does not answer, ``shown`` returns the last known state, if there is one, with the error
+    in ``trouble``; the other methods raise LinkError.
     """
 
     def __init__(self, files: SavedNotebook, link: Callable[[], Link] = Link.here) -> None:

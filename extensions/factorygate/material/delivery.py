@@ -1,7 +1,7 @@
 """Delivers a workshop's material into a person's folder: plans, writes all files to a stage, then moves each file.
 
 The stage is a folder for files that wait to be moved. If the disk is full while the stage is written, the person's
-folder stays as it was. If a delivery is cut short later, each file is either the old or the new one, and the next
+files stay as they were. If a delivery is cut short later, each file is either the old or the new one, and the next
 delivery updates the remaining files. If the file system cannot exchange two files, the file that was being replaced
 when the delivery was cut short may be missing; its old version is below ``.factorygate``.
 """
@@ -65,7 +65,10 @@ class DeliveryReport:
     aside: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Return the report as an object for JSON, with lists of limited length."""
+        """Return an object for JSON, with the number of files for each outcome, and lists of limited length.
+
+        The lists name the files of some outcomes. The paths in ``besides`` are left out.
+        """
         counts = Counter(self.outcomes.values())
         listed = {str(kind): self._listed(kind) for kind in (O.CONFLICT, O.BLOCKED, O.MERGED, O.REMOVED)}
         aside = {} if self.aside is None else {"aside": self.aside}

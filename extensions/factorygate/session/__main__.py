@@ -1,7 +1,8 @@
 """``python -P -m factorygate.session``: the program that a session's job runs.
 
-Exit codes: 0 a clean end, 1 the notebook failed, 2 an option is wrong, the door could not be opened, or the job has
-another slice of a GPU than it requested, 3 no environment variables were received.
+Exit codes: 0 a clean end, 1 the notebook or the door failed, 2 an option is wrong, the door could not be opened, or
+the job has another slice of a GPU than it requested, or this cannot be checked, 3 no environment variables were
+received.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Reporter:
     def look(self) -> None:
         """Send the door a report if something has changed since the last report.
 
-        The report is sent at once if the session was opened, if something else is busy now, or if steps were done. Any
+        The report is sent at once if the session was opened, something became busy or idle, or steps were done. Any
         other change is sent ``TELL_SECONDS`` after the last report at the earliest. If the pipe has no room, the report
         is left to the next call; if the door has closed the pipe, the regular checks end.
         """

@@ -192,7 +192,9 @@ def _amd(environment: Environment, *argv: str, option: str) -> list[str]:
 def amd_command(environment: Environment) -> list[str]:
     """Return the ``amd-smi`` command for use and memory of the job's own GPUs; empty if the job has no GPU.
 
-    AMD no longer develops ``rocm-smi``, the predecessor of ``amd-smi``.
+    If ROCR_VISIBLE_DEVICES is not set, or contains anything but numbers, this command and those of ``amd_names`` and
+    ``rocm_command`` report all GPUs that the job can see. AMD no longer develops ``rocm-smi``, the predecessor of
+    ``amd-smi``.
     """
     return _amd(environment, "amd-smi", "metric", "--usage", "--mem-usage", "--json", option="--gpu")
 

@@ -77,8 +77,9 @@ class Overview:
 
         It has the fields of the file that the door writes (``session``, ``ends``, ``messages`` and so on, see the
         module ``clock``; none if there is no file yet), and ``now``: the time; ``use``: the resource use, None: not
-        measured yet; ``sessions``, ``clusters``: the person's live ones; ``home``: URL of the gateway's page of the
-        person's sessions; ``trouble``: the gateway's last error, "" if there is none; ``help``: the state of the
+        measured yet; ``sessions``: the person's live ones; ``clusters``: the person's live ones, but with the session's
+        token only those of its factory and project; ``home``: URL of the gateway's page of the person's sessions;
+        ``trouble``: the error of the last request for sessions, "" if there was none; ``help``: the state of the
         person's requests for help, None: not known, or the session is not for a workshop.
         """
         clock = await asyncio.to_thread(self._read_clock)

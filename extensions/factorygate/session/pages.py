@@ -1,7 +1,8 @@
 """Serves the Dask pages of this session's clusters to everybody who may use the session's notebook server.
 
-Each cluster has a Unix socket in a folder beside the door's sockets on this node. The cluster's scheduler listens on
-it; if the scheduler runs at another factory, the ``Forwarder`` listens on it.
+A cluster whose scheduler runs on this node or at another factory has a Unix socket in a folder beside the door's
+sockets on this node. The scheduler on this node listens on it; for a scheduler at another factory, the ``Forwarder``
+listens on it. The pages of a scheduler on another node of this factory are not served.
 """
 
 from __future__ import annotations

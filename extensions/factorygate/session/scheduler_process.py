@@ -2,9 +2,9 @@
 
 Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. If the scheduler has a job of
 its own, a session's launcher runs this program there instead of a notebook server. The scheduler makes its own keys and
-writes them, with its address, to a 0600 file. The process ends on SIGTERM or SIGINT, or when nothing was computed for
-some time. With ``--cluster``, which is used beside a notebook, the process also ends when the gateway reports the
-cluster's end.
+writes them, with its address, to a 0600 file. The process ends on SIGTERM or SIGINT, or when the scheduler has had
+nothing to compute for some time. With ``--cluster``, which is used beside a notebook, the process also ends when the
+gateway reports the cluster's end.
 """
 
 from __future__ import annotations

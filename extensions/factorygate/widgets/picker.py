@@ -31,11 +31,12 @@ class FactoryPicker(anywidget.AnyWidget):
 
     ``value`` is the choice in the form of FactoryCluster and the gateway's API. ``value`` has ``factory``, ``size``,
     ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged; None if none is
-    needed). ``value`` may be set, also in parts: missing parts take the factory's defaults. A choice that is not
-    offered raises TraitError with an explanation. Before the catalogue is received, ``value`` is what was set, or None;
-    each new catalogue replaces ``value`` by the nearest choice that is offered, or by None if nothing is offered to the
-    person. Observers of ``value`` are called in the thread that changed it: the kernel's thread, or the background
-    thread when the catalogue is received.
+    needed). ``value`` may be set, also in parts: if the factory is missing, the picker chooses one, if possible one
+    that can be used now; other missing parts take the factory's defaults. A choice that is not offered raises
+    TraitError with an explanation. Before the catalogue is received, only the form of a choice is checked, and
+    ``value`` is what was set, or None; each new catalogue replaces ``value`` by the nearest choice that is offered, or
+    by None if nothing is offered to the person. Observers of ``value`` are called in the thread that changed it: the
+    kernel's thread, or the background thread when the catalogue is received.
     """
 
     _esm = assets.module("picker")

@@ -2,7 +2,7 @@
 
 The query of a request names the person who makes the request, the person's groups, and whether the person is an
 operator. The API trusts all of this: only the hub, which knows its people, and the operator's command can connect.
-Requests for joining name the person in their body, or name nobody, and requests for public data name nobody.
+Requests for joining name the person in their body or path, or name nobody, and requests for public data name nobody.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class OneTimeCode:
     """A one-time code as stored.
 
     ``digest``: the hash of the code; ``at``: when the code was made; ``wrong``: how many wrong codes were tried in
-    place of this code.
+    place of this code, or ``ATTEMPTS`` after a newer code has made this one void.
     """
 
     digest: str

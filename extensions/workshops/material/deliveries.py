@@ -1,4 +1,4 @@
-"""Delivers the material into every open session of a class, and into each that opens later.
+"""Delivers the material into the open sessions of a class, and into those that open later.
 
 A session is open while its notebook can be reached. Each session gets each archive once, unless a trainer asks for the
 material again. If this service is killed before it has stored that a session took an archive, the session gets the

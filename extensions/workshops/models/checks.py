@@ -12,7 +12,11 @@ CheckVerdict = Literal["good", "limited", "bad", "unknown"]
 
 
 class CheckTests(Model):
-    """The verdict of each test of the connection check; ``unknown``: the test could not be done."""
+    """The verdict of each test of the connection check; ``unknown``: the test could not be done.
+
+    ``browser``: whether the browser has what JupyterLab needs; ``trip``: how long the gateway's answers take;
+    ``stream``: whether server-sent events arrive one by one; ``socket``: whether WebSockets work.
+    """
 
     browser: CheckVerdict
     cookies: CheckVerdict

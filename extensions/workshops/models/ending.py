@@ -90,12 +90,13 @@ class ReportView(Model):
     Of the participants, ``joined`` had a seat, ``came`` had opened a session that ran for at least a minute of the
     class, and ``certified`` took part long enough for a certificate. ``waiting``: the people who wait for a seat.
     ``used_seats``: the most participants whose opened sessions ran at the same time. ``sessions``: how many sessions
-    with a notebook there were; ``running``: how many of these run now; ``hours``: their hours; ``gpu_hours``: the
-    GPU-hours of notebooks and of clusters' Dask schedulers; ``cluster_gpu_hours``: the GPU-hours of clusters' workers;
-    ``costs``: the costs of all of these in the sites' own units, as far as the catalogue contains prices. ``whole``:
-    False if the report contains no sessions, since the link did not answer or, after the people's data were deleted, no
-    sums are stored. ``left_out``: True if there are more sessions than the report counts. ``erased``: when the people's
-    data were deleted; from then on ``people`` is empty, and the sums stay.
+    with a notebook there were; ``running``: how many of these run now; ``hours``: the hours of all ``sessions``;
+    ``gpu_hours``: the GPU-hours of notebooks and of clusters' Dask schedulers; ``cluster_gpu_hours``: the GPU-hours of
+    clusters' workers; ``costs``: the costs of all of these in the sites' own units, as far as the catalogue contains
+    prices. ``waits`` and ``failures`` do not count sessions that rehearsals requested before the workshop opened.
+    ``whole``: False if the report contains no sessions, since the link gave no usable answer or, after the people's
+    data were deleted, no sums are stored. ``left_out``: True if there are more sessions than the report counts.
+    ``erased``: when the people's data were deleted; from then on ``people`` is empty, and the sums stay.
     """
 
     slug: str
@@ -139,7 +140,7 @@ class MailedView(Model):
 
 
 class CertificateCheck(Model):
-    """Whether a certificate of attendance is valid; if it is not, the other fields are empty.
+    """Whether a certificate of attendance is valid; if it is not, the other fields have their default values.
 
     ``named``: whether the certificate belongs to the person whose name was typed; None: no name was typed.
     """
@@ -172,8 +173,8 @@ class PrivacyView(Model):
 class ClosingView(Model):
     """What would end if a workshop were closed now: sessions that run, sessions that wait, and clusters.
 
-    ``ends``: when all of these would end; ``known``: False if the link does not answer, so that the numbers are not
-    known.
+    ``ends``: when all of these would end; ``known``: False if the link gives no usable answer, so that the numbers are
+    not known.
     """
 
     known: bool

@@ -149,9 +149,9 @@ class RehearsalView(Model):
 
     ``colour``: None while the rehearsal goes on; ``until``: when a rehearsal that goes on ends at the latest;
     ``number``: the first digits of the result's signature; ``stopping``: whether somebody has stopped the rehearsal, so
-    that its seats end now; ``void``: why the result does not count any more; ``checked``: False if the link did not
-    answer, so that only some of the settings could be compared with the present ones; ``counts``: the earlier rehearsal
-    whose result counts while this one goes on, or because this one was stopped.
+    that its seats end now; ``void``: why the result does not count any more; ``checked``: False if the link reported
+    nothing about the factory, so that only some of the settings could be compared with the present ones; ``counts``:
+    the earlier rehearsal whose result counts while this one goes on, or because this one was stopped.
     """
 
     kind: RehearsalKind

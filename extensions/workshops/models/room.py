@@ -46,12 +46,14 @@ class SeatView(Model):
 
     ``taken``: somebody has the seat; ``person``: None if nobody has it yet, or if the caller sees no names. ``state``:
     the state of the session on the seat, None: there is no session; ``before``: while the session is unreachable, its
-    last known state; ``ready``: the notebook answers. ``reason``: what the session waits for, why it has ended, or why
-    it could not be started; ``words``: the same explanation with its code, for a translation. ``act``: a start, restart
-    or reset that goes on or has failed, None: there is none. ``step``: how many steps the person has done, None: not
-    known, or the caller sees no names; ``step_last``: the number, from 0, of the furthest step that is done. ``hand``:
-    the person's raised hand, None: it is not up; ``look``: the notebook that the person lets helpers see, None: there
-    is none, or the caller may not help.
+    last known state; ``ready``: the notebook answers; ``stopping``: the end of the session was requested, and it has
+    not ended; ``position``: the job's position in the scheduler's queue, None: not known; ``gpu_percent``: the use of
+    the session's busiest GPU in the last minute, None: not known. ``reason``: what the session waits for, why it has
+    ended, or why it could not be started; ``words``: the same explanation with its code, for a translation. ``act``: a
+    start, restart or reset that goes on or has failed, None: there is none. ``step``: how many steps the person has
+    done, None: not known, or the caller sees no names; ``step_last``: the number, from 0, of the furthest step that is
+    done. ``hand``: the person's raised hand, None: it is not up; ``look``: the notebook that the person lets helpers
+    see, None: there is none, or the caller may not help.
     """
 
     seat: int

@@ -31,8 +31,8 @@ def parts(
 ) -> dict[RehearsalPart, str]:
     """Return a digest of each part of the settings on which a rehearsal of this kind depends.
 
-    ``here``: what the link reports of the place; None: the link does not answer, so the parts that only the link knows
-    are left out.
+    ``here``: what the link reports of the place; None: the link reports nothing about it, so the parts that only the
+    link knows are left out.
     """
     material = workshop.material
     plan = [place.factory, place.size, place.environment, place.pool]
@@ -57,8 +57,8 @@ def parts(
 def changed(before: Parts, now: Parts) -> tuple[Phrase, ...]:
     """Return which parts of the settings have changed, in words for people.
 
-    ``before``, ``now``: results of ``parts``. Parts that ``now`` lacks, because the link did not answer, are not
-    compared.
+    ``before``, ``now``: results of ``parts``. Parts that ``now`` lacks, because the link reported nothing about the
+    place, are not compared.
     """
     return tuple(
         Phrase(text=words) for part, words in _CHANGED.items() if part in now and now[part] != before.get(part)

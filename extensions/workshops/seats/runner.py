@@ -156,8 +156,8 @@ class SeatRunner:
 
         A seat that was requested and has not come up yet is not requested anew. Call this method again while the
         returned state is ``ASKED``. ``wanted``: returns whether the seat is still to begin; called in the transaction
-        that stores the seat. Raises ProblemError if the seat was moved or stopped meanwhile, its class has ended, the
-        link refuses the whole request, or the link gives no valid answer; StoreError.
+        that stores the seat. Raises ProblemError if ``wanted`` returns False, the seat was moved or stopped meanwhile,
+        its class has ended, the link refuses the whole request, or the link gives no valid answer; StoreError.
         """
         while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
             await asyncio.wait([running])
@@ -190,7 +190,8 @@ class SeatRunner:
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
         """Return how far a workshop's seats are, when they begin, and the stored rate at which seats came up.
 
-        ``most``: how long before the opening the seats may begin at the earliest. Raises StoreError.
+        ``most``: how long before the opening the seats begin at the earliest without a trainer's order. Raises
+        StoreError.
         """
         slug = workshop.slug
         found = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}

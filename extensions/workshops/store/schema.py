@@ -144,13 +144,13 @@ class WorkshopRecord:
     """One workshop's row, with its places.
 
     ``opens``, ``closes``: when people may begin to use their seats, and when all sessions end; ``starts``, ``ends``:
-    the times of the class itself; ``warm_minutes``: how long before ``opens`` seats may start. ``version`` counts the
-    changes. ``submitted``: when approval was requested; ``declined``: why an operator refused it; ``problem``: why the
-    link does not allow all that the workshop asks for. ``warmed``: when the seats were first allowed to start;
-    ``closed``: when the workshop began to close; ``over``: when it was archived or cancelled; ``retention_days``: for
-    how many days after ``over`` its people's data are kept; ``erased``: when these were deleted. A time is None, and a
-    reason "", if there is none. ``hours``, ``gpu_hours``, ``person_gpu_hours``, ``terms``, ``seat_on_join`` and
-    ``certificate_percent``: as in ``WorkshopBody``.
+    the times of the class itself; ``warm_minutes``: how many minutes before ``opens`` the warm-up begins at the
+    earliest without a trainer's order. ``version`` counts the changes. ``submitted``: when approval was requested;
+    ``declined``: why an operator refused it; ``problem``: why the link does not allow all that the workshop asks for.
+    ``warmed``: when the seats were first allowed to start; ``closed``: when the workshop began to close; ``over``: when
+    it was archived or cancelled; ``retention_days``: for how many days after ``over`` its people's data are kept;
+    ``erased``: when these were deleted. A time is None, and a reason "", if there is none. ``hours``, ``gpu_hours``,
+    ``person_gpu_hours``, ``terms``, ``seat_on_join`` and ``certificate_percent``: as in ``WorkshopBody``.
     """
 
     slug: str

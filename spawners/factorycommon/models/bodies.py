@@ -102,8 +102,8 @@ class ExtendBody(Model):
 class MessageBody(Model):
     """Body of ``POST /sessions/{id}/messages``: a message that the person in the session sees.
 
-    A message is ignored if the door still keeps an earlier message with the same ``id``. ``texts``: the message in more
-    languages, by language code; a person who wants none of these languages gets ``text``.
+    A message is ignored if the door still keeps an earlier message with the same ``id``. ``texts``: the message by
+    language code, in some languages; a person who wants none of these languages gets ``text``.
     """
 
     id: MessageId

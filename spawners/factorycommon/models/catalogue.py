@@ -146,10 +146,10 @@ class SizeSketch(Model):
 class Environment(Model):
     """The software that a notebook runs in: its own Python with Jupyter, and the door (``factorygate[notebook]``).
 
-    ``python``: an absolute path at the factory. ``setup``: the operator's shell lines, which the job script runs first.
-    If ``state`` is ``template``, the site has the named modules, image or conda, but nobody has yet installed a Python
-    with ``factorygate[notebook]`` there, so nothing can start in this environment. ``remark``: notes for the person who
-    will install this Python.
+    ``python``: an absolute path at the factory; for a container, the path inside the container. ``setup``: the
+    operator's shell lines, which the job script runs after loading ``modules``. If ``state`` is ``template``, the site
+    has the named modules, image or conda, but nobody has yet installed a Python with ``factorygate[notebook]`` there,
+    so nothing can start in this environment. ``remark``: notes for the person who will install this Python.
     """
 
     id: Slug

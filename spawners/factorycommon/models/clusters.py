@@ -91,8 +91,10 @@ class ClusterRequest(Model):
     """Body of ``PUT /clusters/{id}``, which creates a cluster; the same PUT sent twice creates one cluster.
 
     If ``size`` or ``environment`` is None, the factory's default is used; if ``hours`` is None, the node size's. If
-    ``project`` is None, the link uses the project of ``session`` if that project may be charged at the factory, or else
-    the project that the person used last.
+    ``project`` is None, the link uses the project of ``session`` if that project may be charged at the factory.
+    Otherwise the link uses no project if the person needs none, else the only project that allows the size there or, of
+    several, the one that the person used last.
+
     ``hours``: the walltime of each job; ``processes``: the number of Dask workers in each job; ``session``: the session
     whose notebook runs the Dask scheduler, and whose end also ends the cluster; ``cap_gpu_hours``: the most GPU-hours
     that the cluster may use, None: no limit of its own; ``spent_gpu_hours``: the GPU-hours that the cluster used before
@@ -215,8 +217,9 @@ class Cluster(Model):
     """A cluster as its owner sees it.
 
     ``wrong``: why the state of its jobs is not known, or why no job can start; ``waits_for``: what a queued job waits
-    for. ``workers``: the live workers and those that ended recently. In an event stream for the owner, the first event
-    has all workers, each later event only those that changed since. For the hub, ``workers`` is always empty.
+    for. ``counts``: the number of workers in each state. ``workers``: all workers, also those that have ended. In an
+    event stream for the owner, the first event has all workers, each later event only those that changed since. For the
+    hub, ``workers`` is always empty.
     """
 
     id: ClusterId

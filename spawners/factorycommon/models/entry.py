@@ -48,9 +48,10 @@ class Coming(Model):
 class NetworkEntry(Sourced):
     """The values that every factory of the network has, with a machine or without.
 
-    ``scale``: the total number of planned accelerators; an AI Gigafactory has about 100,000. ``notes`` are for people
-    who use the factory, ``remarks`` for people who edit and check the entry. ``docs/factories.md`` has both; no page of
-    the gateway shows them, since they are in English only."""
+    ``scale``: the total number of planned accelerators; an AI Gigafactory has about 100,000. ``selected``: the day on
+    which the EuroHPC JU selected the factory. ``notes`` are for people who use the factory, ``remarks`` for people who
+    edit and check the entry. ``docs/factories.md`` has both; no page of the gateway shows them, since they are in
+    English only."""
 
     id: Slug
     name: str

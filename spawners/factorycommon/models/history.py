@@ -19,11 +19,11 @@ class PastRun(Model):
     """One session of a project, which may still be live.
 
     ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when the
-    notebook first answered; ``opened``: when the link first knew that somebody had opened the notebook, None: nobody
-    has; ``ended``: None while the session is live; ``code``: the code of the explanation why the session ended, "" if
-    there is none; ``seconds``: the seconds for which the site charges, of all runs of the session's job; ``gpu_hours``:
-    the GPU-hours that the gateway charges; ``own``: the cost in the site's own unit, None if the catalogue has no price
-    in a unit other than GPU-hours.
+    notebook of the job's last run first answered; ``opened``: when the link first knew that somebody had opened this
+    notebook, None: nobody has; ``ended``: None while the session is live; ``code``: the code of the explanation why the
+    session ended, "" if there is none; ``seconds``: the seconds, so far, for which the site charges, of all runs of the
+    session's job; ``gpu_hours``: the GPU-hours, so far, that the gateway charges; ``own``: the cost so far in the
+    site's own unit, None if the site charges in GPU-hours or if the price is not known any more.
     """
 
     id: SessionId
@@ -86,9 +86,9 @@ class ReservationEnd(Model):
 class ProjectNow(Model):
     """What runs for a project now, and the GPU-hours that it has used and reserved.
 
-    ``running``: sessions whose job runs; ``waiting``: sessions that wait; ``clusters``: live Dask clusters; ``spent``:
-    the GPU-hours that the project has used; ``reserved``: the GPU-hours that its jobs may still use; ``reservations``:
-    when the project's reservations of nodes end, as far as that is known.
+    ``running``: sessions whose job runs; ``waiting``: sessions whose job waits to start; ``clusters``: live Dask
+    clusters; ``spent``: the GPU-hours that the project has used; ``reserved``: the GPU-hours that its jobs may still
+    use; ``reservations``: when the project's reservations of nodes end, as far as that is known.
     """
 
     running: int = Field(ge=0)

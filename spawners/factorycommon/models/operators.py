@@ -70,7 +70,7 @@ class FactoryOverview(Model):
 class WaitingSession(Model):
     """A session that waits, with the reason.
 
-    ``state``: ``pending`` or ``starting``, or ``unreachable`` if the factory or the session's door does not answer;
+    ``state``: ``pending`` or ``starting``, or ``unreachable`` (see ``SessionState``), also if the session was running;
     ``since``: when the session was requested; ``position``: its job's place in the queue, 1 is next, None if it is not
     known; ``words``: the reason; None if it is not known.
     """
@@ -90,7 +90,8 @@ class WaitingSession(Model):
 class FailureCount(Model):
     """How many sessions of a factory ended for the same reason before their notebook or Dask scheduler answered.
 
-    ``last``: the time of the newest such end; ``words``: its explanation, None if there is none.
+    If a job was requeued, answers before the requeue do not count. ``last``: the time of the newest such end;
+    ``words``: its explanation, None if there is none.
     """
 
     factory: Slug
@@ -103,10 +104,10 @@ class FailureCount(Model):
 class OperatorView(Model):
     """The data of the operators' page.
 
-    ``closed``: the message to people while nothing may start at any factory, else None; ``banner``: the message that
-    all pages show, "" if there is none; ``waiting``: the sessions that have waited longest, the longest first;
-    ``more_waiting``: how many waiting sessions are left out; ``failures``: the failed starts of the last ``hours``
-    hours.
+    ``closed``: the message to people while the whole gateway is drained, so that nothing may start at any factory, else
+    None; ``banner``: the message that all pages show, "" if there is none; ``waiting``: the sessions that have waited
+    longest, the longest first; ``more_waiting``: how many waiting sessions are left out; ``failures``: the failed
+    starts of the last ``hours`` hours.
     """
 
     closed: str | None

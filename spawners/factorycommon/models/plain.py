@@ -32,7 +32,7 @@ def plain_text(text: str, most: int = MOST) -> str:
 def plain_lines(text: str, most: int = MOST) -> str:
     """Return ``text`` without control characters, in at most ``most`` characters; its line ends (``\\n``) are kept.
 
-    All else is changed as by ``plain_text``.
+    All else is changed as by ``plain_text``. Line ends at both ends of the text are removed, like blanks.
     """
     return _shortened(_replaced(_BAD_BUT_LINE_ENDS, _ESCAPES.sub("", _bounded(text, most)), "\r\t").strip(), most)
 

@@ -17,7 +17,7 @@ class Amount(Model):
 
 
 class Cost(Model):
-    """The highest possible cost of a job.
+    """The cost of a job that runs for a given time, such as its whole walltime.
 
     ``gpu_hours``: as the factory charges them; ``counted``: the GPU-hours that the gateway charges to the project;
     ``own``: the cost in the factory's own unit, if the factory charges in another unit than GPU-hours."""

@@ -50,7 +50,8 @@ class ProjectAt(Model):
     ``account``: the scheduler's account that is charged, None: that of the link's access settings for the factory;
     ``partition`` None: that of the node size; ``qos`` None: that of the node size or, if this has none, of the access
     settings; ``reservation`` None: no reservation; ``site_accounts``: the Unix accounts of the project's people;
-    ``sizes``: the node sizes that the project may use, empty: all.
+    ``sizes``: the node sizes that the project may use, empty: all. ``JobOptions`` take precedence over these settings,
+    and a reservation that the person chose takes precedence over ``reservation``.
     """
 
     account: Word | None = None  # the scheduler's account that is charged

@@ -37,7 +37,8 @@ class ChoiceQuery(Model):
     """A choice whose defaults and cost a client asks for.
 
     ``size`` None: the smallest size that has at least ``cores`` cores and ``memory_gb`` GB, and allows ``hours``; the
-    default size if ``cores`` and ``memory_gb`` are None, too.
+    default size if ``cores`` and ``memory_gb`` are None, too. A ``size`` that is set must have at least these cores and
+    this memory.
     """
 
     factory: Slug | None = None

@@ -29,7 +29,7 @@ class Health(Model):
     started, and its first question to the factory is not answered yet. ``words``: the explanation of the state; None
     for ``ok`` and ``starting``. ``since``: since when the factory is in this state, as far as the link knows; for
     ``draining``, this is not the time at which the drain began. ``answer_seconds``: how long the factory's last
-    successful answer took.
+    successful answer took; None: there was none yet, or the view leaves it out.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]

@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
 class Listener:
     """An app with the socket that it listens on.
 
-    ``tls``: the SSL context; None: HTTP without TLS, for clients on this host.
+    ``tls``: the SSL context; None: HTTP without TLS.
     """
 
     app: FastAPI

@@ -1,8 +1,9 @@
 """Reads a YAML file into a model, and explains its mistakes with file and line.
 
 ``read_model`` and ``read_chosen`` raise ``CatalogueError``, whose ``problems`` are lines of the form ``file:line:
-dotted.key: message``. All values that do not fit the model are reported together, so that an operator corrects the file
-once. If the file is not valid YAML, or has a key twice, only these mistakes are reported.
+dotted.key: message``; line and key are left out if they are not known. All values that do not fit the model are
+reported together, so that an operator corrects the file once. If the file is not valid YAML, or has a key twice, only
+these mistakes are reported.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _PATTERNS = {
 
 
 class CatalogueError(Exception):
-    """Raised if a file that an operator wrote is wrong. ``problems``: one line each, with file, line and key."""
+    """Raised if a file that an operator wrote is wrong. ``problems``: one text each, with the place of the mistake."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))

@@ -33,8 +33,8 @@ class Caller:
     """The caller of a request: a person or one of their sessions.
 
     ``session``: the session whose token was used, which may act for its own factory and project only; None: the
-    person's own token was used. ``machine``: the name of the machine of the session's factory, as people know it.
-    ``root``: the public URL of the hub.
+    person's own token was used. ``machine``: the name of the machine of the session's factory, as people know it, ""
+    without a session. ``root``: the hub's URL for people (``LinkConfig.root``).
     """
 
     user: str

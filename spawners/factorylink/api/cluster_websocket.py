@@ -1,4 +1,4 @@
-"""Carries bytes between a Dask client and a cluster's Dask scheduler at another factory.
+"""Carries bytes between a Dask client and a cluster's Dask scheduler at another factory than the client's.
 
 The client is connected by a WebSocket, the scheduler by a channel through its door. Client and scheduler encrypt the
 bytes with TLS, for which the link has no key. The bytes travel in pieces, so that no message of Dask's is too large for
@@ -33,7 +33,7 @@ _ID: TypeAdapter[str] = TypeAdapter(ClusterId)
 
 
 class ClusterWebSocket:
-    """The WebSocket endpoint by which a Dask client reaches a cluster's Dask scheduler at another factory."""
+    """The WebSocket endpoint by which a Dask client reaches a Dask scheduler at another factory than the client's."""
 
     def __init__(self, clusters: Clusters, callers: Callers) -> None:
         self._clusters = clusters

@@ -191,11 +191,12 @@ class Offers:
     async def choice(self, user: str, wanted: Choice, cores: int | None, memory_gb: float | None) -> ChoiceView:
         """Return a choice with every default filled in, and its highest possible cost.
 
-        If the choice names no size, ``cores`` and ``memory_gb`` select the smallest size that has at least this many
-        cores and GB, and that allows the choice's hours. If both are None, the default size is taken. Raises
-        ProblemError if the catalogue or the person's project does not allow the choice, if there is no such size, or if
-        the named size is smaller; LedgerError. A start may still be refused for a reason that is not checked here, for
-        example a drain, a limit or the budget.
+        If the choice names no factory, ``Permission.first_healthy`` selects one. If the choice names no size, ``cores``
+        and ``memory_gb`` select the smallest size that has at least this many cores and GB, and that allows the
+        choice's hours. If both are None, the default size is taken. Raises ProblemError if the catalogue or the
+        person's project does not allow the choice, if there is no such size, or if the named size has fewer cores or
+        GB; LedgerError. A start may still be refused for a reason that is not checked here, for example a drain, a
+        limit or the budget.
         """
         connection = self._permission.connection(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:

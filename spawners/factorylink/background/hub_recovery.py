@@ -59,8 +59,8 @@ class HubRecovery:
     async def run(self) -> None:
         """Call ``look`` after ``hub_came`` or ``look_soon``, and every 45 s in case a subscription was missed.
 
-        If ``look`` returns True, call it again after 3 s; if ``look`` raises Unreachable, after 2 s. This method
-        never returns.
+        The first call comes less than 4 s after the start. If ``look`` returns True, call it again after 3 s; if
+        ``look`` raises Unreachable, after 2 s. This method never returns.
         """
         pause = _AGAIN_SECONDS
         while True:

@@ -163,8 +163,8 @@ def gpu_label_parts(factory: Factory, size: NodeSize) -> list[str]:
     """Return the description of a size's hardware for people, in parts.
 
     Examples: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``one seventh of one H100, 10 GB of GPU memory``,
-    ``no GPU``. If several sizes of the factory have the same hardware, a part says how they differ: ``1 x A100 64 GB,
-    up to 30 min``.
+    ``no GPU``. If other sizes of the factory have the same GPUs, further parts tell this size from them, for example
+    ``1 x A100 64 GB, up to 30 min``.
     """
     label = _gpus(factory, size)
     alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]

@@ -13,8 +13,8 @@ def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
     """Yield a line if the catalogue's limit in hours (``ours``) differs from the site's (``theirs``).
 
     A difference of up to a minute is ignored. ``where``: the limit's key in the catalogue. ``ours`` None: the catalogue
-    has no limit, so nothing is yielded. ``theirs``: a time in Slurm's form; None or "" if there is no limit. Raises
-    ValueError if ``theirs`` has another form.
+    has no limit, so nothing is yielded. ``theirs``: a time in Slurm's form; None, "" or a word such as ``UNLIMITED`` if
+    there is no limit. Raises ValueError if ``theirs`` has another form.
     """
     seconds = _seconds(theirs)
     if ours is None:

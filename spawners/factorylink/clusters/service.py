@@ -115,7 +115,8 @@ class Clusters:
     async def load(self) -> None:
         """Read the live clusters from the ledger into the table, and continue to cancel their unwanted jobs.
 
-        From now on, the link ends clusters whose session has ended, or whose events nobody reads. Raises LedgerError.
+        From now on, the link ends clusters whose session has ended, and those whose events nobody reads, unless their
+        scheduler has a job of its own. Raises LedgerError.
         """
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))

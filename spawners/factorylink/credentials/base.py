@@ -44,7 +44,7 @@ class Credentials(Protocol):
     def valid_until(self, account: str | None) -> datetime | None:
         """Return until when an account's login is valid (UTC), without any request; None if no limit is known.
 
-        ``account`` None: the watcher's login.
+        A time in the past: the account has no valid login. ``account`` None: the watcher's login.
         """
 
 
@@ -52,7 +52,7 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
     """Read a private key without passphrase.
 
     Raises OSError; ValueError if the file holds no key, if it is no regular file or too large, if others may use it, or
-    if its owner is neither this account nor root.
+    if its owner is neither the account of this process nor root.
     """
     try:
         return asyncssh.import_private_key(read_secret(path))
@@ -61,10 +61,10 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 
 
 def read_secret(path: Path) -> bytes:
-    """Return the content of a file that belongs to this account or to root, and that nobody else may use.
+    """Return the content of a file that belongs to this process's account or to root, and that nobody else may use.
 
     Raises OSError; ValueError if it is no regular file, if others may use it (``open_to_others``), if its owner is
-    neither this account nor root, or if it is larger than 64 KiB.
+    neither the account of this process nor root, or if it is larger than 64 KiB.
     """
     # The check and the reading use the same file descriptor, so that both see the same file.
     with path.open("rb") as file:

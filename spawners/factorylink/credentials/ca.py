@@ -1,8 +1,8 @@
-"""The gateway's own SSH CA, which signs user certificates that are valid for minutes.
+"""The gateway's own SSH CA, which signs user certificates with a short validity, by default 15 minutes.
 
 The certified key never leaves this process's memory. The site trusts the CA's public key (``TrustedUserCAKeys``); its
 sshd then accepts the certificate for the account that the certificate names as principal, and for no other. A stolen
-certificate is valid for minutes, and, if addresses are configured, only from these.
+certificate can be used only until it expires and, if addresses are configured, only from these.
 """
 
 from __future__ import annotations

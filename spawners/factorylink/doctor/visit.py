@@ -2,7 +2,7 @@
 
 The visit uses the link's own code, access, credentials and job script; it submits a real job and enters the real door.
 Only the hub's name and the keys differ from the link's, so that a running link does not adopt the job. Whatever has
-happened, the visit ends with an attempt to cancel the job and to remove the session's folder.
+happened, the visit ends with an attempt to cancel the job and, if the job is over, to remove the session's folder.
 """
 
 from __future__ import annotations

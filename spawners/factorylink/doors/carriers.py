@@ -42,7 +42,7 @@ class Stdio:
 
     ``bridge``: argv that, followed by a socket's path, joins its stdin and stdout to that socket on the node.
     ``node_tmp``: the folder in which doors make their own folder. ``most``: how many doors of a factory may be open at
-    a time. ``node``: the node's name from the scheduler.
+    a time. ``node``: the node's name from the scheduler, None if the scheduler gives none.
     """
 
     job: JobId
@@ -72,9 +72,9 @@ class Route:
     async def open(self, door: DoorFile) -> ByteStream:
         """Open a byte stream to the door that the file describes.
 
-        Raises Misread if the file names an address that the carrier's settings do not allow, Unreachable if the
-        scheduler does not name the job's node, Refused if the factory's transport cannot open byte streams, and the
-        transport's errors.
+        Raises Misread if the file names no address for the carrier, or one that the carrier's settings do not allow;
+        Unreachable if the carrier needs the name of the job's node, and the scheduler does not give it; Refused if the
+        factory's transport cannot open byte streams; and the transport's errors.
         """
         if self.streams is None:
             raise Refused(f"The way to {self.factory} runs commands only, so no session there can be entered.")
@@ -89,7 +89,8 @@ def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, 
     """Return the carrier that is configured for a factory, for one of its jobs.
 
     ``node``: the node's name from the scheduler, None if the scheduler gives none. ``bridge``: the command that
-    connects to the door's socket inside the job. Only the carrier ``stdio`` uses ``job`` and ``bridge``.
+    connects to the door's socket inside the job. Only the carrier ``stdio`` uses ``dialect``, ``job`` and
+    ``bridge``.
     """
     if access.carrier == "tcp":
         return Tcp(access.host or node, access.ports)

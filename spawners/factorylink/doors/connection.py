@@ -106,7 +106,7 @@ class DoorConnection:
     def start(self) -> None:
         """Start a task that connects, and reconnects whenever the connection is lost.
 
-        The task ends at ``close``, or when the door reports that its session has ended.
+        The task ends at ``close``, or when the connection is lost after the door has reported the end of its session.
         """
         self._task = asyncio.create_task(self._keep(), name=f"door of {self.route.session}")
 
@@ -308,7 +308,7 @@ class DoorConnection:
         return (await send_material(connection, order, archive)).report()
 
     async def answers(self, path: str) -> bool:
-        """Return whether the notebook answers ``GET path`` with 200; False if the connection is lost."""
+        """Return whether the notebook answers ``GET path`` with 200 in ``ANSWER_SECONDS``; False if not connected."""
         try:
             connection, status = self._now()
             async with asyncio.timeout(ANSWER_SECONDS):

@@ -40,11 +40,11 @@ OPENING_AT_ONCE = 16
 class DoorManager:
     """Keeps the sessions' ports and the connections to their doors.
 
-    Methods that send something through a door raise Gone if ``open`` was not called for the session, Unreachable if the
-    door is not connected or does not answer, and Refused if the door refused. ``on_status`` is called with every new
-    status of a connected door. It is called with None when the connection to a door is lost, or when there is a new
-    reason why the door cannot be connected. ``key``: the SSH key with which the link logs in at the doors;
-    ``back_socket``: the link's Unix socket for the notebooks' requests to the hub and to the link.
+    Methods that send something through a door raise Gone before ``open`` and after ``close`` for the session,
+    Unreachable if the door is not connected or does not answer, and Refused if the door refused. ``on_status`` is
+    called with every new status of a connected door. It is called with None when the connection to a door is lost, or
+    when there is a new reason why the door cannot be connected. ``key``: the SSH key with which the link logs in at the
+    doors; ``back_socket``: the link's Unix socket for the notebooks' requests to the hub and to the link.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class DoorManager:
     def problem(self, session_id: SessionId) -> str:
         """Return an explanation why the door is not connected.
 
-        "" if it is connected, if no attempt to connect has failed yet, or if ``open`` was never called.
+        "" if it is connected, if no reason is known yet, and for a session before ``open`` and after ``close``.
         """
         door = self._doors.get(session_id)
         return door.problem if door is not None else ""

@@ -43,8 +43,8 @@ class DoorFile(_DoorMessage):
 
     The address is a port, or a Unix socket if the door is entered through the scheduler. Beside a port, the file has a
     host name, which the link does not use: the session's account writes the file, and the link connects only to hosts
-    from the scheduler or its own configuration. ``protocol``: the oldest version that the door supports; ``restart``:
-    how often the scheduler has started the job again.
+    from the scheduler or its own configuration. ``protocol``: the oldest version that the door supports; ``ends``: the
+    end of the job's walltime; ``restart``: how often the scheduler has started the job again.
     """
 
     protocol: int = Field(ge=1, le=PROTOCOL)
@@ -60,9 +60,11 @@ class DoorFile(_DoorMessage):
 class DoorStatus(_DoorMessage):
     """One line of output of the command ``watch``, and the response to most commands.
 
-    ``environment``: whether the door has received the notebook's environment variables; ``opened``: whether anybody has
-    opened the session; ``busy_with``: names of busy notebooks and terminals; ``steps``: numbers, from 0, of the steps
-    of a workshop that were done; ``ends_idle``: when the session ends if nobody uses it; ``release``: the package's
+    ``environment``: whether the door has received the notebook's environment variables; ``exit_code``: that of the
+    notebook, negative: the signal that ended it; ``opened``: whether anybody has opened the session in this run of the
+    job; ``busy_with``: names of busy notebooks and terminals; ``gpu_percent``: use of the busiest GPU;
+    ``memory_bytes``: memory in use; ``steps``: numbers, from 0, of the steps of a workshop that were done; ``ends``:
+    the end of the job's walltime; ``ends_idle``: when the session ends if nobody uses it; ``release``: the package's
     version in the session's environment, None from a door of protocol 1.
     """
 

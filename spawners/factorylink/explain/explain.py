@@ -87,7 +87,7 @@ _LAST_LINES = 12  # last lines of the log that are searched; older lines may be 
 
 
 def pending(job: Job) -> Words:
-    """Return the explanation why a job waits, from the phase and the reason that the scheduler reports."""
+    """Return the explanation why a job waits, from its phase, reason and number of requeues at the scheduler."""
     if job.phase is PendingPhase.NODE_STARTING:
         return NODE_STARTING.words(job.raw_state)
     if job.phase is PendingPhase.REQUEUED:

@@ -26,7 +26,7 @@ _SESSION, _BATCH = "fg", "fgb"  # prefixes of the comments of a session's job, a
 
 
 class Note(Model):
-    """The contents of ``session.json`` in a session's folder: all data to restore a lost row of the ledger."""
+    """The contents of ``session.json`` in a session's folder, from which a lost row of the ledger is restored."""
 
     protocol: int = 1
     id: SessionId
@@ -60,14 +60,14 @@ class Identity:
     def session_of(self, job: Job, factory: str) -> SessionId | None:
         """Return the id of the session that a job belongs to, if its name, account and comment agree.
 
-        None: the job is not one of this gateway's sessions.
+        None: the job is not recognised as that of a session of this gateway.
         """
         return self._whose(_SESSION, job, factory)
 
     def batch_of(self, job: Job, factory: str) -> BatchId | None:
         """Return the id of the batch of workers that a job belongs to, if its name, account and comment agree.
 
-        None: the job is not one of this gateway's batches.
+        None: the job is not recognised as one of a batch of this gateway.
         """
         return self._whose(_BATCH, job, factory)
 

@@ -234,7 +234,8 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
     there is none; ``restarts``: how often the job was requeued. If the record has the seconds of all runs, they are
     charged. Otherwise the earlier runs count with the seconds that the link has recorded for them. If the record also
     lacks the seconds of the last run, or there is no record, the last run counts from ``started`` (None: the job did
-    not run) to the end in the record, or else to ``latest``.
+    not run) to the end in the record, or else to ``latest``. The charged seconds are limited to those that the job can
+    have run, since a record may be wrong.
     """
     ended = latest if end is None or end.ended is None else end.ended
     if end is not None and end.elapsed is not None:
@@ -395,8 +396,9 @@ class Charges:
         """Return GPU-seconds and numbers of jobs by day (UTC), project, factory and person, oldest first.
 
         A job is counted once, on the first of its days in the result. Running jobs count up to now. The seconds of a
-        job's earlier runs count on the day on which its last run started. ``project``, ``person``: count only the jobs
-        of this project or person, if given; ``since``: return only days from this day on. Raises LedgerError.
+        job's earlier runs count on the day on which its last run started. Jobs that have used nothing are left out.
+        ``project``, ``person``: count only the jobs of this project or person, if given; ``since``: return only days
+        from this day on. Raises LedgerError.
         """
         where: list[ColumnElement[bool]] = [
             or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)

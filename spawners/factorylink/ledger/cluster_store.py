@@ -46,8 +46,9 @@ from factorylink.util import clock
 class WorkerRecord:
     """One worker's job, as the ledger stores it.
 
-    ``task``: the job's index in the batch's array, from 1; ``restarts``: how often the scheduler has requeued the job;
-    ``earlier``: hours that its earlier runs took, at most. The fields from ``job`` on are not stored in the ledger.
+    ``task``: the job's index in the batch's array, from 1; ``wish``: ``stop`` if the job is to end; ``restarts``: how
+    often the scheduler has requeued the job; ``earlier``: hours that its earlier runs took, at most. The fields from
+    ``job`` on are not stored in the ledger.
     """
 
     batch: BatchId
@@ -89,8 +90,9 @@ class WorkerRecord:
         """Set on this record, not in the ledger, that the job has ended, and when.
 
         ``end``: what the scheduler's accounting says; None: nothing. The time is that of ``end`` or else the latest
-        possible one, at most ``now``. If it is not known whether the job ran, the job counts as running since an answer
-        last listed it as waiting; if no answer ever listed the job, it counts as never run.
+        possible one, at most ``now``. If the last answer about the job showed no start, the last run took as long as
+        ``end`` says; 0 if ``end`` does not say it. If ``end`` is None, the run counts from that answer; if no answer
+        ever listed the job, it counts as never run.
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
@@ -163,8 +165,10 @@ class BatchRecord:
 class ClusterRecord:
     """One Dask cluster, as the ledger stores it.
 
-    ``processes``: the number of Dask workers in each job; ``gpus``: the billed GPUs of each job; ``earlier``: GPU-hours
-    of jobs that are not in this ledger; ``session``: the session that runs the Dask scheduler, if known.
+    ``processes``: the number of Dask workers in each job; ``gpus``: the billed GPUs of each job; ``cap_gpu_hours``: the
+    most GPU-hours that the cluster may use, None: no limit of its own; ``earlier``: GPU-hours of jobs that are not in
+    this ledger; ``session``: the session that runs the Dask scheduler, if known; ``wish``: ``stop`` if somebody, or the
+    link itself, has requested the cluster's end.
     """
 
     id: ClusterId

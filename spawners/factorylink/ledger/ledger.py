@@ -132,7 +132,7 @@ class Ledger:
     # --- sessions
 
     async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> None:
-        """Write a new session before its job is submitted, and ``entry`` into the audit.
+        """Write a session that the ledger does not have yet, and ``entry`` into the audit.
 
         ``also`` runs in the same commit. Raises LedgerConflict, LedgerError, and the errors of ``also``.
         """
@@ -288,7 +288,7 @@ class Ledger:
     async def last_choice(self, user: str) -> Choice | None:
         """Return what the person chose for the last session that they started themselves; None: there was none.
 
-        A session that the link began for a workshop's seat does not count.
+        A session that the link started for a workshop's seat does not count.
         """
         found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
         return found[0]["choice"] if found else None
@@ -296,7 +296,7 @@ class Ledger:
     async def drains(self) -> dict[str, str]:
         """Return the operators' messages of drained factories by factory id, and the messages for the whole gateway.
 
-        The latter have the keys ``WHOLE_GATEWAY``, ``BANNER`` and ``BANNER_UNTIL`` of ``schema``.
+        The latter have the keys ``WHOLE_GATEWAY``, ``BANNER`` and ``BANNER_UNTIL`` (its value is a time) of ``schema``.
         """
         return await self._messages(schema.drains)
 
@@ -305,7 +305,7 @@ class Ledger:
         await self._set_message(schema.drains, factory, message, entry)
 
     async def undrain(self, factory: str, entry: AuditEntry) -> None:
-        """Record that a factory (or ``WHOLE_GATEWAY``) may start new sessions again, with a line for the audit."""
+        """Record that the drain of a factory (or ``WHOLE_GATEWAY``) is over, with a line for the audit."""
         await self._drop_message(schema.drains, factory, entry)
 
     async def set_banner(self, text: str, until: datetime | None, entry: AuditEntry) -> None:

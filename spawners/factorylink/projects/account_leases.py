@@ -404,8 +404,8 @@ def _entry(holder: str, key: tuple[Slug, str], detail: str) -> AuditEntry:
 def site_account(access: Access, user: str) -> str | None:
     """Return the account that link.yaml gives to this person at a factory: their own, or a shared one; None: neither.
 
-    A person without an account of their own always gets the same account of ``account_pool``, which others may have,
-    too.
+    A person without an account of their own gets an account of ``account_pool``, which others may have, too. It is
+    always the same account as long as the pool is not changed.
     """
     own = access.accounts.get(user)
     if own is not None or not access.account_pool:

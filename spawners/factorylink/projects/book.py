@@ -201,8 +201,8 @@ class ProjectBook:
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
         """Return the project's settings at a factory, for a job that was admitted before.
 
-        If no project is charged, the settings are empty. Raises Refused if the project may not use the factory any
-        more, Unreachable if the projects are not known.
+        If no project is charged, the settings are empty. Raises Refused if the project is gone, or may not use the
+        factory any more; Unreachable if the projects are not known.
         """
         if project_id is None or not self.is_charged(project_id):
             return ProjectAt()

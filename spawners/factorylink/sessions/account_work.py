@@ -43,7 +43,7 @@ class AccountWork:
             task.add_done_callback(lambda _task: self._tasks.pop(key, None))
 
     async def settle(self) -> None:
-        """Wait until all work that was started is done; errors of the work are not raised here."""
+        """Wait until all work that was requested is done; errors of the work are not raised here."""
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _in_turn(self, account: Account, work: Callable[[], Awaitable[None]]) -> None:

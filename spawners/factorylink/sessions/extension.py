@@ -125,7 +125,7 @@ class Extender:
         await self._ledger.change(live_session.record, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live_session: LiveSession) -> None:
-        """Send a session's door the end that the scheduler reports for the job, if the door reports another end.
+        """Send a session's door the end that the scheduler reports for the job, unless the door reports the same end.
 
         The end is sent in the background. Called after each answer of the scheduler and after each status of the door.
         Ends that differ by at most ``AGREES`` count as the same. Nothing is sent while the door is not connected, or

@@ -63,8 +63,8 @@ class RobotNotebooks:
 def environment(base_url: str, record: SessionRecord) -> dict[str, str]:
     """Return the environment variables of a robot's single-user server, which nobody may enter.
 
-    ``JUPYTERHUB_ACTIVITY_URL`` is left out, so that the server reports no activity to the hub: the hub does not know
-    the server's token.
+    ``base_url``: the hub's base path. ``JUPYTERHUB_ACTIVITY_URL`` is left out, so that the server reports no activity
+    to the hub: the hub does not know the server's token.
     """
     prefix = notebook_base(base_url, record.user, record.server)
     scopes = json.dumps([f"access:servers!server={record.user}/{record.server}"])

@@ -249,6 +249,8 @@ class Sessions:
     async def begin(self, record: SessionRecord, connection: FactoryConnection, *also: Write) -> LiveSession:
         """Write a new session into the ledger, with ``also`` in the same commit, and submit its job in the background.
 
+        If a stop is requested during the write, the session ends instead, and no job is submitted.
+
         Raises LedgerConflict if the server has another session, or if the ledger has a session with this id already;
         LedgerError; ProblemError if the session was stopped already, if the budget does not allow it, or if its port is
         taken.
@@ -361,9 +363,9 @@ class Sessions:
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator", "trainer"]) -> None:
         """Request the end of a session; return when the ledger holds the request.
 
-        ``by``: who requests this, for the session's log. Does nothing if the session has ended. Raises ProblemError if
-        the session is not known; then a later request to start a session with this id is refused, too. Raises
-        LedgerError.
+        ``by``: who requests this, for the log that people see and for the audit. Does nothing if the session has ended.
+        Raises ProblemError if the session is not known; then a later request to start a session with this id is
+        refused, too. Raises LedgerError.
         """
         if session_id not in self._table:
             self._never.add(session_id)  # add it first, since the session may start while the ledger is asked

@@ -70,8 +70,8 @@ class Termination:
 
         If a stop is requested several times, the first reason counts, unless a later one is ``EndReason.MOVED`` (the
         class moves to another factory). With this reason, the hub treats the session as ended at once, so that the
-        person's server can get its next session. ``by``: who requests the stop, for the audit; ``say``: the line for
-        the session's log.
+        person's server can get its next session. ``by``: who requests the stop, for the audit and, if it is
+        ``operator``, for the explanation of the end; ``say``: the line for the session's log.
         """
         async with live_session.lock:
             record = live_session.record

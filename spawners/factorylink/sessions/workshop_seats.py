@@ -59,8 +59,8 @@ class WorkshopSeats:
         """Start the sessions for these seats; return the outcome of each: ``begun``, ``refused``, or ``there`` already.
 
         A seat that is requested again with the same session id is not started again. ``there`` also stands for another
-        session that the seat's person has or had for the workshop, even one that has ended. Returns within some
-        seconds. Raises LedgerError.
+        session that the person has on the seat's server for the workshop, or had there since ``SeatBody.since``.
+        Returns within some seconds. Raises LedgerError.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
         answers = await asyncio.gather(*(self._one(project, seat, terms, body) for seat in body.seats))

@@ -17,7 +17,7 @@ MOST_PASSED = 64  # largest number of questions for which an account is skipped
 class AccountRotation:
     """Chooses the site account for the next question about jobs.
 
-    ``accounts``: returns the accounts that have live sessions.
+    ``accounts``: returns the accounts that have live sessions or clusters.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,9 @@ class AccountRotation:
         self._first[account] = None
 
     def once(self, account: str) -> None:
-        """Let ``next`` choose this account once, whether or not it has sessions.
+        """Let ``next`` choose this account once, whether or not it has sessions or clusters.
 
-        ``next`` alternates between the accounts given to ``once`` and those with sessions, so that the latter do not
-        wait long.
+        ``next`` alternates between the accounts given to ``once`` and all others, so that the others do not wait long.
         """
         self._once[account] = None
 
@@ -58,8 +57,8 @@ class AccountRotation:
     def all(self) -> set[str]:
         """Return all accounts that ``next`` may choose.
 
-        These are the accounts with live sessions, with jobs in their last answers, or given to ``hurry`` or ``once``
-        and not chosen since.
+        These are the accounts with live sessions or clusters, with jobs in their last answers, or given to ``hurry`` or
+        ``once`` and not chosen since.
         """
         return {*self._who_has_any(), *self._first, *self._once}
 
@@ -67,7 +66,7 @@ class AccountRotation:
         """Return the account for the next question; None: no account has to be asked for its jobs.
 
         The returned account then counts as asked: a request of ``hurry`` or ``once`` for this account is done, and it
-        goes to the end of the order of the accounts with live sessions or known jobs.
+        goes to the end of the order of the accounts with live sessions, live clusters or known jobs.
         """
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:
@@ -78,7 +77,7 @@ class AccountRotation:
         return chosen
 
     def _who_has_any(self) -> set[str]:
-        """Return the accounts that have live sessions, or that had jobs in their last answers."""
+        """Return the accounts that have live sessions or clusters, or that had jobs in their last answers."""
         return {*self.accounts(), *(account for account, jobs in self._known.items() if jobs)}
 
     def _in_turn(self) -> str | None:

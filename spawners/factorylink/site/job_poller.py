@@ -89,8 +89,9 @@ class JobPoller:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon`` True: something has just happened, so ask at once, and frequently for some time; during a call of
-        ``on_answer``, True only shortens the interval to the next question. False: nobody waits for the next answer.
+        ``soon`` True: something has just happened, so ask as soon as the rate limit and the back-off after failures
+        allow, and frequently for some time; during a call of ``on_answer``, True only shortens the interval to the next
+        question. False: nobody waits for the next answer.
         """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
@@ -99,8 +100,8 @@ class JobPoller:
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
         """Set the site accounts under which to ask for jobs; no effect unless accounts see only their own jobs.
 
-        ``accounts``: returns the accounts that have live sessions; ``once``: accounts under which to ask once,
-        whether or not they have sessions.
+        ``accounts``: returns the accounts that have live sessions or clusters; ``once``: accounts under which to ask
+        once, whether or not they have any.
         """
         if self._rounds is not None:
             self._rounds.accounts = accounts

@@ -213,8 +213,8 @@ class Site:
     def position(self, job_id: JobId) -> int | None:
         """Return a job's place in the queue of its partition, as far as the link may see this queue; 1 is next.
 
-        For a job in several partitions, return its best place. None: the job does not wait, or the scheduler's last
-        list of waiting jobs is older than the job.
+        For a job in several partitions, return its best place. None: the job is not known or does not wait, or the
+        scheduler's last list of waiting jobs is older than the job.
         """
         job = self.jobs.get(job_id)
         if job is None or self._newer(job_id):
@@ -233,16 +233,17 @@ class Site:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon`` True: something has just happened, so ask at once, and frequently for some time; during a call of
-        ``on_answer``, True only shortens the interval to the next question. False: nobody waits for the next answer.
+        ``soon`` True: something has just happened, so ask as soon as the rate limit and the back-off after failures
+        allow, and frequently for some time; during a call of ``on_answer``, True only shortens the interval to the next
+        question. False: nobody waits for the next answer.
         """
         self._watch.expect(soon)
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
         """Set the site accounts under which to ask for jobs; no effect unless accounts see only their own jobs.
 
-        ``accounts``: returns the accounts that have live sessions; ``once``: accounts under which to ask once,
-        whether or not they have sessions.
+        ``accounts``: returns the accounts that have live sessions or clusters; ``once``: accounts under which to ask
+        once, whether or not they have any.
         """
         self._watch.private_to(accounts, once)
 
@@ -336,7 +337,7 @@ class Site:
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
         """Return how a job ended, from the last answer, else from the scheduler, else from the accounting.
 
-        None: all three have no record of the job's end. Raises FactoryError.
+        None: none of the three shows the job's end. Raises FactoryError.
         """
         known = self.jobs.get(job_id)
         if known is not None and known.state is JobState.ENDED:

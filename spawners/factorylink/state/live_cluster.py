@@ -41,8 +41,10 @@ class LiveCluster:
 
     ``connection``: None if the cluster's factory is not offered any more. ``on_touch`` is called when the cluster's
     view may have changed. ``closed``: returns whether the event streams about the cluster have to end. ``readers``: how
-    many of these streams are open; ``left``: when such a stream last ended (``clock.ticks``). ``concluding``: batch and
-    task of each worker job for which a background task finds out why the job has ended.
+    many of these streams are open; ``left``: when such a stream last ended (``clock.ticks``). ``submissions``: the
+    asyncio tasks that are submitting batches now; ``stopping``: the last one that cancels jobs; None: there was none
+    yet. ``concluding``: batch and array index of each worker job for which a background task finds out why the job has
+    ended.
     """
 
     record: ClusterRecord
@@ -120,7 +122,7 @@ class LiveCluster:
     def figures(self) -> Cluster:
         """Return the view of the cluster without its workers.
 
-        Two such views are equal if nothing has happened to the cluster in between.
+        Two such views are equal if nothing has happened to the cluster or its factory in between.
         """
         turn, head = last_turn(self.record), self.head()
         return self._look(self.version, turn if head is None else max(turn, head.started or turn))

@@ -185,7 +185,7 @@ class StreamLog:
         self._left = WIRE_CAP
 
     def say(self, said: bytes) -> None:
-        """Log a piece of stderr; after ``WIRE_CAP`` bytes, log only that there was more."""
+        """Log a piece of stderr; once ``WIRE_CAP`` bytes have come, say so in the log, and then log nothing more."""
         if self._left <= 0:
             return
         self._left -= len(said)

@@ -293,7 +293,7 @@ def keep_private(database: str) -> None:
 def load(path: Path) -> HubConfig:
     """Return the configuration in a file. Raises HubConfigError, with one line for each mistake.
 
-    Each line names file, line, key and the allowed values.
+    A line about a mistake in the YAML names file, line, key and the allowed values.
     """
     try:
         return _from(path.absolute().parent, read_model(path, HubConfig))

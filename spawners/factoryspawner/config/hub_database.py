@@ -43,8 +43,8 @@ class DatabaseAway(Exception):
 class HubSchema:
     """The migration step (Alembic revision) of a hub's database, and the step that the installed JupyterHub needs.
 
-    ``step``: the database's own step; None: the database has no tables yet, or only tables of a JupyterHub before
-    0.8, which recorded no step. ``head``: the needed step.
+    ``step``: the database's own step; None: the database does not exist, has no tables yet, or has only tables of a
+    JupyterHub before 0.8, which recorded no step. ``head``: the needed step.
     """
 
     step: str | None

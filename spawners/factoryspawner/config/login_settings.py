@@ -61,7 +61,7 @@ PRESETS: dict[Kind, ProviderPreset] = {
 class Endpoints(Model):
     """The endpoints of a provider.
 
-    For a provider without the setting ``endpoints``, the hub reads them at the first login from the issuer's
+    For a provider without the setting ``endpoints``, the hub reads them when it first needs them, from the issuer's
     ``/.well-known/openid-configuration``. ``keys``: the JWK Set; ``end_session``: the page that ends a login at the
     provider, for ``sign_out``.
     """
@@ -192,10 +192,11 @@ class LoginSettings(Model):
 
     ``people_file``: an SQLite file with people's names. The hub makes this file at its first start; keep the file as
     long as the hub's database. ``crypt_key_file``: a 0600 file with one key per line (``openssl rand -hex 32``), the
-    newest first; the keys encrypt the providers' tokens in the hub's database. ``refresh_seconds``: how often the hub
-    asks a provider about a logged-in person; ``trust_seconds``: how long the last answer counts if the provider does
-    not answer; ``admin_groups``: groups whose people get JupyterHub's role ``admin``; ``terms``: the terms that people
-    must accept before they first start anything, and again when the version of the terms has changed."""
+    newest first; the keys encrypt the providers' tokens in the hub's database. ``refresh_seconds``: at a request of a
+    logged-in person, the hub checks them at their provider again if the last check is older than this;
+    ``trust_seconds``: how long the last answer counts if the provider does not answer; ``admin_groups``: groups whose
+    people get JupyterHub's role ``admin``; ``terms``: the terms that people must accept before they first start
+    anything, and again when the version of the terms has changed."""
 
     providers: tuple[Provider, ...] = Field(min_length=1)
     people_file: Path

@@ -3,7 +3,8 @@
 If a person may have chosen a secret, JupyterHub uses 16,384 rounds to hash it, which takes the hub's event loop some
 milliseconds. This happens at each start of a server, whose token is the secret of an OAuth client, and at each request
 with a service's token. For a token that JupyterHub has generated itself, it uses one round, because more rounds do not
-protect a random token better. With this module, JupyterHub uses one round for every token that looks random.
+protect a random token better. With this module, JupyterHub uses one round for every token that looks random, which is
+one of 32 to 64 hexadecimal digits (small letters).
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class GuestSweep:
     async def once(self) -> list[str]:
         """Delete from the hub's users the guests whom the service no longer knows; return the names of those deleted.
 
-        Guests who did something within the last day, or whose server runs, are not deleted.
+        Guests who did something within the last day, or whose server runs, starts or stops, are not deleted.
         """
         gone = []
         for name in self._unused(datetime.now(UTC)):

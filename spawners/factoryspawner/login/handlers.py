@@ -88,7 +88,10 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
 
     @property
     def antenna(self) -> str | None:
-        """Return the id of the antenna that was selected at the start of this login; None if none was."""
+        """Return the id of the antenna that was selected at the start of this login.
+
+        None if none was selected, or if the antenna's people log in at another provider.
+        """
         return self._begun.split(".")[1] or None
 
     @property

@@ -37,7 +37,7 @@ def hash_password(password: str) -> str:
 def check_password(password: str, line: str) -> bool:
     """Return whether the password matches the hash ``line``, in constant time.
 
-    Raises PasswordFileError if ``line`` has another form.
+    Raises PasswordFileError if ``line`` does not have the form that the file requires.
     """
     try:
         name, n, r, p, salt, expected = line.split("$")
@@ -73,7 +73,8 @@ def write_lines(path: Path, lines: Mapping[str, str], owner: tuple[int, int] | N
 def read_passwords(path: Path) -> dict[str, str]:
     """Return the names in the file, each with the hash of its password.
 
-    Raises PasswordFileError if the file cannot be read, may be used by other accounts, or has another form.
+    Raises PasswordFileError if the file cannot be read, may be used by other accounts, or does not have the required
+    form.
     """
     try:
         found = path.stat()

@@ -295,7 +295,10 @@ def _own_path(address: str, base: str) -> str | None:
 
 
 def routes(link_at: LinkAddress, locale: Path) -> list[tuple[Any, ...]]:
-    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
+
+    ``link_at``: where the link listens; ``locale``: the folder of the translations.
+    """
     to_link = {"link_at": link_at, "locale": locale}
     return [
         (r"/factories", FactoriesPage, to_link),

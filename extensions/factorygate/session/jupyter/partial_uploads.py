@@ -117,9 +117,9 @@ class Parts:
         part.record.unlink(missing_ok=True)
 
     def sweep(self, now: float) -> list[Path]:
-        """Remove parts, of this or any earlier session, that have not grown for STALE_SECONDS; return their paths.
+        """Remove the parts, of all sessions of the account, that have not grown for STALE_SECONDS; return their paths.
 
-        ``now``: seconds since the epoch. Parts of other sessions that still grow are kept.
+        ``now``: seconds since the epoch.
         """
         removed = []
         for record in self._records.glob("*"):

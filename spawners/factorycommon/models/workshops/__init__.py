@@ -33,9 +33,10 @@ class WorkshopPool(Model):
     """What an operator lets workshops use at one factory; a trainer chooses a pool by the pool's id.
 
     ``seats``: the most seats that the workshops on this pool may have at the same time; ``gpu_hours``: the most
-    GPU-hours of one workshop, None: no limit; ``max_hours``: the longest session; ``reservations``: the reservations
-    that a trainer may choose; ``site_accounts``: the accounts that are lent to the people of its workshops, empty: the
-    accounts of ``link.yaml``."""
+    GPU-hours of one workshop, None: no limit; ``max_hours``: the longest session; ``account``: the scheduler's account
+    that is charged, None: the one in ``link.yaml``, if any; ``reservations``: the reservations that a trainer may
+    choose; ``site_accounts``: the accounts that are lent to the people of the pool's workshops, empty: these people use
+    the accounts of ``link.yaml``."""
 
     id: Slug
     title: str = Field(default="", max_length=200)
@@ -96,8 +97,8 @@ class RehearsalWindow(Model):
     """The time of a rehearsal, in which only some people, or robots, may start sessions for a workshop at one factory.
 
     It lasts at most ``LONGEST_REHEARSAL``, and ends at the latest when the workshop's own time begins. The sessions
-    use the workshop's budget, but not its reservation, which has not begun. ``people``: the people of the workshop who
-    rehearse; ``robots``: the number of robots that rehearse in place of people, each with one session at a time.
+    use the workshop's budget, but not its reservation. ``people``: the people of the workshop who rehearse, empty if
+    robots rehearse; ``robots``: the number of robots that rehearse in place of people, each with one session at a time.
     """
 
     people: tuple[Person, ...] = Field(default=(), max_length=MOST_REHEARSE)
@@ -134,8 +135,8 @@ class ClassProject(Project):
 class RehearsedProject(ClassProject):
     """The project of a workshop during a rehearsal: what the people or robots who rehearse may use.
 
-    A site account that is lent to one of them now is wiped after the rehearsal, if the site has a command for wipes. No
-    other project has robots among its members.
+    A site account that is newly lent to one of them now, and used, is wiped after the rehearsal, if the site has a
+    command for wipes. No other project has robots among its members.
     """
 
     members: tuple[Occupant, ...] = ()
@@ -214,9 +215,9 @@ class WorkshopProject(Model):
 
         A factory is left out if its pool does not allow what the workshop uses there; the project is None if no factory
         is left. ``now``: if a rehearsal goes on at this time, the project is what the people or robots who rehearse may
-        use; None: no rehearsal counts. ``seat_gpus``: the GPUs that are billed for a seat, by factory. A rehearsal at a
-        factory that is left out does not count. A rehearsal with more robots than the workshop or its pool has seats
-        does not count either, and a text says so.
+        use; None: no rehearsal counts. ``seat_gpus``: the GPUs that are billed for a seat, by factory. A rehearsal does
+        not count if its factory is left out, or if all its people have left the workshop. A rehearsal with more robots
+        than the workshop or its pool has seats does not count either, and a text says so.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours

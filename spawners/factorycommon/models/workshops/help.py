@@ -174,6 +174,9 @@ class HelpAsk(Model):
     """A request about help that a session sends for its person: to raise a hand, to share a notebook, and so on.
 
     The link sets project, person and session, because the link knows to which session the request's token belongs.
+    ``act``: ``state`` only asks for the person's state; ``raise`` (with ``hand``) and ``lower`` are for the hand;
+    ``look`` (with ``look``) gives the consent that helpers see a notebook, ``snapshot`` (with ``snapshot``) sends the
+    notebook's new saved state, and ``unlook`` ends the consent.
     """
 
     id: AskId

@@ -46,7 +46,7 @@ class DoorOrder(Model):
     """The order that a door gets with an archive: deliver the material into the folder ``name``.
 
     The folder lies in the notebook's root folder. ``restore``: write files and cells again that the person has deleted;
-    ``aside``: first move the person's folder to ``NAME-ASIDE``, and then deliver all files anew.
+    ``aside``: a time; if given, first move the person's folder to ``NAME-ASIDE``, and then deliver all files anew.
     """
 
     name: Slug
@@ -60,7 +60,8 @@ class MaterialOrder(Model):
     """An order to deliver an archive, which the link has stored, into the sessions of ``people``.
 
     The files go into a folder with the workshop's slug as its name. ``restore``: write files and cells again that
-    people have deleted; ``aside``: first move each person's folder to ``NAME-ASIDE``, and then deliver all files anew.
+    people have deleted; ``aside``: a time; if given, first move each person's folder to ``NAME-ASIDE``, and then
+    deliver all files anew.
     """
 
     digest: ArchiveDigest
@@ -73,11 +74,11 @@ class MaterialOrder(Model):
 class MaterialCounts(Model):
     """How many files of a delivery had each outcome.
 
-    ``kept``: only the person has changed the file; ``merged``: person and material have changed the file, and the
-    changes were joined; ``conflict``: the changes could not be joined, and the material's version was written beside
-    the person's; ``deleted``: the person has deleted the file, and the delivery does not write it again; ``removed``:
-    the material lacks the file now, and the person's unchanged file was moved to a folder for removed files;
-    ``blocked``: the person's folder has a file or a link where the material has a folder.
+    ``kept``: the person has changed the file, and the material has no new version of it; ``merged``: person and
+    material have changed the file, and the changes were joined; ``conflict``: the changes could not be joined, and the
+    material's version was written beside the person's; ``deleted``: the person has deleted the file, and the delivery
+    does not write it again; ``removed``: the material lacks the file now, and the person's unchanged file was moved to
+    a folder for removed files; ``blocked``: the person's folder has a file or a link where the material has a folder.
     """
 
     new: Count = 0

@@ -31,8 +31,8 @@ class PersonTrouble(Model):
 class BookedNodes(Model):
     """A reservation of the site, as its scheduler last reported it.
 
-    ``nodes``: the number of its nodes, 0: not known; ``refuses``: the workshop's site accounts that the reservation
-    does not admit; ``project``: whether the reservation admits the scheduler's account that is charged.
+    ``nodes``: the number of its nodes, 0: not known; ``refuses``: the workshop's lent or shared site accounts that the
+    reservation does not admit; ``project``: whether the reservation admits the scheduler's account that is charged.
     """
 
     name: Word
@@ -91,8 +91,8 @@ class RehearsalPlace(Model):
     two people; ``lendable``: how many accounts could be held for the workshop now, None: none are lent there;
     ``robots``: whether a robot could get a lent or shared account there, False: the factory has only people's own
     accounts; ``asked``: when the site last reported its nodes and reservations, None: not yet; ``reservation``: the
-    workshop's reservation as the site reported it, None: the workshop has none, or the site did not report it;
-    ``people``: the people who could start nothing there today.
+    workshop's reservation as the site reported it, None: the workshop has none, the site did not report it, or a
+    rehearsal goes on; ``people``: the people who could start nothing there today.
     """
 
     seat: SeatPlace
@@ -126,7 +126,8 @@ class RehearsalFacts(Model):
     ``release``: the link's release; ``spent`` and ``reserved``: GPU-hours of the project. ``gpu_hours``: the most
     GPU-hours that all people of the project may use together; ``person_gpu_hours``: the most for each participant;
     ``staff_gpu_hours``: the most for each person who runs the workshop; None in one of these three: no limit.
-    ``places``: the factories of the workshop that the gateway offers.
+    ``places``: the factories of the workshop that the gateway offers; while the workshop rehearses, only the factory of
+    the rehearsal.
     """
 
     release: str = Field(max_length=100)

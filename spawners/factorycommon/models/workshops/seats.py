@@ -106,9 +106,10 @@ class FailedWipe(Model):
 class HeldAccounts(Model):
     """The accounts of a workshop at one factory.
 
-    ``pool``: how many accounts the pool has; ``held``: how many of them are held for this workshop. Of the held
-    accounts, ``ready`` are clean or lent to the workshop's people, ``free`` are clean and lent to nobody, and
-    ``wiping`` are being wiped or wait for that. ``failed``: the accounts of the pool whose last wipe failed.
+    ``pool``: how many accounts the pool has; ``held``: how many of them are held for this workshop's class or, while
+    robots rehearse, for the rehearsal. Of the held accounts, ``ready`` are clean or lent to the workshop's people,
+    ``free`` are clean and lent to nobody, and ``wiping`` are being wiped or wait for that. ``failed``: the accounts of
+    the pool whose last wipe failed; ``held`` counts those that are held for the workshop.
     """
 
     pool: int = Field(ge=0, le=MOST_ACCOUNTS)

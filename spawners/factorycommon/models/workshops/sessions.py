@@ -22,9 +22,10 @@ class WorkshopSession(Model):
     """One session of a workshop, as the trainer's page of the workshop (the room) shows it.
 
     ``reason``: what the session waits for, or why it has ended; ``before``: while its state is ``unreachable``, the
-    last known state; ``stopping``: its end was requested; ``open``: messages reach its notebook now; ``gpu_percent``:
-    use of its busiest GPU in the last minute, None: not known; ``steps``: the numbers, from 0, of the steps of the
-    material that the person has done; ``extend_hours``: the hours that can be added to its time, None: none now.
+    last known state; ``stopping``: its end was requested and has not come yet; ``open``: messages reach its notebook
+    now; ``gpu_percent``: use of its busiest GPU in the last minute, None: not known; ``steps``: the numbers, from 0, of
+    the steps of the material that the person has done; ``extend_hours``: the hours that can be added to its time, None:
+    none now.
     """
 
     id: SessionId
@@ -88,7 +89,8 @@ class WorkshopSession(Model):
 class WorkshopSessions(Model):
     """Sessions of one workshop (the answer to a request), or of all workshops (an event).
 
-    The event ``snapshot`` has all live sessions; the event ``sessions`` has those that have changed or ended.
+    The event ``snapshot`` has all live sessions; the event ``sessions`` has those that have changed or ended. Sessions
+    of robots are left out.
     """
 
     sessions: tuple[WorkshopSession, ...] = Field(default=(), max_length=MOST_SESSIONS)

@@ -138,7 +138,8 @@ def resources(request: JobRequest) -> tuple[str, ...]:
     A GB of the request is 10^9 bytes, a gb of PBS 1024^3, so the memory is converted to kb (1024 bytes). ``gres`` has
     the operator's own resources, which replace ngpus; ``constraint`` is added to the chunk. If ``gpu_syntax`` is
     ``constraint``, the chunk has nothing else: the job requests whole nodes by their type alone
-    (``select=1:node_type=mi300a``). A reservation is a queue of PBS.
+    (``select=1:node_type=mi300a``). There are also directives for queue, placement, walltime and account; a reservation
+    is a queue of PBS.
     Raises Refused for a request that PBS cannot express, such as a QOS.
     """
     if request.qos is not None:

@@ -13,7 +13,7 @@ _OF_ARRAY = re.compile(r"([0-9]+)_[0-9]+")
 
 
 def task_of(array: JobId, index: int) -> JobId:
-    """Return the id of one job of an array."""
+    """Return the id of one job of an array. ``array``: the array's id; ``index``: the job's index in the array."""
     return f"{array}_{index}"
 
 

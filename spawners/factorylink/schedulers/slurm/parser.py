@@ -154,7 +154,7 @@ _OURS = re.compile(r"[0-9]+(_[0-9]+)?")
 def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[re.Match[str]]:
     """Return the matches of all rows in ``text``. Raises Misread if any part of the text is not a row.
 
-    ``width``: the width of the row's free text; another width means that part of the output was lost.
+    ``width``: the width of the rows' free text (None: they have none); another width means that output was lost.
     """
     found: list[re.Match[str]] = []
     position = 0
@@ -338,7 +338,7 @@ def accounting(stdout: str) -> list[End]:
     """Return the ends of the jobs in sacct's answer. Raises Misread.
 
     The fields ``ACCOUNTING_FIELDS`` are separated by ``|``, and none of them holds free text. A job has a row for each
-    of its runs, in any order; a job that still runs is left out.
+    of its runs, in any order; a job that has not ended is left out.
     """
     runs: dict[str, list[re.Match[str]]] = {}
     for row in rows(_RECORD, stdout):

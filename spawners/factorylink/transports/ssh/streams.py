@@ -160,9 +160,10 @@ class EntryStream:
         """Run the command, and connect a protocol to its stdin and stdout; return (transport, protocol).
 
         ``session_factory``: makes the protocol. ``remote_host`` and ``remote_port`` are ignored. The command's stderr
-        goes to the log. When the connection ends without an error of its own, the protocol gets the last part of stderr
-        as the error. Raises Refused if the site's server runs no commands for the link, and Unreachable if the server
-        does not report in time that the command has begun.
+        goes to the log. When the connection ends without an error of its own, the protocol gets the last part of
+        stderr, if there is any, as the error. Raises Refused if the site's server runs no commands for the link, and
+        Unreachable if the command cannot be run for any other reason, for example because the server does not answer in
+        time.
         """
         protocol = session_factory()
         try:

@@ -1,9 +1,9 @@
 """Serves the connection check: the page ``/hub/check`` and, below this path, the data that its tests request.
 
 The browser does the tests, one after the other, over the same proxies as a notebook. Nobody needs a login. The answers
-to the tests are small and bounded (``limits.py``), contain nothing that the browser sent except numbers, and go to
-pages of this hub only. No result of a test is stored, unless a person who is logged in sends the verdicts to a workshop
-of theirs.
+to the tests are small and bounded (``limits.py``), and contain nothing that the browser sent except numbers. A request
+is refused if the browser says that a page of another site makes it. No result of a test is stored, unless a person who
+is logged in sends the verdicts to a workshop of theirs.
 """
 
 from __future__ import annotations
@@ -199,8 +199,8 @@ class CheckUpload(_TestHandler):
     async def prepare(self) -> None:
         """Refuse too large a body, and too many uploads, before the body is read. Raises HTTPError 403, 413.
 
-        403: the request does not come from a page of the same origin; 413: the body has more than ``UPLOAD_BYTES``. Too
-        many uploads, at once or in a short time, are answered with 429.
+        403: the request does not come from a page of the same origin; 413: the header ``Content-Length`` announces more
+        than ``UPLOAD_BYTES``. Too many uploads, at once or in a short time, are answered with 429.
         """
         await super().prepare()
         connection: Any = self.request.connection
@@ -316,8 +316,8 @@ def routes(
 ) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them.
 
-    ``service_at``: where the workshops service listens, to which people may send results; None: there is no such
-    service.
+    ``link_at``: where the link listens; ``locale``: the folder of the translations; ``service_at``: where the workshops
+    service listens, to which people may send results; None: there is no such service.
     """
     to_link = {"link_at": link_at, "locale": locale}
     limited = {**to_link, "limits": limits}

@@ -1,10 +1,11 @@
 """The pages for joining a workshop: ``/hub/join/SLUG``, and ``/hub/join`` for guests who log in again.
 
-A person enters the join code, then proves a mail address with a one-time code, or logs in as usual. The person gives a
-name, accepts terms and rules, and gets to their session, or to the start page if they start the session themselves. The
-pages work without JavaScript. A form without mistakes is answered with a redirect, so that a reload sends nothing
-twice. The service gives a browser that enters a right join code a *ticket*, a random text by which the service knows
-the browser in the next steps; a cookie keeps the ticket.
+A person enters the join code, then proves a mail address with a one-time code and gives a name, or logs in as usual.
+The person accepts terms and rules, and gets to their session, or to the start page if they start the session
+themselves. If no session can start yet, the person stays on the page for joining. The pages work without JavaScript. A
+form without mistakes is answered with a redirect, so that a reload sends nothing twice. The service gives a browser
+that enters a right join code a *ticket*, a random text by which the service knows the browser in the next steps; a
+cookie keeps the ticket.
 """
 
 from __future__ import annotations
@@ -588,8 +589,9 @@ def routes(
 ) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service.
 
-    ``pages``: the folder whose subfolder ``locale`` has the translations; ``guests``: whether people may join as
-    guests; if not, there is no page on which guests log in again.
+    ``link_at``, ``workshops_at``: where link and workshops service listen; ``workshops_at`` None: there is no workshops
+    service. ``pages``: the folder whose subfolder ``locale`` has the translations; ``guests``: whether people may join
+    as guests; if not, there is no page on which guests log in again.
     """
     if workshops_at is None:
         return []

@@ -262,8 +262,9 @@ class NewWorkshopPage(_FormPage):
     async def post(self) -> None:
         """Create the workshop. Answer 302, or the form with what is wrong, by field.
 
-        The form's status is 400 if a field is not valid, the status of the service's refusal, such as 409, or 503 if
-        the service does not answer. Field ``order``: ``draft``, or ``submit`` to ask for an approval, too.
+        The status is 400 if a field is not valid, the status of the service's refusal, such as 409, or 503 if the
+        service does not answer. If the service does not say which pools the form can offer, the list of workshops shows
+        what is wrong, in place of the form. Field ``order``: ``draft``, or ``submit`` to ask for an approval, too.
         """
         order = self.get_body_argument("order", "")
         wrong: dict[str, str] = {}
