@@ -28,7 +28,10 @@ _PROXY_ENV, _HEADER = "proxy.env", "restore-routes.header"
 
 
 def hub_secrets(gateway: Gateway) -> Iterator[Finding]:
-    """Yield what is wrong with the files with secrets that hub.yaml names: unreadable, open to others, or malformed."""
+    """Yield what is wrong with the files with secrets that hub.yaml names: unreadable, open to others, or malformed.
+
+    The private key of ``tls`` is not checked here. A missing cookie secret is no mistake: the hub makes one.
+    """
     config, at = gateway.hub.config, gateway.hub.at
     if config is None:
         return

@@ -10,7 +10,7 @@ from typing import Any
 
 from factorycommon.service.yaml_file import CatalogueError
 from factoryinstaller.errors import ReleaseError
-from factoryinstaller.releases import Layout
+from factoryinstaller.releases import Layout, Release
 from factoryoperator.gateway import Gateway, add_files, read
 from factoryoperator.units import Systemd
 
@@ -51,7 +51,9 @@ def _upgrade(options: argparse.Namespace) -> int:
     layout = Layout(options.root.absolute())
     try:
         if options.archive is not None:
-            return _with_new_program(options, layout.install(options.archive.absolute(), _say).version)
+            return _with_program_of(options, layout.install(options.archive.absolute(), _say))
+        if options.to is not None and not _is_program_of(layout.installed_release(options.to)):
+            return _with_program_of(options, layout.installed_release(options.to))
         work = Upgrade(
             layout=layout,
             units=Systemd(),
@@ -70,14 +72,18 @@ def _upgrade(options: argparse.Namespace) -> int:
     return 0
 
 
-def _with_new_program(options: argparse.Namespace, version: str) -> int:
-    """Replace this process by the new release's program, because only that program knows the steps of its upgrade.
+def _is_program_of(release: Release) -> bool:
+    """Return whether this process runs in the virtual environment of ``release``."""
+    return Path(sys.prefix).resolve() == release.python.parents[1].resolve()
 
-    ``version``: that of the new release. Raises ReleaseError if the release is not installed; otherwise never returns.
+
+def _with_program_of(options: argparse.Namespace, release: Release) -> int:
+    """Replace this process by the program of ``release``, because only that program knows which tables it needs.
+
+    Never returns. Raises OSError if the program cannot be run.
     """
-    release = Layout(options.root.absolute()).installed_release(version)
-    argv = [str(release.python), "-m", "factoryoperator", "upgrade", "--to", version, "--root", str(options.root),
-            "--backups", str(options.backups)]  # fmt: skip
+    argv = [str(release.python), "-m", "factoryoperator", "upgrade", "--to", release.version, "--root",
+            str(options.root), "--backups", str(options.backups)]  # fmt: skip
     for option, value in (("--hub", options.hub), ("--link", options.link)):
         argv += [option, str(value)] if value is not None else []
     if options.yes:
