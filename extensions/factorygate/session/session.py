@@ -40,9 +40,9 @@ class SessionConflict(Exception):
 class JobSession:
     """One session in its job: its state, its operations and its end. Call the methods in one event loop only.
 
-    ``started``, ``ends``: start of the job and end of its walltime in seconds since the epoch, ``ends`` None: not
-    known; ``node``: the door's own folder on the node; ``root``: the folder of the notebook's files; ``umask``: that of
-    the notebook's processes; ``write_end``: writes its argument to ``end.json`` in the session's folder, raises
+    ``started``: when the door began; ``ends``: the end of the job's walltime, None: not known; both in seconds since
+    the epoch; ``node``: the door's own folder on the node; ``root``: the folder of the notebook's files; ``umask``:
+    that of the notebook's processes; ``write_end``: writes its argument to ``end.json`` in the session's folder, raises
     OSError.
     """
 

@@ -45,7 +45,8 @@ class TreeRefused(Exception):
 def read_tree(listing: bytes) -> list[TreeEntry]:
     """Return the entries in the output of ``git ls-tree -r -l -z``.
 
-    Raises TreeRefused for a name that is not UTF-8, ValueError for other output.
+    Raises TreeRefused for a name that is not UTF-8, ValueError if the text before a name has another form. What follows
+    the last NUL is ignored.
     """
     entries = []
     for line in listing.split(b"\0")[:-1]:

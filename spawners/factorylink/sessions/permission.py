@@ -161,10 +161,10 @@ class Permission:
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
         """Return the person's permission to use a factory for the project of ``choice``.
 
-        If ``choice`` names no project and several projects at the factory allow the chosen size, the project that the
-        person used last is taken. A person who needs no project gets a permission without one, unless ``choice`` names
-        a project whose jobs are charged. Raises LedgerError, and ProblemError if the person has no such permission, or
-        if the project used last is none of these projects.
+        A person who needs no project gets a permission without one, unless ``choice`` names a project whose jobs are
+        charged. If another person names no project, the only one of their projects that allows the chosen size at the
+        factory is taken or, of several, the one that the person used last. Raises LedgerError; ProblemError if the
+        person has no such permission, or has several such projects and used none of them last.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)

@@ -35,7 +35,7 @@ MOST_BYTES = 2**20  # maximum bytes of the body of a request to the hub
 class HubConfigError(ConfigurationError):
     """Raised if the hub's YAML or a file that it names cannot be used; the message says why.
 
-    If the mistake is in the YAML, the message names file, line, key and the allowed values.
+    If the mistake is in the YAML, the message names the file and, where they are known, line and key.
     """
 
 
@@ -293,7 +293,7 @@ def keep_private(database: str) -> None:
 def load(path: Path) -> HubConfig:
     """Return the configuration in a file. Raises HubConfigError, with one line for each mistake.
 
-    A line about a mistake in the YAML names file, line, key and the allowed values.
+    A line about a mistake in the YAML names the file and, where they are known, line and key, and says what is wrong.
     """
     try:
         return _from(path.absolute().parent, read_model(path, HubConfig))

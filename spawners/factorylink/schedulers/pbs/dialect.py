@@ -157,8 +157,8 @@ def cancel(ids: Iterable[JobId]) -> Command[None]:
 def extend(job: JobId, minutes: int) -> Command[None]:
     """Return the command that sets a job's walltime to ``minutes`` from its start; repeating it changes nothing.
 
-    PBS lets users shorten a walltime, but not lengthen it. Raises ValueError for less than 1 minute, and for a text
-    that is no id.
+    PBS lets users shorten a walltime, but not lengthen it: for that, the command must run as an operator of PBS.
+    Raises ValueError for less than 1 minute, and for a text that is no id.
     """
     _check(job)
     if minutes < 1:
