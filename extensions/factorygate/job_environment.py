@@ -35,8 +35,8 @@ class JobEnvironment:
 def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironment:
     """Return the job that the variables FACTORYGATE_JOB_* in ``environment`` describe.
 
-    If such a variable is missing, the scheduler's own variable (see ``OLD_NAMES``) takes its place. A variable that
-    should be a number, but is none, counts as not set.
+    If such a variable is missing, the scheduler's own variable takes its place if ``OLD_NAMES`` names one. A variable
+    that should be a number, but is none, counts as not set.
     """
     ends = _number(environment, "END")
     return JobEnvironment(

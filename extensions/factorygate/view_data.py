@@ -51,8 +51,11 @@ class Adapting:
 class ClusterView:
     """A cluster at one moment.
 
-    ``wanted``: number of jobs that ``scale`` or adapting has requested; ``message``: the last error or warning, as a
-    text for people; "" if there was none.
+    ``memory``: bytes; ``threads``, ``memory``: of the connected workers together; ``wanted``: number of jobs that
+    ``scale`` or adapting has requested; ``maximum``: the largest number that can be requested;
+    ``gpu_hours_committed``: the most GPU-hours that running and waiting jobs may still use; ``message``: the last error
+    or warning, as a text for people; "" if there was none; ``jobs``: the wanted and the live jobs, then the last few
+    that have ended.
     """
 
     name: str

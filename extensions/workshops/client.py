@@ -271,10 +271,10 @@ class WorkshopsClient:
         return await self._ask(_LOOK, caller, "GET", _path(slug, "room", seat, "look"))
 
     async def act_on_seat(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
-        """Start a seat's session, or replace it by a new one, as ``act`` says.
+        """Start a seat's session, or replace it by a new one, as ``act`` says; this goes on after the response.
 
-        ``start``: start a session; ``restart``: replace the session by a new one; ``reset``: do the same, and deliver
-        the workshop's material anew.
+        ``start``: start a session; ``restart``: replace the session by a new one; ``reset``: replace the session, or
+        start one if none runs, and deliver the workshop's material anew.
         """
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, act))
 
@@ -306,9 +306,10 @@ class WorkshopsClient:
         return await self._ask(_MOVING, caller, "GET", _path(slug, "move"))
 
     async def move(self, caller: WorkshopCaller, slug: str, body: MoveBody) -> MovingView:
-        """Move a class, or some of its seats, to another of the workshop's places (factory and node size).
+        """Order the move of a class, or of some of its seats, to one of the workshop's places (factory and node size).
 
-        Return at which places the seats are afterwards.
+        The service moves the seats after the response. Return the places, with the number of seats that belong to each,
+        and the last orders.
         """
         return await self._ask(_MOVING, caller, "POST", _path(slug, "move"), body)
 
@@ -319,7 +320,8 @@ class WorkshopsClient:
     async def rehearse(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
         """Rehearse a workshop at one of its places (factory and node size); return the last rehearsals by place.
 
-        A rehearsal with seats goes on after the response, unless no seat can start.
+        A rehearsal of the kind ``dry`` starts no seats. One with seats (``seats``, ``wave``) goes on after the
+        response, unless no seat can start.
         """
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 
@@ -354,7 +356,7 @@ class WorkshopsClient:
         return response.content
 
     async def mail_certificates(self, caller: WorkshopCaller, slug: str) -> MailedView:
-        """Send guests their certificates by mail; this can be done once for a workshop.
+        """Send guests (people without an account) their certificates by mail; this can be done once for a workshop.
 
         The mails are sent in the background. Return how many are sent, and how many people have earned a certificate
         but have no mail address here.

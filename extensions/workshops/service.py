@@ -609,7 +609,8 @@ class Workshops:
             staff=staff,
         )
 
-    def _staff(self, workshop: WorkshopRecord, people: list[MembershipRecord], valid: list[CodeRecord]) -> StaffView:
+    def _staff(self, workshop: WorkshopRecord, people: list[MembershipRecord], kept: list[CodeRecord]) -> StaffView:
+        now = self._now()
         return StaffView(
             version=workshop.version,
             made_by=workshop.made_by,
@@ -623,7 +624,8 @@ class Workshops:
             material=self._material_of(workshop.slug),
             codes=tuple(
                 CodeView(made=c.made, made_by=c.made_by, expires=c.expires, uses=c.uses, used=c.used, domains=c.domains)
-                for c in valid
+                for c in kept
+                if codes.fault(c, now) is None
             ),
         )
 

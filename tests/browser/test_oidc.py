@@ -106,7 +106,7 @@ def test_login_by_an_antenna_start_and_loss_of_the_group(gateway: Gateway, page:
     page.locator("#hours").fill("2")
     summary = page.locator("#fg-summary")
     expect(summary).to_contain_text(re.compile(r"2 GPU-hours: 2 hours on 1 GPU"))
-    expect(summary).to_contain_text("Charged to EHPC-AIF-2026FL01-202. It has 500 of 500 GPU-hours left.")
+    expect(summary).to_contain_text("Charged to EHPC-AIF-2026FL01-202. You may still use 500 of its 500 GPU-hours.")
     page.locator("#fg-start-button").click()
     page.wait_for_url(re.compile(r"/user/ada/oidc/lab"), timeout=120_000)
     session = gateway.session("ada", "oidc")

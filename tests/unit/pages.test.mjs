@@ -203,8 +203,8 @@ describe("clusters", () => {
 
   test("the page shows to which session a cluster belongs, if it knows", () => {
     const sessions = [one({ server: "train" })];
-    assert.equal(cluster.aboutLine(made(), sessions, NOW), "running for 1 hour 30 minutes · belongs to train");
-    assert.equal(cluster.aboutLine(made({ session: null }), sessions, NOW), "running for 1 hour 30 minutes");
+    assert.equal(cluster.aboutLine(made(), sessions, NOW), "open for 1 hour 30 minutes · belongs to train");
+    assert.equal(cluster.aboutLine(made({ session: null }), sessions, NOW), "open for 1 hour 30 minutes");
   });
 
   test("a cluster whose scheduler is a job of its own has that job's state", () => {
@@ -408,7 +408,7 @@ describe("who pays", () => {
     assert.equal(billed(onCores([0.25, "node-hour"])), "Costs 0.25 node-hours per hour");
     assert.equal(billed(onCores(null), "a whole node"), "Billed as a whole node");
     assert.equal(billed({}, "a whole node"), "Costs 1 GPU-hour per hour");
-    assert.equal(cost.standingLine(paying({ left: 0.5, granted: 1 }), NOW), "It has 0.5 of 1 GPU-hour left.");
+    assert.equal(cost.standingLine(paying({ left: 0.5, granted: 1 }), NOW), "You may still use 0.5 of its 1 GPU-hour.");
   });
 
   test("the charge of an ended session is the link's number and includes earlier runs", () => {
@@ -439,7 +439,7 @@ describe("who pays", () => {
   test("a choice that does not fit a project is refused with the choices that fit", () => {
     const no = (project, more = {}) => cost.tooMuch(place(["p"]), { ...choice, ...more }, [paying(project)], NOW);
     assert.equal(no({}), null);
-    assert.equal(no({}, { hours: 3 }), "p has 10 GPU-hours left, and this needs 12: at most 2.5 h of this size fit.");
+    assert.equal(no({}, { hours: 3 }), "You have 10 GPU-hours left in p, and this needs 12: at most 2.5 h of this size fit.");
     assert.equal(no({ left: null, granted: null }, { hours: 3 }), null);
     assert.equal(no({ max_hours: 1 }), "p allows at most 1 h at a time. Ask for fewer hours.");
     assert.match(no({ ends: inMinutes(90) }), /^p ends .*: at most 1.5 h fit/);
@@ -457,7 +457,7 @@ describe("who pays", () => {
   });
 
   test("the rest of a project's budget is shown with its end", () => {
-    assert.equal(cost.standingLine(paying(), NOW), "It has 10 of 100 GPU-hours left.");
+    assert.equal(cost.standingLine(paying(), NOW), "You may still use 10 of its 100 GPU-hours.");
     assert.match(cost.standingLine(paying({ left: null, ends: inMinutes(60 * 48) }), NOW), /^The project ends Thu 12 Mar, /);
   });
 });
@@ -721,8 +721,8 @@ describe("the room of a workshop", () => {
 
   test("a seat says how many steps were done, and which was the furthest", () => {
     const steps = [{ notebook: "a/first.ipynb", name: "", done: 2 }, { notebook: "b.ipynb", name: "Train", done: 1 }];
-    assert.equal(room.stepLine(seat(1, { step: 2, step_last: 1 }), steps), "step 2 of 2 · Train");
-    assert.equal(room.stepLine(seat(1, { step: 0, step_last: null }), steps), "step 0 of 2");
+    assert.equal(room.stepLine(seat(1, { step: 2, step_last: 1 }), steps), "2 of 2 steps done · Train");
+    assert.equal(room.stepLine(seat(1, { step: 0, step_last: null }), steps), "0 of 2 steps done");
     assert.equal(room.stepLine(seat(1, { step: null }), steps), "");
     assert.equal(room.stepLine(seat(1, { step: 1, step_last: 0 }), []), "");
     assert.equal(room.stepName(steps[0], 0), "Step 1: a/first");

@@ -60,7 +60,7 @@ async def test_each_cluster_is_shown_with_its_state_and_problems(opens: Opens, l
     page = await opens()
     sweep = page.get_by_role("article", name="sweep")
     for text in (
-        *("Running", "ONE · 1 x A100 40 GB", "running for 2 hours · belongs to busy", "2 jobs running · 3 waiting"),
+        *("Running", "ONE · 1 x A100 40 GB", "open for 2 hours · belongs to busy", "2 jobs running · 3 waiting"),
         "waiting for a node to free up",
     ):
         await expect(sweep).to_contain_text(text)

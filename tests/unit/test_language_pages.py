@@ -227,13 +227,13 @@ async def test_project_and_cost_are_shown_before_the_click(context: BrowserConte
     summary, start = page.locator("#fg-summary"), page.get_by_role("button", name="Start")
     await expect(summary).to_contain_text("It costs at most 2 GPU-hours: 2 hours on 1 GPU.")
     await expect(summary).to_contain_text(
-        "Charged to EHPC-AIF-2026PG01-756. It has 4,900 of 5,000 GPU-hours left. The project ends"
+        "Charged to EHPC-AIF-2026PG01-756. You may still use 4,900 of its 5,000 GPU-hours. The project ends"
     )
     await expect(page.locator("#fg-ready-list")).to_contain_text("You have no account there yet")
     project = page.get_by_label("Project to charge")
     await project.select_option("EHPC-AIF-2026SC01-001")
     await expect(start).to_have_attribute("aria-disabled", "true")
-    await expect(page.locator("#fg-obstacle")).to_contain_text("0.5 GPU-hours left, and this needs 2: at most 0.5 h")
+    await expect(page.locator("#fg-obstacle")).to_contain_text("and this needs 2: at most 0.5 h")
     await page.get_by_label("Hours", exact=True).fill("0.5")
     await expect(start).to_have_attribute("aria-disabled", "false")
     await start.click()
@@ -253,7 +253,7 @@ async def test_the_proxys_own_page_speaks_the_persons_language_and_says_what_the
     for server, said in {
         "nowhere": "Ihre Sitzung ist wieder in der Warteschlange",  # ada's main session waits
         "busy": "Ihre Sitzung läuft; der Weg zu ihr wird wieder geöffnet",
-        "lost": "Die Factory antwortet nicht; Ihre Sitzung ist nicht verloren",
+        "lost": "Im Moment kommt keine Antwort",
     }.items():
         await page.goto(f"/user/ada/{server}/lab")
         await expect(page.get_by_role("heading", name=said)).to_be_visible()

@@ -483,6 +483,11 @@ async def test_a_new_code_replaces_the_old_one(tmp_path: Path) -> None:
         view = await world.workshops.one(TINA, first.slug)
         assert view.staff is not None
         assert [code.domains for code in view.staff.codes] == [()]
+        await world.workshops.new_code(TINA, first.slug, CodeBody(expires=world.clock() + timedelta(hours=1)))
+        world.clock.forward(hours=2)
+        view = await world.workshops.one(TINA, first.slug)
+        assert view.staff is not None
+        assert view.staff.codes == ()
     everything = b"".join(path.read_bytes() for path in (tmp_path / "state").iterdir())
     for code in (first.code, second.code):
         assert code.encode() not in everything

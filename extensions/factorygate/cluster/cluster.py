@@ -51,11 +51,12 @@ class FactoryCluster(JobQueueCluster):
     factory, node size and environment. ``FactoryCluster(**picker.value)`` takes the choice of a FactoryPicker.
 
     A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` connects
-    again, and the cluster ends when it has had nothing to compute for ``idle_minutes``. With ``scheduler="job"``
-    the scheduler is a job of its own, so that the cluster outlives the session, too. By default, a cluster at another
-    factory than this notebook's has its scheduler there as a job: only data between client and cluster travel between
-    the factories, data between workers do not. A cluster at another factory, or for another project, needs a token of
-    your own (``factorygate.use_token()``): the session's token is valid only for the session's factory and project.
+    again, and the cluster ends when it has had nothing to compute for ``idle_minutes``. With ``scheduler="job"`` the
+    scheduler is a job of its own, so that a cluster with a name outlives the session, too. By default, a cluster at
+    another factory than this notebook's has its scheduler there as a job: only data between client and cluster travel
+    between the factories, data between workers do not. A cluster at another factory, or for another project, needs a
+    token of your own (``factorygate.use_token()``): the session's token is valid only for the session's factory and
+    project.
 
     Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
     programs with the cluster's own key can connect. Raises LinkError if the gateway or the batch scheduler refuses, or
@@ -74,16 +75,16 @@ class FactoryCluster(JobQueueCluster):
         Ids in the catalogue
     hours : float
         Walltime of each job; jobs that end at their walltime are replaced
-    walltime : str
-        The walltime in Slurm's form, in place of ``hours``: "1:30:00"
+    walltime : str, int or timedelta
+        The walltime in place of ``hours``: in Slurm's form ("1:30:00"), in minutes, or as a timedelta
     processes : int
         Dask workers in each job. Default: one for each GPU, at least one; with ``cores`` and no ``size``, as many as
         dask_jobqueue computes from ``cores``
     cores : int
         How many cores of each job Dask uses, for all processes together; default: all. Without a ``size``, the smallest
         size that has ``cores`` and ``memory`` is taken
-    memory : str
-        How much memory of each job Dask uses, for all processes together; default: all
+    memory : str or int
+        How much memory of each job Dask uses ("16 GB", or bytes), for all processes together; default: all
     cap_gpu_hours : float
         The most GPU-hours that the cluster may use, as the factory's scheduler counts them
     project : str
@@ -107,7 +108,7 @@ class FactoryCluster(JobQueueCluster):
     worker_extra_args : list
         Arguments of each Dask worker; only ``--preload MODULE`` and ``--resources "NAME=AMOUNT"`` are supported
     security : Security
-        Keys to use in place of the cluster's own
+        Keys to use in place of the cluster's own; like ``scheduler_options``, only for a scheduler in this kernel
     scheduler_options, asynchronous, loop, silence_logs
         As in dask_jobqueue
     """

@@ -166,9 +166,9 @@ class ClusterApi:
     async def end(self) -> None:
         """End the cluster with all its jobs, and close this object.
 
-        Nothing is requested if this object is closed already. Raises LinkError, also after ``END_SECONDS`` without an
-        answer, but not if the link does not know the cluster. Pending calls of ``submit`` and ``cancel`` raise
-        LinkError at once.
+        Nothing is requested if this object is closed already, or has no cluster at the link. Raises LinkError, also
+        after ``END_SECONDS`` without an answer, but not if the link does not know the cluster. Pending calls of
+        ``submit`` and ``cancel`` raise LinkError at once.
         """
         self._closed = True
         await self._stop_flush()

@@ -13,8 +13,9 @@ from factorygate.material.person_folder import FolderBlocked, PersonFolder
 def keep_aside(root: Path, name: str, stamp: str) -> str:
     """Move the folder ``name`` below ``root`` to ``NAME-STAMP``, with all that is in it; return the new name.
 
-    Return "" if there is no such folder. If ``NAME-STAMP`` exists already, this name is returned and nothing is moved,
-    so that a repeated order moves nothing twice. Raises FolderBusy if a delivery into the folder is going on; OSError.
+    If ``NAME-STAMP`` exists already, return this name and move nothing, so that a repeated order moves nothing twice.
+    Otherwise, return "" if ``name`` does not exist; a file or link of this name is moved like a folder. Raises
+    FolderBusy if a delivery into the folder is going on; OSError.
     """
     kept = f"{name}-{stamp}"
     above = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -94,7 +94,7 @@ export function tooMuch(factory, choice, projects, now) {
 /** The rest of a project's budget and its end; "" if the project has no budget. */
 export function standingLine(project, now) {
   const until = project.ends ? W.projectUntil(clock(project.ends, now)) : "";
-  const left = project.left === null ? "" : W.projectLeft(project.granted, number(project.left), number(project.granted));
+  const left = project.left === null || project.granted === null ? "" : W.projectLeft(project.granted, number(project.left), number(project.granted));
   return [left, until].filter(Boolean).join(" ");
 }
 

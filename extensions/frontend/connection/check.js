@@ -55,6 +55,9 @@ function draw() {
 async function run() {
   Object.assign(state, { results: [], now: null, ended: null });
   byId("fg-copied").textContent = "";
+  byId("fg-report").hidden = true;
+  const sent = byId("fg-sent");
+  if (sent) sent.textContent = "";
   await measure(`${page.base}check/`, (test) => {
     state.now = test;
     draw();

@@ -55,7 +55,7 @@ export async function ask(url, { method = "GET", body, signal } = {}) {
     throw new Trouble(0, W.noAnswer);
   }
   // The hub redirects a person who is signed out to its login page.
-  if (response.type === "opaqueredirect") throw new Trouble(401, W.signedOut);
+  if (response.type === "opaqueredirect" || response.status === 401) throw new Trouble(401, W.signedOut);
   if (!response.ok) {
     const problem = await readProblem(response);
     throw new Trouble(response.status, problem.message ?? W.status(response.status), problem);
@@ -69,6 +69,9 @@ export async function ask(url, { method = "GET", body, signal } = {}) {
     throw new Trouble(response.status, W.misread);
   }
 }
+
+/** The text about an error of repeated requests; a person who is signed out has to reload the page. */
+export const troubleText = (trouble) => (trouble.status === 401 ? trouble.message : `${trouble.message} ${W.retrying}`);
 
 /**
  * The pause before try number `n` (from 0), in ms: it doubles, with jitter, so that many pages do not retry at once.

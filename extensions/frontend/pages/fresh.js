@@ -25,6 +25,7 @@ function begin(place) {
   let timer = null;
   let tries = 0;
   let asking = false;
+  let signedOut = false;
 
   const later = (ms) => {
     clearTimeout(timer);
@@ -34,17 +35,20 @@ function begin(place) {
   async function page() {
     const response = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
     if (!response.ok) return null;
-    return new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-fresh]");
+    const found = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-fresh]");
+    signedOut = found === null; // the hub has redirected to its login page
+    return found;
   }
 
   async function renew() {
     if (asking || document.visibilityState === "hidden") return;
     asking = true;
+    signedOut = false;
     const fresh = await page().catch(() => null); // any error: the next request may succeed
     asking = false;
     if (fresh === null) {
       // until a newer page without this notice arrives
-      render(unheard, h("p", { class: "fg-notice fg-notice-warn" }, W.pageOld));
+      render(unheard, h("p", { class: "fg-notice fg-notice-warn" }, signedOut ? W.signedOut : W.pageOld));
       later(backoff(tries));
       tries += 1;
       return;

@@ -2,7 +2,7 @@
 
 import "./catalogue.js";
 
-import { Trouble, addresses, ask, follow, startAgain, stopSession } from "./api.js";
+import { Trouble, addresses, ask, follow, startAgain, stopSession, troubleText } from "./api.js";
 import { freeName } from "../common/choose.js";
 import { clusters } from "./clusters.js";
 import { announce, byId as at, h, render, settings } from "../common/dom.js";
@@ -76,7 +76,7 @@ function tellButton() {
 function draw() {
   const now = Date.now();
   render(at("fg-trouble"), state.trouble
-    ? h("p", { class: "fg-notice fg-notice-warn" }, `${W.homeSilent} ${state.trouble.message} ${W.retrying}`) : null);
+    ? h("p", { class: "fg-notice fg-notice-warn" }, state.trouble.status === 401 ? state.trouble.message : `${W.homeSilent} ${troubleText(state.trouble)}`) : null);
   drawNew();
   if (!state.sessions && !state.trouble) return; // the placeholder stays
   const running = live().sort((a, b) => a.server.localeCompare(b.server, "en", { numeric: true }));

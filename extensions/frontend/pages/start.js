@@ -2,7 +2,7 @@
 
 import "./catalogue.js";
 
-import { Trouble, addresses, ask, follow } from "./api.js";
+import { Trouble, addresses, ask, follow, troubleText } from "./api.js";
 import {
   NAME_PATTERN, findEnvironment, findFactory, findSize, fromQuery, mostHours, preset, settle, unknownIn, within,
 } from "../common/choose.js";
@@ -64,6 +64,7 @@ function withAllowedHours(factory, choice) {
 
 function choose(change, { settled = true } = {}) {
   const wanted = { ...state.choice, ...change };
+  if (Object.keys(change).length > 0) state.changed = true;
   const factory = findFactory(state.factories, wanted.factory);
   state.choice = settled ? settle(wanted, factory) : wanted;
   if (settled && !("hours" in change)) state.choice = withAllowedHours(factory, state.choice);
@@ -113,8 +114,9 @@ function drawNotice() {
   }
   if (state.from === "again") notices.push(h("p", { key: "again", class: "fg-notice" }, W.fromAgain));
   if (state.trouble) {
-    const head = state.factories ? state.trouble.message : `${W.listSilent} ${state.trouble.message}`;
-    notices.push(h("p", { key: "trouble", class: "fg-notice fg-notice-warn", role: "status" }, `${head} ${W.retrying}`));
+    const silent = !state.factories && state.trouble.status !== 401 ? `${W.listSilent} ` : "";
+    notices.push(h("p", { key: "trouble", class: "fg-notice fg-notice-warn", role: "status" },
+      `${silent}${troubleText(state.trouble)}`));
   }
   render(at("fg-notices"), notices);
 }
@@ -153,7 +155,10 @@ function draw() {
   render(at("fg-asked"), told.asked);
   render(at("fg-mind"), told.mind);
   render(at("fg-happens"), told.happens);
-  if (isFolded()) at("fg-aside-head").textContent = state.from === "last" ? W.lastTime : W.suggestion;
+  if (isFolded()) {
+    const before = state.from === "last" ? W.lastTime : W.suggestion;
+    at("fg-aside-head").textContent = state.changed ? W.youAsk : before;
+  }
   render(at("fg-project"), projectPicker(factory, choice, state.projects));
   at("fg-short").textContent = startLine(factory, choice, estimateOf(choice.hours), now);
   for (const name of MINUTES) {

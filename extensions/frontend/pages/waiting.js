@@ -2,7 +2,7 @@
 
 import "./catalogue.js";
 
-import { FIRST_EVENT, POLL, Trouble, addresses, ask, backoff, follow, startAgain, stopSession } from "./api.js";
+import { FIRST_EVENT, POLL, Trouble, addresses, ask, backoff, follow, startAgain, stopSession, troubleText } from "./api.js";
 import { announce, byId, h, render, settings } from "../common/dom.js";
 import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
 import { change, endHead, isLive, isOutOfMemory, larger, names, ofServer, title } from "./session.js";
@@ -70,7 +70,7 @@ function drawActions() {
   render(byId("fg-buttons"), cancelButton(), notifyButton());
   render(byId("fg-trouble"),
     state.cancelFailed ? h("p", { class: "fg-notice fg-notice-bad", key: "cancel" }, state.cancelFailed) : null,
-    state.trouble ? h("p", { class: "fg-notice fg-notice-warn", key: "trouble" }, `${state.trouble.message} ${W.retrying}`)
+    state.trouble ? h("p", { class: "fg-notice fg-notice-warn", key: "trouble" }, troubleText(state.trouble))
       : null);
 }
 

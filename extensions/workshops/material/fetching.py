@@ -152,7 +152,7 @@ def _contents(repository: GitRepository, entries: list[TreeEntry]) -> Iterator[C
 def token_for(address: RepositoryAddress, settings: MaterialSettings) -> tuple[str, str, str] | None:
     """Return the operator's deploy token for a repository: prefix of the address, user, token; None if there is none.
 
-    Raises OSError if the token's file cannot be read, or if other accounts can read it.
+    Raises OSError if the token's file cannot be read, or if it is open to other accounts (see ``open_to_others``).
     """
     token = next((one for one in settings.tokens if address.url.startswith(one.prefix)), None)
     if token is None:

@@ -61,7 +61,10 @@ class Materials:
         return record is not None and record.state == "ready"
 
     def steps(self, slug: str) -> tuple[KnownStep, ...]:
-        """Return the steps in the notebooks of a workshop's material; () if the material is not ready."""
+        """Return the steps in the notebooks of a workshop's material.
+
+        () if the material is not ready, or if a release that did not store steps has fetched it.
+        """
         record = self._known.get(slug)
         return () if record is None or record.steps is None else record.steps
 

@@ -91,12 +91,12 @@ class WaveSummary(Model):
     """How the seats came up in a rehearsal with robots, which are made-up members of the class.
 
     ``seats``: the seats of the class. Of these, ``asked`` were requested, ``up`` could be opened and did not end,
-    ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds until a seat could be
-    opened; ``seconds``: from the request for the first seat until the last seat could be opened; all four are None if
-    no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: for how many minutes
-    before its opening the workshop must warm up, so that all seats are up in time; both are None if too few seats came
-    up to tell. ``halted``: no more seats were requested because too many seats of a wave failed; ``reasons``: the most
-    frequent reasons of failures and refusals.
+    ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds from the request for a
+    seat until it could be opened; ``seconds``: from the request for the first seat until the last seat could be opened;
+    all four are None if no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: for
+    how many minutes before its opening the workshop must warm up, so that all seats are up in time; both are None if
+    too few seats came up to tell. ``halted``: no more seats were requested because too many seats of a wave failed;
+    ``reasons``: the most frequent reasons of failures and refusals.
     """
 
     seats: int = Field(ge=1, le=MOST_SEATS)

@@ -26,7 +26,8 @@ class BegunSeatView(Model):
 
     ``seat``: the seat's number, None if ``person`` has none; ``state``: None means that the service has not requested
     the seat yet; ``wave``: the number of the group of seats that are begun together; ``asked``: when the service last
-    requested the seat; ``ran``: when the session could first be opened; ``why``: why the seat failed or was refused.
+    requested the seat; ``ran``: when the session could first be opened; ``why``: why the seat failed, was refused or
+    ended before it could be opened.
     """
 
     seat: int | None

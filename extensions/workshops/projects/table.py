@@ -40,8 +40,9 @@ def project_of(
 
     The project's people are those who have a seat and those who run the workshop, without observers and robots. The
     project begins when the workshop opens, or when its warm-up began if that was earlier. If a trainer closes the
-    workshop early, the project ends ``LAST_MINUTES`` later. ``rehearsal``: who may start sessions while a rehearsal
-    goes on, and at which factory; ignored unless the workshop's state is ``scheduled``.
+    workshop early, the project ends ``LAST_MINUTES`` later, but not after the planned closing. ``rehearsal``: who may
+    start sessions while a rehearsal goes on, and at which factory; ignored unless the workshop's state is
+    ``scheduled``.
     """
     people = [
         one

@@ -115,8 +115,8 @@ class Rehearsals:
 
         If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises ProblemError
         if the caller may not rehearse, a rehearsal goes on, the workshop had too many rehearsals of this kind in the
-        last 24 hours, the workshop has no such factory, the factory, the time or the budget does not allow a rehearsal,
-        or the link does not answer or refuses; StoreError.
+        last 24 hours, the workshop has no such factory, the factory, the pool, the time or the budget does not allow a
+        rehearsal, or the link does not answer or refuses; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)

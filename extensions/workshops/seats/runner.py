@@ -107,8 +107,8 @@ class SeatRunner:
     def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
         """Begin the seats that are due in the workshops that warm up or are open, in the background.
 
-        Each workshop gets a task, unless its last task still runs. Without a link, nothing is done. ``live``: all
-        workshops that are not over; what is known of other workshops is forgotten. ``people``: the people of each
+        Each of these workshops gets a task, unless its last task still runs. Without a link, nothing is done. ``live``:
+        all workshops that are not over; what is known of other workshops is forgotten. ``people``: the people of each
         workshop, by slug.
         """
         if not self._link.there:

@@ -167,7 +167,9 @@ var W = {
     403: t("You may not do this."),
     404: t("This does not exist, or no longer exists."),
     409: t("Another window is changing this right now. Try again."),
-    503: t("The gateway cannot reach the factories right now.")
+    502: t("The gateway does not answer right now."),
+    503: t("The gateway does not answer right now."),
+    504: t("The gateway does not answer right now.")
   })[code] ?? t("The gateway answered with an error ({code}).", { code }),
   retrying: t("This page keeps trying; you do not need to reload."),
   slow: t("This page asks for news every few seconds: something between you and the gateway, such as a proxy or a virus scanner, holds live updates back."),
@@ -178,7 +180,7 @@ var W = {
   startsNow: t("now"),
   startsAbout: (when) => t("Starts about {when}", { when }),
   about: (when) => t("about {when}", { when }),
-  startUnknown: t("Full; start time unknown"),
+  startUnknown: t("Start time unknown"),
   unknown: t("not known yet"),
   noSizes: t("You cannot start anything here right now"),
   noSizesForProjects: t("No size here is open to your projects"),
@@ -227,7 +229,7 @@ var W = {
   youAsk: t("What you ask for"),
   startLine: {
     now: t("It should start now."),
-    unknown: t("It is full; the start time is unknown."),
+    unknown: t("The start time is not known yet."),
     closed: ""
   },
   startsLine: (when) => t("It should start about {when}.", { when }),
@@ -281,18 +283,18 @@ var W = {
     missing: t("You have no account there yet. Ask the people who lead the project, or this gateway’s operators.")
   },
   paidBy: (project) => t("Charged to {project}.", { project }),
-  projectLeft: (n, left, granted) => tn(n, "It has {left} of {granted} GPU-hour left.", "It has {left} of {granted} GPU-hours left.", { left, granted }),
+  projectLeft: (n, left, granted) => tn(n, "You may still use {left} of its {granted} GPU-hour.", "You may still use {left} of its {granted} GPU-hours.", { left, granted }),
   projectUntil: (when) => t("The project ends {when}.", { when }),
   projectHours: (project, most) => t("{project} allows at most {most} h at a time. Ask for fewer hours.", { project, most }),
   projectEnds: (project, when, most) => t("{project} ends {when}: at most {most} h fit. Ask for fewer hours.", { project, when, most }),
   overBudget: (project, n, left, needs, most) => tn(
     n,
-    "{project} has {left} GPU-hour left, and this needs {needs}: at most {most} h of this size fit.",
-    "{project} has {left} GPU-hours left, and this needs {needs}: at most {most} h of this size fit.",
+    "You have {left} GPU-hour left in {project}, and this needs {needs}: at most {most} h of this size fit.",
+    "You have {left} GPU-hours left in {project}, and this needs {needs}: at most {most} h of this size fit.",
     { project, left, needs, most }
   ),
   within: (low, high) => t("{low} to {high} minutes", { low, high }),
-  nameBad: t("Begin with a letter a–z, then use letters, digits or dashes; 30 characters at most."),
+  nameBad: t("Begin with a small letter a–z, then use small letters a–z, digits or dashes; 30 characters at most."),
   start: t("Start"),
   starting: t("Starting…"),
   cannotSilent: (machine) => t("{machine} is not answering. Wait, or pick another factory.", { machine }),
@@ -369,7 +371,7 @@ var W = {
     starting: t("You have the node; JupyterLab is starting on it. This usually takes less than a minute."),
     running: t("Opening JupyterLab…"),
     unreachable: t("Your session is not lost. This page shows it again as soon as it can be reached."),
-    ending: t("Saving and shutting down…")
+    ending: t("Shutting down…")
   },
   facts: {
     place: t("Place in the queue"),
@@ -433,7 +435,7 @@ var W = {
   // Logins of the person's own
   loginGood: (when) => t("Your login there is valid until {when}.", { when }),
   loginSoon: (when) => t("Your login there expires {when}. Renew it before you start a session.", { when }),
-  loginOver: (when) => when ? t("Your login there expired {when}. Running sessions continue, but you cannot start new ones or reconnect.", { when }) : t("You have not logged in there through this gateway yet."),
+  loginOver: (when) => when ? t("Your login there expired {when}. Running sessions continue, but you cannot start new ones or reconnect.", { when }) : t("The gateway has no login of yours there now."),
   loginToken: t("Get a token"),
   loginPaste: t("Paste it here"),
   loginRenew: t("Renew"),
@@ -474,7 +476,7 @@ var W = {
     hours: (spent) => t("{spent} GPU-hours used", { spent }),
     hoursOf: (spent, cap) => t("{spent} of at most {cap} GPU-hours used", { spent, cap }),
     committed: (n, hours) => tn(n, "{hours} GPU-hour reserved", "{hours} GPU-hours reserved", { hours }),
-    liveFor: (span2) => t("running for {span}", { span: span2 }),
+    liveFor: (span2) => t("open for {span}", { span: span2 }),
     session: (name) => t("belongs to {name}", { name }),
     ownHead: (standing) => t("The cluster’s Dask scheduler runs in a job of its own: {standing}", { standing }),
     dashboard: t("Dask dashboard"),
@@ -546,7 +548,7 @@ async function ask(url, { method = "GET", body, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Trouble(0, W.noAnswer);
   }
-  if (response.type === "opaqueredirect") throw new Trouble(401, W.signedOut);
+  if (response.type === "opaqueredirect" || response.status === 401) throw new Trouble(401, W.signedOut);
   if (!response.ok) {
     const problem = await readProblem(response);
     throw new Trouble(response.status, problem.message ?? W.status(response.status), problem);
@@ -560,6 +562,7 @@ async function ask(url, { method = "GET", body, signal } = {}) {
     throw new Trouble(response.status, W.misread);
   }
 }
+var troubleText = (trouble) => trouble.status === 401 ? trouble.message : `${trouble.message} ${W.retrying}`;
 function backoff(n, random = Math.random()) {
   return Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(n, 10)) * (0.75 + random / 2);
 }
@@ -975,7 +978,7 @@ function tooMuch(factory, choice, projects, now) {
 }
 function standingLine(project, now) {
   const until = project.ends ? W.projectUntil(clock(project.ends, now)) : "";
-  const left = project.left === null ? "" : W.projectLeft(project.granted, number(project.left), number(project.granted));
+  const left = project.left === null || project.granted === null ? "" : W.projectLeft(project.granted, number(project.left), number(project.granted));
   return [left, until].filter(Boolean).join(" ");
 }
 function countedLine(factory, choice, project) {
@@ -1527,6 +1530,7 @@ function withAllowedHours(factory, choice) {
 }
 function choose(change, { settled = true } = {}) {
   const wanted = { ...state.choice, ...change };
+  if (Object.keys(change).length > 0) state.changed = true;
   const factory = findFactory(state.factories, wanted.factory);
   state.choice = settled ? settle(wanted, factory) : wanted;
   if (settled && !("hours" in change)) state.choice = withAllowedHours(factory, state.choice);
@@ -1574,8 +1578,12 @@ function drawNotice() {
   }
   if (state.from === "again") notices.push(h("p", { key: "again", class: "fg-notice" }, W.fromAgain));
   if (state.trouble) {
-    const head = state.factories ? state.trouble.message : `${W.listSilent} ${state.trouble.message}`;
-    notices.push(h("p", { key: "trouble", class: "fg-notice fg-notice-warn", role: "status" }, `${head} ${W.retrying}`));
+    const silent = !state.factories && state.trouble.status !== 401 ? `${W.listSilent} ` : "";
+    notices.push(h(
+      "p",
+      { key: "trouble", class: "fg-notice fg-notice-warn", role: "status" },
+      `${silent}${troubleText(state.trouble)}`
+    ));
   }
   render(byId("fg-notices"), notices);
 }
@@ -1624,7 +1632,10 @@ function draw() {
   render(byId("fg-asked"), told.asked);
   render(byId("fg-mind"), told.mind);
   render(byId("fg-happens"), told.happens);
-  if (isFolded()) byId("fg-aside-head").textContent = state.from === "last" ? W.lastTime : W.suggestion;
+  if (isFolded()) {
+    const before = state.from === "last" ? W.lastTime : W.suggestion;
+    byId("fg-aside-head").textContent = state.changed ? W.youAsk : before;
+  }
   render(byId("fg-project"), projectPicker(factory, choice, state.projects));
   byId("fg-short").textContent = startLine(factory, choice, estimateOf(choice.hours), now);
   for (const name of MINUTES) {

@@ -1,6 +1,6 @@
 """The page of the checklist: shows what a person must have and accept to start a session, and records what they accept.
 
-After a login, the hub shows the checklist first if there is anything to accept.
+After a login, the hub shows the checklist first if there is anything that the person must accept.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ async def find(link: LinkClient, authenticator: object, name: str) -> ChecklistS
 class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """The last step of a login: redirects to the page that the person asked for.
 
-    If there is anything to accept, redirects to the checklist first.
+    If there is anything that the person must accept, redirects to the checklist first.
     """
 
     _by_checklist = False
@@ -114,7 +114,7 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
 
 class FormLogin(ChecklistFirst, LoginHandler):  # type: ignore[misc]  # untyped
-    """JupyterHub's login form, followed by the checklist if there is anything to accept."""
+    """JupyterHub's login form, followed by the checklist if there is anything that the person must accept."""
 
 
 class ChecklistPage(PublicHandler):
@@ -126,7 +126,7 @@ class ChecklistPage(PublicHandler):
 
     @web.authenticated
     async def get(self) -> None:
-        """Answer HTML; 302 to ``next`` if it is given and nothing is left to accept."""
+        """Answer HTML; 302 to ``next`` if it is given and there is nothing that the person must accept."""
         found = await self._find()
         if self._wanted and not found.awaits:
             self.redirect(self.get_next_url(self.current_user))

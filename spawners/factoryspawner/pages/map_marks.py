@@ -22,7 +22,8 @@ def spread(places: tuple[Spot, ...], fixed: tuple[Spot, ...], apart: float, clea
 
     ``places``: the positions of the factories. A mark is put on its factory's position or, if that is not free, on the
     nearest free spot; if the map has no free spot, the mark stays on its factory's position. ``apart``: the least
-    distance between two marks; ``clear``: the least distance between a mark and one of ``fixed``, which do not move.
+    distance between two marks; ``fixed``: the positions of the antennas; ``clear``: the least distance between a mark
+    and an antenna.
     """
     crowd = [sum(_near(one, other, 2 * apart) for other in places) for one in places]
     taken: dict[int, Spot] = {}

@@ -40,7 +40,7 @@ export const R = {
   stopIt: t("Stop it"),
   restartIt: t("Restart it"),
   resetIt: t("Reset it"),
-  step: (done, of) => t("step {done} of {of}", { done: number(done), of: number(of) }),
+  step: (done, of) => t("{done} of {of} steps done", { done: number(done), of: number(of) }),
   stepHead: (n) => t("Step {n}", { n: number(n) }),
   stepDone: (done, of) => tn(of, "{done} of {n} person", "{done} of {n} people", { done: number(done) }),
   told: (n, what) => t("Seat {n}: {what}", { n: number(n), what }),

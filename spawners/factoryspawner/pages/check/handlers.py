@@ -1,9 +1,9 @@
 """Serves the connection check: the page ``/hub/check`` and, below this path, the data that its tests request.
 
 The browser does the tests, one after the other, over the same proxies as a notebook. Nobody needs a login. The answers
-to the tests are small and bounded (``limits.py``), and contain nothing that the browser sent except numbers. A request
-is refused if the browser says that a page of another site makes it. No result of a test is stored, unless a person who
-is logged in sends the verdicts to a workshop of theirs.
+to the tests are small and bounded (``limits.py``), and contain nothing that the browser sent except numbers. A test's
+request is refused if the browser says that no page of the same origin makes it. No result of a test is stored, unless a
+person who is logged in sends the verdicts to a workshop of theirs.
 """
 
 from __future__ import annotations

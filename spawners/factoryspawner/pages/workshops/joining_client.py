@@ -84,7 +84,7 @@ class JoiningClient:
         return await self._post(_JOINED, "join", body)
 
     async def leave(self, body: LeaveBody) -> None:
-        """Have a person leave a workshop, so that the next person in the waiting list gets the seat."""
+        """Have a person leave a workshop; if they have a seat, the next person in the waiting list gets this seat."""
         await self._ask("POST", "/joining/leave", body)
 
     async def begin_return(self, body: ReturnBody) -> str:

@@ -473,8 +473,8 @@ class WorkshopPage(WorkshopHandler):
             most_question=MOST_QUESTION,
             tests=TESTS,
             waits=waits,
-            # the page has a text of its own for a workshop that waits for approval
-            done="" if waits and order == "submit" else DONE.get(order, ""),
+            # the page has a text of its own for a workshop that waits for approval; an approved one does not wait
+            done="" if order == "submit" and (waits or workshop.state != "draft") else DONE.get(order, ""),
             # the page says at its top what is wrong with a field that it no longer shows
             wrong={field if _ALLOWS.get(field) in workshop.may else "": words for field, words in wrong.items()},
             closing=await self._closing(workshop),
