@@ -39,7 +39,7 @@ class Storage:
         return f"{PREFIX}{image}:{self._tag}"
 
     def build(self, image: str, containerfile: Path, context: Path, base: str | None = None) -> None:
-        """Build an image from the folder ``context``. Builds of equal contexts give the same id. Raises BuildError.
+        """Build an image from the folder ``context``. Equal contexts on equal bases give equal ids. Raises BuildError.
 
         ``image``: the name of the recipe; ``base``: the name of the image on which the new image is built; None: the
         Containerfile needs no such image.

@@ -86,7 +86,7 @@ def read(lock: Path, arch: str, without: Iterable[str] = ()) -> dict[str, Locked
 def wanted(extras: Iterable[str], without: Iterable[str] = ()) -> list[Requirement]:
     """Return the requirements of these extras in pyproject.toml, without the packages named in ``without``.
 
-    These names are in the canonical form: lower case, with hyphens.
+    The names in ``without`` are in the canonical form: lower case, with hyphens.
     """
     listed = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     found = [Requirement(text) for extra in extras for text in listed[extra]]

@@ -16,7 +16,8 @@ class LinkError(Exception):
     """Base class of errors of a request to the link; the text is for a person.
 
     ``kind``: the link's code for the error; ``do``: what the person can do; ``scheduler``: the scheduler's own message;
-    ``fits``: how many of the requested jobs may start now, None if that is not known.
+    ``fits``: how many of the requested jobs may start now, None if this is not known, or if the link
+    refused the request for another reason than the number of jobs.
     """
 
     def __init__(

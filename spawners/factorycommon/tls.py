@@ -2,9 +2,9 @@
 
 One authority issues a certificate for each process, with the process's name as the common name. ``listening`` and
 ``dialing`` return contexts that any server and any client can use. If the certificate files have changed, the next
-connection uses their new content, so a certificate or an authority can be replaced while the process runs; open
-connections continue until they end. TLS sessions are not resumed, so each new connection is checked against the present
-authority.
+connection uses their new content or, while that cannot be used, the last content that could. So a certificate or an
+authority can be replaced while the process runs; open connections continue until they end. TLS sessions are not
+resumed, so each new connection is checked against the present authority.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Installs a gateway on a bare machine, step by step.
 
-Each step does only what is missing. So a run that was killed is completed by the next run, and a run on an installed
-gateway changes nothing."""
+Each step does only what is missing. So a run that was killed is completed by the next run, and another run of the same
+release with the same options changes nothing."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ class PipProgress:
     def text(self, said: str) -> str:
         """Return a text with the number of packages that pip has found or, after that, installed.
 
-        ``said``: pip's output so far.
+        ``said``: pip's output so far; before it names a package, the text says only that pip starts.
         """
         lock = (self.folder / sources.LOCK).read_text(encoding="utf-8")
         total = len(re.findall(r"^[A-Za-z0-9][^\s=]*==", lock, re.MULTILINE))

@@ -226,9 +226,10 @@ class LinkClient:
     # --- sessions
 
     async def put_session(self, session_id: SessionId, request: SessionRequest) -> Session:
-        """Request a session; repeating a request returns the existing session.
+        """Request a session; repeating a request returns the existing session, also an ended one.
 
-        The link waits 1.5 s at most for the scheduler; if that is too short, the returned session is pending.
+        If that session has ended with the reason ``refused``, LinkProblem is raised instead. The link waits 1.5 s at
+        most for the scheduler; if that is too short, the returned session is pending.
         """
         return await self._ask(_SESSION, "PUT", f"/sessions/{session_id}", json=request.model_dump(mode="json"))
 
@@ -388,7 +389,7 @@ class LinkClient:
         return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
 
     async def last_choice(self, user: str) -> Choice | None:
-        """Return what the person chose for their last session outside of workshops; None: there was none."""
+        """Return what the person chose for the last session that they started themselves; None: there was none."""
         return await self._ask(_CHOICE, "GET", f"/people/{quote(user, safe='')}/choice")
 
     async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:

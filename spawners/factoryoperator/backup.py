@@ -1,9 +1,9 @@
-"""Makes a backup of a gateway, which may be running: one 0600 file with all its stores.
+"""Makes a backup of a gateway, which may be running: one 0600 file with its stores.
 
-The stores are the databases, keys, tokens and configuration files. The file is a gzipped tar: ``manifest.json``
-(``Manifest``), then one member for each store. A database is copied with its own tools (SQLite's backup API,
-``pg_dump``), so each copy is consistent. Copies of several databases are from different moments; the link resolves the
-differences when it starts (docs/operators.md).
+The stores are the databases, keys, tokens and configuration files; the operator may leave out the databases on a
+server. The file is a gzipped tar: ``manifest.json`` (``Manifest``), then one member for each store. A database is
+copied with its own tools (SQLite's backup API, ``pg_dump``), so each copy is consistent. Copies of several databases
+are from different moments; the link resolves the differences when it starts (docs/operators.md).
 """
 
 from __future__ import annotations

@@ -196,7 +196,12 @@ def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Gateway
 
 
 def names(gateway: Gateway) -> Iterator[Finding]:
-    """Yield a finding for each configured host name that does not resolve on this machine."""
+    """Yield a finding for each of these host names that does not resolve on this machine.
+
+    From hub.yaml: the hosts of the URLs (in ``login``, of the issuers only), except ``hub_bind_url`` and those in
+    ``workshops``. From link.yaml: the hosts of the hub, the ledger, the mail server, and servers that issue SSH
+    certificates, and the hosts to which the link connects directly at a factory. From workshops.yaml: the mail server.
+    """
     all_hosts = [*_hub_hosts(gateway), *_link_hosts(gateway), *_workshops_hosts(gateway)]
     wanted = {(where, host) for where, host in all_hosts if host}
     with ThreadPoolExecutor(max_workers=16) as pool:

@@ -110,7 +110,7 @@ def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
 def link_secrets(gateway: Gateway) -> Iterator[Finding]:
     """Yield what is wrong with the link's token and the link's own keys.
 
-    For a factory whose credentials are keys in files, yield a hint for each site account without a key.
+    For a factory whose credentials are keys in files, yield a hint for each site account of link.yaml without a key.
     """
     config, at = gateway.link.config, gateway.link.at
     if config is None:

@@ -119,7 +119,7 @@ def _of_another_authority(authority: Path, certificate: Path) -> bool:
 
 
 def peers(gateway: Gateway) -> Iterator[Finding]:
-    """Yield what is wrong with the TLS servers to which hub, link and workshops service connect.
+    """Yield what is wrong with the gateway's own TLS servers, to which hub, link and workshops service connect.
 
     Each server must have a trusted certificate, and must accept the certificate of the process that connects to it. For
     a server that does not answer, there is a hint only.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Finding:
     """One result of ``factorygate check``: a mistake, or a hint about something that may be intended.
 
-    ``where``: ``file:line: key`` or a file. ``mistake``: False for a hint. ``said``: the message, which never holds a
-    secret.
+    ``where``: ``file:line: key``, ``file:line`` or a file. ``mistake``: False for a hint. ``said``: the message, which
+    never holds a secret.
     """
 
     where: str

@@ -31,7 +31,7 @@ class Side(Generic[C]):
 
     ``config`` None: the file cannot be used, and ``problems`` say why; without ``problems`` the file does not exist, or
     it is a workshops.yaml that was not read, because no other file names a workshops service. ``at``: a function that
-    returns the place of a key in the file, ``file:line: dotted.key``.
+    returns the place of a key in the file, ``file:line: dotted.key``, or "" if ``config`` is None.
     """
 
     path: Path

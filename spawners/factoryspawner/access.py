@@ -1,8 +1,8 @@
 """Asks the authenticator whether a person may start anything, and sends the decision to the link.
 
 The hub sends the decision before each start that may request a session, after each new check of the person at a login
-provider, when the person accepts the terms, when the person joins a workshop and, unless the operator uses an
-authenticator of their own, at each login.
+provider, when the person accepts the terms, when the person joins a workshop, when a check shows that no workshop
+admits a guest any more and, unless the operator uses an authenticator of their own, at each login.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class LinkTable:
     def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
         """Yield the person's live sessions now and after every change, newest first.
 
-        The generator ends when the link stops answering. So a client that reads these lists as an event stream connects
+        The generator ends when the link does not answer. So a client that reads these lists as an event stream connects
         again, and then learns that the link does not answer.
         """
         return self._changes(_of_person(user), lambda: self.of(user)[::-1])
@@ -110,7 +110,7 @@ class LinkTable:
     def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
         """Yield the person's live clusters now and after every change, newest first.
 
-        Ends when the link stops answering.
+        Ends when the link does not answer.
         """
 
         def look() -> list[Cluster]:

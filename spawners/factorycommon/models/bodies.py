@@ -184,7 +184,7 @@ class RenewBody(BaseModel):
 
 
 class CredentialBody(RenewBody):
-    """Body of ``PUT /credentials/{factory}``: a token to renew the login of the person's own site account."""
+    """Body of ``PUT /credentials/{factory}``: a token to renew the logins of a person's own site accounts."""
 
     user: Person
 
@@ -192,7 +192,8 @@ class CredentialBody(RenewBody):
 class AuditLine(Model):
     """One line of a factory's audit: an action of the link at the site, such as a submission.
 
-    ``key_id``: the id of the certificate or key that the link used to log in.
+    ``key_id``: the id of the certificate or key that the link used to log in, "" if it has not logged in yet, ``local``
+    if the factory needs no login.
     """
 
     number: int

@@ -93,7 +93,7 @@ class ClusterRequest(Model):
     If ``size`` or ``environment`` is None, the factory's default is used; if ``hours`` is None, the node size's. If
     ``project`` is None, the link uses the project of ``session`` if that project may be charged at the factory.
     Otherwise the link uses no project if the person needs none, else the only project that allows the size there or, of
-    several, the one that the person used last.
+    several, the one that the person used last; if there is no such project, the link refuses the request.
 
     ``hours``: the walltime of each job; ``processes``: the number of Dask workers in each job; ``session``: the session
     whose notebook runs the Dask scheduler, and whose end also ends the cluster; ``cap_gpu_hours``: the most GPU-hours

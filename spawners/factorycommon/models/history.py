@@ -50,9 +50,10 @@ class PastRun(Model):
 
 
 class ClusterUse(Model):
-    """What the workers of one person's Dask clusters have used at a factory.
+    """What the workers of one person's Dask clusters have used at a factory with one node size.
 
-    ``size``: the node size; None if it is not known any more.
+    ``size``: None if the node size is not known any more; ``jobs``: the number of workers; ``own``: the cost in the
+    site's own unit, None for the same reasons as in ``PastRun``, or if ``size`` is None.
     """
 
     person: Occupant
@@ -66,8 +67,8 @@ class ClusterUse(Model):
 class HistoryPage(Model):
     """One page of a project's history, ordered by the sessions' ids.
 
-    ``next``: the id that selects the next page, None if this is the last page; ``clusters``: the clusters of the whole
-    project, on the first page only.
+    ``next``: the id that selects the next page, None if this is the last page; ``clusters``: what the clusters of the
+    whole project have used, on the first page only.
     """
 
     runs: tuple[PastRun, ...] = Field(default=(), max_length=MOST_RUNS)

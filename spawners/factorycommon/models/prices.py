@@ -19,8 +19,9 @@ class Amount(Model):
 class Cost(Model):
     """The cost of a job that runs for a given time, such as its whole walltime.
 
-    ``gpu_hours``: as the factory charges them; ``counted``: the GPU-hours that the gateway charges to the project;
-    ``own``: the cost in the factory's own unit, if the factory charges in another unit than GPU-hours."""
+    ``gpu_hours``: as the factory charges them, or ``counted`` if the factory charges in another unit or its price is
+    not known; ``counted``: the GPU-hours that the gateway charges to the project; ``own``: the cost in the factory's
+    own unit, if the factory charges in another unit than GPU-hours."""
 
     gpu_hours: float
     counted: float

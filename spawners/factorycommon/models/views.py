@@ -268,7 +268,8 @@ class AccountThere(Model):
 class SiteCheck(Model):
     """One site on a person's checklist.
 
-    ``accepted_at``: when the person accepted the present version of the site's rules; None: not yet.
+    ``accepted_at``: when the person accepted the present version of the site's rules; None: not yet, or the site has
+    no rules.
     """
 
     factory: Slug

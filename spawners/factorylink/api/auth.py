@@ -60,7 +60,8 @@ class Caller:
 
         With a person's own token: the whole session, with the URL that the person opens. A session's token shows its
         own session in the same way. Of the person's other sessions it hides site account, job, node, partition, URL,
-        log, exit code, explanations, use of resources, and the steps that the person has done.
+        log, exit code, explanations, use of resources, names of busy notebooks and terminals, and the steps that the
+        person has done.
         """
         if self.session is None or session.id == self.session.record.id:
             return session.addressed(self.root)

@@ -105,7 +105,10 @@ class Offers:
         return [self._own(permissions, user, self._view(connection)) for connection, permissions in self._places(user)]
 
     async def projects(self, user: str) -> list[ProjectView]:
-        """Return the person's projects, with what is left of each project's budget."""
+        """Return the person's projects, each with what is left of its budget for this person. Raises LedgerError.
+
+        Projects that have ended or not begun are included.
+        """
         return await self._projects.views(user, self._charges)
 
     def ready(self, user: str) -> ReadyView:

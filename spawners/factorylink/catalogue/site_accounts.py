@@ -75,10 +75,11 @@ def parse_people(text: str) -> list[Membership]:
 
 
 def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[str]:
-    """Yield a line for each QOS of the catalogue's entry that the site lacks, and for each limit that differs.
+    """Yield a line for each QOS of the catalogue's entry that the site lacks.
 
-    ``found``: the site's QOS by name; None: the site did not answer, so nothing is yielded. Raises ValueError if a
-    QOS's longest walltime is not in Slurm's form.
+    Also yield a line for each limit in the entry's QOS that differs from the site's. ``found``: the site's QOS by name;
+    None: the site did not answer, so nothing is yielded. Raises ValueError if a QOS's longest walltime is not in
+    Slurm's form.
     """
     for ours in factory.qos if found is not None else ():
         theirs = (found or {}).get(ours.name.lower())

@@ -250,8 +250,8 @@ class AccountLeases:
     async def pass_on(self, factory: Slug, account: str, hold: Hold) -> bool:
         """Hold an account, which another workshop holds, for the workshop of ``hold``; return whether this was done.
 
-        Nothing is done if the account was lent meanwhile to a person of the other workshop, or if something runs under
-        it. Raises LedgerError.
+        Nothing is done if the account was lent meanwhile to a person of the other workshop, or if it is not idle
+        (``is_idle``). Raises LedgerError.
         """
         async with self._lock:
             if self._kept(factory, account) or not self.is_idle(factory, account):
@@ -283,7 +283,7 @@ class AccountLeases:
     async def release(self, factory: Slug, account: str) -> None:
         """End the hold of an account, and its lease if nobody has used the account.
 
-        Nothing is done if something runs under the account, or if it is being wiped. Raises LedgerError.
+        Nothing is done if the account is not idle (``is_idle``), or if it is being wiped. Raises LedgerError.
         """
         key = factory, account
         async with self._lock:

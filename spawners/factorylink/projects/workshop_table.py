@@ -204,8 +204,8 @@ def _seat_gpus(project: WorkshopProject, factories: Mapping[Slug, Factory]) -> d
 def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]) -> WorkshopPools:
     """Return the operator's pools from the file ``path``.
 
-    Raises CatalogueError if the file cannot be parsed as pools, or if pools conflict with the catalogue or
-    ``link.yaml``; then the error names all conflicts.
+    Raises CatalogueError if the file cannot be read as pools, or if pools conflict with the catalogue or ``link.yaml``;
+    then the error names all conflicts. Of a pool whose factory is not offered, it names only this conflict.
     """
     pools = read_model(path, WorkshopPools)
     wrong = [line for pool in pools.pools for line in _problems(pool, factories, accesses)]

@@ -89,11 +89,11 @@ class Permission:
             raise of_words("forbidden", rules_open, "factory")
 
     def missing(self, connection: FactoryConnection, user: str) -> Words | None:
-        """Return what prevents the person from starting anything at the factory, apart from their project.
+        """Return why the person is not admitted at the factory; None if they are.
 
         The possible reasons: the person is blocked, the hub does not admit them, or they have not accepted the
-        gateway's terms or the site's rules. None: nothing is missing. The age of the login does not count. Raises no
-        ProblemError.
+        gateway's terms or the site's rules. The age of the login, the person's project and the state of the factory do
+        not count. Raises no ProblemError.
         """
         if self._projects.blocked(user):
             return explain.own("blocked")
@@ -162,9 +162,9 @@ class Permission:
         """Return the person's permission to use a factory for the project of ``choice``.
 
         A person who needs no project gets a permission without one, unless ``choice`` names a project whose jobs are
-        charged. If another person names no project, the only one of their projects that allows the chosen size at the
-        factory is taken or, of several, the one that the person used last. Raises LedgerError; ProblemError if the
-        person has no such permission, or has several such projects and used none of them last.
+        charged. If a person who needs a project names none, the only one of their projects that allows the chosen size
+        at the factory is taken or, of several, the one that the person used last. Raises LedgerError; ProblemError if
+        the person has no such permission, or has several such projects and used none of them last.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)

@@ -96,7 +96,8 @@ class Termination:
     def conclude(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """Find out in the background why a session's job has ended, and end the session.
 
-        Called at each answer of the scheduler until the reason is known.
+        Called at each answer of the scheduler after the job's end, until the session has ended. If the questions about
+        the end fail for ``_ASK_SECONDS``, the session ends without the scheduler's record.
         """
         if not live_session.job_over.is_set():
             live_session.job_over.set()

@@ -154,7 +154,8 @@ class LiveCluster:
     def gpu_hours(self, at: datetime | None = None) -> GpuHours:
         """Return the GPU-hours of the cluster's workers, and of its Dask scheduler's job if this job has GPUs.
 
-        ``at``: the time up to which the GPU-hours are counted; None: now.
+        If the factory is not offered any more, the Dask scheduler's job does not count. ``at``: the time up to which
+        the GPU-hours are counted; None: now.
         """
         at, record, head = at or clock.now(), self.record, self.head()
         used, promised, going = spent(record, at), committed(record, at), busy(record)

@@ -44,8 +44,8 @@ def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
 def connector_options(tls: TlsFiles | None) -> dict[str, Any]:
     """Return the options with which JupyterHub's HTTP client makes its connections by TLS; {} without ``tls``.
 
-    The client connects only to proxy, link and notebooks, so the options accept only certificates of the gateway's
-    authority. Raises HubConfigError if a file of ``tls`` cannot be used.
+    The client connects only to the gateway's own processes and to notebooks, so the options accept only certificates of
+    the gateway's authority. Raises HubConfigError if a file of ``tls`` cannot be used.
     """
     return {} if tls is None else {"ssl": _usable(lambda: dialing(tls))}
 

@@ -35,9 +35,9 @@ _API = "jupyterhub"  # the OAuth client of tokens for the hub's API
 class FederatedAuthenticator(NamesOfPeople):
     """Passes each login to the client of its provider. The settings are ``login`` in the hub's YAML.
 
-    If no rule admits a person any more, they lose access at the next refresh: they have no groups, no API tokens, and
-    no new session, and the hub informs the link. If a provider does not answer, each person keeps access until
-    ``trust_seconds`` after the provider's last answer about them.
+    If no rule admits a person any more, they lose access at the next refresh: they have no groups, no API tokens of
+    their own, and no new session, and the hub informs the link. If a provider does not answer, each person keeps access
+    until ``trust_seconds`` after the provider's last answer about them.
     """
 
     allow_all = Bool(True).tag(config=True)  # the providers' rules decide who may log in
@@ -104,7 +104,7 @@ class FederatedAuthenticator(NamesOfPeople):
 
         None: the request is of another kind, such as a posted form. Raises LoginRefused, also if the provider does not
         answer. A person whom the provider's rules refuse, and who is a user of the hub, loses groups, admin rights and
-        API tokens.
+        their own API tokens.
         """
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:

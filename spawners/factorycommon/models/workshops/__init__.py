@@ -34,9 +34,9 @@ class WorkshopPool(Model):
 
     ``seats``: the most seats that the workshops on this pool may have at the same time; ``gpu_hours``: the most
     GPU-hours of one workshop, None: no limit; ``max_hours``: the longest session; ``account``: the scheduler's account
-    that is charged, None: the one in ``link.yaml``, if any; ``reservations``: the reservations that a trainer may
-    choose; ``site_accounts``: the accounts that are lent to the people of the pool's workshops, empty: these people use
-    the accounts of ``link.yaml``."""
+    that is charged, None: the one in ``link.yaml``, if any; ``qos``, ``partition``: as in ``ProjectAt``;
+    ``reservations``: the reservations that a trainer may choose; ``site_accounts``: the accounts that are lent to the
+    people of the pool's workshops, empty: these people use the accounts of ``link.yaml``."""
 
     id: Slug
     title: str = Field(default="", max_length=200)
@@ -171,11 +171,11 @@ def shares(
 class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link.
 
-    ``staff``: the people who have no seat; ``begins`` and ``ends``: when the people may run anything; ``seats``: the
-    number of seats (computed from the members if the release before this one wrote the table, which then lacks
-    ``seats``); ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use, None: a share of
-    ``gpu_hours``, which ``shares`` computes; ``rehearsal``: a time before ``begins`` in which some of the people, or
-    robots, may run something.
+    ``staff``: the people who run the workshop and have no seat; ``begins`` and ``ends``: when the people may run
+    anything; ``seats``: the number of seats (computed from the members if the release before this one wrote the table,
+    which then lacks ``seats``); ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use,
+    None: a share of ``gpu_hours``, which ``shares`` computes; ``rehearsal``: a time before ``begins`` in which some of
+    the people, or robots, may run something.
     """
 
     id: WorkshopProjectId

@@ -85,7 +85,7 @@ class RehearsalPlace(Model):
     """One factory of a workshop.
 
     ``seat``: what the factory allows the workshop now; ``size``: None if the node size is not in the catalogue any
-    more; ``default``: the environment that is used if the workshop names none, None: none fits the node size;
+    more; ``default``: the environment that is used if the workshop names none, None: none fits, or ``size`` is None;
     ``agreed``: what the site's agreement allows for workshops; ``agreement``: a digest of all that was agreed with the
     site; ``lends``: whether accounts are lent to people there; ``wipes``: whether these accounts are emptied between
     two people; ``lendable``: how many accounts could be held for the workshop now, None: none are lent there;

@@ -23,9 +23,9 @@ class WorkshopSession(Model):
 
     ``reason``: what the session waits for, or why it has ended; ``before``: while its state is ``unreachable``, the
     last known state; ``stopping``: its end was requested and has not come yet; ``open``: messages reach its notebook
-    now; ``gpu_percent``: use of its busiest GPU in the last minute, None: not known; ``steps``: the numbers, from 0, of
-    the steps of the material that the person has done; ``extend_hours``: the hours that can be added to its time, None:
-    none now.
+    now; ``gpu_percent``: use of its busiest GPU in the last minute, None: it has no GPU, or the use is not known;
+    ``steps``: the numbers, from 0, of the steps of the material that the person has done; ``extend_hours``: the hours
+    that can be added to its time, None: none now.
     """
 
     id: SessionId

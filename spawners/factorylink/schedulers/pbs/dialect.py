@@ -99,7 +99,10 @@ def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
 
 
 def ended(name: str) -> Command[list[End]]:
-    """Return the command that asks how jobs named ``name`` ended: the 200 in PBS' history that were submitted last."""
+    """Return the command that asks how jobs named ``name`` ended: the 200 in PBS' history that were submitted last.
+
+    Of these 200, an array counts as one; each of its jobs is listed.
+    """
     return Command(
         ("sh", "-c", _OVER, "sh", "-x", "-s", "F", "-N", name), _listed(_ends), env=parse.TIMES, most=LISTING
     )
