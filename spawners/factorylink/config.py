@@ -317,7 +317,7 @@ class SessionListeners(Model):
 
     @property
     def dialed(self) -> str:
-        """Return the host name by which proxy and hub reach the ports."""
+        """Return the host name by which proxy and hub reach the ports of the sessions, at which the link listens."""
         return self.advertise or self.listen_host
 
 

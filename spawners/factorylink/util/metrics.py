@@ -142,7 +142,7 @@ GAUGES = {
         _FACTORY, "Sessions whose person's own login at the site has expired"
     ),
     "factorygate_credential_expiry_timestamp_seconds": GaugeWords(
-        _FACTORY, "When the first valid login that a live session needs expires; absent: none expires"
+        _FACTORY, "When the first of the still valid logins of live sessions expires; absent: none expires"
     ),
     "factorygate_certificate_expiry_timestamp_seconds": GaugeWords(
         ("name",), "When the link's certificate (name: own) or its authority's (authority) expires, by the file"
