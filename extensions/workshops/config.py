@@ -74,8 +74,9 @@ class WorkshopLimits(Model):
     ``seats``: the most seats of one workshop; ``warm_minutes``: how many minutes before a workshop's opening the
     service starts its seats. None: the service estimates this time from the rate at which seats of the node size came
     up at the factory, but takes at least 5 and at most ``MOST_WARM`` minutes; if no rate was measured, ``MOST_WARM``
-    minutes. Each workshop stores its maximum (``most_warm_minutes``) when it is created. ``clear_minutes``: a workshop
-    is archived this many minutes after it has begun to close; meanwhile its sessions end and its accounts are cleared.
+    minutes. A workshop stores ``warm_minutes`` (``MOST_WARM`` if None) as its longest time when it is created, so a
+    later change of ``warm_minutes`` does not change this longest time. ``clear_minutes``: a workshop is archived this
+    many minutes after it has begun to close; meanwhile its sessions end and its accounts are cleared.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over

@@ -51,8 +51,8 @@ class Reader:
     async def next(self) -> list[Message]:
         """Wait for changes, and return those since the last call.
 
-        The list is empty if nothing changed for ``_HEARTBEAT_SECONDS``, or before ``wake`` was called. After an overrun
-        (too many changes for this reader), the dropped changes are missing.
+        Return an empty list if nothing changes for ``_HEARTBEAT_SECONDS``, or if ``wake`` is called before anything
+        changes. After an overrun (too many changes for this reader), the dropped changes are missing.
         """
         try:
             await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)
