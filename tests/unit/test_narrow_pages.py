@@ -148,7 +148,7 @@ async def test_a_number_of_the_map_leads_to_its_factory_in_the_list(phones: Peop
 async def test_the_one_choice_is_not_covered_by_its_start_button(phones: People) -> None:
     page = await opened(phones, "first")
     # the last part of the page that is loaded
-    await expect(page.locator("#fg-aside")).to_contain_text("4,900 of 5,000")
+    await expect(page.locator("#fg-aside")).to_contain_text("4,900 of its 5,000")
     change = page.locator("#fg-choose > summary")
     summary = await change.bounding_box()
     assert summary is not None
