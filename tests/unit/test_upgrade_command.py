@@ -45,6 +45,12 @@ def test_a_release_that_is_not_installed_is_refused_in_words(root: Path, capsys:
     assert not (root / "called").exists()
 
 
+def test_a_release_whose_program_is_gone_is_refused_in_words(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "releases" / VERSION / "venv" / "bin" / "python").unlink()
+    assert main(["upgrade", "--to", VERSION, "--root", str(root)]) == 1
+    assert f"The program of release {VERSION} cannot be run" in capsys.readouterr().err
+
+
 def test_the_release_s_own_program_does_the_upgrade(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     upgraded: list[str] = []
     monkeypatch.setattr(sys, "prefix", str(root / "releases" / VERSION / "venv"))

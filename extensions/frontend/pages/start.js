@@ -155,10 +155,7 @@ function draw() {
   render(at("fg-asked"), told.asked);
   render(at("fg-mind"), told.mind);
   render(at("fg-happens"), told.happens);
-  if (isFolded()) {
-    const before = state.from === "last" ? W.lastTime : W.suggestion;
-    at("fg-aside-head").textContent = state.changed ? W.youAsk : before;
-  }
+  at("fg-aside-head").textContent = heading();
   render(at("fg-project"), projectPicker(factory, choice, state.projects));
   at("fg-short").textContent = startLine(factory, choice, estimateOf(choice.hours), now);
   for (const name of MINUTES) {
@@ -200,6 +197,12 @@ function hear(factories) {
 
 const isFolded = () => !at("fg-choose").open;
 
+/** The heading of the choice: folded, and not changed by the person, the choice is the last one or a suggestion. */
+function heading() {
+  if (!isFolded() || state.changed) return W.youAsk;
+  return state.from === "last" ? W.lastTime : W.suggestion;
+}
+
 /**
  * Folded, the page shows one choice with Start, and a link to all other choices. The suggestion then comes first, also
  * for keyboard and screen reader.
@@ -210,7 +213,7 @@ function fold() {
   if (folded) form.prepend(at("fg-aside"));
   else form.append(at("fg-aside"));
   at("fg-what").open = !folded;
-  at("fg-aside-head").textContent = folded ? W.suggestion : W.youAsk;
+  at("fg-aside-head").textContent = heading();
 }
 
 /** A link with options opens all choices at once. */

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from factorycommon.service.yaml_file import CatalogueError
 from factoryinstaller.errors import ReleaseError
@@ -51,9 +51,9 @@ def _upgrade(options: argparse.Namespace) -> int:
     layout = Layout(options.root.absolute())
     try:
         if options.archive is not None:
-            return _with_program_of(options, layout.install(options.archive.absolute(), _say))
+            _with_program_of(options, layout.install(options.archive.absolute(), _say))
         if options.to is not None and not _is_program_of(layout.installed_release(options.to)):
-            return _with_program_of(options, layout.installed_release(options.to))
+            _with_program_of(options, layout.installed_release(options.to))
         work = Upgrade(
             layout=layout,
             units=Systemd(),
@@ -77,10 +77,10 @@ def _is_program_of(release: Release) -> bool:
     return Path(sys.prefix).resolve() == release.python.parents[1].resolve()
 
 
-def _with_program_of(options: argparse.Namespace, release: Release) -> int:
+def _with_program_of(options: argparse.Namespace, release: Release) -> NoReturn:
     """Replace this process by the program of ``release``, because only that program knows which tables it needs.
 
-    Never returns. Raises OSError if the program cannot be run.
+    Raises ReleaseError if the program cannot be run.
     """
     argv = [str(release.python), "-m", "factoryoperator", "upgrade", "--to", release.version, "--root",
             str(options.root), "--backups", str(options.backups)]  # fmt: skip
@@ -89,7 +89,10 @@ def _with_program_of(options: argparse.Namespace, release: Release) -> int:
     if options.yes:
         argv.append("--yes")
     sys.stdout.flush()
-    os.execv(argv[0], argv)
+    try:
+        os.execv(argv[0], argv)
+    except OSError as error:
+        raise ReleaseError(f"The program of release {release.version} cannot be run: {error}") from error
 
 
 def _confirmed(question: str, yes: bool) -> bool:

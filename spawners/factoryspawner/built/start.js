@@ -1632,10 +1632,7 @@ function draw() {
   render(byId("fg-asked"), told.asked);
   render(byId("fg-mind"), told.mind);
   render(byId("fg-happens"), told.happens);
-  if (isFolded()) {
-    const before = state.from === "last" ? W.lastTime : W.suggestion;
-    byId("fg-aside-head").textContent = state.changed ? W.youAsk : before;
-  }
+  byId("fg-aside-head").textContent = heading();
   render(byId("fg-project"), projectPicker(factory, choice, state.projects));
   byId("fg-short").textContent = startLine(factory, choice, estimateOf(choice.hours), now);
   for (const name of MINUTES) {
@@ -1673,13 +1670,17 @@ function hear(factories) {
   } else if (state.choice) askEstimates();
 }
 var isFolded = () => !byId("fg-choose").open;
+function heading() {
+  if (!isFolded() || state.changed) return W.youAsk;
+  return state.from === "last" ? W.lastTime : W.suggestion;
+}
 function fold() {
   const folded = isFolded();
   form.classList.toggle("fg-folded", folded);
   if (folded) form.prepend(byId("fg-aside"));
   else form.append(byId("fg-aside"));
   byId("fg-what").open = !folded;
-  byId("fg-aside-head").textContent = folded ? W.suggestion : W.youAsk;
+  byId("fg-aside-head").textContent = heading();
 }
 function unfoldIfAsked() {
   const again = new URLSearchParams(location.hash.slice(1)).has("again");
