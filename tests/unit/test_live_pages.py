@@ -155,6 +155,18 @@ async def test_a_person_without_sessions_sees_one_choice_and_start(page: Page, l
     assert await page.evaluate("document.activeElement.name") == "factory"
     await page.locator("#fg-choose > summary").press("Enter")
     await expect(page.get_by_role("radio")).to_have_count(0)
+    await expect(
+        page.get_by_role("heading", name=re.compile("^(Our suggestion|Same choice as your last session)$"))
+    ).to_be_visible()  # nothing was changed
+
+
+async def test_a_changed_choice_is_not_called_a_suggestion(page: Page, link: FakeLink) -> None:
+    await page.goto(f"{page_states.START}?lang=en")
+    await page.locator("#fg-choose > summary").click()
+    await page.locator("label[for='size-full']").click()
+    await page.locator("#fg-choose > summary").click()
+    await expect(page.get_by_role("radio")).to_have_count(0)  # only the choice is shown
+    await expect(page.get_by_role("heading", name="What you ask for")).to_be_visible()
 
 
 async def test_a_link_with_options_shows_all_choices(page: Page, link: FakeLink) -> None:

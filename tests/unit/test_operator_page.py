@@ -189,6 +189,21 @@ async def test_nothing_runs_nothing_waits_nothing_failed(ada: httpx.AsyncClient,
     assert page.count("None at the moment.") == 2
 
 
+async def test_a_factory_that_the_command_paused_accepts_no_new_sessions(
+    ada: httpx.AsyncClient, link: FakeLink
+) -> None:
+    one, three = link.operator.factories
+    for paused in (None, "<i>Talks</i>."):
+        link.operator = link.operator.model_copy(
+            update={"factories": (one, three.model_copy(update={"drained": None, "paused": paused}))}
+        )
+        page = (await ada.get(PAGE)).text
+        row = page[page.index('data-key="three"') :].partition("</tr>")[0]
+        assert ("Accepts no new sessions" in row) == (paused is not None)
+        said = "Paused by the command factorygate. People see: &lt;i&gt;Talks&lt;/i&gt;."
+        assert (said in " ".join(row.split())) == (paused is not None)
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_a_page_with_very_much_on_it_stays_a_page(
     hub: HubProcess, link: FakeLink, browser: Browser, width: int
@@ -231,6 +246,24 @@ async def test_what_is_being_written_stays_while_the_page_is_renewed(
     await expect(page.get_by_text("Nobody waits.")).to_be_visible()
     await expect(page.get_by_label("Message for people at ONE")).to_have_value("Back at")
     await expect(page.get_by_label("Message for people at ONE")).to_be_visible()
+    await context.close()
+
+
+async def test_a_person_who_is_signed_out_meanwhile_is_told_so(
+    hub: HubProcess, link: FakeLink, browser: Browser
+) -> None:
+    context = await browser.new_context(base_url=hub.url)
+    await page_states.signed_in(context)
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto(PAGE)
+    table = page.get_by_role("table", name="Factories")
+    await expect(table).to_be_visible()
+    await context.clear_cookies()
+    async with page.expect_response(lambda response: "/hub/login" in response.url):
+        await page.clock.run_for(25_000)
+    await expect(page.locator("#fg-unheard")).to_have_text("You are signed out. Reload the page to sign in again.")
+    await expect(table).to_be_visible()  # what was known stays
     await context.close()
 
 

@@ -597,6 +597,22 @@ async def test_the_page_tells_how_the_fetch_of_the_material_went_and_tries_again
     assert world.materials.fetcher.fetch.await_count == 2
 
 
+async def test_who_waited_and_what_was_not_fetched_waits_no_more_when_a_workshop_is_over(
+    bob: httpx.AsyncClient, world: WorkshopsWorld
+) -> None:
+    path = (await created(bob, seats="1", repository="https://localhost/never.git", commit="b" * 40)).split("?")[0]
+    slug = path.split("/")[-1]
+    for person in ("carl", "dora"):
+        await world.workshops.put_member(BOB, slug, person, "participant")
+    waits = ("1 person waits", "waits for a seat", "It waits to be fetched.")
+    page = (await bob.get(path)).text
+    assert [text in page for text in waits] == [True, True, True]
+    await world.workshops.take(ADA, slug, "cancel")
+    page = (await bob.get(path)).text
+    assert "dora" in page
+    assert [text in page for text in waits] == [False, False, False]
+
+
 async def test_a_hostile_address_of_a_repository_is_told_at_its_field(bob: httpx.AsyncClient) -> None:
     answer = await send(bob, "/hub/workshops/new", **fields(repository="https://b/../x", commit="a" * 40))
     assert answer.status_code == 400
@@ -636,6 +652,34 @@ async def test_rehearsals_are_shown_in_words_with_what_to_do(
     await world.workshops.put_member(BOB, slug, "ada", "participant")
     other = (await world.workshops.create(ADA, body(submit=False))).slug
     assert (await bob.get(f"/hub/workshops/{other}/rehearsal")).status_code == 404
+
+
+async def test_a_rehearsal_is_said_to_count_only_if_the_link_tells_the_settings(
+    world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = (await created(bob)).split("?")[0]
+    slug = path.split("/")[-1]
+    await send(ada, path, order="approve")
+    await world.clockwork.look()
+    workshop = await world.store.get(slug)
+    assert workshop is not None
+    link, now = RehearsedLink(), world.clock()
+    result = RehearsalResult(
+        workshop=slug, factory="one", kind="seats", at=now, ended=now, by="bob",
+        lines=(RehearsalLine(check="place", colour="green", text="The factory takes the class."),),
+        parts=proof.parts("seats", workshop, workshop.places[0], link.here),
+    )  # fmt: skip
+    row = RehearsalRow(slug, "one", "seats", now, "bob", result=result, signature=proof.sign(SECRET, result))
+    await world.store.transact(lambda db: rehearsed.put(db, row, EventRecord(slug, now, "bob", "rehearsal")))
+    counts, unsure = "the result still counts", "it is not sure whether this still counts"
+    page = (await bob.get(f"{path}/rehearsal")).text  # without a link
+    assert (counts in page, unsure in page) == (False, True)
+    monkeypatch.setattr(world.rehearsals, "_link", link)
+    page = (await bob.get(f"{path}/rehearsal")).text
+    assert (counts in page, unsure in page) == (True, False)
+    link.here = link.here.model_copy(update={"agreement": "4" * 64})
+    page = (await bob.get(f"{path}/rehearsal")).text
+    assert (counts in page, unsure in page, "Void" in page) == (False, False, True)
 
 
 async def test_a_rehearsal_of_the_whole_class_is_shown_and_stopped_without_a_script(
