@@ -324,11 +324,11 @@ class Sessions:
         return show_charged(record, used.get(record.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
-        """Return the sessions of a person and a server (None: of all); those that run a Dask scheduler are left out.
+        """Return sessions of a person on a server (None: of all); sessions that run a Dask scheduler are left out.
 
-        ``live`` True: return all live sessions, except those whose class has moved to another factory and those that
-        are withdrawn, which callers see as ended. False: return the ``limit`` newest sessions, live and ended ones.
-        Raises LedgerError.
+        ``live`` True: return all live sessions, except those whose class has moved to another factory, and those that
+        failed before any caller was told of them (``LiveSession.withdrawn``); callers see both kinds as ended. False:
+        return the ``limit`` newest sessions, live and ended ones. Raises LedgerError.
         """
         if live:
             return self._views.live(user, server)

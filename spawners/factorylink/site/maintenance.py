@@ -50,8 +50,8 @@ def offered(
     """Return the reservations that a site account may use now; with ``coming``, also those that begin later.
 
     Reservations for maintenance are left out. ``pays``: the scheduler's account that is charged; None: the site
-    account's default, which no reservation's list of accounts admits. ``groups``: returns the site account's Unix
-    groups, and is called only if a reservation is for groups.
+    account's default, whose name is not known here, so reservations that list accounts are left out, too. ``groups``:
+    returns the site account's Unix groups, and is called only if a reservation is for groups.
     """
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)

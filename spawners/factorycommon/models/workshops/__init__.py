@@ -135,8 +135,8 @@ class ClassProject(Project):
 class RehearsedProject(ClassProject):
     """The project of a workshop during a rehearsal: what the people or robots who rehearse may use.
 
-    A site account that is newly lent to one of them now, and used, is wiped after the rehearsal, if the site has a
-    command for wipes. No other project has robots among its members.
+    If a site account is first lent to one of them during the rehearsal, and is used, it is wiped after the rehearsal,
+    provided that the site has a command for wipes. No other project has robots among its members.
     """
 
     members: tuple[Occupant, ...] = ()

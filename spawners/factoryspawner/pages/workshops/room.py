@@ -134,7 +134,7 @@ class RoomMessage(RoomRequest):
 
 
 class RoomSeat(RoomRequest):
-    """Carries out what a trainer does with one seat."""
+    """Passes a trainer's order for one seat to the workshops service: stop, start, restart or reset the seat."""
 
     async def post(self, slug: str, seat: str, act: str) -> None:
         """Request ``act`` for a seat from the service; answer ``{}``, or the service's refusal.
