@@ -351,7 +351,7 @@ class NetworkFactory(Model):
 
 
 class NetworkAntenna(Model):
-    """An antenna, and the factories that its people can use."""
+    """An antenna, and the ids of the factories to which it is linked."""
 
     id: Slug
     name: str

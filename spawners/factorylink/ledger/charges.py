@@ -78,11 +78,12 @@ class ChargeReservation:
 
 
 class OverBudget(Rejected):
-    """Raised if a project has too few GPU-hours left for a job, or ends before the job would.
+    """Raised if a project has too few GPU-hours left for what is to be reserved, or ends before a job would.
 
-    ``left``, ``needs``: the GPU-hours that are left, and those that the job needs; both None if the project ends too
-    soon. ``of_person``: True if not the project but the person's share of the project has too little left; ``fits``:
-    how many reservations like the first one the budget allows, None if this was not computed.
+    ``left``: the GPU-hours that are left; ``needs``: those that were to be reserved, of all jobs of the request
+    together, or only the additional ones if a job is to run longer; both None if the project ends too soon.
+    ``of_person``: True if not the project but the person's share of the project has too little left. ``fits``: how many
+    jobs the budget allows if all are like the first job of the request; None if this was not computed.
     """
 
     def __init__(
@@ -266,10 +267,11 @@ CLOCKS = 300  # seconds by which a scheduler's clock may be ahead of ours
 
 @dataclass(frozen=True)
 class ChargeTotals:
-    """The state of a job's charge, in seconds.
+    """The state of a job's charge; all durations are in seconds.
 
-    ``reserved``: the longest time of the job's present run, None if the stored value stays; ``earlier``: the time of
-    the earlier runs; ``seconds``: the charged time once the job is over, None before.
+    ``id``: the charge's id; ``reserved``: how long the present run of the job may last, None: keep the stored value;
+    ``earlier``: how long the earlier runs lasted together; ``seconds``: the charged time once the job is over, None
+    before.
     """
 
     id: str

@@ -32,8 +32,9 @@ class SeatBody(Model):
 
     Any other live session that the person has for this workshop on ``server`` counts as the seat, and no second session
     begins. ``since``: a session that has ended or is being stopped counts, too, if it was created at this time or
-    later, unless its job was refused or its class was moved; None: such sessions do not count. ``over``: the last
-    session that has ended as far as the service knows; this session does not count.
+    later, unless its job was refused or its class was moved; None: such sessions do not count. ``over``: the seat's
+    last session of which the service already knows that it has ended; this session does not count either. None: the
+    service knows of none.
     """
 
     session: SessionId
