@@ -95,7 +95,7 @@ class Watched(Protocol):
         ...
 
     def scale(self, n: int | None = None, jobs: int = 0) -> object:
-        """Use ``n`` workers, or ``jobs`` jobs if ``n`` is None, from now on, and stop adapting.
+        """Set how many jobs the cluster has (as many as ``n`` workers need; ``jobs`` if ``n`` is None); stop adapting.
 
         Raises ValueError if the number is not allowed, and LinkError if the link or the batch scheduler refuses, the
         link does not answer, or the cluster was closed. The error's text explains why.

@@ -320,8 +320,8 @@ class WorkshopsClient:
     async def rehearse(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
         """Rehearse a workshop at one of its places (factory and node size); return the last rehearsals by place.
 
-        A rehearsal of the kind ``dry`` starts no seats. One with seats (``seats``, ``wave``) goes on after the
-        response, unless no seat can start.
+        A rehearsal of the kind ``dry`` starts no seats. Rehearsals of the kinds ``seats`` and ``wave`` start seats, and
+        go on after the response, unless no seat can start.
         """
         return await self._ask(_REHEARSALS, caller, "POST", _path(slug, "rehearsals"), body, _SLOW_SECONDS)
 

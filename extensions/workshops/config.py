@@ -74,9 +74,10 @@ class WorkshopLimits(Model):
     ``seats``: the most seats of one workshop; ``warm_minutes``: how many minutes before a workshop's opening the
     service starts its seats. None: the service estimates this time from the rate at which seats of the node size came
     up at the factory, but takes at least 5 and at most ``MOST_WARM`` minutes; if no rate was measured, ``MOST_WARM``
-    minutes. A workshop stores ``warm_minutes`` (``MOST_WARM`` if None) as its longest time when it is created, so a
-    later change of ``warm_minutes`` does not change this longest time. ``clear_minutes``: a workshop is archived this
-    many minutes after it has begun to close; meanwhile its sessions end and its accounts are cleared.
+    minutes. A new workshop stores ``warm_minutes`` (``MOST_WARM`` if None); the service by itself does not start the
+    workshop's seats earlier than this number of minutes before the opening, even if the setting changes later.
+    ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
+    and its accounts are cleared.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over

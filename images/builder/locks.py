@@ -59,10 +59,10 @@ def environment(arch: str) -> dict[str, str]:
 
 
 def read(lock: Path, arch: str, without: Iterable[str] = ()) -> dict[str, Locked]:
-    """Return the packages of a lock file that this architecture needs, by name.
+    """Return the packages of a lock file that the architecture ``arch`` needs, by name.
 
-    ``without``: names of packages to leave out. Raises BuildError if the architecture needs no package of such a name,
-    or if any package of the file lacks its version or its hashes.
+    ``without``: names of packages to leave out. Raises BuildError if one of these packages is not among those that the
+    architecture needs, or if any package of the file lacks its version or its hashes.
     """
     found: dict[str, Locked] = {}
     for block in re.split(r"\n(?=[A-Za-z0-9])", lock.read_text()):

@@ -182,10 +182,10 @@ def units(folder: Path) -> Iterator[WantedFile]:
 
 
 def left_to_the_operator(machine: Machine, options: Options) -> Iterator[str]:
-    """Yield what the operator must change in hub.yaml and link.yaml, if the operator has changed these files before.
+    """Yield what the operator must change in hub.yaml and link.yaml. Call this after the installer's files are written.
 
-    The installer leaves such files alone. If the workshops service is wanted, both files must have a section
-    ``workshops``; otherwise neither file may have this section.
+    The installer does not write a file again that the operator has changed. If the workshops service is wanted, both
+    files must have a section ``workshops``; otherwise neither file may have this section.
     """
     for name in ("hub.yaml", "link.yaml"):
         text = machine.path(f"{files.ETC}/{name}").read_text(encoding="utf-8")
@@ -212,9 +212,9 @@ def use(machine: Machine, folder: Path) -> None:
 def web_server(machine: Machine, options: Options) -> None:
     """Make the web server's configuration include the gateway's site, and validate the configuration.
 
-    A Caddyfile that does not include the site is replaced. Only the package's own Caddyfile is lost in this way, since
-    ``before`` refuses any other one. The file of ``--acme-root``, if given, is copied into the folder of the
-    configuration. Raises InstallerError.
+    A Caddyfile that does not include the site is replaced. This can only be the package's own Caddyfile: for any other
+    one, the function ``before`` has raised InstallerError. The file of ``--acme-root``, if given, is copied into the
+    folder of the configuration. Raises InstallerError.
     """
     if options.acme_root:
         try:

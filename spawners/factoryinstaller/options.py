@@ -108,7 +108,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(given: Mapping[str, Any], kept: Mapping[str, Any]) -> Options:
-    """Return the options that are given; for all others those that an earlier run stored, or else the defaults.
+    """Return all options, each as it is given, or else as an earlier run stored it, or else its default.
 
     A gateway that was installed by a release without workshops gets the workshops service only on request, because the
     operator may have changed files that would have to name the service. Raises InstallerError with all options that

@@ -179,7 +179,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     """Unpack an archive into a folder, and return the path of the archive's top folder there.
 
     Raises ReleaseError if the archive has other entries than plain files and folders below the top folder, is larger
-    than any release, cannot be read, or has another version than its top folder names; OSError.
+    than any release, or cannot be read, or if the wheel's version is not that in the top folder's name; OSError.
     """
     named = version_of(archive)
     top = f"factorygate-{named}"

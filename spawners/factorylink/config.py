@@ -52,7 +52,7 @@ class LocalTransportSettings(Model):
 
 
 class KeyCredentials(Model):
-    """One private key for each site account, which the site has authorized.
+    """One private key for each site account; the site has authorized these keys.
 
     This is the simplest kind of credentials, for sites that support nothing better, and for tests. ``keys``: the folder
     of the keys; each file has the name of its account and the mode 0600."""

@@ -52,8 +52,8 @@ def ports(gateway: Gateway) -> Iterator[Finding]:
     """Yield a finding for each port that two parts are to use, or on which a part cannot listen.
 
     A part cannot listen if, for example, another program uses the port. If the running proxy refuses the hub's token,
-    there is a finding for the port of the proxy's API. There is a further finding if the range ``session_ports`` of
-    link.yaml contains one of these ports, or ephemeral ports of this machine.
+    there is a finding for the port of the proxy's API. There are further findings if the range ``session_ports`` of
+    link.yaml contains the port of a part, or ephemeral ports of this machine.
     """
     wanted = [*_hub_ports(gateway), *_link_ports(gateway), *_workshops_ports(gateway)]
     seen: dict[int, GatewayPort] = {}
@@ -196,7 +196,7 @@ def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Gateway
 
 
 def names(gateway: Gateway) -> Iterator[Finding]:
-    """Yield a finding for each of these host names that does not resolve on this machine.
+    """Yield a finding for each of the following host names that does not resolve on this machine.
 
     From hub.yaml: the hosts of the URLs (in ``login``, of the issuers only), except ``hub_bind_url`` and those in
     ``workshops``. From link.yaml: the hosts of the hub, the ledger, the mail server, and servers that issue SSH

@@ -93,8 +93,8 @@ class PageLanguage(language.Language):
         """Return the translations for the scripts of all pages, as an object for JSON.
 
         ``language``: this language's code; ``texts``: the translations by English text; ``plural``: a string of
-        200 digits; the digit at index N is the number of the plural form for the count N. For English, ``texts`` and
-        ``plural`` are empty.
+        200 digits; the digit at index N is the number of the plural form for the count N; a count from 200 on has the
+        form of 100 + N % 100. For English, ``texts`` and ``plural`` are empty.
         """
         return self.page(lambda file: file.startswith(_SCRIPTS))
 

@@ -37,7 +37,7 @@ class SessionHandle:
     """Finds, requests, follows and stops the session of one server.
 
     ``session_id``: "" while there is no session; ``token``: the hub token of the session's notebook, "" if it is not
-    known; ``asked_to_stop``: whether somebody has requested the end of the session; ``was_certain``: True if this
+    known; ``asked_to_stop``: whether this hub has requested the end of the session; ``was_certain``: True if this
     process began the session, or if a report of the link said that the session is certainly live (``certain``);
     ``predecessor``: the id of an earlier session of the server, for whose end ``find`` waits now; None: there is none.
     """
@@ -78,7 +78,7 @@ class SessionHandle:
         }
 
     def over(self) -> bool:
-        """Return whether the session has ended, has a stop request, or does not exist.
+        """Return whether the session has ended or does not exist, or whether this hub has requested its end.
 
         While the link does not answer, a session that the hub's copy of the table does not have counts as existing. So
         does a session that was requested, until the link answers the request.
@@ -93,7 +93,7 @@ class SessionHandle:
     def moved(self) -> bool:
         """Return whether the session has ended because its seat in a workshop moves to another place.
 
-        A place is a factory with a node size; a new session begins there. False if somebody has requested the end of
+        A place is a factory with a node size; a new session begins there. False if this hub has requested the end of
         the session.
         """
         session = self.session
@@ -116,7 +116,7 @@ class SessionHandle:
         return None
 
     def reset(self) -> None:
-        """Forget the session, its token, and whether somebody has requested its end."""
+        """Forget the session, its token, and whether this hub has requested its end."""
         self.session_id = ""
         self.token = ""  # nosec B105
         self.asked_to_stop = False
@@ -215,7 +215,7 @@ class SessionHandle:
                     await changed.wait()
 
     async def attend(self, environment: Environment) -> None:
-        """Follow a session that was reachable; return once it has ended, or once somebody has requested its end.
+        """Follow a session that was reachable; return once it has ended, or once this hub has requested its end.
 
         If the scheduler requeues the job, send the new job the environment variables and argv that ``environment``
         returns.

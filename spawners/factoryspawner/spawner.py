@@ -109,7 +109,7 @@ class FactorySpawner(BatchspawnerFace):
     def get_state(self) -> dict[str, Any]:
         """Return the state for the hub's database.
 
-        The state has the session's id and token, whether somebody requested its stop, the options of the last start
+        The state has the session's id and token, whether this hub requested its stop, the options of the last start
         that got a session, and the languages of the person who requested the last start.
         """
         state: dict[str, Any] = super().get_state()
@@ -309,7 +309,7 @@ class FactorySpawner(BatchspawnerFace):
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Yield a progress event at each change of the session, until the session can be used or has ended.
 
-        The generator also ends once somebody has requested the end of the session. If the session's seat in a workshop
+        The generator also ends once this hub has requested the end of the session. If the session's seat in a workshop
         is moved, the generator continues with the events of the seat's new session.
         """
         last: dict[str, Any] = {}
@@ -424,7 +424,7 @@ class FactorySpawner(BatchspawnerFace):
     # --- stop -------------------------------------------------------------------------------------------------------
 
     def request_stop(self, by: By = "hub") -> Awaitable[None]:
-        """Give up starts that were requested before now, and return an awaitable that stops the server's sessions.
+        """Give up starts requested before this call, and return an awaitable that stops the server's sessions.
 
         The stops are requested only when the caller awaits it. The awaitable is done once the stops are recorded, and
         raises NotKept if they cannot be recorded. Sessions that a restarted hub has forgotten are stopped as well,

@@ -61,7 +61,7 @@ class FactoryAdaptive(Adaptive):
         jobs. Waiting jobs retire once there has been a surplus for ``pending_grace`` seconds, idle jobs once there has
         been one for ``idle_grace`` seconds; if both may retire, waiting jobs retire first. Jobs above the cluster's
         maximum retire at once: waiting jobs first, then idle ones, then working ones. "same": do nothing, for example
-        during the pause after a refusal.
+        if jobs are missing, but the pause after a failed ``scale_up`` is not over.
         """
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes

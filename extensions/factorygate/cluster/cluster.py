@@ -580,7 +580,7 @@ class FactoryCluster(JobQueueCluster):
 
         If the cluster's cap or the link allows fewer jobs, request only as many; ``message`` then says why. Raises
         ValueError if the cap allows no further job; LinkError if the link allows none or does not answer, or if it
-        refuses jobs after adapting was stopped or changed.
+        refuses some of the jobs and adapting was stopped or changed during the request.
         """
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
@@ -633,8 +633,8 @@ class FactoryCluster(JobQueueCluster):
     def usual_wait(self) -> float:
         """Return the seconds that a job usually takes from its request until its workers connect.
 
-        About nine of ten recent jobs took at most this time. Until the first workers have connected, this is
-        ``FIRST_WAIT`` of the module ``replacer``; 0 while the cluster starts.
+        About nine of ten recent jobs took at most this time. As long as this object has seen no job's workers connect,
+        the result is ``FIRST_WAIT`` of the module ``replacer``; before the cluster has started, it is 0.
         """
         return self._replacer.usual_wait if self._replacer is not None else 0.0
 

@@ -29,7 +29,8 @@ class FactoryScheduler(QuietScheduler):
     - A lost worker gets no more tasks, and is removed after ``LOST_TOGETHER`` seconds or a little later. Its tasks then
       go to none of the workers that were lost in the same moment.
     - If a lost worker's nanny still runs, only the worker's process has ended: its tasks are suspected at once.
-    - If the nanny is gone, the job has ended. The cluster calls ``suspect_tasks`` if the work has ended the job.
+    - If the nanny is gone, too, the job counts as ended: its tasks are suspected only if the cluster finds that the
+      work has ended the job, and calls ``suspect_tasks``.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -67,9 +68,9 @@ class FactoryScheduler(QuietScheduler):
     def suspect_tasks(self, workers: list[str]) -> None:
         """Suspect the tasks of lost workers whose own work has ended their jobs, for example by using too much memory.
 
-        A task that has run again since the loss, without ending its worker, is not suspected. A task that was
+        A task that has ended since the loss, or that nobody needs any more, is not suspected. A task that was
         suspected more often than ``distributed.scheduler.allowed-failures`` allows fails with ``KilledWorker`` if a
-        worker has the task now; otherwise only the count is stored. ``workers``: the workers' names.
+        worker has the task now; otherwise the task only keeps the higher count. ``workers``: the workers' names.
         """
         for name in workers:
             last, keys = self._lost.pop(name, (None, []))

@@ -114,8 +114,8 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
     """Create the cluster with its scheduler as a job; once this job runs, return the started scheduler object.
 
     While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; OSError if
-    the forwarder cannot listen on this node; ValueError if ``wanted`` is invalid. After any error or cancellation, the
-    end of the cluster is requested.
+    the cluster is at another factory, and this node's sockets for the traffic to it cannot be made; ValueError if
+    ``wanted`` is invalid. After any error or cancellation, the end of the cluster is requested.
     """
     cluster_api = wanted.cluster_api
     try:
@@ -164,8 +164,9 @@ def _runs(cluster: Cluster | None) -> bool:
 async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
     """Return the started scheduler object of the existing cluster ``known``.
 
-    From now on ``wanted.cluster_api`` follows the cluster's jobs. Raises LinkError, VersionsDifferError; OSError if the
-    forwarder cannot listen on this node; ValueError if ``wanted`` is invalid.
+    Also make ``wanted.cluster_api`` follow the cluster's jobs. Raises LinkError, VersionsDifferError; OSError if the
+    cluster is at another factory, and this node's sockets for the traffic to it cannot be made; ValueError if
+    ``wanted`` is invalid.
     """
     cluster_api = wanted.cluster_api
     await cluster_api.resume(known.id)

@@ -63,9 +63,9 @@ class WorkerRetirement:
     def add(self, jobs: dict[str, FactoryJob], relieved: set[str]) -> None:
         """Begin to retire these jobs.
 
-        ``jobs``: by name; ``relieved``: names of the jobs whose work a replacement has taken over. The workers of
-        relieved jobs may work until the end of their walltime, the workers of all other jobs for ``SECONDS``. If all
-        connected workers retire, jobs that are not relieved are ended at once.
+        ``jobs``: by name; ``relieved``: names of the jobs whose work a replacement has taken over. The workers of a
+        relieved job have until the end of its walltime to finish their tasks and hand over their results; the workers
+        of any other job have ``SECONDS``, or no time if all connected workers belong to retiring jobs.
         """
         now = asyncio.get_running_loop().time()
         for name, job in jobs.items():

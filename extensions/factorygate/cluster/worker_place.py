@@ -87,13 +87,14 @@ def find(
 ) -> WorkerPlace:
     """Return the place where a cluster's jobs are to run.
 
-    ``factory`` None: this session's factory, if this is a session; ``size``, ``environment`` None: this session's, if
-    the jobs run at this session's factory. All other defaults come from the link. ``hours``: the walltime of each job.
-    ``here``: the session's environment variables; ``route``: how to reach the gateway; None: this session's route.
-    ``project``: the project that is charged. ``cores``, ``memory`` (bytes, or a text such as ``16 GB``): what Dask is
-    to use of each job; None: all; if one of them is given and ``size`` is not, the smallest size that has this much is
-    used. ``processes``: Dask workers in each job; None: one for each GPU, at least one, or, if ``cores`` is given and
-    ``size`` is not, the number that dask-jobqueue computes from ``cores``.
+    ``factory`` None: this session's factory, if this is a session. ``cores``, ``memory`` (bytes, or a text such as
+    ``16 GB``): what Dask is to use of each job; None: all. ``size`` None: the smallest size that has ``cores`` and
+    ``memory``, if one of them is given; otherwise this session's size, if the jobs run at this session's factory.
+    ``environment`` None: this session's, if the jobs run at this session's factory. All other defaults come from the
+    link. ``hours``: the walltime of each job. ``here``: the session's environment variables; ``route``: how to reach
+    the gateway; None: this session's route. ``project``: the project that is charged. ``processes``: Dask workers in
+    each job; None: one for each GPU, at least one, or, if ``cores`` is given and ``size`` is not, the number that
+    dask-jobqueue computes from ``cores``.
 
     Raises LinkError. Raises ValueError if the catalogue does not have such a place; also if ``processes`` is greater
     than the number of cores (``cores``, if given, else those of a job) and greater than the number of a job's GPUs.

@@ -36,7 +36,8 @@ def snapshot_of(text: str, file: str, saved: datetime) -> NotebookSnapshot:
     """Return what helpers see of a notebook. Raises NotNotebook if ``text`` is no notebook of format 4.
 
     ``text``: the file's content; ``file``: its name; ``saved``: when it was saved. Outputs without a form as text
-    or as a PNG image, and images that are too large, are marked as left out. What is too long is cut.
+    or as a PNG image, and images that are too large, are marked as left out. Sources and texts that are too long are
+    cut; outputs and cells that exceed the limits are left out.
     """
     try:
         content = json.loads(text)

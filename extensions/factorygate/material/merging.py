@@ -29,8 +29,8 @@ def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = Fa
 
     ``path``: the file's path, which is not opened; a path that ends in ``.ipynb`` is a notebook, any other a text.
     ``base``: the last version of the material's file that the person's file contains, as a copy or by a merge;
-    ``mine``: the person's file now; ``theirs``: the material's file now; ``restore``: bring back cells of a notebook
-    that the person deleted.
+    ``mine``: the person's file now; ``theirs``: the material's file now; ``restore``: bring back the cells that the
+    person deleted from a notebook.
     """
     if max(len(base), len(mine), len(theirs)) > MOST_BYTES:
         return None

@@ -232,11 +232,11 @@ def write_file(folder: int, name: str, content: bytes, mode: int = 0o666) -> Non
 
 
 def replace_file(folder: int, name: str, stage: int, staged: str, expected: str) -> bool:
-    """Exchange two files if ``name`` has the SHA-256 ``expected``; ``staged`` then names the person's old file.
+    """Exchange the files ``name`` and ``staged`` if ``name``, the person's file, has the SHA-256 ``expected``.
 
-    ``folder``, ``stage``: descriptors of the folders that contain ``name`` and ``staged``. Return whether the files
-    were exchanged: False if the person has changed or deleted the file meanwhile, which then stays as the person left
-    it. Raises OSError.
+    ``staged`` then names the person's old file. ``folder``, ``stage``: descriptors of the folders that contain ``name``
+    and ``staged``. Return whether the files were exchanged; False: the person has changed or deleted the file
+    meanwhile, so it stays as the person left it. Raises OSError.
     """
     with contextlib.suppress(OSError):
         mode = stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) & 0o777

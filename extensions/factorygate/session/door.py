@@ -127,7 +127,7 @@ class _Server(asyncssh.SSHServer):
 
 
 class HubRequest(asyncssh.SSHForwarder):
-    """A connection to the hub's socket, of the notebook or of a program in the job.
+    """A connection that the notebook, or another program in the job, has made to the hub's socket.
 
     The door reads nothing from the connection until a channel to the link is open. asyncssh's forwarder then passes on
     the bytes of each direction, as fast as the receiver takes them, and the end of file of each direction.

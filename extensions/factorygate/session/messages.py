@@ -32,7 +32,7 @@ def read_message(body: object, now: float, languages: Sequence[str] = ()) -> Sho
     """Parse a message ``{"id", "text", "kind", "texts"}``. ``now``: when it was sent, in seconds since the epoch.
 
     ``kind`` and ``texts`` may be missing; ``kind`` is then "info". ``texts`` has the message in more languages, by
-    code: if it has one of the person's ``languages``, the text in the first of them takes the place of ``text``.
+    code: the text in the first of the person's ``languages`` that ``texts`` has takes the place of ``text``.
     Raises ValueError with an explanation if ``body`` is not such a message.
     """
     found = body if isinstance(body, dict) else {}

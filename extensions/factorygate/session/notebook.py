@@ -165,9 +165,9 @@ def write_config(node: Path) -> None:
 class Notebook:
     """The process of one notebook server.
 
-    Call ``start`` before ``give``, ``wait`` and ``stop``, and ``give`` at most once. ``node``: the session's folder for
-    sockets on the job's node; ``umask``: that of the process; ``on_activity``: called with each of the process's
-    reports.
+    Call ``start`` before ``give``, ``wait`` and ``stop``. Call ``give``, which sends the environment variables and the
+    command, at most once. ``node``: the session's folder for sockets on the job's node; ``umask``: that of the process;
+    ``on_activity``: called with each of the process's reports.
     """
 
     def __init__(self, node: Path, umask: int, on_activity: Callable[[Activity], None]) -> None:

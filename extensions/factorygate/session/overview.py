@@ -79,8 +79,9 @@ class Overview:
         module ``clock``; none if there is no file yet), and ``now``: the time; ``use``: the resource use, None: not
         measured yet; ``sessions``: the person's live ones; ``clusters``: the person's live ones, but with the session's
         token only those of its factory and project; ``home``: URL of the gateway's page of the person's sessions;
-        ``trouble``: the error of the last requests to the gateway, except that for clusters, "" if there was none;
-        ``help``: the state of the person's requests for help, None: not known, or the session is not for a workshop.
+        ``trouble``: the error of the last requests to the gateway, "" if there was none (a failed request for clusters
+        does not count); ``help``: the state of the person's requests for help, None: not known, or the session is not
+        for a workshop.
         """
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}

@@ -116,7 +116,7 @@ async def _said(argv: list[str]) -> str:
 
 
 async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> ResourceUsage:
-    """Measure the use once; GPUs that no vendor's program reports are left out.
+    """Measure the use of memory and GPUs once; GPUs that no vendor's program reports are left out.
 
     ``environment``: the job's environment variables, which name the job's GPUs and memory limit; ``names``: a cache of
     the outputs of those commands whose output stays the same while the job runs (see ``Question.names``), None: no

@@ -156,9 +156,9 @@ class JobSession:
         """Bring a workshop's material into the folder of the notebook's files; return the report of what was done.
 
         ``order``: an object with ``name``: the workshop's folder; ``commit``: the material's version; ``digest``: the
-        SHA-256 of ``archive``; ``restore``: whether to write again what the person deleted; perhaps ``aside``: the date
-        under which the person's present folder is kept. Raises SessionConflict if the session is ending or gets
-        material already; ValueError with an explanation if the material was not delivered.
+        SHA-256 of ``archive``; ``restore``: whether to write again what the person deleted; perhaps ``aside``: a date,
+        which is added to the name of the person's present folder before the delivery. Raises SessionConflict if the
+        session is ending or gets material already; ValueError with an explanation if the material was not delivered.
         """
         if self._end.done():
             raise SessionConflict("the session is ending")

@@ -51,7 +51,7 @@ _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not ans
 
 
 class WorkshopEnding:
-    """Makes the reports and certificates of workshops, and answers when and how a workshop ends.
+    """Makes reports and certificates of workshops, and answers what a closing ends, and when data are deleted.
 
     ``joining``: sends certificates by mail; ``secret``: for the ids of certificates; ``root``: the gateway's URL for
     people, with a slash at its end; ``clear``: how long after its closing a workshop is archived; ``guests``: whether

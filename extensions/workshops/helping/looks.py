@@ -22,7 +22,7 @@ class NotebookConsent:
     """The consent with which a person lets helpers see a notebook, and the notebook's last saved state.
 
     ``until``: when the consent ends; ``session``: the session that gave the consent; ``seen_by``: the helpers who have
-    looked at the notebook, in order.
+    looked at the notebook, in the order of their first looks.
     """
 
     workshop: str

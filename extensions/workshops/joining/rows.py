@@ -107,7 +107,7 @@ def set_digits(db: Connection, digest: str, mail: str, typed: str, digits: str, 
     """Store a one-time code in the ticket with the hash ``digest``, in place of an earlier code.
 
     ``mail``: the mail address in the form in which addresses are compared; ``typed``: the address as typed; ``digits``:
-    the hash of the code; ``at``: when the code was made. No wrong code counts against the new code yet.
+    the hash of the code; ``at``: when the code was made. The ticket's number of wrong codes is set to 0.
     """
     values = {"mail": mail, "typed": typed, "digits": digits, "sent": at, "wrong": 0}
     db.execute(update(tables.tickets).where(tables.tickets.c.digest == digest).values(values))
@@ -160,10 +160,11 @@ def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
 
 
 def note_sent(db: Connection, address: str, requester: str, workshop: str | None, now: datetime) -> None:
-    """Count a one-time code for the limits on codes; also a code that is not sent because the address may get none.
+    """Count a one-time code for the limits on codes.
 
-    ``address``: the keyed hash of the mail address; ``requester``: a result of ``mail_limits.requester_of``;
-    ``workshop``: None for a guest who logs in again.
+    A code counts even if it is not sent, since nobody with the address may get one. ``address``: the keyed hash of the
+    mail address; ``requester``: a result of ``mail_limits.requester_of``; ``workshop``: None for a guest who logs in
+    again.
     """
     db.execute(insert(tables.sent_mails).values(address=address, requester=requester, workshop=workshop, at=now))
 

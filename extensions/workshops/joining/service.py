@@ -267,8 +267,9 @@ class Joining:
         """Let a person join a workshop, and return their membership; a member keeps their role and seat.
 
         Raises ProblemError if there is no such ticket, the one-time code or the join code is not valid, the join code
-        does not admit the guest's mail address, the terms have changed, the name is missing, the person is banned or an
-        unknown guest, the workshop has too many people who run it, or nobody can join it now.
+        does not admit the guest's mail address, the terms have changed, the name is missing, the person is banned, is
+        a guest whom the service does not know, or would be one too many of the people who run the workshop, or
+        nobody can join the workshop now.
         """
         row, workshop = await self._walk(body.ticket)
         _check_open(workshop)

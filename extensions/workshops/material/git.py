@@ -132,8 +132,8 @@ def init(commit: str) -> list[str]:
 def fetch(url: str, commit: str, pin: str | None, ca_file: Path | None) -> list[str]:
     """Return git's arguments that fetch the commit with the id ``commit`` from the repository at ``url``.
 
-    ``pin``: ``HOST:PORT:ADDRESS,...``, so that git does not look up the host again, None: there is no host;
-    ``ca_file``: CA certificates for the operator's own servers, None: the system's.
+    ``pin``: ``HOST:PORT:ADDRESS,...``, the addresses that git uses for the host of ``url`` without a lookup, None: the
+    URL has no host; ``ca_file``: CA certificates for the operator's own servers, None: the system's.
     """
     options = {
         "http.followRedirects": "false",

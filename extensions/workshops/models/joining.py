@@ -17,8 +17,8 @@ class JoiningSettings(Model):
     ``sender``: the mail address from which mails come; ``smtp``: the server to which mails are sent; ``folder``: for a
     demo or a test, a folder into which mails are written instead. ``ticket_minutes``: how many minutes a person has to
     join after typing a valid join code. Limits for one hour: ``workshop_mails``: the most one-time codes for one
-    workshop; ``address_mails``: the most one-time codes for one mail address that clients in one network can request.
-    There are further limits for one mail address (see ``joining/mail_limits.py``).
+    workshop; ``address_mails``: the most one-time codes for one mail address that clients in one network can get by one
+    kind of request. ``joining/mail_limits.py`` lists the kinds and the further limits for one mail address.
     """
 
     sender: str = Field(default="", max_length=254)

@@ -41,8 +41,8 @@ class DeployToken(Model):
 class MaterialSettings(Model):
     """The limits of a workshop's material, and the servers from which it may come; sizes are in MiB.
 
-    ``files``: the most files; ``file_mib``: the largest file; ``total_mib``: the most of all files together;
-    ``seconds``: the longest time of a fetch; ``networks``: networks outside of the public internet in which git servers
+    ``files``: the most files; ``file_mib``: the most for one file; ``total_mib``: the most for all files together;
+    ``seconds``: how long a fetch may take; ``networks``: networks outside of the public internet in which git servers
     may be, too; ``tokens``: tokens for private repositories, which every trainer may use; the first token whose prefix
     fits is used; ``ca_file``: CA certificates of the operator's own git servers.
     """
@@ -144,7 +144,7 @@ class MaterialRoom(Model):
     """The material of a workshop, and its last delivery to each of the workshop's people who got one.
 
     These include people who have left or are banned. ``material``: None if the workshop has no material or is over, or
-    the service has not looked yet.
+    the service has not noticed the material yet.
     """
 
     material: MaterialStatus | None

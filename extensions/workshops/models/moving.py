@@ -44,12 +44,12 @@ class MoveView(Model):
 
 
 class MovingPlaceView(Model):
-    """One place of a class.
+    """One place of a class. ``number``: 1 is plan A.
 
     ``seats``: how many of the taken seats belong to this place; ``ready``: how many of these became ready there,
     whether or not they have ended since; ``trouble``: why no seat can begin there now, None: seats can begin, or the
-    link has not reported anything about the factory yet; ``leaving``: how many jobs still exist there of seats that
-    have moved to another place. These jobs use GPU-hours until they end. They end as soon as the factory answers.
+    link has not reported anything about the factory yet. ``leaving``: how many seats have moved to another place while
+    their jobs still exist here. These jobs use GPU-hours until they end. They end as soon as the factory answers.
     """
 
     number: int
@@ -64,8 +64,8 @@ class MovingPlaceView(Model):
 class MovingView(Model):
     """The places of a class, and the orders to move it.
 
-    ``current``: the number of the place that people get if they join from now on; ``suggestion``: why the class should
-    be moved, None: there is no reason; ``moves``: the last orders, the newest first.
+    ``current``: the number of the place that people get if they join from now on, 1 is plan A; ``suggestion``: why the
+    class should be moved, None: there is no reason, or no other place; ``moves``: the last orders, the newest first.
     """
 
     current: int

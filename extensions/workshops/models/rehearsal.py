@@ -151,7 +151,7 @@ class RehearsalView(Model):
     ``number``: the first digits of the result's signature; ``stopping``: whether somebody has stopped the rehearsal, so
     that its seats end now; ``void``: why the result does not count any more; ``checked``: False if the link reported
     nothing about the factory, so that only some of the settings could be compared with the present ones; ``counts``:
-    the earlier rehearsal whose result counts while this one goes on, or because this one was stopped.
+    the earlier rehearsal whose result counts while this one goes on, or because this one was ended early.
     """
 
     kind: RehearsalKind
@@ -178,8 +178,8 @@ class RehearsalView(Model):
     def counting(self) -> RehearsalView | None:
         """Return the rehearsal whose result is to be used: this one, or the earlier one in ``counts``.
 
-        The earlier one is used if this one goes on or was stopped; None if there is no earlier one. The result of the
-        returned rehearsal counts only if the rehearsal's ``void`` is empty.
+        If this one goes on or was ended early, return the earlier one, or None if there is none. The result of the
+        returned rehearsal counts only if that rehearsal's ``void`` is empty.
         """
         return self.counts if self.running or _is_stopped(self.lines) else self
 
@@ -201,7 +201,7 @@ class PlaceRehearsals(Model):
 
     ``dry``, ``seats``, ``wave``: the last rehearsal of each kind, None: there was none. ``ready``: True if a rehearsal
     of three seats was green and still counts, and no rehearsal with robots (made-up members) that still counts was red;
-    ``costs``: the most that a rehearsal with robots can take, None: not known.
+    ``costs``: the most GPU-hours and minutes that a rehearsal with robots can take, None: not known.
     """
 
     number: int

@@ -71,7 +71,7 @@ class StaffView(Model):
     ``problem``: why the link does not allow all that the workshop asks for; ``declined``: why an operator did not
     approve the workshop; both are "" if there is no such reason. ``seated``, ``waiting``: how many people have a seat,
     and how many wait for one; ``material``: the state of the material, None if the workshop has none or is over, or if
-    the service has not looked yet; ``codes``: those that are valid now.
+    the service has not looked yet; ``codes``: the join codes that are valid now.
     """
 
     version: int
@@ -90,9 +90,10 @@ class StaffView(Model):
 class WorkshopView(Model):
     """A workshop as the caller may see it; times are in UTC.
 
-    ``zone``: the time zone in which the class takes place; ``seats``: how many the workshop has; ``hours``: the longest
-    session of a seat; ``role``: the caller's role, None: they have none; ``seat``: the number of their seat, None: they
-    have none; ``may``: what they may do with the workshop now; ``staff``: None for participants.
+    ``zone``: the time zone in which the class takes place; ``seats``: how many the workshop has; ``hours``: how many
+    hours a seat's session may last, without the warm-up; ``role``: the caller's role, None: they have none; ``seat``:
+    the number of their seat, None: they have none; ``may``: what they may do with the workshop now; ``staff``: None for
+    participants.
     """
 
     slug: str
@@ -164,9 +165,9 @@ class EventView(Model):
 class PoolView(Model):
     """A pool: what an operator lets workshops use at one factory. A trainer chooses pools by their ``id``.
 
-    ``environments`` empty: all are allowed; ``seats``: the most seats of all workshops that use the pool at the same
-    time; ``gpu_hours``: the most for one workshop, None: no limit; ``max_hours``: the longest session;
-    ``reservations``: those that may be chosen.
+    ``environments`` empty: all are allowed; ``seats``: the most seats that all workshops together may have in the pool
+    at the same time; ``gpu_hours``: the most for one workshop, None: no limit; ``max_hours``: the most hours that a
+    trainer may choose for a seat's session; ``reservations``: those that a trainer may choose.
     """
 
     id: str

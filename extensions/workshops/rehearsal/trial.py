@@ -111,7 +111,7 @@ def is_over(seats: Sequence[RehearsedSeat], began: datetime, now: datetime) -> b
     """Return whether the rehearsal is over: each seat has failed, been refused or stayed long enough, or time is up.
 
     ``began``: when the rehearsal began; the time is up ``LAST_START`` later if a seat is still coming up then, else
-    ``LAST_START`` and ``STAY`` later.
+    ``LAST_START`` plus ``STAY`` later.
     """
     if now >= began + LAST_START + STAY:
         return True

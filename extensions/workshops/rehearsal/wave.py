@@ -179,10 +179,10 @@ def running(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
 
 
 def next_seats(seats: Sequence[RehearsedSeat], here: SeatPlace, now: datetime) -> tuple[NextWave, list[RehearsedSeat]]:
-    """Return which seats of a rehearsal to request now, or why none, as ``waves.next_wave`` decides for a class.
+    """Return which seats of a rehearsal to request now: the decision, and these seats with the number of their wave.
 
-    Also return these seats with the number of their wave; store them before the link is asked for them. ``here``: what
-    the link reports of the factory.
+    ``waves.next_wave`` decides, as for a class. Store the seats before the link is asked for them. ``here``: what the
+    link reports of the factory.
     """
     pace = Pace(here.per_minute, room(here, ()), here.problem is None)
     decided = waves.next_wave(_facts(seats, now), pace, None, now)
@@ -296,8 +296,8 @@ def settled(seats: Sequence[RehearsedSeat], end: WaveEnd) -> tuple[RehearsedSeat
 def lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveEnd) -> tuple[RehearsalLine, ...]:
     """Return the lines about the result of a rehearsal with robots.
 
-    ``warm_minutes``: for how many minutes the workshop may warm up; ``until_minutes``: the minutes within which seats
-    had to come up; ``end``: why the rehearsal was ended early, if it was.
+    ``warm_minutes``: for how many minutes the workshop may warm up; ``until_minutes``: within how many minutes of its
+    beginning all seats had to come up; ``end``: why the rehearsal was ended early, if it was.
     """
     return tuple(_lines(found, warm_minutes, until_minutes, end))
 

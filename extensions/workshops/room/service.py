@@ -145,8 +145,8 @@ class Room:
     async def stop(self, caller: WorkshopCaller, slug: str, seat: int) -> None:
         """Request the end of the sessions that a seat's person has for the workshop.
 
-        A session that is only being started ends, too. Raises ProblemError if the caller may not do this, nobody has
-        the seat, nothing runs there, or the link does not answer or refuses; StoreError.
+        A session that this service is still starting ends, too. Raises ProblemError if the caller may not do this,
+        nobody has the seat, nothing runs there, or the link does not answer or refuses; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "stop-seat")
         if not self._link.there:

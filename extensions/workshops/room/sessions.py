@@ -25,8 +25,8 @@ class SessionCopy:
 
     Start ``run``, which follows the link's events. ``fresh``: whether the link's events are followed now; ``mismatch``:
     whether the link's events cannot be parsed, because the link is of another release. ``on_change``: functions that
-    are called with the projects whose sessions have changed. An empty set means that any project may be concerned,
-    because the link's events have stopped or come again.
+    are called with the projects whose sessions have changed. An empty set means that any project may be concerned, for
+    example because the link's events have stopped.
     """
 
     def __init__(self, link: LinkSocket) -> None:

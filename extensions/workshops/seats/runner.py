@@ -152,9 +152,9 @@ class SeatRunner:
             raise conflict(Message("workshop-not-halted", "Warming up was not halted."))
 
     async def begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted = lambda _db: True) -> SeatRow:
-        """Request a new seat for a person from the link, whatever became of the last one; return the row of the seat.
+        """Request a new seat for a person from the link, even if the last one came up or failed; return the seat's row.
 
-        A seat that was requested and has not come up yet is not requested anew. Call this method again while the
+        If the last one is still coming up, return its row, and request no new seat. Call this method again while the
         returned state is ``ASKED``. ``wanted``: returns whether the seat is still to begin; called in the transaction
         that stores the seat. Raises ProblemError if ``wanted`` returns False, the seat was moved or stopped meanwhile,
         its class has ended, the link refuses the whole request, or the link gives no valid answer; StoreError.

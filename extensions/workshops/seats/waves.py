@@ -31,7 +31,7 @@ class SeatFacts:
 
     ``number``: the seat's number; ``state``: None means that the seat was not requested yet; ``wave``: the last wave in
     which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested
-    since a trainer last said to go on or moved seats, where requests after a refusal do not count.
+    since a trainer last said to go on or moved seats, not counting requests after a refusal.
     """
 
     person: str

@@ -84,8 +84,8 @@ class SeatRow:
     last wave in which the seat was requested; ``attempts``: how often the seat was requested since a trainer last said
     to go on or moved seats, not counting requests after a refusal; ``asked``: when the seat was last requested;
     ``ran``: when the seat could first be opened; ``why``: why the seat failed, was refused or ended; ``since``: a
-    session that the person started at this time or later is the seat, even if this session has ended, None: a trainer
-    wants a new session whatever sessions there are; ``over``: the id of the person's last session that is known to have
+    session that the person started at this time or later counts as the seat even if it has ended, None: no ended
+    session counts, since a trainer wants a new one; ``over``: the id of the person's last session that is known to have
     ended.
     """
 

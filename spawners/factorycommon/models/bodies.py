@@ -218,8 +218,8 @@ class TableSnapshot(Model):
     """First event of ``GET /table``: the gateway's live sessions and clusters, and all factories.
 
     ``sessions`` lacks the sessions that run a cluster's Dask scheduler, and those that people see as ended already.
-    ``clusters`` also has clusters that have just ended; their jobs are left out. The link sends a new snapshot to a
-    reader that was too slow for the changes.
+    ``clusters`` also has clusters that have just ended; the ``workers`` of each cluster are left out. The link sends a
+    new snapshot to a reader that was too slow for the changes.
     """
 
     sessions: tuple[Session, ...]

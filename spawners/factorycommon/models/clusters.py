@@ -92,8 +92,8 @@ class ClusterRequest(Model):
 
     If ``size`` or ``environment`` is None, the factory's default is used; if ``hours`` is None, the node size's. If
     ``project`` is None, the link uses the project of ``session`` if that project may be charged at the factory.
-    Otherwise the link uses no project if the person needs none, else the only project that allows the size there or, of
-    several, the one that the person used last; if there is no such project, the link refuses the request.
+    Otherwise the link uses no project if the person needs none, else the person's only project that allows the size at
+    the factory or, of several, the one that they used last; if there is no such project, the link refuses the request.
 
     ``hours``: the walltime of each job; ``processes``: the number of Dask workers in each job; ``session``: the session
     whose notebook runs the Dask scheduler, and whose end also ends the cluster; ``cap_gpu_hours``: the most GPU-hours
@@ -130,9 +130,9 @@ class BatchRequest(Model):
 
     The same PUT sent twice submits them once. ``names``: the names of the workers, one for each job. ``hours``: the
     walltime of each job; None: the cluster's. ``together``: the number of jobs in this batch and in the batches that
-    the client sends right after it, None: only those of this batch; if the limits do not allow all these jobs, no job
-    of this batch starts. ``adopt``: submit nothing, but take over the existing jobs of the batch (by the identity that
-    they carry), since the link lost its ledger.
+    the client sends right after it, None: only those of this batch; if the person's limit of jobs, the cluster's cap or
+    the project's budget does not allow all these jobs, the link refuses the batch. ``adopt``: the link has lost its
+    ledger, so it submits nothing, and takes over the existing jobs of the batch, whose signed comments it recognises.
     """
 
     names: tuple[WorkerName, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)

@@ -19,10 +19,10 @@ class PastRun(Model):
     """One session of a project, which may still be live.
 
     ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when the
-    notebook of the job's last run first answered; ``opened``: when the link first knew that somebody had opened this
-    notebook, None: nobody has; ``ended``: None while the session is live; ``code``: the code of the explanation why the
-    session ended, "" if there is none; ``seconds``: the seconds, so far, for which the site charges, of all runs of the
-    session's job; ``gpu_hours``: the GPU-hours, so far, that the gateway charges; ``own``: the cost so far in the
+    notebook or scheduler first answered in the job's last run; ``opened``: when the link first knew that somebody had
+    opened this notebook, None: nobody has; ``ended``: None while the session is live; ``code``: the code of the
+    explanation why the session ended, "" if there is none; ``seconds``: the charged seconds of all runs of the
+    session's job so far; ``gpu_hours``: the GPU-hours that the gateway charges for them; ``own``: their cost in the
     site's own unit, None if the site charges in GPU-hours or if the price is not known any more.
     """
 

@@ -132,9 +132,9 @@ class WorkshopFace(Model):
 
     ``opens``, ``closes``: when people may begin to use their seats, and when all sessions end; ``starts``, ``ends``:
     the times of the class itself; ``begun``: the workshop warms up or is open, so its people may start sessions now;
-    ``over``: the workshop closes, is archived or was cancelled; ``hours``: the longest session of a seat; ``places``:
-    once the person has joined, the place of their seat is the first; ``seat_on_join``: a person who joins after the
-    workshop has begun gets a running seat at once.
+    ``over``: the workshop is closing, archived or cancelled; ``hours``: how long a session of a seat may last at most;
+    ``places``: once the person has joined, the place of their seat is the first; ``seat_on_join``: a person who joins
+    after the workshop has begun gets a running seat at once.
     """
 
     slug: Slug

@@ -70,9 +70,9 @@ class FactoryOverview(Model):
 class WaitingSession(Model):
     """A session that waits, with the reason.
 
-    ``state``: ``pending`` or ``starting``, or ``unreachable`` (see ``SessionState``), also if the session was running;
-    ``since``: when the session was requested; ``position``: its job's place in the queue, 1 is next, None if it is not
-    known; ``words``: the reason; None if it is not known.
+    ``state``: ``pending``, ``starting`` or ``unreachable`` (see ``SessionState``); an ``unreachable`` session may have
+    been running before; ``since``: when the session was requested; ``position``: its job's place in the queue, 1 is
+    next, None if it is not known; ``words``: the reason; None if it is not known.
     """
 
     id: SessionId
@@ -105,9 +105,9 @@ class OperatorView(Model):
     """The data of the operators' page.
 
     ``closed``: the message to people while the whole gateway is drained, so that nothing may start at any factory, else
-    None; ``banner``: the message that all pages show, "" if there is none; ``waiting``: the sessions that have waited
-    longest, the longest first; ``more_waiting``: how many waiting sessions are left out; ``failures``: the failed
-    starts of the last ``hours`` hours.
+    None; ``banner``: the message that all pages show, "" if there is none; ``waiting``: the waiting sessions, in the
+    order in which they were requested; ``more_waiting``: how many newer waiting sessions are left out; ``failures``:
+    the failed starts of the last ``hours`` hours.
     """
 
     closed: str | None

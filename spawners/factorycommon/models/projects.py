@@ -67,8 +67,8 @@ class Project(Model):
 
     Its people are ``members``, ``managers``, and all who are in one of ``groups`` at the moment. ``mode``: the access
     mode, whose presets replace values that ``projects.yaml`` leaves out. ``gpu_hours``: granted GPU-hours for all
-    factories together; None: the gateway does not limit them. ``max_hours``: the longest walltime of a session; None:
-    the node size's limit.
+    factories together; None: the gateway does not limit them. ``max_hours``: the longest walltime of a job; None: only
+    the node size limits it.
     """
 
     id: ProjectId

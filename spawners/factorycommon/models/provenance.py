@@ -21,9 +21,9 @@ ValuePath = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[^\s.]+)*$")]
 class Said(Model):
     """A statement about the origin of values.
 
-    ``sure``: the kind of origin: ``operator``: a public page of the site; ``user-report``: notes of users, other
-    projects or the press; ``known``: general knowledge without a source; ``ours``: this gateway's own choice. ``of``:
-    paths of the values; a path includes everything below it. ``by``: names of the entry's ``sources``.
+    ``sure`` is the kind of origin. ``operator``: a public page of the site or of EuroHPC; ``user-report``: notes of
+    users, other projects or the press; ``known``: general knowledge without a source; ``ours``: this gateway's own
+    choice. ``of``: paths of the values; a path includes everything below it. ``by``: names of the entry's ``sources``.
     """
 
     sure: Sure

@@ -15,8 +15,9 @@ class Choice(Model):
     """The choice for a new session, as the form and the API send it.
 
     The choice has ids, numbers, a time and a flag, but no free text. If ``factory`` is None, the link selects one. If
-    ``project`` is None, the link selects one, too, unless no project is needed. If ``until``, ``give_up_hours`` or
-    ``reservation`` is None, the session has none. If another field is None, its default is used.
+    ``project`` is None but needed, the link selects the only possible one, or else the one that the person used last.
+    If ``until``, ``give_up_hours`` or ``reservation`` is None, the session has none. If another field is None, its
+    default is used.
     """
 
     factory: Slug | None = None

@@ -48,8 +48,8 @@ class LoginRules(Model):
     """How people log in at the login nodes. None: not known.
 
     ``one_time_code``: whether a one-time code is needed. ``source_bound``: whether people can log in only from IP
-    addresses that were announced to the site. ``port``: None also means SSH's default port. ``hours``: the validity of
-    a certificate.
+    addresses that were announced to the site. ``port``: None if it is SSH's default port, or not known. ``hours``: how
+    long a certificate is valid.
     """
 
     ways: tuple[LoginMethod, ...] = ()

@@ -19,8 +19,8 @@ class UsageLine(Model):
 
     ``project`` None: the jobs without a project. ``gpu_seconds``: each job's seconds on this day times the job's billed
     GPUs, added up; an int if the sum is whole, else a float. The seconds of a job's earlier runs count on the day on
-    which the job's last run started; if the job has not run since its last requeue, on the day of its end or, before
-    that, today. ``jobs``: the number of jobs; each job counts once, on its first day in the answer.
+    which the job's last run started; if the job has not run since its last requeue, on the day of its end or, as long
+    as it has not ended, today. ``jobs``: the number of jobs; each job counts once, on its first day in the answer.
     """
 
     day: date

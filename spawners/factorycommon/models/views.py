@@ -28,8 +28,8 @@ class Health(Model):
     ``state``: ``draining`` means that an operator lets nothing new start there; ``starting`` means that the link has
     started, and its first question to the factory is not answered yet. ``words``: the explanation of the state; None
     for ``ok`` and ``starting``. ``since``: since when the factory is in this state, as far as the link knows; for
-    ``draining``, this is not the time at which the drain began. ``answer_seconds``: how long the factory's last
-    successful answer took; None: there was none yet, or the view leaves it out.
+    ``draining``, since when it is in the state that it would have without the drain. ``answer_seconds``: how long the
+    factory's last successful answer took; None: there was none yet, or the view leaves it out.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]
@@ -74,10 +74,10 @@ class Bounds(Model):
 class Offer(Model):
     """The possible choices for a node size, and the presets for fields that a person leaves open.
 
-    A preset environment or project also replaces a choice that is not possible; hours out of bounds are replaced by the
-    nearest bound. ``environment``: the preset; None: no environment fits. ``project``: the preset; None: no project is
-    needed, or none of the person's projects may use the size. ``project_in``: the preset project for people who choose
-    a reservation, by the reservation's id.
+    Pages and widgets also use the preset environment or project in place of a choice that is not possible, and the
+    nearest bound in place of hours out of bounds. ``environment``: the preset; None: no environment fits. ``project``:
+    the preset; None: no project is needed, or none of the person's projects may use the size. ``project_in``: the
+    preset project for people who choose a reservation, by the reservation's id.
     """
 
     environments: tuple[Slug, ...]
@@ -331,7 +331,7 @@ class NetworkFactory(Model):
     """A factory of the network in the public view.
 
     ``health``: None if this hub does not offer the factory; ``sizes``: its node sizes, empty if this hub does not offer
-    the factory; ``partitions``: the known partitions of these sizes, with free resources at the time ``loads_at``.
+    the factory; ``partitions``: the partitions of these sizes, with what was free there at the time ``loads_at``.
     """
 
     id: Slug

@@ -152,9 +152,9 @@ def new_app(title: str, log: logging.Logger, refused: Refused = lambda _code: No
     """Return an app that has no operations yet, and answers every error with a Problem.
 
     An unexpected exception is answered with status 500, and the server logs its traceback. ``log``: for the lines about
-    requests; ``refused``: called, for metrics, with the code (if there is none, the kind) of each ProblemError, with
-    ``invalid`` for invalid input, and with ``fault`` for an unexpected exception; not called for an HTTPException, such
-    as that for an unknown path.
+    requests. ``refused`` is called, for metrics, with the code of each ProblemError (its kind if it has no code), with
+    ``invalid`` for invalid input, and with ``fault`` for an unexpected exception. It is not called for an
+    HTTPException, such as that for an unknown path.
     """
     app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
     app.add_middleware(OneLength)

@@ -92,9 +92,9 @@ class BackWay:
     async def handle(self, request: Request) -> Response:
         """Forward a request and return the answer.
 
-        The answer is 404 for a path that is not forwarded, and 503 if the server does not answer or the notebook server
-        does not send the rest of its request. Path, query and body are forwarded unchanged, and so are all headers
-        except those that apply to one connection only, or that a notebook must not set.
+        The answer is 404 for a path that is not forwarded, and 503 if the hub or the user API does not answer, or if
+        the notebook server does not send the rest of its request. Path, query and body are forwarded unchanged, and so
+        are all headers except those that apply to one connection only, or that a notebook must not set.
         """
         raw_path = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
         target = self.target(raw_path)

@@ -83,9 +83,9 @@ class HubRecovery:
     async def look(self) -> bool:
         """Make the hub start each server of a live session that the hub has forgotten or has never had.
 
-        Return whether to check again soon, because a decision was postponed, or because the hub refused a start; after
-        each tenth refusal in a row, this is no reason. Raises Unreachable if the hub does not answer, or not with a
-        list of its servers; OSError if the hub's token file cannot be read.
+        Return whether to check again soon, because a decision was postponed, or because the hub refused a start. Of a
+        server's refusals in a row, each tenth does not count. Raises Unreachable if the hub does not answer, or not
+        with a list of its servers; OSError if the hub's token file cannot be read.
         """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:

@@ -330,9 +330,9 @@ def job_request(
     warned: bool = True,
     project: ProjectAt | None = None,
 ) -> JobRequest:
-    """Return the job request for the dialect.
+    """Return the request with which a job of a session or cluster is submitted.
 
-    ``folder``: absolute path of the session's folder at the factory; the job's log goes there under the name ``log``.
+    ``folder``: absolute path of the session's or cluster's folder at the factory; ``log``: name of the job's log in it.
     ``argv``: the arguments after the environment's Python; ``warned``: whether the job wants the signal USR1 before the
     end of its walltime. ``factory`` already has the overrides of ``access``.
 

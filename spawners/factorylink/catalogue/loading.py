@@ -124,8 +124,8 @@ def _without_templates(factory: Factory) -> Factory:
 def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug, Factory]:
     """Return the factories that ``link.yaml`` names, by id, with the overrides of ``link.yaml`` applied.
 
-    Environments that are templates are left out. Raises CatalogueError with every problem: for example, if a
-    factory outside a testbed is not ``live``, which requires its operator's agreement.
+    Environments that are templates are left out. Raises CatalogueError with every problem: for example, if a factory
+    is neither ``live`` nor part of a testbed, or if it is ``live`` without an agreement of the site's operator.
     """
     problems: list[str] = []
     factories: dict[Slug, Factory] = {}

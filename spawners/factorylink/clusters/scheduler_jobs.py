@@ -163,10 +163,10 @@ class SchedulerJobs:
             await self._sessions.stop(cluster_id, "person")
 
     async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
-        """End scheduler jobs older than a minute whose cluster is not live. Raises LedgerError.
+        """End each job of a Dask scheduler that is older than a minute and whose cluster is not live.
 
         Such a cluster has ended, was never written into the ledger, or was only in a ledger that is lost. ``known``:
-        returns whether a live cluster has this id.
+        returns whether a live cluster has this id. Raises LedgerError.
         """
         for live_session in tuple(self._table.values()):
             old = clock.since(live_session.record.created).total_seconds() > YOUNG_SECONDS

@@ -113,10 +113,10 @@ class Clusters:
         scheduler_jobs.on_change = self._head_changed
 
     async def load(self) -> None:
-        """Read the live clusters from the ledger into the table, and continue to cancel their unwanted jobs.
+        """Read the live clusters from the ledger into the table, and cancel their jobs whose end was requested.
 
-        From now on, the link ends clusters whose session has ended, and those whose events nobody reads, unless their
-        scheduler has a job of its own. Raises LedgerError.
+        After this call, the link ends each cluster whose session has ended. The link also ends a cluster whose events
+        nobody reads, unless the cluster's scheduler has a job of its own. Raises LedgerError.
         """
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))

@@ -91,8 +91,8 @@ class FederationAuthority:
     async def login(self, account: str | None) -> Login:
         """Return the login for a person's account, by certificate; ``account`` None: the watcher's, by key.
 
-        The watcher is the site account that asks the scheduler about all jobs. The certificate is renewed as long as
-        the CA accepts the person's token. Raises Expired if there is no valid certificate.
+        The watcher is the site account that asks the scheduler about all jobs. A certificate that expires soon is first
+        renewed, as long as the CA accepts the person's token. Raises Expired if there is no valid certificate.
         """
         if account is None:
             return self._watcher

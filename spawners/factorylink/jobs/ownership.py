@@ -37,7 +37,7 @@ class Found(StrEnum):
 
 @dataclass(frozen=True)
 class OwnJob:
-    """A job that was submitted according to the ledger.
+    """A job that the ledger records as submitted.
 
     ``id``: of a job, or of a whole array. ``comment``: the submitted comment. ``submitted``: when the job was
     submitted, by the scheduler's clock; None: no answer has listed the job yet. ``begun``: when the link started the

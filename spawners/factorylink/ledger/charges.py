@@ -399,7 +399,7 @@ class Charges:
 
         A job is counted once, on the first of its days in the result. Running jobs count up to now. The seconds of a
         job's earlier runs count on the day on which its last run started; if the job has not run since its last
-        requeue, on the day of its end or, before that, today. Jobs that have used nothing are left out.
+        requeue, on the day of its end or, if it has not ended, today. Jobs that have used nothing are left out.
         ``project``, ``person``: count only the jobs of this project or person, if given; ``since``: return only days
         from this day on. Raises LedgerError.
         """

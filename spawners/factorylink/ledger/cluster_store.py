@@ -44,11 +44,11 @@ from factorylink.util import clock
 
 @dataclass
 class WorkerRecord:
-    """One worker's job, as the ledger stores it.
+    """One job of a batch, which runs one or more Dask workers, as the ledger stores it.
 
     ``task``: the job's index in the batch's array, from 1; ``wish``: ``stop`` if the job is to end; ``restarts``: how
-    often the scheduler has requeued the job; ``earlier``: hours that its earlier runs took, at most. The fields from
-    ``job`` on are not stored in the ledger.
+    often the scheduler has requeued the job; ``earlier``: the hours of its earlier runs, or an upper bound of them. The
+    fields from ``job`` on are not stored in the ledger.
     """
 
     batch: BatchId
@@ -73,7 +73,7 @@ class WorkerRecord:
     version: int = 0  # the cluster's version at the job's last change
 
     def runs(self, job: Job, batch: BatchRecord, now: datetime) -> None:
-        """Set the scheduler's data about the job on this record, not in the ledger.
+        """Set on this record, not in the ledger, what the scheduler answers about the job's runs.
 
         ``job``: the job in an answer that came at ``now``; ``batch``: the job's batch. The answer does not say how long
         the earlier runs of a requeued job took, so they count for as long as they can have lasted.
@@ -89,10 +89,10 @@ class WorkerRecord:
     def is_over(self, now: datetime, end: End | None) -> None:
         """Set on this record, not in the ledger, that the job has ended, and when.
 
-        ``end``: what the scheduler's accounting says; None: nothing. The time is that of ``end`` or else the latest
-        possible one, at most ``now``. If the last answer about the job showed no start, the last run took as long as
-        ``end`` says; 0 if ``end`` does not say it. If ``end`` is None, the run counts from that answer; if no answer
-        ever listed the job, it counts as never run.
+        ``end``: what the scheduler's accounting says; None: it says nothing. The job ended at the time in ``end`` or
+        else at the latest possible time, at most ``now``. If the last answer that listed the job showed no start, the
+        last run took as long as ``end`` says, or no time if ``end`` does not say it. If there is no ``end`` either, the
+        last run counts from that answer; if no answer ever listed the job, the job never ran.
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
@@ -128,11 +128,12 @@ class WorkerRecord:
 
 @dataclass
 class BatchRecord:
-    """Equal jobs that were submitted together, as the ledger stores them.
+    """Equal jobs that are submitted together, as the ledger stores them.
 
     ``count``: how many jobs; ``hours``: the walltime of each; ``submits``: the number of submissions that were started;
-    ``submit_begun``: when the last one was started. ``job``: the id of the array, or of the only job; None: not known.
-    ``submitted``: when the jobs were submitted, by the scheduler's clock; None: no answer has listed one of them yet.
+    ``submit_begun``: when the last one was started (if the batch is ``adopted``, the same time as ``created``).
+    ``job``: the id of the array, or of the only job; None: not known. ``submitted``: when the jobs were submitted, by
+    the scheduler's clock; None: no answer has listed one of them yet.
     """
 
     id: BatchId

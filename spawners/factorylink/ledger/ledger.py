@@ -228,9 +228,9 @@ class Ledger:
     async def never_ready(self, since: datetime, without: Collection[EndReason]) -> list[FailureCount]:
         """Return how many sessions ended without any answer of their notebook or Dask scheduler, by factory and reason.
 
-        If a job was requeued, its answers before the requeue do not count. Each number comes with the time and the
-        explanation of the last such end. Only sessions that ended at ``since`` or later count. ``without``: reasons
-        that are not counted.
+        If the session's job was requeued, only answers after the last requeue count. Each number comes with the time
+        and the explanation of the last such end. Only sessions that ended at ``since`` or later count. ``without``:
+        reasons that are not counted.
         """
         table = schema.sessions.c
         groups = (table.factory, table.end_reason)

@@ -71,11 +71,11 @@ class AccountHolds:
                 log.exception("The held accounts are looked at again")
 
     async def hold(self, project: Project, accounts: Mapping[Slug, int]) -> None:
-        """Hold up to the given number of accounts of a project's pools at each factory, and begin their wipes.
+        """Hold up to the given number of accounts of a project's pools at each factory, and begin the necessary wipes.
 
-        ``accounts``: the number by factory; fewer are held if other workshops leave fewer. During a rehearsal, accounts
-        are held only for its robots (which rehearse in place of people), and until the rehearsal is over. Raises
-        LedgerError.
+        ``accounts``: the number by factory; fewer are held if other workshops or people use the rest. During a
+        rehearsal, accounts are held only for its robots (which rehearse in place of people), and until the rehearsal is
+        over. Raises LedgerError.
         """
         if isinstance(project, RehearsedProject):
             accounts = {factory: min(count, project.robots) for factory, count in accounts.items()}

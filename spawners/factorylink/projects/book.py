@@ -66,9 +66,9 @@ class ProjectTable(Protocol):
 class YamlTable:
     """The projects of ``projects.yaml``, which is read again when the file changes.
 
-    The file is checked against ``factories``, the catalogue, and ``accesses``, the settings of link.yaml for each
-    factory (None: there are none). ``refuse``: a further check, which returns a line for each problem that it finds in
-    the projects.
+    The file must agree with the catalogue (``factories``) and with the settings of link.yaml for each factory
+    (``accesses``; None: there are none). ``refuse``: a further check, which returns a line for each problem that it
+    finds in the projects.
     """
 
     def __init__(
@@ -199,10 +199,11 @@ class ProjectBook:
         return table is None or table.projects is not None
 
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
-        """Return the project's settings at a factory, for a job that was admitted before.
+        """Return the project's settings at a factory; does not check whether the project has begun or ended.
 
-        If no project is charged, the settings are empty. Raises Refused if the project is gone, or may not use the
-        factory any more; Unreachable if the projects are not known.
+        The settings are empty if ``project_id`` is None, or if jobs of this project are not charged (``is_charged``).
+        Raises Refused if the project is gone, or may not use the factory any more; Unreachable if the projects are not
+        known.
         """
         if project_id is None or not self.is_charged(project_id):
             return ProjectAt()
@@ -354,8 +355,8 @@ def problems(
 ) -> Iterable[str]:
     """Yield a line for the operator about each mistake in the projects.
 
-    Mistakes are a wrong period, a conflict with the catalogue, and a site account that would belong to two people, to
-    one person and a pool, or to a pool and the shared accounts of ``link.yaml``.
+    Mistakes are: a project does not end after it begins; a project conflicts with the catalogue; a site account would
+    belong to two people, to one person and a pool, or to a pool and the shared accounts of ``link.yaml``.
     """
     holders: dict[tuple[Slug, str], str] = {}  # by factory and account, the project and person that have it
     for project in projects:

@@ -44,9 +44,9 @@ class WorkshopTable:
 
     ``refresh`` reads both files again if one of them has changed. It also changes ``projects`` at certain times, for
     example when a rehearsal begins or ends. ``projects`` is None until the two files, or the copy ``kept`` and the file
-    of pools, could be used once. The pools are checked against ``factories``, the catalogue, and ``accesses``, this
-    hub's settings for each factory. ``kept``: the link's own copy of the last good table, used at a start with a bad
-    file; None: the link keeps no copy.
+    of pools, could be used once. The pools must agree with the catalogue (``factories``) and with the settings of
+    link.yaml for each factory (``accesses``). ``kept``: the link's own copy of the service's last good file, used if
+    that file is bad when the link starts; None: the link keeps no copy.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[
     """Return the operator's pools from the file ``path``.
 
     Raises CatalogueError if the file cannot be read as pools, or if pools conflict with the catalogue or ``link.yaml``;
-    then the error names all conflicts. Of a pool whose factory is not offered, it names only this conflict.
+    then the error names all conflicts, but of a pool whose factory is unknown or not offered only this one.
     """
     pools = read_model(path, WorkshopPools)
     wrong = [line for pool in pools.pools for line in _problems(pool, factories, accesses)]

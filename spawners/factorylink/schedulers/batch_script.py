@@ -111,7 +111,7 @@ def written(
 ) -> str:
     """Return the batch script for a request.
 
-    ``template``: an operator's Jinja text that replaces ``TEMPLATE``; "": none does. The text must use ``identity``,
+    ``template``: the operator's Jinja text for the script; "": ``TEMPLATE`` is used. The text must use ``identity``,
     and may use ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and the request's other fields as
     ``job.cores``, ``job.memory_gb``, ... ``mark``: the prefix of a directive (``#PBS``); ``identity``, ``resources``:
     directives; ``environment``: lines of shell code; ``owned``: the options (``-N``) that only ``identity`` may set.

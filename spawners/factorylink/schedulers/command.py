@@ -26,11 +26,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Command(Generic[T]):
-    """A question or an order to a scheduler, made by a dialect (``dialect.py``) and run by a transport.
+    """A command that a transport runs at a factory, most often one that a dialect (``dialect.py``) makes.
 
     ``parse`` returns the answer in the output, or raises one of the four errors of ``factorylink.errors`` with the
     scheduler's own words. ``env`` is added to the command's environment (for example the format of times); it never
-    holds a secret. ``most``: the most bytes of stdout that are read (for some accounts the transport reads fewer); a
+    holds a secret. ``most``: the most bytes of stdout that are read (under a site account at most ``ACCOUNT_CAP``); a
     longer answer raises Misread.
     """
 

@@ -32,8 +32,8 @@ class MaterialArchives:
         """Append a piece to the archive with this SHA-256 digest; return how much is stored, and whether that is all.
 
         The next piece must begin at the returned number of bytes; any other piece is ignored. If the complete archive
-        has another digest, the archive is deleted, and the upload must begin again. The first piece of a new archive
-        deletes the archives that were not used for the longest time, if there are too many. Raises OSError.
+        has another digest, the archive is deleted, and the upload must begin again. If there are too many archives, the
+        first piece of a new one deletes those whose last use is the longest ago. Raises OSError.
         """
         async with self._lock:
             return await asyncio.to_thread(self._add, digest, piece)

@@ -44,8 +44,8 @@ Key = tuple[str, str, JobId]  # factory id, site account, job
 class OrphanFinder:
     """Handles this gateway's jobs without a live session: restores the session, or cancels the job after a while.
 
-    The time until an orphan is cancelled is ``orphan_grace_seconds``. A second job of a live session is cancelled at
-    once. A job whose comment can only be a copy is logged and left alone.
+    An orphan, a job that no session can have any more, is cancelled after ``orphan_grace_seconds``. A second job of a
+    live session is cancelled at once. A job whose comment can only be a copy is logged and left alone.
     """
 
     def __init__(

@@ -137,10 +137,10 @@ class Permission:
     def first_healthy(self, user: str, project: ProjectId | None) -> str:
         """Return the factory for a choice that names no factory.
 
-        Of the factories that the person may use for ``project`` (None: for any project), return the first one by id
-        that is healthy and whose rules the person has accepted, or else the first one by id. If there are no such
-        factories, return any factory if ``project`` is given, so that a later check can explain the refusal. Raises
-        ProblemError if there are none and ``project`` is None, or if this hub offers no factory.
+        Of the factories that the person may use for ``project`` (None: for any project) or without a project, return
+        the first one by id that is healthy and whose rules the person has accepted, or else the first one by id. If
+        there are no such factories, return any factory if ``project`` is given, so that a later check can explain the
+        refusal. Raises ProblemError if there are none and ``project`` is None, or if this hub offers no factory.
         """
         mine = [
             name

@@ -349,7 +349,7 @@ class Sessions:
         return [from_record(record) for record in await self._ledger.last_ended(project_id)]
 
     async def last_of_seat(self, project_id: ProjectId, user: str, server: str, since: datetime) -> Session | None:
-        """Return the last ended session for a project on a person's server, of those created at ``since`` or later.
+        """Return the newest ended session for a project on a person's server, if it was created at ``since`` or later.
 
         None: there is no such session. Sessions whose job was refused or could not be submitted
         (``EndReason.REFUSED``) do not count, nor do those that ended because the class moved to another factory. Raises

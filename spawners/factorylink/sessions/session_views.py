@@ -79,8 +79,9 @@ class SessionViews:
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
         """Return the live sessions that run a notebook: those without a stop request first, each group newest first.
 
-        ``user``, ``server`` None: of all people, of all servers. Left out are sessions whose class has moved to another
-        factory, since their people have new sessions, and withdrawn ones, which callers see as ended.
+        ``user``, ``server`` None: of all people, of all servers. Two kinds of sessions are left out, which callers see
+        as ended: those whose class has moved to another factory, since their people have new sessions, and those that
+        failed before any caller was told of them (``LiveSession.withdrawn``).
         """
         found = [
             live_session

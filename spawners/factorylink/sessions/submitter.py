@@ -52,9 +52,9 @@ class Submitter:
     async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
         """Submit the session's job; return its id.
 
-        Raises Refused if the link or the site refuses the job: then there is no job. Raises Unwanted if somebody has
-        stopped the session before its submission; LedgerError; NotDone if nothing was submitted; any other Unreachable:
-        then there may be a job if ``record.submits`` has increased.
+        Raises Refused if the link or the site refuses the job: then there is no job. Raises LedgerError; Unwanted if
+        somebody has stopped the session before its submission; NotDone if nothing was submitted for another reason. If
+        another Unreachable is raised, there may be a job if this call has increased ``record.submits``.
         """
         connection.site.check()
         _check_not_paused(connection)  # the factory may have changed since the session was admitted
@@ -187,7 +187,7 @@ async def session_folder(connection: FactoryConnection, account: str, session_id
 async def read_note(
     connection: FactoryConnection, account: str, session_id: SessionId, identity: Identity
 ) -> Note | None:
-    """Read a session's note: the copy of its row in the ledger that a link has signed, in the session's folder.
+    """Read a session's note from the session's folder: a signed copy of the main values of the session's row.
 
     None: the note was not signed by this link for this session, account and factory. Raises the transport's errors,
     such as Gone if there is no note.

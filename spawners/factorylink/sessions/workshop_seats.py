@@ -58,9 +58,9 @@ class WorkshopSeats:
     async def begin(self, project: Project, body: SeatsBody) -> SeatsView:
         """Start the sessions for these seats; return the outcome of each: ``begun``, ``refused``, or ``there`` already.
 
-        A seat that is requested again with the same session id is not started again. ``there`` also stands for another
-        session that the person has on the seat's server for the workshop, or had there since ``SeatBody.since``.
-        Returns within some seconds. Raises LedgerError.
+        A seat that is requested again with the same session id is not started again. The outcome is ``there``, too, if
+        another session of the person for the workshop counts as the seat; ``SeatBody`` says which live and ended
+        sessions count. Returns within some seconds. Raises LedgerError.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
         answers = await asyncio.gather(*(self._one(project, seat, terms, body) for seat in body.seats))
@@ -181,8 +181,9 @@ class WorkshopSeats:
 def pace(access: Access, *, shared: bool) -> int:
     """Return how many seats may begin at a factory in a minute.
 
-    The site limits how many jobs it accepts in a minute. If each seat also needs a login of its own, the site's limit
-    of logins counts, too. ``shared``: all seats use the same site account, so they need no logins of their own.
+    The limit is ``submits_per_minute``. If each seat also needs a login of its own, seats may use only ``LOGIN_SHARE``
+    of the site's logins in a minute. ``shared``: all seats use the same site account, so they need no logins of their
+    own.
     """
     settings = access.transport
     if shared or not isinstance(settings, SshTransportSettings) or not logs_in(access):

@@ -45,7 +45,7 @@ class AccountRotation:
     def took(self, account: str, long: bool) -> None:
         """Record whether the last question under ``account`` took long; if so, the next two questions skip the account.
 
-        After each further slow question in a row, the account is skipped at twice as many questions, at most
+        Each further slow question in a row doubles the number of questions that skip the account, up to
         ``MOST_PASSED``, so that its slow commands do not delay the other accounts. If all accounts are to be skipped,
         none is skipped. Accounts given to ``hurry`` and ``once`` are chosen all the same.
         """
@@ -65,8 +65,8 @@ class AccountRotation:
     def next(self) -> str | None:
         """Return the account for the next question; None: no account has to be asked for its jobs.
 
-        The returned account then counts as asked: a request of ``hurry`` or ``once`` for this account is done, and it
-        goes to the end of the order of the accounts with live sessions, live clusters or known jobs.
+        The returned account then counts as asked: a call of ``hurry`` or ``once`` for this account is done, and the
+        account becomes the last in the order of the accounts with live sessions, live clusters or known jobs.
         """
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:

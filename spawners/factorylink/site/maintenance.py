@@ -72,11 +72,11 @@ def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str
 def admits(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
     """Return whether a reservation admits a site account.
 
-    A reservation may have a list of users, one of accounts, and one of groups. Each list that it has must admit the
-    site account; a reservation without any list admits nobody. ``pays``: the scheduler's account that is charged, which
-    the list of accounts must admit; None: no list of accounts admits it. As in Slurm, letter case does not matter in
-    the list of accounts. ``groups``: returns the site account's Unix groups, and is called only if the reservation has
-    a list of groups.
+    A reservation may have three lists, and each list that it has must admit the site account: the list of users by its
+    name, the list of the scheduler's accounts by ``pays``, the list of groups by ``groups``. A reservation without any
+    list admits nobody. ``pays``: the scheduler's account that is charged; None: no list of accounts admits it. As in
+    Slurm, letter case does not matter in the list of accounts. ``groups``: returns the site account's Unix groups, and
+    is called only if the reservation has a list of groups.
     """
     accounts = [one.lower() for one in reservation.accounts]
     return (

@@ -24,9 +24,9 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
 
     ``catalogue``: all factories, offered or not. ``drains``: the operator's message for each drained factory;
     ``closed``: the operator's message while the whole gateway is drained, else None; ``banner``: the message on all
-    pages. ``on_change`` is called with the id of a factory whose health may have changed, ``on_banner`` when the banner
-    has changed. Call ``load`` before anything else. ``by``, an argument of several methods, is the name of the operator
-    for the audit.
+    pages. ``on_change`` is called when a drain begins or ends, with the id of each factory that it concerns;
+    ``on_banner`` when the banner has changed. Call ``load`` before anything else. ``by``, an argument of several
+    methods, is the name of the operator for the audit.
     """
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:

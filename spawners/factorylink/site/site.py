@@ -211,7 +211,7 @@ class Site:
         return next((one for one in known if one.end > now), None)
 
     def position(self, job_id: JobId) -> int | None:
-        """Return a job's place in the queue of its partition, as far as the link may see this queue; 1 is next.
+        """Return a job's place in the queue of its partition; 1 is next. Jobs that the link may not see do not count.
 
         For a job in several partitions, return its best place. None: the job is not known or does not wait, or the
         scheduler's last list of waiting jobs is older than the job.
@@ -363,8 +363,8 @@ class Site:
         """Return how an account's jobs ended, by id, from the site's accounting. Raises FactoryError.
 
         The watcher (the account as which the link asks the scheduler) asks about all ``ids`` in one question. If the
-        watcher is refused or gets no record of these jobs, ``account`` asks once more. Jobs without a record are left
-        out.
+        watcher is refused, or gets no record of any of these jobs, the same question is asked as ``account``. Jobs
+        without a record are left out.
         """
         # Usually the watcher asks. Only if the watcher sees no record, the account under which the job ran asks. A
         # watcher that is the site's service account may not ask at all.

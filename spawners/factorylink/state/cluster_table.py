@@ -18,7 +18,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
 
     Each function of ``on_change`` is called with a cluster whose view may have changed. Each function of
     ``on_put_away`` is called with a cluster that has ended, right before the table removes it. ``adopted``: by person,
-    the number of worker jobs that a client has reported, and that no answer of a factory has listed yet.
+    the number of worker jobs that clients have reported to this process, and that no factory's answer has listed yet.
     """
 
     def __init__(self) -> None:

@@ -42,9 +42,9 @@ class LiveCluster:
     ``connection``: None if the cluster's factory is not offered any more. ``on_touch`` is called when the cluster's
     view may have changed. ``closed``: returns whether the event streams about the cluster have to end. ``readers``: how
     many of these streams are open; ``left``: when such a stream last ended (``clock.ticks``). ``submissions``: the
-    asyncio tasks that are submitting batches now; ``stopping``: the last one that cancels jobs; None: there was none
-    yet. ``concluding``: batch and array index of each worker job for which a background task finds out why the job has
-    ended.
+    asyncio tasks that are submitting batches now; ``stopping``: the last task that was started to cancel jobs; None:
+    there was none yet. ``concluding``: batch and array index of each worker job for which a background task finds out
+    why the job has ended.
     """
 
     record: ClusterRecord

@@ -39,7 +39,7 @@ class LiveSession:
     """The ledger's row of a session, with data that only this process has.
 
     ``lock``: held during each transition. ``position``: the job's place in the queue; None: it does not wait, or its
-    place is not known. ``door``: the last status of the door in the present run of the job; None: none has come.
+    place is not known. ``door``: the last status of the door in the present run of the job; None: no status yet.
     ``submission``, ``ending``, ``stopping``, ``probing``: the last task that submits the job, finds out why the job has
     ended, carries out a stop request, or polls the notebook until its first answer; None: there was no such task yet.
     """

@@ -112,7 +112,8 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         """Write a new session into the ledger, hold it in the table, and listen on its port from now on.
 
         ``entry``: a line of the audit; ``also``: further writes. They are in the same commit as the session. Raises
-        LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table contains the session.
+        LedgerConflict, LedgerError, OverBudget. Raises OSError if the link cannot listen on the port; the session is in
+        the ledger and the table all the same.
         """
         await self._ledger.add(record, entry, *also)
         live_session = self.hold(record)

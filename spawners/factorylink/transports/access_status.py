@@ -128,8 +128,8 @@ class SiteAccessStatus:
     def heeding(self, account: str | None) -> Iterator[None]:
         """Record whether the site lets the link act for the account, by the outcome of the operation in the block.
 
-        Only an error that ``explain.barred`` explains counts as the site's refusal; after any other FactoryError, and
-        after a success, the link may act. Nothing is recorded for other exceptions, nor if ``account`` is None (the
+        Only an error that ``explain.barred`` explains counts as the site's refusal. Any other FactoryError, and a
+        success, are recorded as no refusal. Nothing is recorded for other exceptions, nor if ``account`` is None (the
         watcher, the account that asks about all jobs).
         """
         try:
@@ -144,8 +144,8 @@ class SiteAccessStatus:
         """Raise Unreachable if the factory is paused; else run the block, which connects to a door.
 
         Record the site's refusal to let the link act for the account, unless ``account`` is None (the watcher, the
-        account that asks about all jobs). No other outcome is recorded: over SSH, the block may only take a place on an
-        open connection, without a question to the site.
+        account that asks about all jobs). A success is not recorded, since it proves nothing: over SSH, the block often
+        takes a place on an open connection without asking the site. Other errors are not recorded either.
         """
         if self._paused is not None:
             raise Unreachable(self._paused)

@@ -59,8 +59,9 @@ class GatheredReads:
     async def read(self, account: str | None, path: str, limit: int) -> bytes:
         """Return the first ``limit`` bytes of the file ``path``. Raises FactoryError: Gone if there is no such file.
 
-        The file is read with the rights of ``account`` (None: of the account as which the link asks the scheduler). The
-        first request starts a command at once; requests that follow soon share the next command.
+        The file is read with the rights of ``account`` (None: of the account as which the link asks the scheduler). A
+        request starts a command at once, unless another request of the account came shortly before: requests that
+        follow each other quickly wait a moment, and share the next command.
         """
         if self._closed:
             raise Unreachable("The connection to the site is closed.")

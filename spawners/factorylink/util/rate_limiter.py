@@ -122,8 +122,8 @@ class TurnRateLimiter:
     """A token bucket for turns, for example to submit a job: ``burst`` at once, then one every ``seconds``.
 
     ``seconds`` is 60 / ``per_minute``; ``burst`` is a third of ``per_minute``, at least 1. Turns keep the order in
-    which they are taken. In any ``MINUTE`` there are at most ``per_minute`` turns, including those of a burst: sites
-    were promised this for submissions.
+    which they are taken. In any ``MINUTE`` there are at most ``per_minute`` turns, including those of a burst: the
+    gateway promises this to the sites for submissions.
     """
 
     def __init__(self, per_minute: int) -> None:

@@ -100,9 +100,9 @@ class OneSessionExtend(_OfSession):
     async def post(self, session_id: str) -> None:
         """Extend the session by the ``hours`` of the body; answer the ``Session`` that the link returns.
 
-        The new end may arrive only later, with the event streams. Raises HTTPError 403 if the session belongs to
-        another person, 400 if the body has no number of hours; LinkProblem if this person may not see the session
-        (404), or the link refuses.
+        This ``Session`` may still have the old end; the event streams send the new end once the scheduler reports it.
+        Raises HTTPError 403 if the session belongs to another person, 400 if the body has no number of hours;
+        LinkProblem if this person may not see the session (404), or the link refuses.
         """
         session = await self.own_session(session_id)
         if session.user != self.person:

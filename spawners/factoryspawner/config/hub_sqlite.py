@@ -138,7 +138,7 @@ class Flusher:
 
 
 def flush(database: str) -> int:
-    """Write all commits in the log to the disk; return the log's length in bytes, 0 if there is no log.
+    """Write all commits in SQLite's write-ahead log to the disk; return the log's length in bytes, 0 if there is none.
 
     ``database``: the path of the database's file. Blocks. Raises OSError. SQLite puts no lock on the log's file, so
     closing this file here releases no lock of the hub's connections.

@@ -144,7 +144,7 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
             raise LoginRefused("expired")
 
     async def get(self) -> None:
-        """Answer 302 to the page that the person asked for.
+        """Log the person in, and answer 302 to the page that they asked for.
 
         If the person must accept the gateway's terms, or rules of a site at which they have an account, answer 302 to
         the checklist instead, on which they can accept these. The sites' rules count only if the link answers in 2 s.

@@ -35,7 +35,7 @@ def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wa
     Raises UnknownKey, a BadToken, if ``keys`` has no key, or more than one, that fits the token, or if this key did not
     sign the token. ``keys``: the provider's JWK Set; ``issuer``: the provider's issuer, to which the token's ``iss``
     must be equal, except that ``iss`` may end with a slash; ``client``: the hub's client id at the provider;
-    ``wanted``: the nonce.
+    ``wanted``: the nonce that the token must contain.
     """
     if not isinstance(token, str):
         raise BadToken("there is none")

@@ -80,10 +80,10 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     _by_checklist = False
 
     async def login_user(self, data: Any = None) -> Any:
-        """Log the user in as JupyterHub does, send the link their data, and find out whether the checklist comes first.
+        """Log the user in as JupyterHub does, send the link their data, and find out what they must accept.
 
-        ``get_next_url`` uses the result. If the link refuses, or does not answer in ``_LOGIN_SECONDS``, the gateway's
-        terms alone decide whether the checklist comes first. Return the user; None: the login is refused.
+        If there is anything, ``get_next_url`` leads to the checklist. If the link refuses, or does not answer in
+        ``_LOGIN_SECONDS``, only the gateway's terms count. Return the user; None: the login is refused.
         """
         user = await super().login_user(data)
         if user is not None:

@@ -90,7 +90,7 @@ class Translation(InternationalizationExtension):
 
 
 def translation(folder: Path, banner: Callable[[], str] = lambda: "", has_workshops: bool = False) -> type[Translation]:
-    """Return the class of the extension for ``c.JupyterHub.jinja_environment_options``.
+    """Return the class of Jinja's translation extension, for ``c.JupyterHub.jinja_environment_options``.
 
     ``folder``: the folder of the translations; ``banner``: a function that returns the operators' present text for all
     pages; ``has_workshops``: whether the menu has the page of workshops.

@@ -77,10 +77,11 @@ class OperatorPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """Carry out the order of a form. Answer 302 to the page; for a preview 200 and the page.
+        """Pause or resume starts, or show, preview or remove the banner, as the form's ``order`` says.
 
-        If something is wrong, answer 400 and the page, which says what is wrong at each field; 503 if the link does not
-        answer. Raises HTTPError 400 for an unknown order or factory.
+        Answer 302 to the page; for a preview 200 and the page. If something is wrong, answer the page, which says what
+        is wrong at each field, with 503 if the link does not answer, else with 400. Raises HTTPError 400 for an unknown
+        order or factory.
 
         Fields: ``order`` (a key of ``DONE``, or ``preview``: only show the banner to the operator), ``factory`` (pause
         or resume only the starts at this factory; "": all starts), ``message`` (for a pause or a banner); for a banner

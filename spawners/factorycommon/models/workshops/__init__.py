@@ -33,10 +33,10 @@ class WorkshopPool(Model):
     """What an operator lets workshops use at one factory; a trainer chooses a pool by the pool's id.
 
     ``seats``: the most seats that the workshops on this pool may have at the same time; ``gpu_hours``: the most
-    GPU-hours of one workshop, None: no limit; ``max_hours``: the longest session; ``account``: the scheduler's account
-    that is charged, None: the one in ``link.yaml``, if any; ``qos``, ``partition``: as in ``ProjectAt``;
-    ``reservations``: the reservations that a trainer may choose; ``site_accounts``: the accounts that are lent to the
-    people of the pool's workshops, empty: these people use the accounts of ``link.yaml``."""
+    GPU-hours of one workshop, None: no limit; ``max_hours``: how long a session may last at most; ``account``: the
+    scheduler's account that is charged, None: the one in ``link.yaml``, if any; ``qos``, ``partition``: as in
+    ``ProjectAt``; ``reservations``: the reservations that a trainer may choose; ``site_accounts``: the accounts that
+    are lent to the people of the pool's workshops, empty: these people use the accounts of ``link.yaml``."""
 
     id: Slug
     title: str = Field(default="", max_length=200)
@@ -135,8 +135,9 @@ class ClassProject(Project):
 class RehearsedProject(ClassProject):
     """The project of a workshop during a rehearsal: what the people or robots who rehearse may use.
 
-    If a site account is first lent to one of them during the rehearsal, and is used, it is wiped after the rehearsal,
-    provided that the site has a command for wipes. No other project has robots among its members.
+    A site account that is first lent to one of them during the rehearsal, and used, is wiped after the rehearsal if the
+    site has a command for wipes; but a person keeps an account that was already held for the class. No other project
+    has robots among its members.
     """
 
     members: tuple[Occupant, ...] = ()
@@ -153,8 +154,8 @@ def shares(
     """Return the GPU-hours of each participant, and those of each person who runs the class; None: no limit.
 
     ``hours``: the GPU-hours of the class, None: no limit; ``seats``, ``staff``: the numbers of seats and of people who
-    run the class; ``wanted``: the GPU-hours that the trainer wants for each person, None: equal shares; ``least``: what
-    a session of the longest time needs.
+    run the class; ``wanted``: the GPU-hours that the trainer wants for each person, None: equal shares; ``least``: the
+    GPU-hours of a session that lasts as long as the class allows.
 
     Seats come first. Each seat gets ``wanted``; if this is None, the seat gets ``hours / (seats + staff)`` or
     ``least``, whichever is more. No seat gets more than ``hours / seats``. The people who run the class share what the

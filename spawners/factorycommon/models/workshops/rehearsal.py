@@ -55,8 +55,8 @@ class RehearsedSize(Model):
     """The node size that a workshop uses at a factory.
 
     ``gpus``: the GPU-hours that are charged for one hour of a session; ``per_node``: how many seats fit on one node;
-    ``nodes``: how many nodes the size's partition has, None: not known; ``label``: the size's description, as on the
-    start page.
+    ``nodes``: how many such nodes the factory has, None: not known; ``label``: the size's description, as on the start
+    page.
     """
 
     id: Slug
@@ -82,7 +82,7 @@ class RehearsedEnvironment(Model):
 
 
 class RehearsalPlace(Model):
-    """One factory of a workshop.
+    """What a class would find today at one factory of its workshop.
 
     ``seat``: what the factory allows the workshop now; ``size``: None if the node size is not in the catalogue any
     more; ``default``: the environment that is used if the workshop names none, None: none fits, or ``size`` is None;

@@ -50,12 +50,12 @@ class SeatBody(Model):
 
 
 class SeatsBody(Model):
-    """Body of ``POST /projects/{project}/seats``.
+    """Body of ``POST /projects/{project}/seats``, which starts the sessions of seats.
 
-    ``unopened_until``: a seat that nobody has opened by then ends; ``early_hours``: how long before the class the seats
-    begin; this time is added to their hours as far as size, project and budget allow; ``farewell``: what people read in
-    a session that ends because their seat was moved; ``farewells``: the same text by language code. A person reads the
-    text in the first of their own languages for which there is one, or else ``farewell``.
+    ``unopened_until``: a session that nobody has opened by then ends; ``early_hours``: how long before the class the
+    seats begin; this time is added to their hours as far as size, project and budget allow; ``farewell``: what people
+    read in a session that ends because their seat was moved; ``farewells``: the same text by language code. A person
+    reads the text in the first of their own languages for which there is one, or else ``farewell``.
     """
 
     seats: tuple[SeatBody, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
@@ -109,8 +109,8 @@ class HeldAccounts(Model):
 
     ``pool``: how many accounts the pool has; ``held``: how many of them are held for this workshop's class or, while
     robots rehearse, for the rehearsal. Of the held accounts, ``ready`` are clean or lent to the workshop's people,
-    ``free`` are clean and lent to nobody, and ``wiping`` are being wiped or wait for that. ``failed``: the accounts of
-    the pool whose last wipe failed; ``held`` counts those that are held for the workshop.
+    ``free`` are clean, and ``wiping`` are being wiped or wait for that. ``failed``: the accounts of the pool whose last
+    wipe failed; those of them that this workshop holds are counted in ``held``, too.
     """
 
     pool: int = Field(ge=0, le=MOST_ACCOUNTS)

@@ -25,7 +25,7 @@ class WorkshopSession(Model):
     last known state; ``stopping``: its end was requested and has not come yet; ``open``: messages reach its notebook
     now; ``gpu_percent``: use of its busiest GPU in the last minute, None: it has no GPU, or the use is not known;
     ``steps``: the numbers, from 0, of the steps of the material that the person has done; ``extend_hours``: the hours
-    that can be added to its time, None: none now.
+    that can be added to its time now, None if its time cannot be extended.
     """
 
     id: SessionId

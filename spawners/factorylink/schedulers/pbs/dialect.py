@@ -86,8 +86,8 @@ def jobs(name: str) -> Command[list[Job]]:
 def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
     """Return the command that lists the jobs with these ids that have not ended, whatever their names.
 
-    For an array's id, each of its jobs is listed. Jobs that PBS does not know, or knows from its history only, are left
-    out. Raises ValueError for a text that is no id.
+    For the id of an array that has not ended, each of its jobs is listed, also those that have ended. Jobs that PBS
+    does not know, or knows from its history only, are left out. Raises ValueError for a text that is no id.
     """
     words = tuple(ids)
     for word in words:

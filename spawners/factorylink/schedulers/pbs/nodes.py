@@ -23,8 +23,8 @@ def nodes(stdout: str) -> list[NodeState]:
 
     PBS may show a host as several vnodes. A job's chunk may span the vnodes of a host, so their resources are added up.
     A node that belongs to a queue runs only the jobs of this queue. Any other node runs the jobs of all queues without
-    nodes of their own, except queues that select other nodes: such a queue requires the value of a resource, such as
-    ``Qlist``, in its ``default_chunk``. Raises Misread if the output does not consist of these two answers.
+    nodes of their own, except queues whose ``default_chunk`` requires a value of a resource (such as ``Qlist``) that
+    the node does not have. Raises Misread if the output does not consist of these two answers.
     """
     found, queues = documents(stdout, "nodes", "Queue")
     with understood(stdout):

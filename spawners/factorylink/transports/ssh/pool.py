@@ -142,8 +142,8 @@ class Connection:
 class Pool:
     """The connections of one login name; opened when needed, closed when idle.
 
-    ``most_sessions``: the most channels with a command on one connection; ``most_connections``: the most connections;
-    ``longest_refused``: the longest pause in seconds after refused logins.
+    ``most_sessions``: the limit for channels with a command on one connection; ``most_connections``: the limit for
+    connections; ``longest_refused``: the limit in seconds for the pause after refused logins, which grows.
     """
 
     def __init__(self, most_sessions: int, most_connections: int, longest_refused: float = LONGEST_REFUSED) -> None:
@@ -163,11 +163,11 @@ class Pool:
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
         """Return a place for a channel as soon as one is free.
 
-        ``enter``: opens a connection. The pool calls ``enter`` if all open connections are full, for one connection at
-        a time. If ``enter`` raises Unreachable (but not Expired), the pool makes a pause before the next call. Raises
-        the error of ``enter`` if no connection is open; during the pause, raises this error again. Raises Unreachable
-        if ``kind`` is ``ENTRY``, all connections are full, and no other one may be opened now; or if the pool is
-        closed.
+        ``enter``: opens a connection. The pool calls ``enter`` if all open connections are full and one more is
+        allowed, for one connection at a time. If ``enter`` raises Unreachable (but not Expired), the pool makes a pause
+        before the next call. If no connection is open, raises the error of ``enter``, and raises it again during the
+        pause. Raises Unreachable if the pool is closed, or if ``kind`` is ``ENTRY``, all connections are full, and no
+        other one is being opened or may be opened now.
         """
         while True:
             if self._closed:

@@ -68,7 +68,7 @@ class LookPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str, seat: str) -> None:
-        """Answer HTML; 403 to people who may not help, 503 if the service is silent.
+        """Answer the page with the seat's notebook; 403 to people who may not help, 503 if the service is silent.
 
         Answer 409 if the workshop's state allows no help. Answer 404 if nobody has the seat, if the seat's person does
         not let helpers see a notebook, or if the requesting person may not see the workshop.
