@@ -1,4 +1,4 @@
-/** Every text that the pages' scripts show, in one place. Sentences take their parts as arguments. */
+/** Most texts that the pages' scripts show. Sentences take their parts as arguments. */
 
 import { sessionName, stateWords } from "./state_words.js";
 import { t, tn } from "./translate.js";

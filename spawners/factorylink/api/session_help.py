@@ -67,7 +67,7 @@ def router(relay: HelpRelay, asking: Any) -> APIRouter:
 
     @routes.delete("/help/look", responses=some)
     async def end_look(session: LiveSession = mine) -> HelpState:
-        """Let nobody see your notebook any more; its copy is deleted."""
+        """Let helpers see your notebook no longer; the gateway deletes the copy that it kept for them."""
         return await relay.ask(session, "unlook")
 
     return routes

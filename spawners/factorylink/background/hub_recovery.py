@@ -30,9 +30,11 @@ AT_ONCE = 8  # starts that the hub works on at a time: each of its answers takes
 
 
 class HubRecovery:
-    """Makes the hub start a server for each live session whose server the hub does not have.
+    """Makes the hub start the server of each live session that needs one, if the hub does not have this server.
 
-    Run ``run`` in the background; call ``hub_came`` when the hub subscribes to the link's table of sessions.
+    Sessions of Dask schedulers and of robots need no server, nor do sessions that are to end. Run ``run`` in the
+    background; call ``hub_came`` when the hub subscribes to the link's table of sessions, and ``look_soon`` after the
+    link has begun sessions.
     """
 
     def __init__(self, table: SessionTable, hub: HubClient) -> None:

@@ -82,10 +82,10 @@ class JobOrders:
         return order.findings
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
-        """Set the time limit of a running job to ``minutes``, if this gateway submitted the job.
+        """Set the time limit of a running job to ``minutes``, if the job has this gateway's comment.
 
-        Return what was found under the job's id. ``account``: the account that gives the order; None: the watcher (the
-        account as which the link asks the scheduler). Raises FactoryError.
+        Return what was found under the job's id: the limit was set only if this is ``OURS``. ``account``: the account
+        that gives the order; None: the watcher (the account as which the link asks the scheduler). Raises FactoryError.
         """
         self._check()
         may, findings = verify([job], await self.by_id([job.id], account))

@@ -143,7 +143,8 @@ class Pool:
     """The connections of one login name; opened when needed, closed when idle.
 
     ``most_sessions``: the limit for channels with a command on one connection; ``most_connections``: the limit for
-    connections; ``longest_refused``: the limit in seconds for the pause after refused logins, which grows.
+    connections; ``longest_refused``: the pause after a refused login grows with each refusal, to at most this many
+    seconds.
     """
 
     def __init__(self, most_sessions: int, most_connections: int, longest_refused: float = LONGEST_REFUSED) -> None:
