@@ -412,8 +412,8 @@ class LinkClient:
     async def put_person(self, user: str, person: PersonBody) -> None:
         """Send the link what the hub knows about a person: groups, options of jobs, and access to the gateway.
 
-        Each start of a server calls this method. Data that the link has acknowledged since this client subscribed to
-        the table are not sent again.
+        The hub calls this, for example, before a start that may request a new session. Nothing is sent if the link has
+        acknowledged the same data since this client last subscribed by ``table``.
         """
         path, body = f"/people/{quote(user, safe='')}", person.model_dump(mode="json")
         await self._people.put(user, person, lambda: self._request("PUT", path, json=body))

@@ -42,11 +42,12 @@ class _Page(BaseModel):
 
 
 class HubClient:
-    """The link's client of the hub; it uses the token of the service ``factories``.
+    """The link's client of the hub.
 
-    Every request may raise Unreachable, or its subclass Misread for an answer that is not understood; those with the
-    service's own token may raise OSError if the token's file cannot be read. ``tls``: the link's certificate, if
-    the hub requires one.
+    Requests contain the token of the service ``factories``, which is read from its file each time; only ``user_of``
+    sends the token that it asks about. Every request may raise Unreachable, or its subclass Misread for an answer that
+    is not understood, and OSError if the file of the service's token cannot be read. ``tls``: the link's certificate,
+    if the hub requires one.
     """
 
     def __init__(self, hub: Hub, tls: TlsFiles | None = None) -> None:

@@ -35,7 +35,8 @@ class Activity:
 
     ``last``: the last activity, in seconds since the epoch; ``busy``: whether a kernel or terminal runs something;
     ``opened``: whether anybody has opened the session; ``gpu_percent``: use of the busiest GPU, None: not known;
-    ``memory_bytes``: memory in use, None: not known.
+    ``memory_bytes``: memory in use, None: not known; ``busy_with``: names of busy notebooks and terminals; ``steps``:
+    which steps of a workshop's material were done, by their numbers from 0.
     """
 
     last: float

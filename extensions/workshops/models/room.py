@@ -101,8 +101,8 @@ class ClassMessageView(Model):
 class RoomHead(Model):
     """What a room shows beside its seats.
 
-    ``trouble``: why the room may be outdated, or else why no seats begin until somebody mends the gateway, None:
-    neither is known. ``total``: the number of seats; ``taken``: how many seats somebody has;
+    ``trouble``: why the room is not as it should be: it may be outdated, or else no seats begin until somebody mends
+    the gateway; None: no such trouble is known. ``total``: the number of seats; ``taken``: how many seats somebody has;
     ``ready``: how many of these have a notebook that answers; ``names``: whether the caller sees names; ``may``: what
     the caller may do; ``halted``: why no further seats begin after too many failures, None: no halt; ``steps``: the
     steps of the material.

@@ -39,9 +39,9 @@ _Key = tuple[Slug, str]  # a factory, and an account there
 
 
 class WarmConnections:
-    """Opens the SSH connections that a workshop's seats need, and counts each one as open for four minutes.
+    """Opens SSH connections for a workshop's seats before they begin, and counts each one as open for four minutes.
 
-    Nothing is stored: after a restart of the link, seats log in when they begin.
+    Nothing is stored: after a restart of the link no connection is open, and the next ``begin`` opens them again.
     """
 
     def __init__(
