@@ -272,7 +272,8 @@ class Limits(Model):
     extensions_per_session: int = Field(default=48, ge=0)  # how often a person may extend a session
     cluster_lease_seconds: Seconds = 900  # a cluster ends if nobody has read its events for this time
     environment_wait_seconds: Seconds = 900  # how long the door waits for its environment
-    starting_seconds: Seconds = 600  # from the start of the job until the notebook's first answer with status 200
+    # from when the door has the notebook's environment variables until the notebook's first answer with status 200
+    starting_seconds: Seconds = 600
     # after this time, a job of this gateway that belongs to no session is cancelled
     orphan_grace_seconds: Seconds = 600
     access_grace_seconds: int = Field(

@@ -18,7 +18,8 @@ With more than ``FEW`` waiting sessions, the link asks in 30 s at most 14 questi
 (``QuestionRateLimiter``: 8 at once, then one every 4.5 s), two about nodes, and three about the waiting jobs of other
 users (two, and an early one because of a new job). Each question takes two RPCs, so these are at most 40 RPCs. Counted
 with sdiag on Slurm 24.11: 20 RPCs in the 30 s after a class of 60 was submitted, 16 RPCs after a class of 600 was.
-Submissions, cancellations and estimates are not included; each takes one or two RPCs.
+Submissions, estimates and cancellations are not included: a submission takes one RPC, an estimate two, and a
+cancellation one for each job, after a question by id.
 """
 
 from __future__ import annotations
