@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.support.door import until
 from tests.unit import page_states
@@ -231,13 +231,18 @@ async def test_a_page_with_very_much_on_it_stays_a_page(
     await context.close()
 
 
-async def test_what_is_being_written_stays_while_the_page_is_renewed(
-    hub: HubProcess, link: FakeLink, browser: Browser
-) -> None:
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(hub: HubProcess, browser: Browser) -> AsyncIterator[Page]:
+    """Return an empty page with a clock that the test moves, in a browser in which ada is logged in."""
     context = await browser.new_context(base_url=hub.url)
     await page_states.signed_in(context)
-    page = await context.new_page()
-    await page.clock.install()
+    made = await context.new_page()
+    await made.clock.install()
+    yield made
+    await context.close()
+
+
+async def test_what_is_being_written_stays_while_the_page_is_renewed(page: Page, link: FakeLink) -> None:
     await page.goto(PAGE)
     await page.locator("summary").filter(has_text="Pause new starts at ONE").click()
     await page.get_by_label("Message for people at ONE").fill("Back at")
@@ -246,25 +251,17 @@ async def test_what_is_being_written_stays_while_the_page_is_renewed(
     await expect(page.get_by_text("Nobody waits.")).to_be_visible()
     await expect(page.get_by_label("Message for people at ONE")).to_have_value("Back at")
     await expect(page.get_by_label("Message for people at ONE")).to_be_visible()
-    await context.close()
 
 
-async def test_a_person_who_is_signed_out_meanwhile_is_told_so(
-    hub: HubProcess, link: FakeLink, browser: Browser
-) -> None:
-    context = await browser.new_context(base_url=hub.url)
-    await page_states.signed_in(context)
-    page = await context.new_page()
-    await page.clock.install()
+async def test_a_person_who_is_signed_out_meanwhile_is_told_so(page: Page) -> None:
     await page.goto(PAGE)
     table = page.get_by_role("table", name="Factories")
     await expect(table).to_be_visible()
-    await context.clear_cookies()
+    await page.context.clear_cookies()
     async with page.expect_response(lambda response: "/hub/login" in response.url):
         await page.clock.run_for(25_000)
     await expect(page.locator("#fg-unheard")).to_have_text("You are signed out. Reload the page to sign in again.")
     await expect(table).to_be_visible()  # what was known stays
-    await context.close()
 
 
 async def test_an_error_page_quotes_the_number_of_the_request(hub: HubProcess, ada: httpx.AsyncClient) -> None:

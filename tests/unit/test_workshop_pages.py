@@ -143,6 +143,14 @@ async def created(browser: httpx.AsyncClient, **changed: str | list[str]) -> str
     return answer.headers["Location"]
 
 
+async def scheduled(world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient) -> tuple[str, str]:
+    """Let bob create a workshop, and ada approve it; return the path of its page, and its slug."""
+    path = (await created(bob)).split("?")[0]
+    await send(ada, path, order="approve")
+    await world.clockwork.look()
+    return path, path.split("/")[-1]
+
+
 async def test_a_trainer_creates_a_workshop_and_an_operator_approves_it(
     world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
 ) -> None:
@@ -622,10 +630,7 @@ async def test_a_hostile_address_of_a_repository_is_told_at_its_field(bob: httpx
 async def test_rehearsals_are_shown_in_words_with_what_to_do(
     world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient
 ) -> None:
-    path = (await created(bob)).split("?")[0]
-    slug = path.split("/")[-1]
-    await send(ada, path, order="approve")
-    await world.clockwork.look()
+    path, slug = await scheduled(world, ada, bob)
     assert "Not rehearsed yet." in (await bob.get(path)).text
     now = world.clock()
     line = RehearsalLine(check="place", colour="red", text="The <b>factory</b> is closed.", do="Wait.")
@@ -657,10 +662,7 @@ async def test_rehearsals_are_shown_in_words_with_what_to_do(
 async def test_a_rehearsal_is_said_to_count_only_if_the_link_tells_the_settings(
     world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = (await created(bob)).split("?")[0]
-    slug = path.split("/")[-1]
-    await send(ada, path, order="approve")
-    await world.clockwork.look()
+    path, slug = await scheduled(world, ada, bob)
     workshop = await world.store.get(slug)
     assert workshop is not None
     link, now = RehearsedLink(), world.clock()
@@ -685,10 +687,7 @@ async def test_a_rehearsal_is_said_to_count_only_if_the_link_tells_the_settings(
 async def test_a_rehearsal_of_the_whole_class_is_shown_and_stopped_without_a_script(
     world: WorkshopsWorld, ada: httpx.AsyncClient, bob: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = (await created(bob)).split("?")[0]
-    slug = path.split("/")[-1]
-    await send(ada, path, order="approve")
-    await world.clockwork.look()
+    path, slug = await scheduled(world, ada, bob)
     page = (await bob.get(f"{path}/rehearsal")).text
     assert 'name="kind" value="wave"' in page
     assert "GPU-hours of the budget" not in page  # without a link it is not known what it costs
