@@ -92,8 +92,8 @@ def mig_problem(wanted: GpuSlice, devices: Sequence[str], listed: str) -> str:
 def shards_problem(wanted: GpuSlice, devices: Sequence[str], shards: int | None) -> str:
     """Return what is wrong with the shards of a GPU; "" if the job has exactly the requested ones, on one GPU.
 
-    ``devices``: the result of ``visible``; ``shards``: the number of shards that the scheduler reports; None: it
-    reports none.
+    ``devices``: the result of ``visible``; ``shards``: the number of shards that the scheduler reports; None: the
+    scheduler does not report this number.
     """
     if shards is None:
         return f"{wanted.count} shards requested, but Slurm does not say how many there are (23.02 and later do)"

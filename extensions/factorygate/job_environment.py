@@ -36,7 +36,7 @@ def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironme
     """Return the job that the variables FACTORYGATE_JOB_* in ``environment`` describe.
 
     If such a variable is missing, the scheduler's own variable takes its place if ``OLD_NAMES`` names one. A variable
-    that should be a number, but is none, counts as not set.
+    that should be a whole number counts as not set if it has another value.
     """
     ends = _number(environment, "END")
     return JobEnvironment(

@@ -17,9 +17,10 @@ def here() -> Language:
 
 @lru_cache(8)
 def wanted(*codes: str) -> Language:
-    """Return the first of the languages ``codes`` into which this package's texts are translated.
+    """Return the first of the languages ``codes`` in which this package has its texts; English if it has none of them.
 
-    Return English if there is no such language, or if the first code is English or empty.
+    ``codes``: at least one; a code with a region, such as ``de-AT``, also finds ``de``. If the first code is "", the
+    result is English.
     """
     if codes[0].lower().split("-")[0] in ("", SOURCE):
         return Language(SOURCE)

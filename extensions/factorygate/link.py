@@ -56,13 +56,13 @@ _own_token = ""  # nosec B105
 
 
 def use_token(token: str | None = None) -> None:
-    """Use a hub token of your own from now on, in this process.
+    """Use a hub token of your own in this process; clusters that are already open keep their token.
 
     This session's own token is not valid for clusters at another factory or for another project; yours is.
 
-    Make a token on the hub's Token page. Without ``token`` you are asked for it, and your input is not shown. "" ends
-    the use of the token; then ``FACTORYGATE_TOKEN`` counts or, if that is not set, the session's own token. The token
-    is kept in this process's memory only.
+    Make a token on the hub's Token page. Without ``token`` you are asked for it, and your input is not shown. With "",
+    the token in ``FACTORYGATE_TOKEN`` is used or, if that is not set, the session's own token. Your token is kept in
+    this process's memory only.
     """
     global _own_token
     _own_token = (getpass("Hub token: ") if token is None else token).strip()
@@ -171,10 +171,7 @@ class Link:
         return await _parse_in_steps(kind, _content(await self._ask("GET", path, params=_given(params))))
 
     async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
-        """PUT ``body`` to ``path`` in the link's API; return the answer, parsed as ``kind``.
-
-        Repeating the PUT changes nothing. Raises LinkError.
-        """
+        """PUT ``body`` to ``path`` in the link's API; return the answer, parsed as ``kind``. Raises LinkError."""
         return await _parse_in_steps(kind, _content(await self._ask("PUT", path, json=_sent(body))))
 
     async def post(self, path: str, body: BaseModel, kind: type[T]) -> T:
@@ -191,9 +188,9 @@ class Link:
     async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
         """Yield the name and the data (parsed as ``kind``) of each server-sent event of ``path``, until the end.
 
-        ``path`` is relative to the URL of the link's API. An event that cannot be parsed is skipped. But if no event
-        was parsed before, this method raises LinkSilent, since the link may have another version than this package.
-        Raises LinkError if the link refuses or does not answer, or if the connection breaks.
+        ``path`` is relative to the URL of the link's API. Raises LinkError if the link refuses or does not answer, or
+        if the connection breaks; LinkSilent if the first event cannot be parsed, since the link may have another
+        version than this package. A later event that cannot be parsed is skipped.
         """
         understood = False
         try:

@@ -21,8 +21,8 @@ class JobView:
     reason; ``failed``: the job was refused, or ended before it started, for a reason other than those of ``ended``;
     ``unreachable``: the factory does not answer. ``why``: a text that says why the job waits or ended; ``do``: what to
     do about that. ``log_tail``: the log's last lines, as of the job's end or as of the last call of
-    ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``: whether the log may have lines: the job
-    has started, or the link has the log's last lines.
+    ``FactoryCluster.log_tail`` or ``read_log``; ``has_log``: True if the job has started, or the link has the log's
+    last lines.
     """
 
     name: str

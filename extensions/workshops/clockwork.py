@@ -34,9 +34,9 @@ class Clockwork:
 
     The link reads this file (``table`` in ``workshops.yaml``). Start ``run``, and call ``wake`` after each change of a
     workshop. ``now``: the clock; ``promote``: gives free seats of a workshop to its waiting list; ``seats``: starts
-    seats; ``keep``: stores the report of a workshop that is over, without its people, and gets True as second argument
-    if the people are deleted next; ``rehearsals``: returns, by workshop, the time window of the rehearsal that uses
-    seats now.
+    seats; ``keep``: stores the sums of the report of an archived workshop, and gets as second argument whether the
+    workshop's people are deleted next; ``rehearsals``: returns, by workshop, the windows of rehearsals with seats that
+    go on.
     """
 
     def __init__(

@@ -71,11 +71,10 @@ class LinkAccess(Model):
 class WorkshopLimits(Model):
     """The operator's limits for workshops.
 
-    ``seats``: the most seats of one workshop; ``warm_minutes``: how many minutes before a workshop's opening the
-    service starts its seats. None: the service estimates this time from the rate at which seats of the node size came
-    up at the factory, but takes at least 5 and at most ``MOST_WARM`` minutes; if no rate was measured, ``MOST_WARM``
-    minutes. A new workshop stores ``warm_minutes`` (``MOST_WARM`` if None); the service by itself does not start the
-    workshop's seats earlier than this number of minutes before the opening, even if the setting changes later.
+    ``seats``: the most seats of one workshop. ``warm_minutes``: how many minutes before a workshop's opening its seats
+    start, unless a trainer orders an earlier start. Each workshop keeps the number (``MOST_WARM`` for None) that was
+    set when the workshop was created. While the setting is None, seats start later if the rate at which seats of the
+    node size came up at the factory shows that less time is enough, but at least 5 minutes before the opening.
     ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
     and its accounts are cleared.
     """
@@ -89,7 +88,7 @@ class WorkshopLimits(Model):
 
     @property
     def most_warm_minutes(self) -> int:
-        """Return how many minutes before its opening a workshop warms up at the earliest without a trainer's order."""
+        """Return the number of minutes that a new workshop stores: ``warm_minutes``, or ``MOST_WARM`` for None."""
         return MOST_WARM if self.warm_minutes is None else self.warm_minutes
 
 

@@ -51,7 +51,8 @@ def actions(
 def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
     """Return whether the caller may take an action by their role or as an operator.
 
-    The state of the workshop is not considered: see ``is_time_for``.
+    The state of the workshop is not considered: see ``is_time_for``. ``membership``: None means that the caller is not
+    in the workshop.
     """
     role = _role(membership)
     match action:

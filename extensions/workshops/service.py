@@ -97,9 +97,10 @@ def _one_at_a_time(method: Method) -> Method:
 class Workshops:
     """Does what people request of workshops: checks their rights and the limits, and stores the changes.
 
-    A method raises ProblemError if there is no workshop ``slug`` that the caller may see, or if the caller's role, the
-    workshop's state or a limit forbids what the method does, and StoreError if the database cannot be used. ``now``:
-    the clock; ``secret``: for the hashes of codes; ``changed``: called after each change of a workshop or of its
+    Methods raise ProblemError if the caller may not see the workshop ``slug``, or if the caller's role, the workshop's
+    state or a limit forbids what the method does. They raise StoreError if the database cannot be used.
+
+    ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after a change of a workshop or of its
     people, so that the table of projects is written soon; ``material_of``: returns the state of a workshop's material.
     """
 

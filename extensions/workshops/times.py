@@ -39,8 +39,8 @@ class NoSuchTime(ValueError):
 def moment(local: datetime, zone: str) -> datetime:
     """Return in UTC the moment at which clocks in the time zone ``zone`` show ``local``.
 
-    If ``local`` has an offset of its own, the offset counts and ``zone`` does not matter. Raises NoSuchTime; ValueError
-    for an unknown zone, or a year that is not allowed.
+    If ``local`` has an offset of its own, the offset counts and ``zone`` does not matter. Raises NoSuchTime if the
+    clocks never show ``local`` or show it twice; ValueError for an unknown zone, or a year that is not allowed.
     """
     if local.tzinfo is not None:
         return _allowed(local.astimezone(UTC))

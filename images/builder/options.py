@@ -24,10 +24,10 @@ CANNOT_WORK = 3  # exit code, the same as of bin/demo
 class Options:
     """The images to build, and the target folder.
 
-    ``frameworks`` is the lock file with the machine-learning frameworks of the notebook image, or None for an image
-    without them; ``index`` is the URL of the package index for that lock file, or None for pip's default; ``mirror`` is
-    the URL of the server of Debian's packages, or None for Debian's own; ``cache`` is the folder of wheels and layers
-    for later builds. If ``wheels_only`` is set, no image is built.
+    ``frameworks`` is the lock file with the machine-learning frameworks of the image ``notebook-gpu``, or None for an
+    image without them; ``index`` is the URL of the package index for that lock file, or None for pip's default;
+    ``mirror`` is the URL of the server of Debian's packages, or None for Debian's own; ``cache`` is the folder of
+    wheels and layers for later builds. If ``wheels_only`` is set, no image is built.
     """
 
     recipes: tuple[Recipe, ...]

@@ -18,12 +18,13 @@ CATALOGUE = ("factories", "antennas.yaml")  # parts of hub_config
 class Recipe:
     """The parts of one image.
 
-    ``roots``: the package lists below ``images/apt`` for the image's Debian root, named without ``.txt``; ``lock``: the
-    lock file in ``requirements`` with the image's Python packages, named without ``.txt``, "" if there is none;
-    ``extras``: the extras of pyproject.toml whose packages this lock file must contain; ``without``: packages of the
-    lock file that are left out; ``configuration``: the files and folders of ``hub_config`` in the image; ``node``:
-    whether the image has Node.js; ``frameworks``: whether the image may have machine-learning frameworks; ``squashfs``:
-    whether the image is also written as squashfs; ``megabytes``: the largest unpacked size that the tests allow.
+    ``containerfile``: the image's Containerfile in ``images``, named without ``.Containerfile``; ``roots``: the package
+    lists below ``images/apt`` for the image's Debian root, named without ``.txt``; ``lock``: the lock file in
+    ``requirements`` with the image's Python packages, named without ``.txt``, "" if there is none; ``extras``: the
+    extras of pyproject.toml whose packages this lock file must contain; ``without``: packages of the lock file that are
+    left out; ``configuration``: the files and folders of ``hub_config`` in the image; ``node``: whether the image has
+    Node.js; ``frameworks``: whether the image may have machine-learning frameworks; ``squashfs``: whether the image is
+    also written as squashfs; ``megabytes``: the largest unpacked size that the tests allow.
     """
 
     name: str

@@ -43,15 +43,19 @@ _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin:/usr/lib/p
 
 
 def missing(programs: Mapping[str, str]) -> list[str]:
-    """Return the Debian packages of missing programs and files. ``programs``: the package of each, by name or path."""
+    """Return the Debian packages of the programs and files that this machine lacks, sorted.
+
+    ``programs``: the Debian package of each program or file that is needed, by its name or path.
+    """
     there = {name for name in programs if os.path.exists(name) or shutil.which(name, path=_PATH)}
     return sorted({package for name, package in programs.items() if name not in there})
 
 
 def install_packages(programs: Mapping[str, str]) -> None:
-    """Install the Debian packages of missing programs and files, as root. Raises BuildError.
+    """Install the Debian packages of the programs and files that this machine lacks.
 
-    ``programs``: the package of each, by its name or path.
+    ``programs``: the Debian package of each program or file that is needed, by its name or path. Raises BuildError,
+    also if something is missing and this process does not run as root.
     """
     wanted = missing(programs)
     if not wanted:

@@ -20,9 +20,8 @@ def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | No
     """Return the path of each package's wheel, by package name; a wheel that ``folder`` lacks is downloaded into it.
 
     ``locked``: the packages of a lock file, by name; ``index``: the URL of the package index, None for pip's default.
-    Hashes are checked at the download only; the hashes of wheels that ``folder`` has already are not checked here.
-    Later pip checks the hashes of all wheels that it installs. Raises BuildError, also if a package has no wheel for
-    ``arch``.
+    Raises BuildError, also if a package has no wheel for ``arch``. The hashes of wheels that ``folder`` has already are
+    not checked here; pip checks the hashes of all wheels that it installs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = _found(locked, folder)

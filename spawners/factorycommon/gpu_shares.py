@@ -40,8 +40,9 @@ class GpuSlice:
     """The slices of GPUs that one job requests.
 
     ``kind``: ``mig`` for NVIDIA's MIG devices, ``shard`` for Slurm's shares of a GPU that several jobs use at a time;
-    ``type``: the GRES type, "" for shards; ``profile``: the MIG profile at the end of the type, as ``1g.10gb``;
-    ``memory_gb``: the memory of one slice, 0 for shards, which have no memory of their own; ``count``: how many slices.
+    ``type``: the GRES type, "" for shards; ``profile``: the MIG profile at the end of the type, as ``1g.10gb``, "" for
+    shards; ``memory_gb``: the memory of one slice, 0 for shards, which have no memory of their own; ``count``: how many
+    slices.
     """
 
     kind: Literal["mig", "shard"]

@@ -32,7 +32,10 @@ def N_(text: str) -> str:
 
 
 class Language:
-    """One language with its translations; without translations, English. ``code``: for ``<html lang>``, as ``de``."""
+    """Translates texts into one language. ``code``: for ``<html lang>``, as ``de``.
+
+    ``catalog``: the translations; None: all texts stay English.
+    """
 
     def __init__(self, code: str, catalog: Catalog | None = None) -> None:
         self.code = code

@@ -35,7 +35,7 @@ class SmtpServer(Model):
     """An SMTP server, and how to log in there.
 
     ``security``: how the connection is encrypted; None: ``starttls``, or ``none`` if the server is on this host.
-    ``user``, ``password_file``: the login, None: no login; the file has mode 0600.
+    ``user``, ``password_file``: the user name, and a file of mode 0600 with the password; both None: no login.
     """
 
     host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]

@@ -13,7 +13,7 @@ def read_later(transport: asyncio.Transport) -> None:
 
     Call ``read_later`` at the beginning of ``connection_made``. Python before 3.11.4 begins to read after
     ``connection_made`` even if reading was paused (CPython issue 103607), and ignores a second pause. On such a Python,
-    reading is resumed and paused again before anything can be read.
+    ``read_later`` resumes and pauses the reading once more, before anything can be read.
     """
     transport.pause_reading()
     if not _KEEPS_PAUSE:

@@ -27,7 +27,7 @@ def chosen(given: str | None) -> str:
 
 
 def begin(given: str | None) -> str:
-    """Set the request that this task, and all tasks that it starts, work for; return the request's id.
+    """Set the id of the request that this task works for, also for tasks that it starts later; return the id.
 
     ``given``: the id that the client has chosen. If it is None or invalid, a new id is made.
     """

@@ -242,10 +242,10 @@ class _Receiver:
         self._cipher = _Cipher()
 
     def receive(self) -> bool:
-        """Take packets with data off the buffer, up to the next packet that asyncssh itself must handle.
+        """Pass packets with data to their channels, up to the next packet that asyncssh itself must handle.
 
-        Return False if more bytes must arrive first; True if asyncssh has taken the beginning of its packet, and goes
-        on with the rest.
+        Return False if more bytes of the next packet must arrive; True if asyncssh has taken the packet's beginning,
+        and goes on with the rest. Raises ProtocolError if a channel cannot read its packet.
         """
         connection = self._connection
         while True:

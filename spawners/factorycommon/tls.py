@@ -137,7 +137,7 @@ class _Renewed(ssl.SSLContext):
     def of(self, files: TlsFiles, names: frozenset[str] | None) -> ssl.SSLContext:
         """Read the files, so that this object can be used, and return the object itself. Raises TlsError.
 
-        Call this once, before any other method: later connections read the files again if they have changed.
+        Call this once, before any other method. Later connections read the files again if they have changed.
         ``names``: the common names of the clients that are accepted; None: any.
         """
         self._files, self._names, self._lock = files, names, threading.Lock()

@@ -150,7 +150,7 @@ def _login(options: Options) -> list[str]:
 
 
 def rules(options: Options) -> list[dict[str, Any]]:
-    """Return the rules of hub.yaml that give the login provider's people a group; without a group, nobody may log in.
+    """Return the rules of hub.yaml that give the login provider's people a group; only people with a group may log in.
 
     The person with the administrator's mail address gets the group of operators; people whom an ``--allow`` admits get
     the group ``people``.

@@ -51,8 +51,8 @@ _READS = {
 def install(machine: Machine, options: Options) -> int:
     """Install a gateway, or complete an installation. Return the exit code of ``factorygate check``.
 
-    Raises InstallerError if a step is not possible, and OSError if a file cannot be read or written; the steps before
-    it stay done.
+    Raises InstallerError if a step is not possible, and OSError if a file cannot be read or written; the earlier steps
+    stay done.
     """
     say(f"good  {before(machine, options)}")
     sources = release_sources.own()

@@ -35,7 +35,7 @@ class Machine:
         self._numbers = numbers
 
     def path(self, name: str) -> Path:
-        """Return the path of a file on this machine, below ``root``. ``name``: the file's absolute path there."""
+        """Return the path below ``root`` of the file whose absolute path on this machine is ``name``."""
         return self.root / name.lstrip("/")
 
     # --- messages

@@ -30,8 +30,8 @@ class Options:
 
     ``email``: the address to which the certificate authority writes. ``login``: ``oidc`` or ``passwords``. ``acme``:
     the URL of the ACME server's directory. ``admin``: the administrator's name if people log in with passwords, or
-    their mail address if a provider identifies people. ``allow``: who may log in by the provider, as ``CLAIM=PATTERN``
-    or ``everybody``.
+    their mail address if a provider identifies people. ``hub_name`` "": a name is made from the domain. ``allow``: who,
+    besides the administrator, may log in by the provider, as ``CLAIM=PATTERN`` or ``everybody``.
     """
 
     domain: str

@@ -179,7 +179,8 @@ def unpack(archive: Path, folder: Path) -> Path:
     """Unpack an archive into a folder, and return the path of the archive's top folder there.
 
     Raises ReleaseError if the archive has other entries than plain files and folders below the top folder, is larger
-    than any release, or cannot be read, or if the wheel's version is not that in the top folder's name; OSError.
+    than any release, or does not have exactly one wheel, with the version in the top folder's name. Raises ReleaseError
+    or OSError if the archive cannot be read, OSError if a file cannot be written.
     """
     named = version_of(archive)
     top = f"factorygate-{named}"
@@ -210,9 +211,10 @@ def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:
 
 
 def numbers(checkout: Path) -> dict[str, str]:
-    """Return the version of each part of a checkout, by file: the wheel, the notebook package, and the chart, if any.
+    """Return the versions that a checkout's files name: of the wheel, the notebook package and, if any, the chart.
 
-    "" for the notebook package or the chart if its file names no version. Raises ReleaseError if a file cannot be read,
+    The keys are the files' paths; the chart has two keys, ``PATH: version`` and ``PATH: appVersion``. A value is "" if
+    the file of the notebook package or the chart names no such version. Raises ReleaseError if a file cannot be read,
     or if ``pyproject.toml`` names no version.
     """
     try:

@@ -33,7 +33,8 @@ _OF_THE_PROXY = ("package-lock.json", "hub_config/proxy", "hub_config/error")
 class Release:
     """An installed release.
 
-    ``version``: the name of its folder; ``proxy``: a digest of everything that its proxy needs to run.
+    ``version``: the name of its folder, such as 1.2.3 or 1.2.3+1a2b3c4d. ``proxy``: a digest of everything that its
+    proxy needs to run; "" if ``release.json`` has none.
     """
 
     version: str
@@ -141,8 +142,8 @@ class Layout:
     def build(self, origin: Path, say: Callable[[str], None]) -> Release:
         """Build the release of a checkout or an unpacked archive beside the installed ones, and return it.
 
-        If there is a complete release of these sources, that release is returned; the remains of an earlier attempt are
-        removed. ``say``: called with each line about the progress. Raises ReleaseError.
+        A complete release of these sources is returned as it is. An incomplete release of the same name is removed.
+        ``say``: called with each line about the progress. Raises ReleaseError.
         """
         found, version = self.built_from(origin), sources.version(origin)
         if found is not None:

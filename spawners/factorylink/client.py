@@ -240,8 +240,8 @@ class LinkClient:
 
         If ``live`` is True, sessions without a stop request come first, then those with a stop request; within each of
         these groups, the newest come first. The sessions of Dask schedulers are left out. ``user``, ``server``: only
-        the sessions of this person or server, if given. ``limit``: at most so many sessions if ``live`` is False; None:
-        20.
+        the sessions of this person or server, if given. ``limit``: the largest number of sessions if ``live`` is False
+        (None: 20); if ``live`` is True, ``limit`` is ignored.
         """
         params = {"user": user, "server": server, "live": live, "limit": limit}
         return await self._ask(_SESSIONS, "GET", "/sessions", params=_given(params))
@@ -281,7 +281,7 @@ class LinkClient:
     ) -> frozenset[SessionId]:
         """Request the end of these sessions; each value says who requests it.
 
-        Return the sessions for which the ledger holds the request, or which will never start.
+        Return those that will certainly end, have ended, or will never start.
         """
         body = StopsBody(sessions=dict(sessions)).model_dump()
         return frozenset((await self._ask(TypeAdapter(StopsView), "POST", "/stops", json=body, timeout=30)).done)

@@ -31,7 +31,8 @@ Seconds = Annotated[int, Field(ge=1, le=10**9)]
 class LocalTransportSettings(Model):
     """Settings of the transport ``local``, which runs commands on this machine.
 
-    ``prefix``: words before each scheduler command; ``env``: more environment variables of scheduler commands."""
+    ``prefix``: words before each command; ``env``: more environment variables of the commands. ``LocalTransport.read``
+    uses neither."""
 
     kind: Literal["local"] = "local"
     prefix: tuple[str, ...] = ()
@@ -148,7 +149,7 @@ class SshTransportSettings(Model):
     def dialed(self) -> tuple[str, tuple[str, ...]]:
         """Return the name of the setting that lists the hosts to which the gateway connects, and these hosts.
 
-        With jump hosts, this is only the first one: the gateway itself connects to no host behind it.
+        If there are jump hosts, return only the first of them: the gateway itself connects to no other host.
         """
         return ("jump", self.jump[:1]) if self.jump else ("hosts", self.hosts)
 
@@ -174,9 +175,9 @@ ACCOUNT = "ACCOUNT"  # stands for the account's name in the commands that wipe i
 class DoorAccess(Model):
     """How the link reaches the doors in a factory's jobs.
 
-    With the carrier ``tcp``: by a connection to the node, through the login side. ``listen``: the address on the node
-    where the door listens, "": all addresses; ``host``: the address that the link connects to, None: the node's name as
-    the scheduler reports it; ``ports``: the ports that the door may use, None: any free port.
+    With the carrier ``tcp``: by a TCP connection to the node. ``listen``: the address on the node where the door
+    listens, "": all addresses; ``host``: the address that the link connects to, None: the node's name as the scheduler
+    reports it; ``ports``: the ports that the door may use, None: any free port.
 
     With the carrier ``stdio``: by a command that enters the job through the scheduler. ``stdio_most``: the largest
     number of such connections at a time, since each needs a process and ports on the login side."""
@@ -318,7 +319,7 @@ class SessionListeners(Model):
 
     @property
     def dialed(self) -> str:
-        """Return the host name by which proxy and hub reach the ports of the sessions, at which the link listens."""
+        """Return the host name by which proxy and hub reach the ports of the sessions."""
         return self.advertise or self.listen_host
 
 

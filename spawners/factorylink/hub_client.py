@@ -44,7 +44,7 @@ class _Page(BaseModel):
 class HubClient:
     """The link's client of the hub.
 
-    Requests contain the token of the service ``factories``, which is read from its file each time; only ``user_of``
+    Requests contain the token of the service ``factories``, which is read from its file each time; ``user_of`` also
     sends the token that it asks about. Every request may raise Unreachable, or its subclass Misread for an answer that
     is not understood, and OSError if the file of the service's token cannot be read. ``tls``: the link's certificate,
     if the hub requires one.
@@ -69,9 +69,8 @@ class HubClient:
         """Return the owner of this token; None if it belongs to nobody.
 
         The owner of a person's own token is cached for at most 30 s, other answers for 3 s. Raises Unreachable if the
-        hub does not answer, or answers with an unexpected status; also if the hub refuses even the service's own token,
-        as it does while its database does not answer. Raises Misread, an Unreachable, if the hub's answer has a body
-        that is not understood.
+        hub does not answer, answers with an unexpected status, or refuses even the service's own token (as a hub does
+        while its database is down). Raises Misread, an Unreachable, if the body of the hub's answer is not understood.
         """
         try:
             return await self._owners.of(token)

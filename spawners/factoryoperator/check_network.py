@@ -38,7 +38,7 @@ class GatewayPort:
     """A port on which a part of the gateway listens when it runs.
 
     ``where``: the setting that names the port, as in a Finding; ``what``: the part's name; ``answers``: returns True if
-    that part answers on the port now, a text with the problem if that part answers with a problem, and otherwise False.
+    the part seems to be running, a text with the problem if the part runs but has a problem, and otherwise False.
     """
 
     where: str
@@ -198,9 +198,9 @@ def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Gateway
 def names(gateway: Gateway) -> Iterator[Finding]:
     """Yield a finding for each of the following host names that does not resolve on this machine.
 
-    From hub.yaml: the hosts of the URLs (in ``login``, of the issuers only), except ``hub_bind_url`` and those in
-    ``workshops``. From link.yaml: the hosts of the hub, the ledger, the mail server, and servers that issue SSH
-    certificates, and the hosts to which the link connects directly at a factory. From workshops.yaml: the mail server.
+    From hub.yaml: the hosts at which hub, proxy, link and database are reached, and those of the login providers'
+    issuers. From link.yaml: the hosts of the hub, the ledger, the mail server, and servers that issue SSH certificates,
+    and the hosts to which the link connects directly at a factory. From workshops.yaml: the mail server.
     """
     all_hosts = [*_hub_hosts(gateway), *_link_hosts(gateway), *_workshops_hosts(gateway)]
     wanted = {(where, host) for where, host in all_hosts if host}

@@ -29,9 +29,9 @@ WORKSHOPS = "workshops.yaml"
 class Side(Generic[C]):
     """One configuration file.
 
-    ``config`` None: the file cannot be used, and ``problems`` say why; without ``problems`` the file does not exist, or
-    it is a workshops.yaml that was not read, because no other file names a workshops service. ``at``: a function that
-    returns the place of a key in the file, ``file:line: dotted.key``, or "" if ``config`` is None.
+    ``config``: None if the file cannot be used (``problems`` say why), does not exist, or was not read. workshops.yaml
+    is not read if no other file names a workshops service. ``at``: a function that returns the place of a key in the
+    file, ``file:line: dotted.key``, or "" if ``config`` is None.
     """
 
     path: Path

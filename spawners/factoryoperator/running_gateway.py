@@ -93,7 +93,7 @@ _PEOPLE = TypeAdapter(list[_Person])
 class Observed:
     """The state of a gateway at one moment: its live sessions and clusters, by id, and its servers.
 
-    ``ready``: the servers that the hub reports as ready, by person and server.
+    ``ready``: (person, server name) of each server that the hub reports as ready.
     """
 
     sessions: Mapping[str, SeenSession] = field(default_factory=dict)

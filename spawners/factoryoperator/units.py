@@ -34,7 +34,7 @@ class Units(Protocol):
     def failed(self, part: Part) -> str:
         """Return why a started part does not run or was restarted repeatedly, with its last log lines.
 
-        "" if it runs or is starting. Raises UnitError.
+        "" if neither is so: the part runs or is starting. Raises UnitError.
         """
 
 
@@ -50,17 +50,14 @@ class Systemd:
         self._systemctl("stop", part)
 
     def start(self, part: Part) -> None:
-        """Start the unit of a part, even if it failed too often before, and reset its counter of restarts.
-
-        Raises UnitError.
-        """
+        """Reset the failures and the counter of restarts of a part's unit, and start the unit. Raises UnitError."""
         self._systemctl("reset-failed", part, may_fail=True)
         self._systemctl("start", part)
 
     def failed(self, part: Part) -> str:
         """Return the unit's state and the end of its log if it does not run, or if systemd has restarted it repeatedly.
 
-        "" if the unit runs or is starting. Raises UnitError.
+        "" if neither is so: the unit runs or is starting. Raises UnitError.
         """
         shown = self._systemctl("show", part, options=("--property=ActiveState", "--property=NRestarts"))
         known = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)

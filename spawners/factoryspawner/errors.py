@@ -85,12 +85,12 @@ NOT_WRITTEN = Words(
 
 
 class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untyped
-    """Raised if a start failed.
+    """Raised if a start failed or was refused.
 
-    ``kind``: the kind of error; ``words``: what happened, what to do, the scheduler's own words; ``field``: the option
-    at fault, if there is one; ``session``: the session that has ended, for pages that show its log. JupyterHub's API
-    answers ``{"status", "message"}`` with ``jupyterhub_message``; its pages use ``jupyterhub_html_message`` (escaped
-    here) or the exception itself.
+    ``kind``: the kind of error, which determines the HTTP status (``STATUS``); ``words``: what happened, what to do,
+    the scheduler's own words; ``field``: the option at fault, if there is one; ``session``: the session that has ended,
+    if there is one; pages also show its log. JupyterHub's API answers ``{"status", "message"}`` with
+    ``jupyterhub_message``; pages show ``jupyterhub_html_message``.
     """
 
     def __init__(self, kind: Kind, words: Words, *, field: str | None = None, session: Session | None = None) -> None:

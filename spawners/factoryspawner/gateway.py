@@ -161,9 +161,9 @@ def banner_of(at: LinkAddress) -> Callable[[], str]:
 def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table when the hub starts, even if no server needs the table.
 
-    The subscription tells the link that the hub runs; the link then starts the servers again that the hub has
-    forgotten. The hub also sends ``rules`` (the hub's rules for all people) to the link, and carries out the stop
-    requests that an earlier hub process left in ``database`` (an SQLAlchemy URL). Does nothing outside of an event loop
+    After each subscription, the link makes the hub start those servers of live sessions that the hub does not have. The
+    hub also sends ``rules`` (the hub's rules for all people) to the link, and carries out the stop requests that an
+    earlier hub process left in ``database`` (an SQLAlchemy URL). Does nothing outside of an event loop
     (``jupyterhub token``).
     """
     try:

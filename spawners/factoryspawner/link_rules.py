@@ -29,7 +29,7 @@ def of(config: Sections, login: LoginSettings | None) -> HubRules:
 
     The rules have three parts: whether the hub's authenticator itself decides who may start anything, the version of
     the hub's terms, and the operator's options for jobs. ``config``: JupyterHub's settings, by section; ``login``: the
-    section of hub.yaml, None if it has none.
+    section ``login`` of the hub's YAML; None: there is no such section.
     """
     settings: dict[str, str] = {}
     for section in SECTIONS:

@@ -102,8 +102,7 @@ class LinkTable:
     def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
         """Yield the person's live sessions now and after every change, newest first.
 
-        The generator ends when the link does not answer. A page that reads these lists as an event stream then requests
-        the sessions by a GET, whose error says that the link does not answer.
+        The generator ends when the link does not answer.
         """
         return self._changes(_of_person(user), lambda: self.of(user)[::-1])
 

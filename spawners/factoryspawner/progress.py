@@ -18,11 +18,11 @@ _PERCENT = {
 def event(session: Session | None, *, silent: bool, waits_for_predecessor: bool) -> dict[str, Any]:
     """Return one progress event of a start.
 
-    The event has ``message`` for people, ``progress`` in percent (not in the session's state ``unreachable``), and
-    ``session``, the session as JSON, for the gateway's page (not if there is no session yet).
+    The event has ``message`` for people; ``progress`` in percent, unless the session's state is ``unreachable``; and
+    ``session`` as JSON for the gateway's page, unless there is no session yet.
 
     ``session``: None if there is none yet; ``silent``: whether the link does not answer now; ``waits_for_predecessor``:
-    whether the server's last session is still ending.
+    whether an earlier session of the server is still ending.
     """
     if session is None:
         message = "The server's last session is still ending." if waits_for_predecessor else "Asking the factory."

@@ -51,8 +51,8 @@ class StartsServers:
     async def refresh_auth(self, user: Any, force: bool = False) -> Any:
         """Check a person's login again if that is due, and return the user; None: they must log in.
 
-        ``force``: check now, even if the last check is recent; ignored if the request only adopts a live session, that
-        is, uses it as the server.
+        ``force``: check now, even if the last check is recent. If the request only adopts a live session (uses it as
+        the server), a call with ``force`` checks nothing, and returns the user.
         """
         if force and self._adopts:
             return user

@@ -156,7 +156,7 @@ class SessionHandle:
     def adopt(self, session: Session, spare: str) -> None:
         """Make a live session the session of this server.
 
-        ``spare``: the token to use if this handle knows none of the session, and the notebook has not received one yet.
+        ``spare``: the token to use if this handle has no token of the session, and the notebook has not received one.
         """
         if session.id != self.session_id:
             self.token = ""  # nosec B105

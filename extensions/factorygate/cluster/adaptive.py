@@ -24,10 +24,10 @@ PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds after a refusal until jobs are reque
 
 
 class FactoryAdaptive(Adaptive):
-    """Dask's adaptive deployment for workers that are batch jobs.
+    """Dask's adaptive deployment for workers that run in batch jobs.
 
-    Jobs that wait in the queue are kept for some time although the work does not need them; only whole jobs are started
-    or retired.
+    Only whole jobs are started or retired. A waiting job that the work no longer needs keeps its place in the queue for
+    some time, if the maximum allows it.
     """
 
     cluster: Any  # a FactoryCluster, whose module imports this one
@@ -55,13 +55,16 @@ class FactoryAdaptive(Adaptive):
         super().stop(reason)
 
     async def recommendations(self, target: int) -> dict[str, Any]:
-        """Return what to do to reach ``target`` workers, in the form that Dask expects; for whole jobs only.
+        """Return what to do to reach ``target`` workers, in the form that Dask expects.
 
-        "up": request the missing jobs, but let at most ``MOST_PENDING`` jobs wait at a time. "down": retire surplus
-        jobs. Waiting jobs retire once there has been a surplus for ``pending_grace`` seconds, idle jobs once there has
-        been one for ``idle_grace`` seconds; if both may retire, waiting jobs retire first. Jobs above the cluster's
-        maximum retire at once: waiting jobs first, then idle ones, then working ones. "same": do nothing, for example
-        if jobs are missing, but the pause after a failed ``scale_up`` is not over.
+        The ``status`` in the result is one of:
+
+        - "up": request jobs until there are ``n`` workers. At most ``MOST_PENDING`` jobs are to wait at a time.
+        - "down": retire the jobs whose names are in ``workers``. Waiting jobs retire after a surplus of
+          ``pending_grace`` seconds, idle jobs after a surplus of ``idle_grace`` seconds. If both may retire, waiting
+          jobs retire first. Jobs above the cluster's maximum retire at once: waiting jobs first, then idle ones, then
+          working ones.
+        - "same": do nothing, for example because jobs are missing, but a failed ``scale_up`` was too recent.
         """
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes
@@ -122,8 +125,8 @@ class FactoryAdaptive(Adaptive):
         """Request jobs until there are ``n`` workers, or as many as are allowed. If adapting was stopped, do nothing.
 
         If the request is refused or not answered, show the reason in the cluster's message, unless adapting was stopped
-        meanwhile. For the next ``PAUSE`` seconds, ``recommendations`` asks for no more jobs. Each further failure in a
-        row doubles this pause, up to ``LONGEST_PAUSE``.
+        meanwhile. After such a failure, ``recommendations`` asks for no more jobs for ``PAUSE`` seconds. Each further
+        failure in a row doubles this pause, up to ``LONGEST_PAUSE``.
         """
         if self._stopped:
             return
@@ -137,9 +140,6 @@ class FactoryAdaptive(Adaptive):
             self._not_before = asyncio.get_running_loop().time() + self._pause
 
     async def scale_down(self, workers: list[str]) -> None:
-        """Retire the jobs whose names are in ``workers``: the workers of these jobs first hand over their results.
-
-        If adapting was stopped, do nothing.
-        """
+        """Retire the jobs whose names are in ``workers``. If adapting was stopped, do nothing."""
         if not self._stopped:
             await self.cluster.scale_down(workers)

@@ -44,11 +44,12 @@ MOST_NAMES = 100_000  # number of names that are tried for a new job, since a cl
 
 
 class FactoryCluster(JobQueueCluster):
-    """A Dask cluster whose workers are batch jobs: ``FactoryCluster(size="gpu-4", workers=8)``.
+    """A Dask cluster whose workers run in batch jobs: ``FactoryCluster(size="gpu-4", workers=8)``.
 
-    Starts the workers in as few jobs of the node size as possible. What you leave out comes from dask's
-    configuration (section ``jobqueue.factory``, or the one that ``config_name`` names), then from this notebook: its
-    factory, node size and environment. ``FactoryCluster(**picker.value)`` takes the choice of a FactoryPicker.
+    Starts the workers in as few jobs of the node size as possible. What you leave out comes from dask's configuration
+    (section ``jobqueue.factory``, or the one that ``config_name`` names), else from this notebook (its factory, and at
+    this factory its node size and environment), else from the gateway. ``FactoryCluster(**picker.value)`` takes the
+    choice of a FactoryPicker.
 
     A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` connects
     again, and the cluster ends when it has had nothing to compute for ``idle_minutes``. With ``scheduler="job"`` the
@@ -58,19 +59,22 @@ class FactoryCluster(JobQueueCluster):
     token of your own (``factorygate.use_token()``): the session's token is valid only for the session's factory and
     project.
 
-    Everything else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only
-    programs with the cluster's own key can connect. Raises LinkError if the gateway or the batch scheduler refuses, or
-    if the gateway does not answer; ValueError for invalid values, for values that the catalogue does not have, and for
-    dask_jobqueue's keywords that are not supported here (the message says what to use instead). If the Dask scheduler
-    does not start: LinkError if it has a job of its own, else RuntimeError. VersionsDifferError if a Dask scheduler
-    outside of this kernel has other versions of packages than this kernel.
+    ``scale``, ``adapt``, ``close`` and ``get_client`` are used as in dask_jobqueue. Traffic is TLS, and only programs
+    with the cluster's key can connect.
+
+    Raises LinkError if the gateway cannot be reached, or if it or the batch scheduler refuses. Raises ValueError for
+    invalid values, for values that the catalogue does not have, and for dask_jobqueue's keywords that are not supported
+    here (the message says what to use instead). If the Dask scheduler does not start, raises LinkError if the scheduler
+    has a job of its own, else RuntimeError. Raises VersionsDifferError if a Dask scheduler outside of this kernel has
+    other versions of packages than this kernel. Raises OSError if a file that ``security`` names cannot be read, or if
+    this node's sockets for a scheduler at another factory cannot be made.
 
     Parameters
     ----------
     size : str
         Node size of each job, by its id in the factory's catalogue
     workers, n_workers : int
-        Dask workers to begin with
+        Number of Dask workers to begin with
     factory, environment : str
         Ids in the catalogue
     hours : float
@@ -86,7 +90,7 @@ class FactoryCluster(JobQueueCluster):
     memory : str or int
         How much memory of each job Dask uses ("16 GB", or bytes), for all processes together; default: all
     cap_gpu_hours : float
-        The most GPU-hours that the cluster may use, as the factory's scheduler counts them
+        The most GPU-hours that the cluster may use, as the factory's scheduler counts them; default: no cap
     project : str
         The project that is charged, in place of your usual one
     token : str
@@ -94,13 +98,15 @@ class FactoryCluster(JobQueueCluster):
     name : str
         Name of the cluster, which then outlives this kernel
     scheduler : str
-        "job": the scheduler is a job of its own; "here": it stays on this node, also for another factory's jobs
+        "job": the scheduler is a job of its own; "here": the scheduler runs on this node, even if the workers' jobs are
+        at another factory
     scheduler_hours : float
         Walltime of the scheduler's job
     idle_minutes : float
         Minutes without work after which a cluster with a name, or with its scheduler as a job, ends
     interface : str
-        Network interface of scheduler and workers; ``scheduler_options={"interface": ...}`` for the scheduler alone
+        Network interface of the workers, and of a scheduler in this kernel; ``scheduler_options={"interface": ...}``
+        for the scheduler alone
     death_timeout : float
         Seconds that a worker waits for its scheduler
     local_directory : str
@@ -234,12 +240,14 @@ class FactoryCluster(JobQueueCluster):
     def from_name(
         cls, name: str, *, token: str | None = None, asynchronous: bool = False, loop: Any = None
     ) -> FactoryCluster:
-        """Return the cluster named ``name`` with its workers and results, after ``leave`` or after its kernel ended.
+        """Connect to your live cluster named ``name``, and return it with its workers and results.
 
-        ``token``: a hub token of your own, needed if the cluster belongs to another factory or project than this
-        session. Raises ValueError with the names of your clusters if none has this name, LinkError if the gateway does
-        not answer or refuses, VersionsDifferError if the Dask scheduler has other versions of packages than this
-        kernel.
+        For use after ``leave``, or after the cluster's kernel has ended. ``token``: a hub token of your own, needed if
+        the cluster belongs to another factory or project than this session.
+
+        Raises ValueError if there is no such cluster (the message names those that were found), LinkError if the
+        gateway cannot be reached or refuses, VersionsDifferError if the Dask scheduler has other versions of packages
+        than this kernel, OSError if this node's sockets for a scheduler at another factory cannot be made.
         """
         route = LinkRoute.here(token=token)
         live = get_now("/clusters", list[ClusterTold], route, live="true")
@@ -540,10 +548,11 @@ class FactoryCluster(JobQueueCluster):
     ) -> Any:
         """Adapt the number of jobs to the work, within bounds; return the ``Adaptive`` object.
 
-        The bounds are in workers (``minimum``, ``maximum``), jobs, cores or memory. If a lower or upper bound is given
-        in none of these units, it comes from dask's configuration (``distributed.adaptive``). If a lower or upper
-        bound is given in jobs, the same bound in other units is ignored. Otherwise the highest lower bound and the
-        lowest upper bound count. ``options``: other arguments of ``Adaptive``. Raises ValueError for invalid bounds.
+        ``minimum`` and ``maximum`` are in workers, the other bounds in jobs, cores or memory (such as "16 GB"). The
+        lower bound is ``minimum_jobs``, or if this is None, the highest of the other minima. The upper bound is
+        ``maximum_jobs``, or if this is None, the lowest of the other maxima. If all minima are None, dask's
+        configuration (``distributed.adaptive``) has the lower bound; if all maxima are None, it has the upper bound.
+        ``options``: other arguments of ``Adaptive``. Raises ValueError for invalid bounds.
         """
         keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
         keywords.counts(maximum=None if maximum == math.inf else maximum)
@@ -579,8 +588,8 @@ class FactoryCluster(JobQueueCluster):
         """Request jobs until there are ``n`` workers; called by ``FactoryAdaptive``.
 
         If the cluster's cap or the link allows fewer jobs, request only as many; ``message`` then says why. Raises
-        ValueError if the cap allows no further job; LinkError if the link allows none or does not answer, or if it
-        refuses some of the jobs and adapting was stopped or changed during the request.
+        ValueError if the cap allows no further job; LinkError if the link allows none or does not answer, or if
+        adapting was stopped or changed before the link refused some of the jobs.
         """
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
@@ -700,8 +709,8 @@ class FactoryCluster(JobQueueCluster):
     def dashboard_link(self) -> str:
         """Return the URL path, without scheme and host, of the cluster's Dask pages; "" outside a session.
 
-        The pages are behind this notebook server's login. The server has them only if the scheduler runs on this node
-        or at another factory.
+        This notebook server serves the pages, behind its login. It does not serve the pages of a scheduler on another
+        node of this factory.
         """
         return pages.link(self.cluster_api.id)
 

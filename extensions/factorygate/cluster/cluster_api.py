@@ -41,9 +41,9 @@ def _closed() -> LinkError:
 class ClusterApi:
     """The client of the link for one cluster, to be used in one event loop only.
 
-    ``on_change`` is called after each report of the link, with the names of the jobs that changed. Methods that raise
-    LinkError raise it if the link refuses or does not answer; ``begin``, ``changed``, ``submit`` and ``cancel`` raise
-    it also if this object is closed.
+    ``on_change`` is called after each report of the link, with the names of the jobs that changed. A LinkError means
+    that the link refuses or does not answer; ``begin``, ``changed``, ``submit`` and ``cancel`` also raise LinkError if
+    this object is closed.
     """
 
     def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
@@ -68,9 +68,9 @@ class ClusterApi:
         self._following: asyncio.Task[None] | None = None
 
     def remember(self, request: ClusterRequest) -> None:
-        """Keep ``request``, with which another process created the cluster.
+        """Keep ``request``, which creates the cluster again if the link loses it.
 
-        If the link loses the cluster, ``request`` creates the cluster again.
+        Called for a cluster that another process has created.
         """
         self.request = request
 
@@ -122,11 +122,7 @@ class ClusterApi:
         await done
 
     async def cancel(self, *names: str) -> None:
-        """Cancel jobs; return when the link has recorded the cancellation.
-
-        Raises LinkError if the link refuses, which leaves all the jobs as they were, if the link does not answer, or if
-        this object is closed.
-        """
+        """Cancel the jobs ``names``; return when the link has recorded the cancellation. Raises LinkError."""
         if not names:
             return
         done = self._soon()
@@ -166,9 +162,9 @@ class ClusterApi:
     async def end(self) -> None:
         """End the cluster with all its jobs, and close this object.
 
-        Nothing is requested if this object is closed already, or has no cluster at the link. Raises LinkError, also
-        after ``END_SECONDS`` without an answer, but not if the link does not know the cluster. Pending calls of
-        ``submit`` and ``cancel`` raise LinkError at once.
+        Nothing is requested if this object is closed already, or has no cluster at the link. Raises LinkError if the
+        link refuses, or has not answered after ``END_SECONDS`` at the latest. A cluster that the link does not know
+        counts as ended. Pending calls of ``submit`` and ``cancel`` raise LinkError at once.
         """
         self._closed = True
         await self._stop_flush()

@@ -28,9 +28,10 @@ class FactoryScheduler(QuietScheduler):
 
     - A lost worker gets no more tasks, and is removed after ``LOST_TOGETHER`` seconds or a little later. Its tasks then
       go to none of the workers that were lost in the same moment.
-    - If a lost worker's nanny still runs, only the worker's process has ended: its tasks are suspected at once.
-    - If the nanny is gone, too, the job counts as ended: its tasks are suspected only if the cluster finds that the
-      work has ended the job, and calls ``suspect_tasks``.
+    - If a lost worker's nanny still runs, only the worker's process has ended: the worker's tasks are suspected when
+      the worker is removed.
+    - If the nanny is gone, too, the job counts as ended: the worker's tasks are suspected only if the cluster finds
+      that the work has ended the job, and calls ``suspect_tasks``.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -66,11 +67,11 @@ class FactoryScheduler(QuietScheduler):
         return await super().remove_worker(address, stimulus_id=stimulus_id, expected=expected, **options)  # type: ignore[no-any-return]
 
     def suspect_tasks(self, workers: list[str]) -> None:
-        """Suspect the tasks of lost workers whose own work has ended their jobs, for example by using too much memory.
+        """Suspect the tasks that lost workers had when the work ended their jobs, for example by using too much memory.
 
-        A task that has ended since the loss, or that nobody needs any more, is not suspected. A task that was
-        suspected more often than ``distributed.scheduler.allowed-failures`` allows fails with ``KilledWorker`` if a
-        worker has the task now; otherwise the task only keeps the higher count. ``workers``: the workers' names.
+        ``workers``: the workers' names. A task that has ended since the loss, or that nobody needs any more, is not
+        suspected. A task that was suspected more often than ``distributed.scheduler.allowed-failures`` allows fails
+        with ``KilledWorker`` if a worker has the task now; otherwise the task only keeps the higher count.
         """
         for name in workers:
             last, keys = self._lost.pop(name, (None, []))

@@ -78,7 +78,10 @@ class ExternalScheduler(ProcessInterface):
         self._forwarder = forwarder
 
     async def start(self) -> None:
-        """Open the connection to the scheduler, if it is at another factory; else only mark this object as started."""
+        """Listen for connections to a scheduler at another factory; other schedulers need no preparation.
+
+        Raises OSError if this node's sockets cannot be made.
+        """
         if self._forwarder is not None:
             self.external_address = await self._forwarder.open()
         await super().start()
@@ -113,9 +116,9 @@ async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
 async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
     """Create the cluster with its scheduler as a job; once this job runs, return the started scheduler object.
 
-    While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; OSError if
-    the cluster is at another factory, and this node's sockets for the traffic to it cannot be made; ValueError if
-    ``wanted`` is invalid. After any error or cancellation, the end of the cluster is requested.
+    While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; ValueError
+    if ``wanted`` is invalid; OSError if this node's sockets for a scheduler at another factory cannot be made. After an
+    error or a cancellation, the end of the cluster is requested if its creation had begun.
     """
     cluster_api = wanted.cluster_api
     try:
@@ -164,9 +167,8 @@ def _runs(cluster: Cluster | None) -> bool:
 async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
     """Return the started scheduler object of the existing cluster ``known``.
 
-    Also make ``wanted.cluster_api`` follow the cluster's jobs. Raises LinkError, VersionsDifferError; OSError if the
-    cluster is at another factory, and this node's sockets for the traffic to it cannot be made; ValueError if
-    ``wanted`` is invalid.
+    Also make ``wanted.cluster_api`` follow the cluster's jobs. Raises LinkError; VersionsDifferError; ValueError if
+    ``wanted`` is invalid; OSError if this node's sockets for a scheduler at another factory cannot be made.
     """
     cluster_api = wanted.cluster_api
     await cluster_api.resume(known.id)

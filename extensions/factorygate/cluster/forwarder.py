@@ -31,7 +31,7 @@ _PASSING = (502, 503, 504)
 
 
 class Forwarder:
-    """Forwards connections to a scheduler at another factory; for one event loop.
+    """Forwards local connections to a scheduler at another factory, in one event loop.
 
     ``pages``: path of the Unix socket for the scheduler's pages.
     """
@@ -45,9 +45,9 @@ class Forwarder:
         self._clients: set[asyncio.Task[None]] = set()
 
     async def open(self) -> str:
-        """Listen at the port and at the Unix socket; return the port's address for clients.
+        """Listen at a free port and at the Unix socket; return the port's address, ``tls://127.0.0.1:PORT``.
 
-        The address has the form ``tls://127.0.0.1:PORT``. Raises OSError, and then nothing listens.
+        The address is for clients. Raises OSError if one of the two cannot be opened; then neither listens.
         """
         connector = aiohttp.UnixConnector(self._route.socket) if self._route.socket else aiohttp.TCPConnector()
         self._http = aiohttp.ClientSession(

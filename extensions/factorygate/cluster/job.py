@@ -29,9 +29,9 @@ class FactoryJob(Job):
     """One job of Dask workers, requested from the link.
 
     A job of a ``FactoryCluster`` gets that cluster's ``cluster_api`` and options. A job without ``cluster_api`` belongs
-    to no ``FactoryCluster``, for example in ``JobQueueCluster(job_cls=FactoryJob, cores=4, memory="8GB")``. Then the
-    keywords ``factory``, ``size``, ``environment`` and ``hours`` say where and for how long the job runs, and nothing
-    replaces a job that is lost.
+    to no ``FactoryCluster``, for example in ``JobQueueCluster(job_cls=FactoryJob, cores=4, memory="8GB")``. Only for
+    such a job, ``factory``, ``size``, ``environment`` and ``hours`` or ``walltime`` say where and for how long it runs,
+    and ``project`` which project is charged.
     """
 
     config_name = keywords.SECTION
@@ -70,7 +70,7 @@ class FactoryJob(Job):
     def default_config_name(cls) -> str:
         """Return the name of this class's section of dask's configuration.
 
-        Dask reads the section next, so this method first adds a default for each setting that the section lacks.
+        First add a default for each setting that the section lacks, since dask-jobqueue then reads all its settings.
         """
         keywords.have_section()
         return str(super().default_config_name())

@@ -58,11 +58,10 @@ INSTEAD = {
 
 
 def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
-    """Raise ValueError if ``given`` sets a keyword that is not supported, or if ``name`` is no valid name of a cluster.
+    """Raise ValueError if ``given`` sets a keyword of dask-jobqueue that is not supported, or if ``name`` is invalid.
 
-    Only dask-jobqueue's own keywords are checked, and a value that is None or empty counts as not set. The message says
-    what to use instead. Raises ValueError, too, if ``given`` has a value for ``nanny`` that is neither None nor True.
-    ``name`` None: the name is not checked.
+    The message says what to use instead. A keyword whose value is None or empty counts as not set; for ``nanny``, only
+    None and True are allowed. ``name``: the name of a cluster; None: not checked.
     """
     for word, value in given.items():
         if word in INSTEAD and value not in (None, "", [], (), {}):
@@ -99,10 +98,10 @@ def amounts(**given: Any) -> None:
 
 
 def have_section(section: str | None = None) -> None:
-    """Add to a section of dask's configuration a default for each setting that dask-jobqueue reads there.
+    """Add to a section of dask's configuration a default for each setting of ``DEFAULTS`` that the section lacks.
 
-    Settings that the section has stay as they are. ``section`` None: this package's section, which is made if it is
-    missing. Raises ValueError if another section does not exist.
+    ``section``: the section's name below ``jobqueue``; None: this package's section, which is made if it is missing.
+    Raises ValueError if another section does not exist.
     """
     wanted = section or SECTION
     there = dask.config.get("jobqueue", None) or {}

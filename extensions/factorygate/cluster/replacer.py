@@ -132,7 +132,8 @@ class Replacer:
     def usual_wait(self) -> float:
         """Return the seconds that a job usually takes from its request until its workers connect.
 
-        About nine of ten recent jobs took at most this time. ``FIRST_WAIT`` if no workers have connected yet.
+        About nine of ten recent jobs took at most this time. As long as this object has seen no job's workers connect,
+        the result is ``FIRST_WAIT``.
         """
         return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
 

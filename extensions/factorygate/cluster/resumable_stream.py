@@ -62,8 +62,8 @@ class ResumableStream(asyncio.BufferedProtocol):
     """One end of a stream that continues over several connections (carriers), one after the other.
 
     This object is the asyncio protocol of the local connection. It sends the bytes of the local connection to the other
-    end, and writes the bytes from the other end to the local connection. The buffer for bytes of the local connection
-    begins with room for a frame's header, so that the buffer becomes a frame without a copy.
+    end, and writes the bytes from the other end to the local connection. ``carry`` does this over one carrier. When the
+    carrier breaks, the caller calls ``carry`` again with another carrier.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class ResumableStream(asyncio.BufferedProtocol):
         return memoryview(self._frame)[HEADER.size :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Keep the ``nbytes`` new bytes in the buffer as a frame; pause reading if too many bytes are unconfirmed."""
+        """Make a frame of the buffer's first ``nbytes`` bytes; pause reading if too many bytes are unconfirmed."""
         HEADER.pack_into(self._frame, 0, DATA, nbytes)
         frame: bytes | memoryview = memoryview(self._frame)[: HEADER.size + nbytes]
         if nbytes < PIECE // 2:

@@ -113,7 +113,7 @@ def wanted(file: Path) -> WorkerOptions:
 
 
 async def scheduler_of(file: Path, patience: float) -> Scheduler:
-    """Return the address and keys of the Dask scheduler, as soon as ``file`` exists.
+    """Wait until ``file`` exists, and return its content: the address and keys of the Dask scheduler.
 
     A scheduler with a job of its own may start later than its workers. Raises TimeoutError after ``patience`` seconds.
     """

@@ -87,17 +87,17 @@ def find(
 ) -> WorkerPlace:
     """Return the place where a cluster's jobs are to run.
 
-    ``factory`` None: this session's factory, if this is a session. ``cores``, ``memory`` (bytes, or a text such as
-    ``16 GB``): what Dask is to use of each job; None: all. ``size`` None: the smallest size that has ``cores`` and
-    ``memory``, if one of them is given; otherwise this session's size, if the jobs run at this session's factory.
-    ``environment`` None: this session's, if the jobs run at this session's factory. All other defaults come from the
-    link. ``hours``: the walltime of each job. ``here``: the session's environment variables; ``route``: how to reach
-    the gateway; None: this session's route. ``project``: the project that is charged. ``processes``: Dask workers in
-    each job; None: one for each GPU, at least one, or, if ``cores`` is given and ``size`` is not, the number that
-    dask-jobqueue computes from ``cores``.
+    ``factory`` None: this session's factory, if this is a session. ``size`` None: if ``cores`` or ``memory`` is given,
+    the smallest size that has this much; else this session's size, if the jobs run at this session's factory.
+    ``environment`` None: this session's, if the jobs run at this session's factory. ``hours``: the walltime of each
+    job. ``processes``: Dask workers in each job; None: one for each GPU, at least one. If ``cores`` is given and
+    ``size`` is not, the default of ``processes`` is the number that dask-jobqueue computes from ``cores``. ``cores``,
+    ``memory`` (bytes, or a text such as ``16 GB``): what Dask is to use of each job; None: all. ``here``: the session's
+    environment variables. ``route``: how to reach the gateway; None: this session's route. ``project``: the project
+    that is charged. Defaults that are not named here come from the link.
 
-    Raises LinkError. Raises ValueError if the catalogue does not have such a place; also if ``processes`` is greater
-    than the number of cores (``cores``, if given, else those of a job) and greater than the number of a job's GPUs.
+    Raises LinkError. Raises ValueError if the catalogue does not have such a place, or if ``processes`` is greater than
+    both the number of cores that Dask uses of a job and the number of the job's GPUs.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)

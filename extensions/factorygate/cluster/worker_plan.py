@@ -55,7 +55,7 @@ class WorkerPlan:
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
     def take_up(self, names: list[str], saved: dict[str, Any] | None) -> None:
-        """Plan the existing jobs of a cluster that an earlier kernel has used.
+        """Take over the plan of a cluster that an earlier kernel has used: its jobs, and how many are wanted.
 
         ``names``: the cluster's live jobs; ``saved``: the plan that the earlier kernel stored; None: there is no stored
         plan, so all jobs are planned. Jobs that the earlier kernel had dropped are not planned. Jobs that it requested
@@ -125,9 +125,10 @@ class WorkerPlan:
                 self.one_more()
 
     def begin_request(self) -> bool:
-        """Return whether ``plan`` was called since the last call of this method; called when a request of jobs begins.
+        """Return whether ``plan`` was called since the last call of this method.
 
-        If so, the request covers the jobs that ``plan`` added; if it is refused, the caller calls ``give_up``.
+        The cluster calls this method when it begins to request jobs. If the result is True and the request is refused,
+        the cluster calls ``give_up``.
         """
         is_new, self._is_new = self._is_new, False
         return is_new

@@ -109,11 +109,12 @@ class ExportPlan(_ExportHandler):
     async def get(self) -> None:
         """Answer how much a zip of a folder would contain, the limits, and what would be left out.
 
-        ``path`` of the query: the folder. JSON: ``files``: the number of files; ``bytes``: their size before
-        compression; ``whole``: whether the folder is within the limits ``most_files`` (files, folders and entries that
-        are left out) and ``most_bytes``; if it is not, all numbers are those of the part up to the limits; ``counts``
-        and ``paths``: for each kind (``link``, ``special``, ``closed`` or ``deep``, see ``FoundEntry``), how many paths
-        would be left out, and the first ``_SHOWN`` of them. 404 if the folder cannot be read.
+        ``path`` of the query: the folder. The answer is JSON. ``files``: the number of files; ``bytes``: their size
+        before compression. ``most_files``, ``most_bytes``: the limits; folders, and entries that are left out, count
+        for ``most_files``, too. ``whole``: whether the folder is within the limits; if not, all numbers are those of
+        the part up to the limits. ``counts``, ``paths``: for each kind of entry that is left out (``link``,
+        ``special``, ``closed`` or ``deep``, see ``FoundEntry``), how many there are, and the first ``_SHOWN`` paths.
+        404 if the folder cannot be read.
         """
         found = await self.measured(self.get_query_argument("path", ""))
         if found is None:
@@ -140,7 +141,8 @@ class ExportProgress(_ExportHandler):
     async def get(self) -> None:
         """Answer ``files`` and ``bytes`` of the zip so far, and ``state``.
 
-        ``state``: ``running``, ``done``, or ``cut`` if the export was broken off. 404 if the export's id is not known.
+        ``id`` of the query: the export's id. ``bytes``: before compression. ``state``: ``running``, ``done``, or
+        ``cut`` if the export was broken off. 404 if the id is not known.
         """
         found = self._exports.progress(self.get_query_argument("id", ""))
         if found is None:

@@ -25,11 +25,11 @@ class NoFolder(Exception):
 class FoundEntry:
     """One file, folder or other entry that ``walk`` has found.
 
-    ``kind``: ``special`` is a socket, a device or the like, ``closed`` a folder that cannot be opened, or an entry of
-    which not even the kind can be read, ``deep`` a folder more than ``MOST_DEPTH`` levels deep. A file that may not be
-    read is a ``file``. ``names``: the names of its path; ``above``: the descriptor of the folder that contains the
-    entry, open until the next entry is taken. ``size`` (bytes), ``mode`` and ``changed`` (seconds since the epoch) are
-    set for a file, ``target`` for a link.
+    ``kind``: ``special`` is a socket, a device or the like; ``closed`` is a folder that cannot be opened, or an entry
+    that cannot be examined; ``deep`` is a folder more than ``MOST_DEPTH`` levels deep; ``file`` may also be a file that
+    cannot be read. ``names``: the names in its path; ``above``: the descriptor of the folder that contains the entry,
+    open until the next entry is taken. ``size`` (bytes), ``mode`` and ``changed`` (seconds since the epoch) are set for
+    a file, ``target`` for a link.
     """
 
     kind: FoundKind
@@ -70,9 +70,9 @@ def opened(root: Path, path: str) -> Iterator[int]:
 def walk(folder: int, names: tuple[str, ...] = ()) -> Iterator[FoundEntry]:
     """Yield all entries below an open folder, each folder before its content.
 
-    Entries that disappear meanwhile are left out. If the folder is a workshop's, its ``.factorygate/bases``, in which
-    the gateway keeps copies of the material, is left out, too. ``names``: the folder's path, with which the entries'
-    paths begin. Raises OSError if an opened folder cannot be listed.
+    Entries that disappear meanwhile are left out, and so is the subfolder ``.factorygate/bases``, in which the gateway
+    keeps copies of a workshop's material. ``names``: the folder's path, with which the entries' paths begin. Raises
+    OSError if an opened folder cannot be listed.
     """
     with os.scandir(folder) as entries:
         for entry in entries:

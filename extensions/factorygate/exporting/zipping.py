@@ -157,13 +157,14 @@ class _Pieces:
 
 
 def stream(folder: int, top: str, done: ExportSum) -> Generator[bytes, None, None]:
-    """Yield a zip of an open folder in pieces; in it, all paths begin with ``top``.
+    """Yield a zip of an open folder in pieces.
 
-    ``done`` counts what is in the zip so far. If the folder exceeds the limits of an export, the zip ends at the
-    limits, and ``done.whole`` is False. If a file grows while it is read, the bytes that were added since it was opened
-    are not in the zip. If ``done.report()`` is not empty, the zip's last file contains this report; its name is
-    ``REPORT``, or a similar one if this name is taken. Raises OSError if the folder, or a folder below it that could be
-    opened, cannot be listed.
+    ``folder``: its descriptor; ``top``: the folder's name in the zip, which ``ZipNames`` makes safe; ``done``: counts
+    what is in the zip so far. If the folder exceeds the limits of an export, the zip ends at the limits, and
+    ``done.whole`` is False. If a file grows while it is read, the bytes that were added since it was opened are not in
+    the zip. If ``done.report()`` is not empty, the zip's last file contains this report; its name is ``REPORT``, or a
+    similar one if this name is taken. Raises OSError if the folder, or a folder below it that could be opened, cannot
+    be listed.
     """
     pieces, names = _Pieces(), ZipNames(top)
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as zipped:

@@ -41,10 +41,11 @@ class SavedNotebook(NamedTuple):
 
 
 class HelpDesk:
-    """The requests for help of the session's person.
+    """Sends the requests for help of the session's person to the gateway, and keeps their last known state.
 
-    If the gateway refuses or does not answer, ``shown`` returns the last known state, if there is one, with the error
-    in ``trouble``; the other methods raise LinkError.
+    ``files``: reads the person's notebooks; ``link``: makes the client of the link. If the gateway refuses or does not
+    answer, ``shown`` returns the last known state, if there is one, with the error in ``trouble``; the other methods
+    raise LinkError.
     """
 
     def __init__(self, files: SavedNotebook, link: Callable[[], Link] = Link.here) -> None:
@@ -60,11 +61,11 @@ class HelpDesk:
         self._following: asyncio.Task[None] | None = None
 
     async def shown(self) -> dict[str, Any] | None:
-        """Return the state of the person's requests for help, as an object for JSON.
+        """Return the state of the person's requests for help, as an object for JSON; None if no state is known.
 
-        It has the fields of ``HelpState``, with the notebook's path in ``look``, and ``trouble``: the error of the last
-        question for the state; "" if the gateway answered it. None: this session is not for a workshop, or the gateway
-        has given no state yet.
+        The object has the fields of ``HelpState``, and ``trouble``: the error of the last request for the state, "" if
+        the gateway answered. ``look``, if it is not null, also has ``path``, the notebook's path, "" if this is not
+        known. No state is known if this session is not for a workshop, or if the gateway has given none yet.
         """
         if not self._never and self._following is None and time.monotonic() - self._asked > RARELY:
             self._asked = time.monotonic()

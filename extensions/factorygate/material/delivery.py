@@ -53,10 +53,10 @@ class DeliveryFailed(Exception):
 class DeliveryReport:
     """What a delivery did.
 
-    ``commit``: the version of the material; ``outcomes``: what happened to each file, by path; ``besides``: for each
-    file in conflict, by its path, the path to which the material's version was written; ``aside``: the name of the
-    folder to which the person's earlier folder was moved, "" if there was no earlier folder, None if the delivery was
-    not to move it.
+    ``commit``: the version of the material; ``outcomes``: what happened to each file, by path; ``besides``: the path of
+    the material's version beside a file in conflict, by the path of that file; ``aside``: the name of the folder to
+    which the person's earlier folder was moved, "" if there was no earlier folder, None if the delivery was not to move
+    it.
     """
 
     commit: str
@@ -65,9 +65,11 @@ class DeliveryReport:
     aside: str | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Return an object for JSON, with the number of files for each outcome, and lists of limited length.
+        """Return the report as an object for JSON, without ``besides``.
 
-        The lists name the files of some outcomes. The paths in ``besides`` are left out.
+        The object has ``commit``; ``counts``: the number of files by outcome; ``aside``, unless this is None; and for
+        each of the outcomes ``conflict``, ``blocked``, ``merged`` and ``removed`` a list of the first paths, perhaps
+        not all.
         """
         counts = Counter(self.outcomes.values())
         listed = {str(kind): self._listed(kind) for kind in (O.CONFLICT, O.BLOCKED, O.MERGED, O.REMOVED)}
@@ -92,9 +94,9 @@ def deliver(
     """Bring the material into the folder ``name`` below ``root``; return what was done.
 
     ``archive``: the material's files; ``commit``: the material's version; ``restore``: write files and cells again that
-    the person deleted; ``aside``: move the person's folder to ``NAME-ASIDE`` first, so that the material goes into a
-    new one; if ``NAME-ASIDE`` exists already, or ``aside`` is None, deliver into the folder as it is. Raises
-    DeliveryFailed, BadArchive, FolderBlocked, FolderBusy; OSError if the folder cannot be used.
+    the person deleted; ``aside``: first move the person's folder to ``NAME-ASIDE``, if this name is free; None:
+    do not move the folder. Raises DeliveryFailed, BadArchive, FolderBlocked, FolderBusy; OSError if the folder cannot
+    be used.
     """
     files = unpack(archive)
     kept = None if aside is None else keep_aside(root, name, aside)

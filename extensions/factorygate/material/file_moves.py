@@ -51,7 +51,7 @@ def exchange(source: int, name: str, target: int, new_name: str) -> bool:
 
 
 def move_new(source: int, name: str, target: int, new_name: str) -> None:
-    """Move a file to a name that must be free.
+    """Move a file or a folder to a name that must be free.
 
     ``source``, ``target``: descriptors of the folders of the old and the new name. Raises FileExistsError if
     ``new_name`` is taken; OSError.

@@ -165,7 +165,8 @@ def staging(folder: PersonFolder) -> Iterator[tuple[int, str]]:
     """Make a fresh folder in ``.factorygate`` for files that are to be moved elsewhere; yield its descriptor and name.
 
     Files that are left in it after the block, or in the folder of an earlier delivery that was cut short, may be the
-    person's, so they are moved to ``.factorygate/replaced``.
+    person's, so they are moved to ``.factorygate/replaced``. Raises OSError; FolderBlocked if ``.factorygate/replaced``
+    is no folder.
     """
     for name in os.listdir(folder.own):
         if name.startswith("staging-"):  # of a delivery that was cut short
@@ -182,7 +183,10 @@ def staging(folder: PersonFolder) -> Iterator[tuple[int, str]]:
 
 
 def keep_rest(folder: PersonFolder, name: str) -> None:
-    """Remove the folder ``name`` of ``.factorygate`` if it is empty; otherwise move it to ``.factorygate/replaced``."""
+    """Remove the folder ``name`` of ``.factorygate`` if it is empty; otherwise move it to ``.factorygate/replaced``.
+
+    Raises OSError; FolderBlocked if ``.factorygate/replaced`` is no folder.
+    """
     try:
         os.rmdir(name, dir_fd=folder.own)
     except OSError:
@@ -198,7 +202,8 @@ def remove_tree(folder: PersonFolder, name: str) -> None:
 def read_file(folder: int, name: str, most: int = MOST_READ) -> FolderFile | None:
     """Return the file ``name`` in an open folder; None if nothing has this name.
 
-    The file has no content if it is no regular file, cannot be read, or is larger than ``most`` bytes.
+    The result's ``content`` is None if the file is no regular file, cannot be read, or is larger than ``most`` bytes.
+    ``folder``: the folder's descriptor.
     """
     try:
         descriptor = os.open(name, _FILE, dir_fd=folder)

@@ -34,11 +34,11 @@ class MaterialOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class DeliveredFile:
-    """The record of a file that was delivered.
+    """The record of a file after a delivery.
 
-    ``base``: the hash of the material's last version that the person's file contains, as a copy or by a merge; None: it
-    contains no version; ``offered``: the hash of the version that was delivered last, to the file itself or beside it,
-    or that was not written because the person had deleted the file.
+    ``base``: the hash of the newest version of the material's file that the person's file contains, as a copy or by a
+    merge; None: it contains no version. ``offered``: the hash of the last version that was offered, also if it was
+    written beside the person's file, or not at all, for example since the person had deleted the file.
     """
 
     base: str | None

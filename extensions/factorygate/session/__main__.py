@@ -54,7 +54,10 @@ def _key(text: str) -> str:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Return the options of the command line ``argv``, which contains no secrets; a mistake in it ends the process."""
+    """Parse the command line ``argv``, given without the program's name. Raises SystemExit (code 2) if it is wrong.
+
+    No option may be a secret, since other accounts on the node may see the command line.
+    """
     parser = argparse.ArgumentParser(prog="factorygate.session", description=__doc__)
     parser.add_argument("--id", type=_session_id, required=True, help="the session's id")
     parser.add_argument("--folder", type=Path, required=True, help="the session's folder, absolute")

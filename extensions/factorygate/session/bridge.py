@@ -42,7 +42,10 @@ def _widen(descriptor: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Copy bytes both ways between stdin, stdout and the door's socket, until one side closes; return the exit code."""
+    """Copy stdin to the door's socket, and the socket's bytes to stdout, until one side closes; return the exit code.
+
+    ``arguments``: the socket's path, and nothing else.
+    """
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

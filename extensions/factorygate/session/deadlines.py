@@ -52,9 +52,9 @@ class Activity:
 class Facts:
     """The state of the session on which its deadlines depend; times are seconds since the epoch.
 
-    ``environment``: whether the door has received the notebook's environment variables; ``up``: since when the notebook
-    server answers, None: not yet; ``activity``: the server's last report, None: no report, so that the session does
-    not end for lack of use.
+    ``started``: when the door began; ``ends``: the end of the walltime, None: not known; ``environment``: whether the
+    door has received the notebook's environment variables; ``up``: since when the notebook server answers, None: not
+    yet; ``activity``: the server's last report, None: no report, so that the session does not end for lack of use.
     """
 
     started: float

@@ -144,7 +144,10 @@ class HubRequest(asyncssh.SSHForwarder):
         self._door.pass_on(self)
 
     def begin(self) -> None:
-        """Pass the bytes on from now on, since the channel is open; close the channel if this connection was lost."""
+        """Begin to pass bytes on; if this connection was lost meanwhile, close the channel.
+
+        Call this once the channel is open.
+        """
         if self._transport is None:
             self.close()
         else:
@@ -181,7 +184,7 @@ class Door:
     def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
         """Send no further connections to the hub's socket through ``connection``.
 
-        If such connections went through ``connection`` until now, new ones wait for another link.
+        If ``connection`` belongs to the link in use, new connections to the hub's socket wait for another link.
         """
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()
@@ -238,11 +241,10 @@ class Door:
             request.begin()
 
     async def close(self, patience: float = 2.0) -> None:
-        """Shut down the door, after links that watch the session have had time to read the last status and disconnect.
+        """Shut down the door, after links have had time to read the last status and to disconnect by themselves.
 
-        A link that writes to a closed connection loses what it has not read yet. ``patience``: the most seconds to wait
-        for running commands; then the door waits at most half as long for links to disconnect by themselves, closes
-        their connections, and waits at most ``patience`` seconds until these are closed.
+        ``patience``: the most seconds to wait for running commands; the call takes at most two and a half times as
+        long. The wait is needed, since a link that writes to a closed connection loses what it has not read yet.
         """
         self._acceptor.close()
         self._hub.close()
@@ -272,8 +274,9 @@ def bind_path(path: Path) -> socket.socket:
 def bind(listen: str, ports: tuple[int, int] | None) -> socket.socket:
     """Return a socket that listens at the address ``listen`` on a free port of the range ``ports``.
 
-    ``listen`` "": every address; ``ports`` None: any free port. The ports are tried in random order. Raises OSError if
-    the socket can listen on none of them, for example because none is free, or if the range is empty.
+    ``listen`` "": every IPv4 address; ``ports``: the first and the last port of the range, None: any free port. The
+    ports are tried in random order. Raises OSError if the socket can listen on none of them, for example because none
+    is free, or if the range is empty.
     """
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     tried = [0] if ports is None else list(range(ports[0], ports[1] + 1))

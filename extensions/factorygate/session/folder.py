@@ -82,8 +82,8 @@ def node_folder(tmp: Path, session: str) -> Path:
 
     The folder gets the subfolders ``run`` and ``config``. Folders of the session's earlier runs are removed.
     ``session``: the session's id. The folder's name ends in random characters, so that nobody else on the node can
-    create the folder first; the link learns the sockets' paths from the door. Raises FolderError, also if ``tmp`` is
-    too long a path for Unix sockets.
+    create the folder first; the link learns the sockets' paths from the door. Raises FolderError if the folder cannot
+    be made, or if the path ``tmp`` is too long for Unix sockets.
     """
     prefix = f"factorygate-{os.getuid()}-{session[:8]}"
     try:

@@ -43,9 +43,9 @@ class Question:
     """The way in which one vendor's program reports the GPUs of a job.
 
     ``command`` returns an argv for the job's environment, or an empty one if the program has nothing to report about
-    this job. ``names`` returns the argv of a command whose output stays the same while the job runs; this command is
-    not run again once it has succeeded. ``read`` returns GPUs from the environment and the outputs of ``command`` and
-    ``names``; no GPUs if the output was not understood.
+    this job. ``names`` returns the argv of a second command, or an empty one if none is needed; the output of the
+    second command stays the same while the job runs, so it is not run again once it has succeeded. ``read`` returns the
+    GPUs from the environment and the outputs of both commands; no GPUs if the output was not understood.
     """
 
     command: Callable[[Environment], list[str]]
@@ -119,9 +119,9 @@ def mig_command(environment: Environment) -> list[str]:
 
 
 def mig_names(environment: Environment) -> list[str]:
-    """Return the command that lists each MIG device with its name, its GPU and its number on this GPU.
+    """Return the command that lists MIG devices by name, with GPU and number; empty if the job has no MIG device.
 
-    The table that ``mig_command`` prints has the same number. Empty if the job has no MIG device.
+    The table that ``mig_command`` prints has the GPU and the number of each device, but no names.
     """
     return ["nvidia-smi", "-L"] if mig_devices(environment) else []
 
@@ -129,8 +129,8 @@ def mig_names(environment: Environment) -> list[str]:
 def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
     """Return a ``Gpu`` for each of ``devices`` that the outputs contain, with its memory from ``table``.
 
-    ``table``, ``listed``: the outputs of ``nvidia-smi`` and ``nvidia-smi -L``. NVIDIA reports no percentage for MIG
-    devices.
+    ``devices``: the result of ``mig_devices``; ``table``, ``listed``: the outputs of ``nvidia-smi`` and
+    ``nvidia-smi -L``. NVIDIA reports no percentage for MIG devices.
     """
     places: dict[str, tuple[str, int, int]] = {}  # by the device's name: its type, its GPU, its number on the GPU
     gpus: dict[str, int] = {}
@@ -193,8 +193,7 @@ def amd_command(environment: Environment) -> list[str]:
     """Return the ``amd-smi`` command for use and memory of the job's own GPUs; empty if the job has no GPU.
 
     If ROCR_VISIBLE_DEVICES is not set, or contains anything but numbers, this command and those of ``amd_names`` and
-    ``rocm_command`` report all GPUs that the job can see. AMD no longer develops ``rocm-smi``, the predecessor of
-    ``amd-smi``.
+    ``rocm_command`` report all GPUs that the job can see.
     """
     return _amd(environment, "amd-smi", "metric", "--usage", "--mem-usage", "--json", option="--gpu")
 

@@ -116,7 +116,10 @@ class Examples(APIHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Copy the example notebooks that are missing; answer with the path of the first one, for the contents API."""
+        """Copy the example notebooks that are missing; answer with ``{"path": PATH}`` of the example ``FIRST``.
+
+        PATH is a path in the contents API. Raises HTTPError if the notebooks cannot be copied.
+        """
         with in_words(FOLDER):
             await asyncio.to_thread(copy_examples, self._root / FOLDER)
         await self.finish({"path": f"{FOLDER}/{FIRST}"})

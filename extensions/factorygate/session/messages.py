@@ -31,9 +31,9 @@ class ShownMessage:
 def read_message(body: object, now: float, languages: Sequence[str] = ()) -> ShownMessage:
     """Parse a message ``{"id", "text", "kind", "texts"}``. ``now``: when it was sent, in seconds since the epoch.
 
-    ``kind`` and ``texts`` may be missing; ``kind`` is then "info". ``texts`` has the message in more languages, by
-    code: the text in the first of the person's ``languages`` that ``texts`` has takes the place of ``text``.
-    Raises ValueError with an explanation if ``body`` is not such a message.
+    ``kind`` and ``texts`` may be missing; a missing ``kind`` is "info". ``texts`` has the message in more languages, by
+    their codes. ``languages``: the codes of the person's languages, the preferred one first; the text in the first one
+    that ``texts`` has replaces ``text``. Raises ValueError with an explanation if ``body`` is not such a message.
     """
     found = body if isinstance(body, dict) else {}
     name, kind = found.get("id"), found.get("kind", "info")

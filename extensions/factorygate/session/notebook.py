@@ -134,10 +134,10 @@ def prepare(
 
 
 def write_config(node: Path) -> None:
-    """Write the configuration folder that only this notebook server reads: ``config`` in the folder ``node``.
+    """Write configuration files that only this notebook server reads, into ``config`` in the folder ``node``.
 
-    ``node``: the session's folder for sockets on the job's node. The server's settings override the person's own.
-    JupyterLab's settings are defaults, which the person's own override.
+    ``node``: the session's folder for sockets on the job's node. In these files, settings of the server override the
+    person's own; settings of JupyterLab are defaults, which the person's own override.
     """
     config = node / "config"
     files = {

@@ -76,12 +76,12 @@ class Overview:
         """Return everything that pages show of the session, as an object for JSON.
 
         It has the fields of the file that the door writes (``session``, ``ends``, ``messages`` and so on, see the
-        module ``clock``; none if there is no file yet), and ``now``: the time; ``use``: the resource use, None: not
-        measured yet; ``sessions``: the person's live ones; ``clusters``: the person's live ones, but with the session's
-        token only those of its factory and project; ``home``: URL of the gateway's page of the person's sessions;
-        ``trouble``: the error of the last requests to the gateway, "" if there was none (a failed request for clusters
-        does not count); ``help``: the state of the person's requests for help, None: not known, or the session is not
-        for a workshop.
+        module ``clock``), if this file exists yet. Further fields: ``now``: the time; ``use``: the resource use, None:
+        not measured yet; ``home``: URL of the gateway's page of the person's sessions; ``sessions``: the person's live
+        sessions; ``clusters``: the person's live clusters; ``trouble``: the error of the last requests to the gateway,
+        "" if there was none; ``help``: the state of the person's requests for help, None: not known, or the session is
+        not for a workshop. With the session's own token, the gateway names only clusters of the session's factory and
+        project. A failed request for clusters gives no clusters and no ``trouble``.
         """
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}

@@ -29,7 +29,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class ResourceUsage:
-    """The use of the node at one moment.
+    """The session's use of the node at one moment.
 
     ``memory``: bytes in use; ``memory_limit``: bytes, None: no limit is known; ``gpus``: empty if no GPU can be
     measured.

@@ -143,9 +143,10 @@ class JobSession:
         return self.status
 
     def tell(self, body: object) -> DoorStatusLine:
-        """Show a message to the person in the session; a message whose id is still kept is ignored. Return the status.
+        """Show a message to the person in the session; return the status.
 
-        Raises ValueError with an explanation if ``body`` is not such a message (see ``messages.read_message``).
+        The message is ignored if one of the last ``messages.KEPT`` messages has the same id. Raises ValueError with an
+        explanation if ``body`` is not a valid message (see ``messages.read_message``).
         """
         languages = "" if self._given is None else self._given[0].get(LANGUAGE, "")
         self._messages.add(read_message(body, time.time(), languages.split(":")))
@@ -172,8 +173,8 @@ class JobSession:
     def scheduler_warned(self) -> None:
         """Handle the batch scheduler's signal that the job's time limit is near: end the session.
 
-        The signal is ignored if the door knows the end of the walltime, and less than ``_AGREES`` seconds remain until
-        then, since the session then ends in time by itself.
+        The signal is ignored if the door knows that the walltime ends in less than ``_AGREES`` seconds, since the
+        session then ends in time by itself.
         """
         ends = self._facts.ends
         if ends is None or not 0 < ends - time.time() < _AGREES:

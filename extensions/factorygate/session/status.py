@@ -54,8 +54,10 @@ class StatusNotice:
 class DoorStatusLine:
     """The status of a session at one moment. Times are RFC 3339 in UTC.
 
-    ``message``: a text for people that says how the session ended; ``release``: the version of this package in the
-    session's environment.
+    ``opened``: whether anybody has opened the session; ``memory_bytes``: memory in use, None: not known; ``ends``: the
+    end of the job's walltime, None: not known; ``ends_idle``: when the session ends if nobody uses it, None: at present
+    the session does not end for lack of use; ``message``: a text for people that says how the session ended;
+    ``release``: the version of this package in the session's environment.
     """
 
     session: str

@@ -22,7 +22,7 @@ _SOURCE = re.compile(r"^// (\w+/\w+\.js)$", re.MULTILINE)
 
 
 def module(widget: str) -> str:
-    """Return the script of a widget, preceded by the texts that ``widgets/catalogue.js`` reads.
+    """Return the script of a widget, preceded by its translations, which ``widgets/catalogue.js`` reads.
 
     ``widget``: the name of its files in ``built``, without the suffix.
     """

@@ -36,7 +36,7 @@ class _Stream:
         """Keep the stream open during the block. Raises NoLinkError if this program has no link.
 
         If the route to the link has changed since the stream was opened, for example because the person has called
-        ``use_token``, the stream is closed and opened again by the new route.
+        ``use_token``, the stream is first opened again by the new route.
         """
         route = LinkRoute.here()
         if self._task is None or self._task.done() or route != self._route:
@@ -99,12 +99,12 @@ _stream = _Stream()
 
 
 async def follow(hear: Callable[[list[FactoryView]], bool], trouble: Callable[[LinkError], bool]) -> None:
-    """Call ``hear`` with the catalogue, now and whenever it changes, at most about once in ``INTERVAL`` seconds.
+    """Call ``hear`` with the catalogue when it is received, and whenever it changes.
 
-    If a request for the catalogue fails, the function calls ``trouble`` with the error, and the request is repeated. If
-    there is no route to the link at the start (NoLinkError), the function calls ``trouble`` once and ends. If ``hear``
-    or ``trouble`` returns False, the function ends, too. May run any number of times in the background thread: all
-    calls share one event stream.
+    Changes are passed at most about once in ``INTERVAL`` seconds. If a request for the catalogue fails, the function
+    calls ``trouble`` with the error, and the request is repeated. If there is no route to the link at the start
+    (NoLinkError), the function calls ``trouble`` once and ends. If ``hear`` or ``trouble`` returns False, the function
+    ends, too. May run any number of times in the background thread: all calls share one event stream.
     """
     try:
         with _stream.reading():

@@ -64,9 +64,9 @@ def _hours(value: object) -> float:
 def completed(desired: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
     """Return the offered choice that is nearest to ``desired``, with all fields; None if no factory offers a size.
 
-    ``desired``: a choice that ``checked`` has returned. If it names no factory that offers a size, the result has
-    another factory, if possible one that can be used now. Among equally usable factories, the one with the id ``here``
-    comes first.
+    ``desired``: a choice that ``checked`` has returned. If ``desired`` names no factory that offers a size, this
+    function chooses a factory, if possible one that can be used now. ``here``: the id of the factory that is preferred
+    among equally usable ones.
     """
     factory = _find(factories, desired.get("factory"))
     if factory is None or not factory.sizes:
@@ -154,7 +154,7 @@ def _list(ones: Sequence[_Named]) -> str:
 
 
 def standing(factories: Factories) -> list[dict[str, Any]]:
-    """Return one object for JSON for each factory, with those of its data that change only with the configuration."""
+    """Return one object for JSON for each factory, with those of its data that seldom change."""
     fields = {
         "id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "bounds",
         "projects",

@@ -29,13 +29,13 @@ _COMPARED = 3  # number of walltimes whose start is estimated at once
 class FactoryPicker(anywidget.AnyWidget):
     """A widget that shows the factories' live data, as the start page does, and holds the person's choice.
 
-    ``value`` is the choice in the form of FactoryCluster and the gateway's API. ``value`` has ``factory``, ``size``,
-    ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged; None if none is
-    needed). ``value`` may be set, also in parts: if the factory is missing, the picker chooses one, if possible one
-    that can be used now; other missing parts take the factory's defaults. A choice that is not offered raises
-    TraitError with an explanation. Before the catalogue is received, only the form of a choice is checked, and
-    ``value`` is what was set, or None; each new catalogue replaces ``value`` by the nearest choice that is offered, or
-    by None if nothing is offered to the person. Observers of ``value`` are called in the thread that changed it: the
+    ``value`` is the choice as a dict, which FactoryCluster and the gateway's API accept. The keys are ``factory``,
+    ``size``, ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged, or None).
+    ``value`` may be set, also in parts: if the factory is missing, the picker chooses one, if possible one that can be
+    used now; other missing parts take the factory's defaults. To set a choice that is not offered raises TraitError
+    with an explanation. Before the catalogue is received, only the form of a choice is checked, and ``value`` is what
+    was set, or None. Each new catalogue replaces ``value`` by the nearest choice that is offered, or by None if nothing
+    is offered to the person. Observers of ``value`` are called in the thread that changed it: the
     kernel's thread, or the background thread when the catalogue is received.
     """
 

@@ -31,7 +31,7 @@ def help_router(helping: Helping, who: Callable[..., Any]) -> APIRouter:
 
     @routes.put("/workshops/{slug}/hand", responses=some | says(429))
     async def raise_hand(slug: Slugged, body: HandBody, caller: WorkshopCaller = caller_of) -> HelpState:
-        """Raise your hand. If it is up already, it keeps its place in the queue, and you replace what you sent."""
+        """Raise your hand. A hand that is up already keeps its place in the queue; ``body`` replaces what you sent."""
         return await helping.raise_hand(caller.person, slug, body)
 
     @routes.delete("/workshops/{slug}/hand", responses=says(401, 403, 404))

@@ -135,7 +135,7 @@ def earns(row: AttendanceRow, percent: int) -> bool:
 
 
 def percentile(values: Collection[float], percent: float) -> float | None:
-    """Return the smallest value that at least ``percent`` per cent of the values do not exceed; None for no values."""
+    """Return a percentile of the values by the nearest-rank method; None for no values. ``percent``: 0 to 100."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)]

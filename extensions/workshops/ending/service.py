@@ -101,8 +101,9 @@ class WorkshopEnding:
     async def report(self, workshop: WorkshopRecord) -> ReportView:
         """Return the report of a workshop.
 
-        After the people's data were deleted, the report has only the sums that were stored before. If the link gives no
-        usable answer, or no sums are stored, the report is incomplete and its ``whole`` is False.
+        If the link gives no usable answer, the report is incomplete, and its ``whole`` is False. After the people's
+        data were deleted, the report has only the sums that were stored before; if none were stored, ``whole`` is
+        False.
         """
         if workshop.erased is None:
             return await self._made(workshop)
@@ -114,9 +115,9 @@ class WorkshopEnding:
     async def keep(self, workshop: WorkshopRecord, last: bool) -> None:
         """Store the sums of the report of a workshop that is over.
 
-        If the link gives no usable answer, the report is incomplete: nothing is stored, and the next try is at least
-        ``RETRY`` later. ``last``: True if the workshop's people are deleted next; then an incomplete report is stored,
-        too, if no report is stored yet.
+        If the link gives no usable answer, the report is incomplete. An incomplete report is stored only if ``last`` is
+        True and no report is stored yet. If ``last`` is False, calls within ``RETRY`` after an incomplete report do
+        nothing. ``last``: whether the workshop's people are deleted next.
         """
         now = self._now()
         tried = self._tried.get(workshop.slug)
@@ -318,9 +319,10 @@ class WorkshopEnding:
         return ClosingView(known=True, running=now.running, waiting=now.waiting, clusters=now.clusters, ends=ends)
 
     async def check_extended(self, workshop: WorkshopRecord, minutes: int) -> None:
-        """Check that the budget and the reservations of a class allow some minutes more. Raises ProblemError.
+        """Raise ProblemError if a class has used its budget, or would end later than one of its reservations.
 
-        If the link gives no usable answer, nothing is refused: the link itself lets nobody exceed a budget.
+        ``minutes``: how much longer the class is to last. If the link gives no usable answer, nothing is refused: the
+        link itself lets nobody exceed a budget.
         """
         now = await self._present(workshop)
         if now is None:

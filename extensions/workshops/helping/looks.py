@@ -52,7 +52,8 @@ class Looks:
     def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
         """Store a person's consent, which replaces an earlier one, and return the new consent.
 
-        Raises ProblemError if ``MOST_LOOKS`` consents of other people are stored already, in all workshops together.
+        Raises ProblemError if the new consent replaces none, and ``MOST_LOOKS`` consents are stored already, in all
+        workshops together.
         """
         if (slug, person) not in self._looks and len(self._looks) >= MOST_LOOKS:
             raise too_many(Message("look-limit", "As many people as possible let helpers see a notebook just now."))

@@ -59,9 +59,9 @@ class RaisedHands:
     ) -> HandRecord | None:
         """Store which helper comes to a person whose hand is up (``by``), or asks to see the notebook (``asked_by``).
 
-        ``by``, ``asked_by``: a helper, "" for nobody, None to leave the stored value. Return the hand after the change;
-        None: no hand is up. If a helper comes already and ``by`` is not None, nothing is changed: the returned hand
-        names that helper. ``event``: a line for the workshop's log, written only if the hand is changed.
+        ``by``, ``asked_by``: a helper; None leaves the stored value; "" for ``asked_by``: nobody asks. Return the hand
+        after the change; None: no hand is up. If ``by`` is not None and a helper comes already, nothing is changed: the
+        returned hand names that helper. ``event``: a line for the workshop's log, written with the change.
         """
         async with self._locks[slug]:
             known = await self._load(slug)

@@ -49,9 +49,9 @@ _NOT_OPEN = Message("hand-not-open", "You can raise a hand while the workshop is
 class Helping:
     """Keeps raised hands, and consents that helpers see a notebook, for people and helpers of all workshops.
 
-    Start ``run``. ``now``: the clock; ``on_change``: functions that are called with the ids of the projects of those
-    workshops in which raised hands or consents have changed; ``forget`` does not call these functions. Methods raise
-    StoreError, and ProblemError if the person may not do now what the method does.
+    Start ``run``. ``now``: the clock; ``on_change``: functions that are called after a raised hand or a consent has
+    changed, with the ids of the workshops' projects; ``forget`` does not call them. Methods raise StoreError, and
+    ProblemError if the person may not do now what the method does.
     """
 
     def __init__(self, workshops: Workshops, store: Store, now: Callable[[], datetime]) -> None:
@@ -65,11 +65,7 @@ class Helping:
         self.on_change: list[Callable[[frozenset[str]], None]] = []
 
     async def run(self) -> None:
-        """Without end, call ``sweep`` every ``SWEEP_SECONDS``, and ``forget`` less often; errors go to the log.
-
-        This deletes stored copies of notebooks whose consent is over, and all data about help in workshops that are
-        over.
-        """
+        """Without end, call ``sweep`` every ``SWEEP_SECONDS``, and ``forget`` less often; errors go to the log."""
         rounds = 0
         while True:
             try:

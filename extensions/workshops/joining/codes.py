@@ -47,8 +47,8 @@ def make_salt() -> str:
 def hash_of(code: str, salt: str, secret: bytes) -> str:
     """Return the hash of ``code``, a code in any typed form. Raises ValueError if the text cannot be a code.
 
-    Nobody can compute the hash without the service's secret. The hash is fast, because a code has too many random bits
-    to be guessed, and with a slow hash, guesses would cost the service its time.
+    Nobody can compute the hash without the service's secret. A slow hash is not needed, because a code has too many
+    random bits to be guessed. With a slow hash, wrong codes would cost the service much time.
     """
     plain = normalized(code)
     if plain is None:
@@ -76,7 +76,7 @@ def fault(code: CodeRecord, now: datetime) -> CodeFault | None:
 
 
 def allows(domains: Sequence[str], host: str) -> bool:
-    """Return True if mail addresses at ``host`` may join: it is one of the domains, or below one of them.
+    """Return True if mail addresses at ``host`` may join: the host is one of the domains, or below one.
 
     If there are no domains, every address may join.
     """

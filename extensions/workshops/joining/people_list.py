@@ -25,7 +25,10 @@ _ROLES: dict[str, Role] = {one: one for one in get_args(Role)}
 
 @dataclass(frozen=True)
 class Invited:
-    """A person on a list. ``mail``: in the form in which addresses are compared; ``name``: "" if the list has none."""
+    """A person on a trainer's list of invited people.
+
+    ``mail``: in the form in which addresses are compared; ``name``: "" if the list has none.
+    """
 
     mail: str
     name: str
@@ -34,10 +37,11 @@ class Invited:
 
 @dataclass(frozen=True)
 class Listed:
-    """A person in a list for the trainer.
+    """A person in the list that a trainer downloads.
 
-    ``mail``: "" if none is known; ``person``: the name of the hub's user, "" before the person joins; ``since``: when
-    they joined, None before that.
+    ``mail``: "" if none is known; ``person``: the name of the hub's user; ``state``: the state of the membership;
+    ``since``: when the person joined. Before the person joins, ``person`` is "", ``state`` is ``invited``, and
+    ``since`` is None.
     """
 
     mail: str

@@ -138,10 +138,9 @@ def drop_ticket(db: Connection, digest: str) -> None:
 def sent_to_address(db: Connection, address: str, requester: str, now: datetime) -> tuple[int, int]:
     """Return how many one-time codes ``note_sent`` has counted for a mail address in the last hour, as two numbers.
 
-    The first number is for ``requester``, the second for all requesters of its kind. ``requester``: a result of
-    ``mail_limits.requester_of``, which stands for a client's network and a kind of request: from a guest's own browser,
-    with a right join code, or neither. ``address``: the keyed hash of the mail address. Rows that are older than an
-    hour are deleted.
+    The first number is for ``requester``, a result of ``mail_limits.requester_of``; the second is for all requesters
+    with the same kind of request. ``address``: the keyed hash of the mail address. Rows that are older than an hour are
+    deleted.
     """
     table = tables.sent_mails
     db.execute(delete(table).where(table.c.at < now - _HOUR))
@@ -162,9 +161,9 @@ def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
 def note_sent(db: Connection, address: str, requester: str, workshop: str | None, now: datetime) -> None:
     """Count a one-time code for the limits on codes.
 
-    A code counts even if it is not sent, since nobody with the address may get one. ``address``: the keyed hash of the
-    mail address; ``requester``: a result of ``mail_limits.requester_of``; ``workshop``: None for a guest who logs in
-    again.
+    Call this also for a code that is not sent because nobody with the mail address may get a code. ``address``: the
+    keyed hash of the mail address; ``requester``: a result of ``mail_limits.requester_of``; ``workshop``: None for a
+    guest who logs in again.
     """
     db.execute(insert(tables.sent_mails).values(address=address, requester=requester, workshop=workshop, at=now))
 

@@ -266,10 +266,10 @@ class Joining:
     async def join(self, body: JoinBody) -> JoinedView:
         """Let a person join a workshop, and return their membership; a member keeps their role and seat.
 
-        Raises ProblemError if there is no such ticket, the one-time code or the join code is not valid, the join code
-        does not admit the guest's mail address, the terms have changed, the name is missing, the person is banned, is
-        a guest whom the service does not know, or would be one too many of the people who run the workshop, or
-        nobody can join the workshop now.
+        Raises ProblemError if there is no such ticket, nobody can join the workshop now, the terms have changed, the
+        name is missing, the one-time code is not valid, or the person is banned or an unknown guest. Unless the person
+        is a member already, also raises ProblemError if the join code is not valid or does not admit the guest's mail
+        address, or if too many people would run the workshop.
         """
         row, workshop = await self._walk(body.ticket)
         _check_open(workshop)
@@ -457,9 +457,9 @@ class Joining:
             await self.tell_promoted(slug, promoted)
 
     async def tell_promoted(self, slug: str, promoted: Sequence[MembershipRecord]) -> None:
-        """Send a mail to each guest among these people who got a seat, if this gateway sends mails.
+        """Send a mail to each guest in ``promoted`` who has a seat, if this gateway sends mails.
 
-        Other people have no mail address here.
+        People with an account get no mail, since their mail addresses are not known here.
         """
         workshop = await self._store.get(slug)
         if workshop is None:

@@ -13,7 +13,7 @@ from workshops.models.material import FetchRequest
 
 
 def main() -> int:
-    """Fetch the commit that the request on stdin names, and print the result. Return 0, even if there is a problem."""
+    """Fetch the commit that the request on stdin names, and print the result. Return 0, even if the fetch failed."""
     os.umask(0o077)
     request = FetchRequest.model_validate_json(sys.stdin.buffer.read(1 << 20))
     limit_process(request.settings)

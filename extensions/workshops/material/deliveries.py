@@ -182,9 +182,9 @@ class MaterialDelivery:
     async def anew(self, slug: str, sessions: list[WorkshopSession], stamp: str) -> str:
         """Deliver the material anew to a person's sessions; return why the delivery failed, "" if it did not fail.
 
-        Before the delivery, the session renames the folder with the person's files. ``stamp``: the end of the folder's
-        new name; a second call with the same stamp renames no folder. Raises ProblemError if the link does not answer
-        or refuses; StoreError.
+        Before the delivery, each session renames the folder in which the person has the material. ``stamp``: the end of
+        the folder's new name; a second call with the same stamp renames no folder. Raises ProblemError if the link does
+        not answer or refuses; StoreError.
         """
         await self._load([slug])
         async with self._locks[slug]:

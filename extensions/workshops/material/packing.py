@@ -33,8 +33,8 @@ class TreeEntry:
 class TreeRefused(Exception):
     """Raised for a tree that may not be material.
 
-    ``files``: at most ``MOST_REFUSED`` of the files that may not be in it, each with the reason; () if no single file
-    is the reason.
+    ``files``: the files because of which the tree is refused, at most ``MOST_REFUSED``, each with the reason; () if no
+    single file is the reason.
     """
 
     def __init__(self, message: Message, files: Sequence[RefusedFile] = ()) -> None:

@@ -24,7 +24,7 @@ class ExtendWorkshopBody(Model):
 
 
 class CertificateBody(Model):
-    """Body of ``POST /certificates``.
+    """Body of ``POST /certificates``, which checks whether a certificate of attendance is valid.
 
     ``name``: the name that is printed on the certificate; "" to check the id only.
     """
@@ -38,10 +38,10 @@ class AttendanceRow(Model):
 
     ``role``: None means that the person ran something, but is not in the list of the workshop's people; ``first``: when
     they first opened a session; ``minutes``: the minutes of the class in which at least one session ran that they had
-    opened; ``share``: these minutes as a share of the class so far, from 0 to 1; ``hours``: the hours of all their
-    sessions; ``gpu_hours``, ``cluster_gpu_hours``: as in ``ReportView``, for this person; ``longest_wait``: the most
+    opened; ``share``: these minutes as a share of the class so far, from 0 to 1; ``sessions``, ``hours``,
+    ``gpu_hours``, ``cluster_gpu_hours``, ``costs``: as in ``ReportView``, for this person; ``longest_wait``: the most
     seconds from a request for a session until the session answered, None: no session answered; ``failures``: how many
-    of their sessions failed; ``costs``: those of their sessions and clusters, in the sites' own units.
+    of their sessions failed.
     """
 
     person: Person
@@ -63,7 +63,7 @@ class AttendanceRow(Model):
 class FailureSum(Model):
     """How many sessions of a workshop failed at a factory for the same reason.
 
-    ``code``: the code of the reason's explanation.
+    ``code``: the code of the explanation why they ended, "" if there is none.
     """
 
     factory: Slug
@@ -87,16 +87,17 @@ class WaitSums(Model):
 class ReportView(Model):
     """A workshop in figures, as of ``made``.
 
-    Of the participants, ``joined`` had a seat, ``came`` had opened a session that ran for at least a minute of the
-    class, and ``certified`` took part long enough for a certificate. ``waiting``: the people who wait for a seat.
-    ``used_seats``: the most participants whose opened sessions ran at the same time. ``sessions``: how many sessions
-    with a notebook there were; ``running``: how many of these run now; ``hours``: the hours of all ``sessions``;
-    ``gpu_hours``: the GPU-hours of notebooks and of clusters' Dask schedulers; ``cluster_gpu_hours``: the GPU-hours of
-    clusters' workers; ``costs``: the costs of all of these in the sites' own units, as far as the catalogue contains
-    prices. ``waits`` and ``failures`` do not count sessions that rehearsals requested before the workshop opened.
-    ``whole``: False if the report contains no sessions, since the link gave no usable answer, or since the people's
-    data are deleted and no sums were stored before. ``left_out``: True if there are more sessions than the report
-    counts. ``erased``: when the people's data were deleted; from then on ``people`` is empty, and the sums stay.
+    ``joined``: the participants who have a seat, have left or are banned. Of these, ``came`` had opened a session that
+    ran for at least a minute of the class, and ``certified`` took part long enough for a certificate. ``waiting``: the
+    people who wait for a seat. ``used_seats``: the most participants whose opened sessions ran at the same time.
+    ``sessions``: how many sessions with a notebook there were; ``running``: how many of these run now; ``hours``: the
+    hours of all ``sessions``; ``gpu_hours``: the GPU-hours of notebooks and of clusters' Dask schedulers;
+    ``cluster_gpu_hours``: the GPU-hours of clusters' workers; ``costs``: the costs of all of these in the sites' own
+    units, as far as the catalogue contains prices. ``waits`` and ``failures`` do not count sessions that rehearsals
+    requested before the workshop opened. ``whole``: False if the report contains no sessions, since the link gave no
+    usable answer, or since the people's data are deleted and no sums were stored before. ``left_out``: True if there
+    are more sessions than the report counts. ``erased``: when the people's data were deleted; from then on ``people``
+    is empty, and the sums stay.
     """
 
     slug: str

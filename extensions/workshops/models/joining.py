@@ -16,9 +16,9 @@ class JoiningSettings(Model):
 
     ``sender``: the mail address from which mails come; ``smtp``: the server to which mails are sent; ``folder``: for a
     demo or a test, a folder into which mails are written instead. ``ticket_minutes``: how many minutes a person has to
-    join after typing a valid join code. Limits for one hour: ``workshop_mails``: the most one-time codes for one
-    workshop; ``address_mails``: the most one-time codes for one mail address that clients in one network can get by one
-    kind of request. ``joining/mail_limits.py`` lists the kinds and the further limits for one mail address.
+    join after typing a valid join code. ``workshop_mails``: the most one-time codes for one workshop in an hour.
+    ``address_mails``: the most one-time codes for one mail address in an hour, for one kind of request from one
+    network; ``joining/mail_limits.py`` lists the kinds and the further limits.
     """
 
     sender: str = Field(default="", max_length=254)

@@ -129,7 +129,7 @@ class RestoreBody(Model):
 class SeatDelivery(Model):
     """The last delivery of material to one person.
 
-    ``report``: None if the delivery failed; ``problem``: why it failed.
+    ``report``: what the delivery did, None if it failed; ``problem``: why it failed, "" if it did not.
     """
 
     person: str

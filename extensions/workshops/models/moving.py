@@ -19,10 +19,10 @@ SeatNumbers = Annotated[
 
 
 class MoveBody(Model):
-    """An order to move a class.
+    """An order to move a class, or some of its seats, to one of its places.
 
-    ``place``: the index in the list of places, so 0 is plan A and 1 is plan B; ``seats``: the numbers of the seats that
-    move, None: all; ``id``: a second order with the same id changes nothing, None: this is a new order.
+    ``place``: the index of this place in the workshop's list of places, 0 is plan A; ``seats``: the numbers of the
+    seats that move, None: all; ``id``: a second order with the same id changes nothing, None: this is a new order.
     """
 
     place: int = Field(ge=0, lt=MOST_PLACES)
@@ -31,9 +31,10 @@ class MoveBody(Model):
 
 
 class MoveView(Model):
-    """One order to move a class.
+    """One order to move a class, or some of its seats, to one of its places.
 
-    ``place``: the number of the place, 1 is plan A; ``seats``: the numbers of the seats that move, None: all.
+    ``by``: who gave the order; ``place``: the number of the place, 1 is plan A; ``factory``: the factory of the place;
+    ``seats``: the numbers of the seats that move, None: all.
     """
 
     at: datetime
@@ -46,10 +47,10 @@ class MoveView(Model):
 class MovingPlaceView(Model):
     """One place of a class. ``number``: 1 is plan A.
 
-    ``seats``: how many of the taken seats belong to this place; ``ready``: how many of these became ready there,
-    whether or not they have ended since; ``trouble``: why no seat can begin there now, None: seats can begin, or the
-    link has not reported anything about the factory yet. ``leaving``: how many seats have moved to another place while
-    their jobs still exist here. These jobs use GPU-hours until they end. They end as soon as the factory answers.
+    ``seats``: how many of the taken seats belong to this place; ``ready``: how many of these came up here, whether or
+    not they have ended since; ``trouble``: why no seat can begin here now, None: seats can begin, or the link has not
+    reported anything about the factory yet. ``leaving``: how many jobs still exist here of seats that have moved to
+    another place. These jobs end as soon as the factory answers.
     """
 
     number: int

@@ -117,8 +117,8 @@ class WaveSummary(Model):
 class RehearsalResult(Model):
     """What a rehearsal found; the service signs this result.
 
-    ``seats``: the seats of a rehearsal of three seats; ``wave``: the sums of a rehearsal with robots; ``parts``: a
-    digest of each part of the settings with which the rehearsal was made.
+    ``seats``: the seats of a rehearsal of three seats; ``wave``: how the seats came up in a rehearsal with robots;
+    ``parts``: a digest of each part of the settings with which the rehearsal was made.
     """
 
     workshop: str = Field(max_length=48)
@@ -151,7 +151,8 @@ class RehearsalView(Model):
     ``number``: the first digits of the result's signature; ``stopping``: whether somebody has stopped the rehearsal, so
     that its seats end now; ``void``: why the result does not count any more; ``checked``: False if the link reported
     nothing about the factory, so that only some of the settings could be compared with the present ones; ``counts``:
-    the earlier rehearsal whose result counts while this one goes on, or because this one was ended early.
+    the earlier rehearsal of this kind, whose result is used if this one goes on or was ended early, None: there is
+    none.
     """
 
     kind: RehearsalKind

@@ -101,11 +101,10 @@ class ClassMessageView(Model):
 class RoomHead(Model):
     """What a room shows beside its seats.
 
-    ``trouble``: why the room is not as it should be: it may be outdated, or else no seats begin until somebody mends
-    the gateway; None: no such trouble is known. ``total``: the number of seats; ``taken``: how many seats somebody has;
-    ``ready``: how many of these have a notebook that answers; ``names``: whether the caller sees names; ``may``: what
-    the caller may do; ``halted``: why no further seats begin after too many failures, None: no halt; ``steps``: the
-    steps of the material.
+    ``trouble``: why the room may be outdated, or why no seats begin until somebody mends the gateway, None: no such
+    trouble is known; ``total``: the number of seats; ``taken``: how many seats somebody has; ``ready``: how many of
+    these have a notebook that answers; ``names``: whether the caller sees names; ``may``: what the caller may do;
+    ``halted``: why no further seats begin after too many failures, None: no halt; ``steps``: the steps of the material.
     """
 
     slug: str
@@ -129,7 +128,7 @@ class RoomView(RoomHead):
 
 
 class RoomChange(Model):
-    """What has changed in a room: its head, None if the head has not changed; and the seats that have changed."""
+    """What has changed in a room. ``head``: None if it has not changed; ``seats``: only those that have changed."""
 
     head: RoomHead | None = None
     seats: tuple[SeatView, ...] = ()

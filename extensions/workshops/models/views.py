@@ -39,7 +39,11 @@ LOGGED_STEPS: dict[WorkshopEvent, LogEvent] = {
 
 
 class PlaceView(Model):
-    """One place of a workshop: a factory with a node size, at which seats run. ``number``: 1 is plan A, 2 is plan B."""
+    """One place of a workshop: a factory with a node size, at which seats run. ``number``: 1 is plan A, 2 is plan B.
+
+    ``environment``: None means the factory's default; ``pool``: the pool's id; ``reservation``: None means that the
+    seats run in no reservation.
+    """
 
     number: int
     factory: str
@@ -66,12 +70,14 @@ class CodeView(Model):
 
 
 class StaffView(Model):
-    """What only the people who run a workshop see of it.
+    """What only operators and the people who run a workshop see of it.
 
-    ``problem``: why the link does not allow all that the workshop asks for; ``declined``: why an operator did not
-    approve the workshop; both are "" if there is no such reason. ``seated``, ``waiting``: how many people have a seat,
-    and how many wait for one; ``material``: the state of the material, None if the workshop has none or is over, or if
-    the service has not looked yet; ``codes``: the join codes that are valid now.
+    ``version``: counts the changes of the workshop; ``gpu_hours``, ``person_gpu_hours``: as in ``WorkshopBody``;
+    ``submitted``: when approval was requested, None: it was not, or the request was declined or withdrawn;
+    ``declined``: why an operator did not approve the workshop; ``problem``: why the link cannot do all that the
+    workshop asks for; both are "" if there is no such reason. ``seated``, ``waiting``: how many people have a seat, and
+    how many wait for one; ``material``: the state of the material, None if the workshop has none or is over, or if the
+    service has not looked yet; ``codes``: the join codes that are valid now.
     """
 
     version: int
@@ -93,7 +99,8 @@ class WorkshopView(Model):
     ``zone``: the time zone in which the class takes place; ``seats``: how many the workshop has; ``hours``: how many
     hours a seat's session may last, without the warm-up; ``role``: the caller's role, None: they have none; ``seat``:
     the number of their seat, None: they have none; ``may``: what they may do with the workshop now; ``staff``: None for
-    participants.
+    participants. ``terms``, ``languages``, ``retention_days``, ``seat_on_join`` and ``certificate_percent``: as in
+    ``WorkshopBody``.
     """
 
     slug: str

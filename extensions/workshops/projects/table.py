@@ -74,8 +74,7 @@ def project_of(
 def budget(workshop: WorkshopRecord, pools: WorkshopPools) -> float | None:
     """Return the GPU-hours that all people of a workshop may use together; None: there is no limit.
 
-    This is what the trainer wants, but at most what each of the workshop's pools allows. The link computes the same
-    limit.
+    This is what the trainer wants, but at most what each of the workshop's pools allows.
     """
     allowed = [pool.gpu_hours for place in workshop.places if (pool := pools.get(place.pool)) is not None]
     return min((one for one in (workshop.gpu_hours, *allowed) if one is not None), default=None)
@@ -109,7 +108,8 @@ def size_of(project: WorkshopProject) -> int:
 def problems(table: WorkshopProjects, pools: WorkshopPools, workshops: Iterable[WorkshopRecord]) -> dict[str, str]:
     """Return by project id why the link cannot do all that the project asks for; "" if it can.
 
-    Either the pools do not allow something, or the table leaves the project out.
+    Either the pools do not allow something, or the table leaves the project out. ``workshops``: those from which the
+    table was made.
     """
     found = {project.id: "; ".join(project.project(pools)[1]) for project in table.projects}
     return {one.project: LEFT_OUT for one in workshops if _belongs(one)} | found

@@ -47,9 +47,9 @@ def left_out(
 ) -> frozenset[ProjectId]:
     """Return the ids of the projects to leave out of the table, so that the rest fits the two limits.
 
-    Projects are left out one by one until the rest fits. Each time, take the trainer whose remaining projects need the
-    most bytes: the largest of these projects that does not run (``ProjectSize.runs``) is left out, or the largest if
-    all run. ``most_bytes``: of all projects together; ``most_projects``: how many there may be.
+    Projects are left out one by one until the rest fits. Each time, it is a project of the trainer whose remaining
+    projects need the most bytes: the largest that does not run (``ProjectSize.runs``), or the largest if all run.
+    ``most_bytes``: the limit for all projects together; ``most_projects``: the limit for their number.
     """
     by_trainer, totals, found = defaultdict[str, list[ProjectSize]](list), defaultdict[str, int](int), set[ProjectId]()
     for one in sorted(sizes, key=lambda one: (not one.runs, one.bytes, one.project)):

@@ -38,8 +38,9 @@ class DryFacts:
 
     ``place``: one of the workshop's factories, with what a seat there gets; ``here``: what the link reports of this
     factory; ``facts``: what the link reports of the workshop. ``invited``: mail addresses of the participants on the
-    trainer's list, without those who have joined; ``pool``: None means that the operators do not allow the place's pool
-    any more; ``release``: the release of this service.
+    trainer's list, without those who have joined; ``checks``: the people's connection checks; ``material``: None means
+    that the workshop has none, or that its state is not known yet; ``pool``: None means that the operators do not allow
+    the place's pool any more; ``release``: the release of this service.
     """
 
     workshop: WorkshopRecord
@@ -64,9 +65,10 @@ def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
 
 
 def place_lines(here: RehearsalPlace, place: PlaceRecord, hours: float) -> list[RehearsalLine]:
-    """Return the lines about the conditions without which no seat can begin at a place.
+    """Return lines that say whether seats can begin at a place; a red line says why no seat can.
 
-    ``here``: what the link reports of the place; ``hours``: the most hours that a seat's session may last.
+    The lines are about the factory, the site's agreement, the node size and the environment. ``here``: what the link
+    reports of the place; ``hours``: the most hours that a seat's session may last.
     """
     return [*_seat_place(here), *_agreed(here), *_sized(here, place, hours), *_environed(here, place)]
 

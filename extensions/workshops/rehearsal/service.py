@@ -115,7 +115,7 @@ class Rehearsals:
 
         If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises ProblemError
         if the caller may not rehearse, a rehearsal goes on, the workshop had too many rehearsals of this kind in the
-        last 24 hours, the workshop has no such factory, the factory, the pool, the time or the budget does not allow a
+        last 24 hours, the workshop has no such place, a limit (such as time, pool or budget) does not allow the
         rehearsal, or the link does not answer or refuses; StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "rehearse")
@@ -167,8 +167,8 @@ class Rehearsals:
 
         This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
         still counts was red. If the link reports nothing about the factory, only the settings that this service itself
-        knows are compared with those of the rehearsal. ``number``: the number of the factory in the workshop, from 1;
-        False if there is no such factory. Raises StoreError.
+        knows are compared with those of the rehearsal. ``number``: the number of the place, 1 is plan A; if there is no
+        such place, the result is False. Raises StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:
@@ -181,10 +181,9 @@ class Rehearsals:
     # --- what the table of projects says
 
     async def windows(self) -> Mapping[str, RehearsalWindow]:
-        """Return, by workshop, who may start sessions in the rehearsals that go on, at which factory and until when.
+        """Return, by slug, who may start sessions in the rehearsals that go on, at which factory and until when.
 
-        The table of projects has these windows, so that the link knows them. Rehearsals without seats have none. Raises
-        StoreError.
+        The caller writes these windows into the table of projects, which the link reads. Raises StoreError.
         """
         found = await self._store.transact(rows.running)
         return {

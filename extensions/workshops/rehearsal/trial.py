@@ -81,8 +81,8 @@ def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSe
     """Return the seat as it is after the link's answer, which came at ``now``: refused, failed, running or begun.
 
     The seat is unchanged if the link refuses it with a code in ``_NOT_YET``, since the link may not have read the
-    service's newest file of projects yet. A seat that could be opened once, and whose session has not ended, keeps its
-    state while it cannot be opened, for example while the link connects to its door again or its job is requeued.
+    newest table of projects yet. A running seat stays running if it cannot be opened for a while, for example because
+    its job is requeued.
     """
     problem = answer.problem
     if problem is not None:

@@ -80,7 +80,7 @@ def window(seats: int, per_minute: int) -> timedelta:
 def cost(workshop: WorkshopRecord, here: RehearsalPlace) -> WaveCost | None:
     """Return how many seats, minutes and GPU-hours a rehearsal with robots takes at most at a factory.
 
-    ``here``: what the link reports of the factory. None: the node size is not in the catalogue any more.
+    Return None if the node size is not in the catalogue any more. ``here``: what the link reports of the factory.
     """
     if here.size is None:
         return None
@@ -94,9 +94,9 @@ def check(
 ) -> None:
     """Raise ProblemError unless time, seats, connections, accounts, nodes and GPU-hours allow a rehearsal with robots.
 
-    The caller checks everything else. If too little of something is left, the message says how much is missing.
-    ``facts``: what the link reports of the workshop; ``here``: what the link reports of the factory; ``taken``: how
-    many seats of the pool other classes, and other rehearsals with robots, have during the rehearsal.
+    If too little of something is left, the message says how much is missing. ``facts``: what the link reports of the
+    workshop; ``here``: what the link reports of the factory; ``taken``: how many seats of the pool other classes, and
+    other rehearsals with robots, have during the rehearsal.
     """
     seats, place = workshop.seats, {"machine": here.machine}
     if window(seats, here.seat.per_minute) > LONGEST_REHEARSAL:
@@ -199,8 +199,8 @@ def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSe
     """Return the seat as it is after the link's answer, which came at ``now``: refused, failed, running or begun.
 
     The seat counts as failed, not as refused, if the reason of a refusal has nothing to do with the robot. The seat is
-    unchanged if the refusal only says that the link may not have read the service's newest file of projects yet. A seat
-    that could be opened once, and whose session has not ended, keeps its state while it cannot be opened.
+    unchanged if the code of the refusal shows that the link may not have read the newest table of projects yet. A
+    running seat stays running if it cannot be opened for a while.
     """
     if answer.problem is not None and answer.problem.code == _NOT_YET:
         return seat  # it is asked for again
@@ -296,8 +296,8 @@ def settled(seats: Sequence[RehearsedSeat], end: WaveEnd) -> tuple[RehearsedSeat
 def lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveEnd) -> tuple[RehearsalLine, ...]:
     """Return the lines about the result of a rehearsal with robots.
 
-    ``warm_minutes``: for how many minutes the workshop may warm up; ``until_minutes``: within how many minutes of its
-    beginning all seats had to come up; ``end``: why the rehearsal was ended early, if it was.
+    ``warm_minutes``: for how many minutes the workshop may warm up; ``until_minutes``: how many minutes after the
+    rehearsal began all seats had to be up; ``end``: why the rehearsal was ended early, if it was.
     """
     return tuple(_lines(found, warm_minutes, until_minutes, end))
 

@@ -48,11 +48,10 @@ def next_act(
     live: Collection[LiveSeat],
     now: datetime,
 ) -> NextAct:
-    """Return the next step of an act.
+    """Return the next step of an act, which starts, restarts or resets a seat.
 
-    ``act``: whether a seat is started, restarted or reset; ``state``: how far the act is; ``ends``: the ids of the
-    sessions that must end first; ``moved``: when the act came into ``state``; ``live``: the person's sessions that have
-    not ended.
+    ``act``: which of these three it is; ``state``: how far the act is; ``ends``: the ids of the sessions that must end
+    first; ``moved``: when the act came into ``state``; ``live``: the person's sessions that have not ended.
     """
     old = [one for one in live if one.id in ends]
     new = [one for one in live if one.id not in ends and not one.stopping]

@@ -76,7 +76,7 @@ class SeatActs:
     """Starts, restarts and resets single seats. Start the method ``run`` as a task.
 
     ``has_material``: returns whether a workshop's material is ready; ``deliver``: delivers the material anew to
-    sessions of a workshop, and returns why that failed, or "" if it did not (``MaterialDelivery.anew``); ``now``: the
+    sessions of a workshop, and returns why that failed, "" if it succeeded (``MaterialDelivery.anew``); ``now``: the
     clock.
     """
 
@@ -202,8 +202,8 @@ class SeatActs:
     async def look(self) -> None:
         """Take the next step of each act; do nothing while it is not known which sessions run.
 
-        Acts are dropped if the class is over, the person has left the seat, or the seat of a failed act was moved.
-        Raises StoreError.
+        Acts are dropped if the workshop is neither warming up nor open, if the person does not have a seat any more, or
+        if an act has failed and the seat was moved after that. Raises StoreError.
         """
         await self._load()
         if not self._acts or not self._room.sessions.fresh:

@@ -110,10 +110,11 @@ class Broadcasts:
     ) -> BroadcastView:
         """Store a message, and send it to everybody who has an open session now.
 
-        Return how many people are to get the message, and how many have received it so far. ``run`` later sends it to
-        sessions that have not taken it, and to sessions that open after this. ``by``: who sends it. A message that is
-        stored already, with the same id and content, is not stored again. Raises ProblemError if another message has
-        the id, or the class got too many messages, in all or in the last minute; StoreError.
+        Return how many people are to get the message, and how many have received it so far. The others get it from
+        ``run`` when they have an open session, while the message is recent (``REPLAYED``, ``REPLAY_HOURS``). ``by``:
+        who sends the message. A message that is stored already, with the same id and content, is not stored again.
+        Raises ProblemError if a different message has the id, or the class got too many messages, in all or in the last
+        minute; StoreError.
         """
         last = self._messages[workshop.slug][-1:]
         message = MessageRecord(

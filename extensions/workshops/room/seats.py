@@ -100,9 +100,9 @@ def with_steps(
 ) -> SeatView:
     """Return a seat with the steps that its person has done in the session that the room shows.
 
-    The seat is unchanged if there is no such session, if the material has no steps, or if the caller sees no names:
-    then only the counts for the whole class are shown. ``holder``: the membership of the seat's person, None: nobody
-    has the seat; ``sessions``: the shown session of each person; ``count``: the number of steps of the material.
+    The seat is unchanged if there is no such session, if the material has no steps, or if the caller sees no names.
+    ``holder``: the membership of the seat's person, None: nobody has the seat; ``sessions``: the shown session of each
+    person; ``count``: the number of steps of the material; ``names``: whether the caller sees names.
     """
     session = None if holder is None else sessions.get(holder.person)
     if session is None or not names or not count:

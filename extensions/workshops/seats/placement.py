@@ -28,9 +28,9 @@ def by_place(
 
 
 def is_there(row: SeatRow | None, place: PlaceRecord) -> bool:
-    """Return whether the service has requested a seat at this place, or is about to; the link may have refused it.
+    """Return whether the last request for a seat was for this place, whatever the link answered.
 
-    ``row``: the seat's stored row, which has the place of the last request; None: the seat was not requested.
+    ``row``: the seat's stored row, which is written just before the request; None: the seat was not requested.
     """
     return row is not None and row.factory == place.factory
 
@@ -39,7 +39,7 @@ def facts_at(place: PlaceRecord, people: Iterable[MembershipRecord], known: Mapp
     """Return what is known of the seats of ``people``, in the same order.
 
     ``people``: those whose seats belong to ``place``; ``known``: the stored rows of seats, by person. A seat without a
-    row, or with a row that says that it was begun elsewhere, counts as not begun.
+    row, or whose row is about another place, counts as not requested.
     """
     return [_facts(one, known.get(one.person), place) for one in people]
 

@@ -105,11 +105,10 @@ class SeatRunner:
         self._rated: set[tuple[str, str]] = set()  # workshops and factories whose rate is stored
 
     def attend(self, live: Sequence[WorkshopRecord], people: Mapping[str, Sequence[MembershipRecord]]) -> None:
-        """Begin the seats that are due in the workshops that warm up or are open, in the background.
+        """In the background, begin the seats that are due in the workshops that warm up or are open.
 
-        Each of these workshops gets a task, unless its last task still runs. Without a link, nothing is done. ``live``:
-        all workshops that are not over; what is known of other workshops is forgotten. ``people``: the people of each
-        workshop, by slug.
+        A workshop for which earlier work still goes on is skipped. Without a link, nothing is done. ``live``: all
+        workshops that are not archived or cancelled; ``people``: the people of each workshop, by slug.
         """
         if not self._link.there:
             return
@@ -143,21 +142,24 @@ class SeatRunner:
         return await self._store.transact(rows.rates)
 
     async def go_on(self, slug: str, by: str) -> None:
-        """Go on after a halt: seats that failed are requested again.
+        """End the halt of a workshop's seats, so that seats are requested again, also those that failed.
 
-        ``by``: who says so, for the workshop's log. Raises ProblemError if there was no halt; StoreError.
+        ``by``: who ends the halt, for the workshop's log. Raises ProblemError if there was no halt; StoreError.
         """
         now = self._now()
         if not await self._store.transact(lambda db: rows.go_on(db, slug, now, by)):
             raise conflict(Message("workshop-not-halted", "Warming up was not halted."))
 
     async def begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted = lambda _db: True) -> SeatRow:
-        """Request a new seat for a person from the link, even if the last one came up or failed; return the seat's row.
+        """Request a new session for a person's seat from the link, and return the seat's row.
 
-        If the last one is still coming up, return its row, and request no new seat. Call this method again while the
-        returned state is ``ASKED``. ``wanted``: returns whether the seat is still to begin; called in the transaction
-        that stores the seat. Raises ProblemError if ``wanted`` returns False, the seat was moved or stopped meanwhile,
-        its class has ended, the link refuses the whole request, or the link gives no valid answer; StoreError.
+        If the stored row says that the last session is still coming up, no new session is requested, unless the link
+        reports that the last session was refused, failed or ended. Call this method again while the returned state is
+        ``ASKED``. ``wanted``: returns whether the seat is still to begin; called in the transaction that stores the
+        seat.
+
+        Raises StoreError; ProblemError if ``wanted`` returns False, the seat was moved meanwhile, the class has ended,
+        or the link refuses the whole request or gives no valid answer.
         """
         while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
             await asyncio.wait([running])
@@ -634,8 +636,8 @@ def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
 def room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
     """Return how many more seats may begin at a place; None: no limit.
 
-    The limits are the number of further doors that the link may keep open and, while accounts are being wiped, the
-    number of clean accounts: those that nobody has, and those of the failed or refused seats among ``seats``.
+    This is the number of further doors that the link may keep open. While accounts are being wiped, it is at most the
+    number of clean accounts, plus the number of failed or refused seats among ``seats``, which have their accounts.
     ``seats``: the seats that belong to the place.
     """
     rooms = [] if here.room is None else [here.room]

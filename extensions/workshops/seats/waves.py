@@ -30,8 +30,8 @@ class SeatFacts:
     """What the decision about the next wave must know of one seat.
 
     ``number``: the seat's number; ``state``: None means that the seat was not requested yet; ``wave``: the last wave in
-    which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested
-    since a trainer last said to go on or moved seats, not counting requests after a refusal.
+    which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested for
+    the first time or after a failure, since a trainer last said to go on or moved seats.
     """
 
     person: str
@@ -89,10 +89,10 @@ class Rate:
 
 
 def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, now: datetime) -> NextWave:
-    """Return which seats to request now.
+    """Return which seats of one place to request now.
 
-    ``go_on``: when a trainer last said to go on after a halt, or moved seats; failures of seats that were requested
-    before that time cause no halt.
+    ``go_on``: when a trainer last said to go on after a halt, or moved seats, None: never; failures of seats that were
+    requested before that time cause no halt.
     """
     number = max((seat.wave for seat in seats), default=0)
     if (halt := failed_wave(seats, go_on)) is not None:

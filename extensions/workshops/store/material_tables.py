@@ -51,8 +51,8 @@ class MaterialRecord:
 
     ``state``: how far the last fetch of the material is; ``at``: since when; ``digest``: of the archive, None unless
     the material is ready; ``problem``: why the fetch failed; ``refused``: files of the repository that may not be in
-    the material; ``steps``: None in a row that an older release wrote. When another fetch of the same commit fails, the
-    record of ready material stays as it was, unless the archive is gone.
+    the material; ``steps``: None during a fetch, and in a row that an older release wrote. When another fetch of the
+    same commit fails, the record of ready material stays as it was, unless the archive is gone.
     """
 
     workshop: str

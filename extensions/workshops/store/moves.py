@@ -39,7 +39,7 @@ class Placement:
 def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> Placement:
     """Return the place to which a seat belongs, with the order that moved the seat there.
 
-    ``seat`` None: the seats of people who join from now on, so only orders for all seats count.
+    ``seat``: the seat's number; None: it is not known yet, so only orders for all seats count.
     """
     places = {place.number: place for place in workshop.places}
     found = Placement(workshop.places[0])
@@ -52,7 +52,7 @@ def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | No
 def seen_from(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> WorkshopRecord:
     """Return the workshop with the place of a seat as the workshop's first place, since the seat's person starts there.
 
-    ``seat`` None: a seat of somebody who joins from now on.
+    ``seat``: the seat's number; None: it is not known yet.
     """
     mine = place_of(workshop, orders, seat).place
     return workshop.with_values(places=(mine, *(place for place in workshop.places if place != mine)))

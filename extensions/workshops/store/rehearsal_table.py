@@ -41,11 +41,10 @@ class RehearsalRow:
     rehearsal ended because its factory was removed from the workshop.
 
     ``result``: the result of a rehearsal that has ended, None if there is none; ``signature``: the HMAC of this result.
-    While the rehearsal goes on, ``result`` has only the settings with which the rehearsal is made, and ``signature`` is
-    None.
+    While the rehearsal goes on, ``result`` has digests of the settings but no findings, and ``signature`` is None.
 
-    ``counts``, ``counts_signature``: the result of an earlier rehearsal and its HMAC; None if there is none. This
-    result counts while the new rehearsal goes on, and afterwards if the new rehearsal was ended early (see
+    ``counts``, ``counts_signature``: the result of an earlier rehearsal, and the HMAC of that result; None if there is
+    none. The earlier result counts while this rehearsal goes on, and afterwards if this rehearsal was ended early (see
     ``wave.WaveEnd``).
     """
 

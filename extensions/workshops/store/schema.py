@@ -230,7 +230,7 @@ class CodeRecord:
     """One join code. ``id``: 0 before the code is stored; ``uses``: how many may join with it, None: no limit.
 
     ``used``: how many have joined with it; ``domains``: guests may join only with mail addresses at these domains or at
-    hosts below them, empty: with any address; ``revoked``: when a newer code replaced it, None: none has.
+    hosts below them, empty: with any address; ``revoked``: when a newer code replaced it, None: not replaced.
     """
 
     workshop: str

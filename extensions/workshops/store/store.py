@@ -341,7 +341,10 @@ class Store:
         return await self.rows(table, query, EventRecord, leave_out=("number",))
 
     async def note_once(self, event: EventRecord) -> bool:
-        """Add a line to a workshop's log, unless one with this ``what`` is there; return whether it was added."""
+        """Add a line to a workshop's log, unless the log has a line with the same ``what``.
+
+        Return whether the line was added.
+        """
         table = schema.events.c
         query = select(table.number).where(table.workshop == event.workshop, table.what == event.what).limit(1)
 
@@ -373,9 +376,10 @@ class Store:
         return await self.transact(work)
 
     async def transact(self, work: Work[T]) -> T:
-        """Run ``work`` in a transaction of its own; any error of ``work`` rolls the transaction back, and is raised.
+        """Run ``work`` in a transaction of its own, and return its result.
 
-        Raises StoreError if the database cannot be used, IntegrityError if a row violates a constraint.
+        An error of ``work`` rolls the transaction back. Raises StoreError if the database cannot be used,
+        IntegrityError if a row violates a constraint, and the other errors of ``work``.
         """
 
         def run() -> T:

@@ -20,9 +20,9 @@ class LoginHint(Model):
 
 
 class Antenna(Model):
-    """An antenna: a national front office. ``factories``: the ids of the linked factories, the nearest first;
-    ``greeting``: the text on its people's start page, by language; ``remark``: a note for editors of the file, shown on
-    no page."""
+    """An antenna: a national front office. ``host``: the institution that runs the antenna, None: not known;
+    ``factories``: the ids of the linked factories, in the order in which they are to be named; ``greeting``: the text
+    on its people's start page, by language; ``remark``: a note for editors of the file, shown on no page."""
 
     id: Slug
     name: str

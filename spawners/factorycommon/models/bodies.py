@@ -85,8 +85,8 @@ class StopsView(Model):
     """Response to ``POST /stops``: the sessions that have ended, will certainly end, or will never start.
 
     ``done`` has a session if the ledger says that the session has ended, if the ledger has recorded the stop request,
-    or if the link does not know the session. In the last case, the link refuses a later request to start the session;
-    while it runs, the link remembers the last 10,000 such sessions. The hub must send the request again for all
+    or if the link does not know the session. In the last case, the link refuses a later request to start the session.
+    The link remembers the last 10,000 such sessions until it restarts. The hub must send the request again for all
     sessions that are not in ``done``.
     """
 
@@ -132,9 +132,9 @@ class DrainBody(Model):
 class AccessStatus(Model):
     """Whether a person may start anything, by the hub's rules.
 
-    ``until``: when the hub must send the status again, since a login is valid for a limited time; None if the status
-    stays valid. ``refusal``: why the person may start nothing; None: the hub refuses nothing. ``terms``: the version of
-    the gateway's terms that the person has accepted; None: no version."""
+    ``until``: when the status expires; the hub must send a new one before; None: never. ``refusal``: why the person may
+    start nothing; None: the hub refuses nothing. ``terms``: the version of the gateway's terms that the person has
+    accepted; None: no version."""
 
     until: Until | None = None
     refusal: Words | None = None
@@ -144,8 +144,8 @@ class AccessStatus(Model):
 class PersonBody(Model):
     """Body of ``PUT /people/{name}``: what the hub knows about a person now.
 
-    ``blocked``: True if nothing of this person may run. ``access``: whether they may start anything; None if the hub
-    does not know. ``options``: the operator's additions to this person's jobs; None keeps the options of the last
+    ``blocked``: True if nothing of this person may run. ``access``: whether they may start anything; None: the hub
+    sends no status. ``options``: the operator's additions to this person's jobs; None keeps the options of the last
     request."""
 
     groups: frozenset[Group] = Field(frozenset(), json_schema_extra={"uniqueItems": False})  # duplicates are ignored
@@ -190,10 +190,12 @@ class CredentialBody(RenewBody):
 
 
 class AuditLine(Model):
-    """One line of a factory's audit: an action of the link at the site, such as a submission.
+    """One line of the audit: an action of the link at a site, such as a submission, or an order of the operator.
 
-    ``key_id``: the id of the certificate or key that the link used to log in, "" if it has not logged in yet, ``local``
-    if the factory needs no login.
+    Acceptances of a site's rules have lines, too. ``factory``: ``gateway`` if an order concerns the whole gateway;
+    ``person``: for whom the link acted, or who acted; ``account``: the site account, "": none; ``key_id``: the id of
+    the certificate or key with which the link logged in at the site, ``local`` at a factory that needs no login, "" if
+    no login is known.
     """
 
     number: int

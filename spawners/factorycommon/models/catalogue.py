@@ -24,7 +24,10 @@ GpuShare = Annotated[
 
 
 class Accelerator(Model):
-    """The GPU type of a factory. ``memory_gb``: the memory of one GPU; ``per_node``: the number of GPUs per node."""
+    """The GPU type of a factory, or of one of its partitions.
+
+    ``memory_gb``: the memory of one GPU, None: not known; ``per_node``: the number of GPUs per node.
+    """
 
     vendor: Literal["NVIDIA", "AMD", "Intel"]
     model: str
@@ -147,9 +150,9 @@ class Environment(Model):
     """The software that a notebook runs in: its own Python with Jupyter, and the door (``factorygate[notebook]``).
 
     ``python``: an absolute path at the factory; for a container, the path inside the container. ``setup``: the
-    operator's shell lines, which the job script runs after loading ``modules``. If ``state`` is ``template``, the site
-    has the named modules, image or conda, but nobody has yet installed a Python with ``factorygate[notebook]`` there,
-    so nothing can start in this environment. ``remark``: notes for the person who will install this Python.
+    operator's shell lines, which the job script runs after loading ``modules``. ``state``: ``template`` if the
+    environment's Python is not installed at the site yet, so that nothing can start in this environment. ``remark``:
+    notes for the person who installs this Python.
     """
 
     id: Slug

@@ -35,9 +35,9 @@ MOST_AT_ONCE = 1000  # maximum number of jobs in a batch: Slurm's default MaxArr
 class Scheduler(BaseModel):
     """The address of a cluster's Dask scheduler, and what workers and clients need to connect to it by TLS.
 
-    ``versions``: the versions of packages that scheduler and workers must share, by name. ``ca``, ``certificate`` and
-    ``key`` are PEM texts: all three are set, or none is. A scheduler without TLS (``tcp://``) has none; the schedulers
-    that this gateway starts always use TLS. The link writes these values neither into the ledger nor into a log.
+    ``ca``, ``certificate`` and ``key``: PEM texts; all three are set for an address ``tls://``, and None for
+    ``tcp://``. ``versions``: the versions of packages that scheduler and workers must share, by name. The link writes
+    nothing of this model into the ledger or a log.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -57,14 +57,12 @@ class Scheduler(BaseModel):
 
 
 class WorkerOptions(Model):
-    """Options of each Dask worker, which the link writes into the workers' folder.
+    """Options of each Dask worker, which the link writes into the cluster's folder. None: the default.
 
-    If an option is None, its default is used.
-
-    ``threads``, ``memory`` (bytes): at most the Dask worker's share of the job, which is the default;
-    ``death_timeout``: seconds after which a Dask worker without a scheduler ends; ``local_directory``: a folder on the
-    node for spilled data; ``interface``: the node's network interface; ``preload``: Python modules to import first;
-    ``resources``: Dask's abstract resources, by name.
+    ``threads``, ``memory`` (bytes): by default, the Dask worker's equal share of the job; ``death_timeout``: seconds
+    after which a Dask worker without a scheduler ends; ``local_directory``: a folder on the node for spilled data;
+    ``interface``: the node's network interface; ``preload``: Python modules to import first; ``resources``: Dask's
+    abstract resources, by name.
     """
 
     threads: int | None = Field(default=None, ge=1, le=4096)
@@ -90,18 +88,17 @@ class SchedulerJob(Model):
 class ClusterRequest(Model):
     """Body of ``PUT /clusters/{id}``, which creates a cluster; the same PUT sent twice creates one cluster.
 
-    If ``size`` or ``environment`` is None, the factory's default is used; if ``hours`` is None, the node size's. If
-    ``project`` is None, the link uses the project of ``session`` if that project may be charged at the factory.
-    Otherwise the link uses no project if the person needs none, else the person's only project that allows the size at
-    the factory or, of several, the one that they used last; if there is no such project, the link refuses the request.
-
-    ``hours``: the walltime of each job; ``processes``: the number of Dask workers in each job; ``session``: the session
-    whose notebook runs the Dask scheduler, and whose end also ends the cluster; ``cap_gpu_hours``: the most GPU-hours
-    that the cluster may use, None: no limit of its own; ``spent_gpu_hours``: the GPU-hours that the cluster used before
-    the link lost its ledger.
+    ``hours``: the walltime of each job; ``processes``: the number of Dask workers in each job. If ``size`` or
+    ``environment`` is None, the factory's default is used; if ``hours`` is None, the node size's. If ``project`` is
+    None, the link uses the project of ``session`` if the person may use this project at the factory. Otherwise the link
+    selects a project as for a session (see ``Choice``).
 
     Exactly one of two fields says where the Dask scheduler runs: ``scheduler`` is one that runs already; ``head`` is a
-    job in which the link is to start one.
+    job in which the link is to start one. ``session``: a live session of the person; without ``head``, the cluster ends
+    when this session ends.
+
+    ``cap_gpu_hours``: the most GPU-hours that the cluster may use, None: no limit of its own; ``spent_gpu_hours``: the
+    GPU-hours that the cluster used before the link lost its ledger.
     """
 
     name: ClusterName
@@ -126,13 +123,15 @@ class ClusterRequest(Model):
 
 
 class BatchRequest(Model):
-    """Body of ``PUT /clusters/{id}/batches/{batch}``, which submits a number of equal jobs.
+    """Body of ``PUT /clusters/{id}/batches/{batch}``, which submits equal jobs.
 
-    The same PUT sent twice submits them once. ``names``: the names of the workers, one for each job. ``hours``: the
-    walltime of each job; None: the cluster's. ``together``: the number of jobs in this batch and in the batches that
-    the client sends right after it, None: only those of this batch; if the person's limit of jobs, the cluster's cap or
-    the project's budget does not allow all these jobs, the link refuses the batch. ``adopt``: the link has lost its
-    ledger, so it submits nothing, and takes over the existing jobs of the batch, whose signed comments it recognises.
+    The same PUT sent twice submits the jobs once. ``names``: the names of the workers, one for each job; ``hours``: the
+    walltime of each job, None: the cluster's; ``adopt``: True if the jobs exist already, but the link has lost its
+    ledger: then the link submits nothing, and takes over these jobs.
+
+    ``together``: the number of jobs in this batch and in the batches that the client sends right after it; None: only
+    this batch. If the person's limit of jobs, the cluster's cap or the project's budget does not allow all these jobs,
+    none of this batch is submitted.
     """
 
     names: tuple[WorkerName, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
@@ -162,8 +161,8 @@ class CancelRequest(Model):
 class WorkerState(StrEnum):
     """The states of a worker's job.
 
-    ``asked``: not in the scheduler's queue yet; ``unreachable``: the factory does not answer, so the job counts as live
-    and not as ``ended``.
+    ``asked``: no answer of the scheduler has listed the job yet; ``unreachable``: the link gets no answer from the
+    factory, and as far as the link knows, the job has not ended.
     """
 
     ASKED = "asked"
@@ -214,12 +213,12 @@ class GpuHours(Model):
 
 
 class Cluster(Model):
-    """A cluster as its owner sees it.
+    """A Dask cluster, as shown to its owner and to the hub.
 
-    ``wrong``: why the state of its jobs is not known, or why no job can start; ``waits_for``: what a queued job waits
-    for. ``counts``: the number of workers in each state. ``workers``: all workers, also those that have ended. In an
-    event stream for the owner, the first event has all workers, each later event only those that changed since. For the
-    hub, ``workers`` is always empty.
+    ``wrong``: why the state of the cluster's jobs is not known, or why no further job can start; ``waits_for``: why one
+    of its jobs waits in the queue; ``counts``: the number of workers in each state. ``workers``: all workers, also
+    those that have ended. In an event stream for the owner, the first event has all workers, each later event only
+    those that have changed since the event before. For the hub, ``workers`` is empty.
     """
 
     id: ClusterId

@@ -23,7 +23,7 @@ class PastRun(Model):
     opened this notebook, None: nobody has; ``ended``: None while the session is live; ``code``: the code of the
     explanation why the session ended, "" if there is none; ``seconds``: the charged seconds of all runs of the
     session's job so far; ``gpu_hours``: the GPU-hours that the gateway charges for them; ``own``: their cost in the
-    site's own unit, None if the site charges in GPU-hours or if the price is not known any more.
+    site's own unit, None if the site charges in GPU-hours or if the price is not known.
     """
 
     id: SessionId
@@ -87,9 +87,10 @@ class ReservationEnd(Model):
 class ProjectNow(Model):
     """What runs for a project now, and the GPU-hours that it has used and reserved.
 
-    ``running``: sessions whose job runs; ``waiting``: sessions whose job waits to start; ``clusters``: live Dask
-    clusters; ``spent``: the GPU-hours that the project has used; ``reserved``: the GPU-hours that its jobs may still
-    use; ``reservations``: when the project's reservations of nodes end, as far as that is known.
+    ``running``: sessions that are starting, running or ending; ``waiting``: sessions that are pending; Dask schedulers
+    do not count in either. ``clusters``: live Dask clusters; ``spent``: the GPU-hours that the project has used;
+    ``reserved``: the GPU-hours that its jobs may still use; ``reservations``: when the project's reservations of nodes
+    end, as far as that is known.
     """
 
     running: int = Field(ge=0)

@@ -55,7 +55,7 @@ class TicketBody(Secretive):
 class ProofBody(TicketBody):
     """Body of ``POST /joining/mail``: asks for a one-time code by mail.
 
-    ``language``: the language of the page, in which the mail is written, too.
+    ``mail``: the address; ``language``: the language for the mail, None: that of the workshop.
     """
 
     mail: Typed
@@ -66,8 +66,8 @@ class JoinBody(TicketBody):
     """Body of ``POST /joining/join``: a person joins a workshop.
 
     ``person``: the hub's user who is logged in; None: a guest joins, with a ``name`` and, in ``digits``, the one-time
-    code from the mail. ``terms``: the version of the workshop's terms that the person has read; ``language``: the
-    language of the page on which the person joins.
+    code from the mail. ``terms``: the version of the workshop's terms that the person has read, None: there are none;
+    ``language``: the language of the page, which is used for mails to the person.
     """
 
     person: Person | None = None
@@ -80,9 +80,9 @@ class JoinBody(TicketBody):
 class ReturnBody(Secretive):
     """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again.
 
-    ``language``: the language of the page, in which the mail is written, too; ``browser``: the random id that the hub
-    has given to the guest's browser; ``address``: the browser's network address; ``guest``: the guest who has logged in
-    from this browser before, None if no guest has.
+    ``language``: the language for the mail, None: English; ``browser``: the random id that the hub has given to the
+    guest's browser; ``address``: the browser's network address; ``guest``: the guest who has logged in from this
+    browser before, None if no guest has.
     """
 
     mail: Typed
@@ -133,8 +133,8 @@ class WorkshopFace(Model):
     ``opens``, ``closes``: when people may begin to use their seats, and when all sessions end; ``starts``, ``ends``:
     the times of the class itself; ``begun``: the workshop warms up or is open, so its people may start sessions now;
     ``over``: the workshop is closing, archived or cancelled; ``hours``: how long a session of a seat may last at most;
-    ``places``: once the person has joined, the place of their seat is the first; ``seat_on_join``: a person who joins
-    after the workshop has begun gets a running seat at once.
+    ``places``: once the person has joined, the place of their seat is the first; ``seat_on_join``: True if the session
+    of a person who joins while the workshop is open starts at once.
     """
 
     slug: Slug
@@ -171,7 +171,7 @@ class MembershipView(Model):
 class TicketView(Model):
     """How far a person with a ticket is with joining.
 
-    ``mail``: the address to which a one-time code was sent, as the person typed it; "" before that.
+    ``mail``: the address for which the person last asked for a one-time code, as they typed it; "" if they have not.
     """
 
     ticket: Ticket

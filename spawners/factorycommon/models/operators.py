@@ -50,11 +50,11 @@ class ReasonCount(Model):
 class FactoryOverview(Model):
     """The present numbers of a factory.
 
-    ``drained``: the operator's message while this factory is drained, so that new sessions are refused there, else
-    None; also None if only the whole gateway is drained (``OperatorView.closed``). ``paused``: the operator's message
-    while this factory is paused, else None; then the link refuses new sessions, too, submits nothing there, makes no
-    session longer and connects to no further door. ``waits``: the most frequent reasons why sessions wait there or do
-    not answer; ``other_waits``: the number of sessions that wait or do not answer for other reasons.
+    ``drained``: the operator's message while this factory itself is drained, else None. A drain of the whole gateway is
+    in ``OperatorView.closed`` only. ``paused``: the operator's message while this factory is paused, else None. During
+    a drain, the link refuses new sessions; during a pause, it also submits nothing, makes no session longer and
+    connects to no further door. ``waits``: the most frequent reasons why sessions wait there or do not answer;
+    ``other_waits``: the number of sessions that wait or do not answer for other reasons.
     """
 
     id: Slug

@@ -47,11 +47,11 @@ class SiteAccounts(Model):
 class ProjectAt(Model):
     """A project's settings at one factory.
 
-    ``account``: the scheduler's account that is charged, None: that of the link's access settings for the factory;
-    ``partition`` None: that of the node size; ``qos`` None: that of the node size or, if this has none, of the access
-    settings; ``reservation`` None: no reservation; ``site_accounts``: the Unix accounts of the project's people;
-    ``sizes``: the node sizes that the project may use, empty: all. ``JobOptions`` take precedence over these settings,
-    and a reservation that the person chose takes precedence over ``reservation``.
+    ``account``: the scheduler's account that is charged, None: that of ``link.yaml``, if any; ``partition`` None: that
+    of the node size; ``qos`` None: that of the node size or, if the size has none, of ``link.yaml``; ``reservation``
+    None: no reservation; ``site_accounts``: the Unix accounts of the project's people; ``sizes``: the node sizes that
+    the project may use, empty: all. ``JobOptions`` take precedence over these settings, and a reservation that the
+    person chose takes precedence over ``reservation``.
     """
 
     account: Word | None = None  # the scheduler's account that is charged
@@ -65,10 +65,10 @@ class ProjectAt(Model):
 class Project(Model):
     """One project: an allocation that is charged.
 
-    Its people are ``members``, ``managers``, and all who are in one of ``groups`` at the moment. ``mode``: the access
-    mode, whose presets replace values that ``projects.yaml`` leaves out. ``gpu_hours``: granted GPU-hours for all
-    factories together; None: the gateway does not limit them. ``max_hours``: the longest walltime of a job; None: only
-    the node size limits it.
+    Its people are ``members``, ``managers``, and all who are in one of ``groups`` at the moment. ``mode``: EuroHPC's
+    access mode; if ``begins`` is set, the mode's presets fill in ``ends`` and ``gpu_hours`` where ``projects.yaml``
+    leaves them out. ``gpu_hours``: granted GPU-hours for all factories together; None: the gateway does not limit them.
+    ``max_hours``: the longest walltime of a job; None: the project does not limit it.
     """
 
     id: ProjectId

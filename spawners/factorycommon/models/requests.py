@@ -14,10 +14,12 @@ ADOPT = "adopt"  # an option beside those of Choice: the server adopts exactly t
 class Choice(Model):
     """The choice for a new session, as the form and the API send it.
 
-    The choice has ids, numbers, a time and a flag, but no free text. If ``factory`` is None, the link selects one. If
-    ``project`` is None but needed, the link selects the only possible one, or else the one that the person used last.
-    If ``until``, ``give_up_hours`` or ``reservation`` is None, the session has none. If another field is None, its
-    default is used.
+    If ``factory`` is None, the link selects one. If ``project`` is None but needed, the link selects the only possible
+    one or, of several, the one that the person used last; if there is no such project, the link refuses the choice. If
+    ``until``, ``give_up_hours`` or ``reservation`` is None, the session has none. If another field is None, its default
+    is used. But if all fields are None, the link first tries the choice of the server's last session.
+
+    No field may be free text.
     """
 
     factory: Slug | None = None

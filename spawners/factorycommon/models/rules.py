@@ -71,7 +71,7 @@ class DoorHint(Model):
 
 
 class Policy(Model):
-    """Which kinds of automation the site allows. None: nothing was found about it.
+    """Which kinds of automation the site allows. ``ask``: its rules are unclear; None: no rule was found.
 
     ``unattended_submit``: submitting jobs without a person's action. ``persistent_connection``: a connection that stays
     open between two actions of a person. ``replacement``: replacing a Dask worker that ended. ``submits_per_minute``,

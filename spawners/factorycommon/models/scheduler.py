@@ -101,8 +101,8 @@ class NodeState(Model):
 class Reservation(Model):
     """A reservation: nodes that from ``start`` to ``end`` run only certain jobs.
 
-    ``users``, ``accounts``, ``groups``: who may use the reservation. An empty list restricts nobody, but if all three
-    lists are empty, the link offers the reservation to nobody. A name with a leading dash is excluded.
+    ``users``, ``accounts``, ``groups``: who may use the reservation. A job must be admitted by each list that is not
+    empty; if all three are empty, the link offers the reservation to nobody. A name with a leading dash is excluded.
     """
 
     id: str  # the name that a job uses to select it

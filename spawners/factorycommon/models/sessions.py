@@ -79,8 +79,8 @@ class LogLine(Phrase):
 class Notice(Model):
     """A warning that a session will soon end by itself.
 
-    ``kind``: why the session will end; ``at``: when the session will end. ``minutes``: the step of this warning, for
-    example 15 or 5; how much time is left follows from ``at``.
+    ``kind``: why the session will end; ``at``: when the session will end. ``minutes``: from how many minutes before the
+    end this warning is shown, for example 15 or 5; how much time is left follows from ``at``.
     """
 
     kind: Literal["walltime", "idle", "unopened", "access"]

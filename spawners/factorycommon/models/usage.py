@@ -18,9 +18,11 @@ class UsageLine(Model):
     """The use of the jobs of one person, for one project at one factory, on one day (UTC).
 
     ``project`` None: the jobs without a project. ``gpu_seconds``: each job's seconds on this day times the job's billed
-    GPUs, added up; an int if the sum is whole, else a float. The seconds of a job's earlier runs count on the day on
-    which the job's last run started; if the job has not run since its last requeue, on the day of its end or, as long
-    as it has not ended, today. ``jobs``: the number of jobs; each job counts once, on its first day in the answer.
+    GPUs, added up; an int if the sum is whole, else a float. ``jobs``: the number of jobs; each job counts once, on its
+    first day in the answer.
+
+    If a job was requeued, the seconds of its earlier runs count on the day on which the last run started. If the job
+    has not run since its last requeue, they count on the day of its end; if it has not ended either, they count today.
     """
 
     day: date

@@ -23,13 +23,13 @@ from factorycommon.models.sessions import Words
 
 
 class Health(Model):
-    """Whether a factory answers the link.
+    """Whether a factory answers the link, and whether an operator lets sessions start there.
 
     ``state``: ``draining`` means that an operator lets nothing new start there; ``starting`` means that the link has
     started, and its first question to the factory is not answered yet. ``words``: the explanation of the state; None
-    for ``ok`` and ``starting``. ``since``: since when the factory is in this state, as far as the link knows; for
-    ``draining``, since when it is in the state that it would have without the drain. ``answer_seconds``: how long the
-    factory's last successful answer took; None: there was none yet, or the view leaves it out.
+    for ``ok`` and ``starting``. ``since``: since when the factory is in this state, as far as the link knows; a drain
+    does not change ``since``. ``answer_seconds``: how long the factory's last successful answer took; None: there was
+    none yet, or the view leaves it out.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]
@@ -150,7 +150,7 @@ class ReservationView(Model):
 class CredentialView(Model):
     """The person's own login at a factory that needs one.
 
-    ``until``: when this login expires, which may be in the past; None: the person has not logged in yet.
+    ``until``: when this login expires, which may be in the past; None: the link holds no login of the person.
     """
 
     renew_url: str
@@ -247,7 +247,8 @@ class AccountView(Model):
 class ReadyView(Model):
     """The kind of site account that a person would use for each project and factory, or why they can start nothing.
 
-    ``nothing``: why they can start nothing at any factory; None if they can start something.
+    ``nothing``: why the person can start nothing at any factory, for example because they are blocked, or need a
+    project and can use none now; None: no such reason is known. Missing site accounts are no such reason.
     """
 
     nothing: Words | None = None
@@ -289,15 +290,16 @@ class SiteCheck(Model):
     def lacks_account(self) -> bool:
         """Return True if the person lacks an account that they need at the site.
 
-        They need one for each of their projects, and for work without a project if they need no project.
+        They need one for each of their projects that may use the site. If they need no project, they also need one for
+        work without a project.
         """
         return any(account.kind == "missing" for account in self.accounts)
 
     @property
     def awaits(self) -> bool:
-        """Return True if only the site's rules, which the person has not accepted, keep them from starting there.
+        """Return True if the person has not accepted the site's rules, and has or can get an account there.
 
-        True also if the person lacks an account there for some, but not all, of their projects.
+        An account for one of their projects, or for work without a project, is enough.
         """
         return self.rules_open and any(account.kind != "missing" for account in self.accounts)
 
@@ -305,8 +307,7 @@ class SiteCheck(Model):
 class ChecklistView(Model):
     """A person's checklist: which requirements for starting a session they meet.
 
-    ``nothing``: why they can start nothing at any factory; None if they can start something. ``antenna``: the antenna
-    through which they logged in; None: none is known.
+    ``nothing``: as in ``ReadyView``; ``antenna``: the antenna through which the person logged in, None: none is known.
     """
 
     nothing: Words | None = None

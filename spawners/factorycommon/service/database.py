@@ -52,7 +52,7 @@ class Database:
     ) -> Database:
         """Return the address that a URL names: ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``.
 
-        ``program``: the program that uses the database; ``key``: the key of the configuration that has the URL, for the
+        ``program``: the program that uses the database; ``key``: the key in the configuration file, for the
         explanation. Raises ValueError with an explanation; also for a URL with a password, because URLs are shown and
         logged.
         """
@@ -82,8 +82,8 @@ class Database:
     def engine(self, alone: bool = False) -> Engine:
         """Return an engine with a single connection, since a process uses the database in one thread only.
 
-        ``alone``: claim the database while the engine is connected; if another engine has claimed it, connecting raises
-        InUse. Raises OSError if the file cannot be created."""
+        ``alone``: claim the database while the engine is connected; if another engine of the same program has claimed
+        it, connecting raises InUse. Raises OSError if the SQLite file cannot be created."""
         if self.url.get_backend_name() == "sqlite":
             path = Path(self.url.database or "")
             path.touch(mode=0o600)

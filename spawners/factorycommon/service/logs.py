@@ -67,7 +67,7 @@ def _set_in(text: str) -> str:
 def begin(level: int, form: LogFormat = "text", program: str = "link") -> None:
     """Log to stderr from now on, in the given format; libraries such as httpx log only warnings and errors.
 
-    ``level``: the lowest level of all other records; ``program``: the name of the process in each line.
+    ``level``: the lowest level at which anything else is logged; ``program``: the name of the process in each line.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -20,7 +20,7 @@ STATUS = {
 
 
 class ProblemError(Exception):
-    """Raised to refuse a request: the app answers with the HTTP status of the problem's kind and the Problem."""
+    """Raised to refuse a request: the app answers with the Problem, and with the HTTP status of the problem's kind."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
@@ -64,7 +64,7 @@ def forbidden(message: str) -> ProblemError:
 
 
 def limit(message: str, do: str, fits: int | None = None) -> ProblemError:
-    """Return the ProblemError for a person who has reached a limit.
+    """Return the ProblemError for a request that a limit does not allow.
 
     ``do``: what the person can do; ``fits``: how many of the requested jobs may start now, None: not known.
     """
@@ -77,8 +77,8 @@ def conflict(message: str) -> ProblemError:
 
 
 def unreachable(message: str, do: str = N_("Try again in a minute."), scheduler: str = "") -> ProblemError:
-    """Return the ProblemError for a factory, a hub or a database that does not answer.
+    """Return the ProblemError for something that cannot be reached or used now, such as a factory or a database.
 
-    ``scheduler``: the message of the factory's programs.
+    ``do``: what the person can do; ``scheduler``: the original error message, "" for none.
     """
     return ProblemError(Problem(kind="unreachable", message=message, do=do, scheduler=scheduler))

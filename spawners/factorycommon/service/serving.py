@@ -118,7 +118,7 @@ def new_server(listener: Listener) -> uvicorn.Server:
 def unix_socket(path: Path, mode: int = 0o600) -> socket.socket:
     """Return a listening socket at ``path``, which has this mode from its creation.
 
-    An existing file at ``path`` is replaced, because it belongs to a process that has ended. Raises StartError.
+    An existing file at ``path`` is replaced, such as the socket of a process that has ended. Raises StartError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from factorycommon.service.problems import ProblemError
 
 
 class StreamLimits:
-    """Counts the open streams of each person, and refuses a person's further streams if ``most`` are open.
+    """Counts the open streams of each person, and allows each person at most ``most`` at the same time.
 
     ``refusal``: returns the error that is raised to refuse a stream.
     """
@@ -30,7 +30,7 @@ class StreamLimits:
         return self._open[user] >= self._most
 
     def events(self, user: str, body: AsyncIterator[bytes]) -> EventStream:
-        """Return ``body`` as an event stream of ``user``, which counts from now on until its response ends.
+        """Return ``body`` as an event stream of ``user``; the stream counts as open until its response ends.
 
         Raises ProblemError if the person has too many open streams.
         """

@@ -43,8 +43,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
 class BoundedTlsServer:
     """A server on a listening socket; it accepts connections as soon as it is created.
 
-    ``factory`` makes the protocol for a client that has finished its handshake. ``close`` drops unfinished handshakes;
-    established connections continue.
+    ``factory``: makes the protocol for a client; the protocol's ``connection_made`` is called after the TLS handshake.
+    ``close`` drops unfinished handshakes; established connections continue.
     """
 
     def __init__(self, factory: Callable[[], asyncio.BaseProtocol], sock: socket.socket, tls: ssl.SSLContext) -> None:

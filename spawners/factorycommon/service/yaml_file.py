@@ -43,7 +43,10 @@ _PATTERNS = {
 
 
 class CatalogueError(Exception):
-    """Raised if a file that an operator wrote is wrong. ``problems``: one text each, with the place of the mistake."""
+    """Raised if an operator must correct something, such as a file.
+
+    ``problems``: a text for each mistake, with its place in the file if that is known.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))

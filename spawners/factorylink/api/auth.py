@@ -119,7 +119,7 @@ class Caller:
             raise of_words("forbidden", explain.own("token-session-over"))
 
     def begins(self, request: ClusterRequest) -> ClusterRequest:
-        """Return the request that is to create a new cluster for this caller.
+        """Return the request for a cluster as it holds for this caller.
 
         With a person's own token, this is ``request`` itself. With a session's token, it is a copy, in which
         ``project`` is the project that is charged for that session (None: there is none). Raises ProblemError, with a

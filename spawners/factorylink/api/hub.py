@@ -342,10 +342,10 @@ def hub_app(
 
 
 async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
-    """Request the end of a session; return whether the session will certainly end, or never start.
+    """Request the end of a session; return whether the session will certainly end, has ended, or will never start.
 
-    True: the ledger holds the request, or the link does not know the session, and will refuse to start one with this
-    id.
+    True: the ledger holds the request, the session has ended, or the link does not know the session and will refuse to
+    start one with this id. False: the ledger cannot be read or written.
     """
     try:
         await sessions.stop(session_id, by)

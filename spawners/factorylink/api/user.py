@@ -116,8 +116,8 @@ def user_app(
 
         If the choice names no size, `cores` and `memory_gb` select the smallest size that has at least this many cores
         and GB, and that allows the choice's hours. The request is refused if the factory or your project does not allow
-        the choice, if there is no such size, or if the named size is smaller. The request starts nothing. A start may
-        still be refused, for example because of a drain, a limit or the budget.
+        the choice, if there is no such size, or if the named size has fewer cores or GB. The request starts nothing. A
+        start may still be refused, for example because of a drain, a limit or the budget.
         """
         return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 
@@ -192,7 +192,10 @@ def user_app(
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404))
     async def get_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
-        """Return one of your Dask clusters with its jobs. Unlike reading its events, this does not keep it alive."""
+        """Return one of your Dask clusters with its jobs.
+
+        Unlike the stream of the cluster's events, this request does not count as use of the cluster.
+        """
         return clusters.look(mine(cluster_id, caller), caller.user)
 
     @app.get(

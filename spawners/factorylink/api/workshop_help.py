@@ -17,7 +17,7 @@ InAsk = Annotated[AskId, Path()]
 def router(scope: WorkshopScope, relay: HelpRelay) -> APIRouter:
     """Return a router by which the workshops service takes sessions' requests for help, and answers them.
 
-    ``scope``: refuses projects that are not those of workshops; ``relay``: keeps the requests until they are answered.
+    ``scope``: refuses projects that are not those of workshops; ``relay``: holds the waiting requests.
     """
     routes = APIRouter()
 

@@ -34,7 +34,7 @@ class HubRecovery:
 
     Sessions of Dask schedulers and of robots need no server, nor do sessions that are to end. Run ``run`` in the
     background; call ``hub_came`` when the hub subscribes to the link's table of sessions, and ``look_soon`` after the
-    link has begun sessions.
+    link has begun sessions for a workshop.
     """
 
     def __init__(self, table: SessionTable, hub: HubClient) -> None:
@@ -47,7 +47,7 @@ class HubRecovery:
     def look_soon(self) -> None:
         """Make ``run`` check soon for sessions whose server the hub does not have.
 
-        Called after the link has begun sessions.
+        Called after the link has begun sessions for a workshop.
         """
         self._came.set()
 
@@ -85,9 +85,9 @@ class HubRecovery:
     async def look(self) -> bool:
         """Make the hub start each server of a live session that the hub has forgotten or has never had.
 
-        Return whether to check again soon, because a decision was postponed, or because the hub refused a start. Of a
-        server's refusals in a row, each tenth does not count. Raises Unreachable if the hub does not answer, or not
-        with a list of its servers; OSError if the hub's token file cannot be read.
+        Return whether to check again soon, because a decision was postponed, or because the hub refused to start a
+        server. Every tenth refusal in a row for the same server does not count. Raises Unreachable if the hub does not
+        answer, or not with a list of its servers; OSError if the hub's token file cannot be read.
         """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:

@@ -78,11 +78,11 @@ class WarmConnections:
                 self._tasks.begin(self._run(project, at, connection), f"connections of {project.id} to {factory_id}")
 
     def raised(self, project: Project, found: SeatPlaces) -> SeatPlaces:
-        """Return ``found`` with ``per_minute``, how many seats may begin per minute, corrected for each factory.
+        """Return ``found`` with a corrected ``per_minute`` (how many seats may begin per minute) for each factory.
 
         Seats whose connection is open are added, because they need no login. Logins that this object made in the last
-        minute are subtracted, because other seats cannot use them any more. The result is at least 1 and at most the
-        submissions per minute of ``link.yaml``. Factories where the link does not log in as each account keep their
+        minute are subtracted, because a site allows only some logins per minute. The result is at least 1 and at most
+        the submissions per minute of ``link.yaml``. Factories where the link does not log in as each account keep their
         number.
         """
         return found.model_copy(update={"places": tuple(self._raised(project, one) for one in found.places)})

@@ -299,9 +299,9 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
 def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
     """Return the choice with its end ``until`` replaced by the ``hours`` from ``now`` to that end.
 
-    ``hours`` is at most the hours of the choice or, if the choice names none, the longest hours of its size (by
-    default, the smallest size). A choice without ``until`` is returned unchanged. Raises ChoiceError if less than a
-    minute is left, or the size is unknown.
+    The new ``hours`` is at most the old ``hours`` or, if None, the longest hours of the choice's size. A choice
+    without a size counts as one of the smallest size. A choice without ``until`` is returned unchanged. Raises
+    ChoiceError if less than a minute is left, or if the size is unknown.
     """
     if choice.until is None:
         return choice

@@ -29,8 +29,9 @@ _GPUS = "gres/gpu"
 class SiteQos:
     """A QOS of the site.
 
-    ``wall``: the longest walltime, in Slurm's form. ``job``: the limit of each resource for one job; ``group``: the
-    limit of each resource for all jobs of the QOS together.
+    ``wall``: the longest walltime, in Slurm's form; "": no limit. ``job``: the limit of each resource for one job.
+    ``jobs``: the limit of one person's submitted jobs. ``group``: the limit of each resource for all jobs of the QOS
+    together.
     """
 
     wall: str

@@ -24,7 +24,7 @@ ROUNDING = 1e-9  # GPU-hours
 
 
 class ClusterAdmission:
-    """Decides whether a cluster may start or grow, before anything is written; each refusal has an explanation."""
+    """Decides whether a cluster may start or grow; a refusal is a ProblemError with an explanation."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class ClusterAdmission:
     async def admit(
         self, cluster_id: ClusterId, user: str, request: ClusterRequest, options: JobOptions | None = None
     ) -> tuple[Grant, ClusterRecord]:
-        """Return the person's permission, and the cluster's record for the ledger. Raises ProblemError, LedgerError.
+        """Check that a person may create a cluster; return the permission, and the cluster's record for the ledger.
 
-        ``options``: the job options of the session whose token was used, if one was. Call this inside
-        ``AccountLeases.beginning``.
+        Call this method inside ``AccountLeases.beginning``. ``options``: the job options of the session whose token the
+        client used; None: the client used another token. Raises ProblemError, LedgerError.
         """
         self._permission.person(user)
         connection = self._permission.connection(request.factory)
@@ -91,8 +91,7 @@ class ClusterAdmission:
         """Raise ProblemError if a cluster may not have ``more`` further jobs of ``hours`` hours each.
 
         The project's budget is checked later, when GPU-hours are reserved for the jobs. ``adopt``: the client says that
-        the jobs exist already, so only their hours, and how many jobs the person has, are checked; the person's
-        permission and the cluster's cap are not.
+        the jobs exist already; then the person's permission and the cluster's cap are not checked.
         """
         self._permission.more_workers(live_cluster, more, hours, adopt=adopt)
         if not adopt:

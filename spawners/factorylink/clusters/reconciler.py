@@ -81,9 +81,10 @@ class ClusterReconciler:
         self._orphans: dict[tuple[str, BatchId], float] = {}  # since when their jobs have been orphans, in ticks
 
     async def answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
-        """Update the clusters from a factory's successful answer.
+        """Update the clusters at a factory from the scheduler's answer. Raises LedgerError.
 
-        ``account``: the only site account whose jobs the answer lists; None: all accounts.
+        ``jobs``: the jobs that the answer lists, also those of sessions. ``account``: the only site account whose jobs
+        the answer lists; None: the answer lists the jobs of all accounts.
         """
         here = [
             f

@@ -49,8 +49,7 @@ YOUNG_SECONDS = 60.0  # seconds; the cluster of a younger scheduler job may not 
 class SchedulerJobs:
     """Starts, shows and ends the jobs of Dask schedulers.
 
-    ``on_change`` is called with the session that runs a scheduler when what pages show of this session may have
-    changed, and when this session has ended.
+    ``on_change`` is called with a scheduler's session at each change that pages may show, and when the session ends.
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class SchedulerJobs:
         return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
-        """Return whether a cluster's scheduler already has a live job of the same person without a stop request."""
+        """Return whether a cluster's scheduler has a live job of the cluster's owner that nobody has asked to stop."""
         live_session = self._live(cluster.id)
         return (
             live_session is not None and live_session.record.user == cluster.user and live_session.record.wish == "run"
@@ -163,10 +162,9 @@ class SchedulerJobs:
             await self._sessions.stop(cluster_id, "person")
 
     async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
-        """End each job of a Dask scheduler that is older than a minute and whose cluster is not live.
+        """Request the end of each Dask scheduler's job that is older than a minute and has no live cluster.
 
-        Such a cluster has ended, was never written into the ledger, or was only in a ledger that is lost. ``known``:
-        returns whether a live cluster has this id. Raises LedgerError.
+        ``known``: returns whether there is a live cluster with the given id. Raises LedgerError.
         """
         for live_session in tuple(self._table.values()):
             old = clock.since(live_session.record.created).total_seconds() > YOUNG_SECONDS
@@ -240,9 +238,9 @@ class SchedulerJobs:
             ) from error
 
     async def enter(self, cluster_id: ClusterId) -> Stream:
-        """Open a connection to a scheduler's socket, through the door of its job, and return its stream.
+        """Connect to the socket of a cluster's scheduler, through the door of its job; return a reader and a writer.
 
-        Raises ProblemError.
+        Raises ProblemError, also if the scheduler has no live job of its own.
         """
         live_session = self._live(cluster_id)
         if live_session is None:

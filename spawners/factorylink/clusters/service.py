@@ -113,10 +113,11 @@ class Clusters:
         scheduler_jobs.on_change = self._head_changed
 
     async def load(self) -> None:
-        """Read the live clusters from the ledger into the table, and cancel their jobs whose end was requested.
+        """Read the live clusters from the ledger into the table. Raises LedgerError.
 
-        After this call, the link ends each cluster whose session has ended. The link also ends a cluster whose events
-        nobody reads, unless the cluster's scheduler has a job of its own. Raises LedgerError.
+        Also start to cancel those jobs of the clusters whose end was requested, and start a background task. The task
+        ends each cluster whose session has ended. The task also ends a cluster whose events nobody reads, unless the
+        cluster's scheduler has a job of its own.
         """
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))
@@ -144,9 +145,9 @@ class Clusters:
         return [live_cluster.show() for live_cluster in mine]
 
     async def figures_of(self, user: str, ended: int) -> list[Cluster]:
-        """Return a person's clusters without their jobs. Raises LedgerError.
+        """Return a person's clusters without their jobs: live ones, newest first, then ended ones, last end first.
 
-        The live clusters come first, newest first, then the last ``ended`` clusters in the ledger that have ended.
+        ``ended``: how many ended clusters to return at most, from the ledger. Raises LedgerError.
         """
         live = [f.figures() for f in self._table.values() if f.record.user == user and f.record.ended is None]
         over = [await self._ended(*one) for one in await self._store.ended(user, ended)]
@@ -225,7 +226,7 @@ class Clusters:
         Raises ProblemError, for example if another person has a cluster with this id; LedgerError.
 
         ``may_touch``: raises ProblemError for an existing cluster that the caller may not act for. ``options``: the job
-        options of the session whose token was used, if one was.
+        options of the session whose token the client used; None: the client used another token.
         """
         async with self._beginning.setdefault(user, asyncio.Lock()):
             known = self._table.known(cluster_id)
@@ -408,7 +409,7 @@ class Clusters:
         return live_cluster.show()
 
     async def end_access(self, live_cluster: LiveCluster) -> None:
-        """Request the end of a cluster and of its jobs: its person may no longer use its project.
+        """Request the end of a cluster and its jobs because the owner may no longer use the cluster's project.
 
         Raises LedgerError.
         """

@@ -172,7 +172,7 @@ class ClusterSubmitter:
     async def let_go(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
         """Record in the ledger that these jobs are no longer wanted, and start cancelling them. Raises LedgerError.
 
-        Jobs whose submission has not begun, and does not wait for its turn either, are recorded as ended.
+        Jobs of a batch that was not submitted, and is not being submitted, are recorded as ended.
         """
         for worker in workers:
             worker.wish = "stop"

@@ -23,7 +23,7 @@ RENEW_AT = 1 / 3  # share of the validity that is left when the certificate is r
 
 
 class CertificateAuthority:
-    """Signs a certificate for each site account, and a new one before the certificate expires.
+    """Makes logins with certificates that it signs itself, one for each site account.
 
     ``watcher``: the site account that asks the scheduler about all jobs. ``gateway``: the hub's name, for key ids.
     ``forwarding``: whether doors are reached by port forwarding through the login host. Raises OSError and ValueError

@@ -88,7 +88,7 @@ class DoorManager:
     async def bind(self, session_id: SessionId, port: int) -> None:
         """Listen on the session's port, unless it is ``NO_PORT``. Raises OSError.
 
-        A connection to the port waits for the door at most ``DOOR_WAIT`` seconds, and is then closed.
+        A connection to the port is closed if the door cannot be reached within ``DOOR_WAIT`` seconds.
         """
         if port == NO_PORT:
             return
@@ -164,9 +164,10 @@ class DoorManager:
     async def send_environment(
         self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]
     ) -> DoorStatus:
-        """Send the notebook's environment variables and its command line ``argv`` through the door.
+        """Send the door the environment variables and the command of the session's notebook or Dask scheduler.
 
-        The door then starts the notebook. Return the door's status. A second call starts no second notebook.
+        The door then starts this command. Return the door's status. A second call with the same values changes nothing;
+        the door refuses other values.
         """
         message = json.dumps({"environment": environment, "argv": list(argv)})
         return await self._door(session_id).command("environment", DoorStatus, message)

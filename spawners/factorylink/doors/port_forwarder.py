@@ -140,9 +140,10 @@ class NearSide(asyncio.Protocol):
     def write_eof(self) -> None:
         """Send an end of file to the client.
 
-        If the client has disconnected, the error is suppressed, because an error in a channel would close the whole
-        connection to the door. A connection with TLS is closed in both directions, because TLS cannot close only one;
-        with HTTP, nothing is lost, because the notebook's end of file comes after the complete response."""
+        A connection with TLS is closed in both directions, because asyncio cannot close only one direction of TLS. With
+        HTTP, nothing is lost, because the notebook's end of file comes after the complete response. If the client has
+        disconnected, no error is raised, because an error in a channel would close the whole connection to the door.
+        """
         if not self._transport.can_write_eof():
             self.close()
         elif not self._transport.is_closing():

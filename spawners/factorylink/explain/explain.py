@@ -124,8 +124,8 @@ def nodes_out(words: Words) -> Words:
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
     """Return ``words``, or an explanation with the times of ``maintenance`` if the job waits for the maintenance's end.
 
-    ``words``: why the job waits; some schedulers report only that something reserves the nodes. ``maintenance``: the
-    one that begins before the job could end; None: there is none.
+    ``words``: why the job waits; if PBS reports a conflict with a reservation or another job, this is taken for the
+    maintenance. ``maintenance``: a maintenance that begins before the job could end; None: there is none.
     """
     if maintenance is None or words.code not in ("maintenance", "reservation-or-job"):
         return words
@@ -211,7 +211,7 @@ def _killed(end: End) -> bool:
 
 
 def refused(text: str) -> Words:
-    """Return the explanation why the scheduler refused a job. ``text``: the message that the scheduler printed."""
+    """Return the explanation of a refused request, such as the submission of a job. ``text``: the refusal's message."""
     if words := barred(text):
         return words
     if filtered := _filtered(text):
@@ -274,8 +274,8 @@ def door(problem: str) -> Words:
 def door_obstacle(problem: str) -> Words | None:
     """Return the explanation of a problem that keeps the link from a door until somebody repairs the cause.
 
-    Return None if the problem has no such cause, so that the door may just not be ready yet. ``problem``: the last
-    error of the link's connection to the session's door; "": there was none.
+    None for any other problem: the door may just not be ready yet. ``problem``: the last error of the link's connection
+    to the session's door; "": there was none.
     """
     for pattern, code in DOOR_TROUBLE:
         if re.search(pattern, problem, re.I):

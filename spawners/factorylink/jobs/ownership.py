@@ -37,12 +37,11 @@ class Found(StrEnum):
 
 @dataclass(frozen=True)
 class OwnJob:
-    """A job that the ledger records as submitted.
+    """What the link knows about a job, or a whole array, that this gateway submitted.
 
-    ``id``: of a job, or of a whole array. ``comment``: the submitted comment. ``submitted``: when the job was
-    submitted, by the scheduler's clock; None: no answer has listed the job yet. ``begun``: when the link started the
-    submission, by the gateway's clock. ``restarts``: how often the scheduler had requeued the job when ``submitted``
-    was read, as far as known.
+    ``account``: the site account; ``comment``: the submitted comment; ``submitted``: when the job was submitted, by the
+    scheduler's clock; ``begun``: when the link started the submission, by the gateway's clock; both None if not known.
+    ``restarts``: how often the scheduler had requeued the job when ``submitted`` was read; 0 also if this is not known.
     """
 
     id: JobId
@@ -86,7 +85,7 @@ def _submitted_as(own: OwnJob, job: Job) -> bool:
 def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId], dict[JobId, Found]]:
     """Return the ids of ``wanted`` jobs that may be cancelled or changed, and what is found under each id.
 
-    ``answer``: the scheduler's answer of this moment about these ids. For an array, there is a finding for each of its
+    ``answer``: a fresh answer of the scheduler about these ids. For an array, there is a finding for each of its
     jobs that has not ended. If only ended jobs or none are found under an id, the finding for this id is ``GONE``. An
     array's own id is returned if all of its jobs that have not ended may be cancelled, else the ids of those that may.
     """

@@ -78,12 +78,12 @@ class ChargeReservation:
 
 
 class OverBudget(Rejected):
-    """Raised if a project has too few GPU-hours left for what is to be reserved, or ends before a job would.
+    """Raised if a project has too few GPU-hours left for a request, or ends before a job of the request would end.
 
-    ``left``: the GPU-hours that are left; ``needs``: those that were to be reserved, of all jobs of the request
-    together, or only the additional ones if a job is to run longer; both None if the project ends too soon.
-    ``of_person``: True if not the project but the person's share of the project has too little left. ``fits``: how many
-    jobs the budget allows if all are like the first job of the request; None if this was not computed.
+    ``left``: the GPU-hours that are left; ``needs``: the GPU-hours of all jobs of the request, or the additional ones
+    of a job that is to run longer; both None if the project ends too soon. ``of_person``: True if ``left`` is what is
+    left of the person's share of the project. ``fits``: how many jobs the budget allows if all are like the first job
+    of the request; None if this was not computed.
     """
 
     def __init__(
@@ -125,9 +125,9 @@ def reserve(reservations: Sequence[ChargeReservation], project: Project | None, 
     """Return a write that reserves what these jobs may use.
 
     The write raises OverBudget if ``project``, or the person's share of it, has too few GPU-hours left, or if the
-    project ends before the longest job would; then nothing of the same call to the ledger is stored. ``project`` None:
-    nothing is refused. The write raises IntegrityError if one of the jobs has a charge already. ``alike``: the budget
-    must also allow this many more jobs equal to the first, for which nothing is reserved.
+    project ends before the longest job would end if it started now. ``project`` None: nothing is refused. The write
+    raises IntegrityError if one of the jobs has a charge already. ``alike``: the budget must also allow this many more
+    jobs equal to the first, for which nothing is reserved.
     """
 
     def write(db: Connection) -> None:
@@ -179,10 +179,9 @@ def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project
 
 
 def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Write:
-    """Return a write that records that the job has run since ``started`` and may run until ``ends`` at most.
+    """Return a write that records that the job has run since ``started`` (None: it does not run).
 
-    Both are the scheduler's times. ``started`` None: the job does not run; ``ends`` None: the reserved time stays as it
-    is.
+    ``ends``: when the run must end; None: the reserved time is not changed. Both are the scheduler's times.
     """
     values: dict[str, Any] = {"started": started}
     if started is not None and ends is not None:
@@ -191,10 +190,10 @@ def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Wri
 
 
 def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
-    """Return a write that records that the job was requeued and may use its whole walltime again.
+    """Return a write that records that the job was requeued, and that its reserved time is for the next run.
 
-    The earlier run is charged as well. Until the scheduler reports how long that run was, it counts as the time from
-    ``started`` (None: it never started) to ``at``.
+    The run before the requeue is charged as the time from ``started`` (None: it never started) to ``at``, unless the
+    scheduler reports the seconds of all runs when the job is over.
     """
     return _change(charge_id, {"started": None, "earlier": charges.c.earlier + ran(started, at)})
 
@@ -231,11 +230,12 @@ class Settlement:
 def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Settlement:
     """Return a write that settles the charge of a job that is over, or never existed.
 
-    What the job used is charged, and the rest of its reservation is released. ``end``: the scheduler's record, None:
-    there is none; ``restarts``: how often the job was requeued. If the record has the seconds of all runs, they are
-    charged. Otherwise the earlier runs count with the seconds that the link has recorded for them. If the record also
-    lacks the seconds of the last run, or there is no record, the last run counts from ``started`` (None: the job did
-    not run) to the end in the record, or else to ``latest``. The charged seconds are limited to those that the job can
+    What the job used is charged, and the rest of its reservation is released. ``end``: the scheduler's record; None:
+    there is none. ``restarts``: how often the job was requeued.
+
+    The seconds of the last run are those in the record, or else those from ``started`` (None: the job did not run) to
+    the end in the record, or to ``latest`` if the record has no end. The seconds of the earlier runs come from the
+    record if it has those of all runs, else from the ledger. The charged seconds are limited to those that the job can
     have run, since a record may be wrong.
     """
     ended = latest if end is None or end.ended is None else end.ended
@@ -385,9 +385,9 @@ class Charges:
         return {row["id"]: Used(billed(row), row["seconds"] or 0) for row in rows}
 
     async def earlier(self) -> dict[str, int]:
-        """Return the seconds of earlier runs for each requeued job that is not over, by the id of its charge.
+        """Return the seconds of the earlier runs of jobs that are not over, by the id of the charge.
 
-        Raises LedgerError.
+        Jobs without earlier runs are left out. Raises LedgerError.
         """
         query = select(charges).where(charges.c.ended.is_(None), charges.c.earlier > 0)
         return {row["id"]: row["earlier"] for row in await self._ledger.rows(charges, query)}
@@ -397,9 +397,9 @@ class Charges:
     ) -> list[UsageLine]:
         """Return GPU-seconds and numbers of jobs by day (UTC), project, factory and person, oldest first.
 
-        A job is counted once, on the first of its days in the result. Running jobs count up to now. The seconds of a
-        job's earlier runs count on the day on which its last run started; if the job has not run since its last
-        requeue, on the day of its end or, if it has not ended, today. Jobs that have used nothing are left out.
+        A job is counted once, on the first of its days in the result. Running jobs count up to now. The earlier runs
+        of a requeued job count on the day on which its last run started. If the job has not run since its last requeue,
+        they count on the day of its end, or today if it has not ended. Jobs that have used nothing are left out.
         ``project``, ``person``: count only the jobs of this project or person, if given; ``since``: return only days
         from this day on. Raises LedgerError.
         """

@@ -89,10 +89,11 @@ class WorkerRecord:
     def is_over(self, now: datetime, end: End | None) -> None:
         """Set on this record, not in the ledger, that the job has ended, and when.
 
-        ``end``: what the scheduler's accounting says; None: it says nothing. The job ended at the time in ``end`` or
-        else at the latest possible time, at most ``now``. If the last answer that listed the job showed no start, the
-        last run took as long as ``end`` says, or no time if ``end`` does not say it. If there is no ``end`` either, the
-        last run counts from that answer; if no answer ever listed the job, the job never ran.
+        ``end``: the record of the scheduler's accounting; None: there is none. If ``end`` has no time, the job ended at
+        ``now``, or at the end of its walltime if that is earlier. The earlier runs took as long as ``end`` says, if it
+        has all of them. If no answer showed the start of the last run, that run took as long as ``end`` says, or no
+        time if ``end`` does not say it. If ``end`` is None, such a run counts from the last answer that listed the job;
+        without such an answer, the job never ran.
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
@@ -105,7 +106,10 @@ class WorkerRecord:
             self.started = self.ended - timedelta(seconds=end.elapsed)
 
     def used(self, now: datetime) -> float:
-        """Return the hours of all runs of the job; a present run counts until ``now`` or the end of its walltime."""
+        """Return the hours of all runs of the job.
+
+        A present run counts until ``now``, or until the end of its walltime if that is earlier.
+        """
         if self.started is None:
             return self.earlier
         return self.earlier + _hours(self.started, self.ended or min(now, self.ends or now))
@@ -132,8 +136,8 @@ class BatchRecord:
 
     ``count``: how many jobs; ``hours``: the walltime of each; ``submits``: the number of submissions that were started;
     ``submit_begun``: when the last one was started (if the batch is ``adopted``, the same time as ``created``).
-    ``job``: the id of the array, or of the only job; None: not known. ``submitted``: when the jobs were submitted, by
-    the scheduler's clock; None: no answer has listed one of them yet.
+    ``job``: the id of the array, or of the only job; ``submitted``: when the jobs were submitted, by the scheduler's
+    clock; both None if not known.
     """
 
     id: BatchId
@@ -151,7 +155,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether a client told the link about the batch, because the ledger of its submission was lost."""
+        """Return whether a client told the link about the batch, after the ledger that had recorded it was lost."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
@@ -300,7 +304,7 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
     async def ended(self, user: str, limit: int) -> list[tuple[ClusterRecord, int, float]]:
-        """Return a person's clusters that ended last, without their batches, newest first; at most ``limit``.
+        """Return at most ``limit`` ended clusters of a person, the last end first, without their batches.
 
         Each comes with the number of its jobs, and with the hours that these ran in total.
         """
@@ -358,10 +362,7 @@ def busy(record: ClusterRecord) -> Fraction:
 
 
 def last_turn(record: ClusterRecord) -> datetime:
-    """Return when one of the cluster's jobs last started or ended; if none has, when the cluster was created.
-
-    Since then the cluster's GPU-hours have grown at a constant rate, unless the scheduler has requeued a job.
-    """
+    """Return when one of the cluster's jobs last started or ended; if none has, when the cluster was created."""
     return max(
         (at for worker in record.workers() for at in (worker.started, worker.ended) if at is not None),
         default=record.created,

@@ -274,7 +274,7 @@ class Ledger:
         """Return a page of at most ``limit`` lines of a factory's audit, oldest first.
 
         ``since``: only lines of this time or later, if given; ``after``: the number of the last line of the previous
-        page.
+        page, 0 for the first page.
         """
         columns = schema.audit.c
         query = select(schema.audit).where(columns.factory == factory, columns.number > after)
@@ -288,7 +288,7 @@ class Ledger:
     async def last_choice(self, user: str) -> Choice | None:
         """Return what the person chose for the last session that they started themselves; None: there was none.
 
-        A session that the link started for a workshop's seat does not count.
+        A session that the link started for a workshop's seat does not count, nor does one that runs a Dask scheduler.
         """
         found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
         return found[0]["choice"] if found else None

@@ -71,11 +71,11 @@ class AccountHolds:
                 log.exception("The held accounts are looked at again")
 
     async def hold(self, project: Project, accounts: Mapping[Slug, int]) -> None:
-        """Hold up to the given number of accounts of a project's pools at each factory, and begin the necessary wipes.
+        """Hold accounts of the project's pools, up to the given number at each factory, and begin the necessary wipes.
 
-        ``accounts``: the number by factory; fewer are held if other workshops or people use the rest. During a
-        rehearsal, accounts are held only for its robots (which rehearse in place of people), and until the rehearsal is
-        over. Raises LedgerError.
+        ``accounts``: the number by factory, with the accounts that are held already; fewer are held if the pool does
+        not have enough. During a rehearsal, accounts are held only for its robots, which rehearse in place of people,
+        and only until the rehearsal is over. Raises LedgerError.
         """
         if isinstance(project, RehearsedProject):
             accounts = {factory: min(count, project.robots) for factory, count in accounts.items()}
@@ -87,9 +87,10 @@ class AccountHolds:
         await self.look()
 
     async def look(self) -> None:
-        """Wipe held accounts that need a wipe, and end the holds of workshops and rehearsals that are over.
+        """Begin to wipe held accounts that need a wipe, and end the holds of workshops and rehearsals that are over.
 
-        Raises LedgerError.
+        While something runs under an account, nothing is done to it. If an account must be wiped first, a later call
+        ends its hold. Raises LedgerError.
         """
         async with self._lock:
             for key, hold in tuple(self._leases.holds.items()):

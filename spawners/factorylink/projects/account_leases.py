@@ -48,8 +48,8 @@ _WAIT_SECONDS = 0.8  # seconds to wait for a wipe, before the person is asked to
 class Grant:
     """A person's permission to use a factory through one project.
 
-    ``factory``: the factory, reduced to the sizes and the default hours that the person may use; ``project`` None: no
-    project is needed; ``at``: the project's settings at the factory.
+    ``factory``: the factory with only the sizes that the project allows, their default hours limited by the project;
+    ``project`` None: no project is needed; ``at``: the project's settings at the factory.
     """
 
     connection: FactoryConnection
@@ -62,8 +62,7 @@ class Grant:
 class Hold:
     """The workshop for which an account is held: the id of its project, and its people.
 
-    ``rehearsal``: True if the account is held only until a rehearsal of the workshop is over; the class does not get
-    it.
+    ``rehearsal``: True if the account is held for a rehearsal of the workshop, not for the class.
     """
 
     project: ProjectId
@@ -123,7 +122,7 @@ class AccountLeases:
     def has_for_anybody(self, connection: FactoryConnection, at: ProjectAt) -> bool:
         """Return whether people without an account of their own can get one at all: a lent one, or a shared one.
 
-        Whether a lent account is free now does not count.
+        No account need be free now.
         """
         if at.site_accounts != SiteAccounts():
             return bool(at.site_accounts.pool)
@@ -200,16 +199,16 @@ class AccountLeases:
         return free
 
     async def found(self, factory: Slug, account: str, user: str) -> None:
-        """Record a lease that the ledger has lost: a job of the person runs under the account. Raises LedgerError.
+        """Record that the account is lent to the person, because the link found a job of theirs under it.
 
-        Nothing is done if the account is lent, to whomever.
+        Nothing is done if the account is lent already, to whomever. Raises LedgerError.
         """
         if (factory, account) not in self._leases:
             await self._write(factory, account, user)
             self._leases[factory, account] = user
 
     def touches(self, factory: Slug, account: str) -> None:
-        """Record that a job is started under the account, which may hold files of its present person from now on."""
+        """Record that a job is started under the account, so it may have files of the person to whom it is lent."""
         self._untouched.discard((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
@@ -250,8 +249,8 @@ class AccountLeases:
     async def pass_on(self, factory: Slug, account: str, hold: Hold) -> bool:
         """Hold an account, which another workshop holds, for the workshop of ``hold``; return whether this was done.
 
-        Nothing is done if the account was lent meanwhile to a person of the other workshop, or if it is not idle
-        (``is_idle``). Raises LedgerError.
+        Nothing is done if the account is lent to a person of the other workshop, or if it is not idle (``is_idle``).
+        Raises LedgerError.
         """
         async with self._lock:
             if self._kept(factory, account) or not self.is_idle(factory, account):
@@ -261,7 +260,7 @@ class AccountLeases:
             return True
 
     def is_idle(self, factory: Slug, account: str) -> bool:
-        """Return whether nothing runs under the account, and the person to whom it is lent is starting nothing."""
+        """Return whether no session or cluster has the account, and the person to whom it is lent is starting none."""
         holder = self._leases.get((factory, account))
         rows = (one.record for one in self._inhabitants())
         begins = holder is not None and self._beginning[holder] > 0
@@ -274,7 +273,7 @@ class AccountLeases:
     def wipe(self, connection: FactoryConnection, account: str) -> None:
         """Wipe an idle account in the background, unless a wipe of the account is running.
 
-        If the wipe succeeds and the end of the lease is recorded, the lease ends; else the failure is in ``failed``.
+        If the wipe succeeds, the lease ends. If the wipe or the ledger fails, the failure is in ``failed``.
         """
         key = (connection.factory.id, account)
         if key not in self._wiping:

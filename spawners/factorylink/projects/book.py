@@ -111,9 +111,10 @@ class YamlTable:
 
 
 class ProjectBook:
-    """The present projects of each person, from the table of projects and from that of workshops.
+    """Finds the projects of each person, in the table of projects and in that of workshops.
 
-    Without ``table``, only sessions for a workshop have a project, and only guests and robots of workshops need one.
+    ``table`` None: all projects are those of workshops, and only guests and robots of workshops need one.
+    ``workshops`` None: there are no workshops.
     """
 
     def __init__(
@@ -181,10 +182,9 @@ class ProjectBook:
         return choice.project if self.is_charged(choice.project) else None
 
     def is_charged(self, project_id: ProjectId | None) -> bool:
-        """Return whether jobs of this project are charged to it.
+        """Return whether jobs of this project are charged to it; False for None.
 
-        They are if the gateway has a table for ids of this kind: ids of workshops' projects are in one table, all
-        others in another.
+        They are if the gateway has a table for projects with such ids, even if this project is not in the table.
         """
         return project_id is not None and self._table_of(project_id) is not None
 
@@ -290,7 +290,7 @@ class ProjectBook:
         return project_id is None or self._is_known(project_id) or self.blocked(user)
 
     def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:
-        """Return when this person's sessions for this project must end at the factory, as far as is known.
+        """Return when this person's jobs for this project must end at the factory, as far as is known.
 
         The time is in the past if access is lost already; None if no end is known.
         """

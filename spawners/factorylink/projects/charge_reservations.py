@@ -37,7 +37,7 @@ class ChargeReservations:
     def of_workers(
         self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
     ) -> list[ChargeReservation]:
-        """Return the reservation of each of ``workers``, jobs of ``batch``: its billed GPUs, for its whole walltime."""
+        """Return a reservation for each of these jobs of ``batch``: the billed GPUs, for the whole walltime."""
         record, payer = live_cluster.record, self._projects.payer(live_cluster.record.choice)
         gpus = (
             record.gpus

@@ -38,11 +38,11 @@ class Permissions:
         self._account_leases = account_leases
 
     def all(self, connection: FactoryConnection, user: str) -> list[Grant]:
-        """Return the person's permissions at a factory, one for each project, ordered by the project's id.
+        """Return the person's permissions at a factory, ordered by the id of the project.
 
-        A person who needs no project also has a permission without one, which comes first. A permission is left out if
-        the person has no site account for it, and the project has no pool of accounts to lend. Whether an account of
-        the pool is free now does not count.
+        There is one for each project that the person may use there now. A person who needs no project also has a
+        permission without one, which comes first. A permission is left out if the person has no site account for it,
+        and the project has no pool of accounts to lend. No account of the pool need be free now.
         """
         found = [_grant(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
         if not self._projects.needed(user) and not self._projects.blocked(user):
@@ -59,11 +59,11 @@ class Permissions:
     ) -> Grant:
         """Return the person's permission at a factory for ``project``. Raises ProblemError if there is none.
 
-        A person who needs no project gets a permission without a project if ``project`` is None, or if jobs of this
-        project are not charged (``ProjectBook.is_charged``). If ``project`` is None and the person needs a project, the
-        method chooses one that allows ``size`` (None: any size): the only one at the factory or, of several, the one
-        that the person used last (``last``). ProblemError is raised if there are several and ``last`` is not among
-        them; also if a given ``project`` does not allow ``size``.
+        A person who needs no project gets a permission without one if ``project`` is None, or if its jobs are not
+        charged (``ProjectBook.is_charged``). A person who needs a project gets, if ``project`` is None, the only one
+        that allows ``size`` (None: any size). If several do, the person gets the one used last (``last``); ProblemError
+        is raised if ``last`` is not among them. ProblemError is also raised if a given ``project`` does not allow
+        ``size``.
         """
         self.check(user)
         machine = connection.factory.site.machine

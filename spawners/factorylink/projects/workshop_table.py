@@ -205,7 +205,7 @@ def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[
     """Return the operator's pools from the file ``path``.
 
     Raises CatalogueError if the file cannot be read as pools, or if pools conflict with the catalogue or ``link.yaml``;
-    then the error names all conflicts, but of a pool whose factory is unknown or not offered only this one.
+    then the error names conflicts of each such pool.
     """
     pools = read_model(path, WorkshopPools)
     wrong = [line for pool in pools.pools for line in _problems(pool, factories, accesses)]

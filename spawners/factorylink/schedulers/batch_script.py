@@ -74,9 +74,9 @@ class JobVariables:
 
 
 def end_by_clock(walltime: int) -> str:
-    """Return a shell expression for the end of a job that starts now and may run ``walltime`` seconds.
+    """Return a shell expression for the end of a job's walltime, in seconds since the epoch.
 
-    The expression is computed when the job starts, and gives seconds since the epoch.
+    ``walltime``: in seconds. The job's script must evaluate the expression at the job's start.
     """
     return f"$(($(date +%s) + {walltime}))"
 

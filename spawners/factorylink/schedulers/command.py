@@ -43,6 +43,9 @@ class Command(Generic[T]):
 
 
 def done(output: Output) -> None:
-    """Parse the output of an order that has no answer. Raises Refused, with the command's stderr, if it failed."""
+    """Raise Refused if a command that has no answer failed; its message is the command's stderr, or else the exit code.
+
+    Used as the ``parse`` of such a command.
+    """
     if output.code != 0:
         raise Refused(output.stderr.strip() or f"exit code {output.code}")

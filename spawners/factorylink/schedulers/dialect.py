@@ -26,10 +26,10 @@ class Dialect(Protocol):
         """
 
     def jobs(self, name: str) -> Command[list[Job]]:
-        """Return the command that lists every job with the name ``name`` that the asking account may see.
+        """Return the command that lists the jobs with the name ``name`` that the asking account may see.
 
-        These are jobs of all accounts, unless the site shows each account its own jobs only. Some of the listed jobs
-        may have ended (``ENDED``).
+        These are jobs of all accounts, unless the site shows each account its own jobs only. The jobs that have not
+        ended are listed, and some that have ended (``ENDED``).
         """
 
     def by_id(self, ids: Iterable[JobId]) -> Command[list[Job]]:
@@ -46,7 +46,7 @@ class Dialect(Protocol):
         """
 
     def waiting(self) -> Command[dict[str, list[tuple[int, JobId]]]]:
-        """Return the command that lists all pending jobs that the asking account may see (PBS: without held jobs).
+        """Return the command that lists all pending jobs that the asking account may see (PBS: state ``Q`` only).
 
         The answer has, for each partition, (priority, id) of its jobs in the order of the queue. If a scheduler does
         not tell this order (PBS), each priority is 0, and the jobs are in the order of their submission.

@@ -22,8 +22,8 @@ Account = tuple[str, str]  # factory id, site account
 class AccountWork:
     """Runs functions in the background, one at a time for each account, in the order of the requests.
 
-    Each request has a key; it is ignored if a request with this key is waiting or running. ``spawn``: runs a coroutine
-    in the background.
+    Each request has a key; a request is ignored if another one with the same key is waiting or running. ``spawn``: runs
+    a coroutine in the background.
     """
 
     def __init__(self, spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]) -> None:
@@ -35,7 +35,7 @@ class AccountWork:
     def begin(self, key: Hashable, account: Account, work: Callable[[], Awaitable[None]]) -> None:
         """Run ``work`` in the background, unless a request with the same key is waiting or running.
 
-        The work waits for all earlier work of ``account`` (factory id, site account). If it raises LedgerError, this is
+        The work waits for all earlier work of ``account`` (factory id, site account). A LedgerError of ``work`` is
         logged.
         """
         if key not in self._tasks:

@@ -94,7 +94,7 @@ class DoorListener:
         live_session.door, live_session.door_kept, live_session.seeking = None, False, None
 
     async def let_go(self, live_session: LiveSession) -> None:
-        """Close the connection to a door after ``forget``, and listen again on the session's port.
+        """Close the connection to a session's door, and listen again on the session's port. Call ``forget`` first.
 
         If the port cannot be opened, nothing is raised: the link tries again after the factory's next answer.
         """

@@ -63,12 +63,10 @@ class Extender:
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
         """Ask the scheduler to give a session ``hours`` more; return the session's view.
 
-        ``by``: who requested this, for the audit. The view has the new end once the scheduler's next answer contains
-        it. Raises LedgerError, and ProblemError in these cases: the session is not running; the factory allows no
-        extensions or is paused; ``Permission.rules`` refuses the person (blocked, login too old, terms or rules not
-        accepted), or the person may not use the project there any more; the extension is shorter than a minute, or
-        longer than allowed; the session was extended as often as the link's limit allows; the budget does not allow the
-        extension; the scheduler refuses it or does not answer; the job's comment was changed, or the job is gone.
+        ``by``: who requested this, for the audit. The returned view may still have the old end: the link takes the new
+        end from the scheduler's next answer. Raises LedgerError. Raises ProblemError if the session is not running; if
+        ``hours`` is less than a minute; if the factory, the person's rights, a limit or the budget does not allow the
+        extension; if the scheduler refuses it or does not answer; or if the job is gone or its comment was changed.
         """
         live_session = self._table.get(session_id)
         if live_session is None:

@@ -51,7 +51,7 @@ class LiveFeed:
         self._clusters.close()
 
     def table(self) -> AsyncIterator[bytes]:
-        """Return server-sent events about all live sessions, clusters and factories: ``snapshot``, then all changes."""
+        """Return server-sent events about sessions, clusters and factories: those of ``snapshot``, then the changes."""
         return self._feed.stream(self.snapshot)
 
     def session(

@@ -48,10 +48,11 @@ def compare(
 ) -> MatchingPlan:
     """Match the jobs of a scheduler's answer with the live rows that the ledger has for the factory.
 
-    A row with a job id is matched only with the job of this id. Any other job belongs to this gateway only if its name,
-    account and comment agree. ``identity``: checks the signed comments of jobs; ``submitting``: ids of the rows whose
-    job is being submitted now; they are matched with no job until the submission has finished. ``of_batch``: returns
-    whether a job belongs to a batch of Dask workers.
+    A row with a job id is matched only with the job of this id. Any other job counts as a session's only if it has this
+    gateway's job name, and a comment that this gateway signed for the job's account. ``identity``: checks names and
+    comments of jobs; ``factory``: the factory's id; ``submitting``: ids of the rows whose job is being submitted now,
+    which are matched with no job if they have no job id. ``of_batch``: returns whether a job belongs to a batch of Dask
+    workers.
     """
     plan = MatchingPlan()
     by_id = {record.id: record for record in rows}

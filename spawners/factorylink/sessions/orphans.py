@@ -127,8 +127,9 @@ class OrphanFinder:
     async def unknown(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> LiveSession | None:
         """Handle a job of this gateway without a live session; return the session to which the job now belongs.
 
-        None: no session has the job (yet). If the ledger lacks the session, the link looks in the background for the
-        signed note in the session's folder, from which the session can be restored. Raises LedgerError.
+        None: no session has the job (yet). ``session_id``: the session that the job's comment names. If the ledger
+        lacks this session, the link looks in the background for the signed note in the session's folder, from which
+        the session can be restored. Raises LedgerError.
         """
         key = _key(connection, job)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:

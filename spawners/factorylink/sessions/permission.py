@@ -101,7 +101,7 @@ class Permission:
         return refused if refused is not None else self._acceptances.open(user, connection.factory)
 
     def at(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
-        """Raise ProblemError unless this person may start something at the factory now.
+        """Raise ProblemError if the method ``rules`` refuses this person, or ``place`` the factory.
 
         ``fresh``: whether the age of the login counts; False for the seats of workshops.
         """
@@ -135,12 +135,12 @@ class Permission:
         return connection
 
     def first_healthy(self, user: str, project: ProjectId | None) -> str:
-        """Return the factory for a choice that names no factory.
+        """Return the id of the factory for a choice that names no factory.
 
-        Of the factories that the person may use for ``project`` (None: for any project) or without a project, return
-        the first one by id that is healthy and whose rules the person has accepted, or else the first one by id. If
-        there are no such factories, return any factory if ``project`` is given, so that a later check can explain the
-        refusal. Raises ProblemError if there are none and ``project`` is None, or if this hub offers no factory.
+        The person's factories are those that they may use for ``project`` (None: for any project) or without a project.
+        Return the first of them by id that is healthy and whose rules the person has accepted, or else the first of
+        them. If the person has none, return any factory if ``project`` is given, so that a later check can explain the
+        refusal. Raises ProblemError if the person has none and ``project`` is None, or if this hub offers no factory.
         """
         mine = [
             name
@@ -162,9 +162,9 @@ class Permission:
         """Return the person's permission to use a factory for the project of ``choice``.
 
         A person who needs no project gets a permission without one, unless ``choice`` names a project whose jobs are
-        charged. If a person who needs a project names none, the only one of their projects that allows the chosen size
-        at the factory is taken or, of several, the one that the person used last. Raises LedgerError; ProblemError if
-        the person has no such permission, or has several such projects and used none of them last.
+        charged. For a person who needs a project but names none, one of their projects that allow the chosen size at
+        the factory is taken. If there are several, it is the one that the person used last. Raises LedgerError.
+        Raises ProblemError if there is no such permission, or if the person used none of the several projects last.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
@@ -238,7 +238,7 @@ class Permission:
     # --- more time, estimates
 
     def more_time(self, live_session: LiveSession) -> FactoryConnection:
-        """Return the factory of a session that is to be extended. Raises ProblemError if this is not allowed.
+        """Return the factory of a session that is to be extended. Raises ProblemError if it may not be extended.
 
         The project's budget is checked later, when GPU-hours are reserved.
         """

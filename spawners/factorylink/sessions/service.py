@@ -158,9 +158,9 @@ class Sessions:
         If the session with this id has ended, it is returned as ended. ``seat``: the terms of the workshop seat for
         which the session is started; None: it is not for a workshop.
 
-        Waits for the scheduler until 1.5 s after the call; if the scheduler has not answered by then, the returned
-        session is pending. Raises LedgerError, and ProblemError if the session may not start, if the submission has
-        failed, or if the id is that of another server's session.
+        Waits for the scheduler at most until 1.5 s after the call; if the scheduler has not answered by then, the
+        returned session is pending. Raises LedgerError, and ProblemError if the session may not start, if the
+        submission has failed, or if the id is that of another server's session.
         """
         begun = clock.ticks()
         try:

@@ -67,11 +67,11 @@ class Submission:
             self.begin(live_session, connection)
 
     async def known(self, live_session: LiveSession, since: float) -> None:
-        """Wait for a short time (``ANSWER_SECONDS`` from ``since``) until the scheduler has accepted the session's job.
+        """Wait until the scheduler has accepted the session's job, at most until ``ANSWER_SECONDS`` after ``since``.
 
-        ``since``: the time of the caller's request, by ``clock.ticks``. Returns, too, if the scheduler has not answered
-        by then. If the submission fails in this time, waits until the link has ended the session, or requested its end,
-        and raises ProblemError.
+        ``since``: the time of the caller's request, by ``clock.ticks``. Returns at once if an earlier caller was told
+        that the session exists. If the submission fails in this time, waits until the link has ended the session, or
+        requested its end, and raises ProblemError.
         """
         submission = live_session.submission
         if submission is None or live_session.answered:

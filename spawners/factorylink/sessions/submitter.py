@@ -52,9 +52,9 @@ class Submitter:
     async def submit(self, record: SessionRecord, connection: FactoryConnection) -> JobId:
         """Submit the session's job; return its id.
 
-        Raises Refused if the link or the site refuses the job: then there is no job. Raises LedgerError; Unwanted if
-        somebody has stopped the session before its submission; NotDone if nothing was submitted for another reason. If
-        another Unreachable is raised, there may be a job if this call has increased ``record.submits``.
+        Raises LedgerError and FactoryError, such as Refused if the link or the site refuses the job, or Unwanted if the
+        session was stopped before its submission. After an Unreachable other than NotDone, there may be a job if this
+        call has increased ``record.submits``. After any other error, there is no job.
         """
         connection.site.check()
         _check_not_paused(connection)  # the factory may have changed since the session was admitted
@@ -73,9 +73,10 @@ class Submitter:
     async def leave(
         self, connection: FactoryConnection, account: str, session_id: SessionId, file: str, content: str
     ) -> str:
-        """Write ``content`` into the file ``file`` of a session's folder; return the folder's path.
+        """Write ``content`` into a file in the folder of a session or cluster; return the folder's path.
 
-        The folder is created if it is missing. Raises the transport's errors; Refused if the disk is full.
+        The folder is created if it is missing. ``session_id``: the id of the session or cluster; ``file``: the file's
+        name. Raises FactoryError, such as Refused if the disk is full.
         """
         folder = await session_folder(connection, account, session_id)
         await self._notes.do((connection.factory.id, account), (connection, folder, file, content))
@@ -115,8 +116,8 @@ class Submitter:
         """Return the job request from which the dialect makes a job script.
 
         ``folder``: the session's folder at the factory; ``comment``: the job's comment, by which the link recognises
-        its job. Raises Refused if the choice is no longer offered, if the project may no longer use the factory, or if
-        a path or name cannot be passed to a scheduler; Unreachable if the projects are not known.
+        the job. Raises Refused if the choice is no longer offered, if the project may no longer use the factory, or if
+        a path or name cannot be passed to a scheduler. Raises Unreachable if the projects are not known.
         """
         factory, access = connection.factory, connection.access
         door = [
@@ -174,9 +175,10 @@ def _check_not_paused(connection: FactoryConnection) -> None:
 
 
 async def session_folder(connection: FactoryConnection, account: str, session_id: SessionId) -> str:
-    """Return the absolute path of a session's folder at the factory, below the configured ``session_folder``.
+    """Return the absolute path of the folder of a session or cluster at the factory.
 
-    A ``~`` there means the home folder of the site account, which all nodes share. Raises the transport's errors.
+    The folder is below the configured ``session_folder``, in which a leading ``~`` means the site account's home
+    folder. ``session_id``: the id of the session or cluster. Raises FactoryError.
     """
     base = connection.access.session_folder
     if base == "~" or base.startswith("~/"):
@@ -232,8 +234,8 @@ def make_folders(*folders: str) -> Command[None]:
 def write_files(sessions: str, files: Mapping[str, str]) -> Command[None]:
     """Return the command that writes ``files`` as 0600 files in 0700 folders below the folder ``sessions``.
 
-    ``files``: the content of each file, by its path ``SESSION/FILE``. The command unpacks an archive, so the modes do
-    not depend on the account's umask.
+    ``files``: the content of each file, by its path ``SESSION/FILE``. The command unpacks an archive, so the files are
+    private whatever umask the account has.
     """
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:

@@ -107,10 +107,7 @@ class Termination:
             live_session.ending = self._tasks.spawn(work, f"end of {live_session.record.id}")
 
     def replaced(self, live_session: LiveSession, connection: FactoryConnection) -> None:
-        """End a session in the background, because its job's id now belongs to another job.
-
-        The scheduler has used the id again, so the session's own job has ended.
-        """
+        """End a session in the background, because the id of its job belongs to another job."""
         if not live_session.job_over.is_set():
             live_session.job_over.set()
             live_session.over_since = clock.ticks()
@@ -305,8 +302,9 @@ def judge(
 ) -> tuple[EndReason, Words]:
     """Return the reason why a session ended, and its explanation for people.
 
-    A stop request decides alone (``wished``: its reason and explanation; None: no stop was requested). Else the reason
-    comes from the scheduler's record (``end``), the door's report, and the last lines of the job's log (``tail``).
+    ``wished``: the reason and explanation of the stop request, which are returned unchanged; None: no stop was
+    requested, and the result comes from the other arguments. ``end``: the scheduler's record; ``door_end``: the door's
+    report; both None if there is none; ``tail``: the last lines of the job's log.
     """
     if wished is not None:
         return wished
@@ -344,7 +342,7 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 def read_tail(path: str) -> Command[tuple[str, ...]]:
     """Return the command that reads the last ``TAIL_LINES`` lines of a job's log, from its last ``TAIL_BYTES`` bytes.
 
-    Its ``parse`` raises Refused if the log cannot be read.
+    The command's ``parse`` raises Refused if the log cannot be read.
     """
 
     def parse(output: Output) -> tuple[str, ...]:

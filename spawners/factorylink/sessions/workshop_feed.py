@@ -57,18 +57,18 @@ class WorkshopFeed:
         """Return the live sessions of all workshops, or of one workshop's project, the oldest first.
 
         At most ``MOST_SESSIONS`` are returned. Left out are sessions of robots, sessions that end because their class
-        has moved to another factory, withdrawn sessions (``LiveSession.withdrawn``), and jobs of Dask schedulers.
+        has moved to another factory, withdrawn sessions (``LiveSession.withdrawn``), and those of Dask schedulers.
         """
         found = [one for one in self._sessions.values() if _shows(one, project_id) and not one.moved]
         found.sort(key=lambda one: (one.record.created, one.record.id))
         return [WorkshopSession.of(self._views.of(one)) for one in found[:MOST_SESSIONS]]
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield server-sent events: ``snapshot`` with all live sessions, then ``sessions`` with changed and ended ones.
+        """Yield server-sent events: ``snapshot`` with the sessions that ``live`` returns, then ``sessions``.
 
-        After the first event, there is at most one event in ``BATCH_SECONDS``; after ``HEARTBEAT_SECONDS`` without a
-        change, a comment is sent. If there are too many changes for the reader, a new ``snapshot`` is sent instead of
-        them. A ``snapshot`` has the sessions that ``live`` returns. ``close`` ends the stream.
+        An event ``sessions`` has the sessions that have changed or ended since the last event. If there are too many
+        changes for the reader, a new ``snapshot`` is sent instead. After the first event, there is at most one event in
+        ``BATCH_SECONDS``. After ``HEARTBEAT_SECONDS`` without a change, a comment is sent. ``close`` ends the stream.
         """
         mine = _Subscriber()
         self._subscribers.add(mine)

@@ -56,11 +56,11 @@ class WorkshopSeats:
         self.on_begun: Callable[[], None] = lambda: None
 
     async def begin(self, project: Project, body: SeatsBody) -> SeatsView:
-        """Start the sessions for these seats; return the outcome of each: ``begun``, ``refused``, or ``there`` already.
+        """Start the sessions for these seats; return the outcome of each seat, in the same order. Raises LedgerError.
 
-        A seat that is requested again with the same session id is not started again. The outcome is ``there``, too, if
-        another session of the person for the workshop counts as the seat; ``SeatBody`` says which live and ended
-        sessions count. Returns within some seconds. Raises LedgerError.
+        ``begun``: the session was started. ``there``: the session was started earlier, or another session of the person
+        for the workshop counts as the seat; ``SeatBody`` says which live and ended sessions count. ``refused``: no
+        session was started, and ``problem`` says why.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
         answers = await asyncio.gather(*(self._one(project, seat, terms, body) for seat in body.seats))

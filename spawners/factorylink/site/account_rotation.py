@@ -43,11 +43,11 @@ class AccountRotation:
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Record whether the last question under ``account`` took long; if so, the next two questions skip the account.
+        """Record whether the last question under ``account`` took long; if so, ``next`` skips the account twice.
 
-        Each further slow question in a row doubles the number of questions that skip the account, up to
-        ``MOST_PASSED``, so that its slow commands do not delay the other accounts. If all accounts are to be skipped,
-        none is skipped. Accounts given to ``hurry`` and ``once`` are chosen all the same.
+        Each further slow question in a row doubles how often the account is skipped, up to ``MOST_PASSED`` times, so
+        that slow commands do not delay the other accounts. If all accounts are to be skipped, none is skipped. Accounts
+        given to ``hurry`` and ``once`` are chosen all the same.
         """
         if not long:
             self._passes.pop(account, None)
@@ -57,16 +57,16 @@ class AccountRotation:
     def all(self) -> set[str]:
         """Return all accounts that ``next`` may choose.
 
-        These are the accounts with live sessions or clusters, with jobs in their last answers, or given to ``hurry`` or
-        ``once`` and not chosen since.
+        These are the accounts that ``accounts`` returns, those with jobs in their last answers, and those given to
+        ``hurry`` or ``once`` and not chosen since.
         """
         return {*self._who_has_any(), *self._first, *self._once}
 
     def next(self) -> str | None:
         """Return the account for the next question; None: no account has to be asked for its jobs.
 
-        The returned account then counts as asked: a call of ``hurry`` or ``once`` for this account is done, and the
-        account becomes the last in the order of the accounts with live sessions, live clusters or known jobs.
+        The returned account counts as asked: earlier calls of ``hurry`` and ``once`` for this account are done, and the
+        account goes to the end of the order in which accounts get their turns.
         """
         chosen = next(iter(self._first), None) or self._in_turn()
         if chosen is None:

@@ -99,9 +99,9 @@ class Queue:
 class Positions:
     """Computes places in the queue.
 
-    ``queue``: an older list of all waiting jobs; ``ours``: a newer answer about this gateway's jobs; ``left``: ids of
-    this gateway's jobs that ``ours`` does not contain any more. These jobs no longer wait, even if ``queue`` contains
-    them: some schedulers do not list jobs that have ended.
+    ``queue``: all waiting jobs that the link may see. ``ours``: the present answer about this gateway's jobs, usually
+    newer than ``queue``; where the two disagree, ``ours`` counts. ``left``: ids of this gateway's jobs that waited and
+    are missing in ``ours``; they do not count as waiting, even if ``queue`` contains them.
     """
 
     def __init__(self, queue: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:

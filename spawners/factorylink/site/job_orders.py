@@ -71,11 +71,10 @@ class JobOrders:
         return found
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
-        """Cancel those of an account's jobs that this gateway submitted; return what was found under each id.
+        """Cancel those of an account's jobs that are found to be ``OURS``; return what was found under each id.
 
         For an array, there is a finding under the id of each task that has not ended; if there is no such task, the
-        array's id has the finding ``GONE``. Concurrent calls for one account may share their questions to the scheduler
-        and their cancel commands. Raises FactoryError.
+        array's id has the finding ``GONE``. Raises FactoryError.
         """
         order = _Cancel(tuple(jobs))
         await self._cancels.do(account, order)
@@ -84,8 +83,9 @@ class JobOrders:
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
         """Set the time limit of a running job to ``minutes``, if the job has this gateway's comment.
 
-        Return what was found under the job's id: the limit was set only if this is ``OURS``. ``account``: the account
-        that gives the order; None: the watcher (the account as which the link asks the scheduler). Raises FactoryError.
+        Return what was found under the job's id: the limit was set only if it is ``OURS``. ``account``: the site
+        account that gives the order; None: the watcher (the account as which the link asks the scheduler). Raises
+        FactoryError.
         """
         self._check()
         may, findings = verify([job], await self.by_id([job.id], account))

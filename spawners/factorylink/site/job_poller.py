@@ -42,10 +42,10 @@ class JobPoller:
     """Asks for this gateway's jobs while ``keep`` runs.
 
     ``name``: the name of the jobs. ``private``: whether accounts see only their own jobs. ``on_answer`` is called with
-    every successful answer and the account whose jobs the answer lists (None: all accounts; if ``private``, answers to
-    the watcher are not passed on); ``on_health`` is called when the state or the explanation in ``health`` has changed.
-    ``by_id``: asks the scheduler for jobs by their ids, as an account (None: the watcher, the account as which the link
-    asks the scheduler).
+    each successful answer, and with the account whose jobs the answer lists (None: all accounts). If ``private``,
+    ``on_answer`` is not called with answers to the watcher, the account as which the link asks the scheduler.
+    ``on_health`` is called when the state or the explanation in ``health`` has changed. ``by_id``: asks the scheduler
+    for jobs by their ids, as an account (None: the watcher).
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class JobPoller:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon`` True: something has just happened, so ask as soon as the rate limit and the back-off after failures
-        allow, and frequently for some time; during a call of ``on_answer``, True only shortens the interval to the next
-        question. False: nobody waits for the next answer.
+        ``soon`` True: something has just happened. Ask as soon as the rate limit and the back-off after failures allow,
+        and frequently for some time. False: nobody waits for the next answer. If ``on_answer`` calls this method, True
+        only shortens the interval to the next question.
         """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:
@@ -101,7 +101,7 @@ class JobPoller:
         """Set the site accounts under which to ask for jobs; no effect unless accounts see only their own jobs.
 
         ``accounts``: returns the accounts that have live sessions or clusters; ``once``: accounts under which to ask
-        once, whether or not they have any.
+        once, even if they have no live sessions or clusters.
         """
         if self._rounds is not None:
             self._rounds.accounts = accounts
@@ -128,8 +128,8 @@ class JobPoller:
         """Wait until the poller has asked again; return the jobs in the answer. Raises FactoryError.
 
         A question that is already being asked does not count. If accounts see only their own jobs, the poller asks as
-        the account whose turn is next, and the answer lists only this account's jobs; if no account has to be asked, it
-        asks as the watcher (the account as which the link asks the scheduler).
+        the account whose turn is next, and the answer lists only this account's jobs. If no account has to be asked,
+        the poller asks as the watcher (the account as which the link asks the scheduler).
         """
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)

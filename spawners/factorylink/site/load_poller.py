@@ -24,10 +24,10 @@ STALE = 120.0  # seconds after which the free resources are outdated
 
 
 class LoadPoller:
-    """Asks for nodes, waiting jobs and reservations of one factory while ``keep`` runs, and stores the answers.
+    """Asks for nodes, waiting jobs and reservations of one factory, and stores the answers.
 
-    ``on_loads`` is called after each new answer. ``reachable``: returns whether the factory can be asked now; nothing
-    is asked otherwise.
+    ``keep`` asks until the time that ``want`` has set. ``on_loads`` is called after each new answer. ``reachable``:
+    returns whether the factory can be asked now; if not, nothing is asked.
     """
 
     def __init__(

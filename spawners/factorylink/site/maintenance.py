@@ -30,10 +30,9 @@ def maintenances(
 
 
 def closing(coming: Iterable[MaintenanceView], partition: str) -> MaintenanceView | None:
-    """Return the first of the maintenances that leaves a partition without a node; None if there is none.
+    """Return the first maintenance in ``coming`` that leaves a partition without a node; None: no maintenance does.
 
-    ``coming``: maintenances, the next one first. Jobs in that partition must end before the returned maintenance
-    begins.
+    ``coming``: maintenances, the next one first. Jobs in the partition must end before the returned maintenance begins.
     """
     return next((one for one in coming if partition in one.closes), None)
 
@@ -72,11 +71,11 @@ def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str
 def admits(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
     """Return whether a reservation admits a site account.
 
-    A reservation may have three lists, and each list that it has must admit the site account: the list of users by its
-    name, the list of the scheduler's accounts by ``pays``, the list of groups by ``groups``. A reservation without any
-    list admits nobody. ``pays``: the scheduler's account that is charged; None: no list of accounts admits it. As in
-    Slurm, letter case does not matter in the list of accounts. ``groups``: returns the site account's Unix groups, and
-    is called only if the reservation has a list of groups.
+    If the reservation has a list of users, the list must admit ``account``. A list of the scheduler's accounts must
+    admit ``pays``. A list of Unix groups must admit somebody who is in ``groups``. A reservation without any list
+    admits nobody. ``pays``: the scheduler's account that is charged; None: no list of accounts admits it. As in Slurm,
+    letter case does not matter in the list of accounts. ``groups``: returns the site account's Unix groups, and is
+    called only if the reservation has a list of groups.
     """
     accounts = [one.lower() for one in reservation.accounts]
     return (

@@ -24,9 +24,8 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
 
     ``catalogue``: all factories, offered or not. ``drains``: the operator's message for each drained factory;
     ``closed``: the operator's message while the whole gateway is drained, else None; ``banner``: the message on all
-    pages. ``on_change`` is called when a drain begins or ends, with the id of each factory that it concerns;
-    ``on_banner`` when the banner has changed. Call ``load`` before anything else. ``by``, an argument of several
-    methods, is the name of the operator for the audit.
+    pages. ``on_change`` is called when a drain begins or ends, once for each factory that the drain concerns, with the
+    factory's id; ``on_banner`` is called when the banner has changed. Call ``load`` before anything else.
     """
 
     def __init__(self, ledger: Ledger, offered: Mapping[Slug, FactoryConnection], catalogue: Catalogue) -> None:
@@ -66,8 +65,8 @@ class OfferedFactories(Mapping[Slug, FactoryConnection]):
     def health(self, factory_id: Slug) -> Health:
         """Return the factory's health.
 
-        During a drain or a pause, the health's state is ``draining``, with the operator's message, unless the state is
-        ``unreachable``. For a factory that is not offered, the state is ``unreachable``, with an explanation.
+        If the factory is drained or paused, and is not known to be unreachable, the state is ``draining``, with the
+        operator's message. For a factory that is not offered, the state is ``unreachable``, with an explanation.
         """
         if (connection := self.offered.get(factory_id)) is None:
             unknown = explain.own("not-offered", factory_id)

@@ -56,8 +56,8 @@ class Site:
     """One factory: questions to its scheduler, and orders about its jobs.
 
     Call ``private_to``, ``knows_ids`` and ``count_earlier`` before ``start``, and methods that wait for an answer after
-    ``start``. Use the object in one event loop only. ``on_answer`` is called with every successful answer about this
-    gateway's jobs, and with the site account whose jobs the answer lists (None: all accounts); ``on_answer`` must not
+    ``start``. Use the object in one event loop only. ``on_answer`` is called with the scheduler's answers about this
+    gateway's jobs, each with the site account whose jobs the answer lists (None: all accounts). ``on_answer`` must not
     await ``ask_jobs_now``. ``on_health`` is called when the state or the explanation in ``health`` has changed,
     ``load_poller.on_loads`` after each new answer about free resources, waiting jobs or reservations.
     """
@@ -193,8 +193,8 @@ class Site:
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
         """Return the reservations that a site account may use now or later, without those for maintenance.
 
-        If the account's Unix groups must be looked up first, wait a moment for them. ``pays``: the scheduler's account
-        that is charged; None: the site account's default.
+        If the account's Unix groups must be looked up first, wait a moment for them; without them, reservations for
+        groups are missing. ``pays``: the scheduler's account that is charged; None: the site account's default.
         """
         groups, now = partial(self._groups.of, account), datetime.now(UTC)
         maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
@@ -233,9 +233,9 @@ class Site:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon`` True: something has just happened, so ask as soon as the rate limit and the back-off after failures
-        allow, and frequently for some time; during a call of ``on_answer``, True only shortens the interval to the next
-        question. False: nobody waits for the next answer.
+        ``soon`` True: something has just happened. Ask as soon as the rate limit and the back-off after failures allow,
+        and frequently for some time. False: nobody waits for the next answer. If ``on_answer`` calls this method, True
+        only shortens the interval to the next question.
         """
         self._watch.expect(soon)
 
@@ -243,7 +243,7 @@ class Site:
         """Set the site accounts under which to ask for jobs; no effect unless accounts see only their own jobs.
 
         ``accounts``: returns the accounts that have live sessions or clusters; ``once``: accounts under which to ask
-        once, whether or not they have any.
+        once, even if they have no live sessions or clusters.
         """
         self._watch.private_to(accounts, once)
 
@@ -267,15 +267,16 @@ class Site:
         """Wait until the poller has asked again; return the jobs in the answer. Raises FactoryError.
 
         A question that is already being asked does not count. If accounts see only their own jobs, the poller asks as
-        the account whose turn is next, and the answer lists only this account's jobs; if no account has to be asked, it
-        asks as the watcher (the account as which the link asks the scheduler).
+        the account whose turn is next, and the answer lists only this account's jobs. If no account has to be asked,
+        the poller asks as the watcher (the account as which the link asks the scheduler).
         """
         return await self._watch.ask_now()
 
     def look(self) -> None:
         """Record that somebody looks at this factory now.
 
-        The link then asks for free resources, waiting jobs and reservations, and asks about jobs more often.
+        For the next ``rate_limiter.LOOKED`` seconds, the link asks for free resources, waiting jobs and reservations,
+        and asks about jobs more often.
         """
         self._watch.look()
         self.load_poller.want(rate_limiter.LOOKED)
@@ -285,9 +286,9 @@ class Site:
     async def submit(self, account: str, request: JobRequest, template: str = "", count: int = 1) -> JobId:
         """Submit a job as the account, or ``count`` equal jobs as one array; return the id.
 
-        ``template``: the operator's template for the batch script; "": the dialect's own. Raises Refused if the
-        scheduler did not accept the job, Unreachable if it may have accepted the job, and its subclass NotDone if the
-        job was never submitted.
+        ``template``: the operator's template for the batch script; "": the dialect's own. Raises Refused if the link or
+        the scheduler refused the job, NotDone if the job was never submitted, and another Unreachable if the scheduler
+        may have accepted the job.
         """
         script = self.dialect.script(request, template)
         async with self._submits.of(account):
@@ -317,20 +318,19 @@ class Site:
         self.check()
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
-        """Cancel those of an account's jobs that a fresh answer shows to be this gateway's.
+        """Cancel those of an account's jobs that a fresh answer shows as ``Found.OURS``; return all findings by id.
 
-        Return, by job id, whether the answer shows the submitted job, an altered one, another job or none; for an
-        array, by the id of each of its jobs that has not ended, or by the array's id if all have ended. Raises
-        FactoryError.
+        For an array, there is a finding under the id of each task that has not ended; if there is no such task, the
+        array's id has the finding ``Found.GONE``. Raises FactoryError.
         """
         return await self._orders.cancel(account, jobs)
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
-        """Set the time limit of a running job to ``minutes``, if a fresh answer shows that the job is this gateway's.
+        """Set the time limit of a running job to ``minutes``, if a fresh answer shows the submitted comment.
 
-        Return whether the answer shows the submitted job under its id, an altered one, another job or none.
-        ``account``: the account that gives the order; None: the watcher (the account as which the link asks the
-        scheduler). Raises FactoryError.
+        Return what the answer shows under the job's id: the limit was set only if it is ``Found.OURS``. ``account``:
+        the site account that gives the order; None: the watcher (the account as which the link asks the scheduler).
+        Raises FactoryError.
         """
         return await self._orders.extend(account, job, minutes)
 

@@ -28,9 +28,8 @@ class SiteAccessStatus:
     """The access to one factory. ``credentials`` None: the factory needs no login (transport ``local``).
 
     The transport logs in with this object as its ``Credentials``, so that this object knows which key was last used for
-    which account. ``on_change`` is called when the result of ``problem`` may have changed. If the result changes only
-    because time has passed, ``on_change`` is not called, with one exception: ``renew`` returns until when the login is
-    valid, and ``on_change`` is called when this time has come.
+    which account. ``on_change`` is called when the result of ``problem`` may have changed, but not if only time has
+    passed. One exception: ``on_change`` is called when a login that ``renew`` has renewed expires.
     """
 
     def __init__(self, credentials: Credentials | None = None, clock: Callable[[], float] = time.time) -> None:

@@ -33,8 +33,8 @@ class ByteStream(Protocol):
     ) -> tuple[Any, Any]:
         """Connect the protocol that ``session_factory`` returns to the stream; return (channel, protocol).
 
-        Call this once. Host and port are ignored, since the stream has its own. Some streams open their connection only
-        now, so this may raise the errors of ``factorylink.errors``.
+        Call this once. Host and port are ignored. Raises FactoryError, because some streams open their connection, or
+        run their command, only in this call.
         """
 
     def close(self) -> None:
@@ -74,8 +74,8 @@ class CommandRunner(Protocol):
         """Run a command as ``account`` and return its parsed answer.
 
         ``account`` None: the watcher, the account that asks about all jobs. After ``command.timeout`` seconds, or when
-        the call is cancelled, the command is killed with all its children. A timeout raises Unreachable, since the
-        command may have had an effect.
+        the call is cancelled, the command is killed with its children, as far as the login host's server allows this.
+        A timeout raises Unreachable, since the command may have had an effect.
         """
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
@@ -96,9 +96,9 @@ class CommandRunner(Protocol):
 
 
 class StreamOpener(Protocol):
-    """Opens byte streams at a factory, over which the link reaches doors.
+    """Opens byte streams at a factory, over which the link reaches doors. Every method raises only FactoryError.
 
-    Every method raises only FactoryError.
+    Some streams open their connection, or run their command, only in ``ByteStream.create_connection``.
     """
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:

@@ -59,9 +59,8 @@ class GatheredReads:
     async def read(self, account: str | None, path: str, limit: int) -> bytes:
         """Return the first ``limit`` bytes of the file ``path``. Raises FactoryError: Gone if there is no such file.
 
-        The file is read with the rights of ``account`` (None: of the account as which the link asks the scheduler). A
-        request starts a command at once, unless another request of the account came shortly before: requests that
-        follow each other quickly wait a moment, and share the next command.
+        The file is read with the rights of ``account`` (None: of the account as which the link asks the scheduler).
+        Requests of one account in quick succession may wait a moment, and share a command.
         """
         if self._closed:
             raise Unreachable("The connection to the site is closed.")
@@ -158,10 +157,10 @@ class GatheredReads:
 
 
 def split(paths: Sequence[str], stdout: bytes, stderr: bytes, code: int) -> dict[str, bytes | Gone]:
-    """Return the content of each of these files, or Gone for a missing file, from the output of ``head -v``.
+    """Return the content of each file in ``paths``, or Gone for a missing file, from the output of ``head -v``.
 
-    A file may contain any bytes, also a heading of another file. So {} is returned unless each heading is where it must
-    be and occurs once, and each line of stderr says that a file is missing.
+    Return {} if it is not clear which bytes belong to which file, since a file may contain a heading of another file.
+    Return {}, too, if ``head`` reported an error other than a missing file.
     """
     lines = stderr.decode(errors="replace").splitlines()
     outcomes: dict[str, bytes | Gone] = {

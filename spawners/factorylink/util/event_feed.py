@@ -31,9 +31,9 @@ class Reader:
         self.of_all = key is None
 
     def offer(self, key: str, message: Message) -> None:
-        """Store ``message``, the newest one about the item ``key``, if the reader follows this item.
+        """Store ``message`` in place of an older one about the item ``key``, if the reader follows this item.
 
-        If too many messages wait then, drop them all, and set ``overrun``.
+        If this makes too many messages wait, drop them all, and set ``overrun``.
         """
         if self._key is not None and key != self._key:
             return
@@ -49,10 +49,10 @@ class Reader:
         self._changed.set()
 
     async def next(self) -> list[Message]:
-        """Wait for changes, and return those since the last call.
+        """Wait for a change; return the newest message about each item that has changed since the last call.
 
         Return an empty list if nothing changes for ``_HEARTBEAT_SECONDS``, or if ``wake`` is called before anything
-        changes. After an overrun (too many changes for this reader), the dropped changes are missing.
+        changes. After an overrun (too many changes for this reader), the dropped messages are missing.
         """
         try:
             await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)
@@ -110,13 +110,11 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """Yield the body of a response: the messages of ``first``, then the changes.
+        """Yield the body of a response: a snapshot, then the changes, and a comment after 15 s without a change.
 
-        After 15 s without a change, a comment is sent.
-
-        ``key``: only changes of this item; None: of all items. If the reader is too slow for the changes, it gets the
-        messages of ``first`` again. The stream ends after ``close``, or after a message for which ``last`` returns
-        True. ``shown`` returns the form in which this reader gets a message.
+        ``first``: returns the messages of the snapshot; ``key``: only changes of this item, None: of all items;
+        ``shown``: returns the form in which this client gets a message. A client that is too slow for the changes gets
+        another snapshot instead. The stream ends after ``close``, or after a message for which ``last`` returns True.
         """
         reader = Reader(key)
         self._readers.add(reader)

@@ -145,10 +145,7 @@ class TurnRateLimiter:
 
 
 class RateLimiter:
-    """A token bucket for each key, such as a person: ``burst`` tokens at once, then ``per_minute`` tokens a minute.
-
-    A bucket that is full again is forgotten.
-    """
+    """A token bucket for each key, such as a person: ``burst`` tokens at once, then ``per_minute`` tokens a minute."""
 
     def __init__(self, burst: int, per_minute: float) -> None:
         self._seconds = 60 / per_minute

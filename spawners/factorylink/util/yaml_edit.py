@@ -15,10 +15,10 @@ from factorycommon.service.yaml_file import CatalogueError
 
 
 def with_entry(text: str, mapping: str, key: str, value: object) -> str:
-    """Return the text with ``key: value`` added to a top-level mapping, which is created if it is missing or empty.
+    """Return the text with ``key: value`` added to the top-level mapping ``mapping``; a missing mapping is created.
 
-    Raises CatalogueError if the mapping has the key already, is written in braces and not empty, or is no mapping; also
-    if the text is no YAML with each key on a line of its own.
+    Raises CatalogueError if the text is not a YAML mapping in block style. Raises CatalogueError, too, if ``mapping``
+    has the key already, has entries in braces, or is not a mapping.
     """
     node = _find(text, mapping)
     entry = _block({key: value}, 2)
@@ -46,7 +46,7 @@ def with_entry(text: str, mapping: str, key: str, value: object) -> str:
 def with_value(text: str, key: str, value: object) -> str:
     """Return the text in which a top-level key has this value; a missing key is added at the end.
 
-    Raises CatalogueError if the text is no YAML with each key on a line of its own.
+    Raises CatalogueError if the text is not a YAML mapping in block style.
     """
     node = _find(text, key)
     if node is None:

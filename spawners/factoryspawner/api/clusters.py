@@ -16,7 +16,7 @@ class ClustersHandler(GatewayHandler):
     async def get(self) -> None:
         """Answer ``list[Cluster]``, clusters without their jobs: the live ones, then the last few that have ended.
 
-        In each of these two groups, the newest clusters come first.
+        Among the live clusters, the newest comes first; among the ended clusters, the one that ended last.
         """
         self.answer(CLUSTERS, await self.gateway.link.person_clusters(self.person))
 

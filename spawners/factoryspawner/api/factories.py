@@ -19,7 +19,7 @@ CREDENTIAL = TypeAdapter(CredentialView)
 
 
 class Factories(GatewayHandler):
-    """Answers requests for the factories where this person may start something, with what they may use at each."""
+    """Answers requests for the factories that this person may use, with what they may use at each."""
 
     async def get(self) -> None:
         """Answer ``list[FactoryView]``."""

@@ -102,7 +102,8 @@ class OneSessionExtend(_OfSession):
 
         This ``Session`` may still have the old end; the event streams send the new end once the scheduler reports it.
         Raises HTTPError 403 if the session belongs to another person, 400 if the body has no number of hours;
-        LinkProblem if this person may not see the session (404), or the link refuses.
+        LinkProblem if this person may not see the session (404), or the link refuses; LinkSilent if the link does not
+        answer.
         """
         session = await self.own_session(session_id)
         if session.user != self.person:

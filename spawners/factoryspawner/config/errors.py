@@ -12,7 +12,7 @@ from factorycommon.service.exit_codes import CANNOT_START, STORE_UNUSABLE
 class ConfigurationError(Exception):
     """Raised if the hub cannot start with this configuration.
 
-    The message is for the operator and says what is allowed.
+    The message is for the operator and says what is wrong. ``code``: the exit code of the hub's process.
     """
 
     code = CANNOT_START

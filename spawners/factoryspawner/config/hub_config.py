@@ -33,10 +33,7 @@ MOST_BYTES = 2**20  # maximum bytes of the body of a request to the hub
 
 
 class HubConfigError(ConfigurationError):
-    """Raised if the hub's YAML or a file that it names cannot be used; the message says why.
-
-    If the mistake is in the YAML, the message names the file and, where they are known, line and key.
-    """
+    """Raised if the hub's YAML or a file that it names cannot be used; the message says why."""
 
 
 def _http(url: str) -> str:

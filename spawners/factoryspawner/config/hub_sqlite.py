@@ -63,7 +63,7 @@ def _ping_server(engine: Engine, ping: Callable[[Engine], None] = orm.register_p
 class HubConnection(sqlite3.Connection):
     """A connection of the hub to its database file, with a write-ahead log.
 
-    If the file's folder allows no write-ahead log, the connection works as SQLite's own does.
+    If the file's folder allows no write-ahead log, the connection works as a plain ``sqlite3.Connection`` does.
     """
 
     def __init__(self, database: Any, *arguments: Any, **options: Any) -> None:
@@ -92,8 +92,8 @@ class HubConnection(sqlite3.Connection):
 class Flusher:
     """Writes a database's commits to the disk, in a thread, at most once in ``FLUSH_SECONDS``.
 
-    Also copies the log into the database: right after a write if the log is long, and when ``REST_SECONDS`` have
-    passed since the last write.
+    Also copies the write-ahead log into the database's file: right after a write to the disk if the log is longer than
+    ``LONGEST_LOG``, and when ``REST_SECONDS`` have passed since the last write to the disk.
     """
 
     def __init__(self, database: str) -> None:
@@ -155,9 +155,9 @@ def flush(database: str) -> int:
 
 
 def checkpoint(database: str) -> None:
-    """Copy the log into the database's file ``database``, as far as possible without waiting for other connections.
+    """Copy the write-ahead log into the database's file, as far as possible without waiting for other connections.
 
-    Blocks. Raises sqlite3.Error.
+    ``database``: the path of this file. Blocks. Raises sqlite3.Error.
     """
     with closing(
         sqlite3.connect(f"{Path(database).absolute().as_uri()}?mode=rw", timeout=_BUSY_SECONDS, uri=True)

@@ -174,7 +174,10 @@ class Provider(Model):
 
 
 class LoginTerms(Model):
-    """The terms that people must accept before they first start anything. A new ``version`` must be accepted again."""
+    """The terms that people must accept before they first start anything. A new ``version`` must be accepted again.
+
+    At least one of ``url`` (the address of the terms) and ``text`` must be given.
+    """
 
     version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
     url: SafeUrl | None = None

@@ -22,7 +22,8 @@ _RANDOM = re.compile(r"[0-9a-f]{32,64}")  # as JupyterHub's new_token() and ``op
 def hash_secret(secret: str) -> str:
     """Return the hash of an OAuth client's secret, in JupyterHub's format.
 
-    The hash takes one round if the secret looks random, else JupyterHub's usual number of rounds.
+    The hash takes one round if the secret looks random (32 to 64 digits of ``0-9a-f``), else JupyterHub's usual number
+    of rounds.
     """
     return str(hash_token(secret, rounds=1) if _RANDOM.fullmatch(secret) else hash_token(secret))
 
@@ -35,8 +36,8 @@ def hash_random_secrets_once() -> None:
 def trust_random_tokens(config: Any) -> None:
     """Set JupyterHub's ``trust_user_provided_tokens`` if all tokens in its configuration look random.
 
-    ``config``: JupyterHub's configuration; a value that the operator has set is kept. If a token is in the hub's
-    database already, its stored hash stays as it is.
+    A token looks random if it has 32 to 64 digits of ``0-9a-f``. ``config``: JupyterHub's configuration; if the
+    operator has set ``trust_user_provided_tokens``, do nothing.
     """
     section = config.get("JupyterHub", {})
     if "trust_user_provided_tokens" not in section and all(_RANDOM.fullmatch(token) for token in _tokens(section)):

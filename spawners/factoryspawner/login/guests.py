@@ -58,10 +58,10 @@ class GuestStatuses:
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
         """Return a guest, as the service described them at most 2 s ago; None if there is no such guest.
 
-        ``now``: ask the service even if its last answer is less than 2 s old. If the service refuses or does not
-        answer, return its last answer about the guest, however old. If the service has left a question unanswered less
-        than 5 s ago, return the last answer without asking again, except with ``now``. In both cases raises LinkSilent
-        if the hub has had no answer about the guest since the hub's start.
+        If the service refuses or does not answer, return its last answer about the guest, however old. Raises
+        LinkSilent if the service has not answered about the guest since the hub's start. For 5 s after a question that
+        the service did not answer, the service is not asked again, and counts as not answering. ``now``: ask the
+        service even within these 5 s, and even if its last answer is less than 2 s old.
         """
         ticks = asyncio.get_running_loop().time
         begun = ticks() if now else ticks() - _FRESH
@@ -145,7 +145,8 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """Check a guest at the workshops service, and other people by the authenticator to which this mixin is added.
 
-        True: the guest stays logged in. False: the guest must log in. Other people: that authenticator's result.
+        For a guest, return True if they stay logged in, False if they must log in. For other people, return the result
+        of that authenticator.
         """
         self._begin_sweep()
         if not is_guest(user.name):
@@ -199,10 +200,11 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def counts_until(self, user: Any) -> datetime | None:
         """Return until when the hub's decision about a person (``standing``) is valid; None: without end.
 
-        For a guest: the time when the last workshop that admits them closes; None if no workshop admits them
-        (``standing`` then refuses them); the present time if the service does not know them; one hour from now if the
-        service does not answer now and has not answered about them since the hub's start. For other people: what the
-        base authenticator returns; None if the base authenticator has no method ``counts_until``.
+        For a guest, return when the last workshop that admits them closes; None if no workshop admits them
+        (``standing`` then refuses them). If the service does not know the guest, return the present time. If the
+        service refuses or does not answer, its last answer about the guest counts; if there is none since the hub's
+        start, return one hour from now. For other people, return what the base authenticator returns; None if the base
+        authenticator has no method ``counts_until``.
         """
         if is_guest(user.name):
             try:

@@ -121,7 +121,7 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
     def check_error(self) -> None:
         """Raise LoginRefused if the provider refused the login.
 
-        The provider's message is not shown, since it comes in a URL.
+        The provider's message is not shown, since it comes in a URL, which somebody else may have made.
         """
         if said := self.get_query_argument("error", ""):
             self.log.warning("Login by %s: the provider said %.80r", self.provider, said)

@@ -35,9 +35,9 @@ def hash_password(password: str) -> str:
 
 
 def check_password(password: str, line: str) -> bool:
-    """Return whether the password matches the hash ``line``, in constant time.
+    """Return whether the password matches the hash ``line``.
 
-    Raises PasswordFileError if ``line`` does not have the form that the file requires.
+    Raises PasswordFileError if ``line`` is not a valid ``scrypt$N$r$p$SALT$HASH``.
     """
     try:
         name, n, r, p, salt, expected = line.split("$")

@@ -58,7 +58,8 @@ def schema_of(path: Path) -> int | None:
 def upgrade(path: Path) -> int | None:
     """Migrate a file of names to this release's schema, after making a copy beside it; return its earlier version.
 
-    None: nothing had to be done. Raises StoreUnusable, and then leaves the file unchanged.
+    None: nothing had to be done. Raises StoreUnusable if the file is from a newer release, or cannot be read, copied or
+    migrated; the file is then unchanged.
     """
     version = schema_of(path)
     if version is None or version == SCHEMA:
@@ -149,8 +150,8 @@ class People:
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
         """Return the person's name: their present name, or a new one of the form ``BEGIN-N``.
 
-        N is higher than in every name with this beginning that was given before. ``taken``: a function that returns
-        whether somebody without an entry in this file has a name; a name that is taken is not given.
+        N is higher than in every name ``BEGIN-N`` in the file. ``taken``: a function that returns whether the name that
+        it gets belongs to somebody without an entry in the file; such a name is not given.
         """
         with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()

@@ -32,11 +32,12 @@ class ProviderAway(Exception):
 class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     """The client of one OpenID Connect provider, with which people log in.
 
-    ``people``: the file of names; ``taken``: a function that returns whether somebody without an entry in this file has
-    a name; ``secret``: the client's secret; ``callback``: the URL to which the provider sends the browser back.
+    ``people``: the file of names; ``taken``: a function that returns whether the name that it gets belongs to somebody
+    without an entry in this file; ``secret``: the client's secret; ``callback``: the URL to which the provider sends
+    the browser back.
 
-    The ``auth_state`` of its people has ``provider``, ``sub``, ``groups``, ``checked_at`` (epoch), ``refused`` (a code
-    of ``words``, or None) and the tokens, but no claims.
+    The ``auth_state`` of the provider's people has ``provider``, ``sub``, ``groups``, ``checked_at`` (epoch),
+    ``refused`` (a code of ``words``, or None) and the tokens, but no claims.
     """
 
     def __init__(

@@ -72,7 +72,7 @@ async def find(link: LinkClient, authenticator: object, name: str) -> ChecklistS
 
 
 class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """The last step of a login: redirects to the page that the person asked for.
+    """The base class of login handlers: after the login, redirects to the page that the person asked for.
 
     If there is anything that the person must accept, redirects to the checklist first.
     """
@@ -80,10 +80,11 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     _by_checklist = False
 
     async def login_user(self, data: Any = None) -> Any:
-        """Log the user in as JupyterHub does, send the link their data, and find out what they must accept.
+        """Log the user in as JupyterHub does, and return the user; None: the login is refused.
 
-        If there is anything, ``get_next_url`` leads to the checklist. If the link refuses, or does not answer in
-        ``_LOGIN_SECONDS``, only the gateway's terms count. Return the user; None: the login is refused.
+        Also sends the user's data to the link. If there is anything that the user must accept, ``get_next_url`` then
+        returns the checklist's URL. If the link refuses, or does not answer in ``_LOGIN_SECONDS``, only the gateway's
+        terms count.
         """
         user = await super().login_user(data)
         if user is not None:
@@ -135,11 +136,11 @@ class ChecklistPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """Record the acceptances in the form's fields ``terms`` and ``rules-FACTORY``.
+        """Record what the person accepts by the form's fields ``terms`` and ``rules-FACTORY``.
 
         The value of each field is the version that the person has read. Answer 302 to ``next`` (if it is not given, to
-        this page); or, if something is wrong, the page with the errors by field: with 503 if the link does not answer,
-        else with 400.
+        this page). If something is wrong, answer the page with the errors by field: with 503 if the link does not
+        answer, else with 400.
         """
         found = await self._find()
         wrong = self._accept_terms(found) | await self._accept_rules(found)

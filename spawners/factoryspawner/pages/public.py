@@ -270,8 +270,8 @@ class LanguageSwitch(PublicHandler):
     async def get(self) -> None:
         """Set the cookie and redirect. Raises HTTPError 400 if there is no such language.
 
-        Query: ``lang``: the language's code; ``next``: the path of this hub to which the redirect leads. A ``next``
-        that leads outside of this hub is ignored; then, and without ``next``, the redirect leads to the hub's base URL.
+        Query: ``lang``: the language's code; ``next``: the path of this hub to which the redirect leads. Without
+        ``next``, or if ``next`` leads outside of this hub, the redirect leads to the hub's base URL.
         """
         wanted = self.get_query_argument("lang", "")
         if wanted not in {one.code for one in languages(self._locale)}:

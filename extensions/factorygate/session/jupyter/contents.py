@@ -42,9 +42,9 @@ class Downloads(AuthenticatedFileHandler):
         return f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
 
     def set_headers(self) -> None:
-        """Set the response's headers; if If-Range names another version of the file, ignore the request's Range.
+        """Set the response's headers; if If-Range names another version of the file, remove the request's Range.
 
-        Then the whole file is sent. Tornado itself does not read If-Range.
+        Without a Range, the whole file is sent. Tornado itself does not read If-Range.
         """
         super().set_headers()
         meant = self.request.headers.get("If-Range")
@@ -71,13 +71,13 @@ class Contents(AsyncLargeFileManager):
         return Downloads
 
     async def get(self, path: str, content: bool = True, *more: Any, **options: Any) -> dict[str, Any]:
-        """Return a file's model, as jupyter_server does.
+        """Return the model of a file or folder, as jupyter_server does.
 
-        If the model is to have the content or a hash, wait until nobody saves the file. Otherwise jupyter_server could
-        read a notebook while another request writes the notebook; it would then treat the notebook as broken, move the
-        new content to a file ``.invalid``, and restore the old content (jupyter_server's issue 1416). ``more``,
+        If the model of a file is to have the content or a hash, wait until nobody saves the file. ``more``,
         ``options``: the other arguments that the installed release of jupyter_server has, such as ``type`` and
-        ``require_hash``.
+        ``require_hash``. Without the wait, jupyter_server could read a notebook while another request writes it, treat
+        it as broken, move the new content to a file ``.invalid``, and restore the old content (jupyter_server's issue
+        1416).
         """
         if content or options.get("require_hash"):
             target = await self._target(path)
@@ -93,9 +93,9 @@ class Contents(AsyncLargeFileManager):
     async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
         """Save a file, or one piece of it if ``model`` has ``chunk``: 1, 2, 3, ..., -1 for the last piece.
 
-        Return the file's model without content. Raises HTTPError if the file or the piece cannot be saved. The pieces
-        that were received before stay if a piece is invalid (status 400) or out of order (409); any other error in
-        writing a piece discards them.
+        Return the file's model without content. Raises HTTPError if the file or the piece cannot be saved. If a piece
+        is invalid (status 400) or out of order (409), the earlier pieces stay; any other error in writing a piece
+        discards them.
         """
         number = model.get("chunk")
         target = await self._target(path)

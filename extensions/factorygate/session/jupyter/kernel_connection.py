@@ -20,9 +20,9 @@ PATIENCE = 15.0  # seconds to wait for the end of the earlier connection, which 
 
 
 class KernelConnection(ZMQChannelsWebsocketConnection):
-    """A connection of jupyter_server that waits for the end of the earlier connection of its page.
+    """A page's WebSocket to a kernel, which begins when the page's earlier WebSocket to this kernel has ended.
 
-    It waits at most ``PATIENCE`` seconds, and then begins nevertheless.
+    The connection waits for this end at most ``PATIENCE`` seconds, and then begins nevertheless.
     """
 
     def __init__(self, **kwargs: Any) -> None:

@@ -44,7 +44,8 @@ class Part:
 class Parts:
     """Makes, fills and removes parts, which are the hidden files of unfinished uploads.
 
-    ``records``: a folder of the Unix account, the same for all its sessions; made when it is needed.
+    ``records``: the folder for the records (symbolic links to parts), the same for all sessions of the Unix account;
+    made when it is needed.
     """
 
     def __init__(self, records: Path) -> None:

@@ -36,7 +36,8 @@ class WorkshopPool(Model):
     GPU-hours of one workshop, None: no limit; ``max_hours``: how long a session may last at most; ``account``: the
     scheduler's account that is charged, None: the one in ``link.yaml``, if any; ``qos``, ``partition``: as in
     ``ProjectAt``; ``reservations``: the reservations that a trainer may choose; ``site_accounts``: the accounts that
-    are lent to the people of the pool's workshops, empty: these people use the accounts of ``link.yaml``."""
+    are lent to those people of the pool's workshops who have no account of their own in ``link.yaml``, empty: the
+    accounts that ``link.yaml`` gives to people are used."""
 
     id: Slug
     title: str = Field(default="", max_length=200)
@@ -135,9 +136,7 @@ class ClassProject(Project):
 class RehearsedProject(ClassProject):
     """The project of a workshop during a rehearsal: what the people or robots who rehearse may use.
 
-    A site account that is first lent to one of them during the rehearsal, and used, is wiped after the rehearsal if the
-    site has a command for wipes; but a person keeps an account that was already held for the class. No other project
-    has robots among its members.
+    Only projects of this class have robots among their members.
     """
 
     members: tuple[Occupant, ...] = ()
@@ -154,8 +153,8 @@ def shares(
     """Return the GPU-hours of each participant, and those of each person who runs the class; None: no limit.
 
     ``hours``: the GPU-hours of the class, None: no limit; ``seats``, ``staff``: the numbers of seats and of people who
-    run the class; ``wanted``: the GPU-hours that the trainer wants for each person, None: equal shares; ``least``: the
-    GPU-hours of a session that lasts as long as the class allows.
+    run the class; ``wanted``: the GPU-hours that the trainer wants for each person, None: the trainer names none;
+    ``least``: the GPU-hours of a session that lasts as long as the class allows.
 
     Seats come first. Each seat gets ``wanted``; if this is None, the seat gets ``hours / (seats + staff)`` or
     ``least``, whichever is more. No seat gets more than ``hours / seats``. The people who run the class share what the
@@ -173,10 +172,10 @@ class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link.
 
     ``staff``: the people who run the workshop and have no seat; ``begins`` and ``ends``: when the people may run
-    anything; ``seats``: the number of seats (computed from the members if the release before this one wrote the table,
-    which then lacks ``seats``); ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use,
-    None: a share of ``gpu_hours``, which ``shares`` computes; ``rehearsal``: a time before ``begins`` in which some of
-    the people, or robots, may run something.
+    anything; ``seats``: the number of seats, computed from the people if it is missing (the release before this one
+    did not write it); ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use, None: a share
+    of ``gpu_hours``, which ``shares`` computes; ``rehearsal``: a time before ``begins`` in which some of the people, or
+    robots, may run something.
     """
 
     id: WorkshopProjectId
@@ -215,10 +214,12 @@ class WorkshopProject(Model):
         """Return the project with what its pools allow, and texts about what they do not allow.
 
         A factory is left out if its pool does not allow what the workshop uses there; the project is None if no factory
-        is left. ``now``: if a rehearsal goes on at this time, the project is what the people or robots who rehearse may
-        use; None: no rehearsal counts. ``seat_gpus``: the GPUs that are billed for a seat, by factory. A rehearsal does
-        not count if its factory is left out, or if all its people have left the workshop. A rehearsal with more robots
-        than the workshop or its pool has seats does not count either, and a text says so.
+        is left. ``seat_gpus``: the GPUs that are billed for a seat, by factory.
+
+        If a rehearsal goes on at the time ``now``, the project is what the people or robots who rehearse may use;
+        ``now`` None: no rehearsal counts. A rehearsal does not count either if its factory is left out, if all its
+        people have left the workshop, or if it has more robots than the workshop or its pool has seats. In the last
+        case, a text says so.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours
@@ -270,7 +271,10 @@ class WorkshopProject(Model):
         return () if rehearsal is None else (rehearsal.begins, rehearsal.ends, self.begins)
 
     def rehearsal_at(self, now: datetime | None) -> RehearsalWindow | None:
-        """Return the rehearsal that goes on at this time; None if there is none, or the workshop itself has begun."""
+        """Return the rehearsal that goes on at the time ``now``; None if there is none, or if ``now`` is None.
+
+        None also if the workshop itself has begun.
+        """
         rehearsal = self.rehearsal
         if rehearsal is None or now is None or not rehearsal.begins <= now < min(rehearsal.ends, self.begins):
             return None

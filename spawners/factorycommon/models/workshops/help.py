@@ -33,7 +33,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def plain_code(text: str, most: int = MOST_SENT) -> str:
-    """Return code or output as plain text of at most ``most`` characters, with its lines and its indentation.
+    """Return a cell's source or output as plain text of at most ``most`` characters, with its lines and indentation.
 
     Tabs become spaces. Terminal sequences are removed, and other control characters become U+FFFD or a space.
     """
@@ -196,7 +196,7 @@ class HelpAsks(Model):
 
 
 class HelpAnswer(Model):
-    """The service's answer to a ``HelpAsk``: the person's state afterwards, or why the request is refused."""
+    """The service's answer to a ``HelpAsk``: the person's state afterwards, or why the request failed."""
 
     state: HelpState | None = None
     problem: Problem | None = None

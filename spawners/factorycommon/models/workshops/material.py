@@ -46,7 +46,7 @@ class DoorOrder(Model):
     """The order that a door gets with an archive: deliver the material into the folder ``name``.
 
     The folder lies in the notebook's root folder. ``restore``: write files and cells again that the person has deleted;
-    ``aside``: a time; if given, first move the person's folder to ``NAME-ASIDE``, and then deliver all files anew.
+    ``aside``: a time; if given, first move the person's folder to ``NAME-ASIDE``, unless that exists already.
     """
 
     name: Slug
@@ -60,8 +60,8 @@ class MaterialOrder(Model):
     """An order to deliver an archive, which the link has stored, into the sessions of ``people``.
 
     The files go into a folder with the workshop's slug as its name. ``restore``: write files and cells again that
-    people have deleted; ``aside``: a time; if given, first move each person's folder to ``NAME-ASIDE``, and then
-    deliver all files anew.
+    people have deleted; ``aside``: a time; if given, first move each person's folder to ``NAME-ASIDE``, unless that
+    exists already.
     """
 
     digest: ArchiveDigest
@@ -78,7 +78,8 @@ class MaterialCounts(Model):
     material have changed the file, and the changes were joined; ``conflict``: the changes could not be joined, and the
     material's version was written beside the person's; ``deleted``: the person has deleted the file, and the delivery
     does not write it again; ``removed``: the material lacks the file now, and the person's unchanged file was moved to
-    a folder for removed files; ``blocked``: the person's folder has a file or a link where the material has a folder.
+    a folder for removed files; ``blocked``: nothing could be done with the file, for example because the person's
+    folder has a link where the material has a folder.
     """
 
     new: Count = 0
@@ -117,7 +118,7 @@ class MaterialDelivered(Model):
 
 
 class MaterialDeliveries(Model):
-    """The results of a MaterialOrder, one for each session.
+    """The results of a MaterialOrder, one for each starting or running session whose door is connected.
 
     ``missing``: the link does not have the archive, so nothing was delivered.
     """

@@ -123,9 +123,10 @@ class RehearsalPlace(Model):
 class RehearsalFacts(Model):
     """Response to ``GET /projects/{project}/rehearsal``: what a class of this workshop would find today.
 
-    ``release``: the link's release; ``spent`` and ``reserved``: GPU-hours of the project. ``gpu_hours``: the most
-    GPU-hours that all people of the project may use together; ``person_gpu_hours``: the most for each participant;
-    ``staff_gpu_hours``: the most for each person who runs the workshop; None in one of these three: no limit.
+    ``release``: the link's release; ``spent``: the GPU-hours that the project has used; ``reserved``: those that its
+    jobs may still use. ``gpu_hours``: the most GPU-hours that all people of the project may use together;
+    ``person_gpu_hours``: the most for each participant; ``staff_gpu_hours``: the most for each person who runs the
+    workshop; None in one of these three: no such limit.
     ``places``: the factories of the workshop that the gateway offers; while the workshop rehearses, only the factory of
     the rehearsal.
     """

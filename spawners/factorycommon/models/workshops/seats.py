@@ -26,9 +26,8 @@ class SeatBody(Model):
     the service has chosen and stored before it asks, so that two requests for the same seat start one job. ``hours``:
     how long the session may run. ``environment``: None means the factory's default.
 
-    ``moved``: when the trainer moved the seat to ``factory``; None: the seat was not moved. If the seat may begin at
-    ``factory``, the link ends the person's sessions for this workshop on ``server`` that were created at other
-    factories before ``moved``.
+    ``moved``: a time, given if the trainer has moved the seat to ``factory``. If the seat may begin there, the link
+    ends the person's sessions for this workshop on ``server`` that were created at other factories before ``moved``.
 
     Any other live session that the person has for this workshop on ``server`` counts as the seat, and no second session
     begins. ``since``: a session that has ended or is being stopped counts, too, if it was created at this time or
@@ -109,8 +108,8 @@ class HeldAccounts(Model):
 
     ``pool``: how many accounts the pool has; ``held``: how many of them are held for this workshop's class or, while
     robots rehearse, for the rehearsal. Of the held accounts, ``ready`` are clean or lent to the workshop's people,
-    ``free`` are clean, and ``wiping`` are being wiped or wait for that. ``failed``: the accounts of the pool whose last
-    wipe failed; those of them that this workshop holds are counted in ``held``, too.
+    ``free`` are clean, and ``wiping`` are being wiped or wait for their wipe. ``failed``: the accounts of the pool
+    whose last wipe failed; those of them that this workshop holds are counted in ``held``, too.
     """
 
     pool: int = Field(ge=0, le=MOST_ACCOUNTS)
@@ -140,8 +139,9 @@ class SeatPlace(Model):
 
 
 class SeatPlaces(Model):
-    """Response to ``GET /projects/{project}/seats``.
+    """Response to ``GET /projects/{project}/seats`` and ``PUT /projects/{project}/hold``.
 
+    ``places``: what each factory allows the workshop now; factories that the gateway does not offer are left out.
     ``rehearses``: whether a rehearsal of the workshop goes on, so that all its seats now are those of the rehearsal.
     """
 

@@ -87,10 +87,10 @@ class WorkshopSession(Model):
 
 
 class WorkshopSessions(Model):
-    """Sessions of one workshop (the answer to a request), or of all workshops (an event).
+    """Sessions of one workshop (response to ``GET /projects/{project}/sessions``), or of all workshops (an event).
 
     The event ``snapshot`` has all live sessions; the event ``sessions`` has those that have changed or ended. Sessions
-    of robots are left out.
+    of robots and of Dask schedulers are left out.
     """
 
     sessions: tuple[WorkshopSession, ...] = Field(default=(), max_length=MOST_SESSIONS)

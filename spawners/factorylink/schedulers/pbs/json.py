@@ -29,9 +29,9 @@ _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
 @contextlib.contextmanager
 def understood(stdout: str) -> Iterator[None]:
-    """Raise Misread with the whole answer ``stdout`` if the ``with`` block raises ValueError, TypeError or KeyError.
+    """Return a context manager that raises Misread, with the answer ``stdout``, if its block cannot read the answer.
 
-    The same holds for OverflowError and RecursionError; other errors pass unchanged.
+    Misread replaces a ValueError, TypeError, KeyError, OverflowError or RecursionError of the block.
     """
     try:
         yield

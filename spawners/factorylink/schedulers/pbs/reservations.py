@@ -32,9 +32,9 @@ _ID = re.compile(r"Resv ID: ([MRS][0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.
 
 
 def reservations(stdout: str) -> list[Reservation]:
-    """Return the confirmed reservations.
+    """Return the confirmed reservations in the answer of ``pbs_rstat -f``.
 
-    Raises Misread if the answer is cut, or has anything but reservations that can be read.
+    Raises Misread if the answer is cut, or if a part of it cannot be read as a reservation.
     """
     with understood(stdout):
         if stdout and not stdout.endswith("\n\n"):

@@ -154,7 +154,8 @@ _OURS = re.compile(r"[0-9]+(_[0-9]+)?")
 def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[re.Match[str]]:
     """Return the matches of all rows in ``text``. Raises Misread if any part of the text is not a row.
 
-    ``width``: the width of the rows' free text (None: they have none); another width means that output was lost.
+    ``width``: the number of bytes of each row's free text; None: the rows have no free text. Misread is also raised if
+    a free text has another number of bytes, since then output was lost.
     """
     found: list[re.Match[str]] = []
     position = 0
@@ -212,8 +213,8 @@ def _exit(text: str) -> tuple[int | None, int | None]:
 def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
     """Return the hosts of a list: ``n[1-2,07],login`` -> n1, n2, n07, login.
 
-    At most ``limit`` hosts. A part with brackets that squeue has cut off is left out; a name without brackets that was
-    cut off is returned as it is.
+    At most ``limit`` hosts are returned. A part with brackets that squeue has cut off is left out; a name without
+    brackets that was cut off is returned as it is.
     """
     names: list[str] = []
     position = 0

@@ -52,9 +52,9 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
     async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
         """Run the command; return stdout, stderr, exit code (negative: a signal).
 
-        Raises NoPlace or Lost if nothing was run, Refused if the server runs no commands for the link, Misread for too
-        much output. Raises Unreachable if the server did not accept the command, if the connection was lost while the
-        command ran, or if ``give_up`` was called.
+        Raises NoPlace or Lost if nothing was run, Refused if the server opens no channels for the link's commands,
+        Misread for too much output. Raises Unreachable if the server opened the channel and then rejected the command,
+        if the connection was lost while the command ran, or if ``give_up`` was called.
         """
         # a small window, so that most of a too long answer is never sent
         window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))
@@ -73,16 +73,16 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
         return bytes(self._got[None]), bytes(self._got[asyncssh.EXTENDED_DATA_STDERR]), code
 
     def give_up(self) -> None:
-        """Kill the command if it still runs.
+        """Kill the command if it still runs, and close its channel.
 
-        If the server does not support signals, the command's input and output are closed.
+        If the server does not support signals, the command only loses its input and output.
         """
         self._given_up = True
         if self._channel is not None and not self._ended.is_set():
             kill(self._channel)
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """Store the channel, which is open now, before asyncssh sends the command.
+        """Store the open channel; asyncssh calls this method before it sends the command.
 
         If ``give_up`` was called already, close the channel.
         """
@@ -114,9 +114,9 @@ def kill(channel: asyncssh.SSHClientChannel[bytes]) -> None:
 async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, window: int) -> tuple[Any, Any]:
     """Open a channel and run the command ``line`` in it; return asyncssh's channel and session.
 
-    ``make``: returns the session. Raises NoPlace or Lost if nothing was run, Refused if the server runs no commands for
-    the link. Raises Unreachable if the channel was opened, but then the server did not accept the command, or the
-    connection was lost.
+    ``make``: returns the session. Raises NoPlace or Lost if nothing was run, Refused if the server opens no channels
+    for the link's commands. Raises Unreachable if the server opened the channel and then rejected the command, or if
+    the connection was lost after the channel was opened.
     """
     begun = False
 

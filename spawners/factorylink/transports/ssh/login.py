@@ -44,8 +44,8 @@ CIPHERS = [
 class LoginPace:
     """A limit on logins: at most ``per_minute`` start in any minute, for all accounts together.
 
-    Some of these logins are reserved for the watcher (the site account that asks the scheduler), and each login name
-    may use only a share of the logins.
+    Some of these logins are reserved for the watcher (the site account that asks the scheduler). Each other login name,
+    except that of a service account, may use only a share of the logins.
     """
 
     def __init__(self, per_minute: int) -> None:
@@ -57,12 +57,12 @@ class LoginPace:
 
     @contextlib.asynccontextmanager
     async def login(self, watcher: bool, name: str | None = None) -> AsyncIterator[None]:
-        """Wait until a login may start; log in inside the block.
+        """Wait until a login may start; the caller logs in inside the block.
 
-        At most ``AT_ONCE`` such blocks run at the same time. The watcher's blocks neither count in this limit nor wait
-        for it, because everybody needs the watcher's answers. ``name``: the login name whose share of the logins is
-        used; None: no share limits the login (of the watcher, or of a service account). Raises Unreachable if the wait
-        would be too long.
+        At most ``AT_ONCE`` blocks run at the same time, besides those of the watcher, whose answers everybody needs.
+        ``watcher``: whether this is a login of the watcher. ``name``: the login name whose share of the logins is used;
+        None: no share limits the login (of the watcher, or of a service account). Raises Unreachable if the wait would
+        be too long.
         """
         if watcher:
             await self.turn(watcher, name)
@@ -258,7 +258,10 @@ def _explain(
 
 
 def address(text: str) -> tuple[str, int]:
-    """Return host and port of HOST (port 22) or HOST:PORT; a bare IPv6 address has several colons and no port."""
+    """Return host and port of the text HOST:PORT or HOST (port 22).
+
+    A text with several colons is an IPv6 address without a port.
+    """
     host, colon, port = text.rpartition(":")
     if colon and ":" not in host:
         return host, int(port)

@@ -10,8 +10,7 @@ from typing import Any, cast
 class GatheringSocket:
     """An object for the argument ``tunnel`` of ``asyncssh.connect``: connects directly to a host, and joins writes.
 
-    One system call writes all packets of one turn of the event loop. A system call costs more than a packet, and there
-    are many packets, since OpenSSH accepts at most 32 KiB in each.
+    All packets of one turn of the event loop are written together, since a system call costs more than a packet.
     """
 
     async def create_connection(

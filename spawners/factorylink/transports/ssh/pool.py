@@ -143,8 +143,7 @@ class Pool:
     """The connections of one login name; opened when needed, closed when idle.
 
     ``most_sessions``: the limit for channels with a command on one connection; ``most_connections``: the limit for
-    connections; ``longest_refused``: the pause after a refused login grows with each refusal, to at most this many
-    seconds.
+    connections; ``longest_refused``: the longest pause after a refused login, in seconds and without jitter.
     """
 
     def __init__(self, most_sessions: int, most_connections: int, longest_refused: float = LONGEST_REFUSED) -> None:
@@ -164,11 +163,11 @@ class Pool:
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
         """Return a place for a channel as soon as one is free.
 
-        ``enter``: opens a connection. The pool calls ``enter`` if all open connections are full and one more is
-        allowed, for one connection at a time. If ``enter`` raises Unreachable (but not Expired), the pool makes a pause
-        before the next call. If no connection is open, raises the error of ``enter``, and raises it again during the
-        pause. Raises Unreachable if the pool is closed, or if ``kind`` is ``ENTRY``, all connections are full, and no
-        other one is being opened or may be opened now.
+        ``enter``: opens a connection; the pool calls ``enter`` if all open connections are full and one more is
+        allowed. If ``enter`` raises Unreachable (but not Expired), the pool makes a pause before the next call. If no
+        connection is open, raises the error of ``enter``; during a pause, raises the last such error. Raises
+        Unreachable if the pool is closed. For ``ENTRY``, raises Unreachable if no place will be free soon: all
+        connections are full, and no other one can be opened.
         """
         while True:
             if self._closed:

@@ -120,8 +120,8 @@ class SshTransport:
     async def home(self, account: str | None) -> str:
         """Return the absolute path of the account's home. Raises FactoryError.
 
-        ``account`` None: the watcher, the account as which the link asks the scheduler. The site is asked only once for
-        each account; a failure is not kept.
+        ``account`` None: the watcher, the account as which the link asks the scheduler. The answer is kept, but a
+        failure is not.
         """
         if account not in self._homes:
             self._homes[account] = await self._find_home(account)

@@ -32,7 +32,10 @@ class ReportPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML; 403 to people who may not see the report, 503 if the workshops service does not answer."""
+        """Answer HTML; 403 to people who may not see the report, 404 to people who may not see the workshop.
+
+        Answer 409 if the workshop's state allows no report, 503 if the workshops service does not answer.
+        """
         try:
             workshop = await self.client.one(self.caller, slug)
             report = await self.client.report(self.caller, slug)
@@ -112,8 +115,8 @@ class PrivacyPage(WorkshopHandler):
 def routes(link_at: LinkAddress, pages: Path, service_at: ServiceAddress | None) -> list[tuple[Any, ...]]:
     """Return the routes for ``c.JupyterHub.extra_handlers``; none if there is no workshops service.
 
-    ``link_at``, ``service_at``: where the link and the workshops service listen, ``service_at`` None: there is no
-    service; ``pages``: the folder in which the folder ``locale`` has the translations.
+    ``link_at``: where the link listens; ``service_at``: where the workshops service listens, None: there is none;
+    ``pages``: the folder in which the folder ``locale`` has the translations.
     """
     if service_at is None:
         return []

@@ -76,7 +76,7 @@ def reservations(pools: Iterable[PoolView]) -> list[tuple[str, str]]:
 
 
 def read(argument: Callable[[str], str], many: Callable[[str], Sequence[str]]) -> dict[str, Any]:
-    """Return the fields of a form, as the service's models name and nest them. Nothing is checked here.
+    """Return the fields of a workshop's form, as the service's models name and nest them. Nothing is checked here.
 
     ``argument``: a function that returns a field's text, "" if the field is missing; ``many``: a function that returns
     all texts of a field.

@@ -70,9 +70,10 @@ class WorkshopHandler(PublicHandler):
     """The base class of the handlers for the pages of workshops."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
-        """Keep where link (``link_at``) and workshops service (``service_at``) listen, and ``locale``.
+        """Keep the arguments of the route.
 
-        ``locale``: the folder of the translations.
+        ``link_at``: where the link listens; ``locale``: the folder of the translations; ``service_at``: where the
+        workshops service listens.
         """
         super().initialize(link_at, locale)
         self._service_at = service_at

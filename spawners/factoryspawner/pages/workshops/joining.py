@@ -84,9 +84,10 @@ class _JoiningHandler(PublicHandler):
     def initialize(  # type: ignore[override]
         self, link_at: LinkAddress, locale: Path, workshops_at: ServiceAddress, guests: bool
     ) -> None:
-        """Keep where the link (``link_at``) and the workshops service (``workshops_at``) listen, and ``guests``.
+        """Keep the arguments of the route.
 
-        ``guests``: whether people may join as guests; ``locale``: the folder of the translations.
+        ``link_at``: where the link listens; ``locale``: the folder of the translations; ``workshops_at``: where the
+        workshops service listens; ``guests``: whether people may join as guests.
         """
         super().initialize(link_at, locale)
         self._workshops_at = workshops_at
@@ -187,9 +188,10 @@ class JoinPage(StartsServers, _JoiningHandler):
         await self._show(slug, {})
 
     async def post(self, slug: str) -> None:
-        """Handle a posted form; ``step`` says which one. Answer 302, or the page with the errors by field.
+        """Handle a posted form. Answer 302, or the page with the errors by field.
 
-        Raises HTTPError: 400 for an unknown ``step``; 403 for ``leave`` without a login, or for a one-time code if
+        The field ``step`` says which form it is: ``code``, ``mail``, ``join`` or ``leave``. Raises HTTPError: 400 for
+        an unknown ``step``; 403 for ``leave`` without a login, or if a one-time code is to be sent by mail although
         people may not join as guests.
         """
         match self.get_body_argument("step", ""):

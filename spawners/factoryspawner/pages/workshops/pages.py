@@ -236,7 +236,7 @@ class _FormPage(WorkshopHandler):
         }
 
     def fields(self) -> dict[str, Any]:
-        """Return the form's fields as the browser sent them, with the names and the nesting of the service's models."""
+        """Return the posted fields, with the names and the nesting of the service's models."""
         return forms.read(lambda name: self.get_body_argument(name, ""), self.get_body_arguments)
 
 
@@ -305,7 +305,8 @@ class ChangeWorkshopPage(_FormPage):
         """Change the workshop. Answer 302, or the form with what is wrong, by field.
 
         The form's status is 400 if a field is not valid, or the status of the service's refusal, such as 409. Raises
-        HTTPError 503 if the service does not answer.
+        HTTPError: 403 if the person may not change the workshop, 404 if they may not see it, 503 if the service does
+        not answer.
         """
         try:
             await self.client.change(

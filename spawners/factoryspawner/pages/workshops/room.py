@@ -37,7 +37,7 @@ class RoomPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML; 403 to people who do not run the workshop.
+        """Answer HTML; 403 to people who may see the workshop but do not run it, 404 to people who may not see it.
 
         Query: ``names=no``: show no names, for a projector.
         """
@@ -53,7 +53,7 @@ class RoomPage(WorkshopHandler):
 
 
 class RoomRequest(GatewayHandler):
-    """The base class of the handlers for the script of a room's page: JSON, for people who are logged in by cookie."""
+    """The base class of the handlers for the script of a room's page. Each request needs a login by cookie."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
         """Store where link and workshops service listen.
@@ -140,8 +140,8 @@ class RoomSeat(RoomRequest):
         """Request ``act`` for a seat from the service; answer ``{}``, or the service's refusal.
 
         ``stop``: end the seat's session; ``start``: start a session; ``restart``: replace the session by a new one;
-        ``reset``: do the same, and deliver the workshop's material anew. The answer does not wait until the act is
-        done.
+        ``reset``: replace the session, or start one if there is none, and deliver the workshop's material anew. The
+        answer does not wait until the act is done.
         """
         try:
             if act == "stop":

@@ -8,7 +8,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Make the tables ``clusters``, ``batches`` and ``workers``, and an index of the clusters that have not ended."""
+    """Make the tables ``clusters``, ``batches`` and ``workers``, and their indices."""
     op.create_table(
         "clusters",
         sa.Column("id", sa.String, primary_key=True),
