@@ -7,6 +7,7 @@ import signal
 import time
 
 import httpx
+import psutil
 import pytest
 
 from tests.support.bed import FACTORY as HERE
@@ -80,3 +81,43 @@ def test_a_cluster_at_another_factory(bed: Bed) -> None:
     bed.run("client.close(); cluster.close()")
     eventually(lambda: not bed.workers(THERE) and not bed.heads(THERE), 90, what="nothing is left there")
     assert time.monotonic() - began < 90
+
+
+def test_a_named_cluster_whose_scheduler_does_not_answer_is_kept(bed: Bed) -> None:
+    bed.run(
+        IMPORTS + f"cluster = FactoryCluster({SIZE!r}, 1, name='busy', hours=0.3)\n"
+        "client = cluster.get_client(); client.wait_for_workers(1, timeout=100)\n"
+        "kept = client.submit(sum, range(10)); wait(kept); client.publish_dataset(kept=kept)\n"
+        "client.close(); cluster.leave()"
+    )
+    [job] = bed.workers()
+    scheduler = _scheduler("busy")
+    scheduler.suspend()
+    try:
+        said = bed.run(
+            "import dask\n"
+            "with dask.config.set({'distributed.comm.timeouts.connect': '2s'}):\n"
+            "    try:\n        FactoryCluster.from_name('busy')\n"
+            "    except RuntimeError as error:\n        print(error)",
+            timeout=120,
+        )
+    finally:
+        scheduler.resume()
+    assert "failed to start" in said
+    found = bed.run(
+        "cluster = FactoryCluster.from_name('busy'); client = cluster.get_client()\n"
+        "print(client.get_dataset('kept').result(), len(cluster.worker_spec))"
+    )
+    assert (found, bed.workers()) == ("45 1", [job])
+    bed.run("client.close(); cluster.close()")
+    eventually(lambda: not bed.workers(), 60, what="closed")
+
+
+def _scheduler(name: str) -> psutil.Process:
+    """Return the process of the Dask scheduler that outlives its kernel, of the cluster ``name``."""
+    [found] = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"factorygate.session.scheduler_process", name} <= set(process.info["cmdline"] or ())
+    ]
+    return found

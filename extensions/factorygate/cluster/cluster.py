@@ -396,6 +396,10 @@ class FactoryCluster(JobQueueCluster):
         await asyncio.shield(self._close_task)
 
     async def _close_all(self) -> None:
+        if self.cluster_api.resumed and self.status is Status.failed:
+            # Dask could not connect to the scheduler of a cluster that existed before: its jobs and results stay.
+            await self._leave()
+            return
         self._stop_asking()
         self.leaving.stop()
         self.worker_plan.plan(0)

@@ -62,6 +62,7 @@ class ClusterApi:
         self._making_known = asyncio.Lock()
         self._known = True
         self._begun = False  # True if the link may know the cluster
+        self.resumed = False  # True if the cluster existed before this object
         self._closed = False
         self._over: LinkError | None = None  # why no report comes any more
         self._flush: asyncio.Task[None] | None = None
@@ -91,7 +92,7 @@ class ClusterApi:
 
     async def resume(self, cluster_id: str) -> None:
         """Follow a cluster that already exists at the link. Raises LinkError."""
-        self.id, self._begun = cluster_id, True
+        self.id, self._begun, self.resumed = cluster_id, True, True
         self._take(await self._again(lambda: self._link.get(f"/clusters/{cluster_id}", Cluster)))
         self._following = asyncio.create_task(self._follow())
 
