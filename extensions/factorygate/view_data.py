@@ -13,8 +13,9 @@ JobState = Literal["asked", "pending", "running", "ending", "lost", "failed", "e
 
 @dataclass(frozen=True)
 class JobView:
-    """One job of the cluster, which runs ``ClusterView.processes`` Dask workers.
+    """One job of a cluster; each job runs ``ClusterView.processes`` Dask workers.
 
+    ``job``: the batch scheduler's id of the job; ``workers``: how many of the job's Dask workers are connected.
     ``state``: ``asked``: the job is not in the scheduler's queue yet; ``pending``: the job waits in the queue;
     ``ending``: the job's work is over, but the job still holds its node; ``ended``: the job was stopped, its program
     ended cleanly, its walltime was over, or the cluster was closed; ``lost``: the job ran, and ended for any other

@@ -71,12 +71,15 @@ class LinkAccess(Model):
 class WorkshopLimits(Model):
     """The operator's limits for workshops.
 
-    ``seats``: the most seats of one workshop. ``warm_minutes``: how many minutes before a workshop's opening its seats
-    start, unless a trainer orders an earlier start. Each workshop keeps the number (``MOST_WARM`` for None) that was
-    set when the workshop was created. While the setting is None, seats start later if the rate at which seats of the
-    node size came up at the factory shows that less time is enough, but at least 5 minutes before the opening.
+    ``per_trainer``: the most workshops of one trainer that are not over. ``seats``: the most seats of one workshop.
+    ``days``: the most days from a workshop's opening to its closing. ``warm_minutes``: how many minutes before a
+    workshop's opening its seats start, unless a trainer orders an earlier start. Each workshop keeps the number
+    (``MOST_WARM`` for None) that was set when the workshop was created. While the setting is None, seats start later if
+    the rate at which seats of the node size came up at the factory shows that less time is enough, but at least 5
+    minutes before the opening.
     ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
-    and its accounts are cleared.
+    and its accounts are cleared. ``retention_days``: the longest time that a trainer may choose for keeping the data of
+    a workshop's people.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over
@@ -88,7 +91,7 @@ class WorkshopLimits(Model):
 
     @property
     def most_warm_minutes(self) -> int:
-        """Return the number of minutes that a new workshop stores: ``warm_minutes``, or ``MOST_WARM`` for None."""
+        """Return ``warm_minutes`` as a new workshop stores it: ``MOST_WARM`` in place of None."""
         return MOST_WARM if self.warm_minutes is None else self.warm_minutes
 
 

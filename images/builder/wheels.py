@@ -21,7 +21,7 @@ def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | No
 
     ``locked``: the packages of a lock file, by name; ``index``: the URL of the package index, None for pip's default.
     Raises BuildError, also if a package has no wheel for ``arch``. The hashes of wheels that ``folder`` has already are
-    not checked here; pip checks the hashes of all wheels that it installs.
+    not checked here, but by pip when it installs these wheels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = _found(locked, folder)

@@ -32,9 +32,10 @@ def N_(text: str) -> str:
 
 
 class Language:
-    """Translates texts into one language. ``code``: for ``<html lang>``, as ``de``.
+    """Translates texts into one language.
 
-    ``catalog``: the translations; None: all texts stay English.
+    ``code``: the language's code, as in ``<html lang="de">``; ``catalog``: the translations, None: all texts stay
+    English.
     """
 
     def __init__(self, code: str, catalog: Catalog | None = None) -> None:

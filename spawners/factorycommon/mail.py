@@ -34,7 +34,8 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-
 class SmtpServer(Model):
     """An SMTP server, and how to log in there.
 
-    ``security``: how the connection is encrypted; None: ``starttls``, or ``none`` if the server is on this host.
+    ``security``: how the connection is encrypted; None: ``none`` if ``host`` is ``localhost`` or a loopback address,
+    else ``starttls``.
     ``user``, ``password_file``: the user name, and a file of mode 0600 with the password; both None: no login.
     """
 

@@ -245,7 +245,7 @@ class _Receiver:
         """Pass packets with data to their channels, up to the next packet that asyncssh itself must handle.
 
         Return False if more bytes of the next packet must arrive; True if asyncssh has taken the packet's beginning,
-        and goes on with the rest. Raises ProtocolError if a channel cannot read its packet.
+        and goes on with the rest. Raises ProtocolError if a packet is too large, or a channel cannot read its packet.
         """
         connection = self._connection
         while True:

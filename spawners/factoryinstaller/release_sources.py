@@ -178,9 +178,9 @@ def version_of(archive: Path) -> str:
 def unpack(archive: Path, folder: Path) -> Path:
     """Unpack an archive into a folder, and return the path of the archive's top folder there.
 
-    Raises ReleaseError if the archive has other entries than plain files and folders below the top folder, is larger
-    than any release, or does not have exactly one wheel, with the version in the top folder's name. Raises ReleaseError
-    or OSError if the archive cannot be read, OSError if a file cannot be written.
+    The archive may have only plain files and folders, all below one top folder ``factorygate-VERSION``. This folder
+    must have exactly one wheel, of the same version. Raises ReleaseError if this is not so, or if the archive is larger
+    than any release; ReleaseError or OSError if the archive cannot be read; OSError if a file cannot be written.
     """
     named = version_of(archive)
     top = f"factorygate-{named}"

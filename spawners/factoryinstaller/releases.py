@@ -143,7 +143,7 @@ class Layout:
         """Build the release of a checkout or an unpacked archive beside the installed ones, and return it.
 
         A complete release of these sources is returned as it is. An incomplete release of the same name is removed.
-        ``say``: called with each line about the progress. Raises ReleaseError.
+        ``say``: called with each line about the progress. Raises ReleaseError; OSError if the sources cannot be read.
         """
         found, version = self.built_from(origin), sources.version(origin)
         if found is not None:

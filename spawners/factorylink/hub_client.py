@@ -44,10 +44,10 @@ class _Page(BaseModel):
 class HubClient:
     """The link's client of the hub.
 
-    Requests contain the token of the service ``factories``, which is read from its file each time; ``user_of`` also
-    sends the token that it asks about. Every request may raise Unreachable, or its subclass Misread for an answer that
-    is not understood, and OSError if the file of the service's token cannot be read. ``tls``: the link's certificate,
-    if the hub requires one.
+    Requests are sent with the token of the service ``factories``, which is read from its file each time; ``user_of``
+    also sends a request with the token that it asks about. Every request may raise Unreachable, or its subclass Misread
+    for an answer that is not understood, and OSError if the file of the service's token cannot be read. ``tls``: the
+    link's certificate, if the hub requires one.
     """
 
     def __init__(self, hub: Hub, tls: TlsFiles | None = None) -> None:

@@ -55,9 +55,11 @@ def make(folder: Path, name: str, hosts: Sequence[str], days: int) -> TlsCertifi
 
     ``name``: the process, for example ``link``; the certificate's common name and the folder of the files get this
     name. ``hosts``: the host names and addresses by which clients connect; ``localhost`` and its addresses are added.
-    ``days``: how long the certificate is valid. Returns None, and makes no new files, if the process has a certificate
-    for exactly these hosts. This certificate must be signed by an authority of the folder, and be valid for more than a
-    third of ``days`` from now. Raises CertificateProblem, OSError.
+    ``days``: how long the certificate is valid.
+
+    If the process has a good certificate already, makes no files and returns None. A certificate is good if it is for
+    exactly these hosts, signed by an authority of the folder, and valid for more than a third of ``days`` from now.
+    Raises CertificateProblem, OSError.
     """
     if not _NAME.fullmatch(name):
         raise CertificateProblem(f"--name {name!r}: allowed are lower-case letters, digits and hyphens, such as link")

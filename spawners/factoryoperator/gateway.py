@@ -29,9 +29,9 @@ WORKSHOPS = "workshops.yaml"
 class Side(Generic[C]):
     """One configuration file.
 
-    ``config``: None if the file cannot be used (``problems`` say why), does not exist, or was not read. workshops.yaml
-    is not read if no other file names a workshops service. ``at``: a function that returns the place of a key in the
-    file, ``file:line: dotted.key``, or "" if ``config`` is None.
+    ``config``: None if the file cannot be used (``problems`` say why), does not exist, or was not read, which happens
+    to workshops.yaml only (see ``read``). ``at``: a function that gets the parts of a dotted key and returns the key's
+    place, ``file:line: dotted.key``, or "" if ``config`` is None.
     """
 
     path: Path

@@ -89,8 +89,8 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untype
 
     ``kind``: the kind of error, which determines the HTTP status (``STATUS``); ``words``: what happened, what to do,
     the scheduler's own words; ``field``: the option at fault, if there is one; ``session``: the session that has ended,
-    if there is one; pages also show its log. JupyterHub's API answers ``{"status", "message"}`` with
-    ``jupyterhub_message``; pages show ``jupyterhub_html_message``.
+    if there is one. JupyterHub's API answers ``{"status", "message"}`` with ``jupyterhub_message``. Pages show
+    ``jupyterhub_html_message``, which also has the end of the session's log.
     """
 
     def __init__(self, kind: Kind, words: Words, *, field: str | None = None, session: Session | None = None) -> None:

@@ -163,8 +163,8 @@ def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
 
     After each subscription, the link makes the hub start those servers of live sessions that the hub does not have. The
     hub also sends ``rules`` (the hub's rules for all people) to the link, and carries out the stop requests that an
-    earlier hub process left in ``database`` (an SQLAlchemy URL). Does nothing outside of an event loop
-    (``jupyterhub token``).
+    earlier hub process left in ``database`` (an SQLAlchemy URL). Does nothing outside of an event loop, for example in
+    the command ``jupyterhub token``.
     """
     try:
         asyncio.get_running_loop()

@@ -43,8 +43,8 @@ def choice_from_options(options: object) -> Choice:
 def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
     """Return the choice in a posted form or a query, whose values are lists of strings.
 
-    The value "" means that the option is not chosen. Raises StartFailed (400) for an unknown or invalid option, and for
-    an option with several values.
+    The value "" means that the option is not chosen; ``_xsrf`` and ``lang`` are ignored. Raises StartFailed (400) for
+    an unknown or invalid option, and for an option with several values.
     """
     options: dict[str, object] = {}
     for key, values in form.items():

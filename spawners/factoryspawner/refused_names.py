@@ -12,10 +12,10 @@ _NEW = 60.0  # maximum seconds between JupyterHub's creation of a name and the s
 def limit(most: int) -> Callable[[Any], int]:
     """Return a function for JupyterHub's ``named_server_limit_per_user``.
 
-    The function returns ``most``, the limit. JupyterHub calls the function for pages that show the limit, and before it
-    creates a named server. Before a creation, the function also removes the person's named servers whose start was
-    refused: those that never had a session and that nobody is starting. They are not removed right after the refusal,
-    so that their page can explain the refusal. If ``most`` is 0 (no limit), nothing is removed.
+    The function returns ``most``, the limit. During a POST, which starts a named server, the function first removes the
+    person's named servers whose start was refused: those that never had a session and that nobody is starting. They are
+    not removed right after the refusal, so that their page can explain the refusal. If ``most`` is 0 (no limit),
+    nothing is removed.
     """
 
     def of(handler: Any) -> int:

@@ -381,7 +381,7 @@ class FactorySpawner(BatchspawnerFace):
     def start_polling(self) -> None:
         """Start following the server's session; JupyterHub calls this when the server answers.
 
-        After this call, ``stop`` ends the session.
+        After this call, ``stop`` ends the session, since the server has answered.
         """
         super().start_polling()
         self._confirmed = True

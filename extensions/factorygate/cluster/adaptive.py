@@ -27,7 +27,7 @@ class FactoryAdaptive(Adaptive):
     """Dask's adaptive deployment for workers that run in batch jobs.
 
     Only whole jobs are started or retired. A waiting job that the work no longer needs keeps its place in the queue for
-    some time, if the maximum allows it.
+    some time, unless there are more jobs than the cluster's maximum.
     """
 
     cluster: Any  # a FactoryCluster, whose module imports this one
@@ -59,12 +59,13 @@ class FactoryAdaptive(Adaptive):
 
         The ``status`` in the result is one of:
 
-        - "up": request jobs until there are ``n`` workers. At most ``MOST_PENDING`` jobs are to wait at a time.
-        - "down": retire the jobs whose names are in ``workers``. Waiting jobs retire after a surplus of
-          ``pending_grace`` seconds, idle jobs after a surplus of ``idle_grace`` seconds. If both may retire, waiting
-          jobs retire first. Jobs above the cluster's maximum retire at once: waiting jobs first, then idle ones, then
-          working ones.
-        - "same": do nothing, for example because jobs are missing, but a failed ``scale_up`` was too recent.
+        - "up", with ``n``: request jobs until there are ``n`` workers. At most ``MOST_PENDING`` jobs are to wait at a
+          time.
+        - "down", with ``workers``: retire the jobs whose names are in ``workers``. Waiting jobs retire when there has
+          been a surplus for ``pending_grace`` seconds, idle jobs when there has been one for ``idle_grace`` seconds.
+          If both may retire, waiting jobs retire first. Jobs above the cluster's maximum retire at once: waiting jobs
+          first, then idle ones, then working ones.
+        - "same": do nothing, for example during the pause after a failed ``scale_up``.
         """
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes

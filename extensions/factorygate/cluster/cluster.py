@@ -46,10 +46,10 @@ MOST_NAMES = 100_000  # number of names that are tried for a new job, since a cl
 class FactoryCluster(JobQueueCluster):
     """A Dask cluster whose workers run in batch jobs: ``FactoryCluster(size="gpu-4", workers=8)``.
 
-    Starts the workers in as few jobs of the node size as possible. What you leave out comes from dask's configuration
-    (section ``jobqueue.factory``, or the one that ``config_name`` names), else from this notebook (its factory, and at
-    this factory its node size and environment), else from the gateway. ``FactoryCluster(**picker.value)`` takes the
-    choice of a FactoryPicker.
+    Starts the workers in as few jobs of the node size as possible. If you leave out a setting of the jobs, its value
+    comes from dask's configuration (section ``jobqueue.factory``, or the one that ``config_name`` names), else from
+    this notebook (its factory, and at this factory its node size and environment), else from the gateway.
+    ``FactoryCluster(**picker.value)`` takes the choice of a FactoryPicker.
 
     A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` connects
     again, and the cluster ends when it has had nothing to compute for ``idle_minutes``. With ``scheduler="job"`` the
@@ -65,9 +65,10 @@ class FactoryCluster(JobQueueCluster):
     Raises LinkError if the gateway cannot be reached, or if it or the batch scheduler refuses. Raises ValueError for
     invalid values, for values that the catalogue does not have, and for dask_jobqueue's keywords that are not supported
     here (the message says what to use instead). If the Dask scheduler does not start, raises LinkError if the scheduler
-    has a job of its own, else RuntimeError. Raises VersionsDifferError if a Dask scheduler outside of this kernel has
-    other versions of packages than this kernel. Raises OSError if a file that ``security`` names cannot be read, or if
-    this node's sockets for a scheduler at another factory cannot be made.
+    has a job of its own, else RuntimeError. Raises RuntimeError, too, if this kernel cannot connect to the Dask
+    scheduler. Raises VersionsDifferError if a Dask scheduler outside of this kernel has other versions of Python or of
+    packages than this kernel. Raises OSError if a file that ``security`` names cannot be read, or if the cluster's
+    folder on this node, or the sockets for a scheduler at another factory, cannot be made.
 
     Parameters
     ----------
@@ -242,12 +243,14 @@ class FactoryCluster(JobQueueCluster):
     ) -> FactoryCluster:
         """Connect to your live cluster named ``name``, and return it with its workers and results.
 
-        For use after ``leave``, or after the cluster's kernel has ended. ``token``: a hub token of your own, needed if
-        the cluster belongs to another factory or project than this session.
+        For use after ``leave``, or after the cluster's kernel has ended. ``token``: a hub token of your own, in place
+        of the session's or the one given to ``use_token``. A cluster at another factory than this session's, or for
+        another project, is found only with a token of your own.
 
         Raises ValueError if there is no such cluster (the message names those that were found), LinkError if the
-        gateway cannot be reached or refuses, VersionsDifferError if the Dask scheduler has other versions of packages
-        than this kernel, OSError if this node's sockets for a scheduler at another factory cannot be made.
+        gateway cannot be reached or refuses, VersionsDifferError if the Dask scheduler has other versions of Python or
+        of packages than this kernel, RuntimeError if this kernel cannot connect to the Dask scheduler, OSError if this
+        node's sockets for a scheduler at another factory cannot be made.
         """
         route = LinkRoute.here(token=token)
         live = get_now("/clusters", list[ClusterTold], route, live="true")
@@ -592,8 +595,8 @@ class FactoryCluster(JobQueueCluster):
         """Request jobs until there are ``n`` workers; called by ``FactoryAdaptive``.
 
         If the cluster's cap or the link allows fewer jobs, request only as many; ``message`` then says why. Raises
-        ValueError if the cap allows no further job; LinkError if the link allows none or does not answer, or if
-        adapting was stopped or changed before the link refused some of the jobs.
+        ValueError if the cap allows no further job; LinkError if the link allows none or does not answer, or if the
+        link refuses some of the jobs and adapting was stopped or changed meanwhile.
         """
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
@@ -713,8 +716,8 @@ class FactoryCluster(JobQueueCluster):
     def dashboard_link(self) -> str:
         """Return the URL path, without scheme and host, of the cluster's Dask pages; "" outside a session.
 
-        This notebook server serves the pages, behind its login. It does not serve the pages of a scheduler on another
-        node of this factory.
+        This notebook server serves the pages, behind its login. It does not serve the pages of a scheduler at this
+        factory that runs outside of this session.
         """
         return pages.link(self.cluster_api.id)
 

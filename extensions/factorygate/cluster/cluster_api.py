@@ -69,9 +69,9 @@ class ClusterApi:
         self._following: asyncio.Task[None] | None = None
 
     def remember(self, request: ClusterRequest) -> None:
-        """Keep ``request``, which creates the cluster again if the link loses it.
+        """Keep ``request``, with which the cluster is created again if the link loses the cluster.
 
-        Called for a cluster that another process has created.
+        Called for a cluster that this object has not created.
         """
         self.request = request
 
@@ -164,8 +164,8 @@ class ClusterApi:
         """End the cluster with all its jobs, and close this object.
 
         Nothing is requested if this object is closed already, or has no cluster at the link. Raises LinkError if the
-        link refuses, or has not answered after ``END_SECONDS`` at the latest. A cluster that the link does not know
-        counts as ended. Pending calls of ``submit`` and ``cancel`` raise LinkError at once.
+        link refuses or does not answer, after at most ``END_SECONDS``. A cluster that the link does not know counts as
+        ended. Pending calls of ``submit`` and ``cancel`` raise LinkError at once.
         """
         self._closed = True
         await self._stop_flush()

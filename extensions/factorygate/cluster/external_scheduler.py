@@ -118,7 +118,7 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
 
     While the job waits, print why. Raises LinkError, also if the scheduler's job ends; VersionsDifferError; ValueError
     if ``wanted`` is invalid; OSError if this node's sockets for a scheduler at another factory cannot be made. After an
-    error or a cancellation, the end of the cluster is requested if its creation had begun.
+    error or a cancellation, the end of the cluster is requested if the link may know the cluster.
     """
     cluster_api = wanted.cluster_api
     try:

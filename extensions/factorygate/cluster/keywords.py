@@ -101,7 +101,7 @@ def have_section(section: str | None = None) -> None:
     """Add to a section of dask's configuration a default for each setting of ``DEFAULTS`` that the section lacks.
 
     ``section``: the section's name below ``jobqueue``; None: this package's section, which is made if it is missing.
-    Raises ValueError if another section does not exist.
+    Raises ValueError if ``section`` names another section that does not exist.
     """
     wanted = section or SECTION
     there = dask.config.get("jobqueue", None) or {}

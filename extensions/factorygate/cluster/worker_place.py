@@ -96,8 +96,8 @@ def find(
     environment variables. ``route``: how to reach the gateway; None: this session's route. ``project``: the project
     that is charged. Defaults that are not named here come from the link.
 
-    Raises LinkError. Raises ValueError if the catalogue does not have such a place, or if ``processes`` is greater than
-    both the number of cores that Dask uses of a job and the number of the job's GPUs.
+    Raises LinkError. Raises ValueError if ``memory`` cannot be parsed, if the catalogue does not have such a place, or
+    if ``processes`` is greater than both the number of cores that Dask uses of a job and the number of the job's GPUs.
     """
     own = here.get("FACTORYGATE_FACTORY")
     at_own = own is not None and factory in (None, own)

@@ -55,11 +55,11 @@ class WorkerPlan:
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
     def take_up(self, names: list[str], saved: dict[str, Any] | None) -> None:
-        """Take over the plan of a cluster that an earlier kernel has used: its jobs, and how many are wanted.
+        """Take over the plan of an existing cluster: its jobs, and how many are wanted.
 
-        ``names``: the cluster's live jobs; ``saved``: the plan that the earlier kernel stored; None: there is no stored
-        plan, so all jobs are planned. Jobs that the earlier kernel had dropped are not planned. Jobs that it requested
-        after it stored the plan are planned.
+        ``names``: the cluster's live jobs; ``saved``: the plan that was stored last, a result of the method ``saved``;
+        None: no plan was stored, so all jobs are planned. Jobs that were dropped before the plan was stored are not
+        planned. Jobs that were requested after the plan was stored are planned.
         """
         saved = saved or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
         # names that the previous owner has used
@@ -127,8 +127,8 @@ class WorkerPlan:
     def begin_request(self) -> bool:
         """Return whether ``plan`` was called since the last call of this method.
 
-        The cluster calls this method when it begins to request jobs. If the result is True and the request is refused,
-        the cluster calls ``give_up``.
+        The cluster calls this method when it begins to request jobs. If the result is True and the request fails, the
+        cluster calls ``give_up``.
         """
         is_new, self._is_new = self._is_new, False
         return is_new

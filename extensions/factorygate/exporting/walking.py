@@ -68,7 +68,7 @@ def opened(root: Path, path: str) -> Iterator[int]:
 
 
 def walk(folder: int, names: tuple[str, ...] = ()) -> Iterator[FoundEntry]:
-    """Yield all entries below an open folder, each folder before its content.
+    """Yield the entries below an open folder, each folder before its content.
 
     Entries that disappear meanwhile are left out, and so is the subfolder ``.factorygate/bases``, in which the gateway
     keeps copies of a workshop's material. ``names``: the folder's path, with which the entries' paths begin. Raises

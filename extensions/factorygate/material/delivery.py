@@ -69,7 +69,7 @@ class DeliveryReport:
 
         The object has ``commit``; ``counts``: the number of files by outcome; ``aside``, unless this is None; and for
         each of the outcomes ``conflict``, ``blocked``, ``merged`` and ``removed`` a list of the first paths, perhaps
-        not all.
+        not all. Long paths are cut.
         """
         counts = Counter(self.outcomes.values())
         listed = {str(kind): self._listed(kind) for kind in (O.CONFLICT, O.BLOCKED, O.MERGED, O.REMOVED)}
@@ -93,10 +93,10 @@ def deliver(
 ) -> DeliveryReport:
     """Bring the material into the folder ``name`` below ``root``; return what was done.
 
-    ``archive``: the material's files; ``commit``: the material's version; ``restore``: write files and cells again that
-    the person deleted; ``aside``: first move the person's folder to ``NAME-ASIDE``, if this name is free; None:
-    do not move the folder. Raises DeliveryFailed, BadArchive, FolderBlocked, FolderBusy; OSError if the folder cannot
-    be used.
+    ``archive``: a tar.gz of the material's files; ``commit``: the material's version; ``restore``: write files and
+    cells again that the person deleted; ``aside``: first move the person's folder to ``NAME-ASIDE``, if this name is
+    free; None: do not move the folder. Raises DeliveryFailed, BadArchive, FolderBlocked, FolderBusy; OSError if the
+    folder cannot be used.
     """
     files = unpack(archive)
     kept = None if aside is None else keep_aside(root, name, aside)

@@ -36,9 +36,9 @@ class MaterialOutcome(StrEnum):
 class DeliveredFile:
     """The record of a file after a delivery.
 
-    ``base``: the hash of the newest version of the material's file that the person's file contains, as a copy or by a
-    merge; None: it contains no version. ``offered``: the hash of the last version that was offered, also if it was
-    written beside the person's file, or not at all, for example since the person had deleted the file.
+    ``base``: the hash of the newest version of the material's file that went into the person's file, as a copy or by a
+    merge; None: no version did. ``offered``: the hash of the newest version that was offered. An offered version may
+    have been written beside the person's file, or not at all, for example since the person had deleted the file.
     """
 
     base: str | None

@@ -144,9 +144,9 @@ class HubRequest(asyncssh.SSHForwarder):
         self._door.pass_on(self)
 
     def begin(self) -> None:
-        """Begin to pass bytes on; if this connection was lost meanwhile, close the channel.
+        """Begin to pass bytes between this connection and the channel to the link. Call this once the channel is open.
 
-        Call this once the channel is open.
+        If this connection was lost before the call, close the channel.
         """
         if self._transport is None:
             self.close()

@@ -121,7 +121,7 @@ def mig_command(environment: Environment) -> list[str]:
 def mig_names(environment: Environment) -> list[str]:
     """Return the command that lists MIG devices by name, with GPU and number; empty if the job has no MIG device.
 
-    The table that ``mig_command`` prints has the GPU and the number of each device, but no names.
+    The table that the command of ``mig_command`` prints has the GPU and the number of each device, but no names.
     """
     return ["nvidia-smi", "-L"] if mig_devices(environment) else []
 

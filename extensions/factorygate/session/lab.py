@@ -116,9 +116,10 @@ class Examples(APIHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        """Copy the example notebooks that are missing; answer with ``{"path": PATH}`` of the example ``FIRST``.
+        """Copy the example notebooks that are missing; answer with ``{"path": PATH}``.
 
-        PATH is a path in the contents API. Raises HTTPError if the notebooks cannot be copied.
+        PATH is the path of the example ``FIRST`` in the contents API. Raises HTTPError if the notebooks cannot be
+        copied.
         """
         with in_words(FOLDER):
             await asyncio.to_thread(copy_examples, self._root / FOLDER)

@@ -81,7 +81,7 @@ class Overview:
         sessions; ``clusters``: the person's live clusters; ``trouble``: the error of the last requests to the gateway,
         "" if there was none; ``help``: the state of the person's requests for help, None: not known, or the session is
         not for a workshop. With the session's own token, the gateway names only clusters of the session's factory and
-        project. A failed request for clusters gives no clusters and no ``trouble``.
+        project. If only the request for clusters fails, ``clusters`` is empty and ``trouble`` is "".
         """
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}

@@ -116,7 +116,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def run(options: argparse.Namespace, listen: str | None) -> int:
-    """Run the scheduler until its end; return the exit code, which is 0.
+    """Run the Dask scheduler until its end; return the exit code, which is 0.
 
     If the command line names a cluster, this function finally asks the gateway to end the cluster, unless the gateway
     has already reported the cluster's end. Without a route to the gateway (NoLinkError), nothing is asked.
@@ -190,7 +190,7 @@ def become(argv: list[str], report: int) -> int:
     """Run the Dask scheduler as the program that a session's launcher starts; return the exit code.
 
     ``argv``: the command line without the program's name; ``report``: file descriptor of the pipe to the door. At the
-    start, one report is written into the pipe, which says that the session is in use.
+    start, this function reports through the pipe that the session is in use.
     """
     # busy until it ends itself, since the Dask scheduler knows when it is idle
     cluster = {"last": time.time(), "busy": True, "opened": True}

@@ -104,7 +104,7 @@ async def follow(hear: Callable[[list[FactoryView]], bool], trouble: Callable[[L
     Changes are passed at most about once in ``INTERVAL`` seconds. If a request for the catalogue fails, the function
     calls ``trouble`` with the error, and the request is repeated. If there is no route to the link at the start
     (NoLinkError), the function calls ``trouble`` once and ends. If ``hear`` or ``trouble`` returns False, the function
-    ends, too. May run any number of times in the background thread: all calls share one event stream.
+    ends, too. Any number of calls may run at once in the background thread; they share one event stream.
     """
     try:
         with _stream.reading():

@@ -32,10 +32,10 @@ class FactoryPicker(anywidget.AnyWidget):
     ``value`` is the choice as a dict, which FactoryCluster and the gateway's API accept. The keys are ``factory``,
     ``size``, ``environment`` (ids), ``hours`` (float) and ``project`` (id of the project that is charged, or None).
     ``value`` may be set, also in parts: if the factory is missing, the picker chooses one, if possible one that can be
-    used now; other missing parts take the factory's defaults. To set a choice that is not offered raises TraitError
-    with an explanation. Before the catalogue is received, only the form of a choice is checked, and ``value`` is what
-    was set, or None. Each new catalogue replaces ``value`` by the nearest choice that is offered, or by None if nothing
-    is offered to the person. Observers of ``value`` are called in the thread that changed it: the
+    used now; other missing parts take the factory's defaults. To set a choice that has a wrong form or is not offered
+    raises TraitError with an explanation. Before the catalogue is received, only the form of a choice is checked, and
+    ``value`` is what was set, or None. Each new catalogue replaces ``value`` by the nearest choice that is offered, or
+    by None if nothing is offered to the person. Observers of ``value`` are called in the thread that changed it: the
     kernel's thread, or the background thread when the catalogue is received.
     """
 

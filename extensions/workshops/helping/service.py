@@ -50,8 +50,8 @@ class Helping:
     """Keeps raised hands, and consents that helpers see a notebook, for people and helpers of all workshops.
 
     Start ``run``. ``now``: the clock; ``on_change``: functions that are called after a raised hand or a consent has
-    changed, with the ids of the workshops' projects; ``forget`` does not call them. Methods raise StoreError, and
-    ProblemError if the person may not do now what the method does.
+    changed, with a set that has the id of the workshop's project; ``forget`` does not call them. Methods raise
+    StoreError, and ProblemError if the person may not do now what the method does.
     """
 
     def __init__(self, workshops: Workshops, store: Store, now: Callable[[], datetime]) -> None:

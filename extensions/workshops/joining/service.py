@@ -269,7 +269,7 @@ class Joining:
         Raises ProblemError if there is no such ticket, nobody can join the workshop now, the terms have changed, the
         name is missing, the one-time code is not valid, or the person is banned or an unknown guest. Unless the person
         is a member already, also raises ProblemError if the join code is not valid or does not admit the guest's mail
-        address, or if too many people would run the workshop.
+        address, or if the guest is invited to run the workshop, and ``MOST_STAFF`` people run it already.
         """
         row, workshop = await self._walk(body.ticket)
         _check_open(workshop)

@@ -87,7 +87,7 @@ class WaitSums(Model):
 class ReportView(Model):
     """A workshop in figures, as of ``made``.
 
-    ``joined``: the participants who have a seat, have left or are banned. Of these, ``came`` had opened a session that
+    ``joined``: the participants who have a seat, have left or are banned. Of these, ``came`` had opened sessions that
     ran for at least a minute of the class, and ``certified`` took part long enough for a certificate. ``waiting``: the
     people who wait for a seat. ``used_seats``: the most participants whose opened sessions ran at the same time.
     ``sessions``: how many sessions with a notebook there were; ``running``: how many of these run now; ``hours``: the

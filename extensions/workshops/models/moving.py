@@ -48,9 +48,8 @@ class MovingPlaceView(Model):
     """One place of a class. ``number``: 1 is plan A.
 
     ``seats``: how many of the taken seats belong to this place; ``ready``: how many of these came up here, whether or
-    not they have ended since; ``trouble``: why no seat can begin here now, None: seats can begin, or the link has not
-    reported anything about the factory yet. ``leaving``: how many jobs still exist here of seats that have moved to
-    another place. These jobs end as soon as the factory answers.
+    not they have ended since; ``trouble``: why no seat can begin here now, None: no reason is known. ``leaving``: how
+    many jobs of seats that have moved to another place still exist here. These jobs end as soon as the factory answers.
     """
 
     number: int

@@ -73,11 +73,11 @@ class StaffView(Model):
     """What only operators and the people who run a workshop see of it.
 
     ``version``: counts the changes of the workshop; ``gpu_hours``, ``person_gpu_hours``: as in ``WorkshopBody``;
-    ``submitted``: when approval was requested, None: it was not, or the request was declined or withdrawn;
+    ``submitted``: when approval was last requested, None: never, or the workshop was declined or withdrawn since then;
     ``declined``: why an operator did not approve the workshop; ``problem``: why the link cannot do all that the
     workshop asks for; both are "" if there is no such reason. ``seated``, ``waiting``: how many people have a seat, and
     how many wait for one; ``material``: the state of the material, None if the workshop has none or is over, or if the
-    service has not looked yet; ``codes``: the join codes that are valid now.
+    service has not noticed the material yet; ``codes``: the join codes that are valid now.
     """
 
     version: int

@@ -47,8 +47,8 @@ def left_out(
 ) -> frozenset[ProjectId]:
     """Return the ids of the projects to leave out of the table, so that the rest fits the two limits.
 
-    Projects are left out one by one until the rest fits. Each time, it is a project of the trainer whose remaining
-    projects need the most bytes: the largest that does not run (``ProjectSize.runs``), or the largest if all run.
+    Projects are left out one by one until the rest fits. Each time, the trainer whose remaining projects need the most
+    bytes loses one: the largest that does not run (``ProjectSize.runs``), or the largest if all run.
     ``most_bytes``: the limit for all projects together; ``most_projects``: the limit for their number.
     """
     by_trainer, totals, found = defaultdict[str, list[ProjectSize]](list), defaultdict[str, int](int), set[ProjectId]()

@@ -113,10 +113,12 @@ class Rehearsals:
     async def begin(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
         """Make a rehearsal without seats, or begin one with seats; return the last rehearsals at each factory.
 
-        If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises ProblemError
-        if the caller may not rehearse, a rehearsal goes on, the workshop had too many rehearsals of this kind in the
-        last 24 hours, the workshop has no such place, a limit (such as time, pool or budget) does not allow the
-        rehearsal, or the link does not answer or refuses; StoreError.
+        If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises StoreError.
+
+        Raises ProblemError if the caller may not rehearse, the workshop has no such place or may not use its factory
+        now, another rehearsal goes on, or the link does not answer or refuses. A rehearsal with seats also raises
+        ProblemError if the time, the pool, the budget or another limit does not allow the rehearsal, or if the workshop
+        had too many rehearsals of this kind in the last 24 hours.
         """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)
@@ -181,9 +183,10 @@ class Rehearsals:
     # --- what the table of projects says
 
     async def windows(self) -> Mapping[str, RehearsalWindow]:
-        """Return, by slug, who may start sessions in the rehearsals that go on, at which factory and until when.
+        """Return the windows of the rehearsals that go on, by the workshop's slug. Raises StoreError.
 
-        The caller writes these windows into the table of projects, which the link reads. Raises StoreError.
+        A window says who may start sessions, at which factory and until when. The caller writes the windows into the
+        table of projects, which the link reads.
         """
         found = await self._store.transact(rows.running)
         return {

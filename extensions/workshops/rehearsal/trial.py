@@ -78,11 +78,11 @@ def open_seats(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
 
 
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
-    """Return the seat as it is after the link's answer, which came at ``now``: refused, failed, running or begun.
+    """Return the seat as it is after the link's answer: refused, failed, running or begun.
 
-    The seat is unchanged if the link refuses it with a code in ``_NOT_YET``, since the link may not have read the
-    newest table of projects yet. A running seat stays running if it cannot be opened for a while, for example because
-    its job is requeued.
+    ``now``: when the answer came. The seat is unchanged if the link refuses it with a code in ``_NOT_YET``, since the
+    link may not have read the newest table of projects yet. A running seat stays running if it cannot be opened for a
+    while, for example because its job is requeued.
     """
     problem = answer.problem
     if problem is not None:

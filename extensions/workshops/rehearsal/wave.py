@@ -196,11 +196,11 @@ def is_halted(seats: Sequence[RehearsedSeat], now: datetime) -> bool:
 
 
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
-    """Return the seat as it is after the link's answer, which came at ``now``: refused, failed, running or begun.
+    """Return the seat as it is after the link's answer: refused, failed, running or begun.
 
-    The seat counts as failed, not as refused, if the reason of a refusal has nothing to do with the robot. The seat is
-    unchanged if the code of the refusal shows that the link may not have read the newest table of projects yet. A
-    running seat stays running if it cannot be opened for a while.
+    ``now``: when the answer came. The seat is unchanged if the code of a refusal shows that the link may not have read
+    the newest table of projects yet. After any other refusal whose reason has nothing to do with the robot, the seat
+    counts as failed, not as refused. A running seat stays running if it cannot be opened for a while.
     """
     if answer.problem is not None and answer.problem.code == _NOT_YET:
         return seat  # it is asked for again
@@ -296,8 +296,8 @@ def settled(seats: Sequence[RehearsedSeat], end: WaveEnd) -> tuple[RehearsedSeat
 def lines(found: WaveSummary, warm_minutes: int, until_minutes: int, end: WaveEnd) -> tuple[RehearsalLine, ...]:
     """Return the lines about the result of a rehearsal with robots.
 
-    ``warm_minutes``: for how many minutes the workshop may warm up; ``until_minutes``: how many minutes after the
-    rehearsal began all seats had to be up; ``end``: why the rehearsal was ended early, if it was.
+    ``warm_minutes``: for how many minutes the workshop may warm up; ``until_minutes``: within how many minutes
+    after the rehearsal began all seats had to come up; ``end``: why the rehearsal was ended early, if it was.
     """
     return tuple(_lines(found, warm_minutes, until_minutes, end))
 

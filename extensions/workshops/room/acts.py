@@ -202,8 +202,8 @@ class SeatActs:
     async def look(self) -> None:
         """Take the next step of each act; do nothing while it is not known which sessions run.
 
-        Acts are dropped if the workshop is neither warming up nor open, if the person does not have a seat any more, or
-        if an act has failed and the seat was moved after that. Raises StoreError.
+        An act is dropped if the workshop is neither warming up nor open, or if the person does not have a seat any
+        more. An act that has failed is also dropped if the seat was moved after the failure. Raises StoreError.
         """
         await self._load()
         if not self._acts or not self._room.sessions.fresh:

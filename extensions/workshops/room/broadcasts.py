@@ -108,13 +108,13 @@ class Broadcasts:
     async def send(
         self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], by: str, body: BroadcastBody
     ) -> BroadcastView:
-        """Store a message, and send it to everybody who has an open session now.
+        """Store a message to a class, and send it into the sessions that are open now.
 
         Return how many people are to get the message, and how many have received it so far. The others get it from
-        ``run`` when they have an open session, while the message is recent (``REPLAYED``, ``REPLAY_HOURS``). ``by``:
-        who sends the message. A message that is stored already, with the same id and content, is not stored again.
-        Raises ProblemError if a different message has the id, or the class got too many messages, in all or in the last
-        minute; StoreError.
+        ``run`` when they have an open session, while the message is recent (``REPLAYED``, ``REPLAY_HOURS``).
+        ``people``: the people of the workshop, of whom ``receivers`` get the message; ``by``: who sends the message. A
+        message that is stored already, with the same id and content, is not stored again. Raises ProblemError if a
+        different message has the id, or the class got too many messages, in all or in the last minute; StoreError.
         """
         last = self._messages[workshop.slug][-1:]
         message = MessageRecord(

@@ -153,13 +153,13 @@ class SeatRunner:
     async def begin_one(self, workshop: WorkshopRecord, person: str, wanted: Wanted = lambda _db: True) -> SeatRow:
         """Request a new session for a person's seat from the link, and return the seat's row.
 
-        If the stored row says that the last session is still coming up, no new session is requested, unless the link
-        reports that the last session was refused, failed or ended. Call this method again while the returned state is
-        ``ASKED``. ``wanted``: returns whether the seat is still to begin; called in the transaction that stores the
-        seat.
+        If the last session at the seat's place was still coming up, the link is asked about that session first. A new
+        session is then requested only if the last session was refused, failed or ended. Call this method again while
+        the returned state is ``ASKED``. ``wanted``: returns whether the seat is still to begin; called in the
+        transaction that stores a new session.
 
-        Raises StoreError; ProblemError if ``wanted`` returns False, the seat was moved meanwhile, the class has ended,
-        or the link refuses the whole request or gives no valid answer.
+        Raises StoreError; ProblemError if ``wanted`` returns False, the seat was moved or given up meanwhile, the class
+        has ended, or the link refuses the whole request or gives no valid answer.
         """
         while (running := self._tasks.get(workshop.slug)) is not None:  # one at a time, so that no seat is doubled
             await asyncio.wait([running])
@@ -636,9 +636,9 @@ def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
 def room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
     """Return how many more seats may begin at a place; None: no limit.
 
-    This is the number of further doors that the link may keep open. While accounts are being wiped, it is at most the
-    number of clean accounts, plus the number of failed or refused seats among ``seats``, which have their accounts.
-    ``seats``: the seats that belong to the place.
+    ``here``: what the link reports of the place; ``seats``: the seats that belong to the place. The result is the
+    number of further doors that the link may keep open. While accounts are being wiped, the result is at most the
+    number of clean accounts plus the number of failed or refused seats, which have accounts already.
     """
     rooms = [] if here.room is None else [here.room]
     if here.accounts is not None and here.accounts.wiping:

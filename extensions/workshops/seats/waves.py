@@ -30,8 +30,8 @@ class SeatFacts:
     """What the decision about the next wave must know of one seat.
 
     ``number``: the seat's number; ``state``: None means that the seat was not requested yet; ``wave``: the last wave in
-    which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested for
-    the first time or after a failure, since a trainer last said to go on or moved seats.
+    which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested
+    since a trainer last said to go on or moved seats; only the first request and requests after a failure count.
     """
 
     person: str

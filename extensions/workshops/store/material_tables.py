@@ -49,10 +49,11 @@ material_deliveries = Table(
 class MaterialRecord:
     """The material of one workshop. The fields are the columns of ``materials``.
 
-    ``state``: how far the last fetch of the material is; ``at``: since when; ``digest``: of the archive, None unless
-    the material is ready; ``problem``: why the fetch failed; ``refused``: files of the repository that may not be in
-    the material; ``steps``: None during a fetch, and in a row that an older release wrote. When another fetch of the
-    same commit fails, the record of ready material stays as it was, unless the archive is gone.
+    ``state``: how far the last fetch of the material is; ``at``: since when; ``digest``: the archive's digest, None
+    unless the material is ready; ``problem``: why the fetch failed, "" if it did not; ``refused``: files of the
+    repository that may not be in the material; ``steps``: None during a fetch, and in a row that an older release
+    wrote. When another fetch of the same commit fails, the record of ready material stays as it was, unless the archive
+    is gone.
     """
 
     workshop: str

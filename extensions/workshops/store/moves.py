@@ -39,7 +39,7 @@ class Placement:
 def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> Placement:
     """Return the place to which a seat belongs, with the order that moved the seat there.
 
-    ``seat``: the seat's number; None: it is not known yet, so only orders for all seats count.
+    ``seat``: the seat's number; None: for somebody without a seat, so only orders for all seats count.
     """
     places = {place.number: place for place in workshop.places}
     found = Placement(workshop.places[0])
@@ -50,9 +50,9 @@ def place_of(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | No
 
 
 def seen_from(workshop: WorkshopRecord, orders: Iterable[MoveRow], seat: int | None) -> WorkshopRecord:
-    """Return the workshop with the place of a seat as the workshop's first place, since the seat's person starts there.
+    """Return a copy of the workshop whose first place is the place to which a seat belongs.
 
-    ``seat``: the seat's number; None: it is not known yet.
+    ``seat``: the seat's number; None: for somebody without a seat, so only orders to move all seats count.
     """
     mine = place_of(workshop, orders, seat).place
     return workshop.with_values(places=(mine, *(place for place in workshop.places if place != mine)))

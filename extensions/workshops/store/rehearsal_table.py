@@ -37,8 +37,8 @@ class RehearsalRow:
     ``at``, ``by``: when it began, and who began it; ``until``: when it ends at the latest, None if it has ended;
     ``stopped``: who has stopped it, None if nobody has.
 
-    ``seats``: its seats. After the end, seats of robots (kind ``wave``) are not stored, and no seats at all if the
-    rehearsal ended because its factory was removed from the workshop.
+    ``seats``: its seats; after the end, empty if robots had the seats (kind ``wave``), or if the rehearsal ended
+    because its factory was removed from the workshop.
 
     ``result``: the result of a rehearsal that has ended, None if there is none; ``signature``: the HMAC of this result.
     While the rehearsal goes on, ``result`` has digests of the settings but no findings, and ``signature`` is None.

@@ -229,8 +229,9 @@ class MembershipRecord:
 class CodeRecord:
     """One join code. ``id``: 0 before the code is stored; ``uses``: how many may join with it, None: no limit.
 
-    ``used``: how many have joined with it; ``domains``: guests may join only with mail addresses at these domains or at
-    hosts below them, empty: with any address; ``revoked``: when a newer code replaced it, None: not replaced.
+    ``used``: how many have joined with it; ``expires``: when it ceases to be valid, None: when the workshop closes;
+    ``domains``: guests may join only with mail addresses at these domains or at hosts below them, empty: with any
+    address; ``revoked``: when a newer code replaced it, None: not replaced.
     """
 
     workshop: str

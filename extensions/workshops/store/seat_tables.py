@@ -81,9 +81,9 @@ class SeatRow:
     """How far one person's seat is; the row is stored before the link gets the request for the seat.
 
     ``session``: the id of the requested session, or of the person's own session if that became the seat; ``wave``: the
-    last wave in which the seat was requested; ``attempts``: how often the seat was requested for the first time or
-    after a failure, since a trainer last said to go on or moved seats; ``asked``: when the seat was last requested;
-    ``ran``: when the seat could first be opened; ``why``: why the seat failed, was refused or ended.
+    last wave in which the seat was requested; ``attempts``: how often the seat was requested since a trainer last said
+    to go on or moved seats; only the first request and requests after a failure count. ``asked``: when the seat was
+    last requested; ``ran``: when the seat could first be opened; ``why``: why the seat failed, was refused or ended.
 
     ``since``: an ended session of the person may count as the seat only if it was created at this time or later (see
     ``SeatBody``), None: no ended session counts; ``over``: the id of the person's last session that is known to have
@@ -110,8 +110,8 @@ class WarmUpRow:
     """Whether the start of a workshop's seats is halted.
 
     ``halted``: since when no more seats are requested, None: not halted; ``wave``: the wave that was the cause;
-    ``failed``: how many seats of this wave failed; ``of``: how many seats the wave had; ``why``: why the seats failed;
-    ``go_on``: when a trainer last said to go on, or moved seats.
+    ``failed``: how many seats of this wave failed; ``of``: how many seats the wave had; ``why``: the most frequent
+    reason of the failures; ``go_on``: when a trainer last said to go on, or moved seats, None: never.
     """
 
     workshop: str

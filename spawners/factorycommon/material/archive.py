@@ -81,8 +81,8 @@ def pack(files: Mapping[str, MaterialFile], limits: MaterialLimits = MOST) -> by
 def unpack(archive: bytes, limits: MaterialLimits = MOST) -> dict[str, MaterialFile]:
     """Return the files of an archive, by path.
 
-    Raises BadArchive if the archive is damaged, exceeds the limits, has anything but regular files, or has a path twice
-    or one that breaks the rules for names.
+    Raises BadArchive if the archive is damaged, exceeds ``limits`` or has anything but regular files, or if a path is
+    twice in it or breaks the rules for names.
     """
     if len(archive) > limits.archive_bytes:
         raise BadArchive(f"The archive has more than {limits.archive_bytes} bytes.")

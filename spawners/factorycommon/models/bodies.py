@@ -132,9 +132,9 @@ class DrainBody(Model):
 class AccessStatus(Model):
     """Whether a person may start anything, by the hub's rules.
 
-    ``until``: when the status expires; the hub must send a new one before; None: never. ``refusal``: why the person may
-    start nothing; None: the hub refuses nothing. ``terms``: the version of the gateway's terms that the person has
-    accepted; None: no version."""
+    ``until``: when the status expires, None: never; the hub must send a new status before that time. ``refusal``: why
+    the person may start nothing; None: the hub refuses nothing. ``terms``: the version of the gateway's terms that the
+    person has accepted; None: no version."""
 
     until: Until | None = None
     refusal: Words | None = None
@@ -144,9 +144,9 @@ class AccessStatus(Model):
 class PersonBody(Model):
     """Body of ``PUT /people/{name}``: what the hub knows about a person now.
 
-    ``blocked``: True if nothing of this person may run. ``access``: whether they may start anything; None: the hub
-    sends no status. ``options``: the operator's additions to this person's jobs; None keeps the options of the last
-    request."""
+    ``blocked``: True if nothing of this person may run. ``access``: whether they may start anything; None: not known
+    (see ``HubRules.access``). ``options``: the operator's additions to this person's jobs; None keeps the options of
+    the last request."""
 
     groups: frozenset[Group] = Field(frozenset(), json_schema_extra={"uniqueItems": False})  # duplicates are ignored
     blocked: StrictBool = False
@@ -190,12 +190,12 @@ class CredentialBody(RenewBody):
 
 
 class AuditLine(Model):
-    """One line of the audit: an action of the link at a site, such as a submission, or an order of the operator.
+    """One line of the audit, for example a submission, a person's acceptance of a site's rules, or an operator's order.
 
-    Acceptances of a site's rules have lines, too. ``factory``: ``gateway`` if an order concerns the whole gateway;
-    ``person``: for whom the link acted, or who acted; ``account``: the site account, "": none; ``key_id``: the id of
-    the certificate or key with which the link logged in at the site, ``local`` at a factory that needs no login, "" if
-    no login is known.
+    ``person``: for whom the link acted, who accepted the rules, or who gave the order, "": not known; ``account``: the
+    site account, "": none; ``factory``: the factory's id, or ``gateway`` for an order about the whole gateway; ``job``:
+    None if the line is about no job; ``key_id``: the id of the certificate or key with which the link logged in at the
+    site, ``local`` if the factory needs no login, "" if no login is recorded.
     """
 
     number: int

@@ -33,11 +33,11 @@ MOST_AT_ONCE = 1000  # maximum number of jobs in a batch: Slurm's default MaxArr
 
 
 class Scheduler(BaseModel):
-    """The address of a cluster's Dask scheduler, and what workers and clients need to connect to it by TLS.
+    """The address of a cluster's Dask scheduler, and what workers and clients need for a TLS connection to it.
 
     ``ca``, ``certificate`` and ``key``: PEM texts; all three are set for an address ``tls://``, and None for
-    ``tcp://``. ``versions``: the versions of packages that scheduler and workers must share, by name. The link writes
-    nothing of this model into the ledger or a log.
+    ``tcp://``. The link writes none of the three into the ledger or a log. ``versions``: the versions of packages that
+    scheduler and workers must share, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -88,14 +88,14 @@ class SchedulerJob(Model):
 class ClusterRequest(Model):
     """Body of ``PUT /clusters/{id}``, which creates a cluster; the same PUT sent twice creates one cluster.
 
-    ``hours``: the walltime of each job; ``processes``: the number of Dask workers in each job. If ``size`` or
-    ``environment`` is None, the factory's default is used; if ``hours`` is None, the node size's. If ``project`` is
-    None, the link uses the project of ``session`` if the person may use this project at the factory. Otherwise the link
+    ``size``, ``environment``: None selects the factory's default. ``hours``: the walltime of each worker's job; None
+    selects the node size's default. ``processes``: the number of Dask workers in each of these jobs. ``project`` None:
+    the link uses the project of ``session`` if the person may use this project at the factory. Otherwise the link
     selects a project as for a session (see ``Choice``).
 
-    Exactly one of two fields says where the Dask scheduler runs: ``scheduler`` is one that runs already; ``head`` is a
-    job in which the link is to start one. ``session``: a live session of the person; without ``head``, the cluster ends
-    when this session ends.
+    Exactly one of ``scheduler`` and ``head`` is set: ``scheduler`` is a Dask scheduler that runs already; ``head`` is a
+    job in which the link is to start one. ``session``: a live session of the person, if any. Without ``head``, the
+    cluster ends when this session ends, or when nobody has read the cluster's events for some time.
 
     ``cap_gpu_hours``: the most GPU-hours that the cluster may use, None: no limit of its own; ``spent_gpu_hours``: the
     GPU-hours that the cluster used before the link lost its ledger.
@@ -126,8 +126,8 @@ class BatchRequest(Model):
     """Body of ``PUT /clusters/{id}/batches/{batch}``, which submits equal jobs.
 
     The same PUT sent twice submits the jobs once. ``names``: the names of the workers, one for each job; ``hours``: the
-    walltime of each job, None: the cluster's; ``adopt``: True if the jobs exist already, but the link has lost its
-    ledger: then the link submits nothing, and takes over these jobs.
+    walltime of each job, None: the cluster's; ``adopt``: True if the jobs exist already, and the link has lost its
+    ledger. The link then takes over these jobs and submits nothing.
 
     ``together``: the number of jobs in this batch and in the batches that the client sends right after it; None: only
     this batch. If the person's limit of jobs, the cluster's cap or the project's budget does not allow all these jobs,
@@ -161,8 +161,8 @@ class CancelRequest(Model):
 class WorkerState(StrEnum):
     """The states of a worker's job.
 
-    ``asked``: no answer of the scheduler has listed the job yet; ``unreachable``: the link gets no answer from the
-    factory, and as far as the link knows, the job has not ended.
+    ``asked``: no answer of the scheduler has listed the job yet; ``unreachable``: the factory does not answer or is no
+    longer offered, and as far as the link knows, the job has not ended.
     """
 
     ASKED = "asked"

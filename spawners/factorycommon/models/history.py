@@ -16,7 +16,7 @@ MOST_CLUSTER_USES = 5000
 
 
 class PastRun(Model):
-    """One session of a project, which may still be live.
+    """One session of a project, live or ended.
 
     ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when the
     notebook or scheduler first answered in the job's last run; ``opened``: when the link first knew that somebody had

@@ -55,7 +55,8 @@ class TicketBody(Secretive):
 class ProofBody(TicketBody):
     """Body of ``POST /joining/mail``: asks for a one-time code by mail.
 
-    ``mail``: the address; ``language``: the language for the mail, None: that of the workshop.
+    ``mail``: the address; ``language``: the language for the mail, None: the workshop's first language that has
+    translations.
     """
 
     mail: Typed
@@ -66,8 +67,9 @@ class JoinBody(TicketBody):
     """Body of ``POST /joining/join``: a person joins a workshop.
 
     ``person``: the hub's user who is logged in; None: a guest joins, with a ``name`` and, in ``digits``, the one-time
-    code from the mail. ``terms``: the version of the workshop's terms that the person has read, None: there are none;
-    ``language``: the language of the page, which is used for mails to the person.
+    code from the mail. ``terms``: the version of the workshop's terms that the person has read, None: the workshop has
+    no terms; ``language``: the language for later mails and the certificate, None: the language that is stored for the
+    person or, if there is none, the workshop's.
     """
 
     person: Person | None = None
@@ -81,8 +83,8 @@ class ReturnBody(Secretive):
     """Body of ``POST /joining/return``: a guest who joined before asks for a one-time code to log in again.
 
     ``language``: the language for the mail, None: English; ``browser``: the random id that the hub has given to the
-    guest's browser; ``address``: the browser's network address; ``guest``: the guest who has logged in from this
-    browser before, None if no guest has.
+    guest's browser; ``address``: the browser's network address; ``guest``: the last guest who logged in from this
+    browser, None: not known.
     """
 
     mail: Typed
@@ -131,7 +133,7 @@ class WorkshopFace(Model):
     """What a person sees of a workshop while they join.
 
     ``opens``, ``closes``: when people may begin to use their seats, and when all sessions end; ``starts``, ``ends``:
-    the times of the class itself; ``begun``: the workshop warms up or is open, so its people may start sessions now;
+    the times of the class itself; ``begun``: the workshop warms up or is open, so that its sessions may start;
     ``over``: the workshop is closing, archived or cancelled; ``hours``: how long a session of a seat may last at most;
     ``places``: once the person has joined, the place of their seat is the first; ``seat_on_join``: True if the session
     of a person who joins while the workshop is open starts at once.

@@ -52,9 +52,9 @@ class FactoryOverview(Model):
 
     ``drained``: the operator's message while this factory itself is drained, else None. A drain of the whole gateway is
     in ``OperatorView.closed`` only. ``paused``: the operator's message while this factory is paused, else None. During
-    a drain, the link refuses new sessions; during a pause, it also submits nothing, makes no session longer and
-    connects to no further door. ``waits``: the most frequent reasons why sessions wait there or do not answer;
-    ``other_waits``: the number of sessions that wait or do not answer for other reasons.
+    a drain, the link refuses new sessions, clusters and workers. During a pause, the link also submits nothing, makes
+    no session longer and connects to no further door. ``waits``: the most frequent reasons why sessions wait there or
+    do not answer; ``other_waits``: the number of sessions that wait or do not answer for other reasons.
     """
 
     id: Slug

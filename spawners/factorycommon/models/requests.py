@@ -16,8 +16,9 @@ class Choice(Model):
 
     If ``factory`` is None, the link selects one. If ``project`` is None but needed, the link selects the only possible
     one or, of several, the one that the person used last; if there is no such project, the link refuses the choice. If
-    ``until``, ``give_up_hours`` or ``reservation`` is None, the session has none. If another field is None, its default
-    is used. But if all fields are None, the link first tries the choice of the server's last session.
+    ``until`` or ``give_up_hours`` is None, the session has no such limit. If ``reservation`` is None, the project's
+    reservation is used, if it has one. If another field is None, its default is used. But if all fields are None, the
+    link first tries the choice of the server's last session.
 
     No field may be free text.
     """

@@ -80,7 +80,8 @@ class Notice(Model):
     """A warning that a session will soon end by itself.
 
     ``kind``: why the session will end; ``at``: when the session will end. ``minutes``: from how many minutes before the
-    end this warning is shown, for example 15 or 5; how much time is left follows from ``at``.
+    end this warning is shown, for example 15 or 5; the first warning of the kind ``access`` may be shown earlier. How
+    much time is left follows from ``at``.
     """
 
     kind: Literal["walltime", "idle", "unopened", "access"]

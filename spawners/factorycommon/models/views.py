@@ -27,9 +27,9 @@ class Health(Model):
 
     ``state``: ``draining`` means that an operator lets nothing new start there; ``starting`` means that the link has
     started, and its first question to the factory is not answered yet. ``words``: the explanation of the state; None
-    for ``ok`` and ``starting``. ``since``: since when the factory is in this state, as far as the link knows; a drain
-    does not change ``since``. ``answer_seconds``: how long the factory's last successful answer took; None: there was
-    none yet, or the view leaves it out.
+    for ``ok`` and ``starting``. ``since``: when the state last changed, as far as the link knows; the beginning and the
+    end of a drain do not count as changes. ``answer_seconds``: how long the factory's last successful answer took;
+    None: there was none yet, or the view leaves it out.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]
@@ -150,7 +150,8 @@ class ReservationView(Model):
 class CredentialView(Model):
     """The person's own login at a factory that needs one.
 
-    ``until``: when this login expires, which may be in the past; None: the link holds no login of the person.
+    ``renew_url``: where the person gets a token for a new login; ``until``: when the present login expires, which may
+    be in the past, None: the link holds no login of the person.
     """
 
     renew_url: str
@@ -288,10 +289,10 @@ class SiteCheck(Model):
 
     @property
     def lacks_account(self) -> bool:
-        """Return True if the person lacks an account that they need at the site.
+        """Return True if the person neither has nor can get an account that they need at the site.
 
-        They need one for each of their projects that may use the site. If they need no project, they also need one for
-        work without a project.
+        They need one for each project that they may use there now. If they need no project, they also need one for work
+        without a project.
         """
         return any(account.kind == "missing" for account in self.accounts)
 

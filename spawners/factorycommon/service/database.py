@@ -52,8 +52,8 @@ class Database:
     ) -> Database:
         """Return the address that a URL names: ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``.
 
-        ``program``: the program that uses the database; ``key``: the key in the configuration file, for the
-        explanation. Raises ValueError with an explanation; also for a URL with a password, because URLs are shown and
+        ``program``: the program that uses the database; ``key``: the key of the configuration file that has the URL,
+        for the error's text. Raises ValueError if the URL names no such database, or has a password: URLs are shown and
         logged.
         """
         try:
@@ -83,7 +83,7 @@ class Database:
         """Return an engine with a single connection, since a process uses the database in one thread only.
 
         ``alone``: claim the database while the engine is connected; if another engine of the same program has claimed
-        it, connecting raises InUse. Raises OSError if the SQLite file cannot be created."""
+        it, connecting raises InUse. Raises OSError if the SQLite file cannot be created or written."""
         if self.url.get_backend_name() == "sqlite":
             path = Path(self.url.database or "")
             path.touch(mode=0o600)

@@ -116,9 +116,10 @@ def new_server(listener: Listener) -> uvicorn.Server:
 
 
 def unix_socket(path: Path, mode: int = 0o600) -> socket.socket:
-    """Return a listening socket at ``path``, which has this mode from its creation.
+    """Return a listening Unix socket, whose file ``path`` is created with this mode.
 
-    An existing file at ``path`` is replaced, such as the socket of a process that has ended. Raises StartError.
+    An existing file at ``path`` is replaced, such as the socket of a process that has ended. Raises StartError if the
+    socket cannot be made there.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

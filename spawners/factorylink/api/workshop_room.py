@@ -29,9 +29,10 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.get("/events", response_class=EventStream, responses=says(429) | tells("snapshot", "sessions"))
     async def session_events() -> EventStream:
-        """Stream the live sessions of all workshops, except those of robots: first all, then those that change or end.
+        """Stream the live sessions of all workshops: first all, then those that change or end.
 
-        The workshops service needs one such stream, however many pages show sessions.
+        Sessions of robots and of Dask schedulers are left out. The workshops service needs one such stream, however
+        many pages show sessions.
         """
         if feed.full:
             raise of_words("too-many", explain.own("too-many-streams"))

@@ -83,7 +83,7 @@ class HubRecovery:
                 log.warning("The hub's token file cannot be read: %s", error)
 
     async def look(self) -> bool:
-        """Make the hub start each server of a live session that the hub has forgotten or has never had.
+        """Make the hub start each live session's server that the hub has forgotten or has never had.
 
         Return whether to check again soon, because a decision was postponed, or because the hub refused to start a
         server. Every tenth refusal in a row for the same server does not count. Raises Unreachable if the hub does not

@@ -33,7 +33,8 @@ _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
 def main(argv: Sequence[str] | None = None, more: Sequence[Callable[[Any], None]] = ()) -> int:
     """Run a command; return the exit code.
 
-    0: done; 1: the command failed, or found a problem; 2: the address of the link was not given; 130: interrupted.
+    0: done; 1: the command failed, or found a problem; 2: the address of the link, or of the workshops
+    service, was not given; 130: interrupted.
     Raises SystemExit with code 2 for a wrong command line. ``more``: functions that add the commands of other packages
     to the parser's subparsers.
     """

@@ -47,8 +47,9 @@ class ClusterAdmission:
     ) -> tuple[Grant, ClusterRecord]:
         """Check that a person may create a cluster; return the permission, and the cluster's record for the ledger.
 
-        Call this method inside ``AccountLeases.beginning``. ``options``: the job options of the session whose token the
-        client used; None: the client used another token. Raises ProblemError, LedgerError.
+        A site account is lent to a person without one. Call this method inside ``AccountLeases.beginning``.
+        ``options``: the job options of the session whose token the client used; None: the client used another token.
+        Raises ProblemError, LedgerError.
         """
         self._permission.person(user)
         connection = self._permission.connection(request.factory)

@@ -49,7 +49,7 @@ YOUNG_SECONDS = 60.0  # seconds; the cluster of a younger scheduler job may not 
 class SchedulerJobs:
     """Starts, shows and ends the jobs of Dask schedulers.
 
-    ``on_change`` is called with a scheduler's session at each change that pages may show, and when the session ends.
+    ``on_change`` is called with a scheduler's session when its view on pages may have changed, and when it has ended.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class SchedulerJobs:
         return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
-        """Return whether a cluster's scheduler has a live job of the cluster's owner that nobody has asked to stop."""
+        """Return whether a cluster's scheduler has a live job of the cluster's owner that is not being stopped."""
         live_session = self._live(cluster.id)
         return (
             live_session is not None and live_session.record.user == cluster.user and live_session.record.wish == "run"

@@ -115,9 +115,9 @@ class Clusters:
     async def load(self) -> None:
         """Read the live clusters from the ledger into the table. Raises LedgerError.
 
-        Also start to cancel those jobs of the clusters whose end was requested, and start a background task. The task
-        ends each cluster whose session has ended. The task also ends a cluster whose events nobody reads, unless the
-        cluster's scheduler has a job of its own.
+        Also start to cancel the clusters' jobs that are no longer wanted, and start a background task. The task ends
+        each cluster whose session has ended. The task also ends a cluster if nobody has read the cluster's events for
+        ``Limits.cluster_lease_seconds``, unless the cluster's scheduler has a job of its own.
         """
         for record in await self._store.live():
             self._hold(record, self._factories.get(record.factory))
@@ -409,9 +409,9 @@ class Clusters:
         return live_cluster.show()
 
     async def end_access(self, live_cluster: LiveCluster) -> None:
-        """Request the end of a cluster and its jobs because the owner may no longer use the cluster's project.
+        """Request the end of a cluster and its jobs because the owner has lost access.
 
-        Raises LedgerError.
+        The owner is blocked, or may no longer use the cluster's project. Raises LedgerError.
         """
         await self._end(live_cluster, explain.own("access-lost"))
 

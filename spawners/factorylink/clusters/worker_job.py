@@ -21,7 +21,7 @@ async def request(
 ) -> JobRequest:
     """Return the request with which the jobs of a batch of workers are submitted.
 
-    ``project``: the settings of the cluster's project at its factory. Raises Refused if the catalogue no longer has the
+    ``project``: the settings of the cluster's project at its factory. Raises Refused if the factory no longer has the
     node size or the environment, or if a value cannot be passed to a scheduler; and the transport's errors.
     """
     folder = await session_folder(connection, record.account, record.id)

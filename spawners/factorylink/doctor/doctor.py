@@ -30,7 +30,7 @@ class StepResult(Model):
 async def examine(
     config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float
 ) -> AsyncIterator[StepResult]:
-    """Test the steps of a session at a factory; yield the result of each step, up to the first that fails.
+    """Test the steps of a session at a factory; yield the result of each step; stop after the first that fails.
 
     Then yield a result for everything that could not be removed, or that stays at the factory. ``factory`` already has
     the overrides of ``link.yaml``; ``patience``: seconds for the job to start. Raises ValueError if the settings of the

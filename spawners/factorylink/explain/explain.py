@@ -124,8 +124,8 @@ def nodes_out(words: Words) -> Words:
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
     """Return ``words``, or an explanation with the times of ``maintenance`` if the job waits for the maintenance's end.
 
-    ``words``: why the job waits; if PBS reports a conflict with a reservation or another job, this is taken for the
-    maintenance. ``maintenance``: a maintenance that begins before the job could end; None: there is none.
+    ``words``: why the job waits. PBS may report only a conflict with a reservation or another job; this conflict is
+    then taken for the maintenance. ``maintenance``: one that begins before the job could end; None: there is none.
     """
     if maintenance is None or words.code not in ("maintenance", "reservation-or-job"):
         return words

@@ -58,17 +58,17 @@ class Identity:
         return self._comment(_BATCH, batch_id, account, factory)
 
     def session_of(self, job: Job, factory: str) -> SessionId | None:
-        """Return the id of the session that a job belongs to; None: the job is not that of a session of this gateway.
+        """Return the id of a job's session; None if the job is not recognised as a session's job.
 
-        The job must have this gateway's job name, and a comment that this gateway signed for the job's account and
+        A recognised job has this gateway's job name, and a comment that this gateway signed for the job's account and
         ``factory``.
         """
         return self._whose(_SESSION, job, factory)
 
     def batch_of(self, job: Job, factory: str) -> BatchId | None:
-        """Return the id of the batch of workers that a job belongs to; None: the job is in no batch of this gateway.
+        """Return the id of a job's batch of workers; None if the job is not recognised as one of a batch.
 
-        The job must have this gateway's job name, and a comment that this gateway signed for the job's account and
+        A recognised job has this gateway's job name, and a comment that this gateway signed for the job's account and
         ``factory``.
         """
         return self._whose(_BATCH, job, factory)
@@ -76,8 +76,8 @@ class Identity:
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:
         """Return whether a job has this gateway's job name, but a comment that this gateway did not sign for the job.
 
-        True only if the comment has the form of a gateway's comment. Such a comment may also be invented, or copied
-        from a job of another account or factory.
+        True only if the comment has the form of a gateway's comment. Another gateway may have signed the comment, or
+        somebody may have invented it, or copied it from a job of another account or factory.
         """
         if job.name != self.job_name or not is_of_our_form(job.comment):
             return False

@@ -233,8 +233,8 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
     What the job used is charged, and the rest of its reservation is released. ``end``: the scheduler's record; None:
     there is none. ``restarts``: how often the job was requeued.
 
-    The seconds of the last run are those in the record, or else those from ``started`` (None: the job did not run) to
-    the end in the record, or to ``latest`` if the record has no end. The seconds of the earlier runs come from the
+    The seconds of the last run come from the record. If the record lacks them, they are those from ``started`` (None:
+    the job did not run) to the end in the record, or else to ``latest``. The seconds of the earlier runs come from the
     record if it has those of all runs, else from the ledger. The charged seconds are limited to those that the job can
     have run, since a record may be wrong.
     """
@@ -397,11 +397,11 @@ class Charges:
     ) -> list[UsageLine]:
         """Return GPU-seconds and numbers of jobs by day (UTC), project, factory and person, oldest first.
 
-        A job is counted once, on the first of its days in the result. Running jobs count up to now. The earlier runs
-        of a requeued job count on the day on which its last run started. If the job has not run since its last requeue,
-        they count on the day of its end, or today if it has not ended. Jobs that have used nothing are left out.
-        ``project``, ``person``: count only the jobs of this project or person, if given; ``since``: return only days
-        from this day on. Raises LedgerError.
+        A job is counted once, on the first of its days in the result. A running job counts up to now, but not for
+        longer than its reserved time. The earlier runs of a requeued job count on the day on which its last run
+        started. If the job has not run since its last requeue, they count on the day of its end, or today if it has not
+        ended. Jobs that have used nothing are left out. ``project``, ``person``: count only the jobs of this project or
+        person, if given; ``since``: return only days from this day on. Raises LedgerError.
         """
         where: list[ColumnElement[bool]] = [
             or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)

@@ -87,13 +87,15 @@ class WorkerRecord:
         self.started, self.ends = started, job.ends if started else None
 
     def is_over(self, now: datetime, end: End | None) -> None:
-        """Set on this record, not in the ledger, that the job has ended, and when.
+        """Set on this record, not in the ledger, that the job has ended, when, and how long it ran.
 
-        ``end``: the record of the scheduler's accounting; None: there is none. If ``end`` has no time, the job ended at
-        ``now``, or at the end of its walltime if that is earlier. The earlier runs took as long as ``end`` says, if it
-        has all of them. If no answer showed the start of the last run, that run took as long as ``end`` says, or no
-        time if ``end`` does not say it. If ``end`` is None, such a run counts from the last answer that listed the job;
-        without such an answer, the job never ran.
+        ``end``: the record of the scheduler's accounting; None: there is none. If ``end`` is None or has no time, the
+        job ended at ``now``, or at the end of its walltime if that is earlier. The earlier runs took as long as ``end``
+        says, if ``end`` has all of them.
+
+        If an answer showed the start of the last run, the run counts from this start. Otherwise the last run took as
+        long as ``end`` says, or no time if ``end`` does not say it. If ``end`` is None, too, the last run counts from
+        the last answer that listed the job, or took no time if there is no such answer.
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
@@ -135,9 +137,9 @@ class BatchRecord:
     """Equal jobs that are submitted together, as the ledger stores them.
 
     ``count``: how many jobs; ``hours``: the walltime of each; ``submits``: the number of submissions that were started;
-    ``submit_begun``: when the last one was started (if the batch is ``adopted``, the same time as ``created``).
-    ``job``: the id of the array, or of the only job; ``submitted``: when the jobs were submitted, by the scheduler's
-    clock; both None if not known.
+    ``submit_begun``: when the last one was started, None: there was none. If the batch is ``adopted``, ``submit_begun``
+    is the same time as ``created``. ``job``: the id of the array, or of the only job; ``submitted``: when the jobs were
+    submitted, by the scheduler's clock; both None if not known.
     """
 
     id: BatchId
@@ -155,7 +157,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether a client told the link about the batch, after the ledger that had recorded it was lost."""
+        """Return whether a client reported the batch to the link, because the ledger with the batch was lost."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:

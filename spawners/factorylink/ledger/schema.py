@@ -154,9 +154,9 @@ class SessionRecord:
     ``wish``: ``stop`` if somebody, or the link itself, has requested the session's end, else ``run``; ``stopped_for``:
     the reason for this request. ``submits``: the number of submissions that were started; ``submit_begun``: when the
     last one was started. ``submitted``: when the job was submitted, by the scheduler's clock; None: not known.
-    ``port``: the link's port that leads to the notebook. ``ready``: when the notebook, or the Dask scheduler, of the
-    job's last run first answered. ``opened``: when the link learned that somebody had opened this notebook. ``state``
-    is never ``unreachable``, which is only a view of the session.
+    ``port``: the link's port that leads to the notebook, 0: none. ``ready``: when the notebook, or the Dask scheduler,
+    of the job's last run first answered. ``opened``: when the link learned that somebody had opened this notebook.
+    ``state`` is never ``unreachable``, which is only a view of the session.
     """
 
     id: SessionId

@@ -73,9 +73,9 @@ class AccountHolds:
     async def hold(self, project: Project, accounts: Mapping[Slug, int]) -> None:
         """Hold accounts of the project's pools, up to the given number at each factory, and begin the necessary wipes.
 
-        ``accounts``: the number by factory, with the accounts that are held already; fewer are held if the pool does
-        not have enough. During a rehearsal, accounts are held only for its robots, which rehearse in place of people,
-        and only until the rehearsal is over. Raises LedgerError.
+        ``accounts``: the number by factory, including the accounts that are held already; fewer are held if the pool
+        does not have enough. During a rehearsal, accounts are held only for its robots, one for each at most, and only
+        until the rehearsal is over. Raises LedgerError.
         """
         if isinstance(project, RehearsedProject):
             accounts = {factory: min(count, project.robots) for factory, count in accounts.items()}
@@ -89,8 +89,8 @@ class AccountHolds:
     async def look(self) -> None:
         """Begin to wipe held accounts that need a wipe, and end the holds of workshops and rehearsals that are over.
 
-        While something runs under an account, nothing is done to it. If an account must be wiped first, a later call
-        ends its hold. Raises LedgerError.
+        While something runs under an account, nothing is done to it. If an account must be wiped before its hold ends,
+        this call begins the wipe, and a later call ends the hold. Raises LedgerError.
         """
         async with self._lock:
             for key, hold in tuple(self._leases.holds.items()):

@@ -208,7 +208,7 @@ class AccountLeases:
             self._leases[factory, account] = user
 
     def touches(self, factory: Slug, account: str) -> None:
-        """Record that a job is started under the account, so it may have files of the person to whom it is lent."""
+        """Record that a job is started under the account; a lent account may then have files of its person."""
         self._untouched.discard((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
@@ -260,7 +260,7 @@ class AccountLeases:
             return True
 
     def is_idle(self, factory: Slug, account: str) -> bool:
-        """Return whether no session or cluster has the account, and the person to whom it is lent is starting none."""
+        """Return whether no live session or cluster has the account, and whoever it is lent to is starting none."""
         holder = self._leases.get((factory, account))
         rows = (one.record for one in self._inhabitants())
         begins = holder is not None and self._beginning[holder] > 0
@@ -271,7 +271,7 @@ class AccountLeases:
         return (factory, account) in self._wiping
 
     def wipe(self, connection: FactoryConnection, account: str) -> None:
-        """Wipe an idle account in the background, unless a wipe of the account is running.
+        """Wipe an account in the background, unless a wipe of the account is running. The account must be idle.
 
         If the wipe succeeds, the lease ends. If the wipe or the ledger fails, the failure is in ``failed``.
         """

@@ -184,7 +184,8 @@ class ProjectBook:
     def is_charged(self, project_id: ProjectId | None) -> bool:
         """Return whether jobs of this project are charged to it; False for None.
 
-        They are if the gateway has a table for projects with such ids, even if this project is not in the table.
+        They are if the gateway has the table to which such an id belongs: that of workshops, or that of all other
+        projects. The project itself may be missing in the table.
         """
         return project_id is not None and self._table_of(project_id) is not None
 

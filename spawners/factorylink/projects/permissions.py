@@ -59,11 +59,12 @@ class Permissions:
     ) -> Grant:
         """Return the person's permission at a factory for ``project``. Raises ProblemError if there is none.
 
-        A person who needs no project gets a permission without one if ``project`` is None, or if its jobs are not
-        charged (``ProjectBook.is_charged``). A person who needs a project gets, if ``project`` is None, the only one
-        that allows ``size`` (None: any size). If several do, the person gets the one used last (``last``); ProblemError
-        is raised if ``last`` is not among them. ProblemError is also raised if a given ``project`` does not allow
-        ``size``.
+        A person who needs no project gets a permission without one if ``project`` is None, or if jobs of ``project``
+        are not charged (``ProjectBook.is_charged``). Otherwise the project must allow ``size`` (None: any size).
+
+        If a person needs a project and ``project`` is None, the permission is for their only project at the factory
+        that allows ``size``. If several projects do, the permission is for the project used last (``last``);
+        ProblemError is raised if ``last`` is not among them.
         """
         self.check(user)
         machine = connection.factory.site.machine

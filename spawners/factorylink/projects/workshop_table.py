@@ -204,8 +204,8 @@ def _seat_gpus(project: WorkshopProject, factories: Mapping[Slug, Factory]) -> d
 def read_pools(path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]) -> WorkshopPools:
     """Return the operator's pools from the file ``path``.
 
-    Raises CatalogueError if the file cannot be read as pools, or if pools conflict with the catalogue or ``link.yaml``;
-    then the error names conflicts of each such pool.
+    Raises CatalogueError if the file cannot be read as pools, or if a pool conflicts with the catalogue or
+    ``link.yaml``. The error lists at least one conflict of each such pool.
     """
     pools = read_model(path, WorkshopPools)
     wrong = [line for pool in pools.pools for line in _problems(pool, factories, accesses)]

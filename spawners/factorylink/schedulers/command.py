@@ -43,9 +43,9 @@ class Command(Generic[T]):
 
 
 def done(output: Output) -> None:
-    """Raise Refused if a command that has no answer failed; its message is the command's stderr, or else the exit code.
+    """Raise Refused if a command failed, with the command's stderr or else its exit code as the message.
 
-    Used as the ``parse`` of such a command.
+    This is the ``parse`` of commands that have no answer.
     """
     if output.code != 0:
         raise Refused(output.stderr.strip() or f"exit code {output.code}")

@@ -51,7 +51,10 @@ class LiveFeed:
         self._clusters.close()
 
     def table(self) -> AsyncIterator[bytes]:
-        """Return server-sent events about sessions, clusters and factories: those of ``snapshot``, then the changes."""
+        """Return server-sent events about sessions, clusters and factories.
+
+        The first events are those of the method ``snapshot``; later events tell changes.
+        """
         return self._feed.stream(self.snapshot)
 
     def session(

@@ -50,9 +50,9 @@ def compare(
 
     A row with a job id is matched only with the job of this id. Any other job counts as a session's only if it has this
     gateway's job name, and a comment that this gateway signed for the job's account. ``identity``: checks names and
-    comments of jobs; ``factory``: the factory's id; ``submitting``: ids of the rows whose job is being submitted now,
-    which are matched with no job if they have no job id. ``of_batch``: returns whether a job belongs to a batch of Dask
-    workers.
+    comments of jobs; ``factory``: the factory's id; ``submitting``: ids of the rows whose job is being submitted now.
+    While such a row has no job id, the row is matched with no job. ``of_batch``: returns whether a job belongs to a
+    batch of Dask workers.
     """
     plan = MatchingPlan()
     by_id = {record.id: record for record in rows}

@@ -125,9 +125,9 @@ class OrphanFinder:
         return of_one(await connection.site.cancel(job.account, [own]), job.id)
 
     async def unknown(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> LiveSession | None:
-        """Handle a job of this gateway without a live session; return the session to which the job now belongs.
+        """Handle a job of this gateway without a live session; return the session if this call has restored it.
 
-        None: no session has the job (yet). ``session_id``: the session that the job's comment names. If the ledger
+        None: this call has restored no session. ``session_id``: the session that the job's comment names. If the ledger
         lacks this session, the link looks in the background for the signed note in the session's folder, from which
         the session can be restored. Raises LedgerError.
         """

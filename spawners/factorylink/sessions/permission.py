@@ -101,7 +101,7 @@ class Permission:
         return refused if refused is not None else self._acceptances.open(user, connection.factory)
 
     def at(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
-        """Raise ProblemError if the method ``rules`` refuses this person, or ``place`` the factory.
+        """Raise ProblemError if the method ``rules`` refuses this person, or if ``place`` refuses the factory.
 
         ``fresh``: whether the age of the login counts; False for the seats of workshops.
         """
@@ -162,9 +162,10 @@ class Permission:
         """Return the person's permission to use a factory for the project of ``choice``.
 
         A person who needs no project gets a permission without one, unless ``choice`` names a project whose jobs are
-        charged. For a person who needs a project but names none, one of their projects that allow the chosen size at
-        the factory is taken. If there are several, it is the one that the person used last. Raises LedgerError.
-        Raises ProblemError if there is no such permission, or if the person used none of the several projects last.
+        charged. If a person who needs a project names none, the permission is for their project that allows the chosen
+        size at the factory. Of several such projects, the project of the person's last choice is taken. Raises
+        LedgerError. Raises ProblemError if there is no such permission, or if several such projects exist and the last
+        choice was none of them.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)
@@ -238,9 +239,10 @@ class Permission:
     # --- more time, estimates
 
     def more_time(self, live_session: LiveSession) -> FactoryConnection:
-        """Return the factory of a session that is to be extended. Raises ProblemError if it may not be extended.
+        """Return the factory of a session that is to be extended.
 
-        The project's budget is checked later, when GPU-hours are reserved.
+        Raises ProblemError if the session may not be extended. The project's budget is checked later, when GPU-hours
+        are reserved.
         """
         record = live_session.record
         connection = self._factories.get(record.factory)

@@ -155,8 +155,8 @@ class Sessions:
     ) -> tuple[Session, bool]:
         """Start the session with this id if there is none; return the session, and whether it is new.
 
-        If the session with this id has ended, it is returned as ended. ``seat``: the terms of the workshop seat for
-        which the session is started; None: it is not for a workshop.
+        If the session with this id has ended, it is returned as ended. ``seat``: the terms, if the session is started
+        as a workshop's seat before its person comes; None: any other start, also of a session for a workshop.
 
         Waits for the scheduler at most until 1.5 s after the call; if the scheduler has not answered by then, the
         returned session is pending. Raises LedgerError, and ProblemError if the session may not start, if the

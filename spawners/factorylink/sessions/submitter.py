@@ -232,7 +232,7 @@ def make_folders(*folders: str) -> Command[None]:
 
 
 def write_files(sessions: str, files: Mapping[str, str]) -> Command[None]:
-    """Return the command that writes ``files`` as 0600 files in 0700 folders below the folder ``sessions``.
+    """Return the command that writes ``files`` as 0600 files in 0700 folders below the existing folder ``sessions``.
 
     ``files``: the content of each file, by its path ``SESSION/FILE``. The command unpacks an archive, so the files are
     private whatever umask the account has.

@@ -59,8 +59,8 @@ class WorkshopSeats:
         """Start the sessions for these seats; return the outcome of each seat, in the same order. Raises LedgerError.
 
         ``begun``: the session was started. ``there``: the session was started earlier, or another session of the person
-        for the workshop counts as the seat; ``SeatBody`` says which live and ended sessions count. ``refused``: no
-        session was started, and ``problem`` says why.
+        for the workshop counts as the seat; ``SeatBody`` says which live and ended sessions count. ``refused``: the
+        seat gets no session, and ``problem`` says why.
         """
         terms = SeatTerms(body.unopened_until, body.early_hours)
         answers = await asyncio.gather(*(self._one(project, seat, terms, body) for seat in body.seats))

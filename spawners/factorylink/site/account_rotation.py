@@ -45,9 +45,9 @@ class AccountRotation:
     def took(self, account: str, long: bool) -> None:
         """Record whether the last question under ``account`` took long; if so, ``next`` skips the account twice.
 
-        Each further slow question in a row doubles how often the account is skipped, up to ``MOST_PASSED`` times, so
-        that slow commands do not delay the other accounts. If all accounts are to be skipped, none is skipped. Accounts
-        given to ``hurry`` and ``once`` are chosen all the same.
+        Each further slow question in a row doubles the number of skips, up to ``MOST_PASSED``, so that slow commands do
+        not delay the other accounts. If all accounts are to be skipped, none is skipped. Accounts given to ``hurry``
+        and ``once`` are chosen all the same.
         """
         if not long:
             self._passes.pop(account, None)

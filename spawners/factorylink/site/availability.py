@@ -99,9 +99,10 @@ class Queue:
 class Positions:
     """Computes places in the queue.
 
-    ``queue``: all waiting jobs that the link may see. ``ours``: the present answer about this gateway's jobs, usually
-    newer than ``queue``; where the two disagree, ``ours`` counts. ``left``: ids of this gateway's jobs that waited and
-    are missing in ``ours``; they do not count as waiting, even if ``queue`` contains them.
+    ``queue``: all waiting jobs that the link may see. ``ours``: this gateway's jobs, usually from a newer answer than
+    ``queue``. Whether a job in ``ours`` waits is taken from ``ours``, not from ``queue``. ``left``: ids of this
+    gateway's jobs that waited and are missing in ``ours``; they do not count as waiting, even if ``queue`` contains
+    them.
     """
 
     def __init__(self, queue: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:

@@ -83,8 +83,8 @@ class JobOrders:
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
         """Set the time limit of a running job to ``minutes``, if the job has this gateway's comment.
 
-        Return what was found under the job's id: the limit was set only if it is ``OURS``. ``account``: the site
-        account that gives the order; None: the watcher (the account as which the link asks the scheduler). Raises
+        Return what was found under the job's id; the limit was set only if the result is ``OURS``. ``account``: the
+        site account that gives the order; None: the watcher (the account as which the link asks the scheduler). Raises
         FactoryError.
         """
         self._check()

@@ -328,9 +328,9 @@ class Site:
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
         """Set the time limit of a running job to ``minutes``, if a fresh answer shows the submitted comment.
 
-        Return what the answer shows under the job's id: the limit was set only if it is ``Found.OURS``. ``account``:
-        the site account that gives the order; None: the watcher (the account as which the link asks the scheduler).
-        Raises FactoryError.
+        Return what the answer shows under the job's id; the limit was set only if the result is ``Found.OURS``.
+        ``account``: the site account that gives the order; None: the watcher (the account as which the link asks the
+        scheduler). Raises FactoryError.
         """
         return await self._orders.extend(account, job, minutes)
 

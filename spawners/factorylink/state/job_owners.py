@@ -34,7 +34,10 @@ class JobOwners:
         return {record.account for some in records for record in some if record.factory == factory_id}
 
     def job_ids(self, factory_id: str, account: str | None) -> Iterator[JobId]:
-        """Yield the known ids of the jobs of a site account's live sessions and workers; ``account`` None: of all."""
+        """Yield the known ids of jobs at a factory: those of live sessions, and of workers that have not ended.
+
+        ``account``: the site account whose jobs count; None: the jobs of all accounts count.
+        """
         for live in self._sessions.at(factory_id):
             if live.record.job is not None and account in (None, live.record.account):
                 yield live.record.job

@@ -202,8 +202,8 @@ class LocalTransport:
     async def close(self) -> None:
         """Kill all commands that still run, and start no more reads.
 
-        Pending calls of ``read`` raise Unreachable. Pending calls of ``run`` raise a FactoryError, which the parser of
-        their command chooses.
+        Pending calls of ``read`` raise Unreachable. Pending calls of ``run`` raise the FactoryError that the parser of
+        their command raises for a killed command.
         """
         self._closed = True
         self._reads.close()

@@ -110,7 +110,7 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """Yield the body of a response: a snapshot, then the changes, and a comment after 15 s without a change.
+        """Yield server-sent events: a snapshot, then the changes, and a comment after 15 s without a change.
 
         ``first``: returns the messages of the snapshot; ``key``: only changes of this item, None: of all items;
         ``shown``: returns the form in which this client gets a message. A client that is too slow for the changes gets

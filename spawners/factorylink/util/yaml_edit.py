@@ -15,7 +15,7 @@ from factorycommon.service.yaml_file import CatalogueError
 
 
 def with_entry(text: str, mapping: str, key: str, value: object) -> str:
-    """Return the text with ``key: value`` added to the top-level mapping ``mapping``; a missing mapping is created.
+    """Return the text with ``key: value`` added to the top-level mapping ``mapping``, which may be missing or empty.
 
     Raises CatalogueError if the text is not a YAML mapping in block style. Raises CatalogueError, too, if ``mapping``
     has the key already, has entries in braces, or is not a mapping.

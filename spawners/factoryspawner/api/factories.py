@@ -27,7 +27,7 @@ class Factories(GatewayHandler):
 
 
 class FactoriesEvents(GatewayHandler):
-    """Streams the factories where this person may start something, with what they may use at each."""
+    """Streams the factories that this person may use, with what they may use at each."""
 
     async def get(self) -> None:
         """Send the event ``factories``: the whole ``list[FactoryView]``, at once and at every change."""

@@ -93,7 +93,7 @@ class Flusher:
     """Writes a database's commits to the disk, in a thread, at most once in ``FLUSH_SECONDS``.
 
     Also copies the write-ahead log into the database's file: right after a write to the disk if the log is longer than
-    ``LONGEST_LOG``, and when ``REST_SECONDS`` have passed since the last write to the disk.
+    ``LONGEST_LOG``, and ``REST_SECONDS`` after a write to the disk if there was no commit meanwhile.
     """
 
     def __init__(self, database: str) -> None:

@@ -58,10 +58,10 @@ class GuestStatuses:
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
         """Return a guest, as the service described them at most 2 s ago; None if there is no such guest.
 
-        If the service refuses or does not answer, return its last answer about the guest, however old. Raises
-        LinkSilent if the service has not answered about the guest since the hub's start. For 5 s after a question that
-        the service did not answer, the service is not asked again, and counts as not answering. ``now``: ask the
-        service even within these 5 s, and even if its last answer is less than 2 s old.
+        If the service refuses or does not answer, return its last answer about the guest, however old; if there is none
+        since the hub's start, raise LinkSilent. For 5 s after a question that the service did not answer, the service
+        is not asked again, and counts as not answering. ``now``: ask the service even within these 5 s, and even if its
+        last answer is less than 2 s old.
         """
         ticks = asyncio.get_running_loop().time
         begun = ticks() if now else ticks() - _FRESH

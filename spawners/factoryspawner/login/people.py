@@ -56,10 +56,10 @@ def schema_of(path: Path) -> int | None:
 
 
 def upgrade(path: Path) -> int | None:
-    """Migrate a file of names to this release's schema, after making a copy beside it; return its earlier version.
+    """Migrate a file of names to this release's schema; return the file's earlier schema version.
 
-    None: nothing had to be done. Raises StoreUnusable if the file is from a newer release, or cannot be read, copied or
-    migrated; the file is then unchanged.
+    Makes a copy beside the file first. None: nothing had to be done. Raises StoreUnusable if the file is from a newer
+    release, or cannot be read, copied or migrated; the file is then unchanged.
     """
     version = schema_of(path)
     if version is None or version == SCHEMA:

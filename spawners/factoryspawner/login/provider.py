@@ -37,7 +37,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     the browser back.
 
     The ``auth_state`` of the provider's people has ``provider``, ``sub``, ``groups``, ``checked_at`` (epoch),
-    ``refused`` (a code of ``words``, or None) and the tokens, but no claims.
+    ``refused`` (a code of ``words``; None: not refused) and the tokens except the ID token, but no claims.
     """
 
     def __init__(

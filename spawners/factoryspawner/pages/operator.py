@@ -84,9 +84,10 @@ class OperatorPage(PublicHandler):
         order or factory.
 
         Fields: ``order``: a key of ``DONE``, or ``preview``, which shows the banner to the operator only; ``factory``:
-        whose starts to pause or resume, "": pause the starts at all factories, or end such a pause; ``message``: the
-        text of a pause or banner. For a banner also ``sessions``: if not empty, open sessions show the banner once;
-        ``until``: when the banner ends, in UTC, such as ``2026-01-31T09:00``, "": it does not end by itself.
+        the id of the factory whose starts to pause or resume, "": pause the starts at all factories, or end such a
+        pause; ``message``: the text of a pause or banner. For a banner also ``sessions``: if not empty, open sessions
+        show the banner once; ``until``: when the banner ends, in UTC, such as ``2026-01-31T09:00``, "": it does not end
+        by itself.
         """
         order, factory = self.get_body_argument("order", ""), self.get_body_argument("factory", "")
         message = plain_text(self.get_body_argument("message", "").strip())

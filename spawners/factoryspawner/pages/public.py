@@ -268,7 +268,7 @@ class LanguageSwitch(PublicHandler):
     """Stores in a cookie which language a person selected, and returns to the page that they came from."""
 
     async def get(self) -> None:
-        """Set the cookie and redirect. Raises HTTPError 400 if there is no such language.
+        """Store the language in a cookie, and redirect. Raises HTTPError 400 if there is no such language.
 
         Query: ``lang``: the language's code; ``next``: the path of this hub to which the redirect leads. Without
         ``next``, or if ``next`` leads outside of this hub, the redirect leads to the hub's base URL.

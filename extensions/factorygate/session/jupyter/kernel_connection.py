@@ -20,7 +20,7 @@ PATIENCE = 15.0  # seconds to wait for the end of the earlier connection, which 
 
 
 class KernelConnection(ZMQChannelsWebsocketConnection):
-    """A page's WebSocket to a kernel, which begins when the page's earlier WebSocket to this kernel has ended.
+    """A page's WebSocket to a kernel; the connection begins once the page's earlier one to this kernel has ended.
 
     The connection waits for this end at most ``PATIENCE`` seconds, and then begins nevertheless.
     """

@@ -46,7 +46,8 @@ class DoorOrder(Model):
     """The order that a door gets with an archive: deliver the material into the folder ``name``.
 
     The folder lies in the notebook's root folder. ``restore``: write files and cells again that the person has deleted;
-    ``aside``: a time; if given, first move the person's folder to ``NAME-ASIDE``, unless that exists already.
+    ``aside``: a time such as 2026-12-31-235900: first move the person's folder to ``NAME-ASIDE``, unless there is a
+    ``NAME-ASIDE`` already; None: do not move the folder.
     """
 
     name: Slug
@@ -57,11 +58,10 @@ class DoorOrder(Model):
 
 
 class MaterialOrder(Model):
-    """An order to deliver an archive, which the link has stored, into the sessions of ``people``.
+    """An order to the link: deliver an uploaded archive into the sessions of ``people``.
 
     The files go into a folder with the workshop's slug as its name. ``restore``: write files and cells again that
-    people have deleted; ``aside``: a time; if given, first move each person's folder to ``NAME-ASIDE``, unless that
-    exists already.
+    people have deleted; ``aside``: as in ``DoorOrder``, for each person's folder.
     """
 
     digest: ArchiveDigest
@@ -75,11 +75,11 @@ class MaterialCounts(Model):
     """How many files of a delivery had each outcome.
 
     ``kept``: the person has changed the file, and the material has no new version of it; ``merged``: person and
-    material have changed the file, and the changes were joined; ``conflict``: the changes could not be joined, and the
-    material's version was written beside the person's; ``deleted``: the person has deleted the file, and the delivery
-    does not write it again; ``removed``: the material lacks the file now, and the person's unchanged file was moved to
-    a folder for removed files; ``blocked``: nothing could be done with the file, for example because the person's
-    folder has a link where the material has a folder.
+    material have changed the file, and the changes were joined; ``conflict``: the two versions could not be joined, and
+    the material's version was written beside the person's; ``deleted``: the person has deleted the file, and the
+    delivery does not write it again; ``removed``: the material no longer has the file, and the person's unchanged file
+    was moved to a folder for removed files; ``blocked``: nothing could be done with the file, for example because the
+    person's folder has a link where the material has a folder.
     """
 
     new: Count = 0
@@ -118,8 +118,9 @@ class MaterialDelivered(Model):
 
 
 class MaterialDeliveries(Model):
-    """The results of a MaterialOrder, one for each starting or running session whose door is connected.
+    """The results of a MaterialOrder, one for each session.
 
+    The link delivers to those sessions of the order's people that are starting or running, and whose door is connected.
     ``missing``: the link does not have the archive, so nothing was delivered.
     """
 

@@ -30,10 +30,10 @@ class SeatBody(Model):
     ends the person's sessions for this workshop on ``server`` that were created at other factories before ``moved``.
 
     Any other live session that the person has for this workshop on ``server`` counts as the seat, and no second session
-    begins. ``since``: a session that has ended or is being stopped counts, too, if it was created at this time or
-    later, unless its job was refused or its class was moved; None: such sessions do not count. ``over``: the seat's
-    last session of which the service already knows that it has ended; this session does not count either. None: the
-    service knows of none.
+    begins. ``since``: sessions that have ended or are being stopped count, too, if they were created at this time or
+    later; None: they do not count. An ended session does not count if its job was refused or could not be submitted, or
+    if its class was moved. ``over``: the seat's last session of which the service already knows that it has ended; this
+    session does not count either. None: the service knows of none.
     """
 
     session: SessionId

@@ -89,8 +89,9 @@ class WorkshopSession(Model):
 class WorkshopSessions(Model):
     """Sessions of one workshop (response to ``GET /projects/{project}/sessions``), or of all workshops (an event).
 
-    The event ``snapshot`` has all live sessions; the event ``sessions`` has those that have changed or ended. Sessions
-    of robots and of Dask schedulers are left out.
+    The response has the live sessions and each person's last ended session. The event ``snapshot`` has the live
+    sessions; the event ``sessions`` has those that have changed or ended since the last event. Sessions of robots and
+    of Dask schedulers are left out.
     """
 
     sessions: tuple[WorkshopSession, ...] = Field(default=(), max_length=MOST_SESSIONS)

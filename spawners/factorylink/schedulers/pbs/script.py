@@ -138,8 +138,9 @@ def resources(request: JobRequest) -> tuple[str, ...]:
     A GB of the request is 10^9 bytes, a gb of PBS 1024^3, so the memory is converted to kb (1024 bytes). ``gres`` has
     the operator's own resources, which replace ngpus; ``constraint`` is added to the chunk. If ``gpu_syntax`` is
     ``constraint``, the chunk has only the request's ``constraint``, which is the type of the node
-    (``select=1:node_type=mi300a``). There are also directives for queue, placement, walltime and account; a reservation
-    is a queue of PBS. Raises Refused for a request that PBS cannot express, for example one with a QOS.
+    (``select=1:node_type=mi300a``). There are also directives for placement, walltime, account and queue; the queue is
+    the request's ``partition``, or the queue of its ``reservation`` if there is one. Raises Refused for a request
+    that PBS cannot express, for example one with a QOS.
     """
     if request.qos is not None:
         raise Refused("PBS has no QOS: take `qos` out of the size and the configuration of this factory.")

@@ -52,9 +52,10 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
     async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
         """Run the command; return stdout, stderr, exit code (negative: a signal).
 
-        Raises NoPlace or Lost if nothing was run, Refused if the server opens no channels for the link's commands,
-        Misread for too much output. Raises Unreachable if the server opened the channel and then rejected the command,
-        if the connection was lost while the command ran, or if ``give_up`` was called.
+        Raises NoPlace if the server has no place for one more command, Lost if the connection was lost before the
+        channel was open, Refused if the server opens no channels for the link's commands, Misread for too much output.
+        Raises Unreachable if the server rejected the command, if the connection was lost while the channel was open, or
+        if ``give_up`` was called.
         """
         # a small window, so that most of a too long answer is never sent
         window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))
@@ -114,9 +115,10 @@ def kill(channel: asyncssh.SSHClientChannel[bytes]) -> None:
 async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, window: int) -> tuple[Any, Any]:
     """Open a channel and run the command ``line`` in it; return asyncssh's channel and session.
 
-    ``make``: returns the session. Raises NoPlace or Lost if nothing was run, Refused if the server opens no channels
-    for the link's commands. Raises Unreachable if the server opened the channel and then rejected the command, or if
-    the connection was lost after the channel was opened.
+    ``make``: returns a new session; ``window``: the channel's receive window in bytes. Raises NoPlace if the server has
+    no place for one more command, Lost if the connection was lost before the channel was open, Refused if the server
+    opens no channels for the link's commands. Raises Unreachable if the server rejected the command, or if the
+    connection was lost while the channel was open.
     """
     begun = False
 

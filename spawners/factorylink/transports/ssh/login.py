@@ -44,8 +44,8 @@ CIPHERS = [
 class LoginPace:
     """A limit on logins: at most ``per_minute`` start in any minute, for all accounts together.
 
-    Some of these logins are reserved for the watcher (the site account that asks the scheduler). Each other login name,
-    except that of a service account, may use only a share of the logins.
+    Some of these logins are reserved for the watcher (the site account that asks the scheduler). Each other login name
+    may use only a share of the logins. A service account, as which the link logs in for all people, has no such limit.
     """
 
     def __init__(self, per_minute: int) -> None:

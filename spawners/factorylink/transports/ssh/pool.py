@@ -143,7 +143,7 @@ class Pool:
     """The connections of one login name; opened when needed, closed when idle.
 
     ``most_sessions``: the limit for channels with a command on one connection; ``most_connections``: the limit for
-    connections; ``longest_refused``: the longest pause after a refused login, in seconds and without jitter.
+    connections; ``longest_refused``: the longest pause after a refused login, in seconds, before jitter of 30 %.
     """
 
     def __init__(self, most_sessions: int, most_connections: int, longest_refused: float = LONGEST_REFUSED) -> None:
@@ -166,8 +166,8 @@ class Pool:
         ``enter``: opens a connection; the pool calls ``enter`` if all open connections are full and one more is
         allowed. If ``enter`` raises Unreachable (but not Expired), the pool makes a pause before the next call. If no
         connection is open, raises the error of ``enter``; during a pause, raises the last such error. Raises
-        Unreachable if the pool is closed. For ``ENTRY``, raises Unreachable if no place will be free soon: all
-        connections are full, and no other one can be opened.
+        Unreachable if the pool is closed. If ``kind`` is ``ENTRY``, raises Unreachable, too, if no place will be free
+        soon: all connections are full, and no other one can be opened.
         """
         while True:
             if self._closed:

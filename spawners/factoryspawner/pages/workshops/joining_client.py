@@ -70,7 +70,7 @@ class JoiningClient:
     async def ticket(self, ticket: str) -> TicketView:
         """Return how far the person with this ticket is in joining.
 
-        Raises LinkProblem (404) if the ticket is unknown or has expired; ValueError if ``ticket`` does not have the
+        Raises LinkProblem (404) if the ticket is unknown or no longer valid; ValueError if ``ticket`` does not have the
         form of a ticket.
         """
         return await self._post(_TICKET, "ticket", TicketBody(ticket=ticket))

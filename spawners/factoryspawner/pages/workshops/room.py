@@ -37,9 +37,9 @@ class RoomPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML; 403 to people who may see the workshop but do not run it, 404 to people who may not see it.
+        """Answer HTML; 403 to people who may not see the room, 404 to people who may not see the workshop.
 
-        Query: ``names=no``: show no names, for a projector.
+        Answer 503 if the workshops service does not answer. Query: ``names=no``: show no names, for a projector.
         """
         try:
             workshop = await self.client.one(self.caller, slug)
