@@ -96,11 +96,14 @@ def unpacked(root: Path) -> int:
 
 
 def squash(root: Path, target: Path) -> None:
-    """Write a squashfs of a folder, with fixed times and owners; replace an existing file."""
+    """Write a squashfs of a folder, in which root owns all files; replace an existing file.
+
+    Files with a time after ``EPOCH`` get this time; earlier times stay.
+    """
     fresh = target.with_name(target.name + ".new")
     fresh.unlink(missing_ok=True)
     how = ["-noappend", "-comp", "zstd", "-Xcompression-level", "6", "-all-root", "-no-xattrs", "-no-progress"]
-    run(["mksquashfs", root, fresh, *how, "-quiet"])  # mksquashfs takes the times from SOURCE_DATE_EPOCH
+    run(["mksquashfs", root, fresh, *how, "-quiet"])  # later times become SOURCE_DATE_EPOCH
     fresh.replace(target)
 
 

@@ -119,8 +119,8 @@ class PeopleSender:
 
     The link certainly holds the data that it has acknowledged since this client subscribed to the link's table, because
     the subscription ends with the link's process. If several callers have the same data at the same time, the data are
-    sent once for all of them. If different data about a person are sent at the same time, the order in which the link
-    gets them is not known, so none of them count as held.
+    sent once for all of them. But while different data about a person are being sent, each caller's data are sent, and
+    none of them count as held, because the order in which the link gets them is not known.
     """
 
     def __init__(self) -> None:

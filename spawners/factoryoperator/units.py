@@ -29,7 +29,7 @@ class Units(Protocol):
         """
 
     def start(self, part: Part) -> None:
-        """Start a part of the gateway from the current release, without waiting for it. Raises UnitError."""
+        """Start a part of the gateway from the current release; it may answer only later. Raises UnitError."""
 
     def failed(self, part: Part) -> str:
         """Return why a started part does not run or was restarted repeatedly, with its last log lines.

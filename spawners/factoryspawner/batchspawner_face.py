@@ -16,8 +16,8 @@ from factoryspawner.session_handle import SessionHandle
 class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner is untyped
     """The base of FactorySpawner: batchspawner's methods, and its settings that have an effect on the job.
 
-    Creating a spawner raises SettingsError if the configuration has a setting of batchspawner that has no effect here
-    (``REFUSED`` in ``config.batch_settings``).
+    Creating a spawner raises SettingsError if the configuration has a setting of batchspawner that is in ``REFUSED`` of
+    ``config.batch_settings``, because the setting would have no effect here.
     """
 
     req_qos = Unicode("", help="Quality of service of every job").tag(config=True)

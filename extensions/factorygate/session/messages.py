@@ -33,8 +33,8 @@ def read_message(body: object, now: float, languages: Sequence[str] = ()) -> Sho
 
     ``kind`` and ``texts`` may be missing; a missing ``kind`` is "info". ``texts`` has the message in more languages, by
     their codes. ``languages``: the codes of the person's languages, the preferred one first. The first of these
-    languages that ``texts`` has is used; if ``texts`` has none of them, ``text`` is used. Raises ValueError with an
-    explanation if ``body`` is not such a message.
+    languages that ``texts`` has is used (for ``de-AT`` also a text in ``de``); if ``texts`` has none of them, ``text``
+    is used. Raises ValueError with an explanation if ``body`` is not such a message.
     """
     found = body if isinstance(body, dict) else {}
     name, kind = found.get("id"), found.get("kind", "info")

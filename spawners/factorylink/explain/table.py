@@ -72,6 +72,7 @@ SITE = Move("site", N_("If it stays like this, write to the factory's support.")
 OPERATOR = Move(
     "operator", N_("This will not start as it is. Cancel it and choose another size; tell this gateway's operators.")
 )
+OTHER_SIZE = Move("operator", N_("Choose another size or factory for now, and tell this gateway's operators."))
 TELL = Move("operator", N_("Choose another environment or factory for now, and tell this gateway's operators."))
 LOG_TELLS = Move(
     "you", N_("The end of its log, below, may say why. If it happens again, send it to this gateway's operators.")

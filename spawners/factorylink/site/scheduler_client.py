@@ -20,7 +20,7 @@ SILENCE_AGAIN = 5.0
 class Down(Unreachable):
     """Raised if a command has no answer yet, and a check does not confirm that the scheduler is alive.
 
-    A failed question alone does not raise this error.
+    If the command itself fails, its own error is raised instead.
     """
 
 

@@ -29,7 +29,10 @@ class Ready(GatewayHandler):
 
 
 class LastChoice(GatewayHandler):
-    """Answers with what this person chose for their last session outside of workshops."""
+    """Answers with the choice of this person's last session.
+
+    A session that the link started for a workshop's seat does not count, nor does one that runs a Dask scheduler.
+    """
 
     async def get(self) -> None:
         """Answer ``Choice``; null: there was no such session."""

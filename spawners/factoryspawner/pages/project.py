@@ -65,7 +65,7 @@ class ProjectUsage(_OfProject):
 
 
 class ProjectCsv(_OfProject):
-    """Answers with the use that a project's page shows as CSV, for a spreadsheet; the budget is left out."""
+    """Answers with the use that a project's page shows, in the form of CSV, for a spreadsheet; without the budget."""
 
     async def get(self, project_id: str) -> None:
         """Answer CSV; query: ``since``, the first day of the use."""
