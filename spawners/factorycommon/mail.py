@@ -89,7 +89,8 @@ def letter(sender: str, to: Address, subject: str, text: str, domain: str) -> Em
 def send(mail: EmailMessage, server: SmtpServer, seconds: float = SERVER_SECONDS) -> None:
     """Hand the mail to the server; this blocks the thread. ``seconds``: the time limit of each answer of the server.
 
-    Raises OSError (also for smtplib's errors and a password file that cannot be read), ValueError.
+    Raises OSError (also for smtplib's errors, and if the password file cannot be read); ValueError, for example if the
+    password is not ASCII.
     """
     tls = ssl.create_default_context() if server.encryption != "none" else None
     if server.encryption == "tls":

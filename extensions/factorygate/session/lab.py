@@ -64,10 +64,10 @@ class Texts(Polled):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """Answer with the translations of the texts, in the form of ``Language.page``; for English there are none.
+        """Answer with the texts of the JupyterLab extension in one language, in the form of ``Language.page``.
 
-        ``language`` of the query: the code of the language; if it is missing, the person's own language is used. If the
-        texts are not translated into the language, the answer is that for English.
+        ``language`` of the query: the code of the language; if it is missing, the person's own language is used. For
+        English, and for a language into which the texts are not translated, the answer's ``texts`` are empty.
         """
         wanted = self.get_query_argument("language", "").replace("_", "-")
         found = await asyncio.to_thread(language.wanted, wanted) if wanted else language.here()
