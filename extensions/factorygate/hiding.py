@@ -18,19 +18,19 @@ def hidden(text: str) -> str:
 
 
 class Hiding(logging.Formatter):
-    """A log formatter that formats records as another formatter does, and hides tokens in the result."""
+    """A log formatter that formats records as another formatter does, and hides tokens in URLs in the result."""
 
     def __init__(self, inner: logging.Formatter | None) -> None:
         super().__init__()
         self._inner = inner or logging.Formatter()
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the formatted record with its traceback, without tokens."""
+        """Return the formatted record with its traceback; ``[secret]`` replaces each token in a URL."""
         return hidden(self._inner.format(record))
 
 
 def hide_in(*loggers: logging.Logger) -> None:
-    """Hide tokens in all that the present handlers of these loggers write from now on."""
+    """Hide tokens in URLs in all that the present handlers of these loggers write from now on."""
     for handler in {handler for logger in loggers for handler in logger.handlers}:
         if not isinstance(handler.formatter, Hiding):
             handler.setFormatter(Hiding(handler.formatter))

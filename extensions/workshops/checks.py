@@ -46,7 +46,7 @@ async def put(store: Store, record: CheckRecord) -> None:
 
 
 async def of(store: Store, slug: str) -> list[CheckRecord]:
-    """Return the results that the people of a workshop have sent. Raises StoreError."""
+    """Return the results of the connection checks that people have sent to a workshop. Raises StoreError."""
     table = check_table.checks
     return await store.rows(table, select(table).where(table.c.workshop == slug), CheckRecord)
 

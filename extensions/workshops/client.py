@@ -196,7 +196,10 @@ class WorkshopsClient:
         return _parsed(_LISTED, await self._send(caller, "PUT", _path(slug, "list"), text, "text/csv"))
 
     async def get_list(self, caller: WorkshopCaller, slug: str) -> str:
-        """Return everybody who is or was in a workshop, and everybody invited who has not joined, as CSV."""
+        """Return a CSV list of a workshop's people, and of the people who are invited and have not joined.
+
+        People who wait for a seat, have left, or are banned are in the list, too.
+        """
         response = await self._send(caller, "GET", _path(slug, "list"), None)
         if response.is_error:
             _parsed(_NOTHING, response)

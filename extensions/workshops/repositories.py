@@ -42,7 +42,7 @@ class BadRepository(Exception):
 
 @dataclass(frozen=True)
 class RepositoryAddress:
-    """The address of a repository. ``host``: "" for a local one, in tests."""
+    """The address of a git repository. ``host``: "" for a ``file://`` address, which only tests use."""
 
     url: str
     host: str = ""
@@ -92,7 +92,10 @@ def check(address: RepositoryAddress, networks: Iterable[Network], resolve: Reso
 
 
 def resolved(host: str, port: int) -> list[str]:
-    """Return the IP addresses of a host. Raises OSError, and UnicodeError if a label is empty or too long."""
+    """Return the IP addresses of a host.
+
+    Raises OSError if they cannot be looked up; UnicodeError if a label of the host name is empty or too long.
+    """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 

@@ -171,7 +171,7 @@ class Workshops:
         return [self._view(caller, one, mine.get(one.slug), people, codes_of) for one in seen]
 
     async def one(self, caller: WorkshopCaller, slug: str) -> WorkshopView:
-        """Return a workshop. Raises ProblemError."""
+        """Return a workshop. Raises ProblemError if the workshop does not exist, or the caller may not see it."""
         workshop, mine = await self._find(caller, slug)
         return await self._shown(caller, workshop, mine)
 

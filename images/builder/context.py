@@ -28,7 +28,7 @@ def folder(cache: Path) -> Iterator[Path]:
 
 
 def clear(cache: Path) -> None:
-    """Remove from ``cache`` the folders of builds that were killed."""
+    """Remove from ``cache`` the folders that killed builds have left. Call this only while no build uses ``cache``."""
     for left in cache.glob("context-*"):
         shutil.rmtree(left)
 
@@ -75,7 +75,7 @@ def add_proxy(context: Path, node_wheel: Path, node_modules: Path) -> None:
 
 
 def settle(context: Path) -> None:
-    """Set fixed modes and times on the copied files, since a layer's bytes contain modes and times."""
+    """Set fixed modes and times on all files of a context except wheels, since a layer's bytes contain both."""
     for path in [path for top in context.iterdir() if top.name not in _MOUNTED for path in (top, *top.rglob("*"))]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -21,7 +21,10 @@ _REQUEST = re.compile(r"(?:gpu:(?P<type>[A-Za-z0-9_.+-]{1,100})|shard):(?P<count
 
 
 def parse_share(text: object) -> Fraction:
-    """Return the exact share that a text or a number says: ``1/7``, ``0.25``, ``2``. Raises ValueError."""
+    """Return the exact share of a GPU that a text or a number says: ``1/7``, ``0.25``, ``2``.
+
+    Raises ValueError for 0, and for anything else that ``ALLOWED_SHARES`` does not allow.
+    """
     words = "" if isinstance(text, bool) else str(text).strip()
     if _SHARE.fullmatch(words):
         share = Fraction(words)

@@ -28,7 +28,7 @@ class TimeSlice:
         self._is_due = False  # True while ``_next`` is to run
 
     async def wait(self) -> None:
-        """Return at once if no task waits and the slice is not over, else after the loop has handled new requests."""
+        """Return at once if no other task waits and the slice is not over; else after the loop handled new requests."""
         loop = asyncio.get_running_loop()
         if not (self._waiting or self._woken) and self._lasts(loop):
             return

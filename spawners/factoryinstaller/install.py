@@ -152,7 +152,7 @@ def releases(machine: Machine) -> Layout:
 
 
 def build(machine: Machine, sources: Path) -> Path:
-    """Build the release from these sources unless it exists already, and return its folder. Raises ReleaseError."""
+    """Build the release of these sources unless it exists, and return its folder. Raises ReleaseError, OSError."""
     layout = releases(machine)
     found = layout.built_from(sources)
     if found is None:

@@ -27,7 +27,11 @@ def numbers(user: str, group: str) -> tuple[int, int]:
 
 
 class Machine:
-    """One machine, or a folder that stands for its root. ``changes``: descriptions of this run's changes."""
+    """The machine to install on.
+
+    ``root``: the machine's root folder, or another folder that stands for it; ``changes``: descriptions of what this
+    run has changed.
+    """
 
     def __init__(self, root: Path = Path("/"), numbers: Numbers = numbers) -> None:
         self.root = root
@@ -72,7 +76,7 @@ class Machine:
         return done.stdout
 
     def succeeds(self, *argv: str) -> bool:
-        """Return whether a program is there and ends with exit code 0."""
+        """Run a program; return whether it exists and has ended with exit code 0."""
         try:
             return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
         except FileNotFoundError:
@@ -123,7 +127,7 @@ class Machine:
         return dict(self._state().get("written", {}))
 
     def remove(self, name: str) -> None:
-        """Remove a file, symbolic link or folder if it exists, and print this.
+        """Remove a file, symbolic link or folder, and print that it is gone; do nothing if it does not exist.
 
         ``name``: its absolute path on this machine.
         """

@@ -172,7 +172,7 @@ class Layout:
     def built_from(self, origin: Path) -> Release | None:
         """Return the complete release that was built from the sources ``origin``; None if there is none.
 
-        Raises ReleaseError.
+        Raises ReleaseError if ``origin`` is no complete checkout, unpacked archive or release.
         """
         version, made_from = sources.version(origin), sources.content(origin)
         for name in _names(version, made_from):

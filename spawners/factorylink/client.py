@@ -393,7 +393,7 @@ class LinkClient:
         return await self._ask(_CHOICE, "GET", f"/people/{quote(user, safe='')}/choice")
 
     async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:
-        """Return the person's ``limit`` newest sessions, live and ended ones, newest first."""
+        """Return the person's ``limit`` newest sessions, live and ended, without Dask schedulers; newest first."""
         return await self._ask(
             _SESSIONS, "GET", f"/people/{quote(user, safe='')}/sessions", params=_given({"limit": limit})
         )
@@ -419,7 +419,7 @@ class LinkClient:
         await self._people.put(user, person, lambda: self._request("PUT", path, json=body))
 
     async def put_access(self, user: str, access: AccessStatus) -> None:
-        """Send the link only whether the person may start anything."""
+        """Send whether the person may start anything; the link's other data about the person stay unchanged."""
         path, body = f"/people/{quote(user, safe='')}/access", access.model_dump(mode="json")
         await self._people.put_other(user, lambda: self._request("PUT", path, json=body))
 

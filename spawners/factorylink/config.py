@@ -48,7 +48,7 @@ class LocalTransportSettings(Model):
         return {}
 
     def dialed(self) -> tuple[str, tuple[str, ...]]:
-        """Return an empty name and no hosts, because no setting of this transport lists hosts."""
+        """Return "" for the name of the setting that lists hosts, and no hosts: this transport has no such setting."""
         return "", ()
 
 

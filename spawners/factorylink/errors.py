@@ -62,11 +62,11 @@ class Refused(FactoryError):
 
 
 class Gone(FactoryError):
-    """The object of the request does not exist."""
+    """The thing that the request needs does not exist: for example a file, a door, or accounting records."""
 
 
 class Misread(Unreachable):
-    """An answer could not be parsed. ``output``: its beginning and its end, for the log."""
+    """An answer could not be parsed. ``output``: the answer, which is shortened for the log if it is long."""
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)

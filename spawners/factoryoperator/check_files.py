@@ -120,7 +120,7 @@ def _offered(config: LinkConfig) -> dict[Slug, Factory]:
 
 
 def catalogue(gateway: Gateway) -> Iterator[Finding]:
-    """Yield what is wrong in the catalogue, and why factories of link.yaml may not be offered."""
+    """Yield what is wrong in the catalogue, and why factories that link.yaml names cannot be offered."""
     config, at = gateway.link.config, gateway.link.at
     if config is None:
         return

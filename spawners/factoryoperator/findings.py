@@ -28,7 +28,7 @@ def note(where: str, said: str) -> Finding:
 
 
 def of_lines(lines: Iterable[str]) -> list[Finding]:
-    """Return a mistake for each message of a parser, such as ``file:line: key: text`` or ``file: text``."""
+    """Return a finding (a mistake) for each message of a parser, such as ``file:line: key: text`` or ``file: text``."""
     found: list[Finding] = []
     for line in lines:
         parts = line.split(": ")

@@ -54,7 +54,7 @@ class Gateway:
 
     @property
     def has_workshops(self) -> bool:
-        """Return whether any of the files says that there is a workshops service."""
+        """Return whether hub.yaml or link.yaml names a workshops service, or workshops.yaml was read."""
         hub, link, own = self.hub.config, self.link.config, self.workshops
         named = (hub is not None and hub.workshops, link is not None and link.workshops, own.config, own.problems)
         return any(named)

@@ -39,7 +39,7 @@ class Owned(Model):
 
 
 class KeptFolder(Owned):
-    """A folder above a store; a restore creates it if it is missing."""
+    """A folder in the path of a store (a file or database in the backup); a restore creates missing folders."""
 
 
 class Kept(Owned):

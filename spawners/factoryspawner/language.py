@@ -70,7 +70,7 @@ class PageLanguage(language.Language):
         return str(format_decimal(value, locale=Locale.parse(self.code, sep="-")))
 
     def spoken(self, value: T) -> T:
-        """Return a model of the link, or a tuple or list of models, with the texts in this language.
+        """Return ``value``, a model of the link or a tuple or list of models, with its texts in this language.
 
         Any other value is returned as it is.
         """

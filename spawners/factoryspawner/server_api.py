@@ -80,7 +80,7 @@ class StartsServers:
 
 
 class StopsServers:
-    """Mixin for JupyterHub's handlers that stop servers."""
+    """Mixin for JupyterHub's handlers that stop servers: waits until stops are recorded, and ends servers."""
 
     async def recorded(self, *stops: Awaitable[None]) -> None:
         """Wait until these requests to stop are recorded, in the link's ledger or in the hub's database.

@@ -60,7 +60,7 @@ class StopStore:
         self._made = False
 
     def load(self) -> dict[SessionId, By]:
-        """Return who requested each stop, by the session's id; {} if there is no table yet. Raises SQLAlchemyError."""
+        """Return for each session who requested its stop; {} if there is no table yet. Raises SQLAlchemyError."""
         if not inspect(self._engine).has_table(_STOPS.name):
             return {}
         with self._engine.connect() as connection:

@@ -711,7 +711,7 @@ async def test_a_rehearsal_of_the_whole_class_is_shown_and_stopped_without_a_scr
     assert "1 of 4 seats can be opened; 1 were asked for, 0 failed, 0 were refused." in page
     assert re.search(r'<progress [^>]*value="1" max="4" aria-labelledby="fg-wave-1">', page)
     assert "robot." not in page  # names of robots tell nobody anything
-    assert "Wait until they have ended, or stop it." in page and 'name="kind"' not in page
+    assert "Wait until they have ended, or stop the rehearsal." in page and 'name="kind"' not in page
     assert (await bob.post(f"{path}/rehearsal", data={"order": "stop"})).status_code == 403  # without the page's token
     stopped = await send(bob, f"{path}/rehearsal", order="stop")
     assert (stopped.status_code, stopped.headers["Location"]) == (302, f"{path}/rehearsal")

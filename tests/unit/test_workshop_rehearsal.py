@@ -529,7 +529,7 @@ async def test_who_may_rehearse_and_when(stage: Stage) -> None:
         await stage.begin(RehearsalBody(place=2))  # the link has only one place
     await stage.begin()
     for kind in ("dry", "seats", "wave"):
-        with pytest.raises(ProblemError, match="Wait until they have ended, or stop it"):
+        with pytest.raises(ProblemError, match="Wait until they have ended, or stop the rehearsal"):
             await stage.begin(RehearsalBody.model_validate({"kind": kind}))
     stage.world.clock.forward(days=2, minutes=-35)
     await stage.rehearsals.look()

@@ -593,7 +593,7 @@ async def test_who_may_rehearse_a_class_and_when(tmp_path: Path) -> None:
             assert caught.value.problem.kind == "forbidden"
         assert (await stage.rehearsals.begin(OPERATOR, stage.slug, WAVE)).running  # the robots are nobody's
         for kind in ("dry", "seats", "wave"):
-            with pytest.raises(ProblemError, match="Wait until they have ended, or stop it"):
+            with pytest.raises(ProblemError, match="Wait until they have ended, or stop the rehearsal"):
                 await stage.rehearsals.begin(TINA, stage.slug, RehearsalBody(kind=kind))
         await stage.rehearsals.stop(OPERATOR, stage.slug)
         await stage.rehearsals.look()

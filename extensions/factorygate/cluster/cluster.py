@@ -447,7 +447,7 @@ class FactoryCluster(JobQueueCluster):
     # --- the number of jobs
 
     def name_of_job(self, number: int) -> str:
-        """Return the name of the job with that number; a subclass may form names differently."""
+        """Return the name of the job ``number``; a subclass may form names by its own ``_new_worker_name``."""
         return str(self._new_worker_name(number))
 
     @property
@@ -536,7 +536,10 @@ class FactoryCluster(JobQueueCluster):
         self.worker_plan.plan(jobs)
 
     def within_cap(self, more: int) -> None:
-        """Raise ValueError if ``more`` jobs could exceed the cluster's cap in GPU-hours. The link checks this again."""
+        """Raise ValueError if ``more`` further jobs could exceed the cluster's cap in GPU-hours.
+
+        The link checks this again.
+        """
         self.terms.check_cap(more, self.cluster_api.cluster)
 
     def adapt(
@@ -638,7 +641,7 @@ class FactoryCluster(JobQueueCluster):
         return more, ""
 
     async def scale_down(self, workers: Iterable[str]) -> None:
-        """Retire jobs that the work does not need; called by ``FactoryAdaptive``. ``workers``: names of jobs."""
+        """Retire the jobs named in ``workers``, and want fewer jobs from now on; called by ``FactoryAdaptive``."""
         if self._ends:
             return
         self.worker_plan.drop(tuple(workers))

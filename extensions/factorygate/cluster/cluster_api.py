@@ -182,7 +182,7 @@ class ClusterApi:
             await self.close()
 
     async def close(self) -> None:
-        """Stop following the cluster, whose jobs continue.
+        """Stop following the cluster, without cancelling its jobs.
 
         Pending calls of ``submit``, ``cancel`` and ``changed`` raise LinkError.
         """

@@ -100,7 +100,7 @@ def mend(theirs: Security) -> None:
 
 
 def in_files(security: Security | None) -> bool:
-    """Return whether a Security names files only and contains no key, so that a script may show it; False for None."""
+    """Return whether a Security has names of files only, and no key, so a job script may show it; False for None."""
     named = {} if security is None else security.get_tls_config_for_role("worker")
     return bool(named) and not any("\n" in value for value in named.values() if value)
 

@@ -44,7 +44,7 @@ def link(cluster_id: str, here: Mapping[str, str] = os.environ) -> str:
 
 
 def short(cluster_id: str) -> str:
-    """Return the short form of a cluster's id, which names its folder, since the path of a socket must not be long."""
+    """Return the short form of a cluster's id, for the name of the cluster's folder: paths of sockets must be short."""
     return cluster_id[:8]
 
 

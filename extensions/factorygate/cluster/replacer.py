@@ -72,7 +72,7 @@ class ReplacedCluster(Protocol):
 
 
 class Replacer:
-    """Replaces lost jobs of one cluster, and those whose walltime is almost over, in the cluster's event loop."""
+    """Replaces jobs of one cluster that were lost, or whose walltime is almost over, in the cluster's event loop."""
 
     def __init__(self, cluster: ReplacedCluster) -> None:
         self._cluster = cluster

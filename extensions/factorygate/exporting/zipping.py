@@ -81,9 +81,9 @@ def measure(folder: int) -> ExportSum:
     """Return what a zip of an open folder would contain.
 
     ``folder``: its descriptor. At the limits of an export, counting ends, and ``whole`` of the result is False. No file
-    is opened, so files that cannot be read count like all others. The kinds ``changed``, ``limit`` and ``renamed`` do
-    not occur: they are found only while a zip is made. Raises OSError if the folder, or a folder below it that could be
-    opened, cannot be listed.
+    is opened, so files that cannot be read count like all others. ``left_out`` and ``counts`` of the result never have
+    the kinds ``changed``, ``limit`` and ``renamed``, which are found only while a zip is made. Raises OSError if the
+    folder, or a folder below it that could be opened, cannot be listed.
     """
     found = ExportSum()
     for entry in walk(folder):

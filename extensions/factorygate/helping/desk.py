@@ -100,7 +100,7 @@ class HelpDesk:
         self._path, self._sent = path, changed
 
     async def end_look(self) -> None:
-        """Let nobody see the notebook any more. Raises LinkError."""
+        """Withdraw the person's consent that helpers see a notebook. Raises LinkError."""
         self._take(await self._reached().delete("/help/look", HelpState))
 
     def _take(self, state: HelpState) -> None:

@@ -107,7 +107,7 @@ class LookHandler(_Asking):
     @web.authenticated
     @authorized
     async def delete(self) -> None:
-        """Let nobody see the notebook any more."""
+        """Withdraw the person's consent that helpers see a notebook."""
         await self.answer(self.desk.end_look())
 
 

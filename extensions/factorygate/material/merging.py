@@ -40,7 +40,7 @@ def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = Fa
 
 
 def merge_texts(base: bytes, mine: bytes, theirs: bytes) -> bytes | None:
-    """Return the merged text; None if a file is no UTF-8 text, or has a NUL, or if ``merge_lines`` returns None."""
+    """Return the merged text; None if a file is no UTF-8 text or has a NUL, or if the lines cannot be merged."""
     if b"\x00" in base + mine + theirs:
         return None
     try:

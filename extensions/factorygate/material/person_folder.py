@@ -123,7 +123,7 @@ class PersonFolder:
             os.close(descriptor)
 
     def forget_made(self) -> None:
-        """Remove the folders that ``folder`` has made since this object was made, as far as they are empty."""
+        """Remove the folders that calls of the method ``folder`` have made, as far as they are empty."""
         for own, names, inode in reversed(self._made):
             with contextlib.suppress(OSError, FolderBlocked), self.folder(names[:-1], own=own) as above:
                 found = os.stat(names[-1], dir_fd=above, follow_symlinks=False)

@@ -30,7 +30,7 @@ class Polled(APIHandler):
 
 
 class Clock(Polled):
-    """Answers when the session ends, from the file that the door writes."""
+    """Answers with the file that the door writes: the time of the session's end, and messages for the person."""
 
     def initialize(self, file: Path) -> None:
         """Keep ``file``, the path of the clock's file, which the door writes."""

@@ -176,7 +176,7 @@ class Door:
         return self._key.export_public_key("openssh").decode().strip()
 
     def take_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Send connections to the hub's socket through ``connection`` from now on."""
+        """From now on, use ``connection``, a link's SSH connection, for requests that arrive at the hub's socket."""
         if self._link.done():
             self._link = asyncio.get_running_loop().create_future()
         self._link.set_result(connection)

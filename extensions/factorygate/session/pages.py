@@ -57,7 +57,7 @@ class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
 
 
 def serve(server: ServerApp) -> None:
-    """Serve the pages below ``factorygate/clusters/`` of the notebook server, if this is a session."""
+    """Serve the clusters' Dask pages below ``factorygate/clusters/`` of ``server``, if ``server`` runs in a session."""
     hub = os.environ.get("FACTORYGATE_HUB_SOCKET")
     if hub is None:
         return

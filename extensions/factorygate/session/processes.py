@@ -36,7 +36,7 @@ def adopt_orphans() -> None:
 
 
 def end_with_parent() -> None:
-    """Make the kernel send SIGTERM to this process when its parent dies, in whatever way."""
+    """Make the Linux kernel send SIGTERM to this process when its parent dies, in whatever way."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

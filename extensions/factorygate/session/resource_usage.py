@@ -147,7 +147,7 @@ def _step(count: int | None, step: int) -> int | None:
 
 
 class Gauge:
-    """Measures the resource use every ``LOOK_MS`` once started. ``use``: the last measurement, None: none yet."""
+    """Measures the session's memory and GPU use regularly after ``start``. ``use``: the last result, None: none yet."""
 
     def __init__(self) -> None:
         self.use: ResourceUsage | None = None

@@ -25,7 +25,7 @@ _MOST_FOLDERS = 20
 
 @dataclass(frozen=True)
 class FolderSteps:
-    """The steps of one folder. ``done``: the numbers, from 0, of those that were done."""
+    """The steps (tagged cells) of a workshop's folder. ``done``: the numbers, from 0, of the steps that were done."""
 
     steps: tuple[KnownStep, ...] = ()
     done: tuple[int, ...] = ()

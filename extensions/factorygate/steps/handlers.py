@@ -20,7 +20,7 @@ from factorygate.steps.book import StepBook
 
 
 class StepsOfFolder(APIHandler):
-    """Answers the steps of a workshop's folder, and notes steps that were done."""
+    """Answers with the steps (tagged cells) of a workshop's folder, and stores which steps were done."""
 
     auth_resource = "contents"
 

@@ -21,7 +21,7 @@ def checks_router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.put("/workshops/{slug}/check", status_code=204, responses=denied | says(409))
     async def put_check(slug: Slugged, body: CheckBody, caller: WorkshopCaller = caller_of) -> None:
-        """Send the result of your connection check to a workshop in which you are."""
+        """Send the result of your connection check to a workshop of which you are a member."""
         await workshops.put_check(caller, slug, body)
 
     @routes.get("/workshops/{slug}/checks", responses=denied)

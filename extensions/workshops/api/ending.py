@@ -68,7 +68,7 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
 
     @routes.get("/workshops/{slug}/report.csv", response_class=ReportCsv, responses=some)
     async def get_report_csv(slug: Slugged, caller: WorkshopCaller = caller_of) -> ReportCsv:
-        """Return the people of a workshop's report as CSV."""
+        """Return as CSV the part of a workshop's report that lists its people."""
         found = await ending.report(await workshops.may(caller, slug, "report"))
         return ReportCsv(report_csv.written(found), headers=_kept_as(f"{slug}-report.csv"))
 
@@ -88,7 +88,7 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
 
     @routes.post("/workshops/{slug}/certificates/mail", responses=some)
     async def mail_certificates(slug: Slugged, caller: WorkshopCaller = caller_of) -> MailedView:
-        """Send guests their certificates by mail; this can be done once for a workshop."""
+        """Send guests (people without an account) their certificates by mail; this can be done once for a workshop."""
         return await ending.mail_certificates(await workshops.may(caller, slug, "certificates"), caller.person)
 
     return routes

@@ -38,7 +38,10 @@ def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any
 
     @routes.get("/workshops/{slug}/list", response_class=CsvList, responses=some)
     async def get_list(slug: Slugged, caller: WorkshopCaller = caller_of) -> CsvList:
-        """Return everybody who is or was in a workshop, and everybody invited who has not joined, as CSV."""
+        """Return a CSV list of a workshop's people, and of the people who are invited and have not joined.
+
+        People who wait for a seat, have left, or are banned are in the list, too.
+        """
         await workshops.may(caller, slug, "people")
         text = await joining.listed(slug)
         disposition = f'attachment; filename="{slug}.csv"'

@@ -41,7 +41,10 @@ def room_router(room: Room, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/broadcast", responses=some | says(429))
     async def broadcast(slug: Slugged, body: BroadcastBody, caller: WorkshopCaller = caller_of) -> BroadcastView:
-        """Show a message in the JupyterLab of everybody in the class, and in sessions that start later."""
+        """Show a message in the JupyterLab of everybody who has a seat or runs the workshop, except observers.
+
+        People without an open session get the message in their next session, if the message is recent then.
+        """
         return await room.broadcast(caller, slug, body)
 
     @routes.post("/workshops/{slug}/room/{seat}/stop", status_code=202, responses=some)

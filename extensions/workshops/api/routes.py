@@ -70,7 +70,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/workshops", responses=denied)
     async def list_workshops(caller: WorkshopCaller = caller_of) -> list[WorkshopView]:
-        """List the workshops in which you have a role or a seat, or wait for one; an operator gets all."""
+        """List the workshops in which you have a role or a seat, or wait for a seat; an operator gets all."""
         return await workshops.all(caller)
 
     @routes.post("/workshops", status_code=201, responses=denied | says(409))
@@ -85,7 +85,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.patch("/workshops/{slug}", responses=some)
     async def change(slug: Slugged, body: WorkshopChange, caller: WorkshopCaller = caller_of) -> WorkshopView:
-        """Change a workshop. The answer is 409 if it was changed after the version that you name."""
+        """Change a workshop. The answer is 409 if somebody changed the workshop after the version that you name."""
         return await workshops.change(caller, slug, body)
 
     @routes.post("/workshops/{slug}/submit", responses=some)
@@ -127,7 +127,7 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
     async def new_code(
         slug: Slugged, body: CodeBody, response: Response, caller: WorkshopCaller = caller_of
     ) -> CreatedView:
-        """Make a new code for joining, which replaces all earlier ones. It is shown in this answer only."""
+        """Make a new code for joining, which replaces all earlier ones. The code is shown in this answer only."""
         return _secret(response, await workshops.new_code(caller, slug, body))
 
     @routes.get("/workshops/{slug}/members", responses=one)

@@ -121,7 +121,7 @@ def report(
 
 
 def without_people(made: ReportView) -> ReportView:
-    """Return a copy of a report with its sums only."""
+    """Return a copy of a report that has the sums, and no rows about single people."""
     return made.model_copy(update={"people": ()})
 
 

@@ -21,7 +21,7 @@ class MinuteLimit:
         self._times: dict[tuple[str, ...], deque[datetime]] = {}
 
     def allows(self, *key: str) -> bool:
-        """Return whether one more act of a key is allowed now; an allowed act is counted."""
+        """Return whether the person whom ``key`` identifies may act once more now; if so, count the act."""
         now = self._now()
         if key not in self._times and len(self._times) >= _MOST_KEYS:
             self._times = {one: times for one, times in self._times.items() if now - times[-1] < timedelta(minutes=1)}

@@ -34,7 +34,10 @@ class NotebookConsent:
 
 
 class Looks:
-    """Keeps the consents of the people of all workshops, each with its notebook. ``now``: the clock."""
+    """Keeps the consents with which people let helpers see a notebook, each with the notebook, for all workshops.
+
+    ``now``: the clock.
+    """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -82,5 +85,5 @@ class Looks:
         return [self._looks.pop(key) for key in over]
 
     def others(self, slugs: Collection[str]) -> list[NotebookConsent]:
-        """Return the stored consents in all workshops but these, also those whose time is over."""
+        """Return the stored consents in all workshops except ``slugs``, also consents whose time is over."""
         return [one for one in self._looks.values() if one.workshop not in slugs]

@@ -94,7 +94,7 @@ class RaisedHands:
             return True
 
     async def forget_all_but(self, slugs: Collection[str]) -> None:
-        """Delete the hands of all workshops but these; the other workshops are over."""
+        """Delete the hands of all workshops except ``slugs``, which must be all workshops that are not over."""
         await self._store.transact(
             lambda db: db.execute(delete(raised_hands).where(raised_hands.c.workshop.not_in(slugs)))
         )

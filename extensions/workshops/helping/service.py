@@ -47,7 +47,7 @@ _NOT_OPEN = Message("hand-not-open", "You can raise a hand while the workshop is
 
 
 class Helping:
-    """Keeps raised hands, and consents that helpers see a notebook, for people and helpers of all workshops.
+    """Keeps the raised hands of all workshops, and the consents with which people let helpers see a notebook.
 
     Start ``run``. ``now``: the clock; ``on_change``: functions that are called after a raised hand or a consent has
     changed, with a set that has the id of the workshop's project; ``forget`` does not call them. Methods raise

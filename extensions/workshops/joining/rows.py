@@ -27,7 +27,7 @@ _NAME_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 
 @dataclass(frozen=True)
 class TicketRow:
-    """The ticket of a person who joins a workshop, or of a guest who logs in again.
+    """A ticket, which identifies one attempt of a person to join a workshop, or of a guest to log in again.
 
     The fields are the columns of ``tables.tickets``.
     """
@@ -56,7 +56,7 @@ class GuestRow:
 
 @dataclass(frozen=True)
 class InvitationRow:
-    """A person on a trainer's list. The fields are the columns of ``tables.invitations``."""
+    """A person whom a trainer's list invites to a workshop. The fields are the columns of ``tables.invitations``."""
 
     workshop: str
     mail: str

@@ -65,13 +65,13 @@ class MaterialFetcher:
             return FetchResult(problem=said)
 
     def has(self, digest: str) -> bool:
-        """Return whether the folder has the archive with this digest."""
+        """Return whether the archive with this digest exists."""
         return self.archive(digest).exists()
 
     def sweep(self, digests: Collection[str]) -> None:
-        """Remove all archives but those with these digests, and files that interrupted fetches have left.
+        """Remove what interrupted fetches have left, and all archives except those with these digests.
 
-        Files of the last hour stay.
+        Files and folders of the last hour stay.
         """
         if not self._folder.is_dir():
             return

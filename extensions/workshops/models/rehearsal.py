@@ -140,7 +140,7 @@ class RehearsalResult(Model):
 
     @property
     def stopped(self) -> bool:
-        """Return whether the rehearsal was ended early, so that it says nothing about the place."""
+        """Return whether the rehearsal was ended early; if it was, its result is not used."""
         return _is_stopped(self.lines)
 
 

@@ -29,7 +29,7 @@ class RehearsalGoesOn(Exception):
 
 
 class RehearsedOften(Exception):
-    """Raised if the workshop had as many rehearsals of this kind as are allowed in 24 hours."""
+    """Raised if a workshop had as many rehearsals of the requested kind in the last 24 hours as are allowed."""
 
 
 def of_workshop(db: Connection, slug: str) -> list[RehearsalRow]:

@@ -63,7 +63,7 @@ _GIVE_UP = timedelta(minutes=2)  # after the window, until a rehearsal ends also
 _STOPS = 8  # sessions that the link is asked to end at a time
 _FACTS, _SEATS, _PLACES = TypeAdapter(RehearsalFacts), TypeAdapter(SeatsView), TypeAdapter(SeatPlaces)
 _GOES_ON = Message(
-    "rehearsal-on", "Seats of this workshop are being rehearsed. Wait until they have ended, or stop it."
+    "rehearsal-on", "Seats of this workshop are being rehearsed. Wait until they have ended, or stop the rehearsal."
 )
 _OFTEN = {
     "seats": Message("rehearsal-often", "Seats can be rehearsed {count} times a day."),

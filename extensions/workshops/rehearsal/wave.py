@@ -161,7 +161,7 @@ def _check_budget(workshop: WorkshopRecord, facts: RehearsalFacts, here: Rehears
 
 
 def begun(slug: str, count: int) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a rehearsal with robots that begins, with new session ids; no seat is requested yet."""
+    """Return the seats of a new rehearsal with robots, with new session ids; no seat is requested yet."""
     return tuple(RehearsedSeat(person=name, server="", session=uuid.uuid4().hex) for name in robot_names(slug, count))
 
 

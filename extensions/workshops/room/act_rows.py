@@ -12,13 +12,13 @@ from workshops.store.act_table import SeatActRecord, seat_acts
 
 
 def all_acts(db: Connection) -> list[SeatActRecord]:
-    """Return the acts on seats of all workshops, without rows that cannot be read."""
+    """Return all workshops' acts (requests to start, restart or reset a seat), except rows that cannot be read."""
     found = db.execute(select(seat_acts)).mappings()
     return [SeatActRecord(**values) for row in found if (values := intact(seat_acts, row)) is not None]
 
 
 def goes_on(db: Connection, record: SeatActRecord) -> bool:
-    """Return whether this act is still stored: nobody has given it up, and no other act has replaced it."""
+    """Return whether an act on a seat is still stored: it was not dropped, and no other act has replaced it."""
     table = seat_acts.c
     mine = (table.workshop == record.workshop, table.person == record.person, table.at == record.at)
     return db.execute(select(table.person).where(*mine)).first() is not None

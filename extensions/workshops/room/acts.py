@@ -111,7 +111,7 @@ class SeatActs:
         room.sessions.on_change.append(lambda _projects: self._woken.set())
 
     def of(self, slug: str) -> dict[str, SeatActView]:
-        """Return the acts on a workshop's seats that go on or have failed, by person."""
+        """Return by person which acts (start, restart or reset of a seat) go on or have failed in a workshop."""
         return {
             one.person: SeatActView(act=one.act, state=one.state, at=one.at, why=one.why)
             for one in self._acts.values()

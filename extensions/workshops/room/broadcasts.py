@@ -135,7 +135,7 @@ class Broadcasts:
         return BroadcastView(id=message.id, received=len(received), people=len(receivers(people)))
 
     async def run(self) -> None:
-        """Send messages to sessions that open, and again to those that did not take them, without end."""
+        """Send recent messages to sessions that open, and again to sessions that did not take them; never returns."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), RETRY_SECONDS)

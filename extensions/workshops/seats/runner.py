@@ -237,7 +237,7 @@ class SeatRunner:
         task.add_done_callback(lambda _task: self._tasks.pop(slug, None))
 
     async def look(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord]) -> None:
-        """Ask the link what became of a workshop's seats, and request the next wave.
+        """Ask the link what became of a workshop's seats, and request the next wave of seats if it is due.
 
         Errors go to the log, and the next call tries again.
         """

@@ -140,7 +140,7 @@ class Store:
         return await self.transact(lambda db: _workshops(db, query))
 
     async def to_erase(self) -> list[WorkshopRecord]:
-        """Return the workshops that are archived or cancelled, and whose people are still stored."""
+        """Return the archived and cancelled workshops whose people are still stored, due for deletion or not."""
         table = schema.workshops.c
         query = select(schema.workshops).where(table.over.is_not(None), table.erased.is_(None))
         return await self.transact(lambda db: _workshops(db, query))

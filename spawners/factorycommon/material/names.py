@@ -78,5 +78,5 @@ def faults(paths: Iterable[str]) -> dict[str, Message]:
 
 
 def folded(path: str) -> str:
-    """Return a text that is equal for paths that are one file on some systems."""
+    """Return a path in a form that is equal for paths that differ only in case or in how accents are written."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

@@ -136,7 +136,7 @@ class SizeSketch(Model):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """Return the names of the fields that must be known before people can select this size."""
+        """Return the names of the fields that are None, and must be filled in before people can select this size."""
         return tuple(name for name in ("cores", "memory_gb", "partition", "max_hours") if getattr(self, name) is None)
 
     @model_validator(mode="after")

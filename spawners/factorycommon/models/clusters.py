@@ -148,7 +148,7 @@ class BatchRequest(Model):
 
     @property
     def whole(self) -> int:
-        """Return how many jobs must be allowed together so that this batch may start."""
+        """Return how many jobs the limits and the budget must allow together, so that this batch may start."""
         return max(len(self.names), self.together or 0)
 
 

@@ -130,7 +130,7 @@ class Estimate(Model):
 
 
 class End(Model):
-    """How a job ended, by the scheduler's accounting."""
+    """How a job ended, as the scheduler's accounting or its list of ended jobs says."""
 
     job: JobId
     outcome: Outcome

@@ -187,7 +187,7 @@ class FactoryView(Model):
 
 
 class ChoiceView(Model):
-    """A choice with all defaults filled in, the names of what was chosen, and its highest possible cost."""
+    """A choice with all defaults filled in, its machine and node size for people, and its highest possible cost."""
 
     choice: ResolvedChoice
     machine: str  # the factory's name for people

@@ -167,7 +167,7 @@ def new_app(title: str, log: logging.Logger, refused: Refused = lambda _code: No
 
     @app.exception_handler(RequestValidationError)
     async def say_invalid(_request: Request, error: RequestValidationError) -> Response:
-        """Answer invalid input with its position and its mistake, but not with its values, which may be secrets."""
+        """Answer invalid input with the place and text of each mistake, but no copy of the input: it may be secret."""
         found = [(".".join(str(part) for part in e["loc"] if part != "body"), e["msg"]) for e in error.errors()]
         message = "; ".join(f"{where}: {what}" for where, what in found)
         refused("invalid")
@@ -177,7 +177,7 @@ def new_app(title: str, log: logging.Logger, refused: Refused = lambda _code: No
 
     @app.exception_handler(Exception)
     async def say_fault(request: Request, _error: Exception) -> Response:
-        """Answer a request that met a fault of this process, whose traceback the server logs."""
+        """Answer a request whose handler raised an unexpected exception; the server logs the traceback."""
         refused("fault")
         problem = Problem(kind="unreachable", message=_FAULT, do=_TELL, whose="operator")
         failed = answer(ProblemError(problem), 500, {request_id.HEADER: request_id.current()})
@@ -193,7 +193,7 @@ def events(body: AsyncIterator[bytes]) -> EventStream:
 
 
 def says(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI description of an operation's problems, by HTTP status."""
+    """Return FastAPI's ``responses`` for an operation that may answer with a Problem and one of these HTTP statuses."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 

@@ -22,7 +22,7 @@ _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 class PlainFormatter(logging.Formatter):
-    """Formats records so that no text from a person, a job or a site can start a new line or control a terminal."""
+    """Formats records so that no text from a person, a job or a site can pass for a record or control a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the record as one line, followed by the id of the present request, if there is one.

@@ -52,7 +52,7 @@ def invalid(message: str, field: str | None = None) -> ProblemError:
 
 
 def gone(what: str) -> ProblemError:
-    """Return the ProblemError for a request about ``what``, which is not known."""
+    """Return the ProblemError for something that is not known here. ``what`` names it, such as "The factory lumi"."""
     return ProblemError(
         Problem(kind="gone", message=Message("not-known", "{what} is not known here.").format(what=what))
     )

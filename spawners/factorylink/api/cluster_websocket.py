@@ -33,7 +33,7 @@ _ID: TypeAdapter[str] = TypeAdapter(ClusterId)
 
 
 class ClusterWebSocket:
-    """The WebSocket endpoint by which a Dask client reaches a Dask scheduler at another factory than the client's."""
+    """The WebSocket endpoint for Dask clients that are not at the factory of the Dask scheduler they connect to."""
 
     def __init__(self, clusters: Clusters, callers: Callers) -> None:
         self._clusters = clusters

@@ -179,7 +179,7 @@ def hub_app(
 
     @app.post("/stops")
     async def stop_sessions(body: StopsBody) -> StopsView:
-        """Request the end of many sessions at once; return those that will certainly end, or never start."""
+        """Request the end of many sessions; return those that will certainly end, have ended, or will never start."""
         stopped = await asyncio.gather(*(stop_kept(sessions, *stop) for stop in body.sessions.items()))
         return StopsView(done=tuple(one for one, kept in zip(body.sessions, stopped, strict=True) if kept))
 

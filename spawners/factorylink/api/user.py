@@ -105,7 +105,7 @@ def user_app(
 
     @app.get(f"{prefix}/api/projects", responses=own_only)
     async def projects(caller: Caller = asking) -> list[ProjectView]:
-        """List your projects, with the rest of their budgets."""
+        """List your projects, with the rest of their budgets. A session's token lists only the session's project."""
         mine = await offers.projects(caller.user)
         own = None if caller.session is None else caller.session.record.choice.project
         return [project for project in mine if caller.session is None or project.id == own]
@@ -163,7 +163,7 @@ def user_app(
 
     @app.post(f"{prefix}/api/sessions/{{session_id}}/extend", responses=own_only | says(404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody, caller: Caller = asking) -> Session:
-        """Extend a running session by `hours`, if the site allows it."""
+        """Extend a running session by `hours`, if the site, your project and the gateway's limits allow it."""
         await own(session_id, caller)
         return caller.shown(await extender.extend(session_id, body.hours, "person"))
 
@@ -227,7 +227,7 @@ def user_app(
 
     @app.post(f"{prefix}/api/clusters/{{cluster_id}}/cancel", responses=own_only | says(404))
     async def cancel_workers(cluster_id: ClusterId, request: CancelRequest, caller: Caller = asking) -> Cluster:
-        """Cancel workers of a cluster, given by name; each worker is one job, with one or more Dask workers."""
+        """Cancel worker jobs of a cluster, given by name; each such job runs one or more Dask workers."""
         return await clusters.cancel(mine(cluster_id, caller), caller.user, request.names)
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}/workers/{{name}}/log", responses=own_only | says(404, 429, 503))

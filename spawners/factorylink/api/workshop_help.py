@@ -23,7 +23,7 @@ def router(scope: WorkshopScope, relay: HelpRelay) -> APIRouter:
 
     @routes.get("/help")
     async def take_asks(request: Request) -> HelpAsks:
-        """Return the waiting requests of sessions about help; if there are none, wait some seconds for one."""
+        """Return the requests about help that sessions have sent; if there are none, wait some seconds for one."""
         return await relay.take(request.is_disconnected)
 
     @routes.post("/projects/{project_id}/help/{ask_id}", status_code=204, responses=says(404))

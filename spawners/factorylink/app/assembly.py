@@ -201,7 +201,10 @@ class LinkParts:
         return Callers(hub, self.live_sessions, self.projects, self.factories, self.config.root)
 
     def hub_app(self, recovery: HubRecovery) -> FastAPI:
-        """Return the app for the hub and the operator. ``recovery``: makes the hub start servers that it has lost."""
+        """Return the app for the hub and the operator.
+
+        ``recovery``: makes the hub start each server that a live session needs and the hub does not have.
+        """
         return hub_app(
             sessions=self.sessions,
             extender=self.extender,

@@ -57,16 +57,19 @@ class Membership:
 
 
 def parse_qos(text: str) -> dict[str, SiteQos]:
-    """Parse the output of the command ``QOS``; return the site's QOS by name. Raises ValueError."""
+    """Parse the output of the command in ``QOS``; return the site's QOS by name.
+
+    Raises ValueError if the output has another form.
+    """
     return {
         name: SiteQos(wall, _counts(job), jobs, _counts(group)) for name, wall, job, jobs, group in _rows(text, QOS, 5)
     }
 
 
 def parse_people(text: str) -> list[Membership]:
-    """Parse the output of the command ``PEOPLE``; return the site's associations, except those of ``root``.
+    """Parse the output of the command in ``PEOPLE``; return the site's associations, except those of ``root``.
 
-    Raises ValueError.
+    Raises ValueError if the output has another form.
     """
     return [
         Membership(user, default, account, partition, frozenset(re.findall(r"[^,+\s]+", qos)), default_qos)

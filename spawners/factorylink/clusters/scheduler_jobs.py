@@ -78,9 +78,9 @@ class SchedulerJobs:
         table.on_change.append(self._changed)
 
     def show(self, cluster_id: ClusterId) -> Session | None:
-        """Return the session that runs a cluster's scheduler.
+        """Return the session of the job that runs only a cluster's scheduler.
 
-        None if the cluster has no such session, or if the session has ended.
+        None if the scheduler has no such job (for example, if it runs in a notebook), or if the session has ended.
         """
         live_session = self._live(cluster_id)
         return None if live_session is None else self._views.of(live_session)
@@ -90,7 +90,10 @@ class SchedulerJobs:
         return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
-        """Return whether a cluster's scheduler has a live job of the cluster's owner that is not being stopped."""
+        """Return whether a cluster's scheduler has a live job of its own that is not being stopped.
+
+        False also if this job belongs to another person than the cluster.
+        """
         live_session = self._live(cluster.id)
         return (
             live_session is not None and live_session.record.user == cluster.user and live_session.record.wish == "run"

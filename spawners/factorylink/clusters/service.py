@@ -286,7 +286,7 @@ class Clusters:
         return keys
 
     async def enter(self, cluster_id: ClusterId, user: str) -> Stream:
-        """Open a connection to a cluster's scheduler, for its owner; return its stream. Raises ProblemError."""
+        """Connect to a cluster's scheduler, for the cluster's owner; return the stream. Raises ProblemError."""
         return await self._scheduler_jobs.enter(self.own(cluster_id, user).record.id)
 
     def _head_changed(self, head: LiveSession) -> None:

@@ -46,7 +46,7 @@ _MARKS_SECONDS = 30.0  # seconds from the accepted submission until the schedule
 
 
 class Stuck(Exception):
-    """Raised if a step failed for a known reason. ``log``: the last lines of the job's log."""
+    """Raised if a step of a visit failed. ``words``: the known reason; ``log``: the last lines of the job's log."""
 
     def __init__(self, words: Words, log: tuple[str, ...] = ()) -> None:
         super().__init__(words.what)

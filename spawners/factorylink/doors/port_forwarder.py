@@ -41,7 +41,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
         self.traffic: Traffic | None = None  # counts the forwarded bytes
 
     def connection_made(self, chan: Channel) -> None:
-        """Start the transfer when the channel is open; close the channel if the client has disconnected meanwhile."""
+        """Keep the open channel for the transfer; close the channel if the client has disconnected meanwhile."""
         if self._near.closing:
             chan.close()
         else:

@@ -109,7 +109,7 @@ class _Version(_DoorMessage):
 
 
 class OtherProtocol(Misread):
-    """Raised if the door in the environment uses a protocol version that this link does not support."""
+    """Raised if the door, which is part of the environment, uses a protocol version that the link does not support."""
 
 
 class DoorToken(_DoorMessage):
@@ -137,7 +137,7 @@ class DoorMaterial(_DoorMessage):
     aside: Annotated[str, Field(max_length=300)] | None = None
 
     def report(self) -> MaterialReport:
-        """Return this response as the workshops service's report. Raises Misread if a value is not allowed there."""
+        """Return this response as a MaterialReport. Raises Misread if a value is not allowed in a MaterialReport."""
         known = {name: count for name, count in self.counts.items() if name in MaterialCounts.model_fields}
         lists = {name: getattr(self, name) for name in ("conflict", "blocked", "merged", "removed")}
         try:

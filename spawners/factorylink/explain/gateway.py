@@ -209,7 +209,7 @@ _ANSWERS = (
     ),
     Answer(
         "pool-not-wiped",
-        N_("The last account for you there could not be cleared of earlier files, so nobody gets it."),
+        N_("The only account that was left for you there could not be cleared of earlier files, so nobody gets it."),
         _ASK,
     ),
     Answer(

@@ -89,7 +89,7 @@ WAITING: tuple[Answer, ...] = (
     ),
     Answer(
         "own-running",
-        N_("What your running jobs may still use leaves no room for it yet."),
+        N_("Your running jobs may still use so much that there is no room for it yet."),
         Move("you", N_("Ask for fewer hours, or stop a session that you no longer need.")),
     ),
     Answer("own-limit", N_("You or your project already use as much here as is allowed at once."), OWN),

@@ -379,7 +379,10 @@ class Charges:
         return float(sum((billed(row) * seconds_used(row, now) for row in rows), Fraction(0)) / HOUR)
 
     async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
-        """Return the use of each of these jobs that is over, by the id of its charge. Raises LedgerError."""
+        """Return the use of these jobs, by the id of the charge. Jobs that are not over are left out.
+
+        Raises LedgerError.
+        """
         query = select(charges).where(charges.c.id.in_(charge_ids), charges.c.ended.is_not(None))
         rows = await self._ledger.rows(charges, query) if charge_ids else []
         return {row["id"]: Used(billed(row), row["seconds"] or 0) for row in rows}

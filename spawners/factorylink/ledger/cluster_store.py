@@ -157,7 +157,7 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """Return whether a client reported the batch to the link, because the ledger with the batch was lost."""
+        """Return whether the cluster's client reported the batch, because the link's ledger with the batch was lost."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:

@@ -57,7 +57,7 @@ def presets(project: Project) -> dict[str, float | datetime]:
 
 
 def filled(project: Project) -> Project:
-    """Return the project with the values of its mode filled in."""
+    """Return the project, with the values that it leaves out filled in from its access mode."""
     return project.model_copy(update=presets(project))
 
 

@@ -127,7 +127,10 @@ class AccountHolds:
         )
 
     def ready(self, project: Project, factory: Slug) -> tuple[str, ...]:
-        """Return the held accounts of a project that are clean, or lent to one of its people, in the pool's order."""
+        """Return the accounts held for a project that its people can use now, in the pool's order.
+
+        These are clean, or lent to one of these people; they are not being wiped, and their last wipe did not fail.
+        """
         at = project.factories.get(factory)
         pool = () if at is None else at.site_accounts.pool
         return tuple(one for one in pool if self._holds(project, (factory, one)) and self._is_ready((factory, one)))

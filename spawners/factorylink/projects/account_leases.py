@@ -260,7 +260,10 @@ class AccountLeases:
             return True
 
     def is_idle(self, factory: Slug, account: str) -> bool:
-        """Return whether no live session or cluster has the account, and whoever it is lent to is starting none."""
+        """Return whether nothing uses the account now.
+
+        That is: no live session or cluster has the account and, if the account is lent, its person is starting nothing.
+        """
         holder = self._leases.get((factory, account))
         rows = (one.record for one in self._inhabitants())
         begins = holder is not None and self._beginning[holder] > 0

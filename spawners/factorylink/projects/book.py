@@ -142,11 +142,15 @@ class ProjectBook:
 
     @property
     def known(self) -> bool:
-        """Return whether the projects of ``table`` are known; True if there is no such table."""
+        """Return whether the link has read the table of projects (not that of workshops); True if there is none."""
         return self._table is None or self._table.projects is not None
 
     def knows(self, user: str) -> bool:
-        """Return whether the projects that this person needs are known."""
+        """Return whether the link has read the projects on which this person's access depends.
+
+        These are the projects of ``table`` and, for guests and robots, also those of workshops. A table that does not
+        exist counts as read.
+        """
         return self.known and (not (is_guest(user) or is_robot(user)) or self._is_known(PREFIX))
 
     async def refresh(self) -> bool:

@@ -16,7 +16,7 @@ LIST = ("sh", "-c", f'"$@" && echo {MARK}', "sh")
 
 
 def whole(stdout: str) -> str:
-    """Return the list without its mark. Raises Misread if the mark is missing."""
+    """Return a list without the mark at its end. Raises Misread if the mark is missing, because the list was cut."""
     rows = stdout.removesuffix(f"{MARK}\n")
     if rows == stdout:
         raise Misread("The list has no end: it was cut.", stdout)

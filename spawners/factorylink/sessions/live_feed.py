@@ -42,7 +42,7 @@ class LiveFeed:
 
     @property
     def followers(self) -> int:
-        """Return how many streams of ``table`` are being read now; each connected hub reads one."""
+        """Return how many streams of the method ``table`` are being read now; each connected hub reads one."""
         return self._feed.readers_of_all
 
     def close(self) -> None:

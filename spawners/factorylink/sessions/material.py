@@ -22,7 +22,7 @@ _AT_ONCE = 6  # doors that get an archive at the same time
 
 
 class MaterialArchives:
-    """Stores archives on the link's disk, by their SHA-256 digest. ``folder``: created when it is needed."""
+    """Stores archives of workshops' material in ``folder``, by SHA-256 digest; the folder is created when needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -80,7 +80,7 @@ class MaterialArchives:
 
 
 class MaterialSender:
-    """Sends archives to sessions, a few at a time."""
+    """Sends archives of workshops' material to sessions, to a few sessions at a time."""
 
     def __init__(self, sessions: Sessions, archives: MaterialArchives) -> None:
         self._sessions = sessions

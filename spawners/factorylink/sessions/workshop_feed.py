@@ -33,7 +33,7 @@ class _Subscriber:
 
 
 class WorkshopFeed:
-    """Sends the changes of workshops' sessions, from its creation on, to all streams that are open."""
+    """Sends the changes of workshops' sessions to all open streams; each begins with a snapshot of the sessions."""
 
     def __init__(self, sessions: SessionTable, views: SessionViews) -> None:
         self._sessions = sessions

@@ -92,6 +92,6 @@ class AccountRotation:
         return next(iter([*ways[self._odd], *ways[not self._odd]]), None)
 
     def answered(self, account: str, jobs: Iterable[Job]) -> dict[JobId, Job]:
-        """Store an account's answer; return all known jobs, of all accounts, by id."""
+        """Store the jobs in the last answer about an account; return the known jobs of all accounts, by id."""
         self._known[account] = {job.id: job for job in jobs}
         return {job_id: job for known in self._known.values() for job_id, job in known.items()}

@@ -69,7 +69,7 @@ class LoadPoller:
         return bool(inside) and not any(node.usable for node in inside) and time.monotonic() - self._at < STALE
 
     def loads(self) -> tuple[PartitionLoad, ...]:
-        """Return the load of each partition in the catalogue; empty before the first answer."""
+        """Return the load of each partition that the catalogue lists for the factory; empty before the first answer."""
         return availability.loads(self._factory, self._nodes, self._waiting) if self._nodes else ()
 
     def fits(self, size: NodeSize) -> int:

@@ -47,7 +47,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Return whether ordinary questions are held back now."""
+        """Return whether all questions to the scheduler except probes are held back now."""
         return self._failures >= self.MOST
 
     def check(self) -> None:

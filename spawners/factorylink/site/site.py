@@ -106,7 +106,7 @@ class Site:
         self._ended: SingleFlight[list[End]] = SingleFlight(2)
 
     async def start(self) -> None:
-        """Start the factory's tasks. Returns at once; ``health`` is ``starting`` until the first answer or failure."""
+        """Start the factory's tasks; return before the scheduler has answered, while ``health`` is ``starting``."""
         self.look()
         self._tasks = [asyncio.create_task(each.keep()) for each in (self._watch, self.load_poller, self._groups)]
 
@@ -139,7 +139,7 @@ class Site:
 
     @property
     def health(self) -> Health:
-        """Return the factory's health; its state is ``starting`` until the first answer or failure."""
+        """Return the factory's health; ``starting`` until the scheduler first answers or counts as unreachable."""
         return self._watch.health
 
     @property

@@ -98,7 +98,7 @@ class LiveCluster:
                 waiter.set_result(None)
 
     async def ended_within(self, seconds: float) -> None:
-        """Wait until the number of workers whose jobs have not ended has changed, but at most ``seconds``."""
+        """Wait until ``alive`` returns more or fewer workers than now, but at most ``seconds``."""
         before, deadline = len(self.alive()), clock.ticks() + seconds
         while len(self.alive()) == before and (left := deadline - clock.ticks()) > 0:
             await self._touched(left)

@@ -56,7 +56,7 @@ class GuardedStreams:
         self._access_status = access_status
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """Open a stream to a TCP port on a node with the wrapped transport.
+        """With the wrapped transport, open a stream to a TCP port on a node.
 
         Raises Unreachable if the factory is paused.
         """

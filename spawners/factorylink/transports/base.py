@@ -92,7 +92,7 @@ class CommandRunner(Protocol):
         """
 
     async def close(self) -> None:
-        """Close all connections and files. Commands that still run are killed."""
+        """Close all connections, and kill the commands that still run."""
 
 
 class StreamOpener(Protocol):

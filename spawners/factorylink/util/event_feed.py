@@ -150,5 +150,5 @@ class Feed:
 
 
 def encode(message: Message) -> bytes:
-    """Return a message as bytes; its data are JSON, so they contain no newline."""
+    """Return a message as the bytes of a server-sent event. The message's data must be one line."""
     return f"event: {message[0]}\ndata: {message[1]}\n\n".encode()

@@ -193,7 +193,7 @@ def refused(code: str) -> None:
 
 
 def begin(factories: Iterable[str], codes: Iterable[str]) -> None:
-    """Create the series of these factories, and of these codes of refusals, with the value 0."""
+    """Create the time series for these factories and codes of refusals with the value 0, before anything is counted."""
     for factory in factories:
         for each in (SUBMIT_SECONDS, QUEUE_WAIT_SECONDS, START_SECONDS, SESSIONS_BEGUN, DOOR_OPENS, DOOR_REOPENS):
             each.labels(factory)

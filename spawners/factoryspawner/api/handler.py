@@ -37,7 +37,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     """
 
     def initialize(self, link_at: LinkAddress, locale: Path) -> None:
-        """Keep ``link_at``: where the link listens; ``locale``: the folder of the translations."""
+        """Store ``link_at`` (where the link listens) and ``locale`` (the folder of the translations)."""
         self._link_at = link_at
         self._locale = locale
 

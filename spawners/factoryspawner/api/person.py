@@ -35,7 +35,7 @@ class LastChoice(GatewayHandler):
     """
 
     async def get(self) -> None:
-        """Answer ``Choice``; null: there was no such session."""
+        """Answer ``Choice``; null: this person has had no session that counts."""
         self.answer(CHOICE, await self.gateway.link.last_choice(self.person))
 
 

@@ -15,7 +15,7 @@ Kind = Literal["myaccessid", "egi-checkin", "keycloak", "oidc"]
 
 
 def is_loopback(url: str) -> bool:
-    """Return True if the host of a URL is ``localhost`` or a loopback address, and so this machine."""
+    """Return True if a URL leads to this machine: its host is ``localhost`` or a loopback address."""
     return is_loopback_host(urlsplit(url).hostname or "")
 
 
@@ -37,7 +37,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern
 
 
 class ProviderPreset(NamedTuple):
-    """The default settings for a kind of provider. ``issuer`` None: each operator configures their provider's own."""
+    """The default settings for a kind of provider. ``issuer`` None: the operator must configure the issuer."""
 
     title: str
     issuer: str | None

@@ -29,7 +29,7 @@ def hash_secret(secret: str) -> str:
 
 
 def hash_random_secrets_once() -> None:
-    """Make JupyterHub hash the secrets of OAuth clients by ``hash_secret``."""
+    """Make JupyterHub hash the secrets of OAuth clients by ``hash_secret``: in one round if they look random."""
     provider.hash_token = hash_secret
 
 

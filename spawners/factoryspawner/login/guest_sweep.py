@@ -38,7 +38,7 @@ class GuestSweep:
         self._authenticator = authenticator
 
     async def keep(self) -> None:
-        """Delete from the hub's users the guests whom the service no longer knows, every hour, without end."""
+        """Call ``once`` every hour, without end, to delete the guests whom the workshops service no longer knows."""
         while True:
             try:
                 await self.once()

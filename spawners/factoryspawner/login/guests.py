@@ -140,7 +140,7 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         return model
 
     def keep_guest(self, name: str) -> None:
-        """Do nothing: only a subclass that stores which terms a guest accepts has to reserve the guest's name."""
+        """Do nothing when a guest logs in. A subclass that stores accepted terms reserves the guest's name here."""
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """Check a guest at the workshops service, and other people by the authenticator to which this mixin is added.

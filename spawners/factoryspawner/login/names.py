@@ -16,7 +16,7 @@ class NamesOfPeople(Authenticator):  # type: ignore[misc]  # untyped
     """
 
     def validate_username(self, username: str) -> bool:
-        """Return whether a person may have this name."""
+        """Return whether a person may have this name: JupyterHub's rules allow it, and it is no robot's name."""
         return not is_robot(username) and bool(super().validate_username(username))
 
 

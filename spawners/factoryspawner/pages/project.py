@@ -58,7 +58,7 @@ class ProjectUsage(_OfProject):
     """Answers with the content of a project's page as JSON."""
 
     async def get(self, project_id: str) -> None:
-        """Answer ``ProjectUse``; query: ``since``, the first day of the use."""
+        """Answer a ``ProjectUse``. Query: ``since``: the first day whose use counts; without it, all days count."""
         project, person, since = await self.project(project_id)
         lines = await self.gateway.link.usage(project.id, since, person)
         self.answer(USE, ProjectUse(project=project, everybody=person is None, lines=tuple(lines)))
@@ -68,7 +68,7 @@ class ProjectCsv(_OfProject):
     """Answers with the use that a project's page shows, in the form of CSV, for a spreadsheet; without the budget."""
 
     async def get(self, project_id: str) -> None:
-        """Answer CSV; query: ``since``, the first day of the use."""
+        """Answer CSV. Query: ``since``: the first day whose use counts; without it, all days count."""
         project, person, since = await self.project(project_id)
         text = await self.gateway.link.usage_csv(project.id, since, person)
         self.set_header("Content-Type", "text/csv; charset=utf-8")
@@ -82,7 +82,10 @@ class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
 
     @web.authenticated
     async def get(self, project_id: str) -> None:
-        """Answer HTML. The request for the data checks whether the person may see this project."""
+        """Answer the page's HTML, without the project's data, to anybody who is logged in.
+
+        The page's script gets the data from ``ProjectUsage``, which checks whether the person may see the project.
+        """
         self.finish(await self.render_template("project.html", project_id=project_id))
 
 

@@ -54,7 +54,7 @@ class MapFactory(Marked):
 
 
 class MapLine(Model):
-    """A line on the map, from an antenna to a factory that the antenna's people can use."""
+    """A line on the map, from an antenna to a factory to which the antenna is linked."""
 
     antenna: str
     x1: float
@@ -64,7 +64,7 @@ class MapLine(Model):
 
 
 class Drawing(Model):
-    """The whole content of the map; all positions and sizes are in the map's own units, not in pixels."""
+    """What is drawn over the map's land; all positions and sizes are in the map's own units, not in pixels."""
 
     width: int = map_projection.WIDTH
     height: int = map_projection.HEIGHT

@@ -51,12 +51,12 @@ def upgrade(db: Connection) -> None:
 
 
 def head() -> str:
-    """Return the id of the last step, which this release's tables need."""
+    """Return the id of the last migration step; a database that has been through it has this release's tables."""
     return str(_script().get_current_head())
 
 
 def is_at(db: Connection) -> str | None:
-    """Return the id of the last step that the database has been through; None for a new database. Raises NewerStore."""
+    """Return the id of the last migration step that the database has been through, or None. Raises NewerStore."""
     found = MigrationContext.configure(db).get_current_revision()
     if found is not None and found not in {step.revision for step in _script().walk_revisions()}:
         raise NewerStore(f"step {found}, and this service reads steps up to {head()}")

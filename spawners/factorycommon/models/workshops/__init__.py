@@ -267,7 +267,7 @@ class WorkshopProject(Model):
         return self._with_robots(made, rehearsal, seat_gpus.get(rehearsal.factory, 0.0)), tuple(wrong)
 
     def changes(self) -> tuple[datetime, ...]:
-        """Return the times at which the result of ``project`` may change; empty without a rehearsal."""
+        """Return the times at which the result of the method ``project`` may change; empty without a rehearsal."""
         rehearsal = self.rehearsal
         return () if rehearsal is None else (rehearsal.begins, rehearsal.ends, self.begins)
 

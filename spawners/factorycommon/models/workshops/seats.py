@@ -96,7 +96,7 @@ class HoldBody(Model):
 
 
 class FailedWipe(Model):
-    """An account whose wipe failed, so that nobody gets it. ``why``: the error message."""
+    """An account whose last wipe failed, so that it is lent to no other person. ``why``: the error message."""
 
     account: UnixAccount
     why: str = Field(max_length=1000)

@@ -30,7 +30,7 @@ _LOCK = 0x666163746F7279  # key of PostgreSQL's advisory lock
 
 
 class NewerDatabase(Exception):
-    """Raised if a newer release made the database."""
+    """Raised if a newer release made or migrated the database."""
 
 
 def upgrade(db: Connection) -> None:

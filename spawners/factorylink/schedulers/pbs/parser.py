@@ -274,7 +274,7 @@ def seconds(text: object) -> int | None:
 
 
 def size(value: object) -> int:
-    """Return the bytes of ``512gb``, ``419430400kb``, ``64``; a word (w) has eight bytes.
+    """Return a size such as ``512gb``, ``419430400kb`` or ``64`` in bytes; in ``2kw``, w is a word of eight bytes.
 
     Raises ValueError for any other text.
     """

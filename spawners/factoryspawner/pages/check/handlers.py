@@ -51,14 +51,14 @@ _COUNT = re.compile(r"[0-9]{1,4}")
 
 
 class ResultBody(Model):
-    """Body of ``POST /hub/check/result``: what a person sends to a workshop of theirs."""
+    """Body of ``POST /hub/check/result``: a check's result, and the workshop that gets the result."""
 
     workshop: WorkshopSlug
     tests: CheckTests
 
 
 class CheckPage(WorkshopHandler):
-    """The page of the check. It loads the script that does the tests."""
+    """The page of the connection check. It loads the script that does the tests."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress | None = None) -> None:
         """Keep ``service_at``: where the workshops service listens; None: there are no workshops."""
@@ -158,7 +158,7 @@ class _TestHandler(PublicHandler):
 
 
 class CheckTrip(_TestHandler):
-    """Answers with a few bytes, to measure how long a request takes; says whether the cookie came back."""
+    """Answers with a few bytes, to measure how long a request takes; says whether the request had the page's cookie."""
 
     async def get(self) -> None:
         """Answer ``{"cookie": true}`` if the browser sent the page's cookie, else ``{"cookie": false}``.

@@ -179,7 +179,11 @@ class JoinPage(StartsServers, _JoiningHandler):
     """The page on which a person joins a workshop, and to which they return later."""
 
     async def get(self, slug: str) -> None:
-        """Answer HTML. Query: ``anew``: if given, forget the browser's ticket, and redirect to this page."""
+        """Answer HTML. Query: ``anew``: if given, forget the browser's ticket, and redirect to this page.
+
+        The browser got the ticket for a right join code. Without a ticket, a person who is not in the workshop must
+        enter the code again.
+        """
         self._browser()
         if self.get_query_argument("anew", None) is not None:
             self._forget(TICKET)
@@ -480,7 +484,10 @@ class ReturnPage(_JoiningHandler):
         await self._show({})
 
     async def post(self) -> None:
-        """Handle the posted form ``mail`` or ``digits``. Answer 302, or the page with the errors by field."""
+        """Handle a posted form. Answer 302, or the page with the errors by field.
+
+        If the field ``step`` is ``digits``, the form has a one-time code, else the mail address to which to send one.
+        """
         if self.get_body_argument("step", "") == "digits":
             await self._take_digits()
             return

@@ -88,7 +88,7 @@ class JoiningClient:
         await self._ask("POST", "/joining/leave", body)
 
     async def begin_return(self, body: ReturnBody) -> str:
-        """Have a one-time code sent to a guest who joined before; return a ticket, also if there is no such guest."""
+        """Have a one-time code sent to a guest who joined before; return a ticket, even if no code is sent."""
         return (await self._post(_TICKET_ONLY, "return", body)).ticket
 
     async def finish_return(self, body: ReturnedBody) -> GuestView:

@@ -52,7 +52,10 @@ class RehearsalPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str) -> None:
-        """Answer HTML; 403 to people who do not run the workshop."""
+        """Answer HTML; 403 to people who may not see the rehearsals, 404 to people who may not see the workshop.
+
+        Operators and the people who run the workshop may see the rehearsals.
+        """
         await self._show(slug, "")
 
     @web.authenticated

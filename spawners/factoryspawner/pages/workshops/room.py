@@ -53,7 +53,7 @@ class RoomPage(WorkshopHandler):
 
 
 class RoomRequest(GatewayHandler):
-    """The base class of the handlers for the script of a room's page. Each request needs a login by cookie."""
+    """The base class of the handlers that the script of a room's page calls. Each request needs a login by cookie."""
 
     def initialize(self, link_at: LinkAddress, locale: Path, service_at: ServiceAddress = Path()) -> None:
         """Store where link and workshops service listen.
