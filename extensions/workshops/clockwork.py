@@ -81,7 +81,7 @@ class Clockwork:
 
     @property
     def pause(self) -> float:
-        """Return the seconds until ``run`` calls ``look`` again, unless ``wake`` is called before."""
+        """Return how many seconds ``run`` waits after a ``look`` before the next one, unless ``wake`` is called."""
         return QUIET_SECONDS if self._quiet else LOOK_SECONDS
 
     async def look(self) -> None:

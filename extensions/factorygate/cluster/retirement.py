@@ -52,7 +52,8 @@ class _RetiringWorker:
 class WorkerRetirement:
     """Retires jobs of one cluster, in its event loop.
 
-    All jobs retire together, so that a hundred jobs take as few requests as one.
+    All jobs retire together: one request hands over the results of a hundred jobs. Only workers that have no time left,
+    or no other worker to take their results, are unregistered one by one.
     """
 
     def __init__(self, cluster: RetiringCluster) -> None:

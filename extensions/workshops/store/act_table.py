@@ -31,10 +31,10 @@ seat_acts = Table(
 
 @dataclass(frozen=True)
 class SeatActRecord:
-    """The last act of a trainer on one seat (start, restart, reset), which goes on or has failed.
+    """The last act of a trainer or an operator on one seat (start, restart, reset), which goes on or has failed.
 
-    ``ends``: ids of the sessions that must end before the act begins a new session; ``at``: when the trainer asked for
-    the act; ``moved``: since when the act is in ``state``; ``by``: the trainer; ``why``: why the act failed.
+    ``ends``: ids of the sessions that must end before the act begins a new session; ``at``: when the act was requested;
+    ``moved``: since when the act is in ``state``; ``by``: who requested the act; ``why``: why the act failed.
     """
 
     workshop: str

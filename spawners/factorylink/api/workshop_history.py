@@ -20,7 +20,10 @@ _RUNS = (SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
 
 
 class SizeCosts:
-    """Computes what a node size costs, at the factories that the gateway offers."""
+    """Computes what a job costs, from its factory, node size and run time; an instance is called like a function.
+
+    Only the factories that the gateway offers have costs.
+    """
 
     def __init__(self, factories: OfferedFactories) -> None:
         self._factories = factories

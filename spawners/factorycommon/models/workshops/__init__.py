@@ -215,7 +215,8 @@ class WorkshopProject(Model):
         """Return the project with what its pools allow, and texts about what they do not allow.
 
         A factory is left out if its pool does not allow what the workshop uses there; the project is None if no factory
-        is left. ``seat_gpus``: the GPUs that are billed for a seat, by factory.
+        is left. ``seat_gpus``: the GPUs that are billed for a seat, by factory. They are needed to compute the
+        GPU-hours of each person and robot; the texts do not depend on them.
 
         If a rehearsal goes on at the time ``now``, the project is what the people or robots who rehearse may use;
         ``now`` None: no rehearsal counts. A rehearsal does not count either if its factory is left out, if all its
