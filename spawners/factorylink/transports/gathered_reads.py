@@ -40,7 +40,7 @@ class _Request(NamedTuple):
 
 
 class GatheredReads:
-    """Reads files with the rights of site accounts.
+    """Reads files with the rights of site accounts, several files of one account with one command where possible.
 
     ``run``: runs an argv as an account (None: as the watcher, the account as which the link asks the scheduler), and
     returns stdout, stderr and exit code. Error messages in stderr must be in English.
