@@ -35,7 +35,11 @@ class SiteInfo(Seat):
 
 
 class Coming(Model):
-    """The next machine of a factory."""
+    """The next machine of a factory; for a factory without a machine, its first one.
+
+    ``status``: how far its procurement is, and ``expected``: when it comes, both as free text in English;
+    ``contract``: the day on which the contract was signed; ``million_eur``: the machine's cost.
+    """
 
     machine: str | None = None
     status: str

@@ -13,7 +13,7 @@ from factorylink.state.session_table import SessionTable
 
 
 class JobOwners:
-    """Searches the tables of sessions and clusters for jobs, site accounts, and the owner of a job."""
+    """Finds the jobs and site accounts of sessions and clusters, and tells whether a job belongs to one of them."""
 
     def __init__(self, identity: Identity, sessions: SessionTable, clusters: ClusterTable) -> None:
         self._identity = identity
