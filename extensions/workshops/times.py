@@ -42,6 +42,8 @@ def moment(local: datetime, zone: str) -> datetime:
     If ``local`` has an offset of its own, the offset counts and ``zone`` does not matter. Raises NoSuchTime if the
     clocks never show ``local`` or show it twice; ValueError for an unknown zone, or a year that is not allowed.
     """
+    if not EARLIEST.year <= local.year <= LATEST.year:  # at the edge of the calendar, a conversion to UTC overflows
+        raise _other_year(local)
     if local.tzinfo is not None:
         return _allowed(local.astimezone(UTC))
     place = zone_info(zone)
@@ -70,5 +72,9 @@ def in_zone(at: datetime, zone: str) -> datetime:
 
 def _allowed(at: datetime) -> datetime:
     if not EARLIEST <= at <= LATEST:
-        raise ValueError(f"{at.year} is no year for a workshop; allowed: {EARLIEST.year} to {LATEST.year}")
+        raise _other_year(at)
     return at
+
+
+def _other_year(at: datetime) -> ValueError:
+    return ValueError(f"{at.year} is no year for a workshop; allowed: {EARLIEST.year} to {LATEST.year}")

@@ -57,3 +57,20 @@ def test_a_moment_is_what_clocks_show(local: datetime, zone: str) -> None:
 def test_what_is_no_zone_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="there is no time zone"):
         zone_info(name)
+
+
+@pytest.mark.parametrize(
+    "local",
+    [
+        "0001-01-01T00:00:00",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59",
+        "9999-12-31T23:59:59-12:00",
+        "1999-12-31T23:59:59+00:00",
+        "9000-01-01T00:00:01+00:00",
+    ],
+)
+def test_a_year_that_no_class_has_is_refused(local: str) -> None:
+    for zone in ("Europe/Berlin", "America/St_Johns"):
+        with pytest.raises(ValueError, match="is no year for a workshop; allowed: 2000 to 9000"):
+            moment(datetime.fromisoformat(local), zone)
