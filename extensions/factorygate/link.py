@@ -51,7 +51,7 @@ class NoLinkError(LinkError):
         )
 
 
-# The token from use_token; it is kept in this process's memory only.
+# The token from use_token; it is written to no file.
 _own_token = ""  # nosec B105
 
 
