@@ -62,7 +62,7 @@ def use_token(token: str | None = None) -> None:
 
     Make a token on the hub's Token page. Without ``token`` you are asked for it, and your input is not shown. With "",
     the token in ``FACTORYGATE_TOKEN`` is used or, if that is not set, the session's own token. Your token is written to
-    no file. The scheduler process of a cluster with a ``name`` on this node gets your token, too.
+    no file. If a cluster with a ``name`` has its scheduler on this node, the scheduler's process gets your token, too.
     """
     global _own_token
     _own_token = (getpass("Hub token: ") if token is None else token).strip()

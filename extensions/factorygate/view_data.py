@@ -104,7 +104,7 @@ class Watched(Protocol):
         ...
 
     def adapt(self, *, minimum_jobs: int, maximum_jobs: int) -> object:
-        """Adapt the number of jobs to the work, within these bounds."""
+        """Adapt the number of jobs to the work, within these bounds. Raises ValueError for invalid bounds."""
         ...
 
     def read_log(self, job: str) -> object:

@@ -361,8 +361,8 @@ class WorkshopsClient:
     async def mail_certificates(self, caller: WorkshopCaller, slug: str) -> MailedView:
         """Send guests (people without an account) their certificates by mail; this can be done once for a workshop.
 
-        The mails are sent in the background. Return how many are sent, and how many people have earned a certificate
-        but have no mail address here.
+        The mails are sent in the background. Return how many are sent, and how many other people have earned a
+        certificate.
         """
         content = await self._send(caller, "POST", _path(slug, "certificates", "mail"), None, seconds=_FILE_SECONDS)
         return _parsed(_MAILED, content)

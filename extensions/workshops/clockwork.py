@@ -35,8 +35,8 @@ class Clockwork:
     The link reads this file (``table`` in ``workshops.yaml``). Start ``run``, and call ``wake`` after each change of a
     workshop. ``now``: the clock; ``promote``: gives free seats of a workshop to its waiting list; ``seats``: starts
     seats; ``keep``: stores the sums of the report of an archived workshop, and gets as second argument whether the
-    workshop's people are deleted next; ``rehearsals``: returns, by the workshop's slug, the windows of rehearsals
-    that go on.
+    workshop's people are deleted next; ``rehearsals``: returns, by the workshop's slug, who may start
+    sessions in the rehearsals that go on, where and until when.
     """
 
     def __init__(

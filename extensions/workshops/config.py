@@ -73,10 +73,9 @@ class WorkshopLimits(Model):
 
     ``per_trainer``: the most workshops of one trainer that are not over. ``seats``: the most seats of one workshop.
     ``days``: the most days from a workshop's opening to its closing. ``warm_minutes``: how many minutes before a
-    workshop's opening its seats start, unless a trainer orders an earlier start. Each workshop keeps the number
-    (``MOST_WARM`` for None) that was set when the workshop was created. While the setting is None, seats start later if
-    the rate at which seats of the node size came up at the factory shows that less time is enough, but at least 5
-    minutes before the opening.
+    workshop's opening its seats start, unless a trainer orders an earlier start. A workshop keeps the number that was
+    set when the workshop was created (``MOST_WARM`` for None). While the setting is None, seats start later than that
+    if earlier seats of the same node size at the factory started fast, but at least 5 minutes before the opening.
     ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
     and its accounts are cleared. ``retention_days``: the longest time that a trainer may choose for keeping the data of
     a workshop's people.

@@ -74,7 +74,10 @@ def holds(action: Action, caller: WorkshopCaller, membership: MembershipRecord |
 
 
 def is_time_for(action: Action, workshop: WorkshopRecord) -> bool:
-    """Return whether the workshop's state allows an action, for callers whose role allows the action."""
+    """Return whether the workshop, as it is now, allows an action.
+
+    The caller's role is not considered: see ``holds``.
+    """
     state = workshop.state
     if (event := _EVENTS.get(action)) is not None:
         waits = workshop.submitted is not None

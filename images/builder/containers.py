@@ -96,9 +96,9 @@ def unpacked(root: Path) -> int:
 
 
 def squash(root: Path, target: Path) -> None:
-    """Write a squashfs of a folder, in which root owns all files; replace an existing file.
+    """Write the files of the folder ``root`` to ``target`` as a squashfs; replace an existing file.
 
-    Files with a time after ``EPOCH`` get this time; earlier times stay.
+    In the squashfs, root owns all files, and times after ``EPOCH`` are set to ``EPOCH``.
     """
     fresh = target.with_name(target.name + ".new")
     fresh.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ def add_proxy(context: Path, node_wheel: Path, node_modules: Path) -> None:
 
 
 def settle(context: Path) -> None:
-    """Set fixed modes and times on all files of a context except wheels, since a layer's bytes contain both."""
+    """Set fixed modes and times on all files of a context except wheels, so that equal files give equal layers."""
     for path in [path for top in context.iterdir() if top.name not in _MOUNTED for path in (top, *top.rglob("*"))]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -58,10 +58,10 @@ class Language:
         """Return the translations that a page needs.
 
         ``shows``: gets the path of a source file, and returns whether the page needs that file's texts. In the result,
-        ``language`` is the code; ``texts`` has the translations by English text; and ``plural`` is a string of digits:
-        the numbers of the plural forms that belong to 0, 1, 2, ... If a text has plural forms, its key in ``texts`` is
-        the English singular, and the value is a tuple of all translated forms. For English, ``texts`` and ``plural``
-        are empty.
+        ``language`` is the code, and ``texts`` has the translations by English text. If a text has plural forms, its
+        key in ``texts`` is the English singular, and the value is a tuple of all translated forms. ``plural`` is a
+        string of digits: the digit at position n is the index, in such a tuple, of the form for the number n. For
+        English, ``texts`` and ``plural`` are empty.
         """
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}
@@ -76,10 +76,9 @@ class Language:
     def said(self, text: str) -> str:
         """Return a text in this language, or the English text if it has no translation.
 
-        A ``Message`` is looked up by its code. The translation is used only if this release has the same English text
-        for the code; an old text in the ledger, for example, may have another meaning. All other messages, and texts
-        that are no ``Message``, are looked up by their English words. The parts of a message that ``joined`` made are
-        looked up one by one.
+        A ``Message`` is looked up by its code if this release has the same English text for the code. All other texts
+        are looked up by their English words. The parts of a message that ``joined`` made are looked up one by one. The
+        English texts are compared since the ledger, for example, may have a text of an older release.
         """
         if not isinstance(text, Text):
             return self._plain(text)

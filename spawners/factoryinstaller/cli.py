@@ -24,11 +24,11 @@ sources that this command lies in, and prints its folder. `uninstall` removes th
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code. A wrong command line ends the process with exit code 2.
+    """Run ``factorygate-install``; return its exit code. A wrong command line ends the process with exit code 2.
 
     0: the command is done and, after an installation, the gateway works; 1: a step failed, the person at the terminal
-    declined, or ``factorygate check`` found a mistake; 130: interrupted. ``argv``: the arguments of the command; None:
-    those of this process.
+    did not agree to the removal of data, or ``factorygate check`` found a mistake; 130: interrupted. ``argv``: the
+    arguments of the command; None: those of this process.
     """
     parser = argparse.ArgumentParser(
         prog="factorygate-install",

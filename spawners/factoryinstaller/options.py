@@ -29,7 +29,8 @@ class Options:
     """The options of one gateway.
 
     ``email``: the address to which the certificate authority writes. ``login``: ``oidc`` or ``passwords``. ``acme``:
-    the URL of the ACME server's directory. ``admin``: the administrator's name if people log in with passwords, or
+    the URL of the ACME server's directory. ``acme_root``: path of a file with the CA of the ACME server's own
+    certificate; "": no such file is needed. ``admin``: the administrator's name if people log in with passwords, or
     their mail address if a provider identifies people. ``hub_name`` "": a name is made from the domain. ``allow``: who,
     besides the administrator, may log in by the provider, as ``CLAIM=PATTERN`` or ``everybody``.
     """

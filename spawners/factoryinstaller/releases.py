@@ -54,7 +54,10 @@ class Release:
 
 @dataclass(frozen=True)
 class Layout:
-    """The folder with all releases, such as ``/opt/factorygate``: ``releases/VERSION`` and ``current``."""
+    """The folder ``root``, such as ``/opt/factorygate``, which contains all releases.
+
+    Each release is a folder ``releases/VERSION``; ``current`` is a symbolic link to the release in use.
+    """
 
     root: Path
 

@@ -99,8 +99,9 @@ _OPERATOR = TypeAdapter(OperatorView)
 class TableChange:
     """One event of the link's table of sessions, clusters and factories.
 
-    The event is a snapshot (all sessions and clusters, and the health of all factories), a changed session or cluster
-    (for the last time when it has ended), the health of one factory, or the banner of all pages.
+    The event is a snapshot, a changed session or cluster (for the last time when it has ended), the health of one
+    factory, or the banner of all pages. A snapshot has the live sessions in ``snapshot``, the clusters in ``clusters``,
+    and the health of all factories in ``health``.
     """
 
     snapshot: tuple[Session, ...] | None = None
@@ -273,7 +274,7 @@ class LinkClient:
         return (await self._ask(TypeAdapter(TokenBody), "GET", f"/sessions/{session_id}/token")).token
 
     async def stop(self, session_id: SessionId, by: By = "hub") -> None:
-        """Request the end of a session; return when the ledger holds the request."""
+        """Request the end of a session; return when the ledger holds the request. ``by``: who requests the end."""
         await self._request("DELETE", f"/sessions/{session_id}", params={"by": by})
 
     async def stop_all(
@@ -316,7 +317,7 @@ class LinkClient:
     # --- factories and people
 
     async def factories(self, user: str) -> list[FactoryView]:
-        """Return the factories where ``user`` may start something, with what they may use there."""
+        """Return the factories that ``user`` may use, with what ``user`` may use there."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
 
     async def usage(
@@ -369,7 +370,7 @@ class LinkClient:
         return await self._ask(_NETWORK, "GET", "/network")
 
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
-        """Yield the factories where ``user`` may start something, now and after every change, without end.
+        """Yield the factories that ``user`` may use, now and after every change, without end.
 
         Reconnect if the link does not answer.
         """
@@ -399,9 +400,9 @@ class LinkClient:
         )
 
     async def person_clusters(self, user: str) -> list[Cluster]:
-        """Return the person's clusters without their jobs: the live ones, then the last five that have ended.
+        """Return the person's clusters without their jobs: the live ones, then the five that ended last.
 
-        In each of these two groups, the newest come first.
+        The live clusters are sorted by creation, the ended ones by their end; the latest come first.
         """
         return await self._ask(_CLUSTERS, "GET", f"/people/{quote(user, safe='')}/clusters")
 
@@ -430,14 +431,15 @@ class LinkClient:
     async def drain(self, factory: str, message: str, by: str | None = None) -> None:
         """Make the link start nothing new at a factory; running sessions continue.
 
-        ``message``: why, for the people who want to start something; ``by``: the operator's name, for the audit.
+        ``message``: why, for the people who want to start something; ``by``: the operator's name, for the audit; None:
+        the name is not known.
         """
         await self._request("PUT", f"/factories/{factory}/drain", json=_order(message, by))
 
     async def undrain(self, factory: str, by: str | None = None) -> None:
         """End the drain of a factory; ``pause`` and ``pause_starts`` stay in force.
 
-        ``by``: the operator's name, for the audit.
+        ``by``: the operator's name, for the audit; None: the name is not known.
         """
         await self._request("DELETE", f"/factories/{factory}/drain", params=_given({"by": by}))
 
@@ -495,7 +497,9 @@ class LinkClient:
             after = page[-1].number
 
     async def renew(self, factory: str, user: str, token: str) -> CredentialView:
-        """Use a person's token to log in to their site accounts at a factory; return until when these logins are valid.
+        """Get SSH certificates for a person's site accounts with the person's token; return until when all are valid.
+
+        The accounts are those at the factory that belong to this person alone.
 
         The person gets the token at the ``renew_url`` of the factory's CredentialView.
         """

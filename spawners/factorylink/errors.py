@@ -56,8 +56,8 @@ class Distrusted(Unreachable):
 class Refused(FactoryError):
     """The request was refused, and not carried out.
 
-    The scheduler, the system on the login host, a door, the hub or another server refused the request, or the link
-    itself did not send the request.
+    Any of these may have refused the request: the scheduler, the system on the login host, a door, the hub, another
+    server, or the link itself.
     """
 
 

@@ -70,12 +70,15 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 
 
 def read(hub: Path | None, link: Path | None) -> Gateway:
-    """Read hub.yaml, link.yaml and workshops.yaml. Raises CatalogueError if none of the three exists.
+    """Read hub.yaml, link.yaml and workshops.yaml.
 
-    A file with mistakes raises nothing: the result has its ``problems``. ``hub``, ``link``: the paths of two of the
-    files; None: the usual path, where the file may be missing. workshops.yaml is the file that
-    ``FACTORYGATE_WORKSHOPS`` names, else the one beside a file that names a workshops service; otherwise it is not
-    read, and does not count.
+    ``hub``, ``link``: the paths of two of the files; None: the usual path, where the file may be missing.
+    workshops.yaml is the file that ``FACTORYGATE_WORKSHOPS`` names, else the one beside a file that names a workshops
+    service; otherwise it is not read.
+
+    A file with mistakes raises nothing: the result has its ``problems``. A missing file counts as a mistake if its path
+    was given by ``hub``, ``link`` or ``FACTORYGATE_WORKSHOPS``. Raises CatalogueError if there is neither a file nor a
+    mistake.
     """
     found = Gateway(
         _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)

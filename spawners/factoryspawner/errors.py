@@ -114,7 +114,7 @@ class AskFirst(Exception):
 
 
 def problem_failed(problem: Problem) -> StartFailed:
-    """Return the StartFailed to raise if the link refused a request of a start with ``problem``."""
+    """Return the StartFailed for a start whose request to the link was refused with ``problem``."""
     words = Words(
         code=problem.code or problem.kind,
         parameters=problem.parameters,

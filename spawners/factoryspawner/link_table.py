@@ -26,7 +26,7 @@ log = logging.getLogger("factoryspawner")
 
 
 class LinkTable:
-    """The link's sessions and clusters by id, with events for callers that wait for a change.
+    """The link's sessions (without Dask schedulers) and clusters, with events for callers that wait for a change.
 
     ``factories``: the health of each factory, by its id; ``silent``: True before the link's first answer, and while the
     subscription fails (the link does not answer, refuses, or sends something that cannot be used); ``on_snapshot``: is

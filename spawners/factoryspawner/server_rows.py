@@ -20,10 +20,10 @@ _WRITE = update(orm.Spawner.__table__).where(orm.Spawner.__table__.c.id == bindp
 
 
 def write_row(db: Session, server: Any, **values: Mapping[str, Any]) -> None:
-    """Write ``values`` to the columns of these names in the server's row, and to ``server``, without a commit.
+    """Set columns of the server's row, and the same attributes of ``server``, without a commit.
 
-    ``server``: an ``orm.Spawner`` of ``db``. If the server has no row yet, the next commit writes the values with the
-    new row. Raises SQLAlchemyError.
+    ``server``: an ``orm.Spawner`` of ``db``; ``values``: the new values, by column. If the server has no row yet, the
+    next commit writes the values with the new row. Raises SQLAlchemyError.
     """
     if not inspect(server).persistent:
         for name, value in values.items():

@@ -108,9 +108,10 @@ class FactoryAdaptive(Adaptive):
         return idle.issuperset(there)
 
     async def workers_to_close(self, target: int) -> list[str]:
-        """Return the names of workers that may close.
+        """Return the names of idle workers that may close.
 
-        Only whole jobs close. At least ``target`` workers stay, with enough memory for all results.
+        At least ``target`` workers stay, with enough memory for all results. A job may retire if all its connected
+        workers are in the result.
         """
         processes = self.cluster.place.processes
 

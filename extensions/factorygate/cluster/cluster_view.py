@@ -130,7 +130,7 @@ def _dashboard(cluster: ShownCluster) -> str | None:
 
 
 def line(cluster: ShownCluster) -> str:
-    """Return one line of text about a cluster: its name, factory, node size, workers, and running and waiting jobs.
+    """Return one line of text about a cluster: its name, factory and node size, and how many workers and jobs it has.
 
     If the cluster is closed, or was left by this process, the line says this in place of the numbers.
     """

@@ -91,7 +91,7 @@ def _mended_context(security: Security, config: Any, purpose: ssl.Purpose) -> ss
 
 
 def mend(theirs: Security) -> None:
-    """Change a Security that the caller made so that its connections use the sockets of the module ``tls``.
+    """Change ``theirs``, the caller's own Security: its connections then use the sockets of the module ``tls``.
 
     The cluster and its clients use this Security object directly. An object of a subclass of Security stays unchanged.
     """
@@ -100,7 +100,10 @@ def mend(theirs: Security) -> None:
 
 
 def in_files(security: Security | None) -> bool:
-    """Return whether a Security has names of files only, and no key, so a job script may show it; False for None."""
+    """Return whether a job script may show ``security``; False for None.
+
+    A script may show names of files, but no PEM text.
+    """
     named = {} if security is None else security.get_tls_config_for_role("worker")
     return bool(named) and not any("\n" in value for value in named.values() if value)
 

@@ -31,7 +31,10 @@ DATA, TAKEN, END = range(3)  # TAKEN: this number of further bytes was received
 
 
 class Carrier(Protocol):
-    """A connection that carries the stream for some time. Its methods raise OSError or EOFError when it breaks."""
+    """A connection that carries a ``ResumableStream`` for some time.
+
+    The methods raise OSError or EOFError when the connection breaks.
+    """
 
     async def read(self, count: int) -> bytes:
         """Return exactly ``count`` bytes."""
@@ -104,13 +107,13 @@ class ResumableStream(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Remember that the local connection sends no more bytes; it may still receive some."""
+        """Remember that the local connection sends no more bytes. Return True: asyncio keeps the connection."""
         self._ended = True
         self._more.set()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """End the stream's direction from the local connection to the other end."""
+        """Remember that the local connection is closed, and so sends no more bytes."""
         self._ended = True
         self._more.set()
         self._writable.set()

@@ -50,10 +50,10 @@ class _RetiringWorker:
 
 
 class WorkerRetirement:
-    """Retires jobs of one cluster, in its event loop.
+    """Retires jobs of one cluster, in the cluster's event loop.
 
-    All jobs retire together: one request hands over the results of a hundred jobs. Only workers that have no time left,
-    or no other worker to take their results, are unregistered one by one.
+    The workers of many jobs hand over their results in one request to the Dask scheduler. A worker that cannot hand
+    over its results in time is unregistered by a request of its own.
     """
 
     def __init__(self, cluster: RetiringCluster) -> None:

@@ -146,7 +146,7 @@ class _Pieces:
         """Do nothing."""
 
     def take(self, least: int = _PIECE) -> bytes:
-        """Return the bytes that were written since the last call, and forget them.
+        """Return all kept bytes, and forget them.
 
         If there are fewer than ``least`` bytes, keep them and return no bytes.
         """

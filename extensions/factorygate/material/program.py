@@ -23,9 +23,10 @@ def argv_of(order: object, root: Path, umask: int) -> list[str]:
     """Return the argv of ``python -m factorygate.material`` for the delivery that ``order`` asks for.
 
     ``order``: an object with ``name``: the workshop's folder; ``commit``: the material's version; ``digest``: the
-    SHA-256 of the archive; ``restore``: whether to write again what the person deleted; and perhaps ``aside``: the date
-    under which the person's present folder is kept, while the material goes into a new one. ``root``: the folder of the
-    notebook's files; ``umask``: for new files. Raises DeliveryRefused for an order of another form.
+    SHA-256 of the archive; ``restore``: whether to write again what the person deleted; and perhaps ``aside``: a date
+    such as ``2026-05-04-093000``, which is added to the name of the person's present folder before the delivery.
+    ``root``: the folder of the notebook's files; ``umask``: for new files. Raises DeliveryRefused for an order of
+    another form.
     """
     if not isinstance(order, dict) or any(not isinstance(order.get(name), kind) for name, kind in _FIELDS.items()):
         raise DeliveryRefused("an object with `name`, `commit`, `digest` and `restore` is needed")

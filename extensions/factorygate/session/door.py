@@ -182,9 +182,9 @@ class Door:
         self._link.set_result(connection)
 
     def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Send no further connections to the hub's socket through ``connection``.
+        """Stop using ``connection``, a link's SSH connection, for requests that arrive at the hub's socket.
 
-        If ``connection`` belongs to the link in use, new connections to the hub's socket wait for another link.
+        If ``connection`` was the one in use, later requests wait for another link.
         """
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()

@@ -51,7 +51,7 @@ def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
 
 
 def read_activity(line: bytes) -> Activity:
-    """Parse a report of ``activity.Reporter``. Raises ValueError for any other line, whatever its content.
+    """Parse a report of ``activity.Reporter`` or ``scheduler_process.become``. Raises ValueError for any other line.
 
     A number outside of its bounds is replaced by the nearest bound, since the link refuses the whole status of a
     session if one of its numbers is out of bounds; a step with a number out of bounds is left out.
@@ -240,10 +240,7 @@ class Notebook:
         stdin.close()
 
     async def listening(self) -> None:
-        """Return once the server accepts connections on its socket.
-
-        The socket has to be polled, since nothing reports when a Unix socket appears.
-        """
+        """Return once the server accepts connections on its socket, which this method polls."""
         while True:
             try:
                 _, writer = await asyncio.open_unix_connection(str(self._node / "notebook.sock"))

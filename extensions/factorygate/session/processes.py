@@ -89,5 +89,5 @@ def reap_orphans(keep: Collection[int]) -> None:
 
 
 def have_children(pids: Collection[int]) -> bool:
-    """Return whether any of ``pids`` has a running child. A shell without a running child waits for input."""
+    """Return whether any of ``pids`` has a running child. A shell without one usually waits for input."""
     return any(parent in pids and state != "Z" for parent, state in _parents().values())

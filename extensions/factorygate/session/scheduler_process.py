@@ -35,7 +35,10 @@ log = logging.getLogger("factorygate.cluster")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line, which contains no secrets."""
+    """Parse the command line ``argv``, given without the program's name. Raises SystemExit (code 2) if it is wrong.
+
+    No option may be a secret, since other accounts on the node may see the command line.
+    """
     parser = argparse.ArgumentParser(prog=HEAD_PROGRAM, description=__doc__)
     parser.add_argument("--file", type=Path, required=True, help="where it tells its address and keys, 0600")
     parser.add_argument("--name", required=True, help="of the cluster")

@@ -42,7 +42,8 @@ def moment(seconds: float | None) -> str | None:
 class StatusNotice:
     """A warning that the session will end by itself at ``at`` (RFC 3339).
 
-    ``minutes``: how many minutes before ``at`` this warning begins, for example 15 or 5.
+    ``kind``: why the session will end; ``minutes``: how many minutes before ``at`` this warning begins, for example 15
+    or 5.
     """
 
     kind: Reason
@@ -60,7 +61,7 @@ class DoorStatusLine:
     None: not known; ``memory_bytes``: memory in use, None: not known; ``steps``: which steps of a workshop's material
     were done, by their numbers from 0; ``ends``: the end of the job's walltime, None: not known; ``ends_idle``: when
     the session ends if nobody uses it, None: at present the session does not end for lack of use; ``message``: a text
-    for people that says how the session ended; ``release``: the version of this package in the session's environment.
+    for people that says why the session ended; ``release``: the version of this package in the session's environment.
     """
 
     session: str

@@ -61,7 +61,7 @@ def help_router(helping: Helping, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/room/{seat}/hand/ask-look", status_code=204, responses=some)
     async def ask_look(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
-        """Ask a person whose hand is up to let helpers see a notebook."""
+        """Ask the person on a seat, whose hand is up, to let helpers see a notebook."""
         await helping.ask_look(caller, slug, seat)
 
     @routes.get("/workshops/{slug}/room/{seat}/look", responses=some)

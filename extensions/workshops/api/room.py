@@ -43,7 +43,7 @@ def room_router(room: Room, who: Callable[..., Any]) -> APIRouter:
     async def broadcast(slug: Slugged, body: BroadcastBody, caller: WorkshopCaller = caller_of) -> BroadcastView:
         """Show a message in the JupyterLab of everybody who has a seat or runs the workshop, except observers.
 
-        People without an open session get the message in their next session, if the message is recent then.
+        A person who starts a session later gets the last ten messages of the last 12 hours.
         """
         return await room.broadcast(caller, slug, body)
 

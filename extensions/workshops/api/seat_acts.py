@@ -26,7 +26,7 @@ def seat_acts_router(acts: SeatActs, who: Callable[..., Any]) -> APIRouter:
 
     @routes.post("/workshops/{slug}/room/{seat}/restart", status_code=202, responses=some)
     async def restart_seat(slug: Slugged, seat: SeatNumber, caller: WorkshopCaller = caller_of) -> None:
-        """Stop the session on a seat and start a new one. What is in its memory is lost; saved files stay."""
+        """Stop the session on a seat and start a new one. What is only in memory is lost; saved files stay."""
         await acts.ask(caller, slug, seat, "restart")
 
     @routes.post("/workshops/{slug}/room/{seat}/reset", status_code=202, responses=some)

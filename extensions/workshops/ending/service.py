@@ -115,9 +115,9 @@ class WorkshopEnding:
     async def keep(self, workshop: WorkshopRecord, last: bool) -> None:
         """Store the sums of the report of a workshop that is over.
 
-        If the link gives no usable answer, the report is incomplete. An incomplete report is stored only if ``last`` is
-        True and no report is stored yet. If ``last`` is False, calls within ``RETRY`` after an incomplete report do
-        nothing. ``last``: whether the workshop's people are deleted next.
+        ``last``: whether the workshop's people are deleted next. If the link gives no usable answer, the report is
+        incomplete. An incomplete report is stored only if ``last`` is True and no report is stored yet. If ``last`` is
+        False, calls within ``RETRY`` after an incomplete report do nothing.
         """
         now = self._now()
         tried = self._tried.get(workshop.slug)

@@ -58,9 +58,9 @@ class GuessLimits:
         return min(SLOWEST, max(0.0, over * 0.01))
 
     def is_notable(self, slug: str) -> bool:
-        """Count a wrong code of a workshop that exists; return True if its trainer is to be told now.
+        """Count a wrong code of a workshop; return True if its trainer is to be told now of many wrong codes.
 
-        True at most once an hour for each workshop.
+        The result is True at most once an hour for each workshop.
         """
         many = self._workshops.add(slug) >= NOTABLE
         if not many or self._ticks() - self._said.get(slug, -HOUR) < HOUR:

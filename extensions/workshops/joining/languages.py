@@ -71,7 +71,7 @@ def language_of(*wanted: str | None) -> Language:
 
 
 def minute(at: datetime, zone: str, language: Language) -> str:
-    """Return ``at`` as text, as a date and a time of day in the time zone ``zone``; the date is in ``language``."""
+    """Return the date and the time of day of ``at`` in the time zone ``zone`` as text; the date is in ``language``."""
     there = in_zone(at, zone)
     locale = Locale("en", "GB") if language.code == SOURCE else Locale.parse(language.code, sep="-")
     return f"{format_date(there, 'long', locale)}, {there:%H:%M}"

@@ -69,7 +69,7 @@ def membership(one: MembershipRecord, people: Sequence[MembershipRecord]) -> Mem
 def joined(
     workshop: WorkshopRecord, one: MembershipRecord, people: Sequence[MembershipRecord], known: bool
 ) -> JoinedView:
-    """Return the answer to a person who has joined. ``known``: whether the person was in the workshop before.
+    """Return the answer to a person who has joined. ``known``: whether the person was a member already.
 
     ``one``: the person's membership; ``people``: everybody in the workshop.
     """

@@ -102,7 +102,7 @@ class Materials:
 
     @property
     def pause(self) -> float:
-        """Return the seconds until ``run`` calls ``look`` again, unless ``wake`` is called before."""
+        """Return how many seconds ``run`` waits at most between two calls of ``look``."""
         return QUIET_SECONDS if self._quiet and not self._fetching else LOOK_SECONDS
 
     async def close(self) -> None:
@@ -119,9 +119,9 @@ class Materials:
             await asyncio.sleep(0)  # each task that has ended is taken out now
 
     async def look(self) -> None:
-        """Begin to fetch all material that workshops name and the service does not have. Raises StoreError.
+        """Begin to fetch the material that the service does not have, of all workshops that are not over.
 
-        Material whose fetch failed is not fetched again here. If no fetch goes on, unused archives are removed.
+        Material whose fetch failed is left out. If no fetch goes on, unused archives are removed. Raises StoreError.
         """
         self._quiet = False  # an error does not delay the next look
         live = {one.slug: one for one in await self._store.all(over=False)}

@@ -61,7 +61,7 @@ class PlaceBody(Model):
 
 
 class MaterialBody(Model):
-    """The commit of a git repository whose files each person gets as the workshop's material."""
+    """A commit of a git repository; the commit's files are the workshop's material."""
 
     repository: Annotated[str, StringConstraints(pattern=r"^https://[A-Za-z0-9][A-Za-z0-9.:-]*/[^\s\x00-\x20\x7f\"'<>]+$",
                                                  max_length=500)]  # fmt: skip

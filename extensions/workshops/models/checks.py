@@ -14,7 +14,8 @@ CheckVerdict = Literal["good", "limited", "bad", "unknown"]
 class CheckTests(Model):
     """The verdict of each test of the connection check; ``unknown``: the test could not be done.
 
-    ``browser``: whether the browser has what JupyterLab needs; ``trip``: how long the gateway's answers take;
+    ``browser``: whether the browser has what JupyterLab needs; ``cookies``: whether the browser sends cookies;
+    ``trip``: how long the gateway's answers take; ``download``, ``upload``: how fast data are transferred;
     ``stream``: whether server-sent events arrive one by one; ``socket``: whether WebSockets work.
     """
 

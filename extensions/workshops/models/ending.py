@@ -37,11 +37,11 @@ class AttendanceRow(Model):
     """One person in a report.
 
     ``role``: None means that the person ran something, but is not in the list of the workshop's people; ``first``: when
-    they first opened a session; ``minutes``: the minutes of the class in which at least one session ran that they had
-    opened; ``share``: these minutes as a share of the class so far, from 0 to 1; ``sessions``, ``hours``,
-    ``gpu_hours``, ``cluster_gpu_hours``, ``costs``: as in ``ReportView``, for this person; ``longest_wait``: the most
-    seconds from a request for a session until the session answered, None: no session answered; ``failures``: how many
-    of their sessions failed.
+    they first opened a session; ``minutes``: for how many minutes of the class at least one of their opened sessions
+    ran; ``share``: these minutes as a share of the class so far, from 0 to 1; ``sessions``, ``hours``, ``gpu_hours``,
+    ``cluster_gpu_hours``, ``costs``: as in ``ReportView``, for this person; ``longest_wait``: the most seconds from a
+    request for a session until the session answered, None: no session answered; ``failures``: how many of their
+    sessions failed.
     """
 
     person: Person

@@ -22,9 +22,9 @@ GivenId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{8,40}$")]
 
 
 class SeatActView(Model):
-    """A trainer's request to start, restart or reset a seat, and how far the service is with it.
+    """A request to start, restart or reset a seat, and how far the service is with it.
 
-    ``at``: when the trainer asked for this; ``why``: why it failed, None: it has not failed.
+    ``at``: when the request was made; ``why``: why the request failed, None: it has not failed.
     """
 
     act: SeatActKind
@@ -154,7 +154,7 @@ class BroadcastView(Model):
     """Response to the request to send a message to the class.
 
     ``id``: the message's id; ``received``: how many people's sessions have taken the message; ``people``: how many
-    people get the message, now or when their session starts.
+    people are to get the message.
     """
 
     id: str

@@ -39,8 +39,8 @@ def project_of(
     """Return the project of a workshop, for the table that the link reads.
 
     The project's people are those who have a seat and those who run the workshop, without observers and robots. The
-    project begins when the workshop opens, or when its warm-up began if that was earlier. If a trainer closes the
-    workshop early, the project ends ``LAST_MINUTES`` later, but not after the planned closing. ``rehearsal``: who may
+    project begins when the workshop opens, or when its warm-up began if that was earlier. If the workshop is
+    closed early, the project ends ``LAST_MINUTES`` later, but not after the planned closing. ``rehearsal``: who may
     start sessions while a rehearsal goes on, and at which factory; ignored unless the workshop's state is
     ``scheduled``.
     """

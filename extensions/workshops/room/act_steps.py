@@ -14,7 +14,7 @@ NO_SESSION = timedelta(minutes=1)  # until a new session that is nowhere to be s
 
 
 class NextAct(StrEnum):
-    """The next step of an act, which is a trainer's request to start, restart or reset a seat."""
+    """The next step of an act (start, restart or reset of a seat)."""
 
     STOP = "stop"  # ask for the end of the old sessions that nobody has asked for yet
     WAIT = "wait"

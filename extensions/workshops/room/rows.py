@@ -50,7 +50,10 @@ def receipts(db: Connection, slugs: Collection[str]) -> dict[str, Receipts]:
 
 
 def add_receipts(db: Connection, message: MessageRecord, people: Iterable[str], at: datetime) -> None:
-    """Store that the sessions of these people have taken a message; this may not be stored yet for any of them."""
+    """Store that the sessions of these people have taken a message.
+
+    Raises IntegrityError if this is stored already for one of these people.
+    """
     rows = [{"workshop": message.workshop, "message": message.id, "person": one, "at": at} for one in sorted(people)]
     if rows:
         db.execute(insert(tables.deliveries), rows)

@@ -32,7 +32,7 @@ LETTERS = "ABCDEFGHIJ"
 
 
 class ClassMoves:
-    """Shows trainers where the seats of a class are, and stores their orders to move the class.
+    """Shows at which places the seats of a class are, and stores orders to move the class.
 
     ``changed``: called after each order, so that the order is carried out at once.
     """

@@ -19,7 +19,7 @@ def by_place(
 ) -> dict[int, list[MembershipRecord]]:
     """Return the people, by the number of the place to which their seat belongs; every place of the workshop is a key.
 
-    ``people``: those who have a seat; ``orders``: the trainers' orders to move seats.
+    ``people``: those who have a seat; ``orders``: the orders to move seats.
     """
     found: dict[int, list[MembershipRecord]] = {place.number: [] for place in workshop.places}
     for one in people:

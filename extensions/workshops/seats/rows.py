@@ -88,7 +88,7 @@ def drop(db: Connection, slug: str, people: Iterable[str]) -> None:
 def warm_up(db: Connection, slug: str) -> WarmUpRow:
     """Return the stored state of the waves in which a workshop's seats begin.
 
-    The row says whether the waves are halted and why, and when a trainer last said to go on or moved seats. If no row
+    The row says whether the waves are halted and why, and when somebody last ended a halt or moved seats. If no row
     can be read, the result has default values: no halt.
     """
     table = tables.warm_ups

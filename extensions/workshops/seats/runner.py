@@ -134,10 +134,9 @@ class SeatRunner:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def rates(self) -> dict[tuple[str, str], Rate]:
-        """Return how fast seats came up, by factory and node size. Raises StoreError.
+        """Return how fast seats came up in the last class or rehearsal, by factory and node size. Raises StoreError.
 
-        Each rate is that of the last class, or of a later rehearsal with at least as many seats as were measured
-        before.
+        A rehearsal does not replace a rate that was measured with more seats.
         """
         return await self._store.transact(rows.rates)
 
@@ -192,8 +191,7 @@ class SeatRunner:
     async def view(self, workshop: WorkshopRecord, people: Sequence[MembershipRecord], most: timedelta) -> SeatingView:
         """Return how far a workshop's seats are, when they begin, and the stored rate at which seats came up.
 
-        ``most``: how long before the opening the seats begin at the earliest without a trainer's order. Raises
-        StoreError.
+        ``most``: without a trainer's order, the seats begin at most this long before the opening. Raises StoreError.
         """
         slug = workshop.slug
         found = {row.person: row for row in await self._store.transact(lambda db: rows.of_workshop(db, slug))}

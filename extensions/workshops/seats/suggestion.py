@@ -38,7 +38,7 @@ class PlaceFacts:
 
 
 def suggested(facts: PlaceFacts, starts: datetime, now: datetime) -> Message | None:
-    """Return why the class should be moved; None: there is no reason, or no other place."""
+    """Return why the class should be moved; None: there is no reason, or no other place to move it to."""
     if facts.other is None or not facts.seats:
         return None
     if facts.failed_looks >= FAILED_LOOKS:

@@ -3,8 +3,8 @@
 Seats are asked for in waves, at one place (a factory with a node size). A wave has as many seats as the place accepts
 in a minute, less the seats that were asked for in the last minute, but at most ``WAVE_MOST`` seats, and no more than
 the place has room for. The next wave is asked for when the link has answered for all seats of the last one. If more
-than a tenth of a wave, and at least two seats, fail, no more seats are asked for until a trainer says to go on, or
-moves seats.
+than a tenth of a wave, and at least two seats, fail, no more seats are asked for until a trainer or an operator says
+to go on, or moves seats.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from workshops.models.seats import SeatProgress
 WAVE_MOST = 30  # seats of one wave, at the fastest place
 MINUTE = timedelta(minutes=1)
 AGAIN = timedelta(minutes=1)  # until a seat that failed or was refused is asked for again
-ATTEMPTS = 3  # of a seat that fails, until a trainer says so
+ATTEMPTS = 3  # of a seat that fails, until somebody says to go on
 HALT_SHARE, HALT_LEAST = 0.1, 2  # a wave with more failures than this share, and at least so many, halts
 MARGIN, SPARE = timedelta(minutes=2), 1.25  # added to the time that was measured
 LEAST_WARM = timedelta(minutes=5)
@@ -31,7 +31,8 @@ class SeatFacts:
 
     ``number``: the seat's number; ``state``: None means that the seat was not requested yet; ``wave``: the last wave in
     which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested
-    since a trainer last said to go on or moved seats; only the first request and requests after a failure count.
+    since a trainer or an operator last said to go on or moved seats; only the first request and requests after a
+    failure count.
     """
 
     person: str
@@ -91,8 +92,8 @@ class Rate:
 def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, now: datetime) -> NextWave:
     """Return which seats of one place to request now.
 
-    ``go_on``: when a trainer last said to go on after a halt, or moved seats, None: never; failures of seats that were
-    requested before that time cause no halt.
+    ``go_on``: when a trainer or an operator last said to go on after a halt, or moved seats, None: never; failures of
+    seats that were requested before that time cause no halt.
     """
     number = max((seat.wave for seat in seats), default=0)
     if (halt := failed_wave(seats, go_on)) is not None:
@@ -156,7 +157,7 @@ def measured(times: Iterable[tuple[datetime, datetime]]) -> Rate | None:
 
 
 def warm_time(seats: int, rate: Rate | None, most: timedelta) -> timedelta:
-    """Return how long before the opening warming up begins: at least ``LEAST_WARM``, but never more than ``most``.
+    """Return the time from the start of the warm-up to the opening: at least ``LEAST_WARM``, but at most ``most``.
 
     ``rate``: None if nothing was measured yet; then the result is ``most``.
     """

@@ -34,7 +34,8 @@ rehearsals = Table(
 class RehearsalRow:
     """One rehearsal of the kind ``kind`` at a factory of a workshop.
 
-    ``at``, ``by``: when it began, and who began it; ``until``: when it ends at the latest, None if it has ended;
+    ``at``, ``by``: when it began, and who began it; ``until``: when it is to end at the latest, None if it has
+    ended;
     ``stopped``: who has stopped it, None if nobody has.
 
     ``seats``: its seats; after the end, empty if robots had the seats (kind ``wave``), or if the rehearsal ended

@@ -16,8 +16,8 @@ from workshops.models.seats import SeatProgress
 from workshops.store.schema import metadata
 
 # A row is written before the link is asked. ``session``: the id that the link is asked for, later that of the person's
-# session; ``attempts``: since a trainer last said to go on; ``ran``: when it could first be opened; ``since``: a
-# session that its person has had since then is the seat, also if it has ended, None: a trainer wants a new one in any
+# session; ``attempts``: since somebody last said to go on; ``ran``: when it could first be opened; ``since``: a
+# session that its person has had since then is the seat, also if it has ended, None: a new one is wanted in any
 # case; ``over``: the last session of the person of which it is known that it has ended.
 seats = Table(
     "seats",
@@ -36,7 +36,7 @@ seats = Table(
     Column("since", MomentColumn),
     Column("over", String),
 )
-# ``halted``: since when nothing more is asked for, with the wave and its failures; ``go_on``: when a trainer last said
+# ``halted``: since when nothing more is asked for, with the wave and its failures; ``go_on``: when somebody last said
 # to go on.
 warm_ups = Table(
     "warm_ups",
@@ -61,7 +61,7 @@ rates = Table(
     Column("seats", Integer, nullable=False),
     Column("at", MomentColumn, nullable=False),
 )
-# Orders of trainers to move seats; they are never changed. ``id``: given by the caller, so that the same order twice is
+# Orders to move seats; they are never changed. ``id``: given by the caller, so that the same order twice is
 # one; ``place``: the number of the place; ``seats``: the numbers of the seats, None: all.
 moves = Table(
     "moves",
@@ -81,9 +81,10 @@ class SeatRow:
     """How far one person's seat is; the row is stored before the link gets the request for the seat.
 
     ``session``: the id of the requested session, or of the person's own session if that became the seat; ``wave``: the
-    last wave in which the seat was requested; ``attempts``: how often the seat was requested since a trainer last said
-    to go on or moved seats; only the first request and requests after a failure count. ``asked``: when the seat was
-    last requested; ``ran``: when the seat could first be opened; ``why``: why the seat failed, was refused or ended.
+    last wave in which the seat was requested; ``attempts``: how often the seat was requested since a trainer or an
+    operator last said to go on or moved seats; only the first request and requests after a failure count. ``asked``:
+    when the seat was last requested; ``ran``: when the seat could first be opened; ``why``: why the seat failed, was
+    refused or ended.
 
     ``since``: an ended session of the person may count as the seat only if it was created at this time or later (see
     ``SeatBody``), None: no ended session counts; ``over``: the id of the person's last session that is known to have
@@ -111,7 +112,7 @@ class WarmUpRow:
 
     ``halted``: since when no more seats are requested, None: not halted; ``wave``: the wave that was the cause;
     ``failed``: how many seats of this wave failed; ``of``: how many seats the wave had; ``why``: the most frequent
-    reason of the failures; ``go_on``: when a trainer last said to go on, or moved seats, None: never.
+    reason of the failures; ``go_on``: when a trainer or an operator last said to go on, or moved seats, None: never.
     """
 
     workshop: str
@@ -125,7 +126,7 @@ class WarmUpRow:
 
 @dataclass(frozen=True)
 class MoveRow:
-    """One order of a trainer to move seats of a workshop to another place.
+    """One order of a trainer or an operator to move seats of a workshop to another place.
 
     ``number``: the number of the order, from 1; ``id``: usually given by the caller; an order whose id is stored
     already is not stored again; ``place``: the number of the workshop's place to move to; ``seats``: the numbers of the

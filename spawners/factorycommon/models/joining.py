@@ -182,7 +182,7 @@ class TicketView(Model):
 
 
 class JoinedView(Model):
-    """The answer to a person who has joined. ``known``: they were in the workshop before."""
+    """The answer to a person who has joined. ``known``: they were a member already when they asked to join."""
 
     membership: MembershipView
     workshop: WorkshopFace

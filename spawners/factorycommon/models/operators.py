@@ -15,8 +15,8 @@ from factorycommon.models.views import Health
 class BannerBody(DrainBody):
     """The body of ``PUT /banner``: the message that all pages show.
 
-    ``sessions``: whether open sessions also show the message, once; ``until``: when the banner ends by itself, None if
-    it stays until an operator removes it.
+    ``sessions``: whether the sessions that run now also show the message, once; ``until``: when the banner ends by
+    itself, None if it stays until an operator removes it.
     """
 
     sessions: StrictBool = False

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from factorycommon.models.base import Hours, Model, Occupant, Person, ProjectId, ServerName, Slug, Word
 
-ADOPT = "adopt"  # an option beside those of Choice: the server adopts exactly this session
+ADOPT = "adopt"  # an option beside those of Choice: the value is the session's id, and the server adopts its live session
 
 
 class Choice(Model):
@@ -16,9 +16,10 @@ class Choice(Model):
 
     If ``factory`` is None, the link selects one. If ``project`` is None but needed, the link selects the only possible
     one or, of several, the one that the person used last; if there is no such project, the link refuses the choice. If
-    ``until`` or ``give_up_hours`` is None, the session has no such limit. If ``reservation`` is None, the project's
-    reservation is used, if it has one. If another field is None, its default is used. But if all fields are None, the
-    link first tries the choice of the server's last session.
+    ``until`` or ``give_up_hours`` is None, the session has no such limit. If ``until`` is set and ``hours`` is None,
+    the session lasts up to ``until``, as far as its size allows. If ``reservation`` is None, the project's reservation
+    is used, if it has one. If another field is None, its default is used. But if all fields are None, the link first
+    tries the choice of the server's last session, without its ``reservation`` and ``url_tokens``.
 
     No field may be free text.
     """
@@ -27,7 +28,7 @@ class Choice(Model):
     size: Slug | None = None
     environment: Slug | None = None
     hours: Hours | None = None
-    # request fewer hours if the session would otherwise end after this time, counted from a start now
+    # request only as many hours as end by this time, counted from a start now; without ``hours``: as many as possible
     until: AwareDatetime | None = None
     idle_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     unopened_minutes: int | None = Field(default=None, ge=1, le=24 * 60)

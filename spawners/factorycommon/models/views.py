@@ -40,7 +40,7 @@ class Health(Model):
 
 
 class PartitionLoad(Model):
-    """The free resources of a partition now."""
+    """The total and the free resources of a partition, as the scheduler last reported them."""
 
     name: str
     gpus_total: int
@@ -48,7 +48,7 @@ class PartitionLoad(Model):
     cores_total: int
     cores_free: int
     pending: int  # number of visible waiting jobs
-    # largest number of these that are free on one node: the most that a single-node job can get
+    # what is free on the node with the most free GPUs (of several, the one with the most free cores)
     node_gpus_free: int = 0
     node_cores_free: int = 0
     nodes_out: int = 0  # nodes out of use: drained or down
@@ -125,7 +125,10 @@ class SizeView(Model):
 
 
 class MaintenanceView(Model):
-    """A maintenance: nodes that are out of use for some time. ``closes``: partitions that lose all their nodes."""
+    """A maintenance: nodes that are out of use for some time.
+
+    ``closes``: the partitions that lose all their nodes; all partitions of the factory, if the nodes are not known.
+    """
 
     name: str
     start: datetime
@@ -259,7 +262,8 @@ class ReadyView(Model):
 class AccountThere(Model):
     """A person's account at a site, and which of the person's projects use it.
 
-    ``name``: None if the person has no account at the moment.
+    ``name``: None if the person has no account at the moment; ``projects``: empty if the account is only for work
+    without a project.
     """
 
     kind: AccountKind

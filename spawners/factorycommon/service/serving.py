@@ -150,7 +150,7 @@ def tcp_socket(host: str, port: int) -> socket.socket:
 def alone(path: Path, program: str) -> Iterator[None]:
     """Hold a lock on a file in the state folder during the block, so that only one process uses the folder.
 
-    ``path``: the file, which is created if it is missing; ``program``: the program's name in the message. Raises
+    ``path``: the file, which is created if it is missing; ``program``: the program's name, for the error's text. Raises
     StartError if another process holds the lock, or the file cannot be created.
     """
     try:

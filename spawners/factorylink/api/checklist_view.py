@@ -27,7 +27,10 @@ from factorylink.site.offered_factories import OfferedFactories
 
 
 class Checklist:
-    """Builds a person's checklist, and records that the person accepts a site's rules."""
+    """Builds a person's checklist of what they need to start a session: projects, site accounts, accepted rules.
+
+    Also records that a person accepts a site's rules.
+    """
 
     def __init__(
         self,
@@ -62,10 +65,10 @@ class Checklist:
         )
 
     def site(self, factory_id: Slug, user: str | None) -> SiteCheck:
-        """Return a site's rules, and when the person accepted them, without the person's site accounts.
+        """Return a site's rules, and when the person accepted them; site accounts are left out.
 
-        The rules are the same whether or not a project of the person may use the site. ``user`` None: a person whom the
-        hub does not know yet. Raises ProblemError if the gateway does not offer the factory.
+        The person need not be allowed to use the site. ``user`` None: a person whom the hub does not know yet. Raises
+        ProblemError if the gateway does not offer the factory.
         """
         connection = self._factories.get(factory_id)
         if connection is None:

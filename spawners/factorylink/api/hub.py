@@ -360,10 +360,11 @@ async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["pers
 async def renew_credential(
     projects: ProjectBook, connection: FactoryConnection, body: CredentialBody
 ) -> CredentialView:
-    """Use a person's token to log in to their personal site accounts; return until when all these logins are valid.
+    """Get SSH certificates for a person's site accounts with the person's token; return until when all are valid.
 
-    Raises ProblemError if the person has no personal account at the factory, if the factory takes no tokens, or if the
-    issuer of logins refuses the token, does not answer, or gives no login that is valid at the factory.
+    The accounts are those at the factory that belong to this person alone. Raises ProblemError if there is no such
+    account, if the factory takes no tokens, or if the certificate authority refuses the token, does not answer, or
+    gives no certificate that is valid at the factory.
     """
     accounts, url = projects.personal(body.user, connection), connection.access_status.renew_url
     if not accounts or url is None:

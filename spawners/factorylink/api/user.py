@@ -171,7 +171,7 @@ def user_app(
     async def list_clusters(live: bool = False, caller: Caller = asking) -> list[Cluster]:
         """List your Dask clusters, newest first; without `live`, also ended ones that the link still has in memory.
 
-        These are among the last 50 clusters of all people that have ended since the link's start.
+        The link keeps about the last 50 ended clusters of all people together, until it ends.
         """
         return [cluster for cluster in clusters.of(caller.user, live) if caller.reaches(cluster.choice)]
 

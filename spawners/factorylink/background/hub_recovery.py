@@ -85,9 +85,9 @@ class HubRecovery:
     async def look(self) -> bool:
         """Make the hub start each live session's server that the hub has forgotten or has never had.
 
-        Return whether to check again soon, because a decision was postponed, or because the hub refused to start a
-        server. Every tenth refusal in a row for the same server does not count. Raises Unreachable if the hub does not
-        answer, or not with a list of its servers; OSError if the hub's token file cannot be read.
+        Return whether to check again soon, because it was too early to decide about a server, or because the hub
+        refused to start one. Every tenth refusal in a row for the same server does not count. Raises Unreachable if the
+        hub does not answer, or not with a list of its servers; OSError if the hub's token file cannot be read.
         """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:

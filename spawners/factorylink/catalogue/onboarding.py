@@ -15,7 +15,10 @@ _ACTS: dict[Act, str] = {
 
 
 def letter(factory: Factory) -> str:
-    """Return the letter to a factory's operator. The sender replaces the words in <brackets>."""
+    """Return a letter that tells a factory's operator what the site must grant before the gateway may run there.
+
+    The sender replaces the words in <brackets>.
+    """
     return "\n".join(_lines(factory)) + "\n"
 
 

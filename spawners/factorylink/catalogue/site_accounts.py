@@ -29,9 +29,9 @@ _GPUS = "gres/gpu"
 class SiteQos:
     """A QOS of the site.
 
-    ``wall``: the longest walltime, in Slurm's form; "": no limit. ``job``: the limit of each resource for one job.
-    ``jobs``: the limit of one person's submitted jobs. ``group``: the limit of each resource for all jobs of the QOS
-    together.
+    ``wall``: the longest walltime, in Slurm's form; "": no limit. ``jobs``: the limit of one person's submitted jobs;
+    "": no limit. ``job``: the limits for one job, by resource (such as ``gres/gpu``). ``group``: the limits for all
+    jobs of the QOS together, by resource. Resources without a limit are left out.
     """
 
     wall: str
@@ -44,8 +44,8 @@ class SiteQos:
 class Membership:
     """A Slurm association of a person with an account that Slurm charges.
 
-    ``partition`` "": the association holds for every partition. ``qos``: the QOS that the person may use with the
-    account.
+    ``partition`` "": the association holds for every partition. ``qos``: the names of all QOS that the person may use
+    with the account. ``default_qos`` "": there is no default.
     """
 
     user: str

@@ -62,10 +62,11 @@ class DoorStatus(_DoorMessage):
 
     ``environment``: whether the door has received the notebook's environment variables; ``exit_code``: that of the
     notebook, negative: the signal that ended it; ``opened``: whether anybody has opened the session in this run of the
-    job; ``busy_with``: names of busy notebooks and terminals; ``gpu_percent``: use of the busiest GPU;
-    ``memory_bytes``: memory in use; ``steps``: numbers, from 0, of the steps of a workshop that were done; ``ends``:
-    the end of the job's walltime; ``ends_idle``: when the session ends if nobody uses it; ``release``: the package's
-    version in the session's environment, None from a door of protocol 1.
+    job; ``busy_with``: names of busy notebooks and terminals; ``gpu_percent``: use of the busiest GPU, None: not known;
+    ``memory_bytes``: memory in use, None: not known; ``steps``: numbers, from 0, of the steps of a workshop that were
+    done; ``ends``: the end of the job's walltime, None: not known; ``ends_idle``: when the session ends if nobody uses
+    it, None: at present the session does not end for lack of use; ``message``: a text for people that says why the
+    session ended; ``release``: the package's version in the session's environment, None from a door of protocol 1.
     """
 
     protocol: int = Field(ge=OLDEST_PROTOCOL, le=PROTOCOL)
@@ -98,7 +99,10 @@ class DoorStatus(_DoorMessage):
 
 
 class DoorEnd(_DoorMessage):
-    """The file ``end.json`` that a door writes at its end. ``message`` is only shown to people."""
+    """The file ``end.json`` that a door writes at its end.
+
+    ``reason``, ``message``: why the session ended, as a word and as a text for people.
+    """
 
     reason: EndWord
     message: Said = ""

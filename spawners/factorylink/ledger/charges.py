@@ -190,7 +190,7 @@ def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Wri
 
 
 def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
-    """Return a write that records that the job was requeued, and that its reserved time is for the next run.
+    """Return a write that records that the job was requeued; its next run may last the whole reserved time.
 
     The run before the requeue is charged as the time from ``started`` (None: it never started) to ``at``, unless the
     scheduler reports the seconds of all runs when the job is over.

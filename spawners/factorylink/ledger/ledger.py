@@ -74,8 +74,8 @@ class LedgerOfOtherRelease(LedgerError):
 class LedgerConflict(Exception):
     """Raised if another row prevents a write.
 
-    The other row has the same id, or is a live session with the same job, or is a live session of the same server whose
-    stop nobody has requested.
+    The other row has the same id, or is a live session with the same job, or is a live session of the same server with
+    ``wish`` "run".
     """
 
 

@@ -71,9 +71,8 @@ def origins(project: Project) -> Iterator[str]:
 def warnings(project: Project) -> Iterator[str]:
     """Yield a text ``KEY: WORDS`` for each value of a project that is probably a mistake.
 
-    Such mistakes are: nobody is in the project; its id has the form of another mode's ids; its GPU-hours are missing,
-    or fewer or more than its mode grants; its end is missing, or later than its mode allows. Call this with the result
-    of ``filled``.
+    Such mistakes are: nobody is in the project; its id has the form of another mode's ids; its GPU-hours or its end do
+    not agree with its mode, or are missing although the mode limits them. Call this with the result of ``filled``.
     """
     if not project.members and not project.groups and not project.managers:
         yield "members: nobody is in it: 'members', 'managers' and 'groups' are empty"

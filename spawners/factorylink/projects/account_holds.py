@@ -127,7 +127,7 @@ class AccountHolds:
         )
 
     def ready(self, project: Project, factory: Slug) -> tuple[str, ...]:
-        """Return the accounts held for a project that its people can use now, in the pool's order.
+        """Return the accounts that are held for a project, and that its people can use now, in the pool's order.
 
         These are clean, or lent to one of these people; they are not being wiped, and their last wipe did not fail.
         """

@@ -50,7 +50,7 @@ class ProjectTable(Protocol):
     def projects(self) -> Mapping[ProjectId, Project] | None:
         """Return the last known projects, in a new mapping whenever one of them has changed.
 
-        None if the projects are not known: then nothing starts for any of them, and running sessions continue.
+        None if they could not be read yet: then nothing starts for any of them, and running sessions continue.
         """
         ...
 
@@ -188,8 +188,8 @@ class ProjectBook:
     def is_charged(self, project_id: ProjectId | None) -> bool:
         """Return whether jobs of this project are charged to it; False for None.
 
-        They are if the gateway has the table to which such an id belongs: that of workshops, or that of all other
-        projects. The project itself may be missing in the table.
+        The jobs are charged if the gateway has a table for ids of this kind (of workshops, or others). The project
+        itself may be missing in that table.
         """
         return project_id is not None and self._table_of(project_id) is not None
 
@@ -207,8 +207,8 @@ class ProjectBook:
         """Return the project's settings at a factory; does not check whether the project has begun or ended.
 
         The settings are empty if ``project_id`` is None, or if jobs of this project are not charged (``is_charged``).
-        Raises Refused if the project is gone, or may not use the factory any more; Unreachable if the projects are not
-        known.
+        Raises Refused if the project is gone, or may not use the factory any more; Unreachable if the link has not read
+        the projects yet.
         """
         if project_id is None or not self.is_charged(project_id):
             return ProjectAt()

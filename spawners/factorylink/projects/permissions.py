@@ -131,7 +131,7 @@ class Permissions:
         return explain.filled(code, project=project.id, day=_day(day))
 
     def resolve(self, grant: Grant, choice: Choice, of: str = "") -> ResolvedChoice:
-        """Return the choice with every default filled in, and with the project of the permission ``grant``.
+        """Return the choice with every default filled in, and with the project of ``grant`` if the permission has one.
 
         Raises ProblemError if the catalogue or the project does not allow the choice. ``of``: prefix for the name of
         the wrong field in the error. An error about a size that the permission does not include has no prefix.

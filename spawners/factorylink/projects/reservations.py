@@ -18,10 +18,11 @@ MARGIN = timedelta(minutes=2)
 
 
 def within(hours: float, window: Reservation | None, now: datetime) -> float:
-    """Return ``hours``, limited to what a session can run in the reservation ``window``, in whole minutes.
+    """Return ``hours``, or the fewer hours that a session can run in the reservation ``window``.
 
-    The session cannot begin before the reservation, and must end ``MARGIN`` before the reservation does. ``hours`` is
-    returned unchanged if ``window`` is None, or if too little of the reservation is left for any session.
+    The session cannot begin before the reservation, and must end ``MARGIN`` before the reservation does. Hours that
+    the reservation limits are rounded down to whole minutes. ``hours`` is returned unchanged if ``window`` is None, or
+    if too little of the reservation is left for any session.
     """
     if window is None:
         return hours

@@ -136,9 +136,10 @@ def _keep(path: Path, table: WorkshopProjects) -> None:
 def load(
     files: WorkshopFiles, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> tuple[WorkshopProjects, WorkshopPools]:
-    """Return the table of the workshops service, and the operator's pools, from ``files``. Raises CatalogueError.
+    """Return the table of the workshops service, and the operator's pools, from ``files``.
 
-    If the table's file does not exist, the service has not written it yet, and the table has no projects.
+    If the table's file does not exist, the service has not written it yet, and the table has no projects. Raises
+    CatalogueError if a file cannot be used, or if a pool conflicts with the catalogue or ``link.yaml``.
     """
     pools = read_pools(files.pools, factories, accesses)
     return read_table(files.table), pools
@@ -264,7 +265,10 @@ def _problems(pool: WorkshopPool, factories: Mapping[Slug, Factory], accesses: M
 
 
 def read_table(path: Path) -> WorkshopProjects:
-    """Return the contents of the table's file; no projects if there is no file. Raises CatalogueError."""
+    """Return the table in the file ``path``; a table without projects if there is no file.
+
+    Raises CatalogueError if the file cannot be read, is too large, or does not hold such a table.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MOST_TABLE_BYTES + 1)

@@ -28,8 +28,8 @@ class Dialect(Protocol):
     def jobs(self, name: str) -> Command[list[Job]]:
         """Return the command that lists the jobs with the name ``name`` that the asking account may see.
 
-        These are jobs of all accounts, unless the site shows each account its own jobs only. The jobs that have not
-        ended are listed, and some that have ended (``ENDED``).
+        These are jobs of all accounts, unless the site shows each account its own jobs only. Some jobs that have
+        ended may be listed, too; their state is ``ENDED``.
         """
 
     def by_id(self, ids: Iterable[JobId]) -> Command[list[Job]]:

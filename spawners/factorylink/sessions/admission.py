@@ -70,9 +70,9 @@ class Admission:
     ) -> tuple[FactoryConnection, ResolvedChoice, str]:
         """Check that a session may start; return its factory, its complete choice and its site account.
 
-        ``seat``: the terms of the workshop seat for which the session is started; None: the session is not for a
-        workshop. For a seat, a login of any age is enough. Call this inside ``AccountLeases.beginning``. Raises
-        ProblemError if the session may not start, and LedgerError.
+        ``seat``: the terms, if the session is started as a workshop's seat before its person comes; None: any other
+        start, also of a session for a workshop. For a seat, a login of any age is enough. Call this inside
+        ``AccountLeases.beginning``. Raises ProblemError if the session may not start, and LedgerError.
         """
         grant, choice, account = await self._admit(request, seat)
         return grant.connection, choice, account

@@ -125,9 +125,8 @@ class Extender:
     def follow(self, live_session: LiveSession) -> None:
         """Send a session's door the end that the scheduler reports for the job, unless the door reports the same end.
 
-        The end is sent in the background. Called after each answer of the scheduler and after each status of the door.
-        Ends that differ by at most ``AGREES`` count as the same. Nothing is sent while the door is not connected, or
-        once the door reports that the notebook is ending.
+        The end is sent in the background; a failure is only logged. Ends that differ by at most ``AGREES`` count as the
+        same. Nothing is sent while the door is not connected, or once the door reports that the notebook is ending.
         """
         door, job = live_session.door, live_session.job
         if (

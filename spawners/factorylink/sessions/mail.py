@@ -71,7 +71,8 @@ def compose(mail: Mail, record: SessionRecord, machine: str, address: str, waite
     if record.ends is not None:
         lines.append(f"It ends at {record.ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest.")
     if record.unopened_until is not None:
-        lines.append(f"It ends at {record.unopened_until.astimezone(UTC):%H:%M} UTC if nobody opens it by then.")
+        until = f"{record.unopened_until.astimezone(UTC):%H:%M} UTC"
+        lines.append(f"It may end after {until} if nobody has opened it by then.")
     elif record.choice.unopened_minutes:
         lines.append(f"It ends {record.choice.unopened_minutes} minutes after its start if nobody opens it.")
     text = "\n".join(lines).rstrip() + "\n"

@@ -14,7 +14,11 @@ from factorylink.ledger.schema import SessionRecord
 
 @dataclass
 class MatchingPlan:
-    """The result of matching a scheduler's answer with the live rows that the ledger has for the factory."""
+    """The result of matching a scheduler's answer with the live rows that the ledger has for the factory.
+
+    Each row is in one of the lists ``seen``, ``replaced``, ``missed``, ``claims`` and ``waiting``. The other lists hold
+    jobs that match no row. The comment at each list says what the list holds.
+    """
 
     seen: list[tuple[SessionRecord, Job]] = field(
         default_factory=list

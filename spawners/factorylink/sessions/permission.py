@@ -241,8 +241,8 @@ class Permission:
     def more_time(self, live_session: LiveSession) -> FactoryConnection:
         """Return the factory of a session that is to be extended.
 
-        Raises ProblemError if the session may not be extended. The project's budget is checked later, when GPU-hours
-        are reserved.
+        Raises ProblemError if the factory, the person's rights or the number of the session's extensions does not allow
+        an extension. The caller checks that the session runs, how many hours are left, and the project's budget.
         """
         record = live_session.record
         connection = self._factories.get(record.factory)

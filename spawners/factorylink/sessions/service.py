@@ -299,7 +299,7 @@ class Sessions:
                 return
 
     async def answer(self, live_session: LiveSession) -> None:
-        """Wait until the scheduler has accepted the session's job, or until a short time is over (1.5 s).
+        """Wait until the submission of the session's job has an outcome, or until a short time is over (1.5 s).
 
         Raises ProblemError if the submission has failed by then.
         """
@@ -364,8 +364,8 @@ class Sessions:
         """Request the end of a session; return when the ledger holds the request.
 
         ``by``: who requests this, for the log that people see and for the audit. Does nothing if the session has ended.
-        Raises ProblemError if the session is not known; then a later request to start a session with this id is
-        refused, too. Raises LedgerError.
+        Raises ProblemError if the session is not known; a request to start this session that arrives afterwards is
+        refused. Raises LedgerError.
         """
         if session_id not in self._table:
             self._never.add(session_id)  # add it first, since the session may start while the ledger is asked

@@ -67,9 +67,10 @@ class SessionViews:
         return seen_state(live_session, connection.site.health, barred)
 
     def room(self, live_session: LiveSession, connection: FactoryConnection) -> float | None:
-        """Return the hours by which the session can still be extended.
+        """Return the hours by which the session can still be extended, rounded down to 0.1.
 
-        None: the factory does not allow extensions, or this session cannot be extended now.
+        The project's budget is not considered. None: the factory does not allow extensions, the session does not run or
+        has a stop request, or its size or end is not known.
         """
         choice, factory = live_session.record.choice, connection.factory
         until = self._projects.until(live_session.record.user, choice.project, factory.id)

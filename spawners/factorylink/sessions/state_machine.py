@@ -125,7 +125,7 @@ def state(of: Phase) -> SessionState:
 
 
 def step(record: SessionRecord, event: Event) -> Step | None:
-    """Return the transition for ``event`` in the session's present phase; None if nothing changes."""
+    """Return the transition for ``event`` in the session's present phase; None if ``TABLE`` has none."""
     return TABLE[phase(record)].get(event)
 
 

@@ -67,7 +67,7 @@ class Submission:
             self.begin(live_session, connection)
 
     async def known(self, live_session: LiveSession, since: float) -> None:
-        """Wait until the scheduler has accepted the session's job, at most until ``ANSWER_SECONDS`` after ``since``.
+        """Wait for the outcome of the session's submission, at most until ``ANSWER_SECONDS`` after ``since``.
 
         ``since``: the time of the caller's request, by ``clock.ticks``. Returns at once if an earlier caller was told
         that the session exists. If the submission fails in this time, waits until the link has ended the session, or

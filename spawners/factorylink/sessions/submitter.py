@@ -117,7 +117,7 @@ class Submitter:
 
         ``folder``: the session's folder at the factory; ``comment``: the job's comment, by which the link recognises
         the job. Raises Refused if the choice is no longer offered, if the project may no longer use the factory, or if
-        a path or name cannot be passed to a scheduler. Raises Unreachable if the projects are not known.
+        a path or name cannot be passed to a scheduler. Raises Unreachable if the link has not read the projects yet.
         """
         factory, access = connection.factory, connection.access
         door = [
@@ -151,17 +151,18 @@ class Submitter:
             raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
 
     def at(self, project: ProjectId | None, factory: Slug) -> ProjectAt:
-        """Return a project's settings at a factory.
+        """Return a project's settings at a factory; empty settings if ``project`` is None.
 
-        Raises Refused if the project may not use the factory any more, Unreachable if the projects are not known.
+        Raises Refused if the project may not use the factory any more, Unreachable if the link has not read the
+        projects yet.
         """
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
     async def sample(self, connection: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
         """Return a job request with which the scheduler can estimate a start; nothing is created at the factory.
 
-        Raises Refused if there can be no such job, Unreachable if the projects are not known, and the transport's
-        errors.
+        Raises Refused if there can be no such job, Unreachable if the link has not read the projects yet, and the
+        transport's errors.
         """
         nobody = "0" * 32
         folder = await session_folder(connection, account, nobody)

@@ -48,9 +48,9 @@ class SiteAccessStatus:
         return None if self._paused is None else explain.own("paused").saying(what=self._paused)
 
     def pause(self, message: str | None) -> None:
-        """Pause the factory with the operator's message for people: no submission, no connection to a door.
+        """Pause the factory: submit and extend no job there, and open no connection to a door.
 
-        ``message`` None: end the pause.
+        ``message``: the operator's message for people; None: end the pause.
         """
         self._paused = message
         self.on_change()

@@ -86,7 +86,7 @@ class CommandRunner(Protocol):
         """
 
     async def home(self, account: str | None) -> str:
-        """Return the absolute path of the account's home at the site. Raises Gone if there is no such account.
+        """Return the absolute path of the account's home at the site.
 
         ``account`` None: the watcher, the account that asks about all jobs.
         """

@@ -16,11 +16,10 @@ T = TypeVar("T")
 class Batcher(Generic[K, T]):
     """Batches calls: one call of ``work`` does several things that callers pass to ``do`` with the same key.
 
-    Such a call of ``work`` is a round of at most ``most`` things. A key has one round at a time; things that arrive
-    meanwhile wait for the next round. The first round starts at once, without waiting for more things. Each caller gets
-    the outcome of its own thing. An error of a class in ``apart`` means that no thing of the round was done; then the
-    things of this round are done one by one, so that only the caller of a wrong thing gets the error. Any other error
-    goes to all callers of the round.
+    ``work`` gets the key and at most ``most`` things. A key has one call of ``work`` at a time; things that arrive
+    meanwhile wait for the next call. The first call starts at once, without waiting for more things. An error of a
+    class in ``apart`` must mean that no thing of the call was done: then these things are done one by one, so that only
+    the caller of a wrong thing gets the error. Any other error goes to all callers whose things were in the call.
     """
 
     def __init__(

@@ -52,7 +52,10 @@ MINUTE = 61.0  # seconds; a submission reaches the site some moments after its t
 
 @dataclass(frozen=True)
 class Awaited:
-    """The facts from which ``interval`` decides when the next question is asked. Times are in seconds."""
+    """The facts from which ``interval`` decides when the next question is asked; the comments explain the fields.
+
+    Times are in seconds.
+    """
 
     pending: int = 0  # number of this gateway's waiting jobs
     running: int = 0

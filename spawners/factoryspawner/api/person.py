@@ -29,7 +29,7 @@ class Ready(GatewayHandler):
 
 
 class LastChoice(GatewayHandler):
-    """Answers with the choice of this person's last session.
+    """Answers with what this person chose for their last session.
 
     A session that the link started for a workshop's seat does not count, nor does one that runs a Dask scheduler.
     """

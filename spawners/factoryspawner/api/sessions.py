@@ -23,12 +23,15 @@ class SessionsHandler(GatewayHandler):
     """Sends the list of this person's sessions."""
 
     async def get(self) -> None:
-        """Answer ``list[Session]``: this person's 20 newest sessions, live and ended ones, newest first."""
+        """Answer ``list[Session]``: this person's 20 newest sessions, live and ended, without Dask schedulers.
+
+        The newest session comes first.
+        """
         self.answer(SESSIONS, await self.gateway.link.person_sessions(self.person, _RECENT))
 
 
 class SessionsEvents(GatewayHandler):
-    """Sends a stream of this person's live sessions, from the hub's copy of the link's table."""
+    """Sends a stream of this person's live sessions, without Dask schedulers."""
 
     async def get(self) -> None:
         """Send the event ``sessions``: the whole ``list[Session]``, at once and at every change."""
@@ -101,7 +104,7 @@ class OneSessionExtend(_OfSession):
         """Extend the session by the ``hours`` of the body; answer the ``Session`` that the link returns.
 
         This ``Session`` may still have the old end; the event streams send the new end once the scheduler reports it.
-        Raises HTTPError 403 if the session belongs to another person, 400 if the body has no number of hours;
+        Raises HTTPError 403 if the session belongs to another person, 400 if ``hours`` is missing or not valid;
         LinkProblem if this person may not see the session (404), or the link refuses; LinkSilent if the link does not
         answer.
         """

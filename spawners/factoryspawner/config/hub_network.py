@@ -32,8 +32,8 @@ class TlsServer(HTTPServer):
 def configure_server(tls: TlsFiles | None, most_bytes: int) -> None:
     """Make JupyterHub's listener refuse bodies of more than ``most_bytes`` and, with ``tls``, unknown clients.
 
-    With ``tls``, only clients with a certificate of the gateway's authority for proxy, link, workshops service or hub
-    are accepted. Raises HubConfigError if a file of ``tls`` cannot be used.
+    With ``tls``, a client needs a certificate that the gateway's authority has issued to the proxy, the link, the
+    workshops service or a hub. Raises HubConfigError if a file of ``tls`` cannot be used.
     """
     if tls is None:
         HTTPServer.configure(None, max_body_size=most_bytes)

@@ -102,8 +102,8 @@ class ClaimMatch(Model):
 class Rule(Model):
     """A rule that gives people a group. It has exactly one condition: ``entitlement``, ``claim`` or ``everybody``.
 
-    ``gives``: the group; ``{group}`` is replaced by the entitlement's group with its subgroups (``NAME:SUB``), or by
-    the claim's value.
+    ``gives``: the group's name, in which ``{group}`` is replaced by the entitlement's group with its subgroups
+    (``NAME:SUB``), or by the claim's value. With ``everybody``, the name must not contain ``{group}``.
     """
 
     entitlement: EntitlementMatch | None = None

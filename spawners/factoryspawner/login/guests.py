@@ -170,11 +170,13 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def standing(self, user: Any) -> Refusal | None:
         """Return why the person may start nothing; None: they may start something.
 
-        A guest whom no workshop admits any more loses their own API tokens in this call, and the link is informed.
+        A guest who is blocked, or whom no workshop admits any more, loses their own API tokens in this call, and the
+        link is informed.
         """
         if not is_guest(user.name):
             return await self.others_standing(user)
         if user.name in self.blocked_users:
+            self._shut_out_guest(user)
             return Refusal(words("blocked"), out=True)
         try:
             guest = await self.guests.of(user.name)

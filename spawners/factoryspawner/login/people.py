@@ -100,7 +100,7 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 class NameTaken(Exception):
-    """Raised if a name that is to be given to a person, or to a guest, belongs to another person in the file."""
+    """Raised if a name for a person or a guest already belongs to another person in the file of names."""
 
 
 class People:

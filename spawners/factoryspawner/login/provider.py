@@ -155,7 +155,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             return idtoken.subject(token, self._keys, *belongs)
 
     async def look_again(self, user: Any) -> dict[str, Any] | None:
-        """Return the new authentication model of a logged-in person, checked with the tokens of the last login.
+        """Check a logged-in person with the tokens in their ``auth_state``; return their new authentication model.
 
         None: they must log in. If the rules refuse the person now, nothing is raised: the model's ``auth_state`` has
         the reason, ``refused``. Raises ProviderAway.

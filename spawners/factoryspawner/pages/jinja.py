@@ -54,7 +54,7 @@ class Translation(InternationalizationExtension):
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
-        """Return the template ``source``; the texts of JupyterHub that ``UPSTREAM`` lists are marked for translation.
+        """Return the template ``source``, with translatable texts in place of the texts that ``UPSTREAM`` lists.
 
         The attribute ``lang`` of the page becomes the code of the page's language.
         """

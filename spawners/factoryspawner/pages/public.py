@@ -33,9 +33,10 @@ OLD_SECONDS = 120.0  # the link asks for jobs every 30 s, and for free resources
 
 
 class Marked(Model):
-    """A factory or antenna on the map: its number in the list, its position, and its ``kind``, shown as a colour.
+    """A factory or antenna on the map.
 
-    Factories are numbered from 1, antennas from 0.
+    ``number``: the index in the page's list, from 1 for factories, from 0 for antennas; ``x``, ``y``: the position in
+    the map's units; ``kind``: ``antenna``, or the factory's state as the function ``kind`` returns it.
     """
 
     id: str

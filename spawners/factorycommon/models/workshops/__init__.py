@@ -172,11 +172,10 @@ class WorkshopProject(Model):
     """The project of one workshop, as the service writes it for the link.
 
     ``staff``: the people who run the workshop and have no seat; ``begins``, ``ends``: the time in which the people may
-    run something; ``seats``: the number of seats, computed from the people if the release before this one wrote the
-    project without it; ``gpu_hours``, ``max_hours``: the most GPU-hours of the workshop, and the most hours of a
-    session, None: only the pools limit them; ``person_gpu_hours``: the most GPU-hours that the trainer wants each
-    person to use, None: a share of the workshop's GPU-hours, which ``shares`` computes; ``rehearsal``: a time before
-    ``begins`` in which some of the people, or robots, may run something.
+    run something; ``gpu_hours``, ``max_hours``: the most GPU-hours of the workshop, and the most hours of a session,
+    None: only the pools limit them; ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use,
+    None: a share of the workshop's GPU-hours, which ``shares`` computes; ``rehearsal``: a time before ``begins`` in
+    which some of the people, or robots, may run something.
     """
 
     id: WorkshopProjectId

@@ -90,8 +90,8 @@ class WorkshopSessions(Model):
     """Sessions of one workshop (response to ``GET /projects/{project}/sessions``), or of all workshops (an event).
 
     The response has the live sessions and each person's last ended session. The event ``snapshot`` has the live
-    sessions; the event ``sessions`` has those that have changed or ended since the last event. Sessions of robots and
-    of Dask schedulers are left out.
+    sessions. Both leave out sessions of a class that was moved to another place. The event ``sessions`` has the
+    sessions that have changed or ended since the last event. Sessions of robots and of Dask schedulers are left out.
     """
 
     sessions: tuple[WorkshopSession, ...] = Field(default=(), max_length=MOST_SESSIONS)

@@ -67,8 +67,9 @@ def script(request: JobRequest, template: str = "") -> str:
     """Return the script for a request.
 
     ``template``: the operator's Jinja text for the script (``batch_script.written`` says what it may use); "": the
-    usual script. Raises Refused for a request that PBS cannot express, and for a template that fails, leaves out the
-    log or the job's identity, puts the identity after a command, or sets an option of the identity itself.
+    usual script. Raises Refused for a request that PBS cannot express. Also raises Refused if the template fails,
+    leaves out ``environment`` (which opens the log) or ``identity``, puts ``identity`` after a command, or sets the
+    option ``-N``, ``-v`` or ``-V`` itself.
     """
     log = _log(request)
     text = written(

@@ -99,7 +99,7 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
             self.give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release the channel's place and complete the call of ``run``: the channel is closed, for whatever reason."""
+        """Release the channel's place, and end the call of ``run``; asyncssh calls this when the channel is closed."""
         self._use.release()
         self._error = exc
         self._ended.set()

@@ -127,7 +127,7 @@ class Connection:
 
     @property
     def sessions(self) -> int:
-        """Return the number of open channels that sshd counts towards its ``MaxSessions``."""
+        """Return how many places are used by channels that sshd counts towards its ``MaxSessions``."""
         return self.used[ConnectionKind.COMMAND] + self.used[ConnectionKind.ENTRY]
 
     def has_place(self, kind: ConnectionKind) -> bool:

@@ -85,7 +85,10 @@ class WorkshopHandler(PublicHandler):
 
     @property
     def caller(self) -> WorkshopCaller:
-        """Return the person who makes the request, whether they administer the hub, and their valid groups."""
+        """Return the person who makes the request, with their groups, and whether they administer the hub.
+
+        Groups whose names the link does not accept are left out.
+        """
         user = self.current_user
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 

@@ -68,10 +68,10 @@ class JoiningClient:
         return await self._post(_TICKET, "code", body)
 
     async def ticket(self, ticket: str) -> TicketView:
-        """Return how far the person with this ticket is in joining.
+        """Return a ticket's workshop, and the mail address for which the person last asked for a one-time code.
 
-        Raises LinkProblem (404) if the ticket is unknown or no longer valid; ValueError if ``ticket`` does not have the
-        form of a ticket.
+        The address is "" if the person has not asked for a code. Raises LinkProblem (404) if the ticket is unknown or
+        no longer valid; ValueError if ``ticket`` does not have the form of a ticket.
         """
         return await self._post(_TICKET, "ticket", TicketBody(ticket=ticket))
 

@@ -564,7 +564,7 @@ class Countdown(NamedTuple):
 def countdown(workshop: WorkshopView, now: datetime) -> Countdown | None:
     """Return the time until a class begins, ends or closes, whichever is next.
 
-    None if no seats may run (the workshop is neither ``warming`` nor ``open``), or if all of these times have passed.
+    None if the workshop is neither ``warming`` nor ``open``, or if all of these times have passed.
     """
     if workshop.state not in ("warming", "open"):
         return None

@@ -70,7 +70,10 @@ class RoomRequest(GatewayHandler):
 
     @property
     def caller(self) -> WorkshopCaller:
-        """Return the person who makes the request, with the groups and rights that they have in the hub."""
+        """Return the person who makes the request, with their groups, and whether they administer the hub.
+
+        Groups whose names the link does not accept are left out.
+        """
         user = self.current_user
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
@@ -114,7 +117,7 @@ class RoomEvents(RoomRequest):
 
 
 class RoomMessage(RoomRequest):
-    """Sends messages from a trainer to the class."""
+    """Sends messages to the class."""
 
     async def post(self, slug: str) -> None:
         """Send a message to the class; answer a ``BroadcastView``, or the service's refusal.
@@ -134,7 +137,7 @@ class RoomMessage(RoomRequest):
 
 
 class RoomSeat(RoomRequest):
-    """Passes a trainer's order for one seat to the workshops service: stop, start, restart or reset the seat."""
+    """Asks the workshops service to stop, start, restart or reset one seat."""
 
     async def post(self, slug: str, seat: str, act: str) -> None:
         """Request ``act`` for a seat from the service; answer ``{}``, or the service's refusal.

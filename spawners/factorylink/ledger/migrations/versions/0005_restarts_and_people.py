@@ -13,7 +13,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add the tables ``people``, ``leases``, ``losses``, a column and an index; those that exist already stay."""
+    """Add if missing: tables ``people``, ``leases`` and ``losses``, the column ``workers.restarts``, and an index."""
     if "restarts" not in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("workers")}:
         op.add_column("workers", sa.Column("restarts", sa.Integer, nullable=False, server_default="0"))
     op.create_index("ended_clusters", "clusters", ["user", "ended"], if_not_exists=True)
