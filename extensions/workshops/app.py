@@ -85,7 +85,7 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
 
     joining = Joining(store, config.joining, secret, config.hub.root, changed, now)
     link = LinkSocket(None if config.link is None else config.link.socket)
-    seats = SeatRunner(store, link, now, config.hub.root)
+    seats = SeatRunner(store, link, now, config.hub.root, config.limits.warm_minutes is None)
     ending = WorkshopEnding.of(config, store, link, pools, joining, secret, now)
     materials = Materials(store, MaterialFetcher(config.state_dir / "material", config.material), now)
     workshops = Workshops(config, store, pools, now, secret, changed, materials.status)

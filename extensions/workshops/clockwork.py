@@ -35,8 +35,8 @@ class Clockwork:
     The link reads this file (``table`` in ``workshops.yaml``). Start ``run``, and call ``wake`` after each change of a
     workshop. ``now``: the clock; ``promote``: gives free seats of a workshop to its waiting list; ``seats``: starts
     seats; ``keep``: stores the sums of the report of an archived workshop, and gets as second argument whether the
-    workshop's people are deleted next; ``rehearsals``: returns, by the workshop's slug, who may start
-    sessions in the rehearsals that go on, where and until when.
+    workshop's people are deleted next; ``rehearsals``: returns for each rehearsal that goes on, by the
+    workshop's slug, who may start sessions, at which factory, and until when.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Clockwork:
         self._now = now
         self._promote = promote
         self._seats = seats
-        self._measures = config.limits.warm_minutes is None
         self._keep = keep
         self._rehearsals = rehearsals
         self._clear = timedelta(minutes=config.limits.clear_minutes)
@@ -92,8 +91,7 @@ class Clockwork:
         deleted. Raises StoreError, and OSError if the file cannot be written.
         """
         self._quiet = False  # an error does not delay the next look
-        measured = self._seats is not None and self._measures
-        rates = await self._seats.rates() if measured and self._seats is not None else {}
+        rates = await self._seats.rates() if self._seats is not None and self._seats.measures else {}
         live = [await self._in_time(one, rates) for one in await self._store.all(over=False)]
         members = await self._store.members([one.slug for one in live])
         if free := [one for one in live if _has_free_seats(one, members[one.slug])]:

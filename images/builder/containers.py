@@ -98,7 +98,7 @@ def unpacked(root: Path) -> int:
 def squash(root: Path, target: Path) -> None:
     """Write the files of the folder ``root`` to ``target`` as a squashfs; replace an existing file.
 
-    In the squashfs, root owns all files, and times after ``EPOCH`` are set to ``EPOCH``.
+    In the squashfs, uid 0 owns all files, and times after ``EPOCH`` are set to ``EPOCH``. Raises BuildError.
     """
     fresh = target.with_name(target.name + ".new")
     fresh.unlink(missing_ok=True)

@@ -60,8 +60,8 @@ class Language:
         ``shows``: gets the path of a source file, and returns whether the page needs that file's texts. In the result,
         ``language`` is the code, and ``texts`` has the translations by English text. If a text has plural forms, its
         key in ``texts`` is the English singular, and the value is a tuple of all translated forms. ``plural`` is a
-        string of digits: the digit at position n is the index, in such a tuple, of the form for the number n. For
-        English, ``texts`` and ``plural`` are empty.
+        string of 200 digits: the digit at position n, from 0, is the index, in such a tuple, of the form for the number
+        n. For English, ``texts`` and ``plural`` are empty.
         """
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}

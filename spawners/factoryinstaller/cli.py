@@ -24,11 +24,11 @@ sources that this command lies in, and prints its folder. `uninstall` removes th
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``factorygate-install``; return its exit code. A wrong command line ends the process with exit code 2.
+    """Run ``factorygate-install``; return its exit code. If ``argv`` cannot be parsed, end the process with code 2.
 
-    0: the command is done and, after an installation, the gateway works; 1: a step failed, the person at the terminal
-    did not agree to the removal of data, or ``factorygate check`` found a mistake; 130: interrupted. ``argv``: the
-    arguments of the command; None: those of this process.
+    0: the command is done and, after an installation, the gateway works; 1: an option is wrong or missing, a step
+    failed, the person at the terminal did not agree to the removal of data, or ``factorygate check`` found a mistake;
+    130: interrupted. ``argv``: the arguments of the command; None: those of this process.
     """
     parser = argparse.ArgumentParser(
         prog="factorygate-install",

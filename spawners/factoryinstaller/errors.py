@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class InstallerError(Exception):
-    """Raised if a step is not possible or fails. The message is for the person at the terminal."""
+    """Raised if a step of the installer is not possible or fails. The message is for the person at the terminal."""
 
 
 class ReleaseError(InstallerError):

@@ -100,8 +100,8 @@ class TableChange:
     """One event of the link's table of sessions, clusters and factories.
 
     The event is a snapshot, a changed session or cluster (for the last time when it has ended), the health of one
-    factory, or the banner of all pages. A snapshot has the live sessions in ``snapshot``, the clusters in ``clusters``,
-    and the health of all factories in ``health``.
+    factory, or the banner of all pages. A snapshot has the live sessions in ``snapshot``, the clusters that are live or
+    have just ended in ``clusters``, and the health of all factories in ``health``.
     """
 
     snapshot: tuple[Session, ...] | None = None

@@ -72,13 +72,13 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 def read(hub: Path | None, link: Path | None) -> Gateway:
     """Read hub.yaml, link.yaml and workshops.yaml.
 
-    ``hub``, ``link``: the paths of two of the files; None: the usual path, where the file may be missing.
-    workshops.yaml is the file that ``FACTORYGATE_WORKSHOPS`` names, else the one beside a file that names a workshops
-    service; otherwise it is not read.
+    ``hub``, ``link``: the paths of hub.yaml and link.yaml; None: the usual path, where the file may be missing. The
+    path of workshops.yaml is in ``FACTORYGATE_WORKSHOPS``. Without this variable, the workshops.yaml beside hub.yaml or
+    link.yaml is read if that file names a workshops service.
 
     A file with mistakes raises nothing: the result has its ``problems``. A missing file counts as a mistake if its path
-    was given by ``hub``, ``link`` or ``FACTORYGATE_WORKSHOPS``. Raises CatalogueError if there is neither a file nor a
-    mistake.
+    was given by ``hub``, ``link`` or ``FACTORYGATE_WORKSHOPS``. Raises CatalogueError if no path was given, and neither
+    hub.yaml nor link.yaml exists.
     """
     found = Gateway(
         _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)

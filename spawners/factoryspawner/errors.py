@@ -114,7 +114,7 @@ class AskFirst(Exception):
 
 
 def problem_failed(problem: Problem) -> StartFailed:
-    """Return the StartFailed for a start whose request to the link was refused with ``problem``."""
+    """Return the StartFailed to raise after the link has refused a request with ``problem``."""
     words = Words(
         code=problem.code or problem.kind,
         parameters=problem.parameters,

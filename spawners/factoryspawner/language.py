@@ -92,10 +92,10 @@ class PageLanguage(language.Language):
     def browser(self) -> dict[str, Any]:
         """Return the translations for the scripts of all pages, as an object for JSON.
 
-        ``language``: this language's code. ``texts``: the translations by English text; for a text with plural forms,
-        a tuple of its forms, by the English singular. ``plural``: a string of 200 digits; the digit at index N is the
-        index of the form for the count N in each such tuple. A count N from 200 on has the form of 100 + N % 100. For
-        English, ``texts`` and ``plural`` are empty.
+        ``language``: this language's code. ``texts``: the translations by English text. If a text has plural forms, its
+        key is the English singular, and its value is a tuple of the translated forms. ``plural``: a string of 200
+        digits; the digit at index N is the index, in such a tuple, of the form for the count N. A count N from 200 on
+        has the form of 100 + N % 100. For English, ``texts`` and ``plural`` are empty.
         """
         return self.page(lambda file: file.startswith(_SCRIPTS))
 

@@ -29,9 +29,9 @@ class LinkTable:
     """The link's sessions (without Dask schedulers) and clusters, with events for callers that wait for a change.
 
     ``factories``: the health of each factory, by its id; ``silent``: True before the link's first answer, and while the
-    subscription fails (the link does not answer, refuses, or sends something that cannot be used); ``on_snapshot``: is
-    called when the sessions and clusters of a snapshot are stored. The first event of each subscription to the link is
-    a snapshot.
+    subscription fails (the link does not answer, refuses, or sends something that cannot be used); ``on_snapshot``: a
+    function that is called after the sessions and clusters of a snapshot were stored. The first event of each
+    subscription to the link is a snapshot.
     """
 
     def __init__(self, link: LinkClient) -> None:

@@ -185,7 +185,7 @@ async def test_an_extension_can_be_requested_and_a_refusal_is_shown(server: LabS
         warned = await near(server, page)
         await warned.locator("button", has_text="More time").click()
         dialog = page.locator(".jp-Dialog")
-        await expect(dialog).to_contain_text("this size allows 3 more")
+        await expect(dialog).to_contain_text("at most 3 more")
         await dialog.locator("input").fill(str(hours))
         await dialog.locator("button", has_text="Ask for more time").click()
         await noted(page, said)
@@ -505,7 +505,7 @@ async def test_the_folder_of_a_class_is_downloaded_and_its_steps_are_noted(serve
     with zipfile.ZipFile(await (await started.value).path()) as zipped:
         assert "first-2345/a.ipynb" in zipped.namelist()
         assert b"away -> /etc" in zipped.read("first-2345/what-is-not-in-this-zip.txt")
-    await noted(page, "The zip has everything")
+    await noted(page, "The zip is finished")
 
     await page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
     done = server.root / "first-2345" / ".factorygate" / "steps-done.json"

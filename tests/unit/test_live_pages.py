@@ -306,7 +306,7 @@ async def test_a_maintenance_that_delays_the_suggestion_is_beside_the_start_butt
     await delays.get_by_role("button", name=re.compile("Shorten to fit")).click()
     await expect(delays).to_be_empty()
     await page.locator("#fg-choose > summary").click()
-    await expect(page.locator("#fg-hours")).to_contain_text("your session ends before it")
+    await expect(page.locator("#fg-hours")).to_contain_text("a session that starts now ends before it")
     await expect(page.get_by_role("button", name=re.compile("Shorten to fit"))).to_have_count(0)
 
 
@@ -394,6 +394,20 @@ async def test_a_session_that_ran_out_of_memory_says_so_and_starts_again_with_a_
     again = await link.until(None, lambda one: one.server == "hungry" and one.id != ended)
     assert link.requests[again.id].choice.size == "later"
     await link.end(again.id)
+
+
+async def test_the_page_of_an_ending_server_whose_session_is_not_known_keeps_its_words(page: Page) -> None:
+    async def ends(route: Route) -> None:
+        answer = await route.fetch()
+        body = (await answer.text()).replace('data-mode="stopped"', 'data-mode="stopping"')
+        await route.fulfill(response=answer, body=body)
+
+    await page.route("**/hub/user/ada/unknown/**", ends)
+    await page.route("**/gateway/api/sessions", lambda route: route.fulfill(json=[]))
+    async with page.expect_response("**/gateway/api/factories"):
+        await page.goto("/hub/user/ada/unknown/?lang=en")
+    await expect(page.locator("#fg-waiting[data-mode=stopping] h1")).to_have_text("This session is not running")
+    await expect(page.locator("#fg-waiting .fg-stepper")).to_have_count(0)
 
 
 async def test_without_a_larger_size_the_page_warns_of_the_same_end(

@@ -121,8 +121,8 @@ class Class:
     def restart(self) -> None:
         """Begin with nothing in memory, as a service that was killed."""
         world = self.world
-        root = world.config.hub.root
-        self.runner = SeatRunner(world.store, self.link, world.clock, root)  # type: ignore[arg-type]
+        root, measures = world.config.hub.root, world.config.limits.warm_minutes is None
+        self.runner = SeatRunner(world.store, self.link, world.clock, root, measures)  # type: ignore[arg-type]
         pools = PoolsFile(world.config.pools)
         world.clockwork = Clockwork(world.config, world.store, pools, world.clock, world.joining.promote, self.runner)
         world.workshops = Workshops(world.config, world.store, pools, world.clock, SECRET)
@@ -387,6 +387,28 @@ async def test_the_next_workshop_there_warms_up_when_it_has_to(taught: Class) ->
     world.clock.forward(minutes=1)  # six seats at two in a minute, 30 s, a quarter more, and two minutes
     assert (await world.look(second)).state == "warming"
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("measures", [True, False])
+async def test_the_page_names_the_time_at_which_the_service_begins(taught: Class, measures: bool) -> None:
+    await taught.look(**WARM)
+    for number in range(1, 5):
+        taught.link.states[f"p{number}"] = SessionState.RUNNING
+        await taught.look(seconds=30)
+    assert await taught.runner.rates()
+    taught.runner.measures = measures  # False: the operator has set ``warm_minutes``
+    times = {"opens": "08", "starts": "09", "ends": "10", "closes": "11"}
+    second = (await taught.world.scheduled(**{key: f"2026-12-05T{hour}:00:00Z" for key, hour in times.items()})).slug
+    workshop = await taught.world.store.get(second)
+    assert workshop is not None
+    warms = (await taught.runner.view(workshop, (), timedelta(minutes=30))).warms
+    assert warms is not None and (warms == workshop.opens - timedelta(minutes=30)) is not measures
+    for at, state in ((warms - timedelta(seconds=1), "scheduled"), (warms, "warming")):
+        taught.world.clock.at = at
+        await taught.world.clockwork.look()
+        await taught.runner.settle()
+        stored = await taught.world.store.get(second)
+        assert stored is not None and stored.state == state
 
 
 PLAN = [{"factory": "one", "size": "gpu-1"}, {"factory": "two", "size": "gpu-1"}]

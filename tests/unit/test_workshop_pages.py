@@ -527,7 +527,7 @@ async def test_a_class_is_moved_from_its_page(world: WorkshopsWorld, bob: httpx.
     assert (await send(bob, path, order="move", place="1")).status_code == 409
     assert (await send(bob, path, order="warm")).status_code == 302
     page = (await bob.get(path)).text
-    assert "0 of 1 seats ready" in page
+    assert "0 of 1 seats have come up" in page
     assert '<option value="1" selected>' in page
     for place, seats in (("1", "3-x"), ("1", "5-3"), ("1", "0"), ("9", ""), ("", "")):
         wrong = await send(bob, path, order="move", place=place, seats=seats)
@@ -654,6 +654,21 @@ async def test_rehearsals_are_shown_in_words_with_what_to_do(
                                                         EventRecord(slug, now, "bob", "rehearsal")))  # fmt: skip
     page = (await bob.get(path)).text
     assert "Void" in page and "Its signature is not one of this gateway" in page
+    unsure = "it is not sure whether this still counts"
+    assert unsure not in (await bob.get(f"{path}/rehearsal")).text
+    ended = result.model_copy(update={"lines": (RehearsalLine(check="stopped", colour="red", text="It ended."),)})
+    stopped = dataclasses.replace(row, result=ended, signature=proof.sign(SECRET, ended), counts=result)
+    for signature, said in (
+        (proof.sign(SECRET, result), "What counts is the"),
+        ("0" * 64, "The rehearsal before it, of"),
+    ):
+        row = dataclasses.replace(stopped, counts_signature=signature)
+        await world.store.transact(
+            lambda db, row=row: rehearsed.put(db, row, EventRecord(slug, now, "bob", "rehearsal"))
+        )
+        page = (await bob.get(f"{path}/rehearsal")).text
+        assert said in page and said in (await bob.get(path)).text
+        assert page.count(unsure) == (1 if said.startswith("What") else 0)  # only about the earlier one
     await world.workshops.put_member(BOB, slug, "ada", "participant")
     other = (await world.workshops.create(ADA, body(submit=False))).slug
     assert (await bob.get(f"/hub/workshops/{other}/rehearsal")).status_code == 404

@@ -132,7 +132,7 @@ def _dashboard(cluster: ShownCluster) -> str | None:
 def line(cluster: ShownCluster) -> str:
     """Return one line of text about a cluster: its name, factory and node size, and how many workers and jobs it has.
 
-    If the cluster is closed, or was left by this process, the line says this in place of the numbers.
+    If the cluster is closed, or this process has left it (``leave``), the line says this in place of the numbers.
     """
     seen = view(cluster)
     what = f"{type(cluster).__name__}({seen.name!r}, {seen.factory} {seen.size}: "

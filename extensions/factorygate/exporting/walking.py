@@ -70,9 +70,9 @@ def opened(root: Path, path: str) -> Iterator[int]:
 def walk(folder: int, names: tuple[str, ...] = ()) -> Iterator[FoundEntry]:
     """Yield the entries below an open folder, each folder before its content.
 
-    Entries that disappear before they are examined are left out, and so is the subfolder ``.factorygate/bases``, in
-    which the gateway keeps copies of a workshop's material. ``names``: the folder's path, with which the entries' paths
-    begin. Raises OSError if an opened folder cannot be listed.
+    ``folder``: the folder's descriptor; ``names``: the folder's path, with which the entries' paths begin. Entries that
+    disappear before they are examined are left out, and so is the subfolder ``.factorygate/bases``, in which the
+    gateway keeps copies of a workshop's material. Raises OSError if an opened folder cannot be listed.
     """
     with os.scandir(folder) as entries:
         for entry in entries:

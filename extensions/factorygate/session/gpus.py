@@ -42,10 +42,11 @@ class Gpu:
 class Question:
     """The way in which one vendor's program reports the GPUs of a job.
 
-    ``command`` returns an argv for the job's environment, or an empty one if the program has nothing to report about
-    this job. ``names`` returns the argv of a second command, or an empty one if none is needed; the output of the
-    second command stays the same while the job runs, so this command is not run again once it has succeeded. ``read``
-    returns the GPUs from the environment and the outputs of both commands; no GPUs if the output was not understood.
+    ``command`` returns the program's argv from the job's environment variables, or an empty one if the program has
+    nothing to report about this job. ``names`` returns the argv of a second command, or an empty one if none is needed;
+    the output of the second command stays the same while the job runs, so this command is not run again once it has
+    succeeded. ``read`` returns the GPUs from the environment variables and the outputs of both commands; no GPUs if the
+    output was not understood.
     """
 
     command: Callable[[Environment], list[str]]

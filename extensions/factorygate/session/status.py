@@ -61,7 +61,8 @@ class DoorStatusLine:
     None: not known; ``memory_bytes``: memory in use, None: not known; ``steps``: which steps of a workshop's material
     were done, by their numbers from 0; ``ends``: the end of the job's walltime, None: not known; ``ends_idle``: when
     the session ends if nobody uses it, None: at present the session does not end for lack of use; ``message``: a text
-    for people that says why the session ended; ``release``: the version of this package in the session's environment.
+    for people that says why the session ends or has ended, "" while the session goes on; ``release``: the version of
+    this package in the session's environment.
     """
 
     session: str

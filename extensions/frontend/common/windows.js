@@ -74,7 +74,7 @@ function maintenance(factory, choice, now, on, only = /** @type {number | null} 
         t("This part of the factory is under maintenance since {start}, until {end}. Your session starts after it.", times));
     }
     if (now + choice.hours * HOUR <= start) {
-      return h("p", { key, class: "fg-notice" }, t("Maintenance from {start} to {end}: your session ends before it.", times));
+      return h("p", { key, class: "fg-notice" }, t("Maintenance from {start} to {end}: a session that starts now ends before it.", times));
     }
     const hours = hoursBefore(view, now);
     return h("p", { key, class: "fg-notice fg-notice-warn" },

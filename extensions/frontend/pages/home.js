@@ -87,7 +87,7 @@ function draw() {
       sessionCard(one, state.factories, now, to, on, state.busy, state.moreAsked, state.troubles.get(one.id),
         workshopOf(one))),
     only.map((server) => hubCard(server, to, on)));
-  at("fg-none").hidden = running.length + only.length > 0;
+  at("fg-none").hidden = !state.sessions || running.length + only.length > 0;
   const ended = (state.sessions ?? []).filter((one) => !isLive(one)).sort((a, b) => moment(b) - moment(a)).slice(0, RECENT);
   at("fg-ended-part").hidden = ended.length === 0;
   render(at("fg-ended"), ended.map((one) =>

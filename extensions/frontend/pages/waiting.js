@@ -83,7 +83,7 @@ function draw() {
   } else if (session && !isLive(session)) {
     render(body, ending(session, now, buttonsAtEnd(), { factories: state.factories }), state.againFailed
       ? h("p", { class: "fg-notice fg-notice-bad", key: "again-failed", role: "alert" }, state.againFailed) : null);
-  } else if (page.mode !== "stopped" || session) {
+  } else if (page.mode === "pending" || session) {
     const returns = page.mode === "stopped" && session?.state === "running";
     const alive = returns ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
     render(body, headline(session, named), alive, stepper(session), session ? reasonBox(session) : null,

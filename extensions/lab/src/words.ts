@@ -131,7 +131,7 @@ export const words = {
         return t(
           "This session was idle and stopped. Start again opens a new one with the same choices and documents.");
       case "access":
-        return t("Your access to the project of this session ended, so the session stopped. Your files are as you saved them.");
+        return t("Your access to the project of this session ended, so the session stopped. Your files are as you saved them, unless your account at the factory was only lent to you.");
       case null:
         return t("The session has ended. Start again opens a new one with the same choices and documents.");
     }
@@ -204,7 +204,7 @@ export const words = {
   },
 
   moreLabel(most: number): string {
-    return t("Hours to add (this size allows {most} more)", { most: number(most) });
+    return t("Hours to add (at most {most} more)", { most: number(most) });
   },
 
   get moreAsk(): string {
@@ -257,7 +257,7 @@ export const words = {
   },
 
   exportDone(size: number): string {
-    return t("The zip has everything: {size} before compression. Your browser keeps it with its downloads.", { size: bytes(size) });
+    return t("The zip is finished: {size} before compression. Your browser keeps it with its downloads.", { size: bytes(size) });
   },
 
   get exportCut(): string {
@@ -326,7 +326,7 @@ export const words = {
   },
 
   get handLong(): string {
-    return t("The people who help in your workshop see exactly what is ticked below, until your hand is down.");
+    return t("The people who help in your workshop see your question and what you tick below, until your hand is down.");
   },
 
   get question(): string {

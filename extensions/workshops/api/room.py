@@ -43,7 +43,8 @@ def room_router(room: Room, who: Callable[..., Any]) -> APIRouter:
     async def broadcast(slug: Slugged, body: BroadcastBody, caller: WorkshopCaller = caller_of) -> BroadcastView:
         """Show a message in the JupyterLab of everybody who has a seat or runs the workshop, except observers.
 
-        A person who starts a session later gets the last ten messages of the last 12 hours.
+        A person whose session starts later gets the message then, if it is one of the class's last ten messages and at
+        most 12 hours old.
         """
         return await room.broadcast(caller, slug, body)
 

@@ -117,7 +117,7 @@ class WorkshopEnding:
 
         ``last``: whether the workshop's people are deleted next. If the link gives no usable answer, the report is
         incomplete. An incomplete report is stored only if ``last`` is True and no report is stored yet. If ``last`` is
-        False, calls within ``RETRY`` after an incomplete report do nothing.
+        False, calls within ``RETRY`` after an incomplete report do nothing. Raises StoreError.
         """
         now = self._now()
         tried = self._tried.get(workshop.slug)

@@ -119,9 +119,9 @@ class Materials:
             await asyncio.sleep(0)  # each task that has ended is taken out now
 
     async def look(self) -> None:
-        """Begin to fetch the material that the service does not have, of all workshops that are not over.
+        """Begin to fetch missing material of workshops that are not over, except material whose last fetch failed.
 
-        Material whose fetch failed is left out. If no fetch goes on, unused archives are removed. Raises StoreError.
+        If no fetch goes on, unused archives are removed. Raises StoreError; OSError if an archive cannot be removed.
         """
         self._quiet = False  # an error does not delay the next look
         live = {one.slug: one for one in await self._store.all(over=False)}

@@ -12,7 +12,7 @@ from factorycommon.models import Model
 
 
 class JoiningSettings(Model):
-    """The settings for joining; without ``smtp`` and ``folder``, no mails are sent, and no new guests can join.
+    """The settings for joining; with neither ``smtp`` nor ``folder``, no mails are sent, and no new guests can join.
 
     ``sender``: the mail address from which mails come; ``smtp``: the server to which mails are sent; ``folder``: for a
     demo or a test, a folder into which mails are written instead. ``ticket_minutes``: how many minutes a person has to

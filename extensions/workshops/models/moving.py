@@ -65,7 +65,7 @@ class MovingView(Model):
     """The places of a class, and the orders to move it.
 
     ``current``: the number of the place that people get if they join from now on, 1 is plan A; ``suggestion``: why the
-    class should be moved, None: there is no reason, or no other place without ``trouble``; ``moves``: the last orders,
+    class should be moved, None: there is no reason, or seats can begin at no other place; ``moves``: the last orders,
     the newest first.
     """
 

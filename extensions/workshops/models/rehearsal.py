@@ -147,7 +147,7 @@ class RehearsalResult(Model):
 class RehearsalView(Model):
     """A rehearsal as people see it.
 
-    ``colour``: None while the rehearsal goes on; ``until``: when the time of a rehearsal that goes on is up;
+    ``colour``: None while the rehearsal goes on; ``until``: when a rehearsal that goes on runs out of time;
     ``number``: the first digits of the result's signature; ``stopping``: whether somebody has stopped the rehearsal, so
     that its seats end now; ``void``: why the result does not count any more; ``checked``: False if the link reported
     nothing about the factory, so that only some of the settings could be compared with the present ones; ``counts``:

@@ -58,8 +58,8 @@ class SeatingView(Model):
 
     ``halted``: why no further seats are started after too many failures, None: no halt; ``place``: what the link
     reports of the factory at which new members get their seats, None: not known; ``rate``: how many seats came up there
-    in a minute, by the last measurement that counts, None: there is none; ``warms``: the time, perhaps past, from
-    which on the service starts the seats.
+    in a minute, by the stored measurement, None: there is none; ``warms``: the time, perhaps past, from which on the
+    service starts the seats.
     """
 
     seats: tuple[BegunSeatView, ...]

@@ -87,10 +87,14 @@ _NOT_BEGUN = (SeatProgress.FAILED, SeatProgress.REFUSED)
 class SeatRunner:
     """Begins seats in the background. Call ``attend`` every few seconds; ``close`` at the end.
 
-    ``root``: the gateway's address for people, with a slash at its end.
+    ``root``: the gateway's address for people, with a slash at its end. ``measures``: whether the measured rates decide
+    when seats begin; False: the operator has set how long before the opening this is.
     """
 
-    def __init__(self, store: Store, link: LinkSocket, now: Callable[[], datetime], root: str = "/") -> None:
+    def __init__(
+        self, store: Store, link: LinkSocket, now: Callable[[], datetime], root: str = "/", measures: bool = True
+    ) -> None:
+        self.measures = measures
         self._store = store
         self._link = link
         self._now = now
@@ -206,7 +210,8 @@ class SeatRunner:
             halted=halt_view(warm_up),
             place=self.seen(workshop).get(place.factory),
             rate=None if rate is None else rate.per_minute,
-            warms=workshop.warmed or workshop.opens - waves.warm_time(workshop.seats, rate, most),
+            warms=workshop.warmed
+            or workshop.opens - waves.warm_time(workshop.seats, rate if self.measures else None, most),
         )
 
     def seen(self, workshop: WorkshopRecord) -> dict[str, SeatPlace]:

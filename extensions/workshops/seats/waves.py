@@ -31,8 +31,7 @@ class SeatFacts:
 
     ``number``: the seat's number; ``state``: None means that the seat was not requested yet; ``wave``: the last wave in
     which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested
-    since a trainer or an operator last said to go on or moved seats; only the first request and requests after a
-    failure count.
+    since a halt was last ended or seats were last moved; only the first request and requests after a failure count.
     """
 
     person: str

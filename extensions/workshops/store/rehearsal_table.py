@@ -34,15 +34,14 @@ rehearsals = Table(
 class RehearsalRow:
     """One rehearsal of the kind ``kind`` at a factory of a workshop.
 
-    ``at``, ``by``: when it began, and who began it; ``until``: when it is to end at the latest, None if it has
-    ended;
+    ``at``, ``by``: when it began, and who began it; ``until``: when it is to end at the latest, None if it has ended;
     ``stopped``: who has stopped it, None if nobody has.
 
-    ``seats``: its seats; after the end, empty if robots had the seats (kind ``wave``), or if the rehearsal ended
-    because its factory was removed from the workshop.
+    ``seats``: the seats that it requests, if any; for robots (kind ``wave``), empty after the end.
 
-    ``result``: the result of a rehearsal that has ended, None if there is none; ``signature``: the HMAC of this result.
-    While the rehearsal goes on, ``result`` has digests of the settings but no findings, and ``signature`` is None.
+    ``result``: what the rehearsal found; while it goes on, only digests of the settings. ``signature``: the HMAC of the
+    result, None while the rehearsal goes on. If the factory was removed from the workshop before the end, both are
+    None, and ``seats`` is empty.
 
     ``counts``, ``counts_signature``: the result of an earlier rehearsal, and the HMAC of that result; None if there is
     none. The earlier result counts while this rehearsal goes on, and afterwards if this rehearsal was ended early (see

@@ -80,11 +80,11 @@ moves = Table(
 class SeatRow:
     """How far one person's seat is; the row is stored before the link gets the request for the seat.
 
-    ``session``: the id of the requested session, or of the person's own session if that became the seat; ``wave``: the
-    last wave in which the seat was requested; ``attempts``: how often the seat was requested since a trainer or an
-    operator last said to go on or moved seats; only the first request and requests after a failure count. ``asked``:
-    when the seat was last requested; ``ran``: when the seat could first be opened; ``why``: why the seat failed, was
-    refused or ended.
+    ``session``: the id of the requested session, or of the person's own session if that became the seat; ``asked``:
+    when the seat was last requested; ``wave``: the number of the latest wave at that time, 0: there was none yet;
+    ``attempts``: how often the seat was requested at its place since a trainer or an operator last said to go on or
+    moved seats; only the first request and requests after a failure count. ``ran``: when the session could first be
+    opened, None: not yet; ``why``: why the seat failed, was refused or ended.
 
     ``since``: an ended session of the person may count as the seat only if it was created at this time or later (see
     ``SeatBody``), None: no ended session counts; ``over``: the id of the person's last session that is known to have
@@ -110,9 +110,10 @@ class SeatRow:
 class WarmUpRow:
     """Whether the start of a workshop's seats is halted.
 
-    ``halted``: since when no more seats are requested, None: not halted; ``wave``: the wave that was the cause;
-    ``failed``: how many seats of this wave failed; ``of``: how many seats the wave had; ``why``: the most frequent
-    reason of the failures; ``go_on``: when a trainer or an operator last said to go on, or moved seats, None: never.
+    ``halted``: since when no more waves of seats are requested, None: not halted; ``wave``: the number of the wave that
+    was the cause; ``failed``: how many seats of this wave failed; ``of``: how many seats the wave had; ``why``: the
+    most frequent reason of the failures; ``go_on``: when a trainer or an operator last said to go on, or moved seats,
+    None: never.
     """
 
     workshop: str
@@ -126,11 +127,11 @@ class WarmUpRow:
 
 @dataclass(frozen=True)
 class MoveRow:
-    """One order of a trainer or an operator to move seats of a workshop to another place.
+    """One order of a trainer or an operator to move seats of a workshop to a place.
 
     ``number``: the number of the order, from 1; ``id``: usually given by the caller; an order whose id is stored
-    already is not stored again; ``place``: the number of the workshop's place to move to; ``seats``: the numbers of the
-    seats, None: all.
+    already is not stored again; ``place``: the number of the place, 1 is plan A; ``seats``: the numbers of the seats,
+    None: all.
     """
 
     workshop: str

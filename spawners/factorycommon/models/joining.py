@@ -182,7 +182,10 @@ class TicketView(Model):
 
 
 class JoinedView(Model):
-    """The answer to a person who has joined. ``known``: they were a member already when they asked to join."""
+    """A person's membership in a workshop: the answer to a person who joins, or one entry of a ``MembershipsView``.
+
+    ``known``: whether the person was a member already when they asked to join; True in a ``MembershipsView``.
+    """
 
     membership: MembershipView
     workshop: WorkshopFace

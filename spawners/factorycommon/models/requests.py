@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from factorycommon.models.base import Hours, Model, Occupant, Person, ProjectId, ServerName, Slug, Word
 
-ADOPT = "adopt"  # an option beside those of Choice: the value is the session's id, and the server adopts its live session
+ADOPT = "adopt"  # an option beside those of Choice: adopt the live session; the value is its id
 
 
 class Choice(Model):
@@ -16,10 +16,11 @@ class Choice(Model):
 
     If ``factory`` is None, the link selects one. If ``project`` is None but needed, the link selects the only possible
     one or, of several, the one that the person used last; if there is no such project, the link refuses the choice. If
-    ``until`` or ``give_up_hours`` is None, the session has no such limit. If ``until`` is set and ``hours`` is None,
-    the session lasts up to ``until``, as far as its size allows. If ``reservation`` is None, the project's reservation
-    is used, if it has one. If another field is None, its default is used. But if all fields are None, the link first
-    tries the choice of the server's last session, without its ``reservation`` and ``url_tokens``.
+    ``until`` or ``give_up_hours`` is None, the session has no such limit. If ``until`` is set, the session gets the
+    hours from its earliest possible start to ``until``, but at most ``hours`` or, if ``hours`` is None, the longest
+    hours of its size. If ``reservation`` is None, the project's reservation is used, if it has one. If another field is
+    None, its default is used. But if all fields are None, the link first tries the choice of the server's last session,
+    without its ``reservation`` and ``url_tokens``.
 
     No field may be free text.
     """

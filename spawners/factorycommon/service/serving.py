@@ -151,7 +151,7 @@ def alone(path: Path, program: str) -> Iterator[None]:
     """Hold a lock on a file in the state folder during the block, so that only one process uses the folder.
 
     ``path``: the file, which is created if it is missing; ``program``: the program's name, for the error's text. Raises
-    StartError if another process holds the lock, or the file cannot be created.
+    StartError if another process holds the lock, or the file cannot be opened.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -171,7 +171,7 @@ def user_app(
     async def list_clusters(live: bool = False, caller: Caller = asking) -> list[Cluster]:
         """List your Dask clusters, newest first; without `live`, also ended ones that the link still has in memory.
 
-        The link keeps about the last 50 ended clusters of all people together, until it ends.
+        The link keeps about the last 50 ended clusters of all people together, and forgets them at a restart.
         """
         return [cluster for cluster in clusters.of(caller.user, live) if caller.reaches(cluster.choice)]
 

@@ -83,7 +83,7 @@ class HubRecovery:
                 log.warning("The hub's token file cannot be read: %s", error)
 
     async def look(self) -> bool:
-        """Make the hub start each live session's server that the hub has forgotten or has never had.
+        """Make the hub start the server of each live session that needs one, if the hub does not have this server.
 
         Return whether to check again soon, because it was too early to decide about a server, or because the hub
         refused to start one. Every tenth refusal in a row for the same server does not count. Raises Unreachable if the

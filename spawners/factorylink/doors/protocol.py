@@ -58,15 +58,16 @@ class DoorFile(_DoorMessage):
 
 
 class DoorStatus(_DoorMessage):
-    """One line of output of the command ``watch``, and the response to most commands.
+    """A session's status: one line of output of the door's command ``watch``, and the response to most other commands.
 
-    ``environment``: whether the door has received the notebook's environment variables; ``exit_code``: that of the
-    notebook, negative: the signal that ended it; ``opened``: whether anybody has opened the session in this run of the
-    job; ``busy_with``: names of busy notebooks and terminals; ``gpu_percent``: use of the busiest GPU, None: not known;
-    ``memory_bytes``: memory in use, None: not known; ``steps``: numbers, from 0, of the steps of a workshop that were
-    done; ``ends``: the end of the job's walltime, None: not known; ``ends_idle``: when the session ends if nobody uses
-    it, None: at present the session does not end for lack of use; ``message``: a text for people that says why the
-    session ended; ``release``: the package's version in the session's environment, None from a door of protocol 1.
+    ``environment``: whether the door has received the notebook's environment variables. ``exit_code``: the notebook's
+    exit code; negative: the signal that ended the notebook; None: it has not ended. ``opened``: whether anybody has
+    opened the session in this run of the job. ``busy_with``: names of busy notebooks and terminals. ``gpu_percent``:
+    use of the busiest GPU; None: not known. ``memory_bytes``: memory in use; None: not known. ``steps``: numbers, from
+    0, of the steps of a workshop that were done. ``ends``: the end of the job's walltime; None: not known.
+    ``ends_idle``: when the session ends if nobody uses it; None: at present the session does not end for lack of use.
+    ``end_reason``, ``message``: why the session ends or has ended, as a word and as a text for people. ``release``: the
+    version of the package ``factorygate`` in the session's environment; None from a door of protocol 1.
     """
 
     protocol: int = Field(ge=OLDEST_PROTOCOL, le=PROTOCOL)

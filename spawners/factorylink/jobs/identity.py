@@ -26,7 +26,7 @@ _SESSION, _BATCH = "fg", "fgb"  # prefixes of the comments of a session's job, a
 
 
 class Note(Model):
-    """A session's data in ``session.json`` in its folder, from which a lost row of the ledger is restored.
+    """The data in ``session.json`` in a session's folder, from which a lost row of the ledger is restored.
 
     ``port``: the link's port that leads to the notebook, 0: none.
     """

@@ -93,9 +93,9 @@ class WorkerRecord:
         job ended at ``now``, or at the end of its walltime if that is earlier. The earlier runs took as long as ``end``
         says, if ``end`` has all of them.
 
-        If an answer showed the start of the last run, the run counts from this start. If no answer showed it, the run
-        took as long as ``end`` says, or no time if ``end`` does not say it. If ``end`` is None as well, the run counts
-        from the last answer that listed the job, or took no time if there is no such answer.
+        If an answer showed the start of the last run, the run counts from this start. If no answer showed a start, the
+        run took as long as ``end`` says (no time if ``end`` does not say it). If no answer showed a start and ``end``
+        is None, the run counts from the last answer that listed the job (no time if there is no such answer).
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):

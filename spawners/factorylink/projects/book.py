@@ -188,8 +188,8 @@ class ProjectBook:
     def is_charged(self, project_id: ProjectId | None) -> bool:
         """Return whether jobs of this project are charged to it; False for None.
 
-        The jobs are charged if the gateway has a table for ids of this kind (of workshops, or others). The project
-        itself may be missing in that table.
+        The jobs are charged if the gateway has the table to which such an id belongs: the table of workshops, or that
+        of other projects. The project itself may be missing in that table.
         """
         return project_id is not None and self._table_of(project_id) is not None
 

@@ -18,7 +18,7 @@ MARGIN = timedelta(minutes=2)
 
 
 def within(hours: float, window: Reservation | None, now: datetime) -> float:
-    """Return ``hours``, or the fewer hours that a session can run in the reservation ``window``.
+    """Return ``hours``, limited to the time that a session can run in the reservation ``window``.
 
     The session cannot begin before the reservation, and must end ``MARGIN`` before the reservation does. Hours that
     the reservation limits are rounded down to whole minutes. ``hours`` is returned unchanged if ``window`` is None, or

@@ -34,9 +34,9 @@ LEAST_SEAT_HOURS = 0.25  # a share of the budget that allows less is refused, an
 class SeatTerms:
     """The terms of a session that is started for a seat of a workshop.
 
-    ``unopened_until``: the time at which the session ends if nobody has opened it. ``early_hours``: the time from the
-    start of the session to that of the class; it is added to the session's hours if possible. ``leaves``: how many of
-    the person's other sessions end before this one starts; they do not count towards the person's limits.
+    ``unopened_until``: the session waits at least until this time for somebody to open it. ``early_hours``: the time
+    from the start of the session to that of the class; it is added to the session's hours if possible. ``leaves``: how
+    many of the person's other sessions end before this one starts; they do not count towards the person's limits.
     """
 
     unopened_until: datetime
@@ -70,9 +70,9 @@ class Admission:
     ) -> tuple[FactoryConnection, ResolvedChoice, str]:
         """Check that a session may start; return its factory, its complete choice and its site account.
 
-        ``seat``: the terms, if the session is started as a workshop's seat before its person comes; None: any other
-        start, also of a session for a workshop. For a seat, a login of any age is enough. Call this inside
-        ``AccountLeases.beginning``. Raises ProblemError if the session may not start, and LedgerError.
+        ``seat``: the terms, if the workshops service starts the session for a seat; None: any other start, also if a
+        person starts a session for a workshop. If ``seat`` is given, the age of the person's login does not count.
+        Call this inside ``AccountLeases.beginning``. Raises ProblemError if the session may not start, and LedgerError.
         """
         grant, choice, account = await self._admit(request, seat)
         return grant.connection, choice, account

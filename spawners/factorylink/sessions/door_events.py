@@ -77,8 +77,8 @@ class DoorListener:
     def look_for(self, live_session: LiveSession, connection: FactoryConnection) -> None:
         """Let the door manager connect to a session's door, and reconnect to the door from then on, in the background.
 
-        Do nothing while an earlier call for the session is at work. If ``door_kept`` is not set by the scheduler's next
-        answer, call this again.
+        Call this for a session whose job runs, and again at each answer of the scheduler until the session's
+        ``door_kept`` is True. A call does nothing while an earlier call for the session is at work.
         """
         if live_session.seeking is None or live_session.seeking.done():
             live_session.seeking = self._tasks.spawn(

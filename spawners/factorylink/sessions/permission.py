@@ -239,10 +239,11 @@ class Permission:
     # --- more time, estimates
 
     def more_time(self, live_session: LiveSession) -> FactoryConnection:
-        """Return the factory of a session that is to be extended.
+        """Check that a session may be extended; return its factory.
 
         Raises ProblemError if the factory, the person's rights or the number of the session's extensions does not allow
-        an extension. The caller checks that the session runs, how many hours are left, and the project's budget.
+        an extension. The caller must also check that the session runs, how many hours are left, and the project's
+        budget.
         """
         record = live_session.record
         connection = self._factories.get(record.factory)

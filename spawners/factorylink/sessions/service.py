@@ -364,7 +364,7 @@ class Sessions:
         """Request the end of a session; return when the ledger holds the request.
 
         ``by``: who requests this, for the log that people see and for the audit. Does nothing if the session has ended.
-        Raises ProblemError if the session is not known; a request to start this session that arrives afterwards is
+        Raises ProblemError if the session is not known; a later request to start a session with this id is then
         refused. Raises LedgerError.
         """
         if session_id not in self._table:

@@ -151,10 +151,11 @@ class Submitter:
             raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
 
     def at(self, project: ProjectId | None, factory: Slug) -> ProjectAt:
-        """Return a project's settings at a factory; empty settings if ``project`` is None.
+        """Return a project's settings at a factory.
 
-        Raises Refused if the project may not use the factory any more, Unreachable if the link has not read the
-        projects yet.
+        The settings are empty if ``project`` is None, or if jobs of this project are not charged
+        (``ProjectBook.is_charged``). Raises Refused if the project may not use the factory any more, Unreachable if the
+        link has not read the projects yet.
         """
         return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
@@ -205,8 +206,7 @@ async def read_note(
 def _opened_in_time(record: SessionRecord) -> ResolvedChoice:
     """Return a session's choice; if necessary, raise ``unopened_minutes`` so that they last until ``unopened_until``.
 
-    ``unopened_minutes`` count from now. ``unopened_until``, in the session's row, is when the session ends if nobody
-    has opened the session; if ``unopened_until`` is None, the choice stays as it is.
+    ``unopened_minutes`` count from now. If the record's ``unopened_until`` is None, the choice stays as it is.
     """
     if record.unopened_until is None:
         return record.choice

@@ -109,12 +109,12 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         return live_session
 
     async def add(self, record: SessionRecord, entry: AuditEntry, *also: Write) -> LiveSession:
-        """Write a new session into the ledger, put it into the table, and listen on its port from now on.
+        """Write a new session into the ledger, put it into the table, and listen on its port, if it has one.
 
         ``entry``: a line of the audit; ``also``: further writes. They are in the same commit as the session. Raises
-        LedgerConflict if the session's server has another session, or if the ledger has a session with this id already;
-        LedgerError; and the errors of ``also``, such as OverBudget. Raises OSError if the link cannot listen on the
-        port; the session is in the ledger and the table all the same.
+        LedgerConflict if another session has the session's id, server or job (``LedgerConflict`` says which sessions
+        count); LedgerError; and the errors of ``also``, such as OverBudget. Raises OSError if the link cannot listen on
+        the port; the session is in the ledger and the table all the same.
         """
         await self._ledger.add(record, entry, *also)
         live_session = self.hold(record)

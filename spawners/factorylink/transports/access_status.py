@@ -48,8 +48,9 @@ class SiteAccessStatus:
         return None if self._paused is None else explain.own("paused").saying(what=self._paused)
 
     def pause(self, message: str | None) -> None:
-        """Pause the factory: submit and extend no job there, and open no connection to a door.
+        """Pause the factory, or end the pause.
 
+        During a pause, the link submits and extends no job at the factory, and opens no connection to a door there.
         ``message``: the operator's message for people; None: end the pause.
         """
         self._paused = message

@@ -167,7 +167,8 @@ class LocalTransport:
         """Run a command with one end of a socket pair as its stdin and stdout; return a stream on the other end.
 
         Because of the socket pair, the link needs no loop of its own that copies data, as pipes would need.
-        ``account``: the site account; None: the link's own user. Raises FactoryError.
+        ``account``: the site account; None: the link's own user. Raises FactoryError if the command cannot be run as
+        this account.
         """
         identity = await self._identity(account)
         ours, theirs = socket.socketpair()

@@ -17,9 +17,11 @@ class Batcher(Generic[K, T]):
     """Batches calls: one call of ``work`` does several things that callers pass to ``do`` with the same key.
 
     ``work`` gets the key and at most ``most`` things. A key has one call of ``work`` at a time; things that arrive
-    meanwhile wait for the next call. The first call starts at once, without waiting for more things. An error of a
-    class in ``apart`` must mean that no thing of the call was done: then these things are done one by one, so that only
-    the caller of a wrong thing gets the error. Any other error goes to all callers whose things were in the call.
+    meanwhile wait for the next call. The first call starts at once, without waiting for more things.
+
+    ``apart``: the classes of errors which mean that no thing of the call was done. After such an error, ``work`` is
+    called for each of these things alone, so that only the caller of a wrong thing gets the error. Any other error goes
+    to all callers whose things were in the call.
     """
 
     def __init__(

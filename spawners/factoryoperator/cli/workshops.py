@@ -183,7 +183,7 @@ async def _move(client: WorkshopsClient, caller: WorkshopCaller, options: argpar
     for place in found.places:
         leaving = f", {place.leaving} jobs there still have to end" if place.leaving else ""
         trouble = "" if place.trouble is None else f": {place.trouble.text}"
-        ready = f"{place.ready} of {place.seats} seats ready"
+        ready = f"{place.ready} of {place.seats} seats have come up"
         _say(f"plan {LETTERS[place.number - 1]}  {place.factory}, {ready}{leaving}{trouble}")
 
 

@@ -303,7 +303,7 @@ var W = {
   pickEnvironment: t("Pick an environment."),
   yourTime: (time) => t("{time} for you", { time }),
   fromLink: t("A link filled this in for you; check and press Start."),
-  fromLinkUnknown: (pairs) => t("The link also asks for something that does not exist here: {pairs}.", { pairs }),
+  fromLinkUnknown: (pairs) => t("The link asks for something that is not offered to you: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),
   fromAgain: t("Filled in as in your earlier session. Change what you like and press Start."),
   changed: (machine, what) => t("{machine}: {what}", { machine, what }),
@@ -367,7 +367,7 @@ var W = {
   },
   waitSub: {
     looking: t("This takes a second or two."),
-    pending: t("Your session starts as soon as there is room for it."),
+    pending: t("This page opens your session as soon as it is ready."),
     starting: t("You have the node; JupyterLab is starting on it. This usually takes less than a minute."),
     running: t("Opening JupyterLab…"),
     unreachable: t("Your session is not lost. This page shows it again as soon as it can be reached."),
@@ -463,7 +463,7 @@ var W = {
   remove: t("Remove name"),
   endedAt: (when, ran) => ran ? t("{when} · ran {ran}", { when, ran }) : when,
   limitReached: t("You have reached your limit of sessions. Stop one to start another."),
-  homeSilent: t("The gateway cannot read the state of the factories right now; this page may be out of date."),
+  homeSilent: t("This page may be out of date."),
   hubOnly: t("The gateway has no details right now"),
   // Home: Dask clusters
   cluster: {
@@ -562,6 +562,7 @@ async function ask(url, { method = "GET", body, signal } = {}) {
     throw new Trouble(response.status, W.misread);
   }
 }
+var troubleText = (trouble) => trouble.status === 401 ? trouble.message : `${trouble.message} ${W.retrying}`;
 function backoff(n, random = Math.random()) {
   return Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(n, 10)) * (0.75 + random / 2);
 }
@@ -787,7 +788,7 @@ var R = {
   actDelivers: t("The new session gets the material as soon as it is open…"),
   actFailed: (why) => t("Not done: {why}", { why }),
   allReady: t("Everybody who has a seat is ready."),
-  nobody: t("Nobody has joined yet."),
+  nobody: t("Nobody has a seat."),
   silent: t("The room cannot be read just now, so this may be old. Sessions go on."),
   sent: (told2, people) => tn(
     people,
@@ -1122,10 +1123,11 @@ var filter = () => (
   /** @type {HTMLInputElement} */
   document.querySelector("input[name=shown]:checked").value
 );
+var troubleOf = (trouble) => trouble.status === 401 ? trouble.message : `${R.silent} ${troubleText(trouble)}`;
 function draw() {
   const { room } = state;
   const now = Date.now();
-  const trouble = state.trouble ? `${R.silent} ${state.trouble.message} ${W.retrying}` : room?.trouble?.text;
+  const trouble = state.trouble ? troubleOf(state.trouble) : room?.trouble?.text;
   render(byId("fg-trouble"), trouble ? h("p", { class: "fg-notice fg-notice-warn" }, trouble) : null);
   if (room === null) return;
   drawHalt(room);

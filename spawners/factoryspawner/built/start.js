@@ -303,7 +303,7 @@ var W = {
   pickEnvironment: t("Pick an environment."),
   yourTime: (time) => t("{time} for you", { time }),
   fromLink: t("A link filled this in for you; check and press Start."),
-  fromLinkUnknown: (pairs) => t("The link also asks for something that does not exist here: {pairs}.", { pairs }),
+  fromLinkUnknown: (pairs) => t("The link asks for something that is not offered to you: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),
   fromAgain: t("Filled in as in your earlier session. Change what you like and press Start."),
   changed: (machine, what) => t("{machine}: {what}", { machine, what }),
@@ -367,7 +367,7 @@ var W = {
   },
   waitSub: {
     looking: t("This takes a second or two."),
-    pending: t("Your session starts as soon as there is room for it."),
+    pending: t("This page opens your session as soon as it is ready."),
     starting: t("You have the node; JupyterLab is starting on it. This usually takes less than a minute."),
     running: t("Opening JupyterLab…"),
     unreachable: t("Your session is not lost. This page shows it again as soon as it can be reached."),
@@ -463,7 +463,7 @@ var W = {
   remove: t("Remove name"),
   endedAt: (when, ran) => ran ? t("{when} · ran {ran}", { when, ran }) : when,
   limitReached: t("You have reached your limit of sessions. Stop one to start another."),
-  homeSilent: t("The gateway cannot read the state of the factories right now; this page may be out of date."),
+  homeSilent: t("This page may be out of date."),
   hubOnly: t("The gateway has no details right now"),
   // Home: Dask clusters
   cluster: {
@@ -1164,7 +1164,7 @@ function maintenance(factory, choice, now, on, only = (
       );
     }
     if (now + choice.hours * HOUR2 <= start) {
-      return h("p", { key: key2, class: "fg-notice" }, t("Maintenance from {start} to {end}: your session ends before it.", times));
+      return h("p", { key: key2, class: "fg-notice" }, t("Maintenance from {start} to {end}: a session that starts now ends before it.", times));
     }
     const hours = hoursBefore(view, now);
     return h(

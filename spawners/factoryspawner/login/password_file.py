@@ -29,7 +29,7 @@ class PasswordFileError(ConfigurationError):
 
 
 def hash_password(password: str) -> str:
-    """Return the hash of a password as ``scrypt$N$r$p$SALT$HASH``, with a new salt."""
+    """Return the hash of a password as ``scrypt$N$r$p$SALT$HASH``, with a new salt; salt and hash are in hex."""
     salt = secrets.token_bytes(16)
     return f"scrypt${_N}${_R}${_P}${salt.hex()}${_scrypt(password, salt, _N, _R, _P).hex()}"
 

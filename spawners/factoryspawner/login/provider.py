@@ -155,10 +155,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             return idtoken.subject(token, self._keys, *belongs)
 
     async def look_again(self, user: Any) -> dict[str, Any] | None:
-        """Check a logged-in person with the tokens in their ``auth_state``; return their new authentication model.
+        """Ask the provider about a logged-in person; return their new authentication model.
 
-        None: they must log in. If the rules refuse the person now, nothing is raised: the model's ``auth_state`` has
-        the reason, ``refused``. Raises ProviderAway.
+        The tokens come from the person's ``auth_state``. None: they must log in again. If the rules refuse the person
+        now, nothing is raised: the model's ``auth_state`` has the reason, ``refused``. Raises ProviderAway.
         """
         state = await user.get_auth_state()
         model: dict[str, Any] | None = await self._asked(self._looked(user, state))

@@ -25,7 +25,7 @@ from factoryspawner.pages.public import PublicHandler
 
 DONE = {
     "pause": N_("New starts are paused. Running sessions continue."),
-    "resume": N_("Starts are possible again."),
+    "resume": N_("The pause is over."),
     "banner": N_("All pages show the banner now."),
     "remove": N_("The banner is removed."),
 }

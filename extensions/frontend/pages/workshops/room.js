@@ -2,9 +2,8 @@
 
 import "../catalogue.js";
 
-import { Trouble, ask, follow } from "../api.js";
+import { Trouble, ask, follow, troubleText } from "../api.js";
 import { announce, byId as at, h, render, settings, setText } from "../../common/dom.js";
-import { W } from "../../common/words.js";
 import { handsPart } from "./hands.js";
 import { R, announcer, merged, messageItems, question, seatItem, shown, stepItems, told } from "./room_view.js";
 
@@ -22,10 +21,13 @@ const drawHands = handsPart(address);
 const names = () => at("fg-names").checked;
 const filter = () => /** @type {HTMLInputElement} */ (document.querySelector("input[name=shown]:checked")).value;
 
+/** The text about an error of repeated requests; a person who is signed out reads only that. */
+const troubleOf = (trouble) => (trouble.status === 401 ? trouble.message : `${R.silent} ${troubleText(trouble)}`);
+
 function draw() {
   const { room } = state;
   const now = Date.now();
-  const trouble = state.trouble ? `${R.silent} ${state.trouble.message} ${W.retrying}` : room?.trouble?.text;
+  const trouble = state.trouble ? troubleOf(state.trouble) : room?.trouble?.text;
   render(at("fg-trouble"), trouble ? h("p", { class: "fg-notice fg-notice-warn" }, trouble) : null);
   if (room === null) return; // the placeholder stays
   drawHalt(room);

@@ -49,7 +49,7 @@ export const R = {
   actDelivers: t("The new session gets the material as soon as it is open…"),
   actFailed: (why) => t("Not done: {why}", { why }),
   allReady: t("Everybody who has a seat is ready."),
-  nobody: t("Nobody has joined yet."),
+  nobody: t("Nobody has a seat."),
   silent: t("The room cannot be read just now, so this may be old. Sessions go on."),
   sent: (told, people) => tn(people, "Sent. {told} of {n} person has it; the others get it when their session starts.",
     "Sent. {told} of {n} people have it; the others get it when their session starts.", { told: number(told) }),

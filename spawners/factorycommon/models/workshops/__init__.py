@@ -169,7 +169,7 @@ def shares(
 
 
 class WorkshopProject(Model):
-    """The project of one workshop, as the service writes it for the link.
+    """The project of one workshop, as the workshops service writes it for the link.
 
     ``staff``: the people who run the workshop and have no seat; ``begins``, ``ends``: the time in which the people may
     run something; ``gpu_hours``, ``max_hours``: the most GPU-hours of the workshop, and the most hours of a session,

@@ -44,7 +44,10 @@ class BookedNodes(Model):
 
 
 class ClosedNodes(Model):
-    """A maintenance that is announced. ``all``: whether it is known to leave no node for the workshop."""
+    """A maintenance that is announced or goes on.
+
+    ``all``: whether it leaves no node for the workshop's node size; True also if its nodes are not known.
+    """
 
     start: datetime
     end: datetime
@@ -84,15 +87,19 @@ class RehearsedEnvironment(Model):
 class RehearsalPlace(Model):
     """What a class would find today at one factory of its workshop.
 
-    ``seat``: what the factory allows the workshop now; ``size``: None if the node size is not in the catalogue any
-    more; ``default``: the environment that is used if the workshop names none, None: none fits, or ``size`` is None;
-    ``agreed``: what the site's agreement allows for workshops; at a testbed, everything; ``agreement``: a digest of all
-    that was agreed with the site; ``lends``: whether accounts are lent to people there; ``wipes``: whether these
-    accounts are emptied between two people; ``lendable``: how many accounts could be held for the workshop now, None:
-    none are lent there; ``robots``: whether a robot could get a lent or shared account there, False: the factory has
-    only people's own accounts; ``asked``: when the site last reported its nodes and reservations, None: not yet; ``reservation``: the
-    workshop's reservation as the site reported it, None: the workshop has none, the site did not report it, or a
-    rehearsal goes on; ``people``: the people who could start nothing there today.
+    ``seat``: what the factory allows the workshop now. ``size``: None if the node size is not in the catalogue any
+    more. ``default``: the environment that is used if the workshop names none; None: none fits, or ``size`` is None.
+
+    ``agreed``: what the site's agreement allows for workshops; at a testbed, everything. ``agreement``: a digest of all
+    that was agreed with the site.
+
+    ``lends``: whether accounts are lent to people there. ``wipes``: whether these accounts are emptied between two
+    people. ``lendable``: how many accounts could be held for the workshop now; None: none are lent there. ``robots``:
+    whether a robot could get a lent or shared account there.
+
+    ``asked``: when the site last reported its nodes and reservations; None: not yet. ``reservation``: the workshop's
+    reservation as the site reported it; None: the workshop has none, the site did not report it, or a rehearsal goes
+    on. ``people``: the people who are not admitted there today, and why.
     """
 
     seat: SeatPlace

@@ -51,11 +51,11 @@ class SeatBody(Model):
 class SeatsBody(Model):
     """Body of ``POST /projects/{project}/seats``, which starts the sessions of seats.
 
-    ``unopened_until``: a session that nobody has opened by then ends; ``early_hours``: how long before the class the
-    seats begin; this time is added to their hours as far as size, project and budget allow; ``farewell``: what people
-    read in a session that ends because their seat was moved, None: they read nothing; ``farewells``: the same text by
-    language code. A person reads the text in the first of their own languages for which there is one, or else
-    ``farewell``.
+    ``unopened_until``: until when, at least, a running session waits for somebody to open it. ``early_hours``: how long
+    before the class the seats begin; this time is added to their hours as far as size, project and budget allow.
+    ``farewell``: what people read in a session that ends because their seat was moved; None: they read nothing.
+    ``farewells``: the same text by language code. A person reads the text in the first of their own languages for which
+    there is one, or else ``farewell``.
     """
 
     seats: tuple[SeatBody, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)

@@ -90,8 +90,9 @@ class WorkshopSessions(Model):
     """Sessions of one workshop (response to ``GET /projects/{project}/sessions``), or of all workshops (an event).
 
     The response has the live sessions and each person's last ended session. The event ``snapshot`` has the live
-    sessions. Both leave out sessions of a class that was moved to another place. The event ``sessions`` has the
-    sessions that have changed or ended since the last event. Sessions of robots and of Dask schedulers are left out.
+    sessions. Both leave out live sessions that must end because their seat was moved to another factory. The event
+    ``sessions`` has the sessions that have changed or ended since the last event. Sessions of robots and of Dask
+    schedulers are left out of all three.
     """
 
     sessions: tuple[WorkshopSession, ...] = Field(default=(), max_length=MOST_SESSIONS)
