@@ -165,12 +165,15 @@ def postgres(program: str, url: URL, what: str, *options: str) -> None:
 def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
     """Return arguments and all environment variables with which libpq's programs connect to a database.
 
-    A password is passed in the variable ``PGPASSWORD``, which only this user can read, never in argv.
+    A password, also one after the ``?`` of the URL, is passed in the variable ``PGPASSWORD``, which only this user can
+    read, never in argv.
     """
     env = dict(os.environ)
-    if url.password is not None:
-        env["PGPASSWORD"] = str(url.password)
-    shown = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    if (password := url.query.get("password", url.password)) is not None:
+        env["PGPASSWORD"] = str(password)
+    query = url.difference_update_query(["password"]).query
+    # not ``url.set(password=None)``, which keeps the password
+    shown = URL.create("postgresql", url.username, None, url.host, url.port, url.database, query).render_as_string()
     return [f"--dbname={shown}"], env
 
 

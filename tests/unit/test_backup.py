@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from factorylink.catalogue.loading import load_link_config
 from factorylink.ledger.ledger import Ledger
+from factoryoperator.backup import connection
 from factoryoperator.cli import main
 from factoryspawner.login.people import People
 from tests.support.postgres import Postgres
@@ -77,6 +79,15 @@ STORES = {
     "service-token", "admin-token", "extra.py", "proxy.env", "restore-routes.header", "link.yaml", "link/ledger.sqlite",
     "link/hmac.key", "link/link_ed25519", "projects.yaml", "factories/here.yaml", "factories/there.yaml", "site-ca",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://hub:s3cret@db/hub?sslkey=/k", "postgresql://hub@db/hub?sslkey=/k&password=s3cret"]
+)
+def test_a_databases_password_is_not_in_the_arguments_of_the_program_that_dumps_it(url: str) -> None:
+    argv, env = connection(make_url(url))
+    assert argv == ["--dbname=postgresql://hub@db/hub?sslkey=%2Fk"]
+    assert env["PGPASSWORD"] == "s3cret"
 
 
 def test_every_store_comes_back_as_it_was(configured: Configured, tmp_path: Path) -> None:

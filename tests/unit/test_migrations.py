@@ -197,6 +197,10 @@ async def test_the_databases_password_is_in_no_message(postgres: Postgres) -> No
     [
         ("postgresql://gate:s3cret@db.example/ledger", "no password in the URL"),
         ("postgresql://gate@db.example/ledger?password=s3cret", "no password in the URL"),
+        ("postgresql://gate@db.example/ledger?PASSWORD=s3cret", "no password in the URL"),
+        ("postgresql://gate@db.example/ledger?sslkey=/etc/key&sslpassword=s3cret", "no password in the URL"),
+        ("postgresql://gate@db.example/ledger?oauth_client_secret=s3cret", "no password in the URL"),
+        ("postgresql://gate:word@db.example:s3cret/ledger", "not the URL"),
         ("mysql://gate@db.example/ledger", "'mysql' is no database"),
         ("sqlite://", "path of a file"),
         ("somewhere s3cret", "not the URL"),

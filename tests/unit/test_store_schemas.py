@@ -87,6 +87,11 @@ def test_a_hub_database_of_a_release_before_is_migrated_after_a_copy(hub_file: P
     assert hub_database.upgrade(f"sqlite:///{hub_file}") is None
 
 
+def test_no_secret_of_the_hubs_database_url_is_shown() -> None:
+    url = "postgresql://hub:s3cret@db.example/hub?password=s3cret&sslpassword=s3cret&sslkey=/etc/key"
+    assert hub_database.shown(url) == "postgresql://hub:***@db.example/hub?sslkey=%2Fetc%2Fkey"
+
+
 def test_a_hub_database_whose_number_was_set_back_gets_its_number_again(hub_file: Path) -> None:
     for number in (BEFORE_NAMES_OF_SERVERS, BEFORE_PKCE):
         set_step(hub_file, number)

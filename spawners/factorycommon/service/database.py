@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,17 +54,22 @@ class Database:
         """Return the address that a URL names: ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``.
 
         ``program``: the program that uses the database; ``key``: the key of the configuration file that has the URL,
-        for the error's text. Raises ValueError if the URL names no such database, or has a password: URLs are shown and
-        logged.
+        for the error's text. Raises ValueError if the URL names no such database, or has a password or another secret:
+        URLs are shown and logged. The error's text has no part of the URL that can be secret.
         """
         try:
             url = make_url(text)
-        except ArgumentError as error:
-            raise ValueError(f"{key}: not the URL of a database, such as postgresql://USER@HOST/DATABASE") from error
-        if url.password is not None or "password" in url.query:
+        except (ArgumentError, ValueError):  # ValueError: the port is no number; the error's text has a part of the URL
+            raise ValueError(f"{key}: not the URL of a database, such as postgresql://USER@HOST/DATABASE") from None
+        if url.password is not None or (secrets := secret_parameters(url)) == ["password"]:
             raise ValueError(
                 f"{key}: no password in the URL; put it into a 0600 file as libpq reads it, and name that in the URL "
                 "(?passfile=FILE) or in PGPASSFILE"
+            )
+        if secrets:
+            raise ValueError(
+                f"{key}: no password in the URL ({', '.join(secrets)}); put it into a 0600 service file as libpq "
+                "reads it, name the file in PGSERVICEFILE and its section in the URL (?service=NAME)"
             )
         kind = url.get_backend_name()
         if kind == "sqlite" and url.database in (None, "", ":memory:"):
@@ -97,6 +103,11 @@ class Database:
         if alone:
             event.listen(engine, "connect", partial(_claim_schema, _NUMBERS[self.program]))
         return engine
+
+
+def secret_parameters(url: URL) -> list[str]:
+    """Return the names of the parameters after the ``?`` of a URL whose values are secret, such as ``sslpassword``."""
+    return [name for name in url.query if re.search("password|secret", name, re.IGNORECASE)]
 
 
 def begin_migration(db: Connection, key: int) -> None:

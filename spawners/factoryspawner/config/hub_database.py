@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from factorycommon.service.database import secret_parameters
 from factorycommon.service.sqlite_copy import copy_before_migration, put_back
 from factoryspawner.config.errors import StoreUnusable
 
@@ -120,8 +121,9 @@ def upgrade(url: str) -> HubSchema | None:
 
 
 def shown(url: str) -> str:
-    """Return the SQLAlchemy URL ``url`` with ``***`` in place of its password."""
-    return make_url(url).render_as_string(hide_password=True)
+    """Return the SQLAlchemy URL ``url`` with ``***`` in place of its password, and without other secrets."""
+    parsed = make_url(url)
+    return parsed.difference_update_query(secret_parameters(parsed)).render_as_string(hide_password=True)
 
 
 def _file(url: str) -> Path | None:
