@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InstallerError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except OSError as error:  # a full disk, a file that cannot be written, a program that is missing
+        sys.stderr.write(f"{parser.prog} stopped: {error}. Mend that, then run it again; what is done stays.\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. Run it again to complete it.\n")
         return 130

@@ -5,12 +5,14 @@ Uses only the standard library, since the installer runs before anything is inst
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import re
 import tarfile
 import tomllib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +47,8 @@ _SOURCES = (
 )
 _LARGEST = 512 * 2**20  # maximum number of bytes of an unpacked archive
 _MOST = 20_000  # maximum number of members of an archive
+# Raised while a damaged archive is read. ValueError: a path has a null character.
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError)
 
 
 def own() -> Path:
@@ -166,7 +170,9 @@ def version_of(archive: Path) -> str:
     try:
         with tarfile.open(archive, "r:gz") as tar:
             first = tar.next()
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except _DAMAGED as error:
+        raise _damaged(archive, error) from error
+    except OSError as error:
         raise ReleaseError(f"{archive} cannot be read: {error}") from error
     top = "" if first is None else first.name.split("/")[0]
     found = top.removeprefix("factorygate-")
@@ -188,11 +194,15 @@ def unpack(archive: Path, folder: Path) -> Path:
         with tarfile.open(archive, "r:gz") as tar:
             members = list(_members(tar, top))
             tar.extractall(folder, members=members, filter="data")  # members were checked
-    except (tarfile.TarError, EOFError) as error:
-        raise ReleaseError(f"{archive} cannot be unpacked: {error}") from error
+    except _DAMAGED as error:
+        raise _damaged(archive, error) from error
     if version(folder / top) != named:
         raise ReleaseError(f"{archive} names the version {named}, and holds {wheel(folder / top).name}")
     return folder / top
+
+
+def _damaged(archive: Path, error: Exception) -> ReleaseError:
+    return ReleaseError(f"{archive} cannot be read: it is damaged, or no release archive ({error}). Get it again")
 
 
 def _members(tar: tarfile.TarFile, top: str) -> Iterator[tarfile.TarInfo]:

@@ -11,6 +11,7 @@ import shutil
 import socket
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def opened(backup: Path) -> Iterator[Opened]:
             with tarfile.open(backup, "r:gz") as tar:
                 manifest = _manifest(backup, tar)
                 _unpack(backup, tar, manifest, folder)
-        except (OSError, tarfile.TarError, EOFError) as error:
+        except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
             raise BackupError(f"{backup} cannot be read: {error}") from error
         yield Opened(manifest, folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import nullcontext
 from dataclasses import replace
@@ -63,6 +64,19 @@ def test_programs_that_it_starts_do_not_look_where_it_lies(monkeypatch: pytest.M
     monkeypatch.setattr(cli, "_run", lambda machine, _given: seen.append(machine.run("printenv", "PYTHONPATH")) or 0)
     assert cli.main([]) == 1  # printenv: there is none
     assert seen == []
+
+
+def test_a_full_disk_is_said_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(_machine: Machine, _given: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "/opt/factorygate")
+
+    monkeypatch.setattr(cli, "_alone", nullcontext)
+    monkeypatch.setattr(cli, "_run", run)
+    assert cli.main([]) == 1
+    said = capsys.readouterr().err
+    assert "No space left on device: '/opt/factorygate'. Mend that, then run it again" in said
 
 
 def test_a_second_run_touches_no_file(tmp_path: Path) -> None:

@@ -395,6 +395,21 @@ def test_a_backup_that_was_cut_off_writes_nothing(
     assert not list(under.iterdir())
 
 
+def test_a_damaged_backup_writes_nothing(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, under = tmp_path / "kept.tar.gz", tmp_path / "under"
+    with contextlib.closing(sqlite3.connect(configured.folder / "link" / "ledger.sqlite")) as database:
+        database.execute("CREATE TABLE large AS SELECT randomblob(2000000)")
+    assert backup(configured, kept) == 0
+    under.mkdir()
+    half = kept.read_bytes()[: kept.stat().st_size // 2]
+    kept.write_bytes(half + b"\xff" * len(half))
+    assert main(["restore", str(kept), "--under", str(under)]) == 1
+    assert f"{kept} cannot be read" in capsys.readouterr().err
+    assert not list(under.iterdir())
+
+
 def test_a_gateway_with_a_mistake_is_not_backed_up_by_halves(
     configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

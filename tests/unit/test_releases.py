@@ -370,6 +370,18 @@ def test_an_invalid_archive_is_refused(content: bytes, layout: Layout, tmp_path:
         layout.install(tmp_path / "x.tar.gz", print)
 
 
+@pytest.mark.parametrize("place", [0.2, 0.9])
+def test_a_damaged_archive_is_refused_with_what_to_do(place: float, layout: Layout, tmp_path: Path) -> None:
+    archive = packed(tmp_path)
+    content = bytearray(archive.read_bytes())
+    at = int(place * len(content))
+    content[at : at + 8] = b"\xff" * 8
+    archive.write_bytes(content)
+    with pytest.raises(ReleaseError, match=r"cannot be read: it is damaged.*Get it again"):
+        layout.install(archive, print)
+    assert layout.installed() == []
+
+
 @pytest.mark.parametrize("target", ["/opt/elsewhere", "releases/../releases/0.2.0", "releases/9.9.9", "releases/x"])
 def test_a_current_that_leads_elsewhere_is_refused(target: str, layout: Layout, tmp_path: Path) -> None:
     layout.install(packed(tmp_path), print)
