@@ -114,6 +114,17 @@ NodeFolder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$")]
 PublicKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$")]
 
 
+def address(text: str) -> tuple[str, int]:
+    """Return host and port of a ``LoginHost``: of the text HOST:PORT or HOST (port 22).
+
+    A text with several colons is an IPv6 address without a port.
+    """
+    host, colon, port = text.rpartition(":")
+    if colon and ":" not in host:
+        return host, int(port)
+    return text, 22
+
+
 class SshTransportSettings(Model):
     """Settings of the transport ``ssh``, which reaches the factory's login side.
 

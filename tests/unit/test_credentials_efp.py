@@ -233,6 +233,18 @@ async def test_a_certificate_for_other_hosts(federation, ca):
         await federation.renew("ada", TOKEN)
 
 
+@pytest.mark.parametrize("granted", [["2001:db8::1"], ["2001:db8::2"]])
+async def test_a_certificate_for_a_host_with_an_ipv6_address(ca, watcher_key, clock, granted):
+    settings = EfpCredentials(url=ca.url, resource="lumi", renew_url=RENEW, watcher_key=watcher_key)
+    federation = FederationAuthority(settings, "watch", ["2001:db8::1"], clock=clock)
+    ca.hosts = granted
+    if granted == ["2001:db8::1"]:
+        await federation.renew("ada", TOKEN)
+    else:
+        with pytest.raises(Refused, match="not for this factory"):
+            await federation.renew("ada", TOKEN)
+
+
 async def test_a_certificate_without_a_grant_is_the_sites_to_judge(federation, ca):
     ca.hosts = None
     await federation.renew("ada", TOKEN)

@@ -17,13 +17,14 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
+from factorylink.config import address
 from factorylink.credentials.base import Login
 from factorylink.credentials.key import KeyFiles
 from factorylink.errors import Distrusted, Expired, NotLetIn, Refused, Unreachable
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.ssh import login as ssh_login
 from factorylink.transports.ssh import pool as ssh_pool
-from factorylink.transports.ssh.login import LoginPace, address
+from factorylink.transports.ssh.login import LoginPace
 from factorylink.transports.ssh.pool import ConnectionKind, Pool
 from factorylink.transports.ssh.transport import SshTransport
 from factorylink.util import rate_limiter

@@ -26,7 +26,7 @@ import asyncssh
 import httpx
 from asyncssh.packet import PacketDecodeError, SSHPacket
 
-from factorylink.config import EfpCredentials
+from factorylink.config import EfpCredentials, address
 from factorylink.credentials.base import Login, read_private_key
 from factorylink.errors import Expired, FactoryError, Misread, Refused, Unreachable
 
@@ -64,7 +64,8 @@ class FederationAuthority:
 
     A person's login is a certificate, which the gateway gets from the platform with the person's token and keeps in
     memory. ``watcher``: the site account that asks the scheduler about all jobs; its login is a key. ``hosts``: the
-    factory's login hosts. The constructor raises OSError or ValueError if the watcher's key cannot be used.
+    factory's login hosts, each HOST or HOST:PORT. The constructor raises OSError or ValueError if the watcher's key
+    cannot be used.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class FederationAuthority:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._hosts = [host.partition(":")[0].lower() for host in hosts]
+        self._hosts = [address(host)[0].lower() for host in hosts]
         self._clock = clock
         key = read_private_key(settings.watcher_key)
         self._watcher = Login(watcher, key, None, key.get_fingerprint(), None)

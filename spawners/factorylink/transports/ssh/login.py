@@ -15,6 +15,7 @@ import asyncssh
 
 from factorycommon.ssh_data_path import use_data_path
 from factorylink.config import SshTransportSettings as Settings
+from factorylink.config import address
 from factorylink.credentials.base import Login
 from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.transports.host_keys import HostKeys
@@ -255,14 +256,3 @@ def _explain(
         words = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         raise Unreachable(f"{name}: {words}.") from error
     raise Unreachable(f"{name}: {error}.") from error
-
-
-def address(text: str) -> tuple[str, int]:
-    """Return host and port of the text HOST:PORT or HOST (port 22).
-
-    A text with several colons is an IPv6 address without a port.
-    """
-    host, colon, port = text.rpartition(":")
-    if colon and ":" not in host:
-        return host, int(port)
-    return text, 22
