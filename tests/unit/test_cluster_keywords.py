@@ -84,6 +84,12 @@ def test_unsupported_keywords_are_refused_with_an_alternative(word: str) -> None
             made()
 
 
+@pytest.mark.parametrize("wrong", ["there", "Job", "", True])
+def test_a_scheduler_elsewhere_than_here_or_in_a_job_is_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=f"scheduler={wrong!r} is not known; allowed: 'here', 'job'"):
+        FactoryCluster(scheduler=wrong)
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [

@@ -430,7 +430,21 @@ async def test_invalid_numbers_of_workers_are_explained(cluster: FactoryCluster)
         cluster.scale(jobs=-1)
     with pytest.raises(ValueError, match="minimum=-1 is too few"):
         cluster.adapt(minimum=-1)
+    for bounds in (
+        {"minimum": 3, "maximum": 2},
+        {"minimum_jobs": 3, "maximum_jobs": 2},
+        {"minimum": 3, "maximum_jobs": 2},
+    ):
+        with pytest.raises(ValueError, match="lower bound, 3 jobs, is above the upper one, 2 jobs"):
+            cluster.adapt(**bounds)
     assert (cluster.worker_spec, cluster.adapting) == ({}, None)
+
+
+async def test_bounds_that_are_refused_leave_the_cluster_adapting_as_before(cluster: FactoryCluster) -> None:
+    adaptive = cluster.adapt(minimum_jobs=0, maximum_jobs=2, interval="1h")
+    with pytest.raises(ValueError, match="is above the upper one"):
+        cluster.adapt(minimum_jobs=2, maximum_jobs=1)
+    assert (cluster.adapting, cluster._adaptive) == (Adapting(0, 2), adaptive)
 
 
 async def test_adapting_is_bounded_by_dasks_configuration_where_nothing_else_is_said(cluster: FactoryCluster) -> None:

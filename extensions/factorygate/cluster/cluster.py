@@ -156,6 +156,7 @@ class FactoryCluster(JobQueueCluster):
         keywords.refuse(options, name)
         keywords.counts(workers=workers, n_workers=n_workers)
         keywords.amounts(idle_minutes=idle_minutes, scheduler_hours=scheduler_hours)
+        keywords.one_of(("here", "job"), scheduler=scheduler)
         if security is False or not protocol.startswith("tls"):
             raise ValueError("A FactoryCluster speaks TLS and nothing else; leave security= and protocol= out.")
         self.route = LinkRoute.here(token=token)
@@ -562,7 +563,8 @@ class FactoryCluster(JobQueueCluster):
         lower bound is ``minimum_jobs``, or if this is None, the highest of the other minima. The upper bound is
         ``maximum_jobs``, or if this is None, the lowest of the other maxima. If all minima are None, dask's
         configuration (``distributed.adaptive``) has the lower bound; if all maxima are None, it has the upper bound.
-        ``options``: other arguments of ``Adaptive``. Raises ValueError for invalid bounds.
+        ``options``: other arguments of ``Adaptive``. Raises ValueError for invalid bounds, and if the lower bound is
+        more whole jobs than the upper one.
         """
         keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
         keywords.counts(maximum=None if maximum == math.inf else maximum)
@@ -575,6 +577,11 @@ class FactoryCluster(JobQueueCluster):
             maximum = float(dask.config.get("distributed.adaptive.maximum", math.inf)) if said else math.inf
         low = self.place.jobs(minimum, minimum_cores, minimum_memory) if minimum_jobs is None else minimum_jobs
         high = self.place.most_jobs(maximum, maximum_cores, maximum_memory) if maximum_jobs is None else maximum_jobs
+        if high is not None and low > high:
+            raise ValueError(
+                f"The lower bound, {low} jobs, is above the upper one, {high} jobs (workers in each: {each}). A bound "
+                "that is not given comes from dask's configuration (distributed.adaptive)."
+            )
         most = math.inf if high is None else high * each
         known = dict(getattr(self, "_adaptive_options", {}))
         try:

@@ -97,6 +97,13 @@ def amounts(**given: Any) -> None:
             raise ValueError(f"{word}={value!r} is no number above 0.")
 
 
+def one_of(allowed: Sequence[str], **given: Any) -> None:
+    """Raise ValueError if a given value is not in ``allowed``; a value that is None is not checked."""
+    for word, value in given.items():
+        if value is not None and value not in allowed:
+            raise ValueError(f"{word}={value!r} is not known; allowed: {', '.join(map(repr, allowed))}.")
+
+
 def have_section(section: str | None = None) -> None:
     """Add to a section of dask's configuration a default for each setting of ``DEFAULTS`` that the section lacks.
 
