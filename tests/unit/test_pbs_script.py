@@ -70,6 +70,10 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
         ({"constraint": "gpu_model=a100"}, "1:ncpus=8:mem=62500000kb:ngpus=1:gpu_model=a100"),
         ({"gres": "accelerators=2"}, "1:ncpus=8:mem=62500000kb:accelerators=2"),
         ({"gpu_syntax": "constraint", "constraint": "node_type=mi300a", "whole_node": True}, "1:node_type=mi300a"),
+        (
+            {"gpu_syntax": "constraint", "constraint": "node_type=mi300a", "gres": "licence=1"},
+            "1:licence=1:node_type=mi300a",
+        ),
     ],
 )
 def test_the_resources_are_requested_as_one_chunk(changes: dict[str, object], words: str) -> None:

@@ -138,7 +138,7 @@ def resources(request: JobRequest) -> tuple[str, ...]:
 
     A GB of the request is 10^9 bytes, a gb of PBS 1024^3, so the memory is converted to kb (1024 bytes). ``gres`` has
     the operator's own resources, which replace ngpus; ``constraint`` is added to the chunk. If ``gpu_syntax`` is
-    ``constraint``, the chunk has only the request's ``constraint``, which is the type of the node
+    ``constraint``, the chunk has only ``gres`` and the request's ``constraint``, which is the type of the node
     (``select=1:node_type=mi300a``). There are also directives for placement, walltime, account and queue; the queue is
     the request's ``partition``, or the queue of its ``reservation`` if there is one. Raises Refused for a request
     that PBS cannot express, for example one with a QOS.
@@ -153,9 +153,10 @@ def resources(request: JobRequest) -> tuple[str, ...]:
     chunk = ["1"]
     if request.gpu_syntax != "constraint":
         chunk += [f"ncpus={request.cores}", f"mem={int(request.memory_gb * 10**9) // 1024}kb"]
-        chunk += [request.gres] if request.gres else [f"ngpus={request.gpus}"] if request.gpus else []
+        chunk += [f"ngpus={request.gpus}"] if request.gpus and not request.gres else []
     elif request.constraint is None:
         raise Refused("This factory's `gpu_syntax` is `constraint`, and there is none.")
+    chunk += [request.gres] if request.gres else []
     chunk += [request.constraint] if request.constraint else []
     # R12.server: the queue is R12
     queue = request.reservation.partition(".")[0] if request.reservation else request.partition
