@@ -21,6 +21,7 @@ from factorylink.catalogue.choices import ChoiceError
 from factorylink.clusters import reconciler, service, worker_job
 from factorylink.errors import Unreachable
 from factorylink.ledger.cluster_store import ClusterStore
+from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError
 from factorylink.schedulers.command import Command
 from factorylink.util.rate_limiter import RateLimiter
@@ -263,6 +264,57 @@ async def test_a_cancel_is_repeated_until_the_job_has_ended(world: World) -> Non
     world.scheduler.cancels_fail = 2
     await world.clusters.cancel(CLUSTER, "ada", ("w-0",))
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
+
+
+def ledger_fails_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the ledger refuse the next write of workers' rows."""
+    save, count = ClusterStore.save, itertools.count()
+
+    async def refuse(self: ClusterStore, changed: Any) -> None:
+        if changed and next(count) == 0:
+            raise LedgerError("The disk is full.")
+        await save(self, changed)
+
+    monkeypatch.setattr(ClusterStore, "save", refuse)
+
+
+async def wishes(world: World) -> set[str]:
+    """Return the wishes about a cluster's jobs, which are the same in memory and in the ledger."""
+    [record] = await world.clusters._store.live()
+    in_ledger = {worker.wish for batch in record.batches.values() for worker in batch.workers}
+    assert in_ledger == {worker.wish for _, worker in world.clusters.own(CLUSTER, "ada").alive()}
+    return in_ledger
+
+
+async def test_a_job_whose_cancel_the_ledger_refused_is_wanted_until_it_is_cancelled_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    await world.scheduler.answer()
+    ledger_fails_once(monkeypatch)
+    with pytest.raises(LedgerError):
+        await world.clusters.cancel(CLUSTER, "ada", ("w-0",))
+    assert await wishes(world) == {"run"}
+    await world.clusters.cancel(CLUSTER, "ada", ("w-0",))
+    assert await wishes(world) == {"stop"}
+    await world.comes(lambda: world.scheduler.cancelled == ["1"])
+
+
+async def test_a_clusters_end_that_the_ledger_took_in_part_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
+    world = await World(tmp_path).up()
+    await begin(world)
+    await grow(world, "w-0")
+    await world.scheduler.answer()
+    ledger_fails_once(monkeypatch)
+    with pytest.raises(LedgerError):
+        await world.clusters.end(CLUSTER, "ada")
+    await world.comes(lambda: world.scheduler.cancelled == ["1"])
+    assert await wishes(world) == {"stop"}
+    await world.down()
 
 
 async def test_the_reason_of_a_workers_end_is_shown_with_its_log(world: World) -> None:

@@ -236,10 +236,9 @@ class ClusterReconciler:
                 break
             excess -= float(record.gpus) * worker.left(batch.hours, now)
             if worker.wish == "run":
-                worker.end = explain.own("cluster-cap")
                 unwanted.append(worker)
         if unwanted:
-            await self._submitter.let_go(live_cluster, unwanted)
+            await self._submitter.let_go(live_cluster, unwanted, explain.own("cluster-cap"))
 
     async def _conclude(
         self,

@@ -432,7 +432,10 @@ class Clusters:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             for live_cluster in tuple(self._table.values()):
-                if live_cluster.record.wish == "run" and (words := self._lost(live_cluster)) is not None:
+                is_wanted = live_cluster.record.wish == "run"
+                words = self._lost(live_cluster) if is_wanted else None
+                # If the ledger took the wish to end the cluster only in part, some jobs are still wanted.
+                if words is not None or (not is_wanted and any(w.wish == "run" for _, w in live_cluster.alive())):
                     try:
                         await self._end(live_cluster, words)
                     except Exception:  # any error: the other clusters must still be checked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from factorycommon.models import ClusterRequest, EndReason, Scheduler
+from factorycommon.models import ClusterRequest, EndReason, Scheduler, Words
 from factorylink.clusters import worker_job
 from factorylink.clusters.worker_ends import WorkerEnds
 from factorylink.errors import FactoryError, NotDone, Refused
@@ -169,14 +169,23 @@ class ClusterSubmitter:
             jobs += [batch_job(live_cluster.record, batch, id, self._identity) for id in ids]
         return jobs
 
-    async def let_go(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
-        """Record in the ledger that these jobs are no longer wanted, and start cancelling them. Raises LedgerError.
+    async def let_go(self, live_cluster: LiveCluster, workers: list[WorkerRecord], words: Words | None = None) -> None:
+        """Record in the ledger that these jobs are no longer wanted, and start cancelling them.
 
-        Jobs of a batch that was not submitted, and is not being submitted, are recorded as ended.
+        Jobs of a batch that was not submitted, and is not being submitted, are recorded as ended. ``words``: why the
+        jobs are to end, if their ends do not say so. Raises LedgerError; unless the ledger has the wish, the jobs are
+        wanted as before, so that a later call records it.
         """
+        before = [(worker, worker.wish, worker.end) for worker in workers]
+        # Not after the write: whoever writes the same rows in the meantime would write the old wish again.
         for worker in workers:
-            worker.wish = "stop"
-        await self._store.save(workers)
+            worker.wish, worker.end = "stop", words or worker.end
+        try:
+            await self._store.save(workers)
+        except LedgerError:
+            for worker, desired, end in before:
+                worker.wish, worker.end = desired, end
+            raise
         live_cluster.touch()
         never = [
             worker
