@@ -10,6 +10,7 @@ import pytest
 
 from factorycommon.models import End, Estimate, JobState, NodeState, Outcome
 from factorylink.errors import Expired, Gone, NotLetIn, Refused, Unreachable
+from factorylink.schedulers.batch_script import TEMPLATE
 from factorylink.schedulers.pbs import dialect as pbs
 from factorylink.site.scheduler_client import CircuitBreaker, NotAsked
 from factorylink.site.site import Site
@@ -90,6 +91,8 @@ async def test_estimates_are_shared_and_remembered(site: Site, transport: FakeTr
     assert transport.count("estimate") == 1
     await site.estimate("alice", request(walltime=7200))
     assert transport.count("estimate") == 2
+    await site.estimate("alice", request(), TEMPLATE + "#SBATCH --licenses=one\n")
+    assert transport.count("estimate") == 3
 
 
 async def test_a_scheduler_without_estimates_is_not_asked_for_one(site: Site, transport: FakeTransport) -> None:

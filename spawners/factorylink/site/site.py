@@ -388,7 +388,7 @@ class Site:
         the dialect's own.
         """
         key = request.model_dump_json(exclude={"name", "comment", "output", "setup", "command", "teardown"})
-        return await self._estimates.get((account, key), lambda: self._estimate(account, request, template))
+        return await self._estimates.get((account, key, template), lambda: self._estimate(account, request, template))
 
     async def _estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
         if self.health.state == "ok":
