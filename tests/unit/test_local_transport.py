@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from factorylink.config import LocalTransportSettings as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
-from factorylink.schedulers.command import LISTING, Command, Output
+from factorylink.schedulers.command import LISTING, Command, Output, done
 from factorylink.transports import gathered_reads, local
 from factorylink.transports.base import Transport
 from factorylink.transports.local import LocalTransport
@@ -45,6 +45,13 @@ async def test_the_local_transport_implements_the_protocols(transport: LocalTran
 async def test_stdout_stderr_and_code(transport: LocalTransport) -> None:
     output = await transport.run(Command(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"), lambda o: o))
     assert output == Output("out\n", "err\n", 3)
+
+
+async def test_a_command_that_a_signal_ended_was_not_refused(transport: LocalTransport) -> None:
+    with pytest.raises(Refused, match="no space"):
+        await transport.run(Command(("/bin/sh", "-c", "echo no space >&2; exit 1"), done))
+    with pytest.raises(Unreachable, match="A signal ended the command"):
+        await transport.run(Command(("/bin/sh", "-c", "kill -KILL $$"), done))
 
 
 async def test_the_environment_is_minimal(transport: LocalTransport, monkeypatch: pytest.MonkeyPatch) -> None:

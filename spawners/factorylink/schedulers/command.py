@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from factorylink.errors import Refused
+from factorylink.errors import Refused, Unreachable
 
 T = TypeVar("T")
 
@@ -45,7 +45,10 @@ class Command(Generic[T]):
 def done(output: Output) -> None:
     """Raise Refused if a command failed, with the command's stderr or else its exit code as the message.
 
-    This is the ``parse`` of commands that have no answer.
+    If a signal ended the command, raise Unreachable: nobody has refused it, and it may have had an effect. This is the
+    ``parse`` of commands that have no answer.
     """
+    if output.code < 0:
+        raise Unreachable(output.stderr.strip() or "A signal ended the command.")
     if output.code != 0:
         raise Refused(output.stderr.strip() or f"exit code {output.code}")
