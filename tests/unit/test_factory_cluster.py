@@ -25,7 +25,9 @@ from factorycommon.models import Worker as Job
 from factorygate.cluster import cluster as cluster_module
 from factorygate.cluster import replacer, worker_place
 from factorygate.cluster.cluster import FactoryCluster
+from factorygate.cluster.external_scheduler import ExternalScheduler, SchedulerRequest
 from factorygate.cluster.job import AT_A_TIME, FactoryJob
+from factorygate.cluster.replacer import KEPT
 from factorygate.link import LinkError
 from factorygate.view_data import Adapting
 from factorylink.explain import explain
@@ -44,6 +46,7 @@ class ScriptedLink:
         self.most = 10**6  # total number of jobs that are accepted
         self.bodies: list[BatchRequest] = []  # bodies of batches
         self.closed = False
+        self.ended = 0  # how often the end of a cluster was requested
         self.has_room = True  # whether another cluster is allowed
         self.speaks = asyncio.Event()  # if cleared, it accepts no request and answers none until it is set again
         self.speaks.set()
@@ -78,6 +81,7 @@ class ScriptedLink:
 
     async def delete(self, _path: str, _kind: object) -> Cluster:
         self._must_be_open()
+        self.ended += 1
         return self.told()
 
     async def events(self, _path: str, _kind: object) -> AsyncIterator[tuple[str, Cluster]]:
@@ -207,6 +211,38 @@ async def test_a_cluster_that_the_gateway_refuses_leaves_no_scheduler(
     assert refused.status is Status.closed
     assert refused.scheduler.status is Status.closed
     assert not refused._folder.exists()
+
+
+async def test_a_cluster_whose_stored_plan_cannot_be_read_is_left_as_it_is(
+    cluster: FactoryCluster, link: ScriptedLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler of ``cluster`` plays that of an existing cluster, to which another kernel connects."""
+
+    get_metadata = cluster.scheduler.handlers["get_metadata"]
+
+    def broken(keys: tuple[str, ...], default: object = None) -> object:
+        if KEPT in keys:
+            raise RuntimeError("The plan cannot be read.")
+        return get_metadata(keys=keys, default=default)
+
+    async def find(request: SchedulerRequest) -> ExternalScheduler:
+        await request.cluster_api.resume("c" * 32)
+        found = ExternalScheduler(cluster._keys.tell(cluster.scheduler.address), "there")
+        await found.start()
+        return found
+
+    job = Job(name="dask-0", batch="b" * 32, asked=datetime.now(UTC), state=WorkerState.RUNNING)
+    monkeypatch.setattr(link, "told", lambda: cluster_told(workers=(job,)))
+    monkeypatch.setitem(cluster.scheduler.handlers, "get_metadata", broken)
+    again = FactoryCluster("cpu", name="thesis", asynchronous=True, silence_logs="critical", _begins=find)
+    with pytest.raises(RuntimeError, match=r"^The plan cannot be read"):
+        await again
+    assert (again.status, again.was_left) == (Status.closed, True)
+    assert again.scheduler_comm.rpc is None or again.scheduler_comm.status is Status.closed
+    assert link.closed  # it follows no events any more
+    link.closed = False  # ``cluster`` uses it, too
+    assert link.ended == 0
+    assert cluster.scheduler.status is Status.running
 
 
 # --- closing, whatever is in progress

@@ -298,7 +298,12 @@ class FactoryCluster(JobQueueCluster):
             return
         if self._begins is None:
             await self._make_known()
-        await self._take_up()
+        try:
+            await self._take_up()
+        except BaseException:
+            self.status = Status.failed  # so that ``_close`` leaves a cluster that existed before
+            await self._close()
+            raise
         # Dask was just imported; otherwise a garbage collection would block the event loop while jobs are requested
         gc.collect()
         if self._ends:
