@@ -301,6 +301,27 @@ def test_two_deliveries_at_once_into_one_folder_are_refused(home: Path) -> None:
 # --- a full disk, a cut
 
 
+def test_a_full_disk_is_said_also_where_a_file_that_is_left_over_cannot_be_kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(home, {"a.txt": "a"})
+    kept = home / NAME / ".factorygate" / "replaced"
+    kept.write_text("no folder")
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(delivery, "move_new", full)
+    with pytest.raises(DeliveryFailed, match="Not all files could be updated: No space left"):
+        give(home, {"a.txt": "a", "b.txt": "b"}, 1)
+    monkeypatch.undo()
+    with pytest.raises(FolderBlocked, match="replaced is no folder"):
+        give(home, {"a.txt": "a", "b.txt": "b"}, 1)
+    kept.unlink()
+    give(home, {"a.txt": "a", "b.txt": "b"}, 1)
+    assert tree(home / NAME) == {"a.txt": "a", "b.txt": "b"}
+
+
 @pytest.mark.parametrize("nth", range(6))
 def test_a_full_disk_leaves_all_as_it_was(home: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     give(home, {"a.txt": "a", "b.txt": "b"})

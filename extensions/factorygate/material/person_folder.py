@@ -166,7 +166,7 @@ def staging(folder: PersonFolder) -> Iterator[tuple[int, str]]:
 
     Files that are left in it after the block, or in the folder of an earlier delivery that was cut short, may be the
     person's, so they are moved to ``.factorygate/replaced``. Raises OSError; FolderBlocked if ``.factorygate/replaced``
-    is no folder.
+    is no folder, and there are files of an earlier delivery. After the block, only the block's own errors are raised.
     """
     for name in os.listdir(folder.own):
         if name.startswith("staging-"):  # of a delivery that was cut short
@@ -178,7 +178,7 @@ def staging(folder: PersonFolder) -> Iterator[tuple[int, str]]:
         yield descriptor, name
     finally:
         os.close(descriptor)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, FolderBlocked):  # the next delivery tries again
             keep_rest(folder, name)
 
 
