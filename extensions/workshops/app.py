@@ -12,7 +12,7 @@ from functools import partial
 
 from factorycommon.private_files import read_or_make_key
 from factorycommon.service.serving import Listener, StartError, alone, new_server, own_folder, tcp_socket, unix_socket
-from factorycommon.tls import HUB, PROXY, TlsError, listening
+from factorycommon.tls import HUB, PROXY, WORKSHOPS, TlsError, listening
 from workshops.api.callers import TokenCallers
 from workshops.api.ending import ending_router, public_router
 from workshops.api.helping import help_router
@@ -108,9 +108,10 @@ async def _serve(config: WorkshopsConfig, store: Store, stop: asyncio.Event, now
     callers = TokenCallers(config.hub, config.tls)
     for_hub = hub_app(workshops, joining, (*more, partial(public_router, ending)))
     for_people = user_app(workshops, joining, callers, config.hub.base_url, more)
+    names = (PROXY, HUB, WORKSHOPS)  # `factorygate check` presents the certificate of this service
     listeners = [
         Listener(for_hub, unix_socket(config.socket)),
-        Listener(for_people, tcp_socket(config.listen_host, config.listen_port), _tls(config, (PROXY, HUB))),
+        Listener(for_people, tcp_socket(config.listen_host, config.listen_port), _tls(config, names)),
     ]
     if (own := config.hub_listener) is not None:
         listeners.append(Listener(for_hub, tcp_socket(own.host, own.port), _tls(config, (HUB,))))

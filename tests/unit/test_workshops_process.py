@@ -17,10 +17,11 @@ import httpx
 import pytest
 import yaml
 
-from factorycommon.service.yaml_file import CatalogueError
+from factorycommon.service.yaml_file import CatalogueError, Places
 from factorycommon.service_address import NetworkAddress
-from factoryoperator import certificates, cli
+from factoryoperator import certificates, check_network, cli
 from factoryoperator.cli import workshops as commands
+from factoryoperator.gateway import Gateway, Side
 from factoryspawner.pages.workshops.joining_client import JoiningClient
 from testbed import ports
 from tests.unit import test_link_process as link_process
@@ -115,9 +116,12 @@ async def test_a_hub_on_another_host_reaches_it_and_nobody_else(tmp_path: Path) 
     own = {"certificate": "tls/workshops/tls.crt", "key": "tls/workshops/tls.key", "authority": "tls/workshops/ca.crt"}
     port = ports.single()
     listener = {"host": "127.0.0.1", "port": port}
-    process = await start(write_config(tmp_path, listen_port=ports.single(), tls=own, hub_listener=listener))
+    config = write_config(tmp_path, listen_port=ports.single(), tls=own, hub_listener=listener)
+    process = await start(config)
     await until_up(process)
     try:
+        read = Gateway(Side(config, None), Side(config, None), Side(config, load(config), at=Places(config)))
+        assert await asyncio.to_thread(lambda: list(check_network.ports(read))) == []  # `check` finds the service there
         url = f"https://localhost:{port}"
         at, other = (NetworkAddress(url, of(tmp_path / "tls" / name)) for name in ("hub", "proxy"))
         hub, proxy, joining = WorkshopsClient(at), WorkshopsClient(other), JoiningClient(at)
