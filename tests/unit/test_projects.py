@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from factorycommon.models import (
 from factorylink.ledger.ledger import choosing
 from factorylink.problems import ProblemError
 from factorylink.util import clock
-from tests.unit.fake_factory import ID, OTHER, World
-from tests.unit.fake_projects import cluster, project, refusal, up
+from tests.unit.fake_factory import ID, OTHER, SIZE, World
+from tests.unit.fake_projects import BIG, cluster, project, refusal, up
 
 HOUR = timedelta(hours=1)
 
@@ -107,6 +108,24 @@ async def test_each_refusal_says_what_would_do(tmp_path: Path) -> None:
     assert 43 <= (await world.put()).choice.hours * 60 <= 45  # without hours in the request, the rest is used
     table.projects = None
     assert (await refusal(world, session_id=OTHER, server="x"))[0] == "projects-unknown"
+    await world.down()
+
+
+async def test_an_end_is_kept_within_the_size_and_the_hours_that_the_project_allows(tmp_path: Path) -> None:
+    world, table = await up(tmp_path, project("p", ProjectAt(sizes=("gpu-4",))))
+    place = world.factories["one"]
+    short = SIZE.model_copy(update={"max_hours": 1.0, "default_hours": 1.0})  # no size of the project
+    sizes = {"sizes": (short, BIG)}
+    world.factories.offered = {"one": replace(place, factory=place.factory.model_copy(update=sizes))}
+    ends = clock.now() + 5 * HOUR
+    choice = (await world.put(until=ends)).choice
+    assert (choice.size, 4.9 < choice.hours <= 5) == ("gpu-4", True)
+    table.set(project("p", ProjectAt(sizes=("gpu-4",)), max_hours=2))
+    assert (await world.put(OTHER, server="x", until=ends)).choice.hours == 2
+    asked = await refusal(world, session_id="3" * 32, server="y", until=ends, hours=3)  # too many hours of their own
+    assert asked[:2] == ("project-hours", "hours")
+    asked = await refusal(world, session_id="3" * 32, server="y", until=clock.now() - HOUR)
+    assert asked[1] == "until"
     await world.down()
 
 

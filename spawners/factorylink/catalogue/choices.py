@@ -300,8 +300,8 @@ def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
     """Return the choice with its end ``until`` replaced by the ``hours`` from ``now`` to that end.
 
     The new ``hours`` is at most the old ``hours`` or, if None, the longest hours of the choice's size. A choice
-    without a size counts as one of the smallest size. A choice without ``until`` is returned unchanged. Raises
-    ChoiceError if less than a minute is left, or if the size is unknown.
+    without a size counts as one of the smallest size of ``factory``. A choice without ``until`` is returned unchanged.
+    Raises ChoiceError if less than a minute is left, or if the size is unknown.
     """
     if choice.until is None:
         return choice

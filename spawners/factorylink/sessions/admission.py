@@ -128,15 +128,16 @@ class Admission:
             grant, resolved = found
             return grant, _within(resolved, _window(grant, request, None))
         connection = self._permission.connection(choice.factory or self._permission.first_healthy(user, choice.project))
+        grant = await self._permission.grant(connection, user, choice)
         begins = connection.site.reservation(choice.reservation) if choice.reservation is not None else None
+        limited = seat is not None or choice.hours is None  # a person's own hours are refused rather than shortened
         try:
             # The session cannot start before its reservation, so its hours count from the reservation's start.
             now = clock.now()
-            choice = shortened(connection.factory, choice, now if begins is None else max(now, begins.start))
+            choice = shortened(grant.factory, choice, now if begins is None else max(now, begins.start))
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
-        grant = await self._permission.grant(connection, user, choice)
-        if seat is not None and choice.hours is not None:
+        if limited and choice.hours is not None:
             choice = choice.model_copy(update={"hours": self._permissions.most(grant, choice.hours)})
         resolved = self._permissions.resolve(grant, choice)
         if seat is not None:
