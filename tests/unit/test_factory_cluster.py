@@ -20,10 +20,10 @@ import pytest_asyncio
 from distributed import Worker
 from distributed.core import Status
 
-from factorycommon.models import BatchRequest, CancelRequest, Cluster, WorkerState
+from factorycommon.models import BatchRequest, CancelRequest, Cluster, Scheduler, SchedulerJob, WorkerState
 from factorycommon.models import Worker as Job
 from factorygate.cluster import cluster as cluster_module
-from factorygate.cluster import replacer, worker_place
+from factorygate.cluster import external_scheduler, replacer, worker_place
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.external_scheduler import ExternalScheduler, SchedulerRequest
 from factorygate.cluster.job import AT_A_TIME, FactoryJob
@@ -33,6 +33,7 @@ from factorygate.view_data import Adapting
 from factorylink.explain import explain
 from tests.support.choice_answers import choice_answers
 from tests.support.told import cluster as cluster_told
+from tests.support.told import session as session_told
 from tests.unit.fake_factory import SIZE, factory
 
 
@@ -400,6 +401,45 @@ async def test_news_of_workers_go_on_when_their_connection_broke(cluster: Factor
     async with Worker(scheduler.address, security=cluster.security, dashboard=False, name="two"):
         await shown(1)
     await shown(0)
+
+
+# --- another kernel takes over a cluster
+
+
+@pytest.mark.parametrize("head", [None, SchedulerJob(idle_minutes=5, hours=2)])
+async def test_another_kernel_knows_the_terms_with_which_the_cluster_began(
+    cluster: FactoryCluster, link: ScriptedLink, monkeypatch: pytest.MonkeyPatch, head: SchedulerJob | None
+) -> None:
+    """The scheduler of ``cluster`` plays that of a cluster that outlives its kernel."""
+    monkeypatch.setenv("FACTORYGATE_FACTORY", "here")
+    address = cluster.scheduler.address
+    known = cluster_told(head=None if head is None else session_told())
+
+    async def scheduler() -> Scheduler:
+        return cluster._keys.tell(address)
+
+    async def begin(wanted: external_scheduler.SchedulerRequest) -> external_scheduler.ExternalScheduler:
+        where: dict[str, Any] = {"scheduler": await scheduler()} if head is None else {"head": head}
+        await wanted.cluster_api.begin(wanted.terms.request("mine", **where))
+        return external_scheduler.ExternalScheduler(await scheduler(), "there")
+
+    async def find(wanted: external_scheduler.SchedulerRequest) -> external_scheduler.ExternalScheduler:
+        wanted.cluster_api.scheduler = scheduler  # type: ignore[method-assign]
+        return await external_scheduler.again(wanted, known)
+
+    part: dict[str, Any] = {"cores": 2, "memory": "2 GB", "processes": 2, "death_timeout": 7}
+    usual: dict[str, Any] = {"name": "mine", "asynchronous": True, "silence_logs": "critical", "scheduler": "here"}
+    first = await FactoryCluster("cpu", **part, **usual, worker_extra_args=["--resources", "GPU=1"], _begins=begin)
+    request = first.cluster_api.request
+    await first.leave()
+    link.closed = False
+    second = await FactoryCluster("cpu", processes=2, **usual, _begins=find)
+    assert second.place == first.place
+    assert (second.place.cores, second.place.memory, second.place.threads) == (2, 2 * 10**9, 1)
+    assert second.place.jobs(cores=8) == 4
+    assert second.cluster_api.request == request  # a link that has lost its ledger gets this again
+    await second.leave()
+    link.closed = False
 
 
 # --- the scheduler's process

@@ -21,6 +21,7 @@ from distributed.security import Security
 from factorycommon.language import N_
 from factorycommon.messages import Message, joined, of_error
 from factorycommon.models import Cluster as ClusterTold
+from factorycommon.models import ClusterRequest
 from factorygate.cluster import cluster_view, external_scheduler, keywords, pages, worker_place, worker_status
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.cluster_api import ClusterApi
@@ -30,7 +31,7 @@ from factorygate.cluster.jobqueue import JobQueueCluster
 from factorygate.cluster.keys import Keys, mend
 from factorygate.cluster.replacer import KEPT, Replacer
 from factorygate.cluster.retirement import WorkerRetirement
-from factorygate.cluster.terms import ClusterTerms
+from factorygate.cluster.terms import KEPT_TERMS, ClusterTerms
 from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.link import Link, LinkError, LinkRoute, get_now
 from factorygate.view_data import Adapting, ClusterView
@@ -356,7 +357,14 @@ class FactoryCluster(JobQueueCluster):
             raise
 
     async def _take_up(self) -> None:
-        """Take over a cluster from an earlier kernel: its live jobs, and the ``worker_plan`` that the kernel stored."""
+        """Take over a cluster from an earlier kernel: its terms, its live jobs, and its stored ``worker_plan``.
+
+        If the cluster is new, its terms are stored for a later kernel, unless it ends with this one.
+        """
+        if self.cluster_api.resumed:
+            await self._restore_terms()
+        elif self._begins is not None:
+            await self.scheduler_comm.set_metadata(keys=[KEPT_TERMS], value=self._saved_terms())
         if not self.cluster_api.workers:
             return
         for name, known in self.cluster_api.workers.items():
@@ -364,6 +372,22 @@ class FactoryCluster(JobQueueCluster):
                 self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
                 job.status = Status.running
         self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
+
+    def _saved_terms(self) -> dict[str, Any]:
+        head = None if self.cluster_api.request is None else self.cluster_api.request.head
+        return {**self.terms.saved(), "head": None if head is None else head.model_dump(mode="json")}
+
+    async def _restore_terms(self) -> None:
+        """Restore the stored terms, also those with which the cluster is created again if the link loses it."""
+        saved = await self.scheduler_comm.get_metadata(keys=[KEPT_TERMS], default=None)
+        request = self.cluster_api.request
+        if saved is None or request is None:  # an earlier release, which stored no terms, created the cluster
+            return
+        self.terms = self.terms.restored(saved)
+        self.place = self.terms.place
+        self._job_kwargs.update(cores=self.place.cores, memory=f"{self.place.memory}B")
+        more = {"worker": saved["worker"], "head": saved["head"]}
+        self.cluster_api.remember(ClusterRequest.model_validate(request.model_dump() | more))
 
     def leave(self) -> Any:
         """Disconnect from the cluster, which continues with its workers.

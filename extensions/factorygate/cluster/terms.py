@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from factorygate.cluster.worker_place import WorkerPlace
 from factorygate.link import LinkRoute
 
 ROUNDING = 1e-9  # GPU-hours
+KEPT_TERMS = "factorygate-terms"  # key of the saved terms in the Dask scheduler's metadata
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,16 @@ class ClusterTerms:
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)
             raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
+
+    def saved(self) -> dict[str, Any]:
+        """Return, as JSON-like data, the settings of these terms that the link's report of a cluster does not have."""
+        place = self.place
+        return {"cores": place.cores, "memory": place.memory, "whole": place.whole, "worker": self.worker}
+
+    def restored(self, saved: Mapping[str, Any]) -> ClusterTerms:
+        """Return these terms with the settings in ``saved``, a result of the method ``saved``."""
+        place = replace(self.place, cores=saved["cores"], memory=saved["memory"], whole=saved["whole"])
+        return replace(self, place=place, worker=saved["worker"])
 
     def fit_cap(self, cluster: Cluster | None) -> int | None:
         """Return how many more jobs the cap allows; None if the cluster has no cap, or its jobs use no GPU.
