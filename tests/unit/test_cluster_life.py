@@ -10,6 +10,7 @@ import pytest
 
 from factorycommon.models import JobState
 from factorygate.cluster import replacer
+from factorygate.link import LinkError
 from tests.unit.cluster_world import Life
 
 HOUR = 3600
@@ -87,6 +88,32 @@ def test_scaling_to_zero_waits_for_no_worker(life: Life) -> None:
     life.scale(0)
     assert life.comes(lambda: not life.grid.alive()) < 15
     assert life.dask.unregistered == 3  # workers unregister at the scheduler before their jobs are cancelled
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_cluster_is_left_though_its_unwanted_jobs_cannot_be_ended(
+    life: Life, monkeypatch: pytest.MonkeyPatch, silent: bool
+) -> None:
+    life.dask.busy = HOUR
+    life.scale(2)
+    life.comes(lambda: life.running() == 2)
+    life.scale(1)
+    life.passes(5)
+    assert len(list(life.cluster.leaving)) == 1
+
+    async def refuses(*_names: str) -> None:
+        raise LinkError("forbidden", "This token is not valid any more.")
+
+    if silent:
+        life.link_up = False
+    else:
+        monkeypatch.setattr(life.cluster.cluster_api, "cancel", refuses)
+    began = life.loop.time()
+    life.run(life.cluster.leaving.finish())
+    assert life.loop.time() - began < 125
+    assert not list(life.cluster.leaving)
+    words = "The gateway does not answer now." if silent else "This token is not valid any more."
+    assert life.cluster.message == words
 
 
 # --- lost jobs

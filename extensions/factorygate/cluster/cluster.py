@@ -392,7 +392,8 @@ class FactoryCluster(JobQueueCluster):
     def leave(self) -> Any:
         """Disconnect from the cluster, which continues with its workers.
 
-        Jobs that are no longer wanted, but still finish their tasks, are ended now. The cluster ends when it has had
+        Jobs that are no longer wanted, but still finish their tasks, are ended now; if the gateway refuses that, or has
+        not answered after two minutes, they may continue, and ``message`` says why. The cluster ends when it has had
         nothing to compute for ``idle_minutes``. An asynchronous cluster returns an awaitable. Raises ValueError if the
         cluster's scheduler runs in this kernel, that is, if the cluster was created without a ``name`` and its
         scheduler is no job.

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 from distributed.core import Status
 
+from factorycommon.language import N_
 from factorycommon.messages import of_error
 from factorycommon.models import Worker
-from factorygate.cluster.cluster_api import ClusterApi
+from factorygate.cluster.cluster_api import END_SECONDS, ClusterApi
 from factorygate.cluster.job import FactoryJob, close_together
 from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.link import LinkError
@@ -23,6 +24,7 @@ log = logging.getLogger("factorygate.cluster")
 SECONDS = 60.0  # seconds for workers to finish and hand over before their jobs are ended
 STEP = 0.5  # seconds between two checks of the workers
 ANSWER = 30.0  # seconds for one request to the Dask scheduler
+FINISH_SECONDS = 2 * ANSWER + END_SECONDS  # to end all retiring jobs: for the Dask scheduler, and then for the link
 
 
 class RetiringCluster(Protocol):
@@ -60,6 +62,8 @@ class WorkerRetirement:
         self._cluster = cluster
         self._retiring_workers: dict[str, _RetiringWorker] = {}
         self._task: asyncio.Task[None] | None = None
+        self._finishing = False
+        self._problem = ""  # why the link did not record that jobs end
 
     def add(self, jobs: dict[str, FactoryJob], relieved: set[str]) -> None:
         """Begin to retire these jobs.
@@ -84,13 +88,21 @@ class WorkerRetirement:
     async def finish(self) -> None:
         """End all retiring jobs now; their unfinished tasks are repeated by other workers.
 
-        Returns when the link has recorded that the jobs end. Called when this process stops following the cluster's
-        jobs.
+        Returns when the link has recorded that the jobs end. If the link refuses that, or ``FINISH_SECONDS`` are over,
+        the jobs may continue, and the cluster's message says why. Called when this process stops following the
+        cluster's jobs.
         """
+        self._finishing = True
         for retiring in self._retiring_workers.values():
             retiring.until = 0.0
-        if self._task is not None:
-            await self._task
+        try:
+            async with asyncio.timeout(FINISH_SECONDS):
+                if self._task is not None:
+                    await self._task
+        except (TimeoutError, LinkError):
+            log.warning("Jobs that are not wanted any more may continue: %s", ", ".join(self))
+            self._cluster.worker_plan.message = self._problem or N_("The gateway does not answer now.")
+            self.stop()
 
     def stop(self) -> None:
         """Forget all retiring jobs without cancelling them; called when the whole cluster ends."""
@@ -171,11 +183,16 @@ class WorkerRetirement:
         return self._retiring_workers[name].quiet
 
     async def _end(self, names: set[str]) -> None:
-        """Cancel jobs, and forget them once the link has recorded the cancellation; if that fails, try again later."""
+        """Cancel jobs, and forget them once the link has recorded the cancellation; if that fails, try again later.
+
+        Raises LinkError only during ``finish``, if the link refuses the cancellation.
+        """
         try:
             await close_together(self._cluster.cluster_api, [self._retiring_workers[name].job for name in names])
         except LinkError as error:
-            self._cluster.worker_plan.message = of_error(error)
+            self._cluster.worker_plan.message = self._problem = of_error(error)
+            if self._finishing and not error.transient:
+                raise
         else:
             for name in names:
                 self._retiring_workers.pop(name, None)
