@@ -6,12 +6,14 @@ import asyncio
 import dataclasses
 import stat
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
+from sqlalchemy import select
 
 from factorycommon.language import Language
 from factorycommon.models.workshops import WorkshopPools, WorkshopProject
@@ -32,12 +34,13 @@ from tests.unit.workshops_world import (
 from workshops import permissions, service
 from workshops.config import load
 from workshops.ending.service import days
-from workshops.joining import codes
+from workshops.joining import codes, rows
 from workshops.joining.languages import language_of
 from workshops.models.bodies import MOST_STAFF, CodeBody, Role, WorkshopChange
 from workshops.models.callers import WorkshopCaller
 from workshops.models.views import Action
 from workshops.states import STEPS, WorkshopEvent
+from workshops.store.joining_tables import sent_mails
 from workshops.store.schema import EventRecord, MembershipRecord
 
 
@@ -145,6 +148,22 @@ async def test_people_are_deleted_when_the_time_of_retention_is_over(tmp_path: P
         assert (view.staff.made_by, view.staff.codes) == ("", ())
         assert await world.workshops.members(OPERATOR, slug) == []
         assert [one.what for one in await world.workshops.events(OPERATOR, slug)] == ["erased"]
+
+
+async def test_no_hash_of_a_mail_address_outlasts_an_erased_workshop(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled(retention_days=1)).slug
+        sent = world.clock()
+        await world.store.transact(partial(rows.note_sent, address="a", requester="r", workshop=slug, now=sent))
+        await world.store.transact(partial(rows.note_sent, address="g", requester="r", workshop=None, now=sent))
+        await world.workshops.take(TINA, slug, "cancel")
+        world.clock.forward(days=1)
+        await world.store.transact(
+            partial(rows.note_sent, address="new", requester="r", workshop=None, now=world.clock())  # still limits
+        )
+        await world.look(slug)
+        left = await world.store.transact(lambda db: db.execute(select(sent_mails.c.address)).scalars().all())
+        assert left == ["new"]
 
 
 # --- who may do what

@@ -6,7 +6,7 @@ import secrets
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -21,7 +21,6 @@ from workshops.store import schema
 from workshops.store.schema import CodeRecord, EventRecord, MembershipRecord
 
 MOST_TICKETS = 20_000
-_HOUR = timedelta(hours=1)
 _NAME_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 
 
@@ -143,7 +142,7 @@ def sent_to_address(db: Connection, address: str, requester: str, now: datetime)
     deleted.
     """
     table = tables.sent_mails
-    db.execute(delete(table).where(table.c.at < now - _HOUR))
+    db.execute(delete(table).where(table.c.at < now - tables.LIMITED_FOR))
     to_address = select(func.count()).where(table.c.address == address)
     kind = mail_limits.prefix(requester)
     for_requester = db.execute(to_address.where(table.c.requester == requester)).scalar_one()
@@ -154,7 +153,9 @@ def sent_for_workshop(db: Connection, workshop: str, now: datetime) -> int:
     """Return how many one-time codes ``note_sent`` has counted for a workshop in the last hour."""
     table = tables.sent_mails
     return int(
-        db.execute(select(func.count()).where(table.c.workshop == workshop, table.c.at >= now - _HOUR)).scalar_one()
+        db.execute(
+            select(func.count()).where(table.c.workshop == workshop, table.c.at >= now - tables.LIMITED_FOR)
+        ).scalar_one()
     )
 
 

@@ -5,6 +5,8 @@ A ticket belongs to somebody who has sent a valid join code and has not joined y
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text
 
 from factorycommon.service.columns import MomentColumn, ParsedColumn
@@ -50,7 +52,8 @@ tickets = Table(
     Column("wrong", Integer, nullable=False),
     Column("requester", String),
 )
-# One-time codes that were sent within the last hour, for their limits. ``address``: a keyed hash of the mail address;
+LIMITED_FOR = timedelta(hours=1)  # the time in which ``sent_mails`` counts towards limits
+# One-time codes that were sent within ``LIMITED_FOR``, for their limits. ``address``: a keyed hash of the mail address;
 # ``requester``: as in ``mail_limits``.
 sent_mails = Table(
     "sent_mails",

@@ -205,6 +205,8 @@ class Store:
             )  # fmt: skip
             for table in (*of_rooms, *of_seats, *mine_too):
                 db.execute(delete(table).where(table.c.workshop == slug))
+            sent = tables.sent_mails.c
+            db.execute(delete(tables.sent_mails).where((sent.workshop == slug) | (sent.at < at - tables.LIMITED_FOR)))
             mine = select(schema.memberships.c.person)
             db.execute(delete(tables.guests).where(tables.guests.c.name.not_in(mine)))
             db.execute(update(schema.workshops).where(_is(slug)).values(erased=at, made_by="", declined=""))
