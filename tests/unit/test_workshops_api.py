@@ -131,6 +131,19 @@ async def test_while_the_hub_is_away_nobody_is_taken_for_a_stranger(tmp_path: Pa
         assert (answer.status_code, answer.json()["kind"]) == (503, "unreachable")
 
 
+@pytest.mark.parametrize("content", [None, b"\xff"])
+async def test_a_token_of_the_service_that_cannot_be_read_is_no_fault_of_the_caller(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    async with served(tmp_path) as service:
+        file = service.world.config.hub.token_file
+        file.unlink() if content is None else file.write_bytes(content)
+        assert (await service.ask("tina-token", "GET", "/workshops")).status_code == 200
+        answer = await service.ask("nobody", "GET", "/workshops")
+        assert (answer.status_code, answer.json()["kind"]) == (503, "unreachable")
+        assert str(tmp_path) not in answer.text
+
+
 async def test_the_hub_asks_for_people_over_the_socket(tmp_path: Path) -> None:
     async with served(tmp_path) as service:
         client = service.client

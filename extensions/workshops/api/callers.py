@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from factorycommon.service.problems import NoTokenError, forbidden, unreachable
 from factorycommon.tls import TlsFiles, dialing
 from workshops.config import HubAddress
 from workshops.models.callers import WorkshopCaller
+
+log = logging.getLogger("workshops")
 
 SERVICE = "workshops"
 
@@ -64,8 +67,15 @@ class TokenCallers:
 
     async def _ask(self, token: str | None) -> httpx.Response:
         if token is None:
-            # read the token file again, since an operator may have replaced it
-            token = self._token_file.read_text(encoding="utf-8").strip()
+            try:
+                # read the token file again, since an operator may have replaced it
+                token = self._token_file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                why = getattr(error, "strerror", None) or type(error).__name__
+                log.error("The token file %s cannot be read: %s", self._token_file, why)  # noqa: TRY400
+                raise HubSilent(
+                    f"This service cannot read its own token for the hub ({why}). Tell the gateway's operators."
+                ) from error
         headers = {"Authorization": f"token {token}"}
         if current := request_id.current():
             headers[request_id.HEADER] = current
