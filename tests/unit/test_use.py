@@ -218,7 +218,18 @@ def test_memory_is_of_the_nearest_group_with_a_limit(tmp_path: Path) -> None:
     assert memory_of_group(own, root) == (550, 1000)
 
 
-@pytest.mark.parametrize("own", ["", "1:memory:/job\n", "0::/not/there\n", "0::/\n"])
+@pytest.mark.parametrize("path", ["/", "/inner"])
+def test_a_container_s_own_groups_have_their_limit_at_the_top(tmp_path: Path, path: str) -> None:
+    root, own = tmp_path / "cgroup", tmp_path / "self"
+    own.write_text(f"0::{path}\n")
+    group(root / "inner", memory_max="max", memory_current=600)
+    group(root, memory_max=1000, memory_current=700, memory_stat="inactive_file 150")
+    assert memory_of_group(own, root) == (550, 1000)
+    (root / "memory.max").unlink()  # as at the top of a machine's groups
+    assert memory_of_group(own, root) is None
+
+
+@pytest.mark.parametrize("own", ["", "1:memory:/job\n", "0::/not/there\n"])
 def test_without_a_limited_control_group_no_limit_is_known(tmp_path: Path, own: str) -> None:
     (tmp_path / "self").write_text(own)
     group(tmp_path / "cgroup", memory_max="1", memory_current=1, memory_stat="x 1")

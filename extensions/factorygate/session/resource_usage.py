@@ -56,16 +56,17 @@ def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUP
     if below is None:
         return None
     folder = groups / below
-    while folder != groups:
+    while True:
         try:
             limit = (folder / "memory.max").read_text(encoding="ascii").strip()
             if limit.isdigit():
                 used = int((folder / "memory.current").read_text(encoding="ascii"))
                 return max(0, used - _cached(folder)), int(limit)
         except (OSError, ValueError):
-            return None  # this process may not read the files
+            return None  # this process may not read the files; the top of a machine's groups has none
+        if folder == groups:  # in a container with groups of its own, the top may have a limit
+            return None
         folder = folder.parent
-    return None
 
 
 def _cached(group: Path) -> int:
