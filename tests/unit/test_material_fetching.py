@@ -301,6 +301,21 @@ def test_a_hostile_tree_is_refused_with_a_list(tmp_path: Path, repository: Repos
     assert not list((tmp_path / "store").glob("*.tar.gz"))
 
 
+@pytest.mark.parametrize(("old", "new"), [(b" 3\t", b" BAD\t"), (b" 3\t", b"\t"), (b" blob ", b" \xff ")])
+def test_a_list_of_files_of_another_form_is_told(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes
+) -> None:
+    run = git.GitRepository.run
+    monkeypatch.setattr(
+        git.GitRepository,
+        "run",
+        lambda self, *argv, **more: run(self, *argv, **more).replace(old, new if argv[0] == "ls-tree" else old),
+    )
+    result = fetch(tmp_path, repository.url, repository.files(a_txt="one"))
+    assert result.digest is None
+    assert result.problem.startswith("The commit could not be fetched. Git says: ")
+
+
 def test_a_tree_that_explodes_is_refused_soon(tmp_path: Path, repository: Repository) -> None:
     tree = repository.tree(("100644", b"f", repository.blob(b"x")))
     for _ in range(10):

@@ -109,7 +109,10 @@ def _fetched(request: FetchRequest, folder: Path) -> FetchResult:
     except GitTooMuch as error:
         said = Message("material-too-many", "The commit has more than {most} files, or very long names.")
         raise TreeRefused(said.format(most=limits.files)) from error
-    entries = read_tree(listing)
+    try:
+        entries = read_tree(listing)
+    except ValueError as error:
+        raise GitFailed("the list of the commit's files has another form than expected") from error
     check_tree(entries, limits)
     with _contents(repository, entries) as content_of:
         archive, steps = pack_with_steps(entries, content_of, limits)
