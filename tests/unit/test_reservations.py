@@ -213,6 +213,21 @@ def test_a_maintenance_closes_the_partitions_that_it_leaves_no_node_of() -> None
     assert unknown.closes == ("gpu", "cpu")
 
 
+def test_maintenances_at_the_same_time_close_what_they_leave_no_node_of_together() -> None:
+    nodes = [node("n1", "gpu"), node("n2", "gpu"), node("n3", "cpu"), node("n4", "cpu")]
+
+    def closed(*announced: Reservation, now: datetime = NOW) -> list[tuple[str, ...]]:
+        return [one.closes for one in windows.maintenances(announced, nodes, ["gpu", "cpu"], now)]
+
+    first, second = maintenance("n1"), maintenance("n2", start=NOW + 1.5 * HOUR)
+    assert closed(first, second) == [(), ("gpu",)]  # jobs have a node until the second begins
+    assert closed(first, second, now=NOW + 1.75 * HOUR) == [(), ("gpu",)]
+    assert closed(first, second, now=NOW + 2.25 * HOUR) == [()]  # the first is over
+    assert closed(maintenance("n1"), maintenance("n2")) == [("gpu",), ("gpu",)]
+    assert closed(maintenance("n1"), maintenance("n2", start=NOW + 2 * HOUR)) == [(), ()]  # one after the other
+    assert closed(maintenance("n1", "n2"), maintenance("n3", start=NOW + 1.5 * HOUR)) == [("gpu",), ()]
+
+
 def test_the_largest_free_size_is_on_one_node() -> None:
     nodes = [node("n1", "gpu", gpus_free=1, cores_free=30), node("n2", "gpu", gpus_free=2, cores_free=3)]
     (load, *_) = loads(factory(), nodes, {})

@@ -13,8 +13,9 @@ def maintenances(
 ) -> tuple[MaintenanceView, ...]:
     """Return the maintenances that are not over, the next one first.
 
-    Each view lists those of ``partitions`` in which the maintenance leaves no node. If the maintenance names no nodes,
-    or if ``nodes`` is empty, the view lists all ``partitions``.
+    Each view lists those of ``partitions`` in which the maintenance leaves no node when it begins; the nodes of other
+    maintenances that are in progress then are missing, too. If the maintenance names no nodes, or if ``nodes`` is
+    empty, the view lists all ``partitions``.
     """
     coming = sorted((one for one in reservations if one.maintenance and one.end > now), key=lambda one: one.start)
     return tuple(
@@ -23,7 +24,7 @@ def maintenances(
             start=one.start,
             end=one.end,
             nodes=len(one.nodes),
-            closes=tuple(name for name in partitions if _closes(one, nodes, name)),
+            closes=tuple(name for name in partitions if _closes(one, coming, nodes, name)),
         )
         for one in coming
     )
@@ -59,13 +60,19 @@ def offered(
     )
 
 
-def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str) -> bool:
-    """Return whether a maintenance leaves a partition without a node.
+def _closes(
+    maintenance: Reservation, coming: Iterable[Reservation], nodes: Sequence[NodeState], partition: str
+) -> bool:
+    """Return whether a maintenance leaves a partition without a node when it begins.
 
-    True if the maintenance names no nodes, or if the nodes are not known (``nodes`` is empty).
+    ``coming``: all maintenances. True if the maintenance names no nodes, or if the nodes are not known (``nodes`` is
+    empty). False if none of its nodes is in the partition.
     """
+    if not maintenance.nodes or not nodes:
+        return True
     inside = {node.name for node in nodes if partition in node.partitions}
-    return not maintenance.nodes or not nodes or (bool(inside) and inside <= set(maintenance.nodes))
+    missing = {name for one in coming if one.start <= maintenance.start < one.end for name in one.nodes}
+    return not inside.isdisjoint(maintenance.nodes) and inside <= missing
 
 
 def admits(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
