@@ -220,7 +220,13 @@ _ANSWERS = (
     Answer(
         "access-lost",
         N_("Your access to this project ended, so the session was stopped."),
-        Move("you", N_("Your files are as you saved them, unless your account at the factory was only lent to you. Ask whoever leads the project if this is a mistake.")),
+        Move(
+            "you",
+            N_(
+                "Your files are as you saved them, unless your account at the factory was only lent to you. "
+                "Ask whoever leads the project if this is a mistake."
+            ),
+        ),
     ),
     Answer(
         "moved",
