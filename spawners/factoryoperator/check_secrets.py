@@ -165,7 +165,10 @@ def _own_keys(folder: Path, made: bool) -> Iterator[tuple[str, str]]:
 
 
 def sides(gateway: Gateway) -> Iterator[Finding]:
-    """Yield a finding for each value that differs between hub.yaml, link.yaml and the proxy's files, but must not."""
+    """Yield a finding for each value that differs between hub.yaml, link.yaml and the proxy's files, but must not.
+
+    Also yield what else is wrong in the proxy's files, such as wrong modes or a missing ``BASE_URL``.
+    """
     if gateway.hub.config is not None and gateway.link.config is not None:
         yield from _hub_and_link(gateway, gateway.hub.config, gateway.link.config)
     if gateway.hub.config is not None:

@@ -374,7 +374,7 @@ async def test_stop_while_it_waits(world: World) -> None:
     ended = await world.until(state="ended")
     assert ended.end_reason == EndReason.STOPPED
     assert ended.end is not None
-    assert ended.end.what == "You cancelled the request. You are not charged."
+    assert ended.end.what == "The request was cancelled at this gateway. You are not charged."
     assert set(world.scheduler.cancelled) == {"1"}
 
 

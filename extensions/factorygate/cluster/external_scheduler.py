@@ -48,9 +48,10 @@ Begins = Callable[[SchedulerRequest], Awaitable["ExternalScheduler"]]
 def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
     """Return the function that starts the cluster's scheduler; None if the scheduler is to run in this process.
 
-    ``scheduler``: "job" for a job of its own, "here" for this node, None for a job of its own only if the cluster is at
-    another factory; ``here``: whether the cluster is at this session's factory; ``name``: the name of a cluster that
-    outlives this kernel, None if the cluster ends with this kernel.
+    ``scheduler``: "job": a job of its own; "here": on this node; None: on this node if the cluster is at this session's
+    factory, else a job of its own. ``here``: whether the cluster is at this session's factory. ``name``: the name of a
+    cluster that outlives this kernel; None: the cluster ends with this kernel. On this node, the scheduler of a cluster
+    with a name is a process of its own; that of a cluster without a name runs in this process.
     """
     if scheduler == "job" or (scheduler is None and not here):
         return as_job

@@ -30,7 +30,7 @@ QUICK = 60.0  # seconds: a job that ended earlier than this, and whose workers n
 TOGETHER = 30.0  # seconds within which lost jobs are reported as one number
 CRASHES = 3  # failed starts in a row after which no more jobs are requested
 # Jobs whose workers had connected, and that ended because of their work: most likely a task of the work broke them, and
-# would break the next worker, too. After so many in so many seconds, or after as many as are wanted, no more jobs are
+# would break the next worker, too. After so many in so many seconds, and as many as are wanted, no more jobs are
 # requested.
 FAILURES, FAILURES_SECONDS = 5, 600.0
 BY_WORK = frozenset({"failed", "out-of-memory", "finished"})  # "finished": the worker's program was made to end

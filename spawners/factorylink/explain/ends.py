@@ -63,12 +63,12 @@ DOOR: dict[str, Ending] = {
 # Sessions that were stopped before JupyterLab answered: by who stopped them, and by how far they were.
 WITHDRAWN = Answer(
     "withdrawn",
-    N_("You cancelled the request. You are not charged."),
+    N_("The request was cancelled at this gateway. You are not charged."),
     Move("you", N_("Start again whenever you like.")),
 )
 WITHDRAWN_STARTING = Answer(
     "withdrawn-starting",
-    N_("You cancelled the request. You are charged only for the time that the node was yours."),
+    N_("The request was cancelled at this gateway. You are charged only for the time that the node was yours."),
     Move("you", N_("Start again whenever you like.")),
 )
 WITHDRAWN_FOR_YOU = Answer(

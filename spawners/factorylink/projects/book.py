@@ -289,8 +289,8 @@ class ProjectBook:
     def tells(self, user: str, project_id: ProjectId | None) -> bool:
         """Return whether enough is known for ``until()`` to answer for this person and project.
 
-        True if ``project_id`` is None, if the person is blocked, if the projects of this id's table are known, or if
-        there is no such table.
+        False if the link has not read the table of projects to which this id belongs (that of workshops, or that of all
+        other projects), unless the person is blocked. True in all other cases, also if ``project_id`` is None.
         """
         return project_id is None or self._is_known(project_id) or self.blocked(user)
 

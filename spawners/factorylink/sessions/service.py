@@ -133,9 +133,11 @@ class Sessions:
                 )
 
     def resume(self) -> None:
-        """Carry out stop requests, and connect to the doors of sessions whose jobs run, both in the background.
+        """Continue after ``load`` what an earlier process of the link has begun. Call this once, at the link's start.
 
-        A door with the carrier ``stdio`` is connected later, when an answer of the scheduler shows the session's job.
+        Carry out the stop requests that ``load`` has found in the ledger, and connect to the doors of sessions whose
+        jobs run, both in the background. A door with the carrier ``stdio`` is connected later, when an answer of the
+        scheduler shows the session's job.
         """
         for live_session in self._table.values():
             connection = self._factories.get(live_session.record.factory)

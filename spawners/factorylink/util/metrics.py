@@ -24,7 +24,7 @@ _MINUTE, _HOUR = 60, 3600
 
 SUBMIT_SECONDS = Histogram(
     "factorygate_submit_seconds",
-    "From the intent in the ledger to the scheduler's answer",
+    "How long it took to submit a job: its folder, the wait for its turn, and the scheduler's answer",
     ["factory"],
     registry=REGISTRY,
     buckets=(0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),

@@ -47,7 +47,7 @@ class GuestSweep:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def once(self) -> list[str]:
-        """Delete from the hub's users the guests whom the service no longer knows; return the names of those deleted.
+        """Delete from the hub's users the guests whom the workshops service no longer knows; return their names.
 
         Guests who did something within the last day, or whose server runs, starts or stops, are not deleted.
         """

@@ -36,7 +36,7 @@ class RoomHand(RoomRequest):
     """Answers with what a person sent with their raised hand: the question, and the source and error of a cell."""
 
     async def get(self, slug: str, seat: str) -> None:
-        """Answer a ``HandContent``, or the service's refusal."""
+        """Answer what the seat's person sent with their raised hand (a ``HandContent``), or the service's refusal."""
         self.set_header("Cache-Control", "no-store")
         try:
             hand = await self.client.hand(self.caller, slug, int(seat))
