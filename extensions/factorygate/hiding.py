@@ -18,7 +18,10 @@ def hidden(text: str) -> str:
 
 
 class Hiding(logging.Formatter):
-    """A log formatter that formats records as another formatter does, and hides tokens in URLs in the result."""
+    """A log formatter that formats records with another formatter, and then hides tokens in URLs.
+
+    ``inner``: the other formatter; None: logging's default formatter.
+    """
 
     def __init__(self, inner: logging.Formatter | None) -> None:
         super().__init__()

@@ -54,9 +54,10 @@ class ClusterView:
 
     ``memory``: bytes; ``threads``, ``memory``: of the connected workers together; ``wanted``: number of jobs that
     ``scale`` or adapting has requested; ``maximum``: the largest number that can be requested;
-    ``gpu_hours_committed``: the most GPU-hours that running and waiting jobs may still use; ``message``: the last error
-    or warning, as a text for people; "" if there was none; ``jobs``: the wanted and the live jobs, then the last few
-    that have ended.
+    ``gpu_hours_committed``: the most GPU-hours that running and waiting jobs may still use; ``gpu_hours_cap``: the most
+    GPU-hours that the cluster may use in all, None: no limit of its own; ``gpu_hours_per_hour``: the GPU-hours that the
+    running jobs use in one hour. ``message``: the last error or warning, as a text for people; "" if there was none;
+    ``jobs``: the wanted and the live jobs, then the last few that have ended.
     """
 
     name: str
@@ -96,7 +97,7 @@ class Watched(Protocol):
         ...
 
     def scale(self, n: int | None = None, jobs: int = 0) -> object:
-        """Set how many jobs the cluster has (as many as ``n`` workers need; ``jobs`` if ``n`` is None); stop adapting.
+        """Set the number of jobs to ``jobs`` or, if ``n`` is given, to as many as ``n`` workers need; stop adapting.
 
         Raises ValueError if the number is not allowed, and LinkError if the link or the batch scheduler refuses, the
         link does not answer, or the cluster was closed. The error's text explains why.
@@ -108,7 +109,10 @@ class Watched(Protocol):
         ...
 
     def read_log(self, job: str) -> object:
-        """Request a job's log, which ``view`` then shows. ``job``: the job's ``name`` in the view."""
+        """Request the last lines of a job's log; ``view`` shows them when they have arrived.
+
+        ``job``: the job's ``name`` in the view.
+        """
         ...
 
     def close(self) -> object:

@@ -50,7 +50,7 @@ def utc_now() -> datetime:
 
 
 async def serve(config: WorkshopsConfig, now: Callable[[], datetime] = utc_now) -> None:
-    """Run the service until SIGTERM or SIGINT. ``now``: the clock.
+    """Run the workshops service until SIGTERM or SIGINT. ``now``: the clock.
 
     Raises StartError if the service cannot start, for example because another process of the service uses the same
     folder, and StoreError if the database cannot be used.

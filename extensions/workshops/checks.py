@@ -32,7 +32,7 @@ class CheckRecord:
 
 
 async def put(store: Store, record: CheckRecord) -> None:
-    """Store the result of a person's connection check in a workshop, in place of the person's earlier one there.
+    """Store the result of a person's connection check for a workshop; delete their earlier result for this workshop.
 
     Raises StoreError.
     """

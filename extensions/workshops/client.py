@@ -103,7 +103,7 @@ class WorkshopsClient:
         await self._http.aclose()
 
     async def access(self, caller: WorkshopCaller) -> AccessView:
-        """Return the caller's rights (operator, creation of workshops), and whether workshops need an approval."""
+        """Return whether the caller is an operator, whether they may create workshops, and who approves workshops."""
         return await self._ask(_ACCESS, caller, "GET", "/access")
 
     async def pools(self, caller: WorkshopCaller, slug: str | None = None) -> list[PoolView]:
@@ -136,7 +136,7 @@ class WorkshopsClient:
     async def take(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopView:
         """Change a workshop's state as ``action`` says; return the changed workshop.
 
-        The action is to submit, approve, withdraw, cancel, warm up or close the workshop.
+        ``action``: ``submit``, ``approve``, ``withdraw``, ``cancel``, ``warm`` (warm up) or ``close``.
         """
         return await self._ask(_VIEW, caller, "POST", _path(slug, action))
 
@@ -163,7 +163,7 @@ class WorkshopsClient:
         await self._ask(_STATUS, caller, "POST", _path(slug, "material", "fetch"))
 
     async def restore_material(self, caller: WorkshopCaller, slug: str, person: str) -> None:
-        """Restore, in a person's open sessions, files and cells of the material that the person has deleted."""
+        """Deliver the material to a person's open sessions again, with files and cells that the person has deleted."""
         await self._ask(
             _NOTHING, caller, "POST", _path(slug, "material", "restore"), RestoreBody(person=person), _SLOW_SECONDS
         )
@@ -191,7 +191,7 @@ class WorkshopsClient:
     async def put_list(self, caller: WorkshopCaller, slug: str, text: bytes) -> ListedView:
         """Replace a workshop's list of invited people; return how many people the new list has.
 
-        ``text``: a CSV file with the column mail, and perhaps name and role.
+        ``text``: a CSV file with the column ``mail``, and optionally the columns ``name`` and ``role``.
         """
         return _parsed(_LISTED, await self._send(caller, "PUT", _path(slug, "list"), text, "text/csv"))
 
@@ -274,19 +274,19 @@ class WorkshopsClient:
         return await self._ask(_LOOK, caller, "GET", _path(slug, "room", seat, "look"))
 
     async def act_on_seat(self, caller: WorkshopCaller, slug: str, seat: int, act: SeatActKind) -> None:
-        """Start a seat's session, or replace it by a new one, as ``act`` says; this goes on after the response.
+        """Request that a seat's session is started, restarted or reset; the service does this after the response.
 
-        ``start``: start a session; ``restart``: replace the session by a new one; ``reset``: replace the session, or
-        start one if none runs, and deliver the workshop's material anew.
+        ``start``: start a session on a seat that has none; ``restart``: stop the session and start a new one;
+        ``reset``: stop the session if there is one, start a new one, and deliver the workshop's material anew.
         """
         await self._ask(_NOTHING, caller, "POST", _path(slug, "room", seat, act))
 
     async def put_check(self, caller: WorkshopCaller, slug: str, body: CheckBody) -> None:
-        """Send the caller's connection check to a workshop."""
+        """Send a workshop the result of the caller's connection check (``/hub/check``)."""
         await self._ask(_NOTHING, caller, "PUT", _path(slug, "check"), body)
 
     async def checks(self, caller: WorkshopCaller, slug: str) -> ChecksView:
-        """Return the connection checks of a workshop's people."""
+        """Return the results of the connection check (``/hub/check``) that a workshop's people have sent."""
         return await self._ask(_CHECKS, caller, "GET", _path(slug, "checks"))
 
     async def events(self, caller: WorkshopCaller, slug: str) -> list[EventView]:
@@ -344,7 +344,7 @@ class WorkshopsClient:
         return await self._ask(_CLOSING, caller, "GET", _path(slug, "closing"))
 
     async def report(self, caller: WorkshopCaller, slug: str) -> ReportView:
-        """Return the report of a workshop: who took part, hours, waits, failures, and what it cost."""
+        """Return the report of a workshop: who took part, the sessions' hours, waits and failures, and the costs."""
         return await self._ask(_REPORT, caller, "GET", _path(slug, "report"))
 
     async def file(self, caller: WorkshopCaller, slug: str, name: WorkshopFile, language: str | None = None) -> bytes:
@@ -361,8 +361,8 @@ class WorkshopsClient:
     async def mail_certificates(self, caller: WorkshopCaller, slug: str) -> MailedView:
         """Send guests (people without an account) their certificates by mail; this can be done once for a workshop.
 
-        The mails are sent in the background. Return how many are sent, and how many other people have earned a
-        certificate.
+        The mails are sent in the background. Return how many mails are sent, and how many people get no mail although
+        they have earned a certificate, because they have an account.
         """
         content = await self._send(caller, "POST", _path(slug, "certificates", "mail"), None, seconds=_FILE_SECONDS)
         return _parsed(_MAILED, content)

@@ -73,9 +73,9 @@ class WorkshopLimits(Model):
 
     ``per_trainer``: the most workshops of one trainer that are not over. ``seats``: the most seats of one workshop.
     ``days``: the most days from a workshop's opening to its closing. ``warm_minutes``: how many minutes before a
-    workshop's opening its seats start, unless a trainer orders an earlier start. A workshop keeps the number that was
-    set when the workshop was created (``MOST_WARM`` for None). While the setting is None, the seats start later if
-    earlier seats of the same node size at the factory came up fast, but at least 5 minutes before the opening.
+    workshop's opening its seats start, unless a trainer orders an earlier start. A workshop keeps the number with which
+    it was created. None: ``MOST_WARM`` minutes, or less (at least 5) if earlier seats of the same node size at the
+    factory came up fast.
     ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
     and its accounts are cleared. ``retention_days``: the longest time that a trainer may choose for keeping the data of
     a workshop's people.

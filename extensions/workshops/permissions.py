@@ -32,12 +32,15 @@ def sees(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
 
 
 def is_staff(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
-    """Return whether the caller is one of the people who run the workshop, or an operator."""
+    """Return whether the caller is an operator, or lead, instructor, helper or observer of the workshop."""
     return caller.operator or _role(membership) in _STAFF
 
 
 def sees_names(caller: WorkshopCaller, membership: MembershipRecord | None) -> bool:
-    """Return whether the caller sees in the room who has which seat; observers see the seats only."""
+    """Return whether the caller sees on the page with a workshop's seats (the room) who has each seat.
+
+    Operators, the lead, instructors and helpers do; observers see the seats without names.
+    """
     return caller.operator or _role(membership) in _STAFF - {"observer"}
 
 

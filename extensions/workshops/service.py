@@ -100,8 +100,9 @@ class Workshops:
     Methods raise ProblemError if the caller may not see the workshop ``slug``, or if the caller's role, the workshop's
     state or a limit forbids what the method does. They raise StoreError if the database cannot be used.
 
-    ``now``: the clock; ``secret``: for the hashes of codes; ``changed``: called after a change of a workshop or of its
-    people, so that the table of projects is written soon; ``material_of``: returns the state of a workshop's material.
+    ``now``: the clock; ``secret``: for the hashes of join codes; ``changed``: called after each stored change of a
+    workshop or of its people, to wake the other parts of the service; ``material_of``: takes a workshop's slug, and
+    returns the state of the workshop's material, None: there is none, or its state is not known.
     """
 
     def __init__(
@@ -257,8 +258,9 @@ class Workshops:
     async def change(self, caller: WorkshopCaller, slug: str, body: WorkshopChange) -> WorkshopView:
         """Change a workshop. Raises ProblemError, also if the workshop was changed after the version in ``body``.
 
-        A change of times, seats, hours, places or GPU-hours after an approval needs a new approval, unless an operator
-        makes the change or the gateway needs no approvals. Once seats may start, these values cannot be changed.
+        A change of times, seats, places, GPU-hours or the sessions' length (``hours``) after an approval needs a new
+        approval, unless an operator makes the change or the gateway needs no approvals. Once seats may start, these
+        values cannot be changed.
         """
         workshop, mine = await self._allowed(caller, slug, "change")
         if body.version != workshop.version:
@@ -334,7 +336,12 @@ class Workshops:
         return await self._stored(caller, declined, mine, "declined", reason)
 
     async def take(self, caller: WorkshopCaller, slug: str, action: Action) -> WorkshopView:
-        """Withdraw, cancel, warm up or close a workshop, as ``action`` says. Raises ProblemError."""
+        """Do what ``action`` says with a workshop; return the changed workshop. Raises ProblemError.
+
+        ``action``: ``withdraw`` (an approved workshop becomes a draft again), ``cancel`` (the workshop does not take
+        place), ``warm`` (its seats may start) or ``close`` (it is over, and its sessions end). No other action is
+        allowed.
+        """
         workshop, mine = await self._allowed(caller, slug, action)
         event = {
             "withdraw": WorkshopEvent.WITHDRAW,

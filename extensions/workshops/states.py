@@ -44,7 +44,8 @@ Cause = Literal["operator", "lead", "instructor", "time", "table"]
 class StateStep:
     """A step of a workshop from one state to the next, as in ``TABLE``. ``causes``: who, or what, may take this step.
 
-    The cause ``time`` is the clock, and ``table`` is the service itself, after it has written the table of projects.
+    The cause ``time`` is the clock. The cause ``table`` is the workshops service itself, once the table of projects,
+    which the link reads, contains the workshop's project.
     """
 
     source: WorkshopState
@@ -124,7 +125,8 @@ class Schedule:
 def due(state: WorkshopState, schedule: Schedule, now: datetime) -> WorkshopEvent | None:
     """Return the event that is due now for a workshop in ``state``; None: no event is due.
 
-    If the service was away, another event may be due after this one: ask again with the new state.
+    After this event another one may be due, if the workshops service did not run for a while. So call this again with
+    the new state.
     """
     match state:
         case S.DRAFT | S.APPROVED:

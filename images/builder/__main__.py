@@ -36,7 +36,7 @@ class Builder:
     def run(self) -> None:
         """Download and check all wheels, then build each image and the files that belong to it.
 
-        If ``wheels_only`` is set, build nothing. Raises BuildError.
+        If the option ``wheels_only`` is set, build nothing. Raises BuildError.
         """
         for recipe in self._options.recipes:
             with step(f"{recipe.name}: wheels for {self._options.arch}"):

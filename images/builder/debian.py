@@ -36,9 +36,10 @@ def packages(lists: Iterable[str]) -> list[str]:
 
 
 def make_root(target: Path, lists: Iterable[str], arch: str, mirror: str | None) -> None:
-    """Write a Debian root file system with the packages in ``lists``, as a tar archive. Raises BuildError.
+    """Write a Debian root file system to the file ``target``, as a tar archive. Raises BuildError.
 
-    ``mirror``: the URL of the server of the packages; None: Debian's own.
+    ``lists``: the lists of the packages that are installed, named as in ``packages``; ``arch``: a key of
+    ``ARCHITECTURES``; ``mirror``: the URL of the server of the packages, None: Debian's own.
     """
     include = ",".join(packages(lists))
     options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]

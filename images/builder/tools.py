@@ -45,7 +45,7 @@ _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin:/usr/lib/p
 def missing(programs: Mapping[str, str]) -> list[str]:
     """Return the Debian packages of the programs and files that this machine lacks, sorted.
 
-    ``programs``: the Debian package of each program or file that is needed, by its name or path.
+    ``programs``: the programs (by name) and files (by path) that are needed, each with its Debian package.
     """
     there = {name for name in programs if os.path.exists(name) or shutil.which(name, path=_PATH)}
     return sorted({package for name, package in programs.items() if name not in there})
@@ -54,8 +54,8 @@ def missing(programs: Mapping[str, str]) -> list[str]:
 def install_packages(programs: Mapping[str, str]) -> None:
     """Install the Debian packages of the programs and files that this machine lacks.
 
-    ``programs``: the Debian package of each program or file that is needed, by its name or path. Raises BuildError,
-    also if something is missing and this process does not run as root.
+    ``programs``: the programs (by name) and files (by path) that are needed, each with its Debian package. Raises
+    BuildError if the installation fails, or if something is missing and this process does not run as root.
     """
     wanted = missing(programs)
     if not wanted:
@@ -98,7 +98,8 @@ def environment(folder: Path) -> Path:
 def main(argv: list[str]) -> int:
     """Install missing tools, and print the path of the environment's Python; return the exit code.
 
-    0: everything is there; 3, with a message on stderr: this process does not run as root, or an installation failed.
+    ``argv``: the arguments of ``images/build``. The exit code is 0 if every tool is there. It is 3, after a message on
+    stderr, if this process does not run as root, or if an installation failed.
     """
     options = parse(argv)
     if os.geteuid() != 0:

@@ -20,8 +20,8 @@ def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | No
     """Return the path of each package's wheel, by package name; a wheel that ``folder`` lacks is downloaded into it.
 
     ``locked``: the packages of a lock file, by name; ``index``: the URL of the package index, None for pip's default.
-    Raises BuildError, also if a package has no wheel for ``arch``. The hashes of wheels that ``folder`` has already are
-    not checked here, but by pip when it installs these wheels.
+    Raises BuildError, also if a package has no wheel for ``arch``. The hashes of downloaded wheels are checked; those
+    of wheels that ``folder`` has already are not checked here.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = _found(locked, folder)

@@ -60,8 +60,8 @@ class Language:
         ``shows``: gets the path of a source file, and returns whether the page needs that file's texts. In the result,
         ``language`` is the code, and ``texts`` has the translations by English text. If a text has plural forms, its
         key in ``texts`` is the English singular, and the value is a tuple of all translated forms. ``plural`` is a
-        string of 200 digits: the digit at position n, from 0, is the index, in such a tuple, of the form for the number
-        n. For English, ``texts`` and ``plural`` are empty.
+        string with one digit for each number from 0 to 199: the index of this number's form in such a tuple. For
+        English, ``texts`` and ``plural`` are empty.
         """
         if self.code == SOURCE:
             return {"language": self.code, "texts": {}, "plural": ""}
@@ -76,9 +76,9 @@ class Language:
     def said(self, text: str) -> str:
         """Return a text in this language, or the English text if it has no translation.
 
-        A ``Message`` is looked up by its code if this release has the same English text for the code. All other texts
-        are looked up by their English words. The parts of a message that ``joined`` made are looked up one by one. The
-        English texts are compared since the ledger, for example, may have a text of an older release.
+        A ``Message`` is looked up by its code if its English text is the one that this release has for the code. The
+        text may differ, for example in a message that an older release wrote into the ledger. All other texts are
+        looked up by their English words. The parts of a message that ``joined`` made are looked up one by one.
         """
         if not isinstance(text, Text):
             return self._plain(text)

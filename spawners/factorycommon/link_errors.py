@@ -15,9 +15,9 @@ _TRANSIENT = ("unreachable", "draining", "too-many")
 class LinkError(Exception):
     """Base class of errors of a request to the link; the text is for a person.
 
-    ``kind``: the link's code for the error; ``do``: what the person can do; ``scheduler``: the scheduler's own message;
-    ``fits``: how many of the requested jobs may start now, None if this is not known, or if the link
-    refused the request for another reason than the number of jobs.
+    ``kind``: the link's code for the error; ``do``: what the person can do, "" if nothing; ``scheduler``: the
+    scheduler's own message, "" if there is none; ``fits``: how many of the requested jobs may start now, None if this
+    is not known, or if the link refused the request for another reason than the number of jobs.
     """
 
     def __init__(

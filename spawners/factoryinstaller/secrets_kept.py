@@ -18,9 +18,10 @@ from factoryinstaller.options import Options
 
 
 def prepare(machine: Machine, options: Options) -> tuple[Secrets, str | None]:
-    """Return the secrets, and the administrator's new password if this run made one, else None. Writes nothing.
+    """Return the gateway's secrets, and the administrator's new password, or None if no password was made.
 
-    Raises InstallerError if there is no usable secret of the OpenID Connect client.
+    Writes nothing. Stored tokens and passwords are kept, and missing ones are made. Raises InstallerError if people log
+    in with OpenID Connect, and there is no usable secret of the OpenID Connect client.
     """
     tokens = {name: _there(machine, name) or files.new_token() for name in files.TOKENS}
     if options.login == "passwords":

@@ -99,9 +99,10 @@ _OPERATOR = TypeAdapter(OperatorView)
 class TableChange:
     """One event of the link's table of sessions, clusters and factories.
 
-    The event is a snapshot, a changed session or cluster (for the last time when it has ended), the health of one
-    factory, or the banner of all pages. A snapshot has the live sessions in ``snapshot``, the clusters that are live or
-    have just ended in ``clusters``, and the health of all factories in ``health``.
+    A snapshot has the live sessions in ``snapshot``, the clusters that are live or have just ended in ``clusters``, and
+    the health of all factories in ``health``. Any other event sets one field: ``session`` or ``cluster`` to a session
+    or cluster that has changed or ended, ``health`` to the health of one factory, or ``banner`` to the banner of all
+    pages.
     """
 
     snapshot: tuple[Session, ...] | None = None
@@ -118,10 +119,10 @@ LinkAddress = ServiceAddress
 class PeopleSender:
     """Sends data about people to the link, except data that the link certainly holds already.
 
-    The link certainly holds the data that it has acknowledged since this client subscribed to the link's table, because
-    the subscription ends with the link's process. If several callers have the same data at the same time, the data are
-    sent once for all of them. But while different data about a person are being sent, each caller's data are sent, and
-    none of them count as held, because the order in which the link gets them is not known.
+    The link certainly holds the data that it has acknowledged since this client subscribed to the link's table: if the
+    link had restarted, the subscription would have ended. If several callers send the same data about a person at the
+    same time, the data are sent once for all of them. If callers send different data about a person at the same time,
+    the data of each caller are sent. None of these data count as held, because the link may get them in any order.
     """
 
     def __init__(self) -> None:
@@ -154,7 +155,7 @@ class PeopleSender:
     async def put_other(self, user: str, send: Callable[[], Awaitable[object]]) -> None:
         """Call ``send``, which sends data that change only a part of what the link holds about the person.
 
-        What the link has acknowledged about this person before no longer counts as held.
+        Data about this person that the link acknowledged earlier do not count as held any more.
         """
         self._begin(user)
         await self._send(user, None, send)
@@ -282,7 +283,8 @@ class LinkClient:
     ) -> frozenset[SessionId]:
         """Request the end of these sessions; each value says who requests it.
 
-        Return those that will certainly end, have ended, or will never start.
+        Return the sessions that will certainly end, have ended, or will never start. Request the end of the others
+        again.
         """
         body = StopsBody(sessions=dict(sessions)).model_dump()
         return frozenset((await self._ask(TypeAdapter(StopsView), "POST", "/stops", json=body, timeout=30)).done)
@@ -342,7 +344,10 @@ class LinkClient:
         return await self._ask(_PROJECTS, "GET", "/projects", params={"user": user})
 
     async def ready(self, user: str) -> ReadyView:
-        """Return which kind of site account ``user`` has, by project and factory, or why they can start nothing."""
+        """Return which kind of site account ``user`` has for each factory of the projects that ``user`` can use now.
+
+        If ``user`` can start nothing at any factory, return the reason instead.
+        """
         return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
 
     async def checklist(self, user: str) -> ChecklistView:
@@ -355,9 +360,10 @@ class LinkClient:
         await self._request("PUT", path, json=AcceptBody(version=version).model_dump())
 
     async def site_rules(self, factory: str, user: str | None) -> SiteCheck:
-        """Return a site's rules, and when ``user`` accepted them.
+        """Return the rules of the factory's site, and when ``user`` accepted their present version.
 
-        ``user`` None: a person whom the hub does not know yet.
+        The SiteCheck has no site accounts. ``user`` None: return only the rules, for a person whom the hub does not
+        know yet.
         """
         return await self._ask(_SITE, "GET", f"/factories/{factory}/rules", params=_given({"user": user}))
 
@@ -497,11 +503,10 @@ class LinkClient:
             after = page[-1].number
 
     async def renew(self, factory: str, user: str, token: str) -> CredentialView:
-        """Get SSH certificates for a person's site accounts with the person's token; return until when all are valid.
+        """Make the link get SSH certificates for a person's site accounts; return until when all of them are valid.
 
-        The accounts are those at the factory that belong to this person alone.
-
-        The person gets the token at the ``renew_url`` of the factory's CredentialView.
+        The accounts are those at the factory that belong to this person alone. ``token``: the person gets it at the
+        ``renew_url`` of the factory's CredentialView.
         """
         body = {"user": user, "token": token}
         return await self._ask(TypeAdapter(CredentialView), "PUT", f"/credentials/{factory}", json=body, timeout=30)

@@ -43,14 +43,14 @@ class Expired(NotDone):
 
 
 class NotLetIn(NotDone):
-    """The site refuses a login that is valid as far as the link knows.
+    """The site refused the link's login, although the credential is valid as far as the link knows.
 
-    A failed connection raises another error, because the site may still accept the login.
+    This error is not raised if the link could not connect to the site: the site may still accept the login.
     """
 
 
 class Distrusted(Unreachable):
-    """A host of the factory showed a key that is not pinned, so the link sent nothing to this host."""
+    """A host of the factory showed a key that is not pinned, so the link did not log in at this host."""
 
 
 class Refused(FactoryError):

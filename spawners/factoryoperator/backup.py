@@ -163,10 +163,10 @@ def postgres(program: str, url: URL, what: str, *options: str) -> None:
 
 
 def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
-    """Return arguments and all environment variables with which libpq's programs connect to a database.
+    """Return the arguments and the environment with which PostgreSQL's programs connect to a database.
 
-    A password, also one after the ``?`` of the URL, is passed in the variable ``PGPASSWORD``, which only this user can
-    read, never in argv.
+    The environment is that of this process. If the URL has a password, also one after its ``?``, ``PGPASSWORD`` is set
+    to it; the arguments never contain the password, since every user of the machine can read them.
     """
     env = dict(os.environ)
     if (password := url.query.get("password", url.password)) is not None:

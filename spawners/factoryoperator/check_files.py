@@ -86,8 +86,8 @@ def _kept_in(side: Side[HubConfig]) -> Iterator[Finding]:
 def link_file(gateway: Gateway) -> Iterator[Finding]:
     """Yield what is wrong in link.yaml, and with each factory's transport there.
 
-    Each transport's settings, host keys and private keys are checked. If the catalogue cannot be used, no transport is
-    checked; ``catalogue`` reports why.
+    Each transport's settings, host keys and private keys are checked. If the catalogue is wrong, or any factory of
+    link.yaml cannot be offered, no transport is checked; ``catalogue`` reports why.
     """
     yield from of_lines(gateway.link.problems)
     config, at = gateway.link.config, gateway.link.at

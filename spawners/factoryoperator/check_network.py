@@ -271,9 +271,9 @@ def _host(text: str) -> str:
 
 
 def certificates(gateway: Gateway) -> Iterator[Finding]:
-    """Yield what is wrong with the TLS certificates of servers outside, and with this machine's clock.
+    """Yield what is wrong with the TLS certificates of the servers named below, and with this machine's clock.
 
-    The servers are those at the hub's ``public_url``, login providers, and servers that issue SSH certificates. The
+    The servers are the one at the hub's ``public_url``, login providers, and servers that issue SSH certificates. The
     clock is compared with theirs. For a server that does not answer, there is a hint only. An address without https is
     a mistake, unless it is on this machine.
     """

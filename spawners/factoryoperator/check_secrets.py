@@ -110,7 +110,8 @@ def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
 def link_secrets(gateway: Gateway) -> Iterator[Finding]:
     """Yield what is wrong with the link's token and the link's own keys.
 
-    For a factory whose credentials are keys in files, yield a hint for each site account of link.yaml without a key.
+    Also yield a hint for each site account in link.yaml that has no key, at factories whose credentials are keys in
+    files.
     """
     config, at = gateway.link.config, gateway.link.at
     if config is None:
@@ -165,7 +166,7 @@ def _own_keys(folder: Path, made: bool) -> Iterator[tuple[str, str]]:
 
 
 def sides(gateway: Gateway) -> Iterator[Finding]:
-    """Yield a finding for each value that differs between hub.yaml, link.yaml and the proxy's files, but must not.
+    """Yield a finding for each value of hub.yaml that must be the same in link.yaml or the proxy's files, but is not.
 
     Also yield what else is wrong in the proxy's files, such as wrong modes or a missing ``BASE_URL``.
     """

@@ -24,8 +24,8 @@ _HELLOS = 4  # message rounds in which a TLS handshake between two ends is compl
 def own(gateway: Gateway) -> Iterator[Finding]:
     """Yield why other processes would refuse the certificates of hub, link and workshops service.
 
-    The reasons include a wrong name, a missing host, and another authority. A certificate that ends within ``SOON`` is
-    reported, too.
+    For example, a certificate may have a wrong name, may lack the host to which the others connect, or may be signed by
+    an authority that the others do not trust. A certificate that ends within ``SOON`` is reported, too.
     """
     hub, link, workshops = gateway.hub.config, gateway.link.config, gateway.workshops.config
     if hub is not None and hub.tls is not None:

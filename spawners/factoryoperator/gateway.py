@@ -73,8 +73,8 @@ def read(hub: Path | None, link: Path | None) -> Gateway:
     """Read hub.yaml, link.yaml and workshops.yaml.
 
     ``hub``, ``link``: the paths of hub.yaml and link.yaml; None: the usual path, where the file may be missing. The
-    path of workshops.yaml is in ``FACTORYGATE_WORKSHOPS``. Without this variable, the workshops.yaml beside hub.yaml or
-    link.yaml is read if that file names a workshops service.
+    path of workshops.yaml is in ``FACTORYGATE_WORKSHOPS``. Without this variable: if hub.yaml or link.yaml names a
+    workshops service, the workshops.yaml in the same folder is read, and may be missing.
 
     A file with mistakes raises nothing: the result has its ``problems``. A missing file counts as a mistake if its path
     was given by ``hub``, ``link`` or ``FACTORYGATE_WORKSHOPS``. Raises CatalogueError if no path was given, and neither

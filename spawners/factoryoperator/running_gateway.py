@@ -115,9 +115,10 @@ def observe(gateway: Gateway) -> Observed:
 def losses(gateway: Gateway, before: Observed) -> list[str]:
     """Return descriptions of the sessions, clusters and servers of ``before`` that the gateway has lost; [] if none.
 
-    A session counts as lost, too, if its state is the same but its job is another one, or if it runs and its notebook
-    cannot be reached any more. Sessions that ended for a reason of their own, such as the walltime, are not lost. A
-    server is lost if the hub no longer reports it as ready although its session runs. Raises GatewaySilent.
+    A session or cluster is lost if the link no longer knows it. A session that ended is lost unless it ended for a
+    reason of its own, such as the walltime. A session is also lost if it has another job in the same state, or if it
+    runs and its notebook can no longer be reached. A server is lost if the hub no longer reports it as ready although
+    its session runs. Raises GatewaySilent.
     """
     now = observe(gateway)
     return [*_lost_sessions(gateway, before, now), *_lost_clusters(gateway, before, now), *_lost_servers(before, now)]

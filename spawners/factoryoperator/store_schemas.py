@@ -74,7 +74,7 @@ def of(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]
 
 
 def upgrade(gateway: Gateway, only: Iterable[str] | None = None) -> list[StoreSchema]:
-    """Migrate the old stores; return what ``of`` returned for them before. Raises SchemaError.
+    """Migrate the old stores; return these stores, with their steps before the migration. Raises SchemaError.
 
     ``only``: the names of the stores; None: all.
     """

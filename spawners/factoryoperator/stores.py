@@ -30,12 +30,11 @@ _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
 @dataclass(frozen=True)
 class KeptStore:
-    """One store of the gateway.
+    """A store: a file or database of the gateway that a restored gateway needs.
 
-    ``kind``: ``file``: a plain file; ``sqlite``: a database in a file; ``postgresql``: a database on a server;
-    ``other``: a database on a server that is not PostgreSQL. ``path``: its file or, for a database on a server, a
-    made-up path such as ``/hub.dump``; ``what``: a description; ``url``: the URL of a database on a server, None for a
-    file.
+    ``kind``: "file" is a plain file, "sqlite" a database in a file, "postgresql" a database on a PostgreSQL server,
+    "other" any other database. ``path``: the path of the file; for a database on a server, a made-up path such as
+    ``/hub.dump``. ``what``: a description. ``url``: the URL of a database on a server, None for a file.
     """
 
     kind: Kind
@@ -52,10 +51,11 @@ class NotOurs(Exception):
 
 
 def of(gateway: Gateway, databases: bool = True) -> list[KeptStore]:
-    """Return the stores, each once: the files that exist, and the databases on a server, whether or not they exist.
+    """Return the files and databases that a restored gateway needs, each once.
 
-    ``databases`` False: without databases on a server. Raises NotOurs for a database on any server but PostgreSQL,
-    unless ``databases`` is False.
+    Files that do not exist are left out; whether a database on a server exists is not checked. ``databases``: whether
+    to include the databases on a server. If they are to be included, raises NotOurs for a database that is not on
+    PostgreSQL.
     """
     found: dict[Path, KeptStore] = {}
     for store in [*_hub(gateway), *_link(gateway), *_workshops(gateway)]:

@@ -29,7 +29,10 @@ class Units(Protocol):
         """
 
     def start(self, part: Part) -> None:
-        """Start a part of the gateway from the current release; it may answer only later. Raises UnitError."""
+        """Start a part of the gateway from the current release. Raises UnitError.
+
+        When this returns, the part may not answer requests yet.
+        """
 
     def failed(self, part: Part) -> str:
         """Return why a started part does not run or was restarted repeatedly, with its last log lines.

@@ -71,8 +71,8 @@ class Upgrade:
     ``layout``: the folder with the installed releases; ``units``: starts and stops the gateway's processes; ``hub``,
     ``link``: the paths of hub.yaml and link.yaml, None: the usual ones; ``backups``: the folder for backups; ``say``:
     shows a line to the operator; ``confirm``: asks the operator a question, and returns whether they agree;
-    ``patience``: how many seconds hub and link have, after the start of a release, to answer and to know everything
-    that was live before.
+    ``patience``: how many seconds hub and link have, after the start of a release, to answer and to know the sessions
+    and clusters that were live before the upgrade or rollback.
     """
 
     layout: Layout
@@ -194,11 +194,11 @@ class Upgrade:
     # --- rolling back
 
     def back(self) -> None:
-        """Roll back to the release before the last upgrade, if the operator agrees.
+        """Go back to the release from before the last successful upgrade, if the operator agrees.
 
-        Stores that the upgrade migrated are restored as they were before it; what was written to them since is lost.
-        First, an earlier upgrade that was interrupted is undone. Raises UpgradeError if one of these steps fails, if
-        the operator does not agree, or if there is no upgrade to undo.
+        Stores that the upgrade migrated are restored as they were before the upgrade; what was written to them since is
+        lost. If another upgrade was interrupted, that upgrade is undone first. Raises UpgradeError if a step fails, if
+        the operator does not agree, or if there is no upgrade to roll back.
         """
         self._undo_what_was_broken_off()
         journal = self._journal(_LAST)

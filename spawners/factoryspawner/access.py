@@ -55,10 +55,10 @@ class LoginStatus(Protocol):
 
 @runtime_checkable
 class Expires(Protocol):
-    """An authenticator whose decision about a person expires."""
+    """An authenticator whose decision whether a person may start anything expires after some time."""
 
     async def counts_until(self, user: Any) -> datetime | None:
-        """Return until when the decision about a person is valid; None: without end."""
+        """Return until when the decision whether the person may start anything is valid; None: without end."""
 
 
 class TermsOf(NamedTuple):
@@ -93,12 +93,12 @@ PersonUpdate = PersonBody | AccessStatus  # a person's data with access status, 
 async def status(
     authenticator: object, user: Any, options: JobOptions | None = None
 ) -> tuple[PersonUpdate, Refusal | None]:
-    """Return the update to send to the link about a person, and why they may start nothing (None: they may).
+    """Return the update to send to the link about a person, and why they may start nothing.
 
-    The update has the person's groups and access status, also if only the acceptance of the terms is missing. If the
-    person has lost access, the update blocks them and has no groups. If they are refused for any other reason, the
-    update has the access status only, and the link keeps the groups that it knows, because the hub cannot tell whether
-    these are wrong.
+    The reason is None if the person may start something. Then the update has the person's groups and access status,
+    also if only the acceptance of the terms is missing. If the person has lost access, the update blocks them and has
+    no groups. If they are refused for any other reason, the update has the access status only: the hub does not know
+    whether its groups of the person are right, so the link keeps the groups that the link has.
 
     ``options``: the operator's options for the person's jobs; None: not known.
     """

@@ -48,9 +48,10 @@ class StopTimes:
 
 
 class HubGateway:
-    """The objects that one hub process has for one link: the client, the table, stop requests, background tasks.
+    """The objects that one hub process has for one link, such as the client, stop requests and background tasks.
 
-    ``gateway()`` makes a HubGateway, which subscribes to the link's table at once.
+    ``table``: the hub's copy of the link's table of sessions and clusters; a new HubGateway subscribes to the link's
+    table at once. Call ``gateway()`` to get the HubGateway for a link.
     """
 
     def __init__(self, at: LinkAddress) -> None:
@@ -161,8 +162,8 @@ def banner_of(at: LinkAddress) -> Callable[[], str]:
 def subscribe(at: LinkAddress, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table when the hub starts, even if no server needs the table.
 
-    After each subscription, the link makes the hub start those servers of live sessions that the hub does not have. The
-    hub also sends ``rules`` (the hub's rules for all people) to the link, and carries out the stop requests that an
+    After each subscription, the link makes the hub start the servers that live sessions need and the hub does not have.
+    The hub also sends ``rules`` (the hub's rules for all people) to the link, and carries out the stop requests that an
     earlier hub process left in ``database`` (an SQLAlchemy URL). Does nothing outside of an event loop, for example in
     the command ``jupyterhub token``.
     """

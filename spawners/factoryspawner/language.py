@@ -94,8 +94,9 @@ class PageLanguage(language.Language):
 
         ``language``: this language's code. ``texts``: the translations by English text. If a text has plural forms, its
         key is the English singular, and its value is a tuple of the translated forms. ``plural``: a string of 200
-        digits; the digit at index N is the index, in such a tuple, of the form for the count N. A count N from 200 on
-        has the form of 100 + N % 100. For English, ``texts`` and ``plural`` are empty.
+        digits, which says for each count which form to use: if the digit at index N is 1, the count N takes the form
+        at index 1 of the tuple. A count N from 200 on takes the form of the count 100 + N % 100. For English, ``texts``
+        and ``plural`` are empty.
         """
         return self.page(lambda file: file.startswith(_SCRIPTS))
 

@@ -25,11 +25,12 @@ _TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:se
 
 
 def of(config: Sections, login: LoginSettings | None) -> HubRules:
-    """Return the hub's rules for all people. Raises SettingsError if an option for jobs is not valid.
+    """Return the rules for all people that the hub sends to the link.
 
-    The rules have three parts: whether the hub's authenticator itself decides who may start anything, the version of
-    the hub's terms, and the operator's options for jobs. ``config``: JupyterHub's settings, by section; ``login``: the
-    section ``login`` of the hub's YAML; None: there is no such section.
+    The rules say whether people may start something only after the hub has sent their ``AccessStatus`` to the link,
+    which version of the terms they must have accepted, and what the operator adds to jobs. ``config``: JupyterHub's
+    settings, by section; ``login``: the section ``login`` of the hub's YAML; None: there is no such section. Raises
+    SettingsError if an option for jobs is not valid.
     """
     settings: dict[str, str] = {}
     for section in SECTIONS:

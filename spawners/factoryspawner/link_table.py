@@ -26,12 +26,12 @@ log = logging.getLogger("factoryspawner")
 
 
 class LinkTable:
-    """The link's sessions (without Dask schedulers) and clusters, with events for callers that wait for a change.
+    """The hub's copy of the link's sessions (without Dask schedulers) and live clusters; callers can wait for changes.
 
-    ``factories``: the health of each factory, by its id; ``silent``: True before the link's first answer, and while the
-    subscription fails (the link does not answer, refuses, or sends something that cannot be used); ``on_snapshot``: a
-    function that is called after the sessions and clusters of a snapshot were stored. The first event of each
-    subscription to the link is a snapshot.
+    ``follow`` keeps the copy up to date. ``factories``: the health of each factory, by its id. ``silent``: True before
+    the link's first answer, and while the subscription to the link fails (the link does not answer, refuses, or sends
+    something that cannot be used). ``on_snapshot``: a function that is called at the beginning of each subscription,
+    once the link's snapshot of all live sessions and clusters is stored.
     """
 
     def __init__(self, link: LinkClient) -> None:
@@ -84,10 +84,10 @@ class LinkTable:
             log.warning("The link has not answered in %g s", _FIRST_ANSWER)
 
     def answered(self, session: Session, known: Session | None) -> None:
-        """Store a session from the link's answer to a request, before the table's event about the session arrives.
+        """Store a session from the link's answer to a request, before the link's event about the session arrives.
 
-        ``known``: the table's entry when the request was made. If events have changed the entry meanwhile, the answer
-        is ignored: events arrive in order and are complete, while the answer may be older.
+        ``known``: the table's entry for the session when the request was made; None: there was none. If the entry has
+        changed since, the answer is ignored, because it may be older than the entry.
         """
         if self._sessions.get(session.id) is known:
             self._learn(session)
@@ -150,7 +150,10 @@ class LinkTable:
             yield event
 
     async def follow(self) -> None:
-        """Subscribe to the table, and subscribe again whenever the connection is lost, after a pause; never return."""
+        """Keep this copy up to date, without end.
+
+        Subscribe to the link's table. Whenever the subscription ends or fails, pause, and subscribe again.
+        """
         delays = pauses()
         while True:
             try:

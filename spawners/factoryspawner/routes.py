@@ -33,7 +33,7 @@ def routes(
     Also replaces JupyterHub's handlers that start and stop servers and delete users, and gives each request an id.
     ``link_at``: where the link listens; ``pages``: folder of our templates, pictures and translations;
     ``workshops_at``: where the workshops service listens; None: there are no workshops; ``guests``: whether people may
-    join with a mail address alone.
+    join a workshop with a mail address alone, as guests.
     """
     server_api.replace_handlers()
     logs.give_request_ids()

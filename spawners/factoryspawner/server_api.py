@@ -93,11 +93,11 @@ class StopsServers:
             raise web.HTTPError(503, f"{NOT_WRITTEN.what} {NOT_WRITTEN.do}") from error
 
     def end(self, user: Any, spawner: FactorySpawner, remove: bool = False) -> asyncio.Task[None]:
-        """Return the task that ends a server; start the task unless it is running already.
+        """Start the task that ends a server, unless this task is running already; return the task.
 
-        The task cancels the server's start and stops the server. If ``remove`` is True in any call before the server
-        has stopped, the task then deletes the server, unless somebody has started it again. After a task that fails,
-        only a new call with ``remove`` deletes the server.
+        The task cancels the server's start, if there is one, and stops the server. ``remove``: the task then also
+        deletes the server, unless somebody has started the server again. If the task is running already, a call with
+        ``remove`` adds the deletion; a call without ``remove`` does not cancel it.
         """
         spawner.remove_wanted |= remove
         if spawner.ending is None:
@@ -111,9 +111,9 @@ class StopsServers:
         return spawner.ending
 
     async def answered(self, work: asyncio.Task[None]) -> None:
-        """Set the status of the answer: 204 if ``work`` ends within JupyterHub's ``slow_stop_timeout``, else 202.
+        """Wait for ``work``, but not longer than JupyterHub's ``slow_stop_timeout``; set the status of the answer.
 
-        Waits for ``work`` until then. Raises the error of ``work`` if it fails in this time.
+        The status is 204 if ``work`` has ended, else 202. Raises the error of ``work`` if ``work`` has failed.
         """
         await asyncio.wait([work], timeout=self.slow_stop_timeout)  # type: ignore[attr-defined]
         if work.done():

@@ -234,8 +234,8 @@ class SessionHandle:
     async def stop(self) -> None:
         """Request the end of the session; return when the ledger holds this request. Never raises.
 
-        If a PUT is still running, it starts no session, or a session that ends at once: the link also stores stops for
-        ids that it does not know.
+        If ``put`` is still running, the session never starts, or ends at once. The link accepts this request even
+        before it knows the session.
         """
         self.asked_to_stop = True
         if self.session_id:

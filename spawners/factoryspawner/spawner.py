@@ -173,10 +173,11 @@ class FactorySpawner(BatchspawnerFace):
     async def start(self) -> str:
         """Adopt the server's live session or request a new one; return its URL when the notebook answers.
 
-        Raises StartFailed if the person may start nothing, the options are invalid, the link or the factory refused,
-        the link does not answer, the session ended first, there is no live session and this start may only adopt one,
-        or somebody stopped the server after this start was requested. Raises SQLAlchemyError if the hub's database
-        cannot store the session. Cancelling this call cancels no job.
+        If the link requested this start (the option ``ADOPT``), no new session is requested. Raises StartFailed if the
+        person may start nothing, the options are invalid, the link or the factory refused, the link does not answer,
+        the session ended first, the link requested this start but no session is live, or somebody stopped the server
+        after this start was requested. Raises SQLAlchemyError if the hub's database cannot store the session.
+        Cancelling this call cancels no job.
         """
         if is_robot(self.user.name):  # an operator's own authenticator may have admitted such a name
             raise StartFailed("forbidden", ROBOTS_NAME)
@@ -331,10 +332,11 @@ class FactorySpawner(BatchspawnerFace):
     # --- while it runs ------------------------------------------------------------------------------------------------
 
     async def poll(self) -> int | None:
-        """Return None while the session is live, else its exit code, or 0 if that is not known; sends no request.
+        """Return None while the session is live, else its exit code, or 0 if the exit code is not known.
 
-        The result comes from the table, after a wait of at most 5 s for the first attempt to reach the link. It is
-        None, too, while a start has no session yet, and until the ledger holds a stop that was requested.
+        The result comes from the hub's copy of the link's table. This call sends no request, but may wait up to 5 s for
+        the first attempt to reach the link. The result is None, too, while a start has no session yet, and while the
+        ledger does not hold a requested stop yet.
 
         When a hub starts, the result is None only for a session that can be reached now, else 0. With 0, JupyterHub
         forgets the server without calling ``stop``. If the session continues, for example in the queue, the link then
@@ -381,7 +383,7 @@ class FactorySpawner(BatchspawnerFace):
     def start_polling(self) -> None:
         """Start following the server's session; JupyterHub calls this when the server answers.
 
-        After this call, ``stop`` ends the session, since the server has answered.
+        After this call, ``stop`` always requests the end of the session, even if an earlier hub process began it.
         """
         super().start_polling()
         self._confirmed = True

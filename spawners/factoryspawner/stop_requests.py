@@ -60,7 +60,10 @@ class StopStore:
         self._made = False
 
     def load(self) -> dict[SessionId, By]:
-        """Return for each session who requested its stop; {} if there is no table yet. Raises SQLAlchemyError."""
+        """Return the stored stop requests: the sessions' ids, each with who requested the session's stop.
+
+        {} if the table does not exist yet. Raises SQLAlchemyError.
+        """
         if not inspect(self._engine).has_table(_STOPS.name):
             return {}
         with self._engine.connect() as connection:
@@ -90,8 +93,8 @@ def _copy_no_log(connection: DBAPIConnection, _record: object) -> None:
 class StopRequests:
     """Holds all stop requests of this hub that the ledger does not hold yet, and sends them to the link.
 
-    Each request is repeated until the link accepts it. Stops that arrive during a transaction of the hub's database are
-    written together in the next transaction.
+    Each request is repeated until the link accepts it. After ``keep_in``, a request that the link does not accept at
+    once is also written to the hub's database, so that the next hub process can continue to send the request.
     """
 
     def __init__(self, link: LinkClient) -> None:
@@ -159,7 +162,7 @@ class StopRequests:
         await asyncio.shield(carried)
 
     async def close(self) -> None:
-        """End the requests to the link; write the stops that the link has not accepted to the hub's database.
+        """End the requests to the link; write to the hub's database the stops that the link has not accepted.
 
         Without a database these stops are lost; if the database does not accept them, this is only logged.
         """

@@ -49,7 +49,7 @@ class FactoryCluster(JobQueueCluster):
 
     Starts the workers in as few jobs of the node size as possible. If you leave out a setting of the jobs, its value
     comes from dask's configuration (section ``jobqueue.factory``, or the one that ``config_name`` names), else from
-    this notebook (its factory, and at this factory its node size and environment), else from the gateway.
+    this notebook (its factory; for jobs at that factory also its node size and environment), else from the gateway.
     ``FactoryCluster(**picker.value)`` takes the choice of a FactoryPicker.
 
     A cluster with a ``name`` outlives this kernel: ``leave`` disconnects from it, ``FactoryCluster.from_name`` connects
@@ -101,7 +101,7 @@ class FactoryCluster(JobQueueCluster):
         Name of the cluster, which then outlives this kernel
     scheduler : str
         "job": the scheduler is a job of its own; "here": the scheduler runs on this node, even if the workers' jobs are
-        at another factory
+        at another factory. Default: "here" for a cluster at this notebook's factory, else "job"
     scheduler_hours : float
         Walltime of the scheduler's job
     idle_minutes : float
@@ -463,9 +463,9 @@ class FactoryCluster(JobQueueCluster):
         await worker_status.follow(self, comm)
 
     def watch_again(self, comm: Any, scheduler_info: Any) -> None:
-        """Use ``comm``, a new connection, for the Dask scheduler's messages about workers.
+        """Use ``comm`` for the Dask scheduler's messages about workers, because the last connection broke.
 
-        ``scheduler_info``: the first message that came over ``comm``.
+        ``scheduler_info``: the first message over ``comm``, which describes the scheduler and its workers.
         """
         self.scheduler_info, self._watch_worker_status_comm = scheduler_info, comm
 
@@ -634,9 +634,9 @@ class FactoryCluster(JobQueueCluster):
     async def scale_up(self, n: int) -> None:
         """Request jobs until there are ``n`` workers; called by ``FactoryAdaptive``.
 
-        If the cluster's cap or the link allows fewer jobs, request only as many; ``message`` then says why. Raises
-        ValueError if the cap allows no further job; LinkError if the link allows none or does not answer, or if the
-        link refuses some of the jobs and adapting was stopped or changed meanwhile.
+        If the cluster's cap or the link allows only some of the jobs, request these; ``message`` then says why. Raises
+        ValueError if the cap allows no further job; LinkError if the link allows none or does not answer. If adapting
+        was stopped or changed meanwhile, any refusal by the link raises LinkError.
         """
         jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
@@ -756,8 +756,8 @@ class FactoryCluster(JobQueueCluster):
     def dashboard_link(self) -> str:
         """Return the URL path, without scheme and host, of the cluster's Dask pages; "" outside a session.
 
-        This notebook server serves the pages, behind its login. It does not serve the pages of a scheduler at this
-        factory that runs outside of this session.
+        This session's notebook server serves the pages, behind its login. If the scheduler runs outside of this
+        session, but at the same factory, there are no pages at this path.
         """
         return pages.link(self.cluster_api.id)
 

@@ -23,7 +23,10 @@ ENDED_SHOWN = 20  # number of ended jobs that are shown, the last ones
 
 
 class ShownCluster(Protocol):
-    """The part of a cluster that ``view`` and ``line`` read; they change nothing."""
+    """The part of a cluster that ``view`` and ``line`` read; they change nothing.
+
+    ``was_left``: True after the cluster's method ``leave``; the cluster continues without this process.
+    """
 
     name: str
     was_left: bool

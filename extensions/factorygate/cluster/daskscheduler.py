@@ -67,10 +67,10 @@ class FactoryScheduler(QuietScheduler):
         return await super().remove_worker(address, stimulus_id=stimulus_id, expected=expected, **options)  # type: ignore[no-any-return]
 
     def suspect_tasks(self, workers: list[str]) -> None:
-        """Suspect the tasks that lost workers had when the work ended their jobs, for example by using too much memory.
+        """Suspect the tasks that lost workers had; call this if tasks have probably ended the workers' jobs.
 
-        ``workers``: the workers' names. A task that has ended since the loss, or that nobody needs any more, is not
-        suspected. A task that was suspected more often than ``distributed.scheduler.allowed-failures`` allows fails
+        ``workers``: the lost workers' names. A task that has ended since the loss, or that nobody needs any more, is
+        not suspected. A task that was suspected more often than ``distributed.scheduler.allowed-failures`` allows fails
         with ``KilledWorker`` if a worker has the task now; otherwise the task only keeps the higher count.
         """
         for name in workers:

@@ -39,8 +39,9 @@ class FactoryWorker(QuietWorker):
     async def leaving(self) -> int:
         """Give tasks that have not begun back to the scheduler; return the number of tasks that are not finished.
 
-        A task that has ended counts as not finished until the scheduler knows of its end. A worker that still takes
-        work gives nothing back, and returns at least 1.
+        A task that has ended counts as not finished until the scheduler knows of its end. Call this after
+        ``Scheduler.retire_workers``, which tells the worker to take no more work; until the worker has heard that, the
+        call gives nothing back, and returns at least 1.
         """
         if self.status is not Status.closing_gracefully:
             return len(self.state.all_running_tasks) + 1

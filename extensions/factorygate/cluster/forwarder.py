@@ -31,9 +31,9 @@ _PASSING = (502, 503, 504)
 
 
 class Forwarder:
-    """Forwards local connections to a scheduler at another factory, in one event loop.
+    """Forwards connections of programs on this node to a cluster's scheduler at another factory.
 
-    ``pages``: path of the Unix socket for the scheduler's pages.
+    ``pages``: path of the Unix socket that this class makes on this node for connections to the scheduler's pages.
     """
 
     def __init__(self, route: LinkRoute, cluster_id: str, pages: Path) -> None:

@@ -70,7 +70,8 @@ class FactoryJob(Job):
     def default_config_name(cls) -> str:
         """Return the name of this class's section of dask's configuration.
 
-        First add a default for each setting that the section lacks, since dask-jobqueue then reads all its settings.
+        Also add to this section a default for each setting that it lacks: dask-jobqueue calls this method before it
+        reads the settings.
         """
         keywords.have_section()
         return str(super().default_config_name())

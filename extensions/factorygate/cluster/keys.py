@@ -15,7 +15,11 @@ from factorygate.cluster.versions import versions
 
 
 class Keys(Security):
-    """Dask's Security with the sockets of the module ``tls``, so that one failed connection does not break others."""
+    """The TLS keys of a Dask cluster, as an object of Dask's Security.
+
+    Connections with these keys use the sockets of the module ``tls``, so that one failed connection does not break
+    others.
+    """
 
     @classmethod
     def new(cls) -> Keys:
@@ -100,9 +104,9 @@ def mend(theirs: Security) -> None:
 
 
 def in_files(security: Security | None) -> bool:
-    """Return whether a job script may show ``security``; False for None.
+    """Return True if the keys for workers in ``security`` are names of files, which a job script may contain.
 
-    A script may show names of files, but no PEM text.
+    Return False if one of them is PEM text, which no job script may contain, or if ``security`` is None.
     """
     named = {} if security is None else security.get_tls_config_for_role("worker")
     return bool(named) and not any("\n" in value for value in named.values() if value)

@@ -123,7 +123,8 @@ def have_section(section: str | None = None) -> None:
 def settled(section: str | None, **given: Any) -> dict[str, Any]:
     """Return the given values; a value that is None is replaced by the value from ``section`` of dask's configuration.
 
-    ``section`` None: this package's section. Raises ValueError if another section does not exist.
+    ``section``: the section's name below ``jobqueue``; None: this package's section. Raises ValueError if ``section``
+    names another section that does not exist.
     """
     have_section(section)
     found = dask.config.get(f"jobqueue.{section or SECTION}")
@@ -191,12 +192,12 @@ def place(
 
 
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those options of the Dask workers that the call or the configuration sets, as the gateway expects them.
+    """Return the options of a cluster's Dask workers, in the form of the field ``worker`` of ``ClusterRequest``.
 
-    ``given``: the call's keywords; an option that is not in ``given`` comes from ``section`` of dask's configuration
-    (None: this package's section). If Dask uses only a part of each job, the options also have ``threads`` and
-    ``memory`` (bytes) of each worker. Raises ValueError for arguments of workers other than ``--preload`` and
-    ``--resources``.
+    Options that are not set are left out. ``given``: the call's keywords; an option that is not in ``given`` comes from
+    ``section`` of dask's configuration (None: this package's section). ``place``: where the jobs run, and how much of
+    each job Dask uses. If Dask uses only a part, the result also has ``threads`` and ``memory`` (bytes) of each worker.
+    Raises ValueError for arguments of workers other than ``--preload`` and ``--resources``.
     """
     names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
     said = settled(section, **{name: given.get(name) for name in names})

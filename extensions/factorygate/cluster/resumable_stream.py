@@ -123,7 +123,7 @@ class ResumableStream(asyncio.BufferedProtocol):
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """Take bytes from the other end again."""
+        """Take bytes from the other end again, after ``pause_writing``."""
         self._writable.set()
 
     def close(self) -> None:

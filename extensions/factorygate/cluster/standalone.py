@@ -21,11 +21,12 @@ CLEAR = (
 
 
 async def begin(address: str, security: Security | None, terms: ClusterTerms) -> ClusterApi:
-    """Create a cluster at the link for one job, and return the cluster's client; the job is not requested yet.
+    """Create at the link a cluster for a single job of Dask workers; return the client for this cluster.
 
-    ``address``: the address of the Dask scheduler; ``security``: the scheduler's keys; None: the traffic is not
-    encrypted, which gives a warning. Raises LinkError; ValueError if ``security`` lacks keys for workers, or if
-    ``terms`` are invalid; OSError if a file that ``security`` names cannot be read.
+    The caller must then request the job (``ClusterApi.submit``). ``address``: the address of the Dask scheduler, which
+    runs already; ``security``: the scheduler's keys; None: the traffic is not encrypted, which gives a warning. Raises
+    LinkError; ValueError if ``security`` lacks keys for workers, or if ``terms`` are invalid; OSError if a file that
+    ``security`` names cannot be read.
     """
     if security is None:
         warnings.warn(CLEAR.format(address=address), stacklevel=2)

@@ -61,10 +61,10 @@ class ClusterTerms:
     def request(
         self, name: str, scheduler: Scheduler | None = None, head: SchedulerJob | None = None
     ) -> ClusterRequest:
-        """Return the request that creates the cluster; ``scheduler`` or ``head`` says where its Dask scheduler runs.
+        """Return the request that creates a cluster with these terms and the name ``name``.
 
-        ``scheduler``: a scheduler that runs already; ``head``: the job in which the scheduler is to run. Raises
-        ValueError if the request is invalid.
+        Exactly one of ``scheduler`` and ``head`` must be given. ``scheduler``: a Dask scheduler that runs already;
+        ``head``: the job in which the link is to start one. Raises ValueError if the request is invalid.
         """
         place = self.place
         asked = {
@@ -88,7 +88,10 @@ class ClusterTerms:
             raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
 
     def saved(self) -> dict[str, Any]:
-        """Return, as JSON-like data, the settings of these terms that the link's report of a cluster does not have."""
+        """Return the settings that a later kernel cannot get from the link and has to give to ``restored``.
+
+        The result can be written as JSON.
+        """
         place = self.place
         return {"cores": place.cores, "memory": place.memory, "whole": place.whole, "worker": self.worker}
 

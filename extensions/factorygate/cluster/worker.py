@@ -102,9 +102,9 @@ def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str])
 
 
 def wanted(file: Path) -> WorkerOptions:
-    """Return the options for each Dask worker from the file ``ASKED``, which is in the same folder as ``file``.
+    """Return the options for each Dask worker from the file ``ASKED``; return the defaults if there is no such file.
 
-    If there is no file ``ASKED``, return the defaults.
+    ``file``: the file with the Dask scheduler's address and keys. The file ``ASKED`` is in the same folder.
     """
     try:
         return WorkerOptions.model_validate_json(file.with_name(ASKED).read_bytes(), extra="ignore")

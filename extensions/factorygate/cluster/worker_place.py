@@ -87,14 +87,14 @@ def find(
 ) -> WorkerPlace:
     """Return the place where a cluster's jobs are to run.
 
-    ``factory`` None: this session's factory, if this is a session. ``size`` None: if ``cores`` or ``memory`` is given,
-    the smallest size that has this much; else this session's size, if the jobs run at this session's factory.
+    ``factory`` None: this session's factory, if this code runs in a session. ``size`` None: if ``cores`` or ``memory``
+    is given, the smallest size that has this much; else this session's size, if the jobs run at this session's factory.
     ``environment`` None: this session's, if the jobs run at this session's factory. ``hours``: the walltime of each
     job. ``processes``: Dask workers in each job; None: one for each GPU, at least one. If ``cores`` is given and
     ``size`` is not, the default of ``processes`` is the number that dask-jobqueue computes from ``cores``. ``cores``,
     ``memory`` (bytes, or a text such as ``16 GB``): what Dask is to use of each job; None: all. ``here``: the session's
     environment variables. ``route``: how to reach the gateway; None: this session's route. ``project``: the project
-    that is charged. Defaults that are not named here come from the link.
+    that is charged. For any other None, the link takes its default.
 
     Raises LinkError. Raises ValueError if ``memory`` cannot be parsed, if the catalogue does not have such a place, or
     if ``processes`` is greater than both the number of cores that Dask uses of a job and the number of the job's GPUs.

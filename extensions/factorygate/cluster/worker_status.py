@@ -40,10 +40,10 @@ class FollowedCluster(Protocol):
 
 
 async def follow(cluster: FollowedCluster, comm: Any) -> None:
-    """Pass the scheduler's messages about workers to the cluster until the cluster ends.
+    """Pass the Dask scheduler's messages about workers to the cluster until the cluster ends.
 
-    If the connection breaks, open another, since otherwise the cluster would not know its workers. ``comm``: the first
-    connection, already subscribed.
+    ``comm``: a connection that is subscribed to these messages. If the connection breaks, open another, since otherwise
+    the cluster would not know its workers.
     """
     problem: Exception
     while True:

@@ -64,8 +64,9 @@ class HelpDesk:
         """Return the state of the person's requests for help, as an object for JSON; None if no state is known.
 
         The object has the fields of ``HelpState``, and ``trouble``: the error of the last request for the state, "" if
-        the gateway answered. ``look``, if it is not null, also has ``path``, the notebook's path, "" if this is not
-        known. No state is known if this session is not for a workshop, or if the gateway has given none yet.
+        the gateway answered. If helpers may see a notebook, ``look`` also has ``path``: the notebook's path, "" if the
+        path is not known. No state is known if this session is not for a workshop, or if the gateway has given none
+        yet.
         """
         if not self._never and self._following is None and time.monotonic() - self._asked > RARELY:
             self._asked = time.monotonic()
@@ -81,7 +82,10 @@ class HelpDesk:
         return shown | {"trouble": self._trouble}
 
     async def raise_hand(self, body: HandBody) -> None:
-        """Raise the person's hand, that is, ask the workshop's helpers for help. Raises LinkError."""
+        """Raise the person's hand, that is, ask the workshop's helpers for help. Raises LinkError.
+
+        ``body``: what the person sends with the raised hand, such as a question.
+        """
         self._take(await self._reached().put("/help/hand", body, HelpState))
 
     async def lower(self) -> None:
@@ -92,7 +96,7 @@ class HelpDesk:
         """Let helpers see the notebook in the file ``path`` for ``minutes``.
 
         Raises NotNotebook if the file is no notebook that can be shown; HTTPError if the file cannot be read;
-        LinkError.
+        LinkError if the gateway refuses or cannot be reached.
         """
         changed = await self._files.changed(path)
         body = LookBody(minutes=minutes, snapshot=await self._files.read(path))

@@ -51,7 +51,7 @@ class _Asking(APIHandler):
     auth_resource = "contents"
 
     def initialize(self, desk: HelpDesk) -> None:
-        """Keep ``desk``, which asks the gateway."""
+        """Keep ``desk``, which sends the person's requests for help to the gateway."""
         self.desk = desk
 
     def read(self, kind: type[T]) -> T:
@@ -84,7 +84,7 @@ class HandHandler(_Asking):
     @web.authenticated
     @authorized
     async def put(self) -> None:
-        """Raise the hand; the body is a ``HandBody``."""
+        """Raise the hand; the request's body is what the person sends to the helpers (a ``HandBody``)."""
         await self.answer(self.desk.raise_hand(self.read(HandBody)))
 
     @web.authenticated
@@ -100,7 +100,7 @@ class LookHandler(_Asking):
     @web.authenticated
     @authorized
     async def put(self) -> None:
-        """Let helpers see a notebook; the body is a ``LookOrder``."""
+        """Let helpers see a notebook; the request's body says which one, and for how many minutes (a ``LookOrder``)."""
         order = self.read(LookOrder)
         await self.answer(self.desk.allow_look(order.path, order.minutes))
 
@@ -112,7 +112,7 @@ class LookHandler(_Asking):
 
 
 def files_of(server: ServerApp) -> SavedNotebook:
-    """Return functions that read the server's notebooks through its contents manager.
+    """Return the two functions of a ``SavedNotebook``; they read notebooks through the server's contents manager.
 
     Both functions raise HTTPError if the contents manager refuses a notebook. ``read`` raises NotNotebook if a notebook
     is larger than ``_MOST_FILE`` bytes, or not of format 4.

@@ -42,7 +42,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, archive: bytes) -> dict[str, object]:
-    """Deliver the archive; return the report, or an object with ``error`` that says what went wrong."""
+    """Bring a workshop's material (``archive``, a tar.gz) into the person's folder; return the report.
+
+    If this fails, return an object with ``error`` instead: what went wrong. ``options``: what ``parse`` returns.
+    """
     if hashlib.sha256(archive).hexdigest() != options.digest:
         return {"error": "The material did not arrive complete."}
     try:
@@ -54,7 +57,7 @@ def run(options: argparse.Namespace, archive: bytes) -> dict[str, object]:
 
 
 def main() -> int:
-    """Deliver the archive on stdin, and print the report; return the exit code."""
+    """Bring the material (an archive on stdin) into the person's folder; print the report, return the exit code."""
     options = parse(sys.argv[1:])
     os.umask(options.umask & 0o777)
     report = run(options, sys.stdin.buffer.read(MOST.archive_bytes + 1))

@@ -13,9 +13,9 @@ from factorygate.material.person_folder import FolderBlocked, PersonFolder
 def keep_aside(root: Path, name: str, stamp: str) -> str:
     """Move the folder ``name`` below ``root`` to ``NAME-STAMP``, with all that is in it; return the new name.
 
-    If ``NAME-STAMP`` exists already, return this name and move nothing, so that a repeated order moves nothing twice.
-    Otherwise, return "" if ``name`` does not exist; a file or link of this name is moved like a folder. Raises
-    FolderBusy if a delivery into the folder is going on; OSError.
+    A file or link called ``name`` is moved like a folder. If ``NAME-STAMP`` exists already, move nothing, and return
+    ``NAME-STAMP``. If neither ``name`` nor ``NAME-STAMP`` exists, return "". Raises FolderBusy if another process is
+    delivering material into the folder; OSError.
     """
     kept = f"{name}-{stamp}"
     above = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

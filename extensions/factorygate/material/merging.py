@@ -28,7 +28,7 @@ def merge(path: str, base: bytes, mine: bytes, theirs: bytes, restore: bool = Fa
     Files of more than ``MOST_BYTES`` bytes are not merged: the result is None, too.
 
     ``path``: the file's path, which is not opened; a path that ends in ``.ipynb`` is a notebook, any other a text.
-    ``base``: the last version of the material's file that the person's file contains, as a copy or by a merge;
+    ``base``: the newest version of the material's file that was copied or merged into the person's file;
     ``mine``: the person's file now; ``theirs``: the material's file now; ``restore``: bring back the cells that the
     person deleted from a notebook.
     """

@@ -134,7 +134,7 @@ class PersonFolder:
     def drop_empty(self, names: Sequence[str]) -> None:
         """Remove the folder at the path ``names``, and the folders above it, as far as they are empty.
 
-        ``names``: the path in the workshop's folder, which itself stays.
+        ``names``: a path in the workshop's folder. The workshop's folder itself stays.
         """
         for depth in range(len(names), 0, -1):
             try:
@@ -164,9 +164,9 @@ class PersonFolder:
 def staging(folder: PersonFolder) -> Iterator[tuple[int, str]]:
     """Make a fresh folder in ``.factorygate`` for files that are to be moved elsewhere; yield its descriptor and name.
 
-    Files that are left in it after the block, or in the folder of an earlier delivery that was cut short, may be the
-    person's, so they are moved to ``.factorygate/replaced``. Raises OSError; FolderBlocked if ``.factorygate/replaced``
-    is no folder, and there are files of an earlier delivery. After the block, only the block's own errors are raised.
+    Files that are still in the folder after the block may be the person's. They are moved to ``.factorygate/replaced``,
+    together with the folder. Before the block, the same is done with what interrupted deliveries have left. Raises
+    OSError or FolderBlocked before the block; after the block, only the block's own errors are raised.
     """
     for name in os.listdir(folder.own):
         if name.startswith("staging-"):  # of a delivery that was cut short

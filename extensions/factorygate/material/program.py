@@ -22,11 +22,11 @@ class DeliveryRefused(ValueError):
 def argv_of(order: object, root: Path, umask: int) -> list[str]:
     """Return the argv of ``python -m factorygate.material`` for the delivery that ``order`` asks for.
 
-    ``order``: an object with ``name``: the workshop's folder; ``commit``: the material's version; ``digest``: the
-    SHA-256 of the archive; ``restore``: whether to write again what the person deleted; and perhaps ``aside``: a date
+    ``order``: a dict with the keys ``name``: the workshop's folder; ``commit``: the material's version; ``digest``: the
+    SHA-256 of the archive; ``restore``: whether to write again what the person deleted; and perhaps ``aside``: a time
     such as ``2026-05-04-093000``, which is added to the name of the person's present folder before the delivery.
-    ``root``: the folder of the notebook's files; ``umask``: for new files. Raises DeliveryRefused for an order of
-    another form.
+    ``root``: the folder of the notebook's files; ``umask``: for new files. Raises DeliveryRefused if ``order`` is no
+    dict, lacks one of the first four keys, or has a value of a wrong type or with a null character.
     """
     if not isinstance(order, dict) or any(not isinstance(order.get(name), kind) for name, kind in _FIELDS.items()):
         raise DeliveryRefused("an object with `name`, `commit`, `digest` and `restore` is needed")

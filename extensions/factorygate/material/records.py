@@ -89,7 +89,10 @@ def write_bases(folder: PersonFolder, files: Mapping[str, MaterialFile]) -> None
 
 
 def drop_bases(folder: PersonFolder, known: Iterable[DeliveredFile]) -> None:
-    """Remove, as far as possible, the stored copies that later merges of the files ``known`` do not need."""
+    """Remove the stored copies that no later merge needs. A copy that cannot be removed stays, without an error.
+
+    ``known``: the records of all delivered files; the copy with the hash ``base`` of each record is kept.
+    """
     needed = {one.base for one in known}
     with contextlib.suppress(OSError, FolderBlocked), folder.folder([_BASES], own=True) as bases:
         for name in set(os.listdir(bases)) - needed:

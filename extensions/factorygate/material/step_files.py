@@ -19,9 +19,9 @@ _MOST = 1 << 20  # bytes of either file
 
 
 def write_steps(own: int, name: str, steps: Iterable[KnownStep]) -> None:
-    """Write a list of steps to the file ``name`` of the open folder ``.factorygate``, in place of the last list.
+    """Write steps of a workshop's notebooks to the file ``name`` of a folder ``.factorygate``; replace an older file.
 
-    ``own``: the folder's descriptor. Raises OSError.
+    ``own``: the descriptor of the open folder; ``name``: ``STEPS`` or ``DONE``. Raises OSError.
     """
     new = f"{name}.new"
     with contextlib.suppress(FileNotFoundError):
@@ -31,9 +31,10 @@ def write_steps(own: int, name: str, steps: Iterable[KnownStep]) -> None:
 
 
 def read_steps(own: int, name: str) -> tuple[KnownStep, ...]:
-    """Return a list of steps from the file ``name`` of the open folder ``.factorygate``, at most ``MOST_STEPS``.
+    """Return the steps of a workshop's notebooks from the file ``name`` of a folder ``.factorygate``.
 
-    ``own``: the folder's descriptor. Empty if there is no such file, or if it cannot be read or parsed.
+    At most ``MOST_STEPS`` steps; () if there is no such file, or if the file cannot be read or parsed. ``own``: the
+    descriptor of the open folder; ``name``: ``STEPS`` or ``DONE``.
     """
     found = read_file(own, name, _MOST)
     if found is None or found.content is None:

@@ -33,7 +33,10 @@ _report_fd: int | None = None
 
 
 def attach(descriptor: int) -> None:
-    """Store the ``descriptor`` of the pipe to which reports are written, as lines of JSON, once ``report`` runs."""
+    """Set the pipe to the door for the reports, which are lines of JSON. Call this before ``report``.
+
+    ``descriptor``: the file descriptor of the pipe's end for writing.
+    """
     global _report_fd
     _report_fd = descriptor
     os.set_blocking(descriptor, False)  # a door that does not read must not block the notebook
@@ -161,7 +164,7 @@ class Reporter:
 
 
 def report(server: ServerApp, gauge: Gauge, book: StepBook) -> None:
-    """Report on ``server`` from now on, if ``attach`` was called.
+    """Begin to report the activity of ``server`` to the door; do nothing if ``attach`` has not been called.
 
     ``gauge``: measures what the session uses; ``book``: knows the steps that were done.
     """

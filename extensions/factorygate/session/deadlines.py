@@ -54,7 +54,8 @@ class Facts:
 
     ``started``: when the door began; ``ends``: the end of the walltime, None: not known; ``environment``: whether the
     door has received the notebook's environment variables; ``up``: since when the notebook server answers, None: not
-    yet; ``activity``: the server's last report, None: no report, so that the session does not end for lack of use.
+    yet; ``activity``: the server's last report, None: no report. Without a report, the session does not end for lack
+    of use.
     """
 
     started: float
@@ -141,8 +142,8 @@ def _minutes(seconds: float) -> str:
 def decide(now: float, facts: Facts, limits: SessionLimits) -> DeadlineVerdict:
     """Return whether the session must end at ``now`` (seconds since the epoch), and which warning to show.
 
-    The earliest deadline that is over decides about the end. The warning is about the earliest deadline whose time for
-    a warning has come.
+    The session must end if a deadline has passed; the earliest deadline gives the reason and the message. Otherwise,
+    the warning is about the earliest deadline whose time for a warning has come.
     """
     deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
     ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)

@@ -127,7 +127,7 @@ class _Server(asyncssh.SSHServer):
 
 
 class HubRequest(asyncssh.SSHForwarder):
-    """A connection that the notebook, or another program in the job, has made to the hub's socket.
+    """A connection to the hub's socket, at which the notebook and other programs in the job send requests to the hub.
 
     The door reads nothing from the connection until a channel to the link is open. asyncssh's forwarder then passes on
     the bytes of each direction, as fast as the receiver takes them, and the end of file of each direction.
@@ -176,21 +176,24 @@ class Door:
         return self._key.export_public_key("openssh").decode().strip()
 
     def take_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """From now on, use ``connection``, a link's SSH connection, for requests that arrive at the hub's socket."""
+        """From now on, send the job's requests to the hub through ``connection``, a link's SSH connection."""
         if self._link.done():
             self._link = asyncio.get_running_loop().create_future()
         self._link.set_result(connection)
 
     def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Stop using ``connection``, a link's SSH connection, for requests that arrive at the hub's socket.
+        """Send no more of the job's requests to the hub through ``connection``, a link's SSH connection.
 
-        If ``connection`` was the one in use, later requests wait for another link.
+        If ``connection`` was in use for these requests, later ones wait for another link. Otherwise nothing changes.
         """
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()
 
     async def open(self, bound: socket.socket) -> None:
-        """Begin to accept links on ``bound``, a listening TCP or Unix socket, and requests on the hub's socket."""
+        """Begin to accept links on ``bound``, and the job's requests to the hub on the hub's socket.
+
+        ``bound``: a listening TCP or Unix socket.
+        """
         logging.getLogger("asyncssh").addFilter(_OnlyRefusals())
         self._hub = await asyncio.get_running_loop().create_unix_server(
             lambda: HubRequest(self), self.session.status.hub_sock
@@ -243,8 +246,9 @@ class Door:
     async def close(self, patience: float = 2.0) -> None:
         """Shut down the door, after links have had time to read the last status and to disconnect by themselves.
 
-        ``patience``: the most seconds to wait for running commands; the call takes at most two and a half times as
-        long. The wait is needed, since a link that writes to a closed connection loses what it has not read yet.
+        ``patience``: the most seconds to wait for links' commands that still run at the door; the whole call takes at
+        most two and a half times as long. Without the wait, a link that writes to a closed connection would lose the
+        answers that it has not read yet.
         """
         self._acceptor.close()
         self._hub.close()

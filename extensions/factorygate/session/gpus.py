@@ -210,8 +210,8 @@ def amd_names(environment: Environment) -> list[str]:
 def parse_amd(metric: str, static: str) -> tuple[Gpu, ...]:
     """Return the GPUs from the outputs of the commands of ``amd_command`` and ``amd_names``.
 
-    Each output is a list of GPUs in JSON; ROCm 7 wraps the list in an object, under the key ``gpu_data``. In the
-    outputs, each number has its unit.
+    Each output is a list of GPUs in JSON; ROCm 7 wraps the list in an object, under the key ``gpu_data``. Each
+    measured value is an object with ``value`` and ``unit``.
     """
     names = {number: fields.get("asic") for number, fields in _amd_gpus(static)}
     found = []

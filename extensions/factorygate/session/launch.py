@@ -53,10 +53,10 @@ def _warm() -> None:
 
 
 def main() -> None:
-    """Import modules, wait for a program's description on stdin, and run the program in this process.
+    """Import the notebook server's modules, read from stdin which program to run, and run it in this process.
 
     Stdin: ``{"environment": {...}, "argv": [...], "folder": PATH}``; PATH is the folder in which the program starts. If
-    stdin ends without a description, nothing is run.
+    stdin is empty, nothing is run.
     """
     parser = argparse.ArgumentParser(prog="factorygate.session.launch")
     parser.add_argument("--report-fd", type=int, required=True, help="pipe on which the server tells its activity")

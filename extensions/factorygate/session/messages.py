@@ -58,7 +58,7 @@ def _in_language(texts: object, languages: Sequence[str]) -> object:
 
 
 class Messages:
-    """The last ``KEPT`` messages, oldest first."""
+    """The last ``KEPT`` messages for the session's person, oldest first."""
 
     def __init__(self) -> None:
         self._kept: deque[ShownMessage] = deque(maxlen=KEPT)

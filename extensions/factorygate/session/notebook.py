@@ -51,10 +51,10 @@ def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
 
 
 def read_activity(line: bytes) -> Activity:
-    """Parse a report of ``activity.Reporter`` or ``scheduler_process.become``. Raises ValueError for any other line.
+    """Parse a line in which the notebook server, or the Dask scheduler in a job of its own, reports its activity.
 
-    A number outside of its bounds is replaced by the nearest bound, since the link refuses the whole status of a
-    session if one of its numbers is out of bounds; a step with a number out of bounds is left out.
+    A number out of bounds is replaced by the nearest bound; otherwise the link would refuse the session's whole status.
+    A number of a workshop's step is left out instead. Raises ValueError if the line is no report.
     """
     try:
         report = json.loads(line, parse_constant=_refuse)
@@ -134,10 +134,10 @@ def prepare(
 
 
 def write_config(node: Path) -> None:
-    """Write configuration files that only this notebook server reads, into ``config`` in the folder ``node``.
+    """Write configuration files for the session's notebook server into ``config`` in the folder ``node``.
 
-    ``node``: the session's folder for sockets on the job's node. In these files, settings of the server override the
-    person's own; settings of JupyterLab are defaults, which the person's own override.
+    ``node``: the session's folder for sockets on the job's node. The files' settings of the server override the
+    person's settings. The files' settings of JupyterLab are only defaults: the person's settings override them.
     """
     config = node / "config"
     files = {

@@ -78,10 +78,10 @@ class Overview:
         It has the fields of the file that the door writes (``session``, ``ends``, ``messages`` and so on, see the
         module ``clock``), if this file exists yet. Further fields: ``now``: the time; ``use``: the resource use, None:
         not measured yet; ``home``: URL of the gateway's page of the person's sessions; ``sessions``: the person's live
-        sessions; ``clusters``: the person's live clusters; ``trouble``: the error of the last requests to the gateway,
-        "" if there was none; ``help``: the state of the person's requests for help, None: not known, or the session is
-        not for a workshop. With the session's own token, the gateway names only clusters of the session's factory and
-        project. If only the request for clusters fails, ``clusters`` is empty and ``trouble`` is "".
+        sessions; ``clusters``: the person's live clusters (with the session's own token, only those of the session's
+        factory and project); ``trouble``: the error of the last requests to the gateway, "" if there was none;
+        ``help``: the state of the person's requests for help, None: not known, or the session is not for a workshop. If
+        only the request for clusters fails, ``clusters`` is empty and ``trouble`` is "".
         """
         clock = await asyncio.to_thread(self._read_clock)
         messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}
@@ -107,8 +107,8 @@ class Overview:
     async def extend(self, hours: float) -> dict[str, Any]:
         """Ask the gateway for ``hours`` more hours for this session; return the changed session for pages.
 
-        The result has the session's id, state, times and so on, without the names and the URL that ``now`` adds. Raises
-        LinkError if the gateway refuses or does not answer.
+        The result is like an item of ``sessions`` in the result of ``now``, but without ``machine``, ``size``, ``url``
+        and ``folder``. Raises LinkError if the gateway refuses or does not answer.
         """
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
         answer = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)

@@ -157,7 +157,7 @@ class Gauge:
         self._callback = PeriodicCallback(self._look, LOOK_MS)
 
     async def start(self) -> None:
-        """Measure now, and again every ``LOOK_MS`` until the server ends."""
+        """Measure now, and again every ``LOOK_MS`` milliseconds until the Jupyter server ends."""
         self._callback.start()
         await self._look()
 

@@ -121,8 +121,8 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def run(options: argparse.Namespace, listen: str | None) -> int:
     """Run the Dask scheduler until its end; return the exit code, which is 0.
 
-    If the command line names a cluster, this function finally asks the gateway to end the cluster, unless the gateway
-    has already reported the cluster's end. Without a route to the gateway (NoLinkError), nothing is asked.
+    If the command line names a cluster, this function asks the gateway, after the scheduler's end, to end the cluster.
+    The gateway is not asked if it has already reported the cluster's end, or if there is no route to the gateway.
     ``options``: the command line, as ``parse`` returns it; ``listen``: path of the Unix socket for connections through
     the door, if the scheduler is a job of its own; else None.
     """

@@ -112,8 +112,8 @@ class JobSession:
     async def take_environment(self, body: object) -> DoorStatusLine:
         """Start the notebook with the environment variables and the command in ``body``; return the status.
 
-        Sending the same body again changes nothing. Raises SessionConflict for another body, or if the session is
-        ending; ValueError for an invalid one.
+        A second call with the same body changes nothing. Raises SessionConflict if the notebook was started with a
+        different body, or if the session is ending; ValueError if ``body`` is invalid.
         """
         given = check_environment(body)
         if self._given is not None and self._given != given:
@@ -156,10 +156,11 @@ class JobSession:
     async def deliver(self, order: object, archive: IO[bytes]) -> dict[str, object]:
         """Bring a workshop's material into the folder of the notebook's files; return the report of what was done.
 
-        ``order``: an object with ``name``: the workshop's folder; ``commit``: the material's version; ``digest``: the
-        SHA-256 of ``archive``; ``restore``: whether to write again what the person deleted; perhaps ``aside``: a date,
-        which is added to the name of the person's present folder before the delivery. Raises SessionConflict if the
-        session is ending or gets material already; ValueError with an explanation if the material was not delivered.
+        ``archive``: a tar.gz of the material's files. ``order``: an object with ``name``: the workshop's folder;
+        ``commit``: the material's version; ``digest``: the SHA-256 of ``archive``; ``restore``: whether to write again
+        what the person deleted; optionally ``aside``, a time such as ``2026-05-04-093000``: first rename the person's
+        present folder to ``NAME-ASIDE``, unless this exists. Raises SessionConflict if the session is ending, or if
+        another delivery is under way; ValueError with an explanation if the material was not delivered.
         """
         if self._end.done():
             raise SessionConflict("the session is ending")
@@ -204,7 +205,7 @@ class JobSession:
         await self._notebook.start()
 
     async def live(self) -> int:
-        """Run the session until its end; return the job's exit code."""
+        """Run the session until its end; return the job's exit code. Call ``start`` first."""
         keeping = (self._keep_time(), self._keep_notebook(), self._keep_tidy())
         tasks = [asyncio.create_task(task) for task in keeping]
         waited: list[asyncio.Future[Any]] = [self._end, *tasks]

@@ -55,14 +55,16 @@ class StatusNotice:
 class DoorStatusLine:
     """The status of a session at one moment. Times are RFC 3339 in UTC.
 
+    ``notebook_sock``: the notebook's Unix socket; ``hub_sock``: the Unix socket in the job for requests to the hub;
     ``environment``: whether the door has received the notebook's environment variables; ``exit_code``: that of the
-    notebook server, negative: the signal that ended it; ``busy_with``: names of busy notebooks and terminals;
-    ``opened``: whether anybody has opened the session; ``gpu_percent``: use of the busiest GPU in the last minute,
-    None: not known; ``memory_bytes``: memory in use, None: not known; ``steps``: which steps of a workshop's material
-    were done, by their numbers from 0; ``ends``: the end of the job's walltime, None: not known; ``ends_idle``: when
-    the session ends if nobody uses it, None: at present the session does not end for lack of use; ``message``: a text
-    for people that says why the session ends or has ended, "" while the session goes on; ``release``: the version of
-    this package in the session's environment.
+    notebook server, negative: the signal that ended it, None: it has not ended; ``busy_with``: names of busy notebooks
+    and terminals; ``opened``: whether anybody has opened the session; ``gpu_percent``: use of the busiest GPU in the
+    last minute, None: not known; ``memory_bytes``: memory in use, None: not known; ``steps``: which steps of a
+    workshop's material were done, by their numbers from 0; ``ends``: the end of the job's walltime, None: not known;
+    ``ends_idle``: when the session ends if nobody uses it, None: at present the session does not end for lack of use;
+    ``notice``: the present warning of the session's end, None: there is none; ``end_reason``, ``message``: why the
+    session ends or has ended, as a word and as a text for people, None and "" while the session goes on; ``release``:
+    the version of this package in the session's environment.
     """
 
     session: str

@@ -74,7 +74,7 @@ class Addresses:
 def serve(server: ServerApp) -> None:
     """Install the rule for tokens in URLs (``Addresses``) in ``server``, and hide tokens in the server's log.
 
-    The rule concerns later requests for WebSockets of kernels and terminals. If ``FACTORYGATE_URL_TOKENS`` is 1, a
+    The rule concerns requests for WebSockets of kernels and terminals. If ``FACTORYGATE_URL_TOKENS`` is 1, a
     token in the URL counts like one in the header ``Authorization``. Otherwise a request with a token in its URL is
     answered with 403, unless it comes from a browser, or has a cookie or the header ``Authorization``.
     """

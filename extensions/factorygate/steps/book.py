@@ -48,9 +48,9 @@ class StepBook:
     def look(self, folder: str) -> FolderSteps:
         """Return the steps of a workshop's folder, and set ``done``; no steps if the folder is missing.
 
-        ``folder``: its name in the notebook's root folder; for a name that no workshop can have, the result is empty,
-        and the attribute ``done`` stays as it is. Steps that so far were stored in memory only, since the file of the
-        folder could not be written (see ``mark``), are written to this file now, if possible.
+        ``folder``: the folder's name in the notebook's root folder. If no workshop can have this name, return no steps,
+        and leave ``done`` as it is. If ``mark`` could store done steps of the folder in memory only, this method tries
+        again to write them to the folder's file.
         """
         return self._with(folder, None)
 

@@ -57,9 +57,9 @@ class Ticker:
     def add(self, one: Looking) -> None:
         """Call ``one.look`` every ``INTERVAL`` seconds until ``look`` returns False or raises, or ``remove`` is called.
 
-        May be called from any thread. An object may be added again: then a call of ``look`` that began before the last
-        ``add`` does not remove the object, even if this call returns False or raises. The caller must keep the object:
-        the ticker has only a weak reference.
+        May be called from any thread. The caller must keep the object: the ticker has only a weak reference. If an
+        object is added again while its ``look`` runs, the object stays, even if this call of ``look`` returns False or
+        raises.
         """
         with self._lock:
             self._looking[one] = object()

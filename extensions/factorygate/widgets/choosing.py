@@ -30,8 +30,8 @@ _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 def checked(desired: Mapping[str, Any]) -> Choice:
     """Return the fields of ``desired`` that are not None, as a Choice.
 
-    Raises ValueError, with an explanation, for an unknown field, an id of a wrong form, or ``hours`` that are no number
-    above 0 and at most ``MOST_HOURS``. Whether the choice is offered is not checked.
+    Raises ValueError, with an explanation, for an unknown field, an id of a wrong form, or wrong ``hours``; ``hours``
+    must be a number above 0, at most ``MOST_HOURS``. Whether the choice is offered is not checked.
     """
     unknown = sorted(set(desired) - set(FIELDS))
     if unknown:

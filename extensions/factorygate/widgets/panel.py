@@ -48,9 +48,9 @@ class ClusterPanel(anywidget.AnyWidget):
         self.on_msg(type(self)._heed)
 
     def look(self) -> bool:
-        """Send the changes to the page.
+        """Read the cluster, and send what has changed since the last call to the pages that show the panel.
 
-        Return False if no page shows the panel, or if the cluster can no longer change.
+        Return False if no page shows the panel, or if the cluster can no longer change; then no further call is needed.
         """
         with self._looking:
             if not self._pages or self.comm is None:

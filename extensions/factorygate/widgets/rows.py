@@ -44,7 +44,8 @@ class Window:
     def move(self, first: object, which: object) -> None:
         """Set the first row and the filter as the page requests; an invalid value leaves the present one.
 
-        The next call of ``changes`` returns all rows that the page shows.
+        ``first``: the number of the first row, from 0; ``which``: the filter's name. The next call of ``changes``
+        returns all rows that the page shows.
         """
         if isinstance(first, int) and not isinstance(first, bool) and first >= 0:
             self.first = first
@@ -63,16 +64,17 @@ class Window:
             self._open = [*kept, name][-_OPEN_LOGS:] if shown is True else kept
 
     def forget(self) -> None:
-        """Forget the rows that were sent, since a new page needs all of them."""
+        """Let the next call of ``changes`` return all rows that the page shows; call this if a new page opens."""
         self._ask_whole = True
 
     def changes(self, view: ClusterView) -> dict[str, Any] | None:
         """Return the changes that the page needs to show ``view``; None if there are none.
 
         Keys of the result: ``whole``: True if ``rows`` has all rows that the page shows, False if ``rows`` has only the
-        changed ones; ``rows``: the rows by the job's name, absent if ``whole`` is False and no row has changed. If
-        ``whole`` is True, or the list itself has changed, also ``order``: names of the shown jobs; ``filter``: the name
-        of the filter; ``first``: number of the first row, from 0; ``total``: number of jobs under the filter.
+        changed ones; ``rows``: the rows by the job's name; ``order``: names of the shown jobs; ``filter``: the name of
+        the filter; ``first``: number of the first row, from 0; ``total``: number of jobs under the filter. If ``whole``
+        is False, ``rows`` is absent if no row has changed, and the last four keys are absent if none of their values
+        has changed.
         """
         jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)
         self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)
@@ -106,7 +108,7 @@ class Window:
 
 
 def counts(jobs: Iterable[JobView]) -> dict[str, int]:
-    """Return the number of jobs under each filter."""
+    """Return the number of jobs under each filter in ``FILTERS``, by the filter's name."""
     states = [job.state for job in jobs]
     return {name: sum(state in wanted for state in states) for name, wanted in FILTERS.items()}
 

@@ -17,7 +17,7 @@ FLOWING = ("spent", "committed")  # figures that grow with time while jobs run
 
 
 def summary(view: ClusterView) -> dict[str, Any]:
-    """Return everything that the panel's head shows, as plain JSON.
+    """Return everything that the head of a cluster's panel in a notebook shows, as plain JSON.
 
     GPU-hours are rounded to two decimal places, except the cluster's cap.
     """
@@ -47,7 +47,7 @@ def summary(view: ClusterView) -> dict[str, Any]:
 
 
 def text(view: ClusterView) -> str:
-    """Return the summary as a few lines of text, for scripts, logs and exported notebooks."""
+    """Return a summary of a cluster as a few lines of text, for scripts, logs and exported notebooks."""
     figures = f"{view.gpu_hours_spent:.2f} spent, {view.gpu_hours_per_hour:g} an hour now"
     if view.gpu_hours_cap is not None:
         figures += f", at most {view.gpu_hours_cap:g}"

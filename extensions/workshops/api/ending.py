@@ -46,7 +46,10 @@ class CertificatesZip(Response):
 
 
 def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..., Any]) -> APIRouter:
-    """Return a router with this module's operations. ``who``: a dependency that returns a request's WorkshopCaller."""
+    """Return a router with those operations of this module that need a login.
+
+    ``who``: a dependency that returns a request's WorkshopCaller.
+    """
     routes = APIRouter()
     caller_of, some = Depends(who), says(401, 403, 404, 409)
 
@@ -95,10 +98,10 @@ def ending_router(workshops: Workshops, ending: WorkshopEnding, who: Callable[..
 
 
 def public_router(ending: WorkshopEnding, _who: Callable[..., Any]) -> APIRouter:
-    """Return a router with the operations that need no login; only the app for the hub has them.
+    """Return a router with those operations of this module that need no login, for ``hub_app``.
 
     Anybody may check a certificate, and read when the data of a workshop's people are deleted. ``_who`` is not used:
-    the app passes it to all functions that make routers.
+    ``hub_app`` passes it to all functions that make routers.
     """
     routes = APIRouter()
 

@@ -23,7 +23,10 @@ from workshops.service import Workshops
 
 
 def hub_app(workshops: Workshops, joining: Joining, more: Sequence[Routes] = ()) -> FastAPI:
-    """Return the app for the hub and the operator's command. ``more``: functions that make further routers."""
+    """Return the service's API for the hub and the operator's command, as an app.
+
+    ``more``: functions that each make one more router for the app, from the dependency that finds a request's caller.
+    """
     app = workshops_app("Workshops, for the hub")
 
     async def who(

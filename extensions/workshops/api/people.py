@@ -66,7 +66,8 @@ def people_router(workshops: Workshops, joining: Joining, who: Callable[..., Any
     async def ban(slug: Slugged, person: Named, caller: WorkshopCaller = caller_of) -> None:
         """Ban a person from a workshop, so that they cannot join it again.
 
-        What the person runs for the workshop ends after the gateway's grace time.
+        What the person runs for the workshop ends after a time that the operator sets
+        (``limits.access_grace_seconds``, by default an hour).
         """
         await workshops.may(caller, slug, "people")
         await joining.put_out(slug, person, "banned", caller.person)

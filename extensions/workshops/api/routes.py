@@ -62,9 +62,10 @@ def router(workshops: Workshops, who: Callable[..., Any]) -> APIRouter:
 
     @routes.get("/pools", responses=one)
     async def pools(workshop: WorkshopSlug | None = None, caller: WorkshopCaller = caller_of) -> list[PoolView]:
-        """List the pools that you may choose for a new workshop, or for ``workshop`` if you may change that one.
+        """List the pools that you may choose for a workshop.
 
-        A pool is what an operator lets workshops use at one factory.
+        A pool is what an operator lets workshops use at one factory. ``workshop``: a workshop that you may change.
+        Without ``workshop``, the list is for a new workshop.
         """
         return await workshops.pools(caller, workshop)
 

@@ -24,9 +24,9 @@ def seats_router(workshops: Workshops, store: Store, seats: SeatRunner, who: Cal
 
     @routes.get("/workshops/{slug}/seats", responses=some)
     async def seating(slug: Slugged, caller: WorkshopCaller = caller_of) -> SeatingView:
-        """Return how far each seat has started, why seats failed, and what the link reports of the factory.
+        """Return how far each seat of a workshop is, why seats failed, and from when on the service starts the seats.
 
-        The factory is the one at which new members get their seats.
+        The answer also has what the link reports of the factory at which new members get their seats.
         """
         workshop = await workshops.may(caller, slug, "see-people")
         people = (await store.members([slug]))[slug]

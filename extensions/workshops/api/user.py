@@ -22,9 +22,10 @@ _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope a
 def user_app(
     workshops: Workshops, joining: Joining, callers: TokenCallers, base_url: str, more: Sequence[Routes] = ()
 ) -> FastAPI:
-    """Return the app for people and their programs.
+    """Return the app with the workshops' API for people and their programs, which send hub tokens.
 
-    ``base_url``: the hub's base path, usually ``/``; ``more``: functions that make further routers.
+    ``callers`` finds the owner of a token; ``base_url``: the hub's base path, usually ``/``; ``more``: functions that
+    make further routers.
     """
     app = workshops_app("API of the workshops")
     prefix = f"{base_url}services/workshops"

@@ -34,8 +34,8 @@ class CertificateText:
     """What a certificate says.
 
     ``name``: the person's name; ``title``: the workshop's title; ``days``: when the class took place, as text in
-    ``language``; ``gateway``: the gateway's URL; ``url``: where the certificate can be checked; ``made``: the PDF's
-    time of creation.
+    ``language``; ``gateway``: the gateway's URL; ``id``: the certificate's number; ``url``: where the certificate can
+    be checked; ``made``: the PDF's time of creation.
     """
 
     name: str

@@ -18,7 +18,7 @@ _NAME_BYTES, _PROOF_BYTES = 5, 10
 
 
 def certificate_id(secret: bytes, slug: str, name: str) -> str:
-    """Return the id of a person's certificate. ``name``: as it is printed."""
+    """Return the id of a person's certificate. ``slug``: the workshop's; ``name``: as the certificate shows it."""
     named = _named(secret, slug, name)
     text = base64.b32encode(named + _proof(secret, slug, named)).decode().lower()
     return f"{slug}.{text}"

@@ -38,8 +38,8 @@ Period = tuple[datetime, datetime]
 class WorkshopHistory:
     """The sessions of a workshop, and what its clusters used.
 
-    ``whole``: False if nothing is known, since the link gave no usable answer, or since the people's data are deleted
-    and no sums of the report were stored before; ``left_out``: True if there are more sessions than were read.
+    ``whole``: usually True. False means that nothing is known: the link gave no usable answer, or the people's data
+    were deleted and no sums had been stored before that. ``left_out``: True if there are more sessions than were read.
     """
 
     runs: tuple[PastRun, ...] = ()

@@ -51,7 +51,7 @@ _NO_SESSIONS = Message("workshop-no-history", "The gateway’s link does not ans
 
 
 class WorkshopEnding:
-    """Makes reports and certificates of workshops, and answers what a closing ends, and when data are deleted.
+    """Makes the reports and certificates of workshops; knows what a closing ends, and when people's data are deleted.
 
     ``joining``: sends certificates by mail; ``secret``: for the ids of certificates; ``root``: the gateway's URL for
     people, with a slash at its end; ``clear``: how long after its closing a workshop is archived; ``guests``: whether
@@ -194,9 +194,9 @@ class WorkshopEnding:
     async def mail_certificates(self, workshop: WorkshopRecord, by: str) -> MailedView:
         """Send a certificate by mail to each guest who has earned one, in the background; return how many are sent.
 
-        ``without_mail`` of the result: how many other people have earned a certificate. Raises ProblemError if the
-        certificates were sent before, nobody has earned one, the class is not over, the link gives no usable answer, or
-        this gateway sends no mails.
+        ``by``: the person who orders this, for the workshop's log; ``without_mail`` of the result: how many other
+        people have earned a certificate. Raises ProblemError if the certificates were sent before, nobody has earned
+        one, the class is not over, the link gives no usable answer, or this gateway sends no mails.
         """
         if not self._guests:
             raise conflict(Message("certificates-no-mails", "This gateway sends no mails."))

@@ -57,11 +57,12 @@ class RaisedHands:
         by: str | None = None,
         asked_by: str | None = None,
     ) -> HandRecord | None:
-        """Store which helper comes to a person whose hand is up (``by``), or asks to see the notebook (``asked_by``).
+        """Store which helper comes to a person whose hand is up, or which helper asks to see the person's notebook.
 
-        ``by``, ``asked_by``: a helper; None leaves the stored value; "" for ``asked_by``: nobody asks. Return the hand
-        after the change; None: no hand is up. If ``by`` is not None and a helper comes already, nothing is changed: the
-        returned hand names that helper. ``event``: a line for the workshop's log, written with the change.
+        Return the stored hand; None: the person's hand is not up. ``by``: the helper who comes, None: no change.
+        ``asked_by``: the helper who asks, "": nobody asks any more, None: no change. A call with ``by`` changes nothing
+        if a helper comes already; the returned hand then names the helper who comes already. ``event``: a line for the
+        workshop's log, written only if the hand is changed.
         """
         async with self._locks[slug]:
             known = await self._load(slug)

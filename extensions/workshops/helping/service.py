@@ -49,9 +49,9 @@ _NOT_OPEN = Message("hand-not-open", "You can raise a hand while the workshop is
 class Helping:
     """Keeps the raised hands of all workshops, and the consents with which people let helpers see a notebook.
 
-    Start ``run``. ``now``: the clock; ``on_change``: functions that are called after a raised hand or a consent has
-    changed, with a set that has the id of the workshop's project; ``forget`` does not call them. Methods raise
-    StoreError, and ProblemError if the person may not do now what the method does.
+    Start ``run``. ``now``: the clock. ``on_change``: functions that are called after a raised hand or a consent has
+    changed (except by ``forget``); each gets a set with the id of the workshop's project. Methods raise StoreError, and
+    ProblemError if the person may not do now what the method does.
     """
 
     def __init__(self, workshops: Workshops, store: Store, now: Callable[[], datetime]) -> None:
@@ -184,7 +184,7 @@ class Helping:
         return await self.state(person, slug)
 
     async def take(self, ask: HelpAsk) -> HelpState:
-        """Do what a session asks for its person, and return the person's state.
+        """Do what a session asks on behalf of its person, such as to raise a hand; return the person's ``state``.
 
         Raises StoreError, and ProblemError if the person may not do this now, or if the request lacks something.
         """
@@ -208,10 +208,11 @@ class Helping:
     # --- the people who help
 
     async def of_room(self, slug: str, members: Sequence[MembershipRecord], contents: bool) -> dict[str, SeatHelp]:
-        """Return, by person, the raised hands and the notebooks that a workshop's room shows.
+        """Return, by person, the raised hands in a workshop, and which notebooks helpers may see.
 
-        The room is the page for the people who run the class. ``contents``: False if the reader may only see since when
-        a hand is up, and its place in the queue.
+        This is for the workshop's room, the page for the people who run the class. ``members``: all members of the
+        workshop. ``contents``: False if the reader of the page may see no notebooks, and of each hand only since when
+        the hand is up, and its place in the queue.
         """
         raised = _up(await self._raised.of(slug), members)
         looks = {one.person: one for one in self._looks.of(slug)} if contents else {}

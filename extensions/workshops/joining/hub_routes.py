@@ -27,7 +27,7 @@ from workshops.joining.service import Joining
 
 
 def add(app: FastAPI, joining: Joining) -> None:
-    """Add the operations for joining to the service's app for the hub."""
+    """Add the operations for joining a workshop to ``app``, the workshops service's app for the hub."""
 
     @app.post("/joining/code", responses=says(403, 409, 429))
     async def check_code(body: JoinCodeBody) -> TicketView:

@@ -17,9 +17,9 @@ _MOST_TITLE = 80  # characters of a title in a subject
 
 
 def address(normalized: str) -> Address:
-    """Return the address for a mail's header. Raises ValueError if it is no plain mail address.
+    """Return an ``Address`` for a mail's header. Raises ValueError if the text is no plain mail address.
 
-    ``normalized``: the address as it is stored.
+    ``normalized``: the address as a text, ``MAILBOX@HOST``.
     """
     mailbox, _, host = normalized.rpartition("@")
     return mail.plain_address(mailbox, host)

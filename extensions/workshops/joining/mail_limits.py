@@ -25,9 +25,10 @@ RequestKind = Literal["browser", "code", "address"]
 
 
 def requester_of(secret: bytes, kind: RequestKind, address: str) -> str:
-    """Return the text by which one-time codes are counted: the kind of request, and a keyed hash of the network.
+    """Return a text that stands for a client who requests a one-time code; codes are counted for each such text.
 
-    ``address``: the network address of the client; it does not matter for the kind ``browser``.
+    The text consists of the kind of the request and a hash of the client's network. ``secret``: the key of the hash;
+    ``address``: the client's IP address, which does not matter for the kind ``browser``.
     """
     network = "" if kind == "browser" else network_of(address)
     return prefix(kind) + hmac.new(secret, f"network\0{network}".encode(), hashlib.sha256).hexdigest()

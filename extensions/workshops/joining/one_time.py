@@ -44,8 +44,9 @@ def new_digits() -> str:
 def digest(secret: bytes, ticket: str, mail: str, digits: str) -> str:
     """Return the hash of the one-time code ``digits``.
 
-    Without the service's secret, nobody can find the code by hashing all codes. ``ticket``: the hash of the ticket for
-    which the code is made.
+    ``secret``: the workshops service's secret; without it, nobody can find the code by hashing all codes. ``ticket``:
+    the hash of the ticket for which the code is made. A ticket is a random text that identifies one person's attempt to
+    join a workshop, or to log in again. ``mail``: the address to which the code is sent.
     """
     return hmac.new(secret, f"one-time\0{ticket}\0{mail}\0{digits}".encode(), hashlib.sha256).hexdigest()
 

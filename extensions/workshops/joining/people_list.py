@@ -40,8 +40,8 @@ class Listed:
     """A person in the list that a trainer downloads.
 
     ``mail``: "" if none is known; ``person``: the name of the hub's user; ``state``: the state of the membership;
-    ``since``: when the person joined. Before the person joins, ``person`` is "", ``state`` is ``invited``, and
-    ``since`` is None.
+    ``seat``: the number of the person's seat, None if the person has no seat; ``since``: when the person joined. Before
+    the person joins, ``person`` is "", ``state`` is ``invited``, and ``since`` is None.
     """
 
     mail: str
@@ -55,14 +55,14 @@ class Listed:
 
 @dataclass(frozen=True)
 class ListFault:
-    """A mistake in a list. ``line``: the number of the line in the file, from 1."""
+    """A mistake in a trainer's list of people. ``line``: the line in the file, from 1; ``text``: what is wrong."""
 
     line: int
     text: Message
 
 
 class ListFaults(Exception):
-    """Raised if a list has mistakes; nothing of it is used."""
+    """Raised if a trainer's list of people has mistakes; no part of the list is used. ``faults``: the mistakes."""
 
     def __init__(self, faults: Iterable[ListFault]) -> None:
         self.faults = tuple(faults)

@@ -45,7 +45,10 @@ class TicketRow:
 
 @dataclass(frozen=True)
 class GuestRow:
-    """A guest. The fields are the columns of ``tables.guests``."""
+    """A guest: a person who joined with a mail address only, without an account.
+
+    The fields are the columns of ``tables.guests``.
+    """
 
     name: str
     mail: str
@@ -137,9 +140,9 @@ def drop_ticket(db: Connection, digest: str) -> None:
 def sent_to_address(db: Connection, address: str, requester: str, now: datetime) -> tuple[int, int]:
     """Return how many one-time codes ``note_sent`` has counted for a mail address in the last hour, as two numbers.
 
-    The first number is for ``requester``, a result of ``mail_limits.requester_of``; the second is for all requesters
-    with the same kind of request. ``address``: the keyed hash of the mail address. Rows that are older than an hour are
-    deleted.
+    The first number is for ``requester``, a result of ``mail_limits.requester_of``. The second number is for all
+    requests of the same kind (``mail_limits.RequestKind``), whatever their networks. ``address``: the keyed hash of the
+    mail address. What ``note_sent`` counted more than an hour ago is deleted.
     """
     table = tables.sent_mails
     db.execute(delete(table).where(table.c.at < now - tables.LIMITED_FOR))
@@ -248,7 +251,10 @@ def put_member(db: Connection, record: MembershipRecord) -> None:
 
 
 def note(db: Connection, slug: str, now: datetime, by: str, what: LogEvent, detail: str = "") -> None:
-    """Add a line to a workshop's log: ``by``, a person ("": the service itself), did ``what``."""
+    """Add a line to a workshop's log: at the time ``now``, ``by`` did ``what``.
+
+    ``by``: a person; "": the service itself. ``detail``: what else the line says, such as the person concerned.
+    """
     db.execute(insert(schema.events).values(EventRecord(slug, now, by, what, detail).__dict__))
 
 

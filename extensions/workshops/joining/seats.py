@@ -44,10 +44,10 @@ def position(waiting: Iterable[Waiting], person: str) -> int | None:
 
 
 def promotions(taken: Collection[int], seats: int, waiting: Sequence[Waiting]) -> list[Promotion]:
-    """Return who of the waiting list gets which seat now, until no seat is free or nobody waits.
+    """Return the people of the waiting list who get a seat now, each with the seat's number.
 
-    Whoever has waited longest gets the lowest free number. ``taken``: the numbers of the seats that somebody has;
-    ``seats``: how many seats there are.
+    Whoever has waited longest gets the lowest free number, the next person the next free number, until no seat is free
+    or nobody waits. ``taken``: the numbers of the seats that somebody has; ``seats``: how many seats there are.
     """
     held, given = set(taken), []
     for one in in_order(waiting):

@@ -406,10 +406,10 @@ class Joining:
     async def put_out(self, slug: str, person: str, state: Literal["left", "banned"], by: str) -> None:
         """Remove a person from a workshop, and give the free seat to the waiting list.
 
-        What the person runs for the workshop ends after the link's grace time. A guest whom no other workshop admits is
-        logged out. ``state``: with ``banned``, the person cannot join the workshop again. ``by``: who removes the
-        person. Raises ProblemError if the person is not in the workshop (a person who has left can be banned), or is
-        the only one who leads the workshop.
+        What the person runs for the workshop ends after the time ``limits.access_grace_seconds`` of the link. A guest
+        whom no other workshop admits is logged out. ``state``: with ``banned``, the person cannot join the workshop
+        again. ``by``: who removes the person. Raises ProblemError if the person is not in the workshop (a person who
+        has left can be banned), or is the only one who leads the workshop.
         """
         now = self._now()
 
@@ -457,9 +457,10 @@ class Joining:
             await self.tell_promoted(slug, promoted)
 
     async def tell_promoted(self, slug: str, promoted: Sequence[MembershipRecord]) -> None:
-        """Send a mail to each guest in ``promoted`` who has a seat, if this gateway sends mails.
+        """Tell guests by mail that they got a seat from the waiting list, if this gateway sends mails.
 
-        People with an account get no mail, since their mail addresses are not known here.
+        ``promoted``: the new memberships of all people who got a seat. People with an account get no mail, since their
+        mail addresses are not known here.
         """
         workshop = await self._store.get(slug)
         if workshop is None:

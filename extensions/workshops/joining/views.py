@@ -77,9 +77,10 @@ def joined(
 
 
 def ticket(secret: str, row: TicketRow, workshop: WorkshopRecord) -> TicketView:
-    """Return a ticket with its workshop, and the mail address for which a one-time code was made, if any.
+    """Return a person's attempt to join a workshop: ticket, workshop, and mail address.
 
-    ``secret``: the ticket itself, of which ``row`` has only the hash.
+    The address is "" if no one-time code was made for this attempt. ``secret``: the ticket, which identifies the
+    attempt; ``row`` has only the ticket's hash.
     """
     return TicketView(ticket=secret, workshop=face(workshop), mail=row.typed or "" if row.sent is not None else "")
 

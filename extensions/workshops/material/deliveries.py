@@ -105,8 +105,8 @@ class MaterialDelivery:
         """Deliver the newest material to all open sessions that do not have it. Raises StoreError.
 
         A session that did not take the material is left out for some time before the next try (at first
-        ``PAUSE_SECONDS``, at most ``MOST_PAUSE``). Sessions of people who get no material are always left out: of
-        observers, and of those who neither have a seat nor run the workshop.
+        ``PAUSE_SECONDS``, at most ``MOST_PAUSE``). Observers get no material, nor do people who neither have a seat nor
+        run the workshop.
         """
         for slug in [one for one in self._done if self._materials.record(one) is None]:
             del self._done[slug]
@@ -128,10 +128,10 @@ class MaterialDelivery:
         )
 
     async def view(self, caller: WorkshopCaller, slug: str) -> MaterialRoom:
-        """Return the state of a workshop's material, and the last delivery to each of its people who got one.
+        """Return the state of a workshop's material, and the last delivery to each person, also a failed one.
 
-        These include people who have left or are banned. Raises ProblemError if the caller may not see this;
-        StoreError.
+        People who have left or are banned are included; people without any delivery are left out. Raises ProblemError
+        if the caller may not see this; StoreError.
         """
         await self._workshops.may(caller, slug, "see-people")
         await self._load([slug])

@@ -19,7 +19,7 @@ _MOST_ERRORS = 16_384  # bytes of git's messages that are read
 
 
 class GitFailed(Exception):
-    """Raised if git fails. ``said``: git's own words."""
+    """Raised if git fails. ``said``: git's own words, or another text that says what failed."""
 
     def __init__(self, said: str) -> None:
         super().__init__(said)
@@ -71,7 +71,7 @@ class GitRepository:
             raise GitFailed("git is not installed") from error
 
     def finish(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until a process of ``start`` has ended. Raises GitFailed, with git's own words, if git failed."""
+        """Wait until a process of ``start`` has ended. Raises GitFailed if git failed."""
         if process.wait() != 0:
             with (self.folder / "errors").open("rb") as file:
                 said = file.read(_MOST_ERRORS).decode(errors="replace").strip()

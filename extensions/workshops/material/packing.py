@@ -43,10 +43,10 @@ class TreeRefused(Exception):
 
 
 def read_tree(listing: bytes) -> list[TreeEntry]:
-    """Return the entries in the output of ``git ls-tree -r -l -z``.
+    """Return the entries in ``listing``, the output of ``git ls-tree -r -l -z``.
 
-    Raises TreeRefused for a name that is not UTF-8, ValueError if the text before a name has another form. What follows
-    the last NUL is ignored.
+    Raises TreeRefused if a file's name is not UTF-8, ValueError if the text before a name is not as git writes it. Text
+    after the last NUL is ignored.
     """
     entries = []
     for line in listing.split(b"\0")[:-1]:
@@ -63,7 +63,10 @@ def read_tree(listing: bytes) -> list[TreeEntry]:
 
 
 def check_tree(entries: Sequence[TreeEntry], limits: MaterialLimits) -> None:
-    """Check names, kinds, sizes and number of a tree's files, without their contents. Raises TreeRefused."""
+    """Check names, kinds, sizes and number of a tree's files, without their contents.
+
+    Raises TreeRefused if the tree may not be material.
+    """
     if not entries:
         raise TreeRefused(Message("material-empty", "The commit has no files."))
     if len(entries) > limits.files:

@@ -11,8 +11,8 @@ MOST_GROUPS = 100  # of a person, that the hub sends: they are in the address of
 class WorkshopCaller:
     """The person for whom a request is made.
 
-    ``operator``: True for an administrator of the hub, and for requests of the operator's command; ``groups``: the
-    person's groups at the hub.
+    ``operator``: True if the person administers the hub, or if the request comes from the command ``factorygate
+    workshops``; ``groups``: the person's groups at the hub.
     """
 
     person: str

@@ -132,8 +132,8 @@ class ReportView(Model):
 class MailedView(Model):
     """How many certificates were sent by mail, and to how many people they could not be sent.
 
-    ``without_mail``: how many people have earned a certificate, but have no mail address here because they have an
-    account.
+    ``without_mail``: how many people have earned a certificate, but did not join as guests with a mail address. These
+    people have an account at the gateway, and the workshops service does not know their mail addresses.
     """
 
     sent: int

@@ -49,8 +49,9 @@ class SeatHelp(Model):
 class HandContent(Model):
     """All that a person sent with a raised hand; what was not sent is "".
 
-    ``by``: the name of the helper who comes, "" if nobody comes; ``file``: the notebook's name; ``source``: the source
-    of a cell; ``error``: the cell's traceback.
+    ``name``: the name that the person gave as a guest, "" if the person is no guest; ``by``: the name of the helper who
+    comes, "" if nobody comes; ``file``: the notebook's name; ``source``: the source of a cell; ``error``: the cell's
+    traceback.
     """
 
     seat: int
@@ -65,7 +66,10 @@ class HandContent(Model):
 
 
 class LookView(Model):
-    """The last saved state of a notebook that a person lets helpers see; ``until``: the consent's end."""
+    """The last saved state of a notebook that a person lets helpers see; ``until``: the consent's end.
+
+    ``name``: the name that the person gave as a guest; "" if the person is no guest.
+    """
 
     seat: int
     person: str

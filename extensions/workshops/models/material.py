@@ -63,10 +63,10 @@ class MaterialSettings(Model):
 
 
 class FetchRequest(Model):
-    """What the service passes to the process that fetches material.
+    """What the workshops service passes to the process that fetches a workshop's material.
 
-    ``folder``: where the process writes the archive; ``schemes``: the allowed schemes of the repository's URL. Only
-    tests of this package add ``file`` to them; no configuration can.
+    ``folder``: where the process writes the archive; ``schemes``: the allowed schemes of the URL ``repository``. Only
+    tests of this package allow ``file``; no configuration can.
     """
 
     repository: str = Field(max_length=500)
@@ -77,7 +77,7 @@ class FetchRequest(Model):
 
 
 class RefusedFile(Model):
-    """A file of a repository that may not be in a workshop's material, and why."""
+    """A file because of which a commit was refused as a workshop's material, and the reason."""
 
     path: Shown
     why: Shown
@@ -86,9 +86,9 @@ class RefusedFile(Model):
 class FetchResult(Model):
     """The result of fetching a workshop's material: the digest of the archive, or the problem.
 
-    ``problem``: why there is no archive; "" if there is one. ``digest``: None if there is no archive. ``refused``:
-    files of the repository that may not be in the material. ``files``, ``bytes``: how many files the archive has, and
-    the sum of their sizes. ``steps``: the steps (tagged cells) in its notebooks.
+    ``problem``: why there is no archive; "" if there is one. ``digest``: None if there is no archive. ``refused``: the
+    files because of which the commit was refused, if any. ``files``, ``bytes``: how many files the archive has, and
+    the sum of their sizes. ``steps``: the steps (tagged cells) in the archive's notebooks.
     """
 
     problem: Annotated[str, Field(max_length=1000), AfterValidator(plain_text)] = ""
@@ -105,7 +105,7 @@ class MaterialStatus(Model):
     ``at``: since when the material is in this state; ``files``, ``bytes``: how many files the material has, and the sum
     of their sizes; ``steps``: the number of steps (tagged cells) in its notebooks; ``digest``: the digest of
     the archive, None if the material is not ready; ``problem``: why the fetch failed, "" if it did not; ``refused``:
-    files of the repository that may not be in the material.
+    the files because of which the commit was refused, if any.
     """
 
     state: MaterialState
@@ -129,7 +129,8 @@ class RestoreBody(Model):
 class SeatDelivery(Model):
     """The last delivery of material to one person.
 
-    ``report``: what the delivery did, None if it failed; ``problem``: why it failed, "" if it did not.
+    ``seat``: None if the person has no seat; ``report``: what the delivery did, None if it failed; ``problem``: why it
+    failed, "" if it did not.
     """
 
     person: str
@@ -141,10 +142,10 @@ class SeatDelivery(Model):
 
 
 class MaterialRoom(Model):
-    """The material of a workshop, and its last delivery to each of the workshop's people who got one.
+    """The state of a workshop's material, and for each person the last delivery, also one that failed.
 
-    These include people who have left or are banned. ``material``: None if the workshop has no material or is over, or
-    the service has not noticed the material yet.
+    ``seats``: without people to whom nothing was delivered yet, but with those who have left or are banned.
+    ``material``: None if the workshop has no material or is over, or ``Materials.look`` has not found the material yet.
     """
 
     material: MaterialStatus | None

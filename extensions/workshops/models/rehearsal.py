@@ -93,10 +93,10 @@ class WaveSummary(Model):
     ``seats``: the seats of the class. Of these, ``asked`` were requested, ``up`` could be opened and did not end,
     ``refused`` were refused, and ``failed`` failed. ``p50``, ``p95`` and ``slowest``: seconds from the request for a
     seat until it could be opened; ``seconds``: from the request for the first seat until the last seat could be opened;
-    all four are None if no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: for
-    how many minutes before its opening the workshop must warm up, so that all seats are up in time; both are None if
-    too few seats came up to tell. ``halted``: no more seats were requested because too many seats of a wave failed;
-    ``reasons``: the most frequent reasons of failures and refusals.
+    all four are None if no seat could be opened. ``per_minute``: seats that came up in a minute; ``warm_minutes``: how
+    many minutes before the workshop opens the first seats must be started, so that all seats are up in time; both are
+    None if too few seats came up to tell. ``halted``: no more seats were requested because too many seats of a wave
+    failed; ``reasons``: the most frequent reasons of failures and refusals.
     """
 
     seats: int = Field(ge=1, le=MOST_SEATS)
@@ -115,7 +115,7 @@ class WaveSummary(Model):
 
 
 class RehearsalResult(Model):
-    """What a rehearsal found; the service signs this result.
+    """What a rehearsal found; the workshops service signs this result.
 
     ``seats``: the seats of a rehearsal of three seats; ``wave``: how the seats came up in a rehearsal with robots;
     ``parts``: a digest of each part of the settings with which the rehearsal was made.
@@ -149,10 +149,10 @@ class RehearsalView(Model):
 
     ``colour``: None while the rehearsal goes on; ``until``: when a rehearsal that goes on runs out of time;
     ``number``: the first digits of the result's signature; ``stopping``: whether somebody has stopped the rehearsal, so
-    that its seats end now; ``void``: why the result does not count any more; ``checked``: False if the link reported
-    nothing about the factory, so that only some of the settings could be compared with the present ones; ``counts``:
-    the earlier rehearsal of this kind, whose result is used if this one goes on or was ended early, None: there is
-    none.
+    that its seats end now; ``void``: why the result does not count, for example because a setting has changed since,
+    empty: no reason was found; ``checked``: False if some settings could not be compared, because the link reported
+    nothing about the factory; ``counts``: the earlier rehearsal of this kind, whose result is used if this one goes on
+    or was ended early, None: there is none.
     """
 
     kind: RehearsalKind
@@ -177,10 +177,9 @@ class RehearsalView(Model):
 
     @property
     def counting(self) -> RehearsalView | None:
-        """Return the rehearsal whose result is to be used: this one, or the earlier one in ``counts``.
+        """Return this rehearsal; but if it goes on or was ended early, return ``counts``, which may be None.
 
-        If this one goes on or was ended early, return the earlier one, or None if there is none. The result of the
-        returned rehearsal counts only if that rehearsal's ``void`` is empty.
+        The result of the returned rehearsal counts only if that rehearsal's ``void`` is empty.
         """
         return self.counts if self.running or _is_stopped(self.lines) else self
 
@@ -200,9 +199,10 @@ class WaveCost(Model):
 class PlaceRehearsals(Model):
     """The last rehearsals at one place (factory and node size) of a workshop; ``number`` 1 is plan A.
 
-    ``dry``, ``seats``, ``wave``: the last rehearsal of each kind, None: there was none. ``ready``: True if a rehearsal
-    of three seats was green and still counts, and no rehearsal with robots (made-up members) that still counts was red;
-    ``costs``: the most GPU-hours and minutes that a rehearsal with robots can take, None: not known.
+    ``dry``, ``seats``, ``wave``: the last rehearsal of each kind, None: there was none. ``costs``: the most GPU-hours
+    and minutes that a rehearsal with robots (made-up members) can take, None: not known. ``ready``: True if the last
+    complete rehearsal of three seats was green and still counts; but False if the last complete rehearsal with robots
+    was red and still counts.
     """
 
     number: int

@@ -44,16 +44,17 @@ class StepView(Model):
 class SeatView(Model):
     """One seat.
 
-    ``taken``: somebody has the seat; ``person``: None if nobody has it yet, or if the caller sees no names. ``state``:
-    the state of the session on the seat, None: there is no session; ``before``: while the session is unreachable, its
-    last known state; ``ready``: the notebook answers; ``stopping``: the end of the session was requested, and it has
-    not ended; ``position``: the job's position in the scheduler's queue, None: not known; ``gpu_percent``: the use of
-    the session's busiest GPU in the last minute, None: not known. ``reason``: what the session waits for, why it has
-    ended, or why it could not be started; ``words``: the same explanation with its code, for a translation. ``act``: a
+    ``taken``: somebody has the seat; ``person``: None if nobody has it yet, or if the caller sees no names; ``name``:
+    the name that the person gave as a guest, "" if there is none, or if the caller sees no names. ``state``: the state
+    of the session on the seat, None: there is no session; ``before``: while the session is unreachable, its last known
+    state; ``ready``: the notebook answers; ``stopping``: the end of the session was requested, and it has not ended;
+    ``position``: the job's position in the scheduler's queue, None: not known; ``gpu_percent``: the use of the
+    session's busiest GPU in the last minute, None: not known. ``reason``: what the session waits for, why it has ended,
+    or why it could not be started; ``words``: the same explanation with its code, for a translation. ``act``: a
     start, restart or reset that goes on or has failed, None: there is none. ``step``: how many steps the person has
     done, None: not known, or the caller sees no names; ``step_last``: the number, from 0, of the furthest step that is
-    done. ``hand``: the person's raised hand, None: it is not up; ``look``: the notebook that the person lets helpers
-    see, None: there is none, or the caller may not help.
+    done, None: no step is known to be done. ``hand``: the person's raised hand, None: it is not up; ``look``: the
+    notebook that the person lets helpers see, None: there is none, or the caller may not help.
     """
 
     seat: int
@@ -99,12 +100,13 @@ class ClassMessageView(Model):
 
 
 class RoomHead(Model):
-    """What a room shows beside its seats.
+    """What a workshop's room (the page for the people who run the class) shows beside its seats.
 
-    ``trouble``: why the room may be outdated, or why no seats begin until somebody mends the gateway, None: no such
-    trouble is known; ``total``: the number of seats; ``taken``: how many seats somebody has; ``ready``: how many of
-    these have a notebook that answers; ``names``: whether the caller sees names; ``may``: what the caller may do;
-    ``halted``: why no further seats begin after too many failures, None: no halt; ``steps``: the steps of the material.
+    ``total``: the number of seats; ``taken``: the number of seats that people have; ``ready``: the number of seats
+    whose notebook answers; ``names``: whether the caller sees people's names; ``may``: what the caller may do.
+    ``trouble``: a fault of the gateway: the room may be outdated, or no seats are started until somebody mends the
+    gateway; None: no fault is known. ``halted``: why no further seats are started after too many failures, None: no
+    halt. ``messages``: the last messages to the class, the newest first; ``steps``: the steps of the material.
     """
 
     slug: str
@@ -139,8 +141,8 @@ class BroadcastBody(Model):
 
     ``text``: the message in ``language``; ``language`` None: the workshop's first language. ``texts``: the message in
     more languages, by language code. Each person reads the text in the first of their own languages for which there is
-    one, or else ``text``. ``id``: if a message with this id was sent before, the same content changes nothing, and
-    other content is refused; None: this is a new message.
+    one, or else ``text``. ``id``: an id that the caller chose, so that the same request sent twice stores one message;
+    a message with other content and the same id is refused. None: the service chooses an id.
     """
 
     text: MessageText

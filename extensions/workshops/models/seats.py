@@ -43,7 +43,9 @@ class BegunSeatView(Model):
 class HaltView(Model):
     """Why no further seats are started: too many seats of a wave failed.
 
-    ``failed``: how many seats failed; ``of``: how many seats the wave had; ``why``: the most frequent reason.
+    A wave is a group of seats that are begun together. ``at``: since when no further seats are started; ``wave``: the
+    wave's number; ``failed``: how many of the wave's seats failed; ``of``: how many seats the wave had; ``why``: the
+    most frequent reason of the failures, None: no reason is known.
     """
 
     at: datetime

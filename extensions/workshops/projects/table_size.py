@@ -33,7 +33,7 @@ LEFT_OUT = N_(
 class ProjectSize:
     """How many bytes one workshop's project needs in the table of projects.
 
-    ``trainer``: who made the workshop; ``runs``: whether the workshop's seats run, or may run.
+    ``trainer``: who made the workshop; ``runs``: whether the workshop is warming up, open or closing.
     """
 
     project: ProjectId

@@ -56,7 +56,10 @@ class DryFacts:
 
 
 def judged(given: DryFacts) -> tuple[RehearsalLine, ...]:
-    """Judge these facts; return the lines about everything that was checked, in a fixed order."""
+    """Judge a workshop at one of its places by these facts; return lines about all that was checked, in a fixed order.
+
+    Nothing is started.
+    """
     parts = (
         _participants, _troubles, _budget, _place, _prestart, _size, _environment, _reservation, _maintenance,
         _accounts, _pace, _material, _connections, _versions,

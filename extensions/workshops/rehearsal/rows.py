@@ -45,10 +45,11 @@ def running(db: Connection) -> list[RehearsalRow]:
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
     """Store a rehearsal in place of the last one of its kind at the same factory, and add ``event`` to the log.
 
-    A rehearsal with an ``until`` has just begun. Its row also stores the last result of this kind (see
-    ``_with_last_result``). This last result counts while the new rehearsal goes on, and afterwards if the new rehearsal
-    was ended early (see ``wave.WaveEnd``). A rehearsal without an ``until`` is over and has its own result. Raises
-    RehearsalGoesOn; RehearsedOften, but only for a rehearsal that has just begun.
+    If ``row.until`` is set, the rehearsal has just begun. Its ``counts`` is then set to the result that has counted so
+    far, if there is one. If ``row.until`` is None, the rehearsal is over, and ``row`` has the rehearsal's own result.
+
+    Raises RehearsalGoesOn if another rehearsal of the workshop is not over yet. Raises RehearsedOften only for a
+    rehearsal that has just begun.
     """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn
@@ -65,9 +66,9 @@ def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
 
 
 def change(db: Connection, row: RehearsalRow) -> bool:
-    """Store what became of a rehearsal that goes on; return False if it is not stored any more, or has ended.
+    """Store the changed row of a rehearsal that goes on; return False if the rehearsal was removed or has ended.
 
-    The column ``stopped`` is not written, since somebody may have stopped the rehearsal meanwhile.
+    The column ``stopped`` is not written, since somebody may have stopped the rehearsal after ``row`` was read.
     """
     values = {name: value for name, value in row.__dict__.items() if name != "stopped"}
     query = update(rehearsals).where(*_is(row), rehearsals.c.until.is_not(None)).values(values)

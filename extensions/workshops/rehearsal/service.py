@@ -74,7 +74,7 @@ _OFTEN = {
 class Rehearsals:
     """Makes the rehearsals of all workshops, follows their seats, and stores the results. Start ``run`` as a task.
 
-    ``secret``: the key for signatures; ``changed``: called when the table of projects has to be written again;
+    ``secret``: the key that signs results; ``changed``: called when the table of projects has to be written again;
     ``material_of``: returns the state of a workshop's material; ``now``: the clock.
     """
 
@@ -111,14 +111,16 @@ class Rehearsals:
         return await self._view(workshop, await self._places(workshop))
 
     async def begin(self, caller: WorkshopCaller, slug: str, body: RehearsalBody) -> RehearsalsView:
-        """Make a rehearsal without seats, or begin one with seats; return the last rehearsals at each factory.
+        """Begin the rehearsal that ``body`` describes; return the last rehearsals at each factory of the workshop.
 
-        If no seat could begin, a rehearsal with seats is over at once, with a result that says why. Raises StoreError.
+        A rehearsal without seats is over at once. A rehearsal with seats is over at once if no seat could begin; the
+        result then says why.
 
-        Raises ProblemError if the caller may not rehearse, the workshop has no such place or may not use its factory
-        now, another rehearsal goes on, or the link does not answer or refuses. A rehearsal with seats also raises
-        ProblemError if the time, the pool, the budget or another limit does not allow the rehearsal, or if the workshop
-        had too many rehearsals of this kind in the last 24 hours.
+        Raises ProblemError if the caller may not rehearse, the workshop has no place with the number in ``body`` or may
+        not use this place's factory now, another rehearsal goes on, or the link does not answer or refuses. For a
+        rehearsal with seats, ProblemError is also raised if the time, the pool, the budget or another limit does not
+        allow the rehearsal, or if the workshop had too many rehearsals of this kind in the last 24 hours. Raises
+        StoreError.
         """
         workshop = await self._workshops.may(caller, slug, "rehearse")
         place = next((one for one in workshop.places if one.number == body.place), None)
@@ -168,9 +170,10 @@ class Rehearsals:
         """Return whether the rehearsals at a factory of a workshop had good results that still count.
 
         This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
-        still counts was red. If the link reports nothing about the factory, only the settings that this service itself
-        knows are compared with those of the rehearsal. ``number``: the number of the place, 1 is plan A; if there is no
-        such place, the result is False. Raises StoreError.
+        still counts was red. A result does not count any more if settings have changed since the rehearsal; if the link
+        reports nothing about the factory, only settings that this service itself knows are compared. ``number``: the
+        number of the factory's place, 1 is plan A. Without a place of this number, the method returns False. Raises
+        StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:

@@ -134,7 +134,7 @@ def settled(seats: Sequence[RehearsedSeat]) -> tuple[RehearsedSeat, ...]:
 
 
 def lines(seats: Sequence[RehearsedSeat], *, unsettled: bool = True) -> tuple[RehearsalLine, ...]:
-    """Return a line for each seat of a rehearsal that is over.
+    """Return a line for each seat of a rehearsal that is over: how long the seat took to come up, or what went wrong.
 
     ``unsettled``: False leaves out the seats that were stopped while they were still coming up.
     """

@@ -56,9 +56,9 @@ _AS_ON_THE_DAY = N_("On the day, they are asked for again.")
 class WaveEnd:
     """Why a rehearsal was ended early; with the default values, it was not ended early.
 
-    ``stopped``: the person who stopped the rehearsal; ``state``: the workshop's state; every state except scheduled
-    ends the rehearsal; ``left``: the person whose three seats are rehearsed, if this person does not lead or teach the
-    workshop any more.
+    ``stopped``: the person who stopped the rehearsal, if somebody did. ``state``: the workshop's state; every state
+    except scheduled ends the rehearsal. ``left``: the person who has the seats of a rehearsal without robots, if this
+    person does not lead or teach the workshop any more.
     """
 
     stopped: str | None = None
@@ -161,7 +161,10 @@ def _check_budget(workshop: WorkshopRecord, facts: RehearsalFacts, here: Rehears
 
 
 def begun(slug: str, count: int) -> tuple[RehearsedSeat, ...]:
-    """Return the seats of a new rehearsal with robots, with new session ids; no seat is requested yet."""
+    """Return the seats of a new rehearsal with robots, with new session ids; no seat is requested yet.
+
+    ``slug``: the workshop's slug; ``count``: the number of seats.
+    """
     return tuple(RehearsedSeat(person=name, server="", session=uuid.uuid4().hex) for name in robot_names(slug, count))
 
 
@@ -198,9 +201,9 @@ def is_halted(seats: Sequence[RehearsedSeat], now: datetime) -> bool:
 def after(seat: RehearsedSeat, answer: SeatAnswer, now: datetime) -> RehearsedSeat:
     """Return the seat as it is after the link's answer: refused, failed, running or begun.
 
-    ``now``: when the answer came. The seat is unchanged if the code of a refusal shows that the link may not have read
-    the newest table of projects yet. After any other refusal whose reason has nothing to do with the robot, the seat
-    counts as failed, not as refused. A running seat stays running if it cannot be opened for a while.
+    ``now``: when the answer came. A refusal that concerns the robot itself makes the seat refused; any other refusal
+    makes the seat failed. But the seat is unchanged if the link may have refused it only because the link has not read
+    the newest table of projects yet. A running seat stays running if it cannot be opened for a while.
     """
     if answer.problem is not None and answer.problem.code == _NOT_YET:
         return seat  # it is asked for again

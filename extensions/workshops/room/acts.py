@@ -75,9 +75,9 @@ _GOING: dict[SeatActKind, Message] = {
 class SeatActs:
     """Starts, restarts and resets single seats. Start the method ``run`` as a task.
 
-    ``has_material``: returns whether a workshop's material is ready; ``deliver``: delivers the material anew to
-    sessions of a workshop, and returns why that failed, "" if it succeeded (``MaterialDelivery.anew``); ``now``: the
-    clock.
+    ``has_material``: returns whether the workshop with this slug has material that can be delivered; ``deliver``:
+    delivers this material anew to a person's sessions, and returns why the delivery failed, "" if it did not fail (see
+    ``MaterialDelivery.anew``); ``now``: returns the present time.
     """
 
     def __init__(
@@ -144,9 +144,9 @@ class SeatActs:
         self._woken.set()
 
     async def give_up(self, workshop: WorkshopRecord, person: str) -> bool:
-        """Give up the act on a person's seat, and stop the seat's session if it has not come up yet.
+        """Give up the start, restart or reset of a person's seat; stop the seat's session if it cannot be opened yet.
 
-        Return whether there was anything to give up. Raises LinkAway, StoreError.
+        Return whether there was anything to give up or to stop. Raises LinkAway, StoreError.
         """
         slug = workshop.slug
         async with self._locks[slug]:
@@ -184,9 +184,10 @@ class SeatActs:
         return SeatActRecord(workshop.slug, person, act, "stopping" if ends else "starting", ends, now, now, by)
 
     async def run(self) -> None:
-        """Take the next step of each act, whenever sessions change and every ``LOOK_SECONDS``, without end.
+        """Take the next step of each start, restart and reset of a seat, again and again, without end.
 
-        Return at once if this service has no link.
+        The steps are taken whenever sessions change, and every ``LOOK_SECONDS``. Return at once if this service has no
+        link.
         """
         if not self._link.there:
             return
@@ -200,10 +201,11 @@ class SeatActs:
                 log.exception("What is done to seats is looked at again")
 
     async def look(self) -> None:
-        """Take the next step of each act; do nothing while it is not known which sessions run.
+        """Take the next step of each act (start, restart or reset of a seat).
 
-        An act is dropped if the workshop is neither warming up nor open, or if the person does not have a seat any
-        more. An act that has failed is also dropped if the seat was moved after the failure. Raises StoreError.
+        Do nothing while it is not known which sessions run. An act is dropped if the workshop is neither warming up nor
+        open, or if the person does not have a seat any more. An act that has failed is also dropped if the seat was
+        moved after the failure. Raises StoreError.
         """
         await self._load()
         if not self._acts or not self._room.sessions.fresh:

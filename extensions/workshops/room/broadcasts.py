@@ -110,11 +110,12 @@ class Broadcasts:
     ) -> BroadcastView:
         """Store a message to a class, and send it into the sessions that are open now.
 
-        Return how many people are to get the message, and how many have received it so far. The others get it from
-        ``run`` when they have an open session, while the message is recent (``REPLAYED``, ``REPLAY_HOURS``).
-        ``people``: the people of the workshop, of whom ``receivers`` get the message; ``by``: who sends the message. A
-        message that is stored already, with the same id and content, is not stored again. Raises ProblemError if a
-        different message has the id, or the class got too many messages, in all or in the last minute; StoreError.
+        Return how many people are to get the message, and how many have received it so far. ``run`` sends it to the
+        others when they have an open session, while the message is recent (``REPLAYED``, ``REPLAY_HOURS``).
+        ``people``: the people of the workshop; the function ``receivers`` selects those who get the message. ``by``:
+        the name of the person who sends it. If a message with the same id and content is stored already, it is not
+        stored again. Raises ProblemError if a message with the same id has other content, or if the class got too many
+        messages, in all or in the last minute. Raises StoreError.
         """
         last = self._messages[workshop.slug][-1:]
         message = MessageRecord(
@@ -263,5 +264,5 @@ _RUNS = (SessionState.STARTING, SessionState.RUNNING)
 
 
 def receivers(people: Iterable[MembershipRecord]) -> list[MembershipRecord]:
-    """Return those of ``people`` who get messages: all with a seat or who run the workshop, except observers."""
+    """Return those of ``people`` who get messages: all with a seat, and the workshop's staff except observers."""
     return [one for one in people if one.state in ("seated", "staff") and one.role != "observer"]

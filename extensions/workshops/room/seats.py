@@ -59,9 +59,10 @@ def room_of(
 
     ``people``: the people of the workshop; ``sessions``: the sessions of its project; ``may``: what the caller may do;
     ``names``: whether the caller sees who sits where; ``trouble``: why the sessions may be outdated, or why no seats
-    begin; ``halted``: why no further seats begin after too many failures; ``helped``: by person, the raised hand and
-    the notebook that the caller sees; ``acts``: by person, a start, restart or reset of their seat; ``steps``: the
-    steps of the material; ``not_begun``: by person, why their seat could not be begun.
+    begin; ``messages``: the last messages to the class; ``halted``: why no further seats begin after too many failures;
+    ``helped``: by person, what the caller may see of their raised hand, and of the notebook that they let helpers see;
+    ``acts``: by person, a start, restart or reset of their seat; ``steps``: the steps of the material; ``not_begun``:
+    by person, why their seat could not be begun.
     """
     mine = shown_sessions(sessions)
     holders = {one.seat: one for one in people if one.seat is not None and one.state == "seated"}

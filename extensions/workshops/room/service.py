@@ -50,13 +50,13 @@ class _Follower:
 
 
 class Room:
-    """The rooms of all workshops. Start the method ``run`` as a task.
+    """The rooms of all workshops; a room shows the workshop's seats and what runs there. Start ``run`` as a task.
 
-    ``now``: the clock; ``streams``: limits the open streams of each person. Functions that other parts set: ``acts_of``
-    returns the starts, restarts and resets of a workshop's seats, by person; ``give_up`` gives up such an act on a
-    person's seat, stops the seat's session if it has not come up yet, and returns whether there was anything to give
-    up; ``trouble_of`` returns why no seats of a workshop begin until somebody mends the gateway; ``steps_of`` returns
-    the steps of a workshop's material.
+    ``now``: the clock; ``streams``: limits the open streams of each person. Other parts set four functions. ``acts_of``
+    returns by person which acts (start, restart or reset of a seat) go on or have failed in a workshop. ``give_up``
+    gives up the act that goes on for a person's seat, and stops the seat's session if nobody can open it yet; False:
+    there was neither. ``trouble_of`` returns the fault that lets no seats of a workshop begin until somebody mends the
+    gateway; None: no such fault is known. ``steps_of`` returns the steps (tagged cells) of a workshop's material.
     """
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:
@@ -79,10 +79,10 @@ class Room:
         self.helping.on_change.append(self._changed)
 
     async def run(self) -> None:
-        """Follow the link's sessions, send messages to sessions that start late, and answer sessions that ask for help.
+        """Follow the link's events, send messages to sessions that start late, and answer sessions that ask for help.
 
-        Also delete copies of notebooks whose consent is over, and forget what is known of workshops that are over. Run
-        without end; return at once if this service has no link.
+        Also delete the copies of notebooks that helpers may not see any more, and forget the sessions, messages and
+        raised hands of workshops that are over. Run without end; return at once if this service has no link.
         """
         if not self._link.there:
             return

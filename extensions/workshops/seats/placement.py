@@ -17,9 +17,10 @@ from workshops.store.seat_tables import MoveRow, SeatRow
 def by_place(
     workshop: WorkshopRecord, orders: Sequence[MoveRow], people: Iterable[MembershipRecord]
 ) -> dict[int, list[MembershipRecord]]:
-    """Return the people, by the number of the place to which their seat belongs; every place of the workshop is a key.
+    """Return, for each place of the workshop, the people whose seats belong to the place.
 
-    ``people``: those who have a seat; ``orders``: the orders to move seats.
+    The keys are the numbers of the places; 1 is plan A. ``people``: those who have a seat; ``orders``: the orders to
+    move seats.
     """
     found: dict[int, list[MembershipRecord]] = {place.number: [] for place in workshop.places}
     for one in people:

@@ -29,7 +29,7 @@ def of_workshop(db: Connection, slug: str) -> list[SeatRow]:
 
 
 def put(db: Connection, rows: Iterable[SeatRow]) -> None:
-    """Store these seats, each in place of the person's earlier row."""
+    """Store rows of seats. Each row replaces the earlier row of the same person in the same workshop."""
     table = tables.seats
     for row in rows:
         db.execute(delete(table).where(table.c.workshop == row.workshop, table.c.person == row.person))
@@ -65,7 +65,9 @@ def withdraw(db: Connection, slug: str, person: str) -> str | None:
 def belonging(db: Connection, workshop: WorkshopRecord, place: PlaceRecord) -> set[str]:
     """Return the people whose seats belong to ``place``; none if the workshop is neither warming up nor open.
 
-    This is read in the caller's transaction, since what the caller has read before may be outdated.
+    A seat belongs to the place to which it was last moved or, if it was never moved, to the workshop's first place. The
+    workshop's state, its people and the orders to move seats are read from ``db``; only its places are taken from
+    ``workshop``.
     """
     found = db.execute(select(schema.workshops.c.state).where(schema.workshops.c.slug == workshop.slug)).first()
     if found is None or found.state not in WARM_STATES:
@@ -104,9 +106,9 @@ def put_warm_up(db: Connection, row: WarmUpRow) -> None:
 
 
 def go_on(db: Connection, slug: str, now: datetime, by: str) -> bool:
-    """End a halt of a workshop's waves, so that seats that failed are asked for again; return whether there was a halt.
+    """End a halt of the waves in which a workshop's seats begin; return whether there was a halt.
 
-    ``by``: who ends the halt, for the workshop's log.
+    After that, seats that failed may be requested again. ``by``: who ends the halt, for the workshop's log.
     """
     if warm_up(db, slug).halted is None:
         return False
@@ -120,7 +122,7 @@ def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
     """Store an order to move seats, and end a halt of the waves in which seats begin; return True.
 
     If an order with this id is stored already, change nothing and return False. ``detail``: the text of the line that
-    the workshop's log gets. Raises IntegrityError if another order got the same number meanwhile.
+    the workshop's log gets. Raises IntegrityError if another order of the workshop has the same number.
     """
     table = tables.moves
     same = select(table.c.number).where(table.c.workshop == row.workshop, table.c.id == row.id)
@@ -136,7 +138,8 @@ def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
 def rates(db: Connection) -> dict[tuple[str, str], Rate]:
     """Return how fast seats came up, by factory and node size.
 
-    Each rate is that of the last class, or of a later rehearsal with at least as many seats as were measured before.
+    Each rate was measured in the last class or rehearsal with this factory and node size. But a rehearsal does not
+    replace a rate that was measured with more seats.
     """
     found = _intact(tables.rates, db.execute(select(tables.rates)).mappings())
     return {

@@ -88,7 +88,7 @@ class SeatRunner:
     """Begins seats in the background. Call ``attend`` every few seconds; ``close`` at the end.
 
     ``root``: the gateway's address for people, with a slash at its end. ``measures``: whether the measured rates decide
-    when seats begin; False: the operator has set how long before the opening this is.
+    when a workshop's seats begin. If False, the operator has set how many minutes before the opening they begin.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class SeatRunner:
         return self._troubles.get(slug)
 
     def failed_looks(self, slug: str, factory: str) -> int:
-        """Return how many times in a row the link reported that a factory does not answer."""
+        """Return how many looks at a workshop in a row, up to the last one, found that a factory does not answer."""
         return self._failed.get((slug, factory), 0)
 
     # --- one workshop
@@ -639,9 +639,10 @@ def _has_accounts(seen: Mapping[str, SeatPlace], share: _Share) -> bool:
 def room(here: SeatPlace, seats: Iterable[SeatFacts]) -> int | None:
     """Return how many more seats may begin at a place; None: no limit.
 
-    ``here``: what the link reports of the place; ``seats``: the seats that belong to the place. The result is the
-    number of further doors that the link may keep open. While accounts are being wiped, the result is at most the
-    number of clean accounts plus the number of failed or refused seats, which have accounts already.
+    ``here``: what the link reports of the place; ``seats``: the seats that belong to the place. Usually, the result is
+    the number of further doors that the link may keep open there. While some of the workshop's accounts are being wiped
+    or wait for a wipe, no more seats may begin than there are clean accounts and failed or refused seats together (such
+    a seat has an account already).
     """
     rooms = [] if here.room is None else [here.room]
     if here.accounts is not None and here.accounts.wiping:

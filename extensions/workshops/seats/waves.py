@@ -29,9 +29,10 @@ MOST_RATE = 600.0  # seats in a minute
 class SeatFacts:
     """What the decision about the next wave must know of one seat.
 
-    ``number``: the seat's number; ``state``: None means that the seat was not requested yet; ``wave``: the last wave in
-    which the seat was requested, 0: none; ``asked``: when this was; ``attempts``: how often the seat was requested
-    since a halt was last ended or seats were last moved; only the first request and requests after a failure count.
+    ``number``: the seat's number, 0 if ``person`` has none; ``state``: None means that the seat was not requested yet;
+    ``wave``: the last wave in which the seat was requested, 0: none; ``asked``: when the seat was last requested, None:
+    never; ``attempts``: how many requests count: the first one, and each one after a failure. This count begins again
+    at 0 when a trainer or an operator ends a halt or moves seats.
     """
 
     person: str
@@ -57,7 +58,11 @@ class Pace:
 
 @dataclass(frozen=True)
 class Halt:
-    """A wave of which too many seats failed: ``failed`` of ``of``."""
+    """A wave of which so many seats failed that no more seats are requested.
+
+    ``wave``: the number of the wave; ``failed``: how many of the wave's seats failed; ``of``: how many seats the wave
+    has.
+    """
 
     wave: int
     failed: int
@@ -68,8 +73,8 @@ class Halt:
 class NextWave:
     """Which seats to request now.
 
-    ``ask``: the people whose seats to request, as the wave ``number``; ``halt``: the wave with so many failures that no
-    seats are requested, None: no halt.
+    ``ask``: the people whose seats to request; ``number``: the number of their wave, or if ``ask`` is empty, of the
+    last wave (0: none); ``halt``: the wave with so many failures that no seats are requested, None: no halt.
     """
 
     number: int
@@ -79,9 +84,10 @@ class NextWave:
 
 @dataclass(frozen=True)
 class Rate:
-    """What was measured at a place: how many seats came up in a minute, and when the first one did.
+    """How fast seats came up at a place.
 
-    ``cold``: the time from the first request until the first seat came up.
+    ``per_minute``: how many seats came up in a minute, after the first one; ``cold``: the time from the first request
+    until the first seat came up.
     """
 
     per_minute: float
@@ -91,8 +97,8 @@ class Rate:
 def next_wave(seats: Sequence[SeatFacts], pace: Pace, go_on: datetime | None, now: datetime) -> NextWave:
     """Return which seats of one place to request now.
 
-    ``go_on``: when a trainer or an operator last said to go on after a halt, or moved seats, None: never; failures of
-    seats that were requested before that time cause no halt.
+    ``go_on``: when a trainer or an operator last ended a halt or moved seats, None: never. Seats that were requested at
+    this time or earlier, and failed, cause no halt.
     """
     number = max((seat.wave for seat in seats), default=0)
     if (halt := failed_wave(seats, go_on)) is not None:

@@ -37,15 +37,16 @@ class RehearsalRow:
     ``at``, ``by``: when it began, and who began it; ``until``: when it is to end at the latest, None if it has ended;
     ``stopped``: who has stopped it, None if nobody has.
 
-    ``seats``: the seats that it requests, if any; for robots (kind ``wave``), empty after the end.
+    ``seats``: the seats that the rehearsal requests, if any. If robots have the seats (kind ``wave``), ``seats`` is
+    empty after the end.
 
-    ``result``: what the rehearsal found; while it goes on, only digests of the settings. ``signature``: the HMAC of the
-    result, None while the rehearsal goes on. If the factory was removed from the workshop before the end, both are
-    None, and ``seats`` is empty.
+    ``result``: what the rehearsal found. While the rehearsal goes on, the result has no lines yet, only digests of the
+    workshop's settings (``parts``). ``signature``: the HMAC of the result, None while the rehearsal goes on. If the
+    factory was removed from the workshop before the end, ``result`` and ``signature`` are None, and ``seats`` is empty.
 
-    ``counts``, ``counts_signature``: the result of an earlier rehearsal, and the HMAC of that result; None if there is
-    none. The earlier result counts while this rehearsal goes on, and afterwards if this rehearsal was ended early (see
-    ``wave.WaveEnd``).
+    ``counts``, ``counts_signature``: the result of an earlier rehearsal, and the HMAC of that result. The earlier
+    result is used in place of ``result`` while this rehearsal goes on, and afterwards if this rehearsal was ended early
+    (see ``wave.WaveEnd``). Both are None if there is no earlier result, and after a normal end of this rehearsal.
     """
 
     workshop: str

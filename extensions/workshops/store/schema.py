@@ -144,13 +144,14 @@ class WorkshopRecord:
     """One workshop's row, with its places.
 
     ``opens``, ``closes``: when people may begin to use their seats, and when all sessions end; ``starts``, ``ends``:
-    the times of the class itself; ``warm_minutes``: how many minutes before ``opens`` the warm-up begins at the
-    earliest without a trainer's order. ``version`` counts the changes. ``submitted``: when approval was requested;
-    ``declined``: why an operator refused it; ``problem``: why the link does not allow all that the workshop asks for.
-    ``warmed``: when the seats were first allowed to start; ``closed``: when the workshop began to close; ``over``: when
-    it was archived or cancelled; ``retention_days``: for how many days after ``over`` its people's data are kept;
-    ``erased``: when these were deleted. A time is None, and a reason "", if there is none. ``hours``, ``gpu_hours``,
-    ``person_gpu_hours``, ``terms``, ``seat_on_join`` and ``certificate_percent``: as in ``WorkshopBody``.
+    the times of the class itself; ``warm_minutes``: the seats may start at most this many minutes before ``opens``,
+    unless a trainer lets them start earlier. ``version`` counts the changes. ``submitted``: when approval was
+    requested; ``declined``: why an operator refused approval; ``problem``: why the link does not allow all that the
+    workshop asks for. ``warmed``: when the seats were first allowed to start; ``closed``: when the workshop began to
+    close; ``over``: when the workshop was archived or cancelled; ``retention_days``: for how many days after ``over``
+    its people's data are kept; ``erased``: when these data were deleted. A time is None, and a reason "", if there is
+    none. ``hours``, ``gpu_hours``, ``person_gpu_hours``, ``terms``, ``seat_on_join`` and ``certificate_percent``: as in
+    ``WorkshopBody``.
     """
 
     slug: str
@@ -208,8 +209,9 @@ class MembershipRecord:
     """One person's membership in a workshop. ``at``: when the person joined; ``seat``: None without a seat.
 
     ``name``, ``mail``: for a guest, the name as typed and the mail address in small letters, else None;
-    ``terms_at``: when the person accepted the terms; ``code``: the id of the join code with which the person joined;
-    ``language``: that of the page on which the person joined.
+    ``terms_at``: when the person accepted the terms, None: never; ``code``: the id of the join code with which the
+    person joined, None: joined without one; ``language``: the code of the language of the page on which the person
+    joined, None: not known.
     """
 
     workshop: str

@@ -80,15 +80,16 @@ moves = Table(
 class SeatRow:
     """How far one person's seat is; the row is stored before the link gets the request for the seat.
 
-    ``session``: the id of the requested session, or of the person's own session if that became the seat; ``asked``:
-    when the seat was last requested; ``wave``: the number of the latest wave at that time, 0: there was none yet;
-    ``attempts``: how often the seat was requested at its place since a trainer or an operator last said to go on or
-    moved seats; only the first request and requests after a failure count. ``ran``: when the session could first be
-    opened, None: not yet; ``why``: why the seat failed, was refused or ended.
+    ``session``: the id of the requested session, or of another session of the person that counts as the seat.
+    ``asked``: when the seat was last requested. ``wave``: the number of the wave of this request. A request outside of
+    waves has the number of the workshop's latest wave, 0 if there was none. ``attempts``: how many requests at the
+    seat's place count as attempts: the first one, and each one after a failure. The count begins again at 0 when a
+    trainer or an operator ends a halt or moves seats. ``ran``: when the session could first be opened, None: not yet.
+    ``why``: why the seat failed, was refused or ended.
 
     ``since``: an ended session of the person may count as the seat only if it was created at this time or later (see
-    ``SeatBody``), None: no ended session counts; ``over``: the id of the person's last session that is known to have
-    ended.
+    ``SeatBody``), None: no ended session counts. ``over``: the id of the person's last session that is known to have
+    ended, None: none is known.
     """
 
     workshop: str

@@ -191,9 +191,10 @@ class Store:
         await self.transact(lambda db: _done(db, query))
 
     async def erase(self, slug: str, at: datetime, event: EventRecord) -> None:
-        """Delete all data about people of a workshop that is over, with its codes and its log.
+        """Delete a workshop's codes, its log, and all data about its people, after the workshop is over.
 
         Guests who are in no workshop any more are deleted, too. The workshop itself stays, with ``event`` as its log.
+        ``at``: the time that is stored as the time of the deletion.
         """
 
         def work(db: Connection) -> None:

@@ -13,16 +13,18 @@ Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 
 
 class LoginHint(Model):
-    """How an antenna's people log in: their login provider, and the federation of their institutions."""
+    """How an antenna's people log in. ``provider``: the id or the kind of their login provider; ``federation``: the
+    federation of their institutions, None: not known."""
 
     provider: Slug
     federation: str | None = None
 
 
 class Antenna(Model):
-    """An antenna: a national front office. ``host``: the institution that runs the antenna, None: not known;
-    ``factories``: the ids of the linked factories, in the order in which they are to be named; ``greeting``: the text
-    on its people's start page, by language; ``remark``: a note for editors of the file, shown on no page."""
+    """An antenna: a national front office. ``host``: the institution that runs the antenna, None: not known; ``at``:
+    the antenna's position on the map, None: not on the map; ``factories``: the ids of the linked factories, in the
+    order in which they are to be named; ``greeting``: the text on the start page of the antenna's people, by language;
+    ``remark``: a note for editors of the file, shown on no page."""
 
     id: Slug
     name: str

@@ -44,7 +44,7 @@ MessageTexts = Annotated[dict[LanguageCode, MessageText], Field(max_length=30)]
 class Problem(Coded):
     """The body of every error response of the link and of the workshops service.
 
-    ``code``: the stable code of the message, if the error has one; ``docs/reasons.md`` lists the codes of explanations.
+    ``code``: the stable code of the message, "" if the message has none; ``docs/reasons.md`` lists some of the codes.
     ``field``: the field of the request that is wrong; ``do``: what the person can do; ``whose``: who can act;
     ``scheduler``: the scheduler's own message. ``fits``: how many of the requested jobs may start now; None if this is
     not known, or if the request was refused for another reason than the number of jobs. ``request``: the id of the
@@ -173,7 +173,7 @@ class AcceptBody(Model):
 
 
 class RenewBody(BaseModel):
-    """Body of a page's request to the hub: a token to renew a person's login at a factory.
+    """Body of the hub's ``PUT /gateway/api/factories/{factory}/credential``: a token to renew a person's login there.
 
     The token is kept in memory only, and is never logged.
     """

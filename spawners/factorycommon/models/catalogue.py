@@ -256,7 +256,10 @@ class Factory(NetworkEntry):
         return partition.accelerator or self.accelerator
 
     def partition(self, name: str) -> Partition:
-        """Return the partition with this name. Raises StopIteration if there is none; each size's partition exists."""
+        """Return the partition with this name. Raises StopIteration if the factory has no such partition.
+
+        The factory always has the partitions that its node sizes name.
+        """
         return next(partition for partition in self.partitions if partition.name == name)
 
     @model_validator(mode="after")

@@ -173,7 +173,12 @@ class WorkerState(StrEnum):
 
 
 class Worker(Model):
-    """One worker: one job of a cluster."""
+    """One worker: one job of a cluster, in which one or more Dask workers run.
+
+    ``asked``: when the job's batch was requested; ``end``: why the job ends or has ended. ``waits_for``: why the job
+    waits, or another remark about a job that has not ended. ``log_tail``: the last lines of the log of a job that has
+    ended; empty if the log was not read.
+    """
 
     name: WorkerName
     batch: BatchId
@@ -214,6 +219,11 @@ class GpuHours(Model):
 
 class Cluster(Model):
     """A Dask cluster, as shown to its owner and to the hub.
+
+    ``processes``: how many Dask workers each job runs; ``gpus``: how many GPUs each job has, as the site bills them.
+    ``session``: the id of the session with which the cluster ends, None: there is no such session. ``head``: the
+    session whose job runs the Dask scheduler, None: the scheduler has no job of its own, or this job has ended.
+    ``end``: why the cluster ends or has ended, None: its owner ended it, or it is live.
 
     ``wrong``: why the state of the cluster's jobs is not known, or why no further job can start; ``waits_for``: why one
     of its jobs waits in the queue; ``counts``: the number of workers in each state. ``workers``: all workers, also

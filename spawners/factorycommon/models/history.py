@@ -18,10 +18,11 @@ MOST_CLUSTER_USES = 5000
 class PastRun(Model):
     """One session of a project, live or ended.
 
-    ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``ready``: when the
-    notebook or scheduler first answered in the job's last run; ``opened``: when the link first knew that somebody had
-    opened this notebook, None: nobody has; ``ended``: None while the session is live; ``code``: the code of the
-    explanation why the session ended, "" if there is none; ``seconds``: the charged seconds of all runs of the
+    ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``asked``: when the
+    session was requested; ``started``: when the job's last run began, None: not yet, or never; ``ready``: when the
+    notebook or scheduler first answered in this run, None: not yet, or never; ``opened``: when the link first knew that
+    somebody had opened this notebook, None: nobody has; ``ended``: None while the session is live; ``code``: the code
+    of the explanation why the session ended, "" if there is none; ``seconds``: the charged seconds of all runs of the
     session's job so far; ``gpu_hours``: the GPU-hours that the gateway charges for them; ``own``: their cost in the
     site's own unit, None if the site charges in GPU-hours or if the price is not known.
     """
@@ -53,7 +54,7 @@ class ClusterUse(Model):
     """What the workers of one person's Dask clusters have used at a factory with one node size.
 
     ``size``: None if the node size is not known any more; ``jobs``: the number of workers; ``own``: the cost in the
-    site's own unit, None for the same reasons as in ``PastRun``, or if ``size`` is None.
+    site's own unit, None if the site charges in GPU-hours, or if the price or the node size is not known.
     """
 
     person: Occupant

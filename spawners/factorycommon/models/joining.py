@@ -28,7 +28,10 @@ MOST_NAME = 80  # maximum characters of the name that a guest gives
 
 
 class Secretive(BaseModel):
-    """The base of bodies that contain secrets; errors and logs do not show the secrets."""
+    """The base of bodies that contain secrets; validation errors do not show the body's values.
+
+    A field with a secret also needs ``repr=False``, so that logs do not show the secret.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -55,8 +58,8 @@ class TicketBody(Secretive):
 class ProofBody(TicketBody):
     """Body of ``POST /joining/mail``: asks for a one-time code by mail.
 
-    ``mail``: the address; ``language``: the language for the mail, None: the workshop's first language that has
-    translations.
+    ``mail``: the address; ``language``: the language for the mail, None: the first of the workshop's languages that the
+    gateway knows or, if there is none, English.
     """
 
     mail: Typed
@@ -159,7 +162,7 @@ class MembershipView(Model):
     """A person's membership in a workshop.
 
     The state ``staff``: the person runs the workshop, and has no numbered seat. ``position``: in the waiting list, from
-    1; None if the person does not wait.
+    1; None if the person does not wait. ``name``: the name that a guest gave; "" if the person is no guest.
     """
 
     person: Person

@@ -20,9 +20,9 @@ class Coded(Model):
     """Base class of models with a message to people: English texts, with what a translation needs.
 
     A translation needs the stable ``code`` ("" if there is none), and the ``parameters`` that are filled into the
-    texts. The class attribute ``TEXTS`` names the fields that hold the texts. If such a field is set to a ``Message``,
-    the model takes the code and parameters of this ``Message``; a ``code`` or ``parameters`` that is given as well
-    takes precedence.
+    texts. The class attribute ``TEXTS`` names the fields that hold the texts. If such a field is set to a ``Message``
+    (a str with a code and parameters), the model takes the code and parameters of this ``Message``; a ``code`` or
+    ``parameters`` that is given as well takes precedence.
     """
 
     # names of the fields with texts for people; other fields hold names, numbers, or the scheduler's own words

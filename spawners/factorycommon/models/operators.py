@@ -88,10 +88,11 @@ class WaitingSession(Model):
 
 
 class FailureCount(Model):
-    """How many sessions of a factory ended for the same reason before their notebook or Dask scheduler answered.
+    """How many starts of sessions at a factory failed for the same reason, in the last ``OperatorView.hours`` hours.
 
-    If a job was requeued, answers before the requeue do not count. ``last``: the time of the newest such end;
-    ``words``: its explanation, None if there is none.
+    A start has failed if the session ended before its notebook or Dask scheduler answered. If a job was requeued,
+    answers before the requeue do not count. ``last``: the time of the newest such end; ``words``: the explanation of
+    that end, None if there is none.
     """
 
     factory: Slug

@@ -22,9 +22,9 @@ MOST = 2000  # maximum number of characters of one text for a person
 def plain_text(text: str, most: int = MOST) -> str:
     """Return ``text`` as one line of at most ``most`` characters, without control characters.
 
-    Line ends and tabs become a blank; other control characters, line separators and characters that nobody sees become
-    U+FFFD; terminal sequences are removed, and blanks at both ends. If the rest is longer than ``most``, it is cut and
-    ends with "…". Of a long text, only the first four times ``most`` characters are read.
+    Terminal sequences are removed. Each line end or tab becomes a blank; each other control character, line separator
+    or invisible character becomes U+FFFD. Blanks at both ends are removed. A longer result is cut, and ends with "…".
+    Only the first ``4 * most`` characters of ``text`` are read.
     """
     return _shortened(_replaced(_BAD, _ESCAPES.sub("", _bounded(text, most)), "\n\r\t").strip(), most)
 

@@ -19,9 +19,9 @@ class Amount(Model):
 class Cost(Model):
     """The cost of a job that runs for a given time, such as its whole walltime.
 
-    ``gpu_hours``: as the factory charges them, or ``counted`` if the factory charges in another unit or its price is
-    not known; ``counted``: the GPU-hours that the gateway charges to the project; ``own``: the cost in the factory's
-    own unit, if the factory charges in another unit than GPU-hours."""
+    ``counted``: the GPU-hours that the gateway charges to the project. ``gpu_hours``: the GPU-hours that the factory
+    charges; the same as ``counted`` if the factory charges in another unit, or if its price is not known. ``own``: the
+    cost in this other unit; None if the factory charges in GPU-hours, or if its price is not known."""
 
     gpu_hours: float
     counted: float

@@ -50,8 +50,8 @@ class ProjectAt(Model):
     ``account``: the scheduler's account that is charged, None: that of ``link.yaml``, if any; ``partition`` None: that
     of the node size; ``qos`` None: that of the node size or, if the size has none, of ``link.yaml``; ``reservation``
     None: no reservation; ``site_accounts``: the Unix accounts of the project's people; ``sizes``: the node sizes that
-    the project may use, empty: all. ``JobOptions`` take precedence over these settings, and a reservation that the
-    person chose takes precedence over ``reservation``.
+    the project may use, empty: all. An account, QOS, partition or reservation that the operator has set for the spawner
+    (``JobOptions``) takes precedence over the project's. So does a reservation that the person chose.
     """
 
     account: Word | None = None  # the scheduler's account that is charged

@@ -23,7 +23,8 @@ class Said(Model):
 
     ``sure`` is the kind of origin. ``operator``: a public page of the site or of EuroHPC; ``user-report``: notes of
     users, other projects or the press; ``known``: general knowledge without a source; ``ours``: this gateway's own
-    choice. ``of``: paths of the values; a path includes everything below it. ``by``: names of the entry's ``sources``.
+    choice. ``of``: paths of the values; a path includes everything below it. ``by``: names in ``sources`` of the same
+    catalogue entry.
     """
 
     sure: Sure
@@ -58,7 +59,10 @@ class Origin(Model):
 
 
 class Sourced(Model):
-    """An entry that records the origin of its values."""
+    """An entry of the catalogue that records the origins of its values.
+
+    ``sources``: addresses of pages, by names; ``not_found``: paths of values that we searched for in vain.
+    """
 
     sources: dict[Slug, Address] = Field(default_factory=dict)
     said: tuple[Said, ...] = ()

@@ -15,12 +15,16 @@ class Choice(Model):
     """The choice for a new session, as the form and the API send it.
 
     If ``factory`` is None, the link selects one. If ``project`` is None but needed, the link selects the only possible
-    one or, of several, the one that the person used last; if there is no such project, the link refuses the choice. If
-    ``until`` or ``give_up_hours`` is None, the session has no such limit. If ``until`` is set, the session gets the
-    hours from its earliest possible start to ``until``, but at most ``hours`` or, if ``hours`` is None, the longest
-    hours of its size. If ``reservation`` is None, the project's reservation is used, if it has one. If another field is
-    None, its default is used. But if all fields are None, the link first tries the choice of the server's last session,
-    without its ``reservation`` and ``url_tokens``.
+    project. If several projects are possible, the link selects the one that the person used last. If neither rule gives
+    a project, the link refuses the choice.
+
+    ``until``: the session gets the hours from its earliest possible start to this time, but at most ``hours`` or, if
+    ``hours`` is None, the longest hours of its size; None: ``hours`` alone counts. ``give_up_hours``: the session is
+    cancelled if it has not started so many hours after its request; None: there is no such limit.
+
+    If ``reservation`` is None, the project's reservation is used, if it has one. If any other field is None, its
+    default is used. But if all fields are None, the link first tries the choice of the server's last session, without
+    its ``reservation`` and ``url_tokens``.
 
     No field may be free text.
     """

@@ -101,8 +101,9 @@ class NodeState(Model):
 class Reservation(Model):
     """A reservation: nodes that from ``start`` to ``end`` run only certain jobs.
 
-    ``users``, ``accounts``, ``groups``: who may use the reservation. A job must be admitted by each list that is not
-    empty; if all three are empty, the link offers the reservation to nobody. A name with a leading dash is excluded.
+    ``users`` (site accounts), ``accounts`` (the scheduler's accounts that are charged) and ``groups`` (Unix groups) say
+    who may use the reservation. A job must be admitted by each list that is not empty; if all three are empty, the link
+    offers the reservation to nobody. A name with a leading dash is excluded.
     """
 
     id: str  # the name that a job uses to select it

@@ -79,9 +79,10 @@ class LogLine(Phrase):
 class Notice(Model):
     """A warning that a session will soon end by itself.
 
-    ``kind``: why the session will end; ``at``: when the session will end. ``minutes``: from how many minutes before the
-    end this warning is shown, for example 15 or 5; the first warning of the kind ``access`` may be shown earlier. How
-    much time is left follows from ``at``.
+    ``kind``: why the session will end (``unopened``: nobody has opened it; ``access``: its person loses the access to
+    the project). ``at``: when the session will end. ``minutes``: from how many minutes before the end this warning is
+    shown, for example 15 or 5; the first warning of the kind ``access`` may be shown earlier. How much time is left
+    follows from ``at``.
     """
 
     kind: Literal["walltime", "idle", "unopened", "access"]
@@ -90,7 +91,10 @@ class Notice(Model):
 
 
 def notebook_base(base_url: str, user: str, server: str) -> str:
-    """Return the notebook's base URL: ``/user/NAME/`` or ``/user/NAME/SERVER/`` below the hub's ``base_url``."""
+    """Return the notebook's base URL below the hub's ``base_url``: ``user/NAME/SERVER/``.
+
+    If ``server`` is "" (the person's default server), this is ``user/NAME/``.
+    """
     name = quote(user, safe="@~")
     return f"{base_url}user/{name}/{quote(server)}/" if server else f"{base_url}user/{name}/"
 
@@ -147,9 +151,9 @@ class Session(Model):
     def addressed(self, root: str) -> Session:
         """Return the session with the URL at which its person opens it, instead of its port on the link's machine.
 
-        ``root``: the gateway's URL with the hub's base URL (``https://gateway.example.org/``), or its path only. Until
-        the session runs, its URL shows the waiting page. A session that has ended, or that runs a cluster's scheduler,
-        has no URL.
+        ``root``: the hub's URL for people (``https://gateway.example.org/``), or only the hub's base URL; then the
+        session's URL has no host. Until the session runs, its URL shows the waiting page. A session that has ended, or
+        that runs a cluster's scheduler, has no URL.
         """
         opens = self.state != SessionState.ENDED and not self.server.startswith(HEAD)
         return self.model_copy(update={"url": notebook_base(root, self.user, self.server) if opens else None})

@@ -29,7 +29,7 @@ class Health(Model):
     started, and its first question to the factory is not answered yet. ``words``: the explanation of the state; None
     for ``ok`` and ``starting``. ``since``: when the state last changed, as far as the link knows; the beginning and the
     end of a drain do not count as changes. ``answer_seconds``: how long the factory's last successful answer took;
-    None: there was none yet, or the view leaves it out.
+    None: there was no answer yet, or the view that contains this ``Health`` leaves the time out.
     """
 
     state: Literal["ok", "unreachable", "draining", "starting"]
@@ -92,7 +92,11 @@ class Offer(Model):
 
 
 class SessionBounds(Model):
-    """The possible choices that are the same for all node sizes of a factory."""
+    """The bounds of three choices. They are the same for all node sizes of a factory.
+
+    ``unopened_minutes``: after how long a session ends if nobody opens it; ``idle_minutes``: how long after its last
+    use a session ends; ``give_up_hours``: after how long a session that has not started is cancelled.
+    """
 
     idle_minutes: Bounds
     unopened_minutes: Bounds
@@ -190,7 +194,7 @@ class FactoryView(Model):
 
 
 class ChoiceView(Model):
-    """A choice with all defaults filled in, its machine and node size for people, and its highest possible cost."""
+    """A choice with all defaults filled in, its node size as the person sees it, and its highest possible cost."""
 
     choice: ResolvedChoice
     machine: str  # the factory's name for people
@@ -199,7 +203,10 @@ class ChoiceView(Model):
 
 
 class ComingView(Model):
-    """A factory without a machine, as the start page shows it."""
+    """A factory that has no machine yet, as the start page shows it.
+
+    ``site``: the institution that hosts the factory; ``coming``: the planned machine, None: nothing is known about it.
+    """
 
     id: Slug
     name: str
@@ -210,10 +217,11 @@ class ComingView(Model):
 class ProjectView(Model):
     """A project as one of its people sees it.
 
-    GPU-hours are the sum over all factories. ``granted``: None if the gateway does not limit the project; ``reserved``:
-    GPU-hours held for running and waiting jobs; ``left``: what this person may still use, which is the rest of the
-    project's GPU-hours or of the person's share, whichever is less; None: neither has a limit. ``usable``: True if the
-    project has begun and has not ended, and the person is not blocked.
+    GPU-hours are sums over all factories. ``granted``, ``spent`` and ``reserved`` are those of the whole project.
+    ``granted``: None if the gateway does not limit the project; ``reserved``: GPU-hours held for running and waiting
+    jobs. ``left``: what this person may still use, which is the rest of the project's GPU-hours or of the person's
+    share, whichever is less; None: neither has a limit. ``usable``: True if the project has begun and has not ended,
+    and the person is not blocked.
     """
 
     id: ProjectId
@@ -293,10 +301,10 @@ class SiteCheck(Model):
 
     @property
     def lacks_account(self) -> bool:
-        """Return True if the person neither has nor can get an account that they need at the site.
+        """Return True if the person has no account at the site for at least one project that they may use there now.
 
-        They need one for each project that they may use there now. If they need no project, they also need one for work
-        without a project.
+        An account that the project would lend the person counts as the person's. For people who need no project, work
+        without a project counts as a project.
         """
         return any(account.kind == "missing" for account in self.accounts)
 
@@ -322,7 +330,7 @@ class ChecklistView(Model):
 
 
 class NetworkSize(Model):
-    """A node size in the public view. ``parts``: the size's description on the start page, in parts."""
+    """A node size of a ``NetworkFactory``. ``parts``: the parts of the size's description on the start page."""
 
     id: Slug
     parts: tuple[Phrase, ...] = ()
@@ -334,10 +342,11 @@ class NetworkSize(Model):
 
 
 class NetworkFactory(Model):
-    """A factory of the network in the public view.
+    """A factory in ``NetworkView``, the public view of the network.
 
-    ``health``: None if this hub does not offer the factory; ``sizes``: its node sizes, empty if this hub does not offer
-    the factory; ``partitions``: the partitions of these sizes, with what was free there at the time ``loads_at``.
+    ``host``: the institution that hosts the factory; ``health``: None if this hub does not offer the factory;
+    ``sizes``: the factory's node sizes, empty if this hub does not offer the factory; ``partitions``: the partitions of
+    these sizes, with what was free there at the time ``loads_at``.
     """
 
     id: Slug

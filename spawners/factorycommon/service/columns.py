@@ -36,7 +36,7 @@ class MomentColumn(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:  # noqa: ARG002
         """Return a time as seconds since the epoch, for the database; None stays None, as null.
 
-        A time outside of the allowed years becomes the nearest allowed one.
+        A time before ``EARLIEST`` is stored as ``EARLIEST``, and a time after ``LATEST`` as ``LATEST``.
         """
         return None if value is None else min(max(value.timestamp(), _FIRST), _LAST)
 

@@ -32,9 +32,9 @@ class HubSilent(Exception):
 class TokenOwner(BaseModel):
     """The owner of a hub token.
 
-    ``allowed``: True if the token may use the service; ``server``: the server to which the token belongs ("" is the
-    unnamed server), None: the token is one of the person's own; ``admin``: whether the person is an administrator of
-    the hub; ``groups``: the person's groups at the hub.
+    ``allowed``: True if the token may be used at this process, which is a service of the hub; ``server``: the server to
+    which the token belongs ("" is the unnamed server), None: the token is one of the person's own; ``admin``: whether
+    the person is an administrator of the hub; ``groups``: the person's groups at the hub.
     """
 
     name: str
@@ -65,14 +65,13 @@ class TokenOwners:
         self._owners: dict[str, tuple[float, TokenOwner | None]] = {}
 
     async def of(self, token: str) -> TokenOwner | None:
-        """Return the owner of this token; None if it belongs to nobody.
+        """Return the owner of this token; None if the token belongs to nobody.
 
-        An owner is cached by the token's hash: for at most 30 s, for 3 s if the token is a server's. "Nobody" is cached
-        for 3 s.
+        The answer for a person's own token is cached for at most 30 s; other answers are cached for 3 s.
 
-        Raises the errors of ``ask``. Raises HubSilent if the hub's answer has an unreadable body, or a status
-        other than 200, 401 and 403. Raises HubSilent also if the hub refuses the token, and then answers with an
-        error even for this process's own token: a hub refuses every token while its database does not answer.
+        Raises the errors of ``ask``. Raises HubSilent if the hub's answer cannot be parsed, or has a status other than
+        200, 401 and 403. Raises HubSilent also if the hub refuses both this token and the service's own token: a hub
+        refuses every token while its database does not answer.
         """
         key = hashlib.sha256(token.encode()).hexdigest()
         at, owner = self._owners.get(key, (0.0, None))

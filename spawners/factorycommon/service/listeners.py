@@ -13,7 +13,10 @@ Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]  # 
 
 
 class HubListener(Model):
-    """The listener for a hub on another host. It accepts only clients whose certificate has the name ``hub``."""
+    """The address at which link or workshops service listens for a hub on another host.
+
+    At this address, the service accepts only clients whose certificate has the name ``hub``.
+    """
 
     host: Host
     port: Port

@@ -121,7 +121,11 @@ class _Unfinished:
         self._count = 0
 
     def add(self, address: str, handshake: asyncio.Task[None]) -> None:
-        """Add a handshake; if there are too many, cancel the oldest one of the address that has the most."""
+        """Add a handshake that a client at ``address`` has begun.
+
+        If the process then has more than ``MOST_UNFINISHED`` unfinished handshakes, cancel the oldest one of the
+        address that has the most unfinished handshakes.
+        """
         self._of.setdefault(address, {})[handshake] = None
         self._count += 1
         handshake.add_done_callback(lambda done: self._discard(address, done))

@@ -86,8 +86,8 @@ class Checklist:
     async def accept(self, user: str, factory_id: Slug, version: str) -> None:
         """Record in the ledger that a person accepts ``version`` of a site's rules.
 
-        Raises ProblemError if the gateway does not offer the factory, the site has no rules, or ``version`` is not
-        their present version; LedgerError.
+        Raises ProblemError if the gateway does not offer the factory, the site has no rules, or ``version`` is not the
+        present version of the rules. Raises LedgerError.
         """
         connection = self._factories.get(factory_id)
         if connection is None:

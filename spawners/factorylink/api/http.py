@@ -22,7 +22,7 @@ log = logging.getLogger("factorylink")
 
 
 def new_app(title: str) -> App:
-    """Return an app without operations; it answers refusals, errors of the ledger and HTTP errors with a Problem."""
+    """Return an app that has no operations yet, and answers every error, also a LedgerError, with a Problem."""
     app = http.new_app(title, log, metrics.refused)
     app.exception_handler(LedgerError)(_say_ledger)
     return app

@@ -112,12 +112,12 @@ def user_app(
 
     @app.get(f"{prefix}/api/choice", responses=own_only | says(404))
     async def choice(wanted: Annotated[ChoiceQuery, Query()], caller: Caller = asking) -> ChoiceView:
-        """Return your choice with all defaults filled in, and its highest possible cost.
+        """Return your choice with all defaults filled in, and its highest possible cost. The request starts nothing.
 
-        If the choice names no size, `cores` and `memory_gb` select the smallest size that has at least this many cores
-        and GB, and that allows the choice's hours. The request is refused if the factory or your project does not allow
-        the choice, if there is no such size, or if the named size has fewer cores or GB. The request starts nothing. A
-        start may still be refused, for example because of a drain, a limit or the budget.
+        If you name no size, `cores` and `memory_gb` select the smallest size that has at least this many cores and GB,
+        and that allows the choice's hours. If you name a size, this size must have at least this many cores and GB. The
+        request is refused if no size fits, or if the factory or your project does not allow the choice. A later start
+        with this choice may still be refused, for example because of a drain, a limit or the budget.
         """
         return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 
@@ -134,7 +134,11 @@ def user_app(
         project: ProjectId | None = None,
         caller: Caller = asking,
     ) -> Estimate:
-        """Return the estimated start of a session of this size."""
+        """Return the estimated start of a session of this size.
+
+        Without `hours`, the estimate is for the size's default hours. Without `project`, it is for your first project
+        that may use the size, if you need a project. With a session's token, it is for the session's project.
+        """
         return await offers.estimate(factory_id, caller.user, size, hours, caller.acts_at(factory_id, project))
 
     @app.get(f"{prefix}/api/sessions", responses=own_only)

@@ -49,9 +49,10 @@ def router(
 
     @routes.get("/projects/{project}/rehearsal", responses=says(404))
     async def facts(project: InProject) -> RehearsalFacts:
-        """Return what a class would find at each factory of the workshop today. Nothing is started or changed.
+        """Return what a class would find at each factory of the workshop if the class were today.
 
-        Factories that the gateway does not offer are left out.
+        For example: the node size, the environments, how many accounts could be held, and who could start nothing. No
+        session is started. Factories that the gateway does not offer are left out.
         """
         found = scope.project(project)
         balance = await charges.balance(found.id)

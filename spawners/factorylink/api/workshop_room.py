@@ -55,7 +55,7 @@ def router(scope: WorkshopScope, sessions: Sessions, feed: WorkshopFeed) -> APIR
 
     @routes.post("/projects/{project_id}/messages", responses=says(403, 404))
     async def send_message(project_id: InProject, body: ClassMessageBody) -> ToldView:
-        """Show a message to these people in their sessions; return the people whose session has accepted it.
+        """Show a message to ``people`` in their sessions; return those people whose session has accepted the message.
 
         A caller may send the message again to the people who are not returned: a door that still keeps a message with
         this id ignores the repeated message.

@@ -28,10 +28,10 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
 
     @routes.post("/projects/{project}/seats", responses=says(404))
     async def begin(project: InProject, body: SeatsBody) -> SeatsView:
-        """Start the sessions of these seats, each seat once; return what became of each seat.
+        """Start the sessions of these seats; return what became of each seat.
 
-        If a person is not in the workshop, or not yet in the table that the link has read, only that person's seat is
-        refused.
+        A repeated request for the same session starts no second session. If the link does not know a person as one of
+        the workshop's people, only this person's seat is refused; this may happen to people who have just joined.
         """
         found = scope.project(project)
         begun = await seats.begin(found, body)
@@ -40,12 +40,14 @@ def router(scope: WorkshopScope, seats: WorkshopSeats, holds: AccountHolds, conn
 
     @routes.put("/projects/{project}/hold", responses=says(404))
     async def hold(project: InProject, body: HoldBody) -> SeatPlaces:
-        """Hold accounts of the pools for the workshop, and begin to wipe those that may hold files of other people.
+        """Hold site accounts for the workshop: up to the given number of accounts of the pool at each factory.
 
-        An account is held until the workshop is over. A spare account (needed for no seat, and lent to nobody) may go
-        to another workshop earlier. During a rehearsal, accounts are held only for its robots, and only until the
-        rehearsal is over. If the link logs in as each account, also begin to log in as the accounts of seats that have
-        not begun. Return what each factory of the workshop then allows.
+        The link begins to wipe held accounts in which files of other people may be. An account is held until the
+        workshop is over. A spare account (needed for no seat, and lent to nobody) may go to another workshop earlier.
+        During a rehearsal, accounts are held only for its robots, and only until the rehearsal is over.
+
+        At factories where each account needs a login of its own, the link also begins to open SSH connections for seats
+        that have not begun. The response says what each factory of the workshop then allows.
         """
         found = scope.project(project)
         await holds.hold(found, body.accounts)

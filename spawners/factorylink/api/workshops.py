@@ -53,7 +53,10 @@ def workshops_app(
     permission: Permission,
     relay: HelpRelay,
 ) -> FastAPI:
-    """Return the app for the workshops service. It checks no token: only that service can open its socket."""
+    """Return the app with the link's API for the workshops service.
+
+    The app checks no token, since only the workshops service can open the app's socket.
+    """
     app = new_app("factorygate link, for the workshops service")
     app.add_middleware(Bounded, most=MOST_BYTES)
     scope = WorkshopScope(projects, live_sessions)

@@ -274,7 +274,8 @@ def assemble(
     """Create all parts of a link without starting anything.
 
     ``public_key``: the key that doors accept. ``project_table``: the projects other than those of workshops, None if
-    sessions need no project; ``workshops``: the projects of workshops, None if there are no workshops.
+    only guests and robots of workshops need a project; ``workshops``: the projects of workshops, None if there are no
+    workshops.
     """
     limits, tasks = config.limits, BackgroundTasks()
     metrics_view.begin(factories)

@@ -52,7 +52,7 @@ class HubRecovery:
         self._came.set()
 
     def hub_came(self) -> None:
-        """Make ``run`` check soon for forgotten servers.
+        """Make ``run`` check soon for sessions whose server the hub does not have.
 
         Called when the hub subscribes to the link's table of sessions, perhaps after a restart.
         """
@@ -85,9 +85,9 @@ class HubRecovery:
     async def look(self) -> bool:
         """Make the hub start the server of each live session that needs one, if the hub does not have this server.
 
-        Return whether to check again soon, because it was too early to decide about a server, or because the hub
-        refused to start one. Every tenth refusal in a row for the same server does not count. Raises Unreachable if the
-        hub does not answer, or not with a list of its servers; OSError if the hub's token file cannot be read.
+        Return True if it was too early to decide about a server, or if the hub refused to start one: then call ``look``
+        again soon. Every tenth refusal in a row for the same server is no reason to return True. Raises Unreachable if
+        the hub does not answer, or not with a list of its servers; OSError if the hub's token file cannot be read.
         """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:

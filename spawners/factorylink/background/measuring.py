@@ -19,9 +19,10 @@ BALANCES_SHARE = 0.01  # largest share of time that these sums may take, however
 
 
 class Measuring:
-    """Measures the GPU-hours of all projects.
+    """Adds up the GPU-hours of all projects, for the metrics.
 
-    ``balances``: the last sums by project (None: no project is charged) and factory; empty before the first sum.
+    ``balances``: the last sums, by project and factory; empty before the first sum. The project None stands for the
+    jobs that are charged to no project.
     """
 
     def __init__(self, charges: Charges) -> None:

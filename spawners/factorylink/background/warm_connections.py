@@ -63,9 +63,10 @@ class WarmConnections:
         self._running: set[tuple[str, Slug]] = set()  # by project and factory
 
     def begin(self, project: Project, factories: Collection[Slug]) -> None:
-        """Open connections in the background for the workshop's seats that have not begun.
+        """Open connections in the background for those seats of a workshop at ``factories`` that have not begun.
 
-        The seats are those at ``factories``; factories where the link does not log in as each account are left out.
+        ``project``: the workshop's project. A factory is left out unless the link logs in there over SSH as each site
+        account itself.
         """
         for factory_id, at in project.factories.items():
             connection, key = self._factories.get(factory_id), (project.id, factory_id)
@@ -82,8 +83,8 @@ class WarmConnections:
 
         Seats whose connection is open are added, because they need no login. Logins that this object made in the last
         minute are subtracted, because a site allows only some logins per minute. The result is at least 1 and at most
-        the submissions per minute of ``link.yaml``. Factories where the link does not log in as each account keep their
-        number.
+        the submissions per minute of ``link.yaml``. A factory keeps its number unless the link logs in there over SSH
+        as each site account itself.
         """
         return found.model_copy(update={"places": tuple(self._raised(project, one) for one in found.places)})
 

@@ -40,7 +40,10 @@ class Catalogue:
         ]
 
     def refusal(self, factory_id: str) -> str | None:
-        """Return why nothing can be started at a factory that this hub does not offer; None for an unknown id."""
+        """Return why nothing can be started at a factory; None if the catalogue has no factory with this id.
+
+        Call this only for a factory that this hub does not offer.
+        """
         if factory_id in self.planned:
             said = Message("no-machine-yet", "{factory} has no machine yet, so nothing can be started there.")
             return said.format(factory=self.planned[factory_id].name)
@@ -98,7 +101,7 @@ def antennas_beside(folder: Path) -> Path | None:
 
 
 def unsourced(path: Path, entry: Sourced) -> list[str]:
-    """Return a line of text for each value of an entry for which the entry's ``said`` names no source.
+    """Return a line of text for each value of an entry whose origin the entry's ``said`` does not state.
 
     Return no line for a ``live`` factory, because its site has confirmed the values. ``path``: the entry's file; each
     line begins with this path.

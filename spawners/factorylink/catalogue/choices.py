@@ -162,9 +162,9 @@ def gpu_label(factory: Factory, size: NodeSize) -> str:
 def gpu_label_parts(factory: Factory, size: NodeSize) -> list[str]:
     """Return the description of a size's hardware for people, in parts.
 
-    Examples: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``one seventh of one H100, 10 GB of GPU memory``,
-    ``no GPU``. If other sizes of the factory have the same GPUs, further parts tell this size from them, for example
-    ``1 x A100 64 GB, up to 30 min``.
+    Examples, with commas between the parts: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``,
+    ``one seventh of one H100, 10 GB of GPU memory``. If other sizes of the factory have the same GPUs, further parts
+    tell this size from them, for example ``1 x A100 64 GB, up to 30 min``.
     """
     label = _gpus(factory, size)
     alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]
@@ -297,11 +297,11 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
 
 
 def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
-    """Return the choice with its end ``until`` replaced by the ``hours`` from ``now`` to that end.
+    """Return the choice with its end ``until`` replaced by ``hours``, the time from ``now`` to that end.
 
-    The new ``hours`` is at most the old ``hours`` or, if None, the longest hours of the choice's size. A choice
-    without a size counts as one of the smallest size of ``factory``. A choice without ``until`` is returned unchanged.
-    Raises ChoiceError if less than a minute is left, or if the size is unknown.
+    A choice without ``until`` is returned unchanged. If the choice also has ``hours``, the new ``hours`` is at most the
+    old one; otherwise it is at most what the choice's size allows. A choice without a size counts as one of the
+    smallest size of ``factory``. Raises ChoiceError if less than a minute is left, or if the size is unknown.
     """
     if choice.until is None:
         return choice
@@ -340,8 +340,8 @@ def job_request(
     request does not allow.
 
     QOS, partition, account and reservation come from the first of these that sets them: the operator's settings for the
-    spawner (``options``), the person's choice (only the reservation), the ``project``'s settings at the factory, the
-    node size, this hub's settings for the factory.
+    spawner (``options``), the person's choice (only the reservation), the project's settings at the factory
+    (``project``), the node size, this hub's settings for the factory (``access``).
     """
     project = project or ProjectAt()
     size = find_size(factory, resolved.size)

@@ -40,9 +40,10 @@ _PATHS = (
 
 
 def show(entry: NetworkEntry) -> str:
-    """Return a text with one line for each value of an entry and its source.
+    """Return a text about an entry of the catalogue: one line for each value that needs an origin, with the origin.
 
-    Then come the sizes that cannot be offered, with what they lack, and the names of the values that were not found.
+    After these lines come the node sizes that cannot be offered, with what they lack, and the paths of the values that
+    were not found.
     """
     values = entry.model_dump(mode="json", exclude_unset=True)
     lines = [f"{entry.id}: {entry.name}", ""]

@@ -33,10 +33,11 @@ def gpus_of(factory: Factory, size_id: str) -> Fraction:
 
 
 def price(factory: Factory, size: NodeSize) -> Price:
-    """Return the price of an hour of that size.
+    """Return the price of an hour of a node size.
 
-    ``gpu_hours`` comes from ``billed_as`` if that text names GPU-hours or GPUs, else from the number of billed GPUs.
-    ``own`` comes from ``billed_as`` if that text names another unit, else it is None.
+    ``gpu_hours`` of the price is the number of GPUs or GPU-hours that ``size.billed_as`` names; if this text names
+    none, the number of billed GPUs. ``own`` is the amount that ``size.billed_as`` names in another unit, such as
+    node-hours; None if this text names no other unit.
     """
     counted, (charged, own) = float(billed_gpus(factory, size)), _read(size.billed_as)
     return Price(

@@ -102,8 +102,9 @@ def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping
     """Yield a line if catalogue and site differ in whether jobs must name an account; likewise for a QOS.
 
     Also yield a line for each size whose QOS nobody in ``found`` may use in the entry's partitions. ``found``: the
-    site's associations; None or empty: nothing is yielded. ``qos``: the site's QOS by name, which tell whether a
-    person's default QOS allows GPUs; None: the site did not answer, so the catalogue's QOS tell this.
+    site's associations; None or empty: nothing is yielded. ``qos``: the site's QOS by name; None: the site did not
+    answer. At the site, jobs need not name a QOS if somebody has a default QOS that allows GPUs. The limits in ``qos``
+    tell whether this QOS allows GPUs, or the catalogue's limits if ``qos`` lacks the QOS.
     """
     if not found:
         return

@@ -52,10 +52,11 @@ class Nodes:
 
 
 def differences(factory: Factory, answers: Mapping[str, str]) -> list[str]:
-    """Return a line for each difference, for example ``key: the entry says …, the site …``.
+    """Return a line for each difference between a factory's catalogue entry and the answers of the site's Slurm.
 
-    ``answers``: the output of the commands, by the names in ``QUESTIONS``; what a missing command would show is not
-    compared. Raises ValueError if an output cannot be parsed.
+    A line is, for example, ``key: the entry says …, the site …``. ``answers``: the output of each command in
+    ``QUESTIONS``, by the command's key there. If an output is missing, the values that it would show are not compared.
+    Raises ValueError if an output cannot be parsed.
     """
     limits = _partitions(answers["partitions"]) if "partitions" in answers else None
     nodes = _nodes(answers["nodes"]) if "nodes" in answers else None

@@ -51,7 +51,10 @@ _STATES = {
 
 
 class ClusterReconciler:
-    """Finds out whether batches were submitted, follows their jobs, and cancels orphaned jobs."""
+    """Updates clusters from the scheduler's answers, and cancels worker jobs that belong to no live cluster.
+
+    Finds out whether batches (worker jobs that are submitted together) were accepted, and follows their jobs.
+    """
 
     def __init__(
         self,

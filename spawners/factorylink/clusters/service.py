@@ -304,8 +304,9 @@ class Clusters:
     async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
         """Add a batch of jobs to a cluster; return the cluster. Raises ProblemError, LedgerError.
 
-        The jobs are submitted together; this method waits 1.5 s at most for their submission. If ``request.adopt`` is
-        True, the jobs exist already, and are taken over. A batch that is sent twice is submitted once.
+        The jobs are submitted together; this method waits 1.5 s at most for their submission. A batch that is sent
+        twice is submitted once. If ``request.adopt`` is True, the jobs were submitted before the link lost its ledger;
+        this method then records the jobs, and submits nothing.
         """
         begun = clock.ticks()
         live_cluster = self.own(cluster_id, user)

@@ -59,9 +59,9 @@ class ClusterSubmitter:
         await self._leave(connection, record, worker_job.FILE, scheduler.model_dump_json())
 
     async def leave_asked(self, connection: FactoryConnection, record: ClusterRecord, request: ClusterRequest) -> None:
-        """Write the options that each Dask worker gets, if the request has any, to a file beside the scheduler's file.
+        """Write the request's options for Dask workers, if it has any, into a file that the workers read.
 
-        Raises ProblemError.
+        The file is in the same folder as the file of ``leave_scheduler``. Raises ProblemError.
         """
         if (said := request.worker.model_dump_json(exclude_defaults=True)) != "{}":
             await self._leave(connection, record, worker_job.ASKED, said)
@@ -73,7 +73,7 @@ class ClusterSubmitter:
             raise from_link_error(error) from error
 
     def submit(self, live_cluster: LiveCluster, batch: BatchRecord) -> None:
-        """Submit a batch in the background.
+        """Submit a batch of worker jobs in the background.
 
         Do nothing if the batch is already being submitted, or if the gateway does not offer the cluster's factory any
         more.
@@ -130,7 +130,10 @@ class ClusterSubmitter:
         return None
 
     def carry_out(self, live_cluster: LiveCluster) -> None:
-        """Cancel the unwanted jobs of a cluster in the background, unless that is already under way."""
+        """Cancel in the background a cluster's jobs that are recorded as no longer wanted.
+
+        Do nothing if this is already under way.
+        """
         unwanted = any(worker.wish == "stop" for _, worker in live_cluster.alive())
         if unwanted and (live_cluster.stopping is None or live_cluster.stopping.done()):
             live_cluster.stopping = self._tasks.spawn(
@@ -173,8 +176,8 @@ class ClusterSubmitter:
         """Record in the ledger that these jobs are no longer wanted, and start cancelling them.
 
         Jobs of a batch that was not submitted, and is not being submitted, are recorded as ended. ``words``: why the
-        jobs are to end, if their ends do not say so. Raises LedgerError; unless the ledger has the wish, the jobs are
-        wanted as before, so that a later call records it.
+        jobs are to end; None: the reason is recorded when they have ended. Raises LedgerError; if the ledger did not
+        record that the jobs are no longer wanted, they are wanted as before, and a later call may try again.
         """
         before = [(worker, worker.wish, worker.end) for worker in workers]
         # Not after the write: whoever writes the same rows in the meantime would write the old wish again.

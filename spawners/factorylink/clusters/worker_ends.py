@@ -14,7 +14,10 @@ from factorylink.util import clock
 
 @dataclass(frozen=True)
 class WorkerEnd:
-    """Why a job has ended. ``record``: the scheduler's record of the job, if it has one."""
+    """The end of one job of a cluster, and why the job has ended.
+
+    ``words``: the explanation for people; ``record``: the scheduler's record of the job, None: there is none.
+    """
 
     worker: WorkerRecord
     reason: EndReason
@@ -23,7 +26,7 @@ class WorkerEnd:
 
 
 class WorkerEnds:
-    """Writes ends of jobs into the ledger, and notifies the readers of the cluster's events."""
+    """Records in the ledger that jobs of a cluster have ended, and wakes those who wait for changes of the cluster."""
 
     def __init__(self, store: ClusterStore) -> None:
         self._store = store
@@ -38,8 +41,8 @@ class WorkerEnds:
     ) -> None:
         """Record in the ledger that these jobs have ended, all for the same reason. Raises LedgerError.
 
-        ``ends``: the scheduler's record of each job, in the order of ``ended``, None for a job without one; () if there
-        are no records.
+        ``words``: the explanation for people; ``ends``: the scheduler's record of each job, in the order of ``ended``,
+        None for a job without one; () if there are no records.
         """
         pairs = zip_longest(ended, ends)
         await self.over_each(live_cluster, [WorkerEnd(worker, reason, words, end) for worker, end in pairs])

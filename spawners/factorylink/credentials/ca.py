@@ -67,7 +67,7 @@ class CertificateAuthority:
         return made
 
     def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
-        """Return None, for no limit: a certificate is made whenever one is needed."""
+        """Return None: an account's login has no end, since a new certificate is signed whenever one is needed."""
         return None
 
     @property

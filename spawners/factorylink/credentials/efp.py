@@ -46,10 +46,10 @@ _GRANT = b"ssh-domain-grant@core.aai.geant.org"
 
 @dataclass(frozen=True)
 class Held:
-    """A person's key and certificate. ``token`` None: a renewal with the person's token was refused.
+    """A person's key and certificate, and the token with which the certificate is renewed.
 
-    ``begins``, ``ends``: the certificate's validity; ``not_before``: after a renewal that failed, the earliest time of
-    the next one. Times are seconds since the epoch.
+    ``token`` None: a renewal with the person's token was refused. ``begins``, ``ends``: the certificate's validity;
+    ``not_before``: after a renewal that failed, the earliest time of the next one. Times are seconds since the epoch.
     """
 
     login: Login

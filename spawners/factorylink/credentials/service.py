@@ -12,12 +12,11 @@ from factorylink.credentials.base import Login, read_private_key
 
 
 class ServiceAccount:
-    """Logs in as the service account, and as the watcher, with the same key.
+    """Makes the logins of a site's service account and of the watcher, both with the same key.
 
-    ``watcher``: the site account that asks the scheduler about all jobs.
-
-    The site decides at each command whether the link may act for an account: the link does not know the site's list.
-    Raises OSError and ValueError for an unusable key.
+    The service account runs commands as other accounts through the site's wrapper. The site has a list of these other
+    accounts, which the wrapper reads at each command; the link does not know the list. ``watcher``: the site account
+    that asks the scheduler about all jobs. Raises OSError and ValueError for an unusable key.
     """
 
     def __init__(self, settings: WrapperCredentials, watcher: str) -> None:
@@ -27,10 +26,10 @@ class ServiceAccount:
         self._key_id = self._key.get_fingerprint()
 
     async def login(self, account: str | None) -> Login:
-        """Return the login of the service account, with the wrapper's command that acts for ``account``.
+        """Return the login of the service account, with the prefix that makes its commands run as ``account``.
 
-        ``account`` None: return the login of the watcher, the site account that asks the scheduler, without the
-        wrapper.
+        The prefix calls the site's wrapper. ``account`` None: return the login of the watcher (the site account that
+        asks the scheduler about all jobs), without the prefix.
         """
         if account is None:
             return Login(self._watcher, self._key, None, self._key_id, None)

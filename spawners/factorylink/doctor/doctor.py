@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class StepResult(Model):
-    """The result of one step.
+    """The result of one step of ``examine``, the operator's test of a factory.
 
     ``said``: what a successful step found; ``words``: why a step failed, and what to do; ``log``: the last lines of the
     job's log."""

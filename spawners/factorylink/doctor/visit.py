@@ -340,12 +340,12 @@ class _Listener(asyncssh.SSHTCPSession[bytes]):
         self._greeting = greeting
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002
-        """Pass the first bytes to the waiting caller; ignore all later ones."""
+        """Make the first bytes the result of ``greeting``; ignore all later bytes."""
         if not self._greeting.done():
             self._greeting.set_result(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Raise an error in the waiting caller if the channel closed before any bytes arrived."""
+        """Let ``greeting`` fail with an error if the channel closed before any bytes arrived."""
         if not self._greeting.done():
             self._greeting.set_exception(exc or ConnectionError("it closed at once"))
 

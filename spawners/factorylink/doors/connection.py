@@ -68,10 +68,11 @@ Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 class DoorConnection:
     """The link's side of the connection to one door.
 
-    ``key``: the SSH key with which the link logs in at the door. ``slots`` limits how many connections are being opened
-    at a time; ``places`` limits how many may be open, None if there is no limit. ``back_socket``: the link's Unix
-    socket for the notebook's requests to the hub and to the link. ``on_status`` is called with each status of the door,
-    and with None when the connection is lost, or when there is a new reason why the connection cannot be opened.
+    ``route``: how to reach the door; ``key``: the SSH key with which the link logs in at the door. ``slots`` limits how
+    many connections to doors of the factory are being opened at a time; ``places`` limits how many connections of the
+    carrier ``stdio`` may be open at the factory, None: there is no limit. ``back_socket``: the link's Unix socket for
+    the notebook's requests to the hub and to the link. ``on_status`` is called with each status of the door, and with
+    None when the connection is lost, or when there is a new reason why the connection cannot be opened.
     """
 
     def __init__(
@@ -255,8 +256,9 @@ class DoorConnection:
     async def connect(self, far: Callable[[], FarSide]) -> object:
         """Wait until the door is connected, then open a channel to the notebook.
 
-        ``far``: makes the FarSide that handles the channel. Return the channel and the FarSide, as asyncssh does.
-        Raises Unreachable if the connection is lost meanwhile, asyncssh.Error if the door does not open the channel.
+        ``far``: makes the FarSide, the asyncssh session that gets the channel's data. Return the channel and the
+        FarSide, as asyncssh does. Raises Unreachable if the connection is lost meanwhile, asyncssh.Error if the door
+        does not open the channel.
         """
         await self._opened.wait()
         connection, status = self._now()

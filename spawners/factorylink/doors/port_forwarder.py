@@ -54,7 +54,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
         self._near.write(data)
 
     def eof_received(self) -> bool:
-        """Pass the notebook's end of file on to the client; the other direction continues."""
+        """Pass the notebook's end of file on to the client; without TLS, the other direction continues."""
         self._near.write_eof()
         return True
 
@@ -73,7 +73,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
 
 
 class NearSide(asyncio.Protocol):
-    """The client's side of a forwarded connection: the proxy's connection to the port."""
+    """The client's side of a forwarded connection: the connection of the proxy or the hub to the port."""
 
     def __init__(self, port: SessionPort) -> None:
         self._port = port
@@ -82,7 +82,7 @@ class NearSide(asyncio.Protocol):
         self.closing = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Open the channel to the notebook; nothing is read from the client until the door is connected."""
+        """Begin to open the channel to the notebook; nothing is read from the client until the channel is open."""
         self._transport = cast(asyncio.Transport, transport)
         read_later(self._transport)
         self._port.near.add(self)
@@ -109,7 +109,7 @@ class NearSide(asyncio.Protocol):
                 self._far.traffic.to_notebook.inc(len(data))
 
     def eof_received(self) -> bool:
-        """Pass the client's end of file on to the notebook; the other direction continues."""
+        """Pass the client's end of file on to the notebook; without TLS, the other direction continues."""
         if self._far.channel is not None:
             self._far.channel.write_eof()
         return True
@@ -169,10 +169,10 @@ class NearSide(asyncio.Protocol):
 
 
 class SessionPort:
-    """The listener on the port of one session.
+    """Listens on the link's port for one session, and forwards each connection to the session's notebook.
 
     The port is open as long as the link knows the session, even while the session's door is not connected. ``connect``:
-    opens a channel to the notebook for each connection; ``tls``: None for a port without TLS.
+    opens a channel to the notebook, and is called for each connection; ``tls``: None for a port without TLS.
     """
 
     def __init__(self, host: str, port: int, connect: Connect, tls: ssl.SSLContext | None = None) -> None:

@@ -41,10 +41,10 @@ class _DoorMessage(BaseModel):
 class DoorFile(_DoorMessage):
     """The file ``door.json`` in the session's folder: the door's address on its node, and its host key.
 
-    The address is a port, or a Unix socket if the door is entered through the scheduler. Beside a port, the file has a
-    host name, which the link does not use: the session's account writes the file, and the link connects only to hosts
-    from the scheduler or its own configuration. ``protocol``: the oldest version that the door supports; ``ends``: the
-    end of the job's walltime; ``restart``: how often the scheduler has started the job again.
+    The address is ``port`` or, if the link enters the door through the scheduler's command, the Unix socket ``socket``.
+    The host name that the file has beside a port is ignored, since the session's own account writes the file.
+    ``protocol``: the oldest version that the door supports; ``ends``: the end of the job's walltime; ``restart``: how
+    often the scheduler has started the job again.
     """
 
     protocol: int = Field(ge=1, le=PROTOCOL)
@@ -60,6 +60,7 @@ class DoorFile(_DoorMessage):
 class DoorStatus(_DoorMessage):
     """A session's status: one line of output of the door's command ``watch``, and the response to most other commands.
 
+    ``notebook_sock``: the notebook's Unix socket. ``hub_sock``: the Unix socket in the job for requests to the hub.
     ``environment``: whether the door has received the notebook's environment variables. ``exit_code``: the notebook's
     exit code; negative: the signal that ended the notebook; None: it has not ended. ``opened``: whether anybody has
     opened the session in this run of the job. ``busy_with``: names of busy notebooks and terminals. ``gpu_percent``:
@@ -118,7 +119,7 @@ class OtherProtocol(Misread):
 
 
 class DoorToken(_DoorMessage):
-    """The response to the command ``token``: the notebook's token for the hub's API; None: it has none yet."""
+    """The response to the command ``token``: the notebook's token for the hub's API; None: the notebook has none."""
 
     token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
 

@@ -19,10 +19,11 @@ WINDOW, PACKET = 4 << 20, 256 << 10
 
 
 async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, hub_sock: str, socket: Path) -> None:
-    """Make the door listen on ``hub_sock``, and forward its connections to the link's ``socket``.
+    """Make the door listen on a Unix socket in the job, and forward each connection there to a socket of the link.
 
-    At most ``BACK_MOST`` connections are open at a time; more are refused. The link's app behind ``socket`` decides
-    where their requests may go. ``session``: the session's id, for the log. Raises asyncssh.Error.
+    ``hub_sock``: the path of the socket in the job; ``socket``: the path of the link's socket, whose app decides where
+    the requests may go; ``session``: the session's id, for the log. At most ``BACK_MOST`` connections are open at a
+    time; more are refused. Raises asyncssh.Error.
     """
     back: set[object] = set()  # open channels
     warned = False

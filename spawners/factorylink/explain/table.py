@@ -19,7 +19,10 @@ class Move(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One explanation: a case's code, its meaning, and who has to act. The texts are in English, for translation."""
+    """One explanation for users, for example why a job waits. The texts are in English, for translation.
+
+    ``code``: the explanation's id; ``what``: what the user is told; ``move``: who has to act.
+    """
 
     code: str
     what: str

@@ -83,11 +83,12 @@ def _submitted_as(own: OwnJob, job: Job) -> bool:
 
 
 def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId], dict[JobId, Found]]:
-    """Return the ids of ``wanted`` jobs that may be cancelled or changed, and what is found under each id.
+    """Return the ids of the jobs that may be cancelled or changed, and a finding for each job that has not ended.
 
-    ``answer``: a fresh answer of the scheduler about these ids. For an array, there is a finding for each of its
-    jobs that has not ended. If only ended jobs or none are found under an id, the finding for this id is ``GONE``. An
-    array's own id is returned if all of its jobs that have not ended may be cancelled, else the ids of those that may.
+    ``wanted``: jobs and arrays that the gateway submitted; ``answer``: a fresh answer of the scheduler about them. Only
+    a job that is ``OURS`` may be cancelled or changed. If all jobs of an array that have not ended are ``OURS``, the
+    list has the array's id instead of the ids of these jobs. If a wanted job has ended or is not found, the finding
+    under its id is ``GONE``. The same holds for an array if all of its jobs have ended or none is found.
     """
     by_id = {job.id: job for job in answer}
     by_array: dict[JobId, list[Job]] = {}
@@ -107,5 +108,5 @@ def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId]
 
 
 def of_one(findings: Mapping[JobId, Found], id: JobId) -> Found:
-    """Return the finding for the job with this id, which is no array; ``GONE`` if there is no finding."""
+    """Return the finding for the id of a single job (not of an array); ``GONE`` if ``findings`` has none."""
     return findings.get(id, Found.GONE)

@@ -15,7 +15,7 @@ FIELDS = tuple(AuditLine.model_fields)
 
 
 def heading(form: Format) -> str:
-    """Return the line with the names of the columns; "" if the format has no such line."""
+    """Return the heading of an audit: for ``csv``, a line with the names of the columns; for ``jsonl``, ""."""
     return _row(FIELDS) if form == "csv" else ""
 
 

@@ -114,7 +114,10 @@ class OverBudget(Rejected):
 
 
 def worker_charge(batch: str, task: int) -> str:
-    """Return the id of the charge for one job of a batch. ``task``: the job's index in its array."""
+    """Return the id of the charge for one job of a Dask cluster's workers.
+
+    ``batch``: the id of the batch to which the job belongs; ``task``: the job's index in the array of the batch.
+    """
     return f"{batch}/{task}"
 
 
@@ -233,10 +236,10 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
     What the job used is charged, and the rest of its reservation is released. ``end``: the scheduler's record; None:
     there is none. ``restarts``: how often the job was requeued.
 
-    The seconds of the last run come from the record. If the record lacks them, they are those from ``started`` (None:
-    the job did not run) to the end in the record, or else to ``latest``. The seconds of the earlier runs come from the
-    record if it has those of all runs, else from the ledger. The charged seconds are limited to those that the job can
-    have run, since a record may be wrong.
+    The seconds of the last run come from the record. If the record lacks these seconds, the last run counts from
+    ``started`` (None: the job did not run) to the end in the record, or to ``latest`` if the record has no end. The
+    seconds of the earlier runs come from the record if it has the seconds of all runs, else from the ledger. The
+    charged seconds are limited to those that the job can have run, since a record may be wrong.
     """
     ended = latest if end is None or end.ended is None else end.ended
     if end is not None and end.elapsed is not None:
@@ -269,9 +272,10 @@ CLOCKS = 300  # seconds by which a scheduler's clock may be ahead of ours
 class ChargeTotals:
     """The state of a job's charge; all durations are in seconds.
 
-    ``id``: the charge's id; ``reserved``: how long the present run of the job may last, None: keep the stored value;
-    ``earlier``: how long the earlier runs lasted together; ``seconds``: the charged time once the job is over, None
-    before.
+    ``id``: the charge's id; ``started``: when the last run began, None if the job has not run since it was last queued;
+    ``reserved``: the time that is reserved for the last run, None: keep the stored value; ``earlier``: how long the
+    earlier runs lasted together; ``ended``: when the job ended; ``seconds``: the charged time. ``ended`` and
+    ``seconds`` are None while the job is not over.
     """
 
     id: str
@@ -283,7 +287,7 @@ class ChargeTotals:
 
 
 def stand(now: Sequence[ChargeTotals]) -> Write:
-    """Return a write that stores the state of many charges in one statement: an array may have a thousand jobs."""
+    """Return a write that stores the states of existing charges, such as those of all jobs of a job array, at once."""
     reserved: Any = func.coalesce(bindparam("reserved", type_=Integer), charges.c.reserved)
     query = update(charges).where(charges.c.id == bindparam("charge")).values(reserved=reserved)
     query = query.values({name: bindparam(name) for name in ("started", "earlier", "ended")})

@@ -47,8 +47,9 @@ class WorkerRecord:
     """One job of a batch, which runs one or more Dask workers, as the ledger stores it.
 
     ``task``: the job's index in the batch's array, from 1; ``wish``: ``stop`` if the job is to end; ``restarts``: how
-    often the scheduler has requeued the job; ``earlier``: the hours of its earlier runs, or an upper bound of them. The
-    fields from ``job`` on are not stored in the ledger.
+    often the scheduler has requeued the job; ``earlier``: the hours of its earlier runs, or an upper bound of them;
+    ``started``: when its last run started; ``ends``: when the walltime of this run ends; ``ended``: when the job ended;
+    ``end``: why the job has ended or is to end. The fields from ``job`` on are not stored in the ledger.
     """
 
     batch: BatchId
@@ -89,13 +90,12 @@ class WorkerRecord:
     def is_over(self, now: datetime, end: End | None) -> None:
         """Set on this record, not in the ledger, that the job has ended, when, and how long it ran.
 
-        ``end``: the record of the scheduler's accounting; None: there is none. If ``end`` is None or has no time, the
-        job ended at ``now``, or at the end of its walltime if that is earlier. The earlier runs took as long as ``end``
-        says, if ``end`` has all of them.
+        ``end``: the scheduler's record of the job's end, None if there is none. The job ended at the time in ``end``.
+        If there is no such time, the job ended at ``now``, or at the end of its walltime if that is earlier.
 
-        If an answer showed the start of the last run, the run counts from this start. If no answer showed a start, the
-        run took as long as ``end`` says (no time if ``end`` does not say it). If no answer showed a start and ``end``
-        is None, the run counts from the last answer that listed the job (no time if there is no such answer).
+        The last run began at the start that the scheduler's answers showed. If they showed no start, the last run took
+        as long as ``end`` says. If there is no ``end`` either, the last run began when an answer last listed the job.
+        The earlier runs took as long as ``end`` says, if ``end`` has all of them.
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
@@ -172,10 +172,11 @@ class BatchRecord:
 class ClusterRecord:
     """One Dask cluster, as the ledger stores it.
 
-    ``processes``: the number of Dask workers in each job; ``gpus``: the billed GPUs of each job; ``cap_gpu_hours``: the
-    most GPU-hours that the cluster may use, None: no limit of its own; ``earlier``: GPU-hours of jobs that are not in
-    this ledger; ``session``: the session that runs the Dask scheduler, if known; ``wish``: ``stop`` if somebody, or the
-    link itself, has requested the cluster's end.
+    ``account``: the site account of the jobs; ``processes``: the number of Dask workers in each job; ``gpus``: the
+    billed GPUs of each job; ``cap_gpu_hours``: the most GPU-hours that the cluster may use, None: no limit of its own;
+    ``earlier``: GPU-hours of jobs that are not in this ledger; ``session``: the session that runs the Dask scheduler,
+    if known; ``wish``: ``stop`` if somebody, or the link itself, has requested the cluster's end; ``end``: the reason
+    for this request, None if none was given.
     """
 
     id: ClusterId

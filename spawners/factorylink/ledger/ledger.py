@@ -85,7 +85,13 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One line of the audit: what the link did, for whom, at which factory, and as which site account."""
+    """One line of the audit: an action of the link, a person's acceptance of a site's rules, or an operator's order.
+
+    ``person``: for whom the link acted, who accepted the rules, or who gave the order, "": not known; ``account``: the
+    site account, "": none; ``factory``: the factory's id, or ``gateway`` for an order about the whole gateway; ``job``:
+    None if the line is about no job; ``key_id``: the id of the certificate or key with which the link logged in at the
+    site, ``local`` if the factory needs no login, "" if no login is recorded.
+    """
 
     person: str
     account: str
@@ -294,9 +300,10 @@ class Ledger:
         return found[0]["choice"] if found else None
 
     async def drains(self) -> dict[str, str]:
-        """Return the operators' messages of drained factories by factory id, and the messages for the whole gateway.
+        """Return the operator's message for each drained factory, by factory id.
 
-        The latter have the keys ``WHOLE_GATEWAY``, ``BANNER`` and ``BANNER_UNTIL`` (its value is a time) of ``schema``.
+        Three more keys, constants of ``schema``, are there if they are set: ``WHOLE_GATEWAY`` (the message while the
+        whole gateway is drained), ``BANNER`` (the text that all pages show), ``BANNER_UNTIL`` (when the banner ends).
         """
         return await self._messages(schema.drains)
 
@@ -331,7 +338,11 @@ class Ledger:
         return await self._messages(schema.pauses)
 
     async def pause(self, factory: str, message: str, entry: AuditEntry) -> None:
-        """Record that the link submits no jobs and opens no doors at a factory, with a line for the audit."""
+        """Record that a factory is paused, with a line for the audit.
+
+        During a pause, the link submits and extends no job at the factory, and opens no connection to a door there.
+        ``message``: the operator's message for people.
+        """
         await self._set_message(schema.pauses, factory, message, entry)
 
     async def resume(self, factory: str, entry: AuditEntry) -> None:
@@ -493,7 +504,7 @@ def upsert(db: Connection, table: Table) -> Any:
 
 
 def choosing(user: str, choice: Choice) -> Write:
-    """Return a write that stores the person's last choice."""
+    """Return a write that stores ``choice`` as the person's last choice, which ``Ledger.last_choice`` returns."""
     return _put(schema.choices, "user", user=user, choice=choice, at=clock.now())
 
 

@@ -14,12 +14,18 @@ from factorylink.ledger.schema import SessionRecord
 
 
 def session_job(record: SessionRecord, identity: Identity) -> OwnJob:
-    """Return a session's job as an ``OwnJob``. The record must have a job."""
+    """Return what the link knows about a session's job: its id, site account, comment and times of submission.
+
+    ``record``: the session in the ledger; its ``job`` must not be None; ``identity``: signs the job's comment.
+    """
     comment = identity.comment(record.id, record.account, record.factory)
     return OwnJob(record.job or "", record.account, comment, record.submitted, record.submit_begun, record.restarts)
 
 
 def batch_job(record: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
-    """Return one of a batch's jobs, or its whole array, as an ``OwnJob``. ``id``: the id of the job or of the array."""
+    """Return what the link knows about one job of a cluster's batch, or about the batch's whole job array.
+
+    ``id``: the id of the job or of the array; ``identity``: signs the job's comment.
+    """
     comment = identity.batch_comment(batch.id, record.account, record.factory)
     return OwnJob(id, record.account, comment, batch.submitted, batch.submit_begun)

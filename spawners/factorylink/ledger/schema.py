@@ -156,7 +156,8 @@ class SessionRecord:
     last one was started. ``submitted``: when the job was submitted, by the scheduler's clock; None: not known.
     ``port``: the link's port that leads to the notebook, 0: none. ``ready``: when the notebook, or the Dask scheduler,
     of the job's last run first answered. ``opened``: when the link learned that somebody had opened this notebook.
-    ``state`` is never ``unreachable``, which is only a view of the session.
+    ``ends``: when the job's walltime is over. ``end``: why the session has ended, in words for people. ``state`` is
+    never ``unreachable``, which is only a view of the session.
     """
 
     id: SessionId

@@ -112,7 +112,7 @@ class AccountLeases:
     def own(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
         """Return the person's own account, or the account that the person shares with others.
 
-        None: there is neither; an account may still be lent to the person.
+        None: the person has neither. Accounts that are lent to the person do not count.
         """
         known = at.site_accounts.personal.get(user) or connection.access.accounts.get(user)
         if known is not None or at.site_accounts != SiteAccounts():
@@ -122,7 +122,7 @@ class AccountLeases:
     def has_for_anybody(self, connection: FactoryConnection, at: ProjectAt) -> bool:
         """Return whether people without an account of their own can get one at all: a lent one, or a shared one.
 
-        No account need be free now.
+        The result does not depend on whether such an account is free now.
         """
         if at.site_accounts != SiteAccounts():
             return bool(at.site_accounts.pool)
@@ -145,9 +145,9 @@ class AccountLeases:
         return self.own(connection, at, user) or next(mine, None)
 
     def seen(self, grant: Grant, user: str) -> str | None:
-        """Return the person's account, or else one of the pool, for views and estimates; no account is lent.
+        """Return the person's account, for views and estimates; lend none.
 
-        None: the person has no account, and there is no pool.
+        If the person has no account, return an account of the pool; None if there is no pool.
         """
         pool = grant.at.site_accounts.pool
         return self.name(grant.connection, grant.at, user) or (pool[0] if pool else None)
@@ -247,10 +247,10 @@ class AccountLeases:
         return self._leases.get((factory, account))
 
     async def pass_on(self, factory: Slug, account: str, hold: Hold) -> bool:
-        """Hold an account, which another workshop holds, for the workshop of ``hold``; return whether this was done.
+        """Transfer an account from the workshop that holds it now to another; return whether this was done.
 
-        Nothing is done if the account is lent to a person of the other workshop, or if it is not idle (``is_idle``).
-        Raises LedgerError.
+        ``hold``: the workshop that gets the account. Nothing is done if the account is not idle (``is_idle``), or if it
+        is lent to a person of the workshop that holds it now. Raises LedgerError.
         """
         async with self._lock:
             if self._kept(factory, account) or not self.is_idle(factory, account):
@@ -393,7 +393,11 @@ async def _run_wipe(connection: FactoryConnection, account: str) -> None:
 
 
 def nothing_left(output: Output) -> None:
-    """Raise Refused unless a command ended with exit code 0 and printed nothing to stdout but white space."""
+    """Check the output of the command that lists what a wipe has left in an account.
+
+    Raises Refused if the command failed, or printed anything but white space to stdout; Unreachable if a signal ended
+    the command.
+    """
     done(output)
     if left := output.stdout.strip():
         raise Refused(f"After the wipe there is still: {plain_text(left, 300)}")

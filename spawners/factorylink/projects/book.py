@@ -113,7 +113,7 @@ class YamlTable:
 class ProjectBook:
     """Finds the projects of each person, in the table of projects and in that of workshops.
 
-    ``table`` None: all projects are those of workshops, and only guests and robots of workshops need one.
+    ``table`` None: all projects are those of workshops, and only guests and robots need a project (see ``needed``).
     ``workshops`` None: there are no workshops.
     """
 
@@ -186,10 +186,10 @@ class ProjectBook:
         return choice.project if self.is_charged(choice.project) else None
 
     def is_charged(self, project_id: ProjectId | None) -> bool:
-        """Return whether jobs of this project are charged to it; False for None.
+        """Return whether jobs of this project are charged to the project; False for None.
 
-        The jobs are charged if the gateway has the table to which such an id belongs: the table of workshops, or that
-        of other projects. The project itself may be missing in that table.
+        True if the gateway has a table in which it looks for the project, even if the table does not have the project.
+        The gateway looks for a workshop's project in the table of workshops, and for others in the table of projects.
         """
         return project_id is not None and self._table_of(project_id) is not None
 

@@ -17,7 +17,10 @@ from factorylink.state.live_cluster import LiveCluster
 
 
 class ChargeReservations:
-    """Computes which GPU-hours the jobs reserve; callers write these reservations into the ledger."""
+    """Computes the reservations of GPU-hours for the jobs of sessions and clusters.
+
+    Nothing is stored: callers write the reservations into the ledger.
+    """
 
     def __init__(self, factories: OfferedFactories, projects: ProjectBook) -> None:
         self._factories = factories
@@ -37,7 +40,10 @@ class ChargeReservations:
     def of_workers(
         self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
     ) -> list[ChargeReservation]:
-        """Return a reservation for each of these jobs of ``batch``: the billed GPUs, for the whole walltime."""
+        """Return a reservation for the job of each of ``workers``: the billed GPUs, for the job's whole walltime.
+
+        ``batch``: the batch to which the workers' jobs belong.
+        """
         record, payer = live_cluster.record, self._projects.payer(live_cluster.record.choice)
         gpus = (
             record.gpus
@@ -48,10 +54,10 @@ class ChargeReservations:
         return [ChargeReservation(charges.worker_charge(batch.id, worker.task), *of) for worker in workers]
 
     def of_batch(self, live_cluster: LiveCluster, batch: BatchRecord) -> list[ChargeReservation]:
-        """Return the reservations for the jobs of a batch that are not over.
+        """Return a reservation for each job of the batch that has not ended.
 
-        A job that is known only from the cluster's client, which has reported it after the ledger was lost, reserves
-        nothing until an answer of the factory lists it.
+        If the ledger was lost, the cluster's client reports the cluster's jobs to the link. A job that is known only
+        from such a report reserves nothing until the factory's scheduler lists the job.
         """
         shown = (worker for worker in batch.workers if worker.ended is None and batch.was_shown(worker))
         return self.of_workers(live_cluster, batch, shown)

@@ -59,12 +59,13 @@ class Permissions:
     ) -> Grant:
         """Return the person's permission at a factory for ``project``. Raises ProblemError if there is none.
 
-        A person who needs no project gets a permission without one if ``project`` is None, or if jobs of ``project``
-        are not charged (``ProjectBook.is_charged``). Otherwise the project must allow ``size`` (None: any size).
+        The project must allow ``size`` (None: any size). If ``project`` is None and the person needs a project, the
+        permission is for their only project at the factory that allows ``size``. If several projects allow ``size``,
+        the permission is for ``last``, the project that the person used last; if ``last`` is none of these projects,
+        ProblemError is raised.
 
-        If a person needs a project and ``project`` is None, the permission is for their only project at the factory
-        that allows ``size``. If several projects do, the permission is for the project used last (``last``);
-        ProblemError is raised if ``last`` is not among them.
+        A person who needs no project gets a permission without a project if ``project`` is None, or if jobs of
+        ``project`` are not charged (``ProjectBook.is_charged``). This permission includes every size of the factory.
         """
         self.check(user)
         machine = connection.factory.site.machine

@@ -51,7 +51,7 @@ def offered(permissions: Iterable[Grant], user: str, account_leases: AccountLeas
 def refusal(name: str, grant: Grant, theirs: Iterable[ReservationView]) -> ProblemError:
     """Return a ProblemError that explains why a session cannot run in the reservation ``name``.
 
-    ``theirs``: the reservations offered to the person.
+    ``grant``: the permission that the session would use; ``theirs``: the reservations offered to the person.
     """
     own = None if grant.project is None else grant.project.id
     others = ", ".join(project for one in theirs if one.id == name for project in one.projects if project != own)

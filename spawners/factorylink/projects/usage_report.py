@@ -22,9 +22,10 @@ def hours(gpu_seconds: Fraction) -> str:
 
 
 def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
-    """Return rows of (value of ``by``, number of jobs, GPU-hours); the last row is the total, with the value ``all``.
+    """Return a row for each day, project, factory or person (as ``by`` says), and a last row with the total.
 
-    Days are in their order; other rows are ordered by use, the most first. The value ``-`` stands for no project.
+    A row is (name, number of jobs, GPU-hours). The name is ``all`` in the last row, and ``-`` for jobs without a
+    project. Days are in the order of time; projects, factories and people with the most GPU-hours come first.
     """
     jobs: dict[str, int] = defaultdict(int)
     used: dict[str, Fraction] = defaultdict(Fraction)

@@ -42,11 +42,11 @@ TEACHING_ACTS: tuple[TeachingAct, ...] = get_args(TeachingAct)
 class WorkshopTable:
     """The projects of workshops, from the file of the workshops service and the operator's file of pools.
 
-    ``refresh`` reads both files again if one of them has changed. It also changes ``projects`` at certain times, for
-    example when a rehearsal begins or ends. ``projects`` is None until the two files, or the copy ``kept`` and the file
-    of pools, could be used once. The pools must agree with the catalogue (``factories``) and with the settings of
-    link.yaml for each factory (``accesses``). ``kept``: the link's own copy of the service's last good file, used if
-    that file is bad when the link starts; None: the link keeps no copy.
+    ``refresh`` reads both files again if one of them has changed. ``refresh`` also changes ``projects`` at certain
+    times, for example when a rehearsal begins or ends. The pools must agree with the catalogue (``factories``) and with
+    the settings of link.yaml for each factory (``accesses``). ``kept``: the link's own copy of the service's last good
+    file, used if the service's file is bad when the link starts; None: the link keeps no copy. ``projects`` is None
+    until ``refresh`` has read usable pools, and usable projects from the service's file or from the copy.
     """
 
     def __init__(
@@ -148,12 +148,12 @@ def load(
 def projects_of(
     table: WorkshopProjects, pools: WorkshopPools, now: datetime, factories: Mapping[Slug, Factory]
 ) -> tuple[dict[ProjectId, Project], tuple[str, ...], datetime | None]:
-    """Return the projects of ``table`` by id, what their pools do not allow, and when the projects may next change.
+    """Return (projects by id at the time ``now``, texts for the log, time of the projects' next change).
 
-    A project is left out if its pools allow none of its factories. The texts say what the pools do not allow. The time
-    is the next moment at which the projects may change although ``table`` does not: a rehearsal begins or ends, or the
-    rehearsed class begins. If the table has a rehearsal with robots, the beginning and the end of every class count,
-    since classes and robots share the seats of the pools. None: there is no such moment.
+    Projects: those of ``table``, except those whose pools allow none of their factories. Texts: what the pools do not
+    allow. Time: when the projects may next change although ``table`` stays the same, because a rehearsal begins or
+    ends, or a rehearsed class begins; None: no such change is to come. If ``table`` has a rehearsal with robots, the
+    projects may also change when any class begins or ends, since classes and robots share the seats of the pools.
     """
     projects, wrong, changes = dict[ProjectId, Project](), list[str](), list[datetime]()
     crowded = _without_room(table.projects, pools, now)
@@ -265,9 +265,10 @@ def _problems(pool: WorkshopPool, factories: Mapping[Slug, Factory], accesses: M
 
 
 def read_table(path: Path) -> WorkshopProjects:
-    """Return the table in the file ``path``; a table without projects if there is no file.
+    """Return the workshops service's table of projects from the file ``path``.
 
-    Raises CatalogueError if the file cannot be read, is too large, or does not hold such a table.
+    If there is no file, return a table without projects. Raises CatalogueError if the file cannot be read, is too
+    large, or does not hold such a table.
     """
     try:
         with path.open("rb") as file:

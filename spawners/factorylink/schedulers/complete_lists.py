@@ -16,7 +16,10 @@ LIST = ("sh", "-c", f'"$@" && echo {MARK}', "sh")
 
 
 def whole(stdout: str) -> str:
-    """Return a list without the mark at its end. Raises Misread if the mark is missing, because the list was cut."""
+    """Return the output of a command that was run with ``LIST`` before it, without the mark at the output's end.
+
+    Raises Misread if the mark is missing: then the output was cut.
+    """
     rows = stdout.removesuffix(f"{MARK}\n")
     if rows == stdout:
         raise Misread("The list has no end: it was cut.", stdout)

@@ -14,6 +14,7 @@ class Dialect(Protocol):
     """The functions of a dialect. They are pure; most of them return a ``Command``, which the caller runs.
 
     The ``parse`` of a command returns the answer in the command's output, or raises an error of ``factorylink.errors``.
+    ``WORDS``: the patterns that recognise the scheduler's messages.
     """
 
     WORDS: SchedulerWords
@@ -21,8 +22,8 @@ class Dialect(Protocol):
     def script(self, request: JobRequest, template: str = "") -> str:
         """Return the batch script for a request. ``template``: the operator's template; "" for the dialect's own.
 
-        Raises Refused if the scheduler cannot express the request, or if the template fails, leaves out the job's
-        identity or sets part of it itself.
+        Raises Refused if the scheduler cannot express the request, or if the template fails. Also raises Refused if the
+        template leaves out the directives that identify the job (its name, for example), or sets one of them itself.
         """
 
     def jobs(self, name: str) -> Command[list[Job]]:

@@ -47,7 +47,8 @@ class SeatTerms:
 class Admission:
     """Checks whether a session may start, and decides its factory, its site account and its defaults.
 
-    The caller writes the session into the ledger only afterwards. A refusal has an explanation for the person.
+    A refusal is a ProblemError that explains the refusal to the person. The caller writes the session into the ledger
+    after the check.
     """
 
     def __init__(

@@ -89,9 +89,9 @@ class HelpRelay:
     ) -> HelpState:
         """Pass a request for help to the workshops service; return the state that the service answers.
 
-        ``hand``, ``look``, ``snapshot``: what the session's person sends with a request of the kind ``act``. Raises
-        ProblemError if the session is not for a workshop, if too many requests wait, or if the service refuses the
-        request or does not answer.
+        ``hand`` is the content of a request of the kind "raise"; ``look`` and ``snapshot`` are the contents of the
+        kinds with these names. Requests of other kinds have no content. Raises ProblemError if the session is not for a
+        workshop, if too many requests wait, or if the service refuses the request or does not answer.
         """
         record = live_session.record
         project = record.choice.project
@@ -125,8 +125,8 @@ class HelpRelay:
     async def take(self, left: Callable[[], Awaitable[bool]], seconds: float = ASK_SECONDS) -> HelpAsks:
         """Return the requests for help that wait for the workshops service; wait up to ``seconds`` for the first one.
 
-        At most ``MOST_ASKS`` are returned. ``left``: returns whether the service has stopped waiting for the
-        answer; then no request is returned, and all requests stay in the queue.
+        At most ``MOST_ASKS`` are returned. ``left``: called after the wait; returns whether the service has closed its
+        connection. If it has, no request is returned, and all requests stay in the queue.
         """
         self._readers += 1
         try:
@@ -142,7 +142,7 @@ class HelpRelay:
         return HelpAsks(asks=tuple(self._queue.popleft() for _ in range(min(self._open(), MOST_ASKS))))
 
     def answer(self, project: str, ask_id: str, answer: HelpAnswer) -> None:
-        """Pass the service's answer to the session that waits for the request with the id ``ask_id``.
+        """Pass the workshops service's answer to the session that waits for the request with the id ``ask_id``.
 
         Do nothing if no session waits for this request any more, or if the request is not from a session of
         ``project``.
@@ -152,9 +152,9 @@ class HelpRelay:
             waiting.answer.set_result(answer)
 
     def close(self) -> None:
-        """End the request of the workshops service that waits in ``take``, so that its connection can be closed.
+        """Let a waiting ``take`` return now, so that the workshops service's connection can be closed.
 
-        From now on ``take`` does not wait.
+        Later calls of ``take`` do not wait.
         """
         self._closed = True
         self._woken.set()

@@ -90,10 +90,10 @@ class MaterialSender:
     async def send(
         self, order: DoorOrder, archive: Path, there: Sequence[LiveSession]
     ) -> tuple[MaterialDelivered, ...]:
-        """Send an archive to the sessions ``there``; return the outcome for each session, in their order.
+        """Send an archive to the sessions ``there``; return their outcomes, in the same order as the sessions.
 
         ``order``: the folder for the material, whether files that the person has deleted are written again, and whether
-        the person's folder is moved aside first. If a session cannot take the archive, its outcome says why.
+        the folder is moved aside first if it exists. If a session cannot take the archive, its outcome says why.
         """
         return tuple(await asyncio.gather(*(self._one(order, archive, one) for one in there)))
 

@@ -45,7 +45,8 @@ class OrphanFinder:
     """Handles this gateway's jobs without a live session: restores the session, or cancels the job after a while.
 
     An orphan, a job that no session can have any more, is cancelled after ``orphan_grace_seconds``. A second job of a
-    live session is cancelled at once. A job whose comment can only be a copy is logged and left alone.
+    live session is cancelled at once. If somebody must have copied a job's comment from a session's job, the job is
+    logged and left alone.
     """
 
     def __init__(
@@ -87,9 +88,10 @@ class OrphanFinder:
         self._strangers -= gone
 
     def surplus(self, record: SessionRecord, connection: FactoryConnection, job: Job) -> None:
-        """Handle a live job whose comment names a session that has another job.
+        """Handle a job whose comment names the session ``record``, though this session has another job.
 
-        If the job's comment can only be a copy, ignore the job; else cancel it.
+        If the link may have submitted the job itself, the job is cancelled in the background. Otherwise somebody has
+        copied the comment of the session's job, and the job is left alone. Does nothing for a job that has ended.
         """
         if job.state not in _ALIVE:
             return
@@ -125,11 +127,12 @@ class OrphanFinder:
         return of_one(await connection.site.cancel(job.account, [own]), job.id)
 
     async def unknown(self, session_id: SessionId, connection: FactoryConnection, job: Job) -> LiveSession | None:
-        """Handle a job of this gateway without a live session; return the session if this call has restored it.
+        """Restore the session of a job that has no live session; cancel the job if it is an orphan.
 
-        None: this call has restored no session. ``session_id``: the session that the job's comment names. If the ledger
-        lacks this session, the link looks in the background for the signed note in the session's folder, from which
-        the session can be restored. Raises LedgerError.
+        Return the session if this call has restored it, else None. ``session_id``: the session that the job's comment
+        names. If the ledger lacks this session, the link tries in the background to restore it from the signed note in
+        the session's folder. An orphan is cancelled, also in the background, by a call after the grace time. Raises
+        LedgerError.
         """
         key = _key(connection, job)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:

@@ -101,9 +101,10 @@ class Permission:
         return refused if refused is not None else self._acceptances.open(user, connection.factory)
 
     def at(self, connection: FactoryConnection, user: str, *, fresh: bool = True) -> None:
-        """Raise ProblemError if the method ``rules`` refuses this person, or if ``place`` refuses the factory.
+        """Check that this person may start something, and that the factory takes new jobs; else raise ProblemError.
 
-        ``fresh``: whether the age of the login counts; False for the seats of workshops.
+        The method ``rules`` checks the person, the method ``place`` checks the factory. ``fresh``: whether the age of
+        the login counts; False for the seats of workshops.
         """
         self.rules(connection, user, fresh=fresh)
         self.place(connection)
@@ -135,12 +136,13 @@ class Permission:
         return connection
 
     def first_healthy(self, user: str, project: ProjectId | None) -> str:
-        """Return the id of the factory for a choice that names no factory.
+        """Return the id of a factory for a choice that names no factory.
 
-        The person's factories are those that they may use for ``project`` (None: for any project) or without a project.
-        Return the first of them by id that is healthy and whose rules the person has accepted, or else the first of
-        them. If the person has none, return any factory if ``project`` is given, so that a later check can explain the
-        refusal. Raises ProblemError if the person has none and ``project`` is None, or if this hub offers no factory.
+        This is the first healthy factory by id that the person may use, and whose rules the person has accepted. If
+        there is no such factory, return the first factory that the person may use. If ``project`` is given, only
+        factories count that the person may use for this project, or without a project. If there are none, return any
+        factory, so that a later check can explain the refusal. Raises ProblemError if ``project`` is None and the
+        person may use no factory, or if this hub offers no factory.
         """
         mine = [
             name
@@ -159,13 +161,13 @@ class Permission:
         return mine[0]
 
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
-        """Return the person's permission to use a factory for the project of ``choice``.
+        """Return the person's permission to use a factory for the project that ``choice`` names.
 
-        A person who needs no project gets a permission without one, unless ``choice`` names a project whose jobs are
-        charged. If a person who needs a project names none, the permission is for their project that allows the chosen
-        size at the factory. Of several such projects, the project of the person's last choice is taken. Raises
-        LedgerError. Raises ProblemError if there is no such permission, or if several such projects exist and the last
-        choice was none of them.
+        If ``choice`` names no project, a person who needs no project gets a permission without one. A person who needs
+        a project gets the permission for their only project that allows the chosen size at the factory. If several
+        projects allow the size, the permission is for the project of the person's last choice. If ``choice`` names a
+        project whose jobs are not charged, a person who needs no project gets a permission without one, too. Raises
+        LedgerError. Raises ProblemError if the person has no such permission.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)

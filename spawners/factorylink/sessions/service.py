@@ -157,8 +157,8 @@ class Sessions:
     ) -> tuple[Session, bool]:
         """Start the session with this id if there is none; return the session, and whether it is new.
 
-        If the session with this id has ended, it is returned as ended. ``seat``: the terms, if the session is started
-        as a workshop's seat before its person comes; None: any other start, also of a session for a workshop.
+        If the session with this id has ended, it is returned as ended. ``seat``: the terms, if the workshops service
+        starts the session for a seat; None: any other start, also if a person starts a session for a workshop.
 
         Waits for the scheduler at most until 1.5 s after the call; if the scheduler has not answered by then, the
         returned session is pending. Raises LedgerError, and ProblemError if the session may not start, if the
@@ -315,7 +315,7 @@ class Sessions:
     # --- other operations
 
     async def session(self, session_id: SessionId) -> Session:
-        """Return a session, live or ended. Raises ProblemError if the ledger does not have it; LedgerError."""
+        """Return a session, live or ended. Raises LedgerError, and ProblemError if there is no such session."""
         live_session = self._table.get(session_id)
         if live_session is not None:
             return self._views.of(live_session)
@@ -328,9 +328,9 @@ class Sessions:
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
         """Return sessions of a person on a server (None: of all); sessions that run a Dask scheduler are left out.
 
-        ``live`` True: return all live sessions, except those whose class has moved to another factory, and those that
-        failed before any caller was told of them (``LiveSession.withdrawn``); callers see both kinds as ended. False:
-        return the ``limit`` newest sessions, live and ended ones. Raises LedgerError.
+        ``live`` True: return all live sessions. False: return the ``limit`` newest sessions, live and ended ones. A
+        session counts as ended as soon as its class moves to another factory, or if it fails before any caller was told
+        of it (``LiveSession.withdrawn``). Raises LedgerError.
         """
         if live:
             return self._views.live(user, server)
@@ -388,9 +388,9 @@ class Sessions:
         )
 
     def beginning(self, user: str) -> AbstractContextManager[None]:
-        """Return a context manager in whose block no account that is lent to ``user`` is lent to anybody else.
+        """Return a context manager. Inside its block, check (``checked``) and start (``put``) a seat of ``user``.
 
-        Check and start a seat inside such a block.
+        During the block, no site account that is lent to ``user`` is lent to anybody else.
         """
         return self._account_leases.beginning(user)
 

@@ -20,7 +20,8 @@ from factorylink.util import clock
 class SessionViews:
     """Makes a session's view from its record, its factory's health, its door and its project.
 
-    ``session_url``: returns the address at which the proxy reaches the notebook with a given port.
+    ``session_url``: takes the link's port for a session (``SessionRecord.port``), and returns the URL at which the
+    proxy reaches the session's notebook.
     """
 
     def __init__(
@@ -80,9 +81,9 @@ class SessionViews:
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
         """Return the live sessions that run a notebook: those without a stop request first, each group newest first.
 
-        ``user``, ``server`` None: of all people, of all servers. Two kinds of sessions are left out, which callers see
-        as ended: those whose class has moved to another factory, since their people have new sessions, and those that
-        failed before any caller was told of them (``LiveSession.withdrawn``).
+        ``user`` None: sessions of all people; ``server`` None: sessions of all servers. A session that is ``withdrawn``
+        or has ``moved`` (attributes of ``LiveSession``) is left out: callers see it as ended, although its job may not
+        be cancelled yet.
         """
         found = [
             live_session

@@ -53,8 +53,8 @@ class Submitter:
         """Submit the session's job; return its id.
 
         Raises LedgerError and FactoryError, such as Refused if the link or the site refuses the job, or Unwanted if the
-        session was stopped before its submission. After an Unreachable other than NotDone, there may be a job if this
-        call has increased ``record.submits``. After any other error, there is no job.
+        session was stopped before its submission. After most errors, there is no job. There may be a job only if this
+        call has increased ``record.submits``, and the error is an Unreachable other than NotDone.
         """
         connection.site.check()
         _check_not_paused(connection)  # the factory may have changed since the session was admitted

@@ -45,7 +45,7 @@ _ASK_SECONDS = 600.0
 
 
 class Termination:
-    """Carries out stop requests, and ends sessions whose jobs have ended."""
+    """Carries out requests to stop sessions, and ends sessions whose jobs have ended."""
 
     def __init__(
         self,
@@ -89,7 +89,12 @@ class Termination:
         self.carry_out(live_session)
 
     def carry_out(self, live_session: LiveSession) -> None:
-        """Carry out a session's stop request in the background, unless a task is doing this already."""
+        """Carry out in the background the stop request that the ledger holds for a session.
+
+        Does nothing if a task is doing this already, or if the session has ended. ``request_end`` calls this method.
+        Call it also at the link's start, and whenever an answer of the scheduler shows the job of a session that must
+        stop.
+        """
         if live_session.record.ended is None and (live_session.stopping is None or live_session.stopping.done()):
             live_session.stopping = self._tasks.spawn(self._stop(live_session), f"stop of {live_session.record.id}")
 

@@ -15,9 +15,9 @@ MOST_PASSED = 64  # largest number of questions for which an account is skipped
 
 
 class AccountRotation:
-    """Chooses the site account for the next question about jobs.
+    """Chooses the site account for the link's next question about jobs. Used if accounts see only their own jobs.
 
-    ``accounts``: returns the accounts that have live sessions or clusters.
+    ``accounts``: a function, set from outside, that returns the accounts that have live sessions or clusters.
     """
 
     def __init__(self) -> None:
@@ -43,11 +43,11 @@ class AccountRotation:
         self._once[account] = None
 
     def took(self, account: str, long: bool) -> None:
-        """Record whether the last question under ``account`` took long; if so, ``next`` skips the account twice.
+        """Record whether the last question under ``account`` took long.
 
-        Each further slow question in a row doubles the number of skips, up to ``MOST_PASSED``, so that slow commands do
-        not delay the other accounts. If all accounts are to be skipped, none is skipped. Accounts given to ``hurry``
-        and ``once`` are chosen all the same.
+        If so, ``next`` skips the account for two questions, so that slow commands do not delay the other accounts. Each
+        further slow question in a row doubles the number of skipped questions, up to ``MOST_PASSED``. If all accounts
+        are to be skipped, none is skipped. Accounts given to ``hurry`` and ``once`` are chosen all the same.
         """
         if not long:
             self._passes.pop(account, None)

@@ -28,8 +28,8 @@ class AuditEntries:
         """Return an entry about a cluster.
 
         ``action``: what the link does, in a word such as ``submit``; ``detail``: more about this, for the operator.
-        ``job``: the scheduler's id of the job or array that the action concerns, or of one of several jobs; None: no
-        job.
+        ``job``: the scheduler's id of the job or array that the action concerns; if these are several jobs, the id of
+        one of them; None: the entry names no job.
         """
         key_id = self._key_id(record, action)
         return AuditEntry(

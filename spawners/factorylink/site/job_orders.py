@@ -71,10 +71,10 @@ class JobOrders:
         return found
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
-        """Cancel those of an account's jobs that are found to be ``OURS``; return what was found under each id.
+        """Cancel jobs of a site account, in the name of this account; return what was found under each job's id.
 
-        For an array, there is a finding under the id of each task that has not ended; if there is no such task, the
-        array's id has the finding ``GONE``. Raises FactoryError.
+        Only a job that is found to be ``OURS`` is cancelled. For an array, there is a finding under the id of each task
+        that has not ended; if there is no such task, the array's id has the finding ``GONE``. Raises FactoryError.
         """
         order = _Cancel(tuple(jobs))
         await self._cancels.do(account, order)

@@ -89,9 +89,9 @@ class JobPoller:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon`` True: something has just happened. Ask as soon as the rate limit and the back-off after failures allow,
-        and frequently for some time. False: nobody waits for the next answer. If ``on_answer`` calls this method, True
-        only shortens the interval to the next question.
+        ``soon`` True: somebody waits for the next answer. The poller asks as soon as the rate limit and the back-off
+        after failures allow, and then frequently for some time. False: nobody waits for the next answer. If
+        ``on_answer`` calls this method with True, the poller only shortens the interval to the next question.
         """
         self._awaited = soon
         if soon and asyncio.current_task() is not self._task:

@@ -59,7 +59,7 @@ class LoadPoller:
     def hurry(self) -> None:
         """Let ``keep`` ask for the waiting jobs earlier than planned, at most every ``EARLY`` seconds.
 
-        Called when a waiting job of this gateway is newer than ``queue``.
+        Call this if ``queue`` is too old to contain a waiting job of this gateway.
         """
         self._hurry.set()
 

@@ -32,11 +32,11 @@ class NotAsked(NotDone):
 
 
 class CircuitBreaker:
-    """A circuit breaker for the questions to a scheduler.
+    """A circuit breaker for the questions to a scheduler, which are the commands of ``SchedulerClient.run``.
 
     The breaker opens after ``MOST`` unanswered questions in a row (``record``), or at once if the scheduler is known to
-    be down. While the breaker is open, only probes (questions with ``probe`` True) are sent; an answered probe closes
-    the breaker.
+    be down. While the breaker is open, ``run`` sends only probes (its argument ``probe`` is True), and raises NotAsked
+    for all other questions. An answered probe closes the breaker.
     """
 
     MOST = 3
@@ -47,7 +47,7 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Return whether all questions to the scheduler except probes are held back now."""
+        """Return whether only probes may be sent to the scheduler now."""
         return self._failures >= self.MOST
 
     def check(self) -> None:

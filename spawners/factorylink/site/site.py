@@ -193,8 +193,9 @@ class Site:
     async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
         """Return the reservations that a site account may use now or later, without those for maintenance.
 
-        If the account's Unix groups must be looked up first, wait a moment for them; without them, reservations for
-        groups are missing. ``pays``: the scheduler's account that is charged; None: the site account's default.
+        If the account's Unix groups must be looked up first, wait a moment for the look-up. If the groups are still
+        unknown then, reservations for groups are missing. ``pays``: the scheduler's account that is charged; None: the
+        site account's default.
         """
         groups, now = partial(self._groups.of, account), datetime.now(UTC)
         maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
@@ -248,10 +249,10 @@ class Site:
         self._watch.private_to(accounts, once)
 
     def knows_ids(self, known: Callable[[str | None], Iterable[JobId]]) -> None:
-        """Set which jobs the poller follows by their ids.
+        """Set which jobs the poller asks for by id if the answer to its question by name lacks them.
 
-        ``known``: returns the ids of the jobs of a site account (None: of all accounts) that each answer must contain.
-        The poller asks by id for those that an answer lacks.
+        ``known`` is called with a site account, and returns the ids of this account's jobs. If ``known`` is called with
+        None, it returns the ids of all accounts' jobs.
         """
         self._watch.known = known
 
@@ -287,8 +288,8 @@ class Site:
         """Submit a job as the account, or ``count`` equal jobs as one array; return the id.
 
         ``template``: the operator's template for the batch script; "": the dialect's own. Raises Refused if the link or
-        the scheduler refused the job, NotDone if the job was never submitted, and another Unreachable if the scheduler
-        may have accepted the job.
+        the scheduler refused the job. Raises NotDone (a kind of Unreachable) if the job was never submitted, and any
+        other Unreachable if the scheduler may have accepted the job.
         """
         script = self.dialect.script(request, template)
         async with self._submits.of(account):
@@ -318,26 +319,28 @@ class Site:
         self.check()
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
-        """Cancel those of an account's jobs that a fresh answer shows as ``Found.OURS``; return all findings by id.
+        """Cancel jobs of an account; return what was found under each id. Raises FactoryError.
 
-        For an array, there is a finding under the id of each task that has not ended; if there is no such task, the
-        array's id has the finding ``Found.GONE``. Raises FactoryError.
+        The scheduler is asked about the jobs first; only those found to be ``Found.OURS`` are cancelled. For an array,
+        there is a finding under the id of each task that has not ended; if there is no such task, the array's id has
+        the finding ``Found.GONE``.
         """
         return await self._orders.cancel(account, jobs)
 
     async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
-        """Set the time limit of a running job to ``minutes``, if a fresh answer shows the submitted comment.
+        """Set a running job's time limit to ``minutes``, if the job still has the comment that it was submitted with.
 
-        Return what the answer shows under the job's id; the limit was set only if the result is ``Found.OURS``.
-        ``account``: the site account that gives the order; None: the watcher (the account as which the link asks the
-        scheduler). Raises FactoryError.
+        The scheduler is asked about the job first. Return what was found under the job's id; the limit was set only if
+        the result is ``Found.OURS``. ``account``: the site account that gives the order; None: the watcher (the account
+        as which the link asks the scheduler). Raises FactoryError.
         """
         return await self._orders.extend(account, job, minutes)
 
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
-        """Return how a job ended, from the last answer, else from the scheduler, else from the accounting.
+        """Return how a job ended; None: no source shows the job's end. Raises FactoryError.
 
-        None: none of the three shows the job's end. Raises FactoryError.
+        The sources are the poller's last answers, then a question to the scheduler about ended jobs, then the site's
+        accounting. The first source that shows the end is used.
         """
         known = self.jobs.get(job_id)
         if known is not None and known.state is JobState.ENDED:

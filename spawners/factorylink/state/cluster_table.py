@@ -18,7 +18,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
 
     Each function of ``on_change`` is called with a cluster whose view may have changed. Each function of
     ``on_put_away`` is called with a cluster that has ended, right before the table removes it. ``adopted``: by person,
-    the number of worker jobs that clients have reported to this process, and that no factory's answer has listed yet.
+    the number of worker jobs that this process knows only from a client's report: no factory has listed them yet.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
             del self._ended[next(iter(self._ended))]
 
     def close(self) -> None:
-        """Let the event stream of each cluster end, at the cluster's next change."""
+        """Make each event stream about a cluster (``LiveCluster.stream``) end at the cluster's next change."""
         self._closed = True
 
     def _tell(self, live_cluster: LiveCluster) -> None:

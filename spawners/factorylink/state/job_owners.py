@@ -50,13 +50,17 @@ class JobOwners:
     def is_of_batch(self, factory_id: str, job: Job) -> bool:
         """Return whether a job belongs to a batch of a cluster (worker jobs that were submitted together).
 
-        The job's name, account, comment and id must agree. Ended clusters that the table still holds count, too.
+        The job's name, account, comment and id must be those of the batch. Ended clusters that the table still holds
+        count, too.
         """
         batch_id = self._identity.batch_of(job, factory_id)
         batches = [live_cluster.record.batches.get(batch_id or "") for live_cluster in self._clusters.values()]
         return any(batch is not None and batch.job == (job.array or job.id) for batch in batches)
 
     def is_of_session(self, factory_id: str, job: Job) -> bool:
-        """Return whether a job belongs to a live session: its name, account, comment and id must agree."""
+        """Return whether a job belongs to a live session.
+
+        The job's name, account, comment and id must be those of the session's job.
+        """
         live = self._sessions.get(self._identity.session_of(job, factory_id) or "")
         return live is not None and live.record.job == job.id

@@ -40,11 +40,11 @@ class LiveCluster:
     """The ledger's record of a cluster, with data that only this process has.
 
     ``connection``: None if the cluster's factory is not offered any more. ``on_touch`` is called when the cluster's
-    view may have changed. ``closed``: returns whether the event streams about the cluster have to end. ``readers``: how
-    many of these streams are open; ``left``: when such a stream last ended (``clock.ticks``). ``submissions``: the
-    asyncio tasks that are submitting batches now; ``stopping``: the last task that was started to cancel jobs; None:
-    there was none yet. ``concluding``: batch and array index of each worker job for which a background task finds out
-    why the job has ended.
+    view may have changed. ``closed``: returns whether the event streams about the cluster have to end. ``version``:
+    counts the changes of the view. ``readers``: how many event streams are open; ``left``: when such a stream last
+    ended (``clock.ticks``). ``submissions``: the asyncio tasks that are submitting batches now; ``stopping``: the last
+    task that was started to cancel jobs; None: there was none yet. ``concluding``: batch and array index of each worker
+    job for which a background task finds out why the job has ended.
     """
 
     record: ClusterRecord
@@ -84,9 +84,10 @@ class LiveCluster:
         return self.connection.dialect.task_of(batch.job, worker.task)
 
     def touch(self, *changed: WorkerRecord) -> None:
-        """Increase ``version``, since the view of the cluster has changed; give ``changed`` workers the new version.
+        """Wake those who wait for a change of the cluster; call this after the cluster's view has changed.
 
-        Call ``on_touch``, and wake the readers that wait for a change.
+        ``changed``: the workers that have changed. ``version`` increases by 1, the changed workers get the new version,
+        and ``on_touch`` is called.
         """
         self.version += 1
         for worker in changed:

@@ -40,8 +40,9 @@ class LiveSession:
 
     ``lock``: held during each transition. ``position``: the job's place in the queue; None: it does not wait, or its
     place is not known. ``door``: the last status of the door in the present run of the job; None: no status yet.
-    ``submission``, ``ending``, ``stopping``, ``probing``: the last task that submits the job, finds out why the job has
-    ended, carries out a stop request, or polls the notebook until its first answer; None: there was no such task yet.
+    Four fields have the last task of a kind, or None before the first such task: ``submission`` submits the job,
+    ``stopping`` carries out a stop request, ``ending`` ends the session after the job's end, and ``probing`` polls the
+    notebook until its first answer.
     """
 
     record: SessionRecord
@@ -99,10 +100,10 @@ class LiveSession:
         return self.submission is not None and not self.submission.done()
 
     def confirm_environment(self) -> None:
-        """Note in ``door`` that the door has the notebook's environment variables, if the door still waited for them.
+        """Note in ``door``, the door's last status, that the door has received the notebook's environment variables.
 
-        The door's next status reports this, too. But without this note, the hub would send the variables again before
-        that status arrives.
+        Call this after the variables were sent: otherwise the hub would send them again before the door's next status
+        arrives. Does nothing if, by its last status, the door does not wait for the variables.
         """
         if self.door is not None and self.door.phase == "waiting":
             self.door = self.door.model_copy(update={"environment": True})
@@ -118,10 +119,10 @@ def room(
 ) -> float | None:
     """Return the hours by which a session can still be extended, rounded down to 0.1.
 
-    None: the factory allows no extensions; the session does not run now or is being stopped; the catalogue no longer
-    has its size; or the end of its job is not known. The hours are limited by the session's size, by its ``project``,
-    by the end of its person's access (``until``), and by the next ``maintenance`` that leaves the session's partition
-    without a node.
+    None: ``access`` (the link's settings for the factory) allows no extensions; the session does not run now or is
+    being stopped; the catalogue no longer has the session's size; or the end of the session's job is not known. The
+    hours are limited by the maximum hours of the session's size and of ``project``, by ``until`` (when the person's
+    access ends), and by the first of ``maintenance`` that leaves the session's partition without a node.
     """
     record, job = live_session.record, live_session.job
     if access.extend == "no" or record.state != SessionState.RUNNING or record.wish != "run":

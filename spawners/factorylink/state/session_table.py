@@ -78,7 +78,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         return [live_session.record for live_session in self._live.values()] + coming
 
     def ports(self) -> set[int]:
-        """Return the ports of live sessions, and of those that are being written into the ledger."""
+        """Return the link's ports for live sessions, and for sessions that are being written into the ledger."""
         return {record.port for record in self.records()}
 
     @contextmanager
@@ -153,10 +153,10 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     ) -> None:
         """Write into the ledger that the session has ended, notify listeners, and close the session's door.
 
-        Do nothing if the session has ended already, or if ``still()`` returns False once other transitions of the
-        session have finished. ``job_end``: the scheduler's record of the end of the session's job; None if there is
-        none. ``values``: further columns of the session's row; ``end``, the explanation, must be among them. Raises
-        LedgerError.
+        First wait for the end of any other transition of the session. Then, if the session has ended already, or if
+        ``still()`` returns False, do nothing. ``job_end``: the scheduler's record of the end of the session's job; None
+        if no record is known. ``values``: further columns of the session's row; ``end``, the explanation, must be among
+        them. Raises LedgerError.
         """
         async with live_session.lock:
             if live_session.record.ended is not None or not still():

@@ -16,9 +16,10 @@ T = TypeVar("T")
 
 
 class GuardedCommands:
-    """Runs commands with the wrapped ``CommandRunner``; records in the access status whether the site allows them.
+    """Runs commands and reads files with the wrapped ``CommandRunner``.
 
-    ``home`` records nothing, since its answer may come from a cache.
+    ``run`` and ``read`` record in the access status whether the site lets the link act for the account. ``home``
+    records nothing, since its answer may come from a cache.
     """
 
     def __init__(self, inner: CommandRunner, access_status: SiteAccessStatus) -> None:
@@ -46,9 +47,10 @@ class GuardedCommands:
 
 
 class GuardedStreams:
-    """Opens streams with the wrapped ``StreamOpener``; records in the access status if the site refuses one.
+    """Opens streams with the wrapped ``StreamOpener``.
 
-    While the factory is paused, every call raises Unreachable.
+    While the factory is paused, every call raises Unreachable. If the site refuses to let the link act for the account,
+    the call records this in the access status.
     """
 
     def __init__(self, inner: StreamOpener, access_status: SiteAccessStatus) -> None:

@@ -25,11 +25,12 @@ LOCAL = "local"  # the key id if no key is used
 
 
 class SiteAccessStatus:
-    """The access to one factory. ``credentials`` None: the factory needs no login (transport ``local``).
+    """Knows whether the link may act for an account at one factory now, and why not.
 
-    The transport logs in with this object as its ``Credentials``, so that this object knows which key was last used for
-    which account. ``on_change`` is called when the result of ``problem`` may have changed, but not if only time has
-    passed. One exception: ``on_change`` is called when a login that ``renew`` has renewed expires.
+    ``credentials`` None: the factory needs no login (transport ``local``). The transport logs in with this object as
+    its ``Credentials``, so that this object knows which key was last used for which account. ``on_change`` is called
+    when the result of ``problem`` may have changed, but not if only time has passed. One exception: ``on_change`` is
+    called when a login that ``renew`` has renewed expires.
     """
 
     def __init__(self, credentials: Credentials | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -57,7 +58,10 @@ class SiteAccessStatus:
         self.on_change()
 
     def problem(self, account: str, ahead: float = 0.0) -> Words | None:
-        """Return why the link cannot act for that account now, or in ``ahead`` seconds; None if no reason is known."""
+        """Return why the link cannot act for the account now; None if no reason is known.
+
+        ``ahead``: also return a reason if the account's credential expires within this number of seconds.
+        """
         if (paused := self.paused) is not None:
             return paused
         until = self.valid_until(account)
@@ -78,10 +82,10 @@ class SiteAccessStatus:
     # --- credentials
 
     async def login(self, account: str | None) -> Login:
-        """Return the credentials' login for the account, and store the id of its key.
+        """Return the login for the account, and store the id of the login's key.
 
-        ``account`` None: the watcher, the account that asks about all jobs. Raises Refused if the factory needs no
-        login, and the errors of the credentials.
+        ``account`` None: the watcher, the account that asks about all jobs. Raises Expired if the account has no valid
+        credential; Refused if the gateway has no usable key for the account, or if the factory needs no login.
         """
         if self._credentials is None:
             raise Refused("This factory needs no login.")

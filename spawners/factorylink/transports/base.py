@@ -57,7 +57,10 @@ class SocketStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Connect the protocol of ``session_factory`` to the socket; return asyncio's transport, and the protocol."""
+        """Connect the protocol that ``session_factory`` returns to the socket; return (asyncio's transport, protocol).
+
+        Host and port are ignored.
+        """
         self._bound = True
         return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
 
@@ -75,7 +78,7 @@ class CommandRunner(Protocol):
 
         ``account`` None: the watcher, the account that asks about all jobs. After ``command.timeout`` seconds, or when
         the call is cancelled, the command is killed with its children, as far as the login host's server allows this.
-        A timeout raises Unreachable, since the command may have had an effect.
+        A timeout raises Unreachable: the command may or may not have had an effect.
         """
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:

@@ -14,7 +14,7 @@ from asyncssh.public_key import get_default_certificate_algs, get_default_public
 
 @dataclass(frozen=True)
 class HostKeys:
-    """The public keys of hosts, and of the CAs that sign host keys; at least one key."""
+    """The public keys that the link trusts at a site: of hosts, and of CAs that sign host keys; at least one key."""
 
     keys: tuple[asyncssh.SSHKey, ...]
     cas: tuple[asyncssh.SSHKey, ...]

@@ -166,9 +166,10 @@ class LocalTransport:
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         """Run a command with one end of a socket pair as its stdin and stdout; return a stream on the other end.
 
-        Because of the socket pair, the link needs no loop of its own that copies data, as pipes would need.
-        ``account``: the site account; None: the link's own user. Raises FactoryError if the command cannot be run as
-        this account.
+        With pipes instead of the socket pair, the link would have to copy the data itself. ``account``: the site
+        account; None: the link's own user. Raises FactoryError: Gone if there is no such account, Refused if the link
+        may not act for it, Unreachable if no process can be started. If the command's program is missing, the call
+        may succeed all the same, and the stream then ends at once.
         """
         identity = await self._identity(account)
         ours, theirs = socket.socketpair()
@@ -257,9 +258,9 @@ class _CommandWire(SocketStream):
         self._process = process
 
     def close(self) -> None:
-        """Close the stream, and kill the command if it still runs ``KILL_WAIT`` seconds later.
+        """Close the socket, and kill the command if it still runs ``KILL_WAIT`` seconds after this call.
 
-        If a protocol is connected to the stream, the protocol closes the socket itself.
+        If a protocol is connected to the stream, this call leaves the socket open, and the protocol closes the socket.
         """
         super().close()
         asyncio.get_running_loop().call_later(KILL_WAIT, kill_group, self._process)

@@ -52,9 +52,9 @@ MINUTE = 61.0  # seconds; a submission reaches the site some moments after its t
 
 @dataclass(frozen=True)
 class Awaited:
-    """The facts from which ``interval`` decides when the next question is asked; the comments explain the fields.
+    """The facts from which ``interval`` decides when the link next asks a factory for the states of its jobs.
 
-    Times are in seconds.
+    The comments explain the fields. Times are in seconds.
     """
 
     pending: int = 0  # number of this gateway's waiting jobs
@@ -73,7 +73,7 @@ class Awaited:
 
 
 def interval(awaited: Awaited) -> float:
-    """Return the seconds from the end of one question to the start of the next, without jitter."""
+    """Return the seconds from the end of one question about jobs to the start of the next, without jitter."""
     if awaited.failures:
         # People whose session runs there wait for the factory to come back, and only a question can show that.
         return min(FAR if awaited.pending or awaited.running else IDLE, 2.0 ** (awaited.failures - 1))
@@ -126,8 +126,8 @@ class TurnRateLimiter:
     """A token bucket for turns, for example to submit a job: ``burst`` at once, then one every ``seconds``.
 
     ``seconds`` is 60 / ``per_minute``; ``burst`` is a third of ``per_minute``, at least 1. Turns keep the order in
-    which they are taken. In any ``MINUTE`` there are at most ``per_minute`` turns, including those of a burst: the
-    gateway promises this to the sites for submissions.
+    which they are taken. In any 61 s (``MINUTE``) there are at most ``per_minute`` turns, including those of a burst,
+    so the turns after a burst may be delayed. For submissions, the gateway promises this limit to the sites.
     """
 
     def __init__(self, per_minute: int) -> None:

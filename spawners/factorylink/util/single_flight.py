@@ -47,7 +47,7 @@ class SingleFlight(Generic[T]):
             del self._flying[key]
 
     async def close(self) -> None:
-        """Cancel all calls of ``make`` that are still running."""
+        """Cancel each function given to ``get`` that is still running; return when all have ended."""
         flying = tuple(self._flying.values())
         for task in flying:
             task.cancel()

@@ -120,7 +120,11 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             super().log_exception(typ, value, tb)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Answer with the status of the link's refusal, 503 if the link did not answer, else ``status_code``."""
+        """Answer a failed request with an error.
+
+        The status is the link's own if the link refused the request, 503 if the link did not answer, and otherwise
+        ``status_code``.
+        """
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, LinkProblem):
             status_code = error.status
@@ -129,7 +133,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         super().send_error(status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer a ``Problem`` instead of an error page."""
+        """Write the response to a failed request: an explanation as JSON (a ``Problem``), instead of an error page."""
         self.set_status(status_code)
         problem = _problem(kwargs.get("exc_info", (None, None, None))[1])
         self.answer(PROBLEM, problem.model_copy(update={"request": request_id.current()}))

@@ -13,7 +13,7 @@ CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 
 
 class PersonProjects(GatewayHandler):
-    """Answers with the projects that this person is in."""
+    """Answers with the requesting person's projects, also those that have ended or not begun."""
 
     async def get(self) -> None:
         """Answer ``list[ProjectView]``."""
@@ -21,7 +21,11 @@ class PersonProjects(GatewayHandler):
 
 
 class Ready(GatewayHandler):
-    """Answers which kind of site account this person has, by project and factory, or why they can start nothing."""
+    """Answers which kind of site account the requesting person has, by project and factory.
+
+    Only projects that the person can use now are in the answer. If the person can start nothing at any factory, the
+    answer is the reason instead.
+    """
 
     async def get(self) -> None:
         """Answer ``ReadyView``."""
@@ -29,13 +33,13 @@ class Ready(GatewayHandler):
 
 
 class LastChoice(GatewayHandler):
-    """Answers with what this person chose for their last session.
+    """Answers with what the requesting person chose for the last session that they started themselves.
 
     A session that the link started for a workshop's seat does not count, nor does one that runs a Dask scheduler.
     """
 
     async def get(self) -> None:
-        """Answer ``Choice``; null: this person has had no session that counts."""
+        """Answer a ``Choice``; null: the requesting person has started no session themselves."""
         self.answer(CHOICE, await self.gateway.link.last_choice(self.person))
 
 

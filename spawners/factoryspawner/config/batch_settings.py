@@ -65,9 +65,10 @@ def check_settings(names: Mapping[str, object], section: str) -> None:
 
 
 def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
-    """Raise SettingsError if a section of ``config`` for the spawner (``SECTIONS``) has a setting of ``REFUSED``.
+    """Raise SettingsError if the operator has made a setting of the spawner that is in ``REFUSED``.
 
-    Such a setting would have no effect on the job. ``config``: JupyterHub's settings, by section.
+    Such a setting would have no effect on the job. ``config``: JupyterHub's settings, by section; only the sections in
+    ``SECTIONS`` are checked.
     """
     for section in SECTIONS:
         check_settings(config.get(section, {}), section)

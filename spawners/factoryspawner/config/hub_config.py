@@ -87,7 +87,7 @@ class HubConfig(Model):
     """The keys of the hub's YAML.
 
     Addresses:
-    ``public_url``: the address at which people reach the gateway through the proxy (``http://127.0.0.1:8000``);
+    ``public_url``: the address at which people reach the proxy of the gateway, such as ``https://hub.example.org``;
     ``base_url``: the URL path of the hub (``/``);
     ``subdomain_host``: equal to ``public_url`` if each person's servers have a host of their own below it, as
     ``https://ada.hub.example.org``; None: all servers are on the hub's host;

@@ -22,7 +22,7 @@ def domain_of(name: str, domain: str, kind: str) -> str:
 
     ``name``: of the person or service; ``kind``: "user" or "service". This function is JupyterHub's ``subdomain_hook``.
     The services, which are the gateway's own (link and workshops service), need no hosts of their own, because they
-    show nothing that people wrote; their addresses stay ``PUBLIC/services/NAME/``. Two people whose names differ only
+    serve no pages that people wrote; their addresses stay ``PUBLIC/services/NAME/``. Two people whose names differ only
     in the case of letters have different hosts, although DNS ignores the case.
     """
     if kind == "service":

@@ -74,10 +74,10 @@ class FederatedAuthenticator(NamesOfPeople):
     # --- for the pages ------------------------------------------------------------------------------------------------
 
     def provider_of(self, antenna: Antenna) -> str | None:
-        """Return the id of the provider at which an antenna's people log in; None if there is none.
+        """Return the id of the provider at which an antenna's people log in.
 
-        The antenna's ``login.provider`` is a provider's id, or else a kind of provider: then there must be only one
-        provider of this kind.
+        The antenna's ``login.provider`` is the id or the kind of a provider. None: no configured provider has this id
+        or kind, or several have this kind.
         """
         wanted = antenna.login.provider
         if wanted in self.providers:
@@ -129,9 +129,9 @@ class FederatedAuthenticator(NamesOfPeople):
     async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
         """Check a person at their provider again, and return their new authentication model.
 
-        True: the person stays logged in. Either the provider does not answer but its last answer is still valid, or
-        this call waited for the check of another request of the person, and that check did not return False. False:
-        the person must log in; if they are refused, that login explains why.
+        True: the person stays logged in, because the provider does not answer, but its last answer is still valid. If
+        several requests of the person wait for the same check, only one of them returns the model; the others return
+        True instead. False: the person must log in; if they are refused, that login explains why.
         """
         begun = time.monotonic()
         async with self._looking[user.name]:

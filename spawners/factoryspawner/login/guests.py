@@ -56,7 +56,7 @@ class GuestStatuses:
         self._silent_at = float("-inf")
 
     async def of(self, name: str, *, now: bool = False) -> GuestView | None:
-        """Return a guest, as the service described them at most 2 s ago; None if there is no such guest.
+        """Return a guest, as the workshops service described them at most 2 s ago; None if there is no such guest.
 
         If the service refuses or does not answer, return its last answer about the guest, however old; if there is none
         since the hub's start, raise LinkSilent. For 5 s after a question that the service did not answer, the service
@@ -104,14 +104,14 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
     async def authenticate(self, handler: Any, data: Any = None) -> Any:
         """Return the guest who has proved their mail address; for other people, the result of the base authenticator.
 
-        A guest is returned as JupyterHub's dict of a login (``name``, ``admin`` and so on). The base authenticator is
-        the class to which this mixin is added. The page for joining sets ``joined_guest`` on its handler after the
-        proof.
+        The base authenticator is the class to which this mixin is added. A guest's ``handler`` has ``joined_guest``
+        (the guest's name), which the page for joining sets after the proof. A guest is returned as JupyterHub's dict of
+        a login (``name``, ``admin`` and so on).
 
-        None: the login is refused. This happens to a guest if the service does not know them, if no workshop admits
-        them, or if they are blocked. It also happens if the service refuses or does not answer, and has not answered
-        about this guest since the hub's start. It happens to other people if the base authenticator returns None or a
-        guest's name.
+        None: the login is refused. A guest is refused if the workshops service does not know them, if no workshop
+        admits them, or if they are blocked. A guest is also refused if the service now refuses or does not answer, and
+        has not answered about this guest since the hub's start. Other people are refused if the base authenticator
+        returns None or a guest's name.
         """
         name = getattr(handler, "joined_guest", None)
         if name is not None:
@@ -203,10 +203,12 @@ class GuestLogin(Authenticator):  # type: ignore[misc]  # untyped
         """Return until when the hub's decision about a person (``standing``) is valid; None: without end.
 
         For a guest, return when the last workshop that admits them closes; None if no workshop admits them
-        (``standing`` then refuses them). If the service does not know the guest, return the present time. If the
-        service refuses or does not answer, its last answer about the guest counts; if there is none since the hub's
-        start, return one hour from now. For other people, return what the base authenticator returns; None if the base
-        authenticator has no method ``counts_until``.
+        (``standing`` then refuses them). If the workshops service does not know the guest, return the present time. If
+        the service refuses or does not answer, its last answer about the guest counts; if there is none since the hub's
+        start, return one hour from now.
+
+        For other people, return what the base authenticator returns; None if the base authenticator has no method
+        ``counts_until``.
         """
         if is_guest(user.name):
             try:
@@ -248,7 +250,10 @@ class FederatedWithGuests(GuestLogin, FederatedAuthenticator):  # type: ignore[m
         self._people.admit_as("guests", name, name)
 
     def terms_refusal(self, name: str) -> Refusal | None:
-        """Return the refusal of a guest who has not accepted the gateway's terms; None: nothing is missing."""
+        """Return the refusal of a guest who has not accepted the gateway's terms.
+
+        None: the guest has accepted the terms, or the gateway has none.
+        """
         terms: TermsOf | None = self.terms_of(name)
         if terms is None or terms.accepted_at is not None:
             return None

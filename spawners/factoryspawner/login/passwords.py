@@ -27,8 +27,8 @@ class PasswordAuthenticator(NamesOfPeople):
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
         """Return the route of the login form.
 
-        After a login, the form's handler redirects to the checklist if the person must accept rules of a site at which
-        they have an account, and the link answers within 2 s.
+        After a login, the form's handler redirects to the checklist page if the link says within 2 s that the person
+        must accept the rules of a site.
         """
         return [("/login", FormLogin)]
 

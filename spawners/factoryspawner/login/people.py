@@ -104,7 +104,9 @@ class NameTaken(Exception):
 
 
 class People:
-    """The file of names, in which ``issuer`` and ``sub`` identify a person.
+    """The file of names: the user names that people of a login provider, and guests, have at this hub.
+
+    ``issuer`` and ``sub`` identify a person.
 
     Creating an instance makes the file with mode 0600 if it is missing, or migrates it to this release's schema. Raises
     StoreUnusable if the file is from a newer release, or cannot be read or migrated; OSError if the file cannot be
@@ -128,7 +130,7 @@ class People:
         return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
-        """Store the id of the antenna that the person selected; nothing is stored for a person without a name here."""
+        """Store the id of the antenna that the person selected; do nothing if the person is not in the file."""
         with _transaction(self._path) as database:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
@@ -150,8 +152,8 @@ class People:
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
         """Return the person's name: their present name, or a new one of the form ``BEGIN-N``.
 
-        N is higher than in every name ``BEGIN-N`` in the file. ``taken``: a function that returns whether the name that
-        it gets belongs to somebody without an entry in the file; such a name is not given.
+        N is higher than in every name ``BEGIN-N`` in the file. ``taken(name)``: whether somebody who is not in the
+        file has this name; such a name is not given.
         """
         with _transaction(self._path) as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()

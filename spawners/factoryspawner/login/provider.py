@@ -26,15 +26,18 @@ _NO = (400, 401, 403)  # statuses by which a provider refuses a token; any other
 
 
 class ProviderAway(Exception):
-    """Raised if the provider does not answer, or answers with an error of its own or with something unexpected."""
+    """Raised if the provider does not answer, or if its answer is an error or something unexpected.
+
+    If the provider refuses a login or a token, ProviderAway is not raised.
+    """
 
 
 class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     """The client of one OpenID Connect provider, with which people log in.
 
-    ``people``: the file of names; ``taken``: a function that returns whether the name that it gets belongs to somebody
-    without an entry in this file; ``secret``: the client's secret; ``callback``: the URL to which the provider sends
-    the browser back.
+    ``people``: the file with the user names that people have at this hub; ``taken(name)``: whether somebody who is not
+    in this file has the name; ``secret``: the client's secret; ``callback``: the URL to which the provider sends the
+    browser back.
 
     The ``auth_state`` of the provider's people has ``provider``, ``sub``, ``groups``, ``checked_at`` (epoch),
     ``refused`` (a code of ``words``; None: not refused) and the tokens except the ID token, but no claims.
@@ -157,8 +160,9 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     async def look_again(self, user: Any) -> dict[str, Any] | None:
         """Ask the provider about a logged-in person; return their new authentication model.
 
-        The tokens come from the person's ``auth_state``. None: they must log in again. If the rules refuse the person
-        now, nothing is raised: the model's ``auth_state`` has the reason, ``refused``. Raises ProviderAway.
+        None: the person must log in again. If the rules now refuse the person, nothing is raised, and ``refused`` in
+        the model's ``auth_state`` is the reason. The tokens for the provider come from the person's stored
+        ``auth_state``. Raises ProviderAway.
         """
         state = await user.get_auth_state()
         model: dict[str, Any] | None = await self._asked(self._looked(user, state))
@@ -231,9 +235,10 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return _NOBODY
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Return the model with the person's name and groups, or with the reason to refuse them in ``auth_state``.
+        """Return JupyterHub's authentication model of a person, with their name and groups.
 
-        Issuer and ``sub`` alone identify the person.
+        If the person is refused, ``refused`` in the model's ``auth_state`` is the reason. A person is identified by
+        issuer and ``sub`` alone.
         """
         claims = auth_model["auth_state"][self.user_auth_state_key]
         state = auth_model["auth_state"] = _kept(auth_model["auth_state"])

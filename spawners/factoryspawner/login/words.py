@@ -83,6 +83,6 @@ class LoginRefused(Exception):
 
 
 def words(code: Code) -> Words:
-    """Return the explanation of a refusal."""
+    """Return what people read about a refused login or start: the reason, and what to do."""
     what, do = _TEXTS[code]
     return Words(code=f"login-{code}", what=what, do=do, whose="you")

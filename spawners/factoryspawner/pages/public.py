@@ -124,8 +124,8 @@ def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
 def as_of(factory: NetworkFactory) -> datetime | None:
     """Return the time of the data that pages show of a factory.
 
-    None if the hub does not offer the factory, if the link has no data of the factory yet, or if the factory does not
-    answer, which the pages show separately.
+    None if the hub does not offer the factory, if the factory does not answer the link, or if the link has no data of
+    the factory yet.
     """
     if factory.health is None or factory.health.state == "unreachable":
         return None
@@ -185,7 +185,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """The base class of handlers for the gateway's pages; visitors need no login unless a handler requires one."""
 
     def initialize(self, link_at: LinkAddress, locale: Path) -> None:
-        """Keep ``link_at``: where the link listens; ``locale``: the folder of the translations."""
+        """Keep ``link_at`` (where the link listens) and ``locale`` (the folder of the translations)."""
         self._link_at = link_at
         self._locale = locale
 

@@ -56,7 +56,10 @@ def head() -> str:
 
 
 def is_at(db: Connection) -> str | None:
-    """Return the id of the last migration step that the database has been through, or None. Raises NewerStore."""
+    """Return the id of the last migration step that the database has been through; None: it has been through none.
+
+    Raises NewerStore if the step is one of a newer release.
+    """
     found = MigrationContext.configure(db).get_current_revision()
     if found is not None and found not in {step.revision for step in _script().walk_revisions()}:
         raise NewerStore(f"step {found}, and this service reads steps up to {head()}")

@@ -32,12 +32,12 @@ LONGEST_REHEARSAL = timedelta(hours=2)
 class WorkshopPool(Model):
     """What an operator lets workshops use at one factory; a trainer chooses a pool by the pool's id.
 
-    ``seats``: the most seats that the workshops on this pool may have at the same time; ``gpu_hours``: the most
-    GPU-hours of one workshop, None: no limit; ``max_hours``: how long a session may last at most; ``account``: the
-    scheduler's account that is charged, None: the one in ``link.yaml``, if any; ``qos``, ``partition``: as in
-    ``ProjectAt``; ``reservations``: the reservations that a trainer may choose; ``site_accounts``: the accounts that
-    are lent to those people of the pool's workshops who have no account of their own in ``link.yaml``, empty: the
-    accounts that ``link.yaml`` gives to people are used."""
+    ``environments``: the environments that a trainer may choose, empty: all; ``seats``: the most seats that the
+    workshops on this pool may have at the same time; ``gpu_hours``: the most GPU-hours of one workshop, None: no limit;
+    ``max_hours``: how long a session may last at most; ``account``: the scheduler's account that is charged, None: the
+    one in ``link.yaml``, if any; ``qos``, ``partition``: as in ``ProjectAt``; ``reservations``: the reservations that a
+    trainer may choose; ``site_accounts``: the accounts that are lent to those people of the pool's workshops who have
+    no account of their own in ``link.yaml``, empty: the accounts that ``link.yaml`` gives to people are used."""
 
     id: Slug
     title: str = Field(default="", max_length=200)
@@ -171,11 +171,12 @@ def shares(
 class WorkshopProject(Model):
     """The project of one workshop, as the workshops service writes it for the link.
 
-    ``staff``: the people who run the workshop and have no seat; ``begins``, ``ends``: the time in which the people may
-    run something; ``gpu_hours``, ``max_hours``: the most GPU-hours of the workshop, and the most hours of a session,
-    None: only the pools limit them; ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use,
-    None: a share of the workshop's GPU-hours, which ``shares`` computes; ``rehearsal``: a time before ``begins`` in
-    which some of the people, or robots, may run something.
+    ``members``: the people who may run something; ``managers``: those who see what each member uses; ``staff``: those
+    who run the workshop and have no seat; ``begins``, ``ends``: the time in which the people may run something;
+    ``gpu_hours``, ``max_hours``: the most GPU-hours of the workshop, and the most hours of a session, None: only the
+    pools limit them; ``person_gpu_hours``: the most GPU-hours that the trainer wants each person to use, None: a share
+    of the workshop's GPU-hours, which ``shares`` computes; ``rehearsal``: a time before ``begins`` in which some of the
+    people, or robots, may run something.
     """
 
     id: WorkshopProjectId
@@ -211,16 +212,16 @@ class WorkshopProject(Model):
         now: datetime | None = None,
         seat_gpus: Mapping[Slug, float] = MappingProxyType({}),
     ) -> tuple[ClassProject | None, tuple[str, ...]]:
-        """Return the project with what its pools allow, and texts about what they do not allow.
+        """Return the project as the workshop's pools allow it, and texts that say what the pools do not allow.
 
         A factory is left out if its pool does not allow what the workshop uses there; the project is None if no factory
         is left. ``seat_gpus``: the GPUs that are billed for a seat, by factory. They are needed to compute the
         GPU-hours of each person and robot; the texts do not depend on them.
 
-        If a rehearsal goes on at the time ``now``, the project is what the people or robots who rehearse may use;
-        ``now`` None: no rehearsal counts. A rehearsal does not count either if its factory is left out, if all its
-        people have left the workshop, or if it has more robots than the workshop or its pool has seats. In the last
-        case, a text says so.
+        If a rehearsal goes on at the time ``now``, the project is what the people or robots who rehearse may use.
+        ``now`` None: a rehearsal is ignored. It is also ignored if its factory is left out, or if all its people have
+        left the workshop. If there are more robots than the workshop has seats, or than the pool at the rehearsal's
+        factory has, the rehearsal is ignored, and a text says so.
         """
         found, wrong = dict[Slug, ProjectAt](), list[str]()
         hours, longest = self.gpu_hours, self.max_hours

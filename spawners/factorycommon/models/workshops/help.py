@@ -174,9 +174,9 @@ class HelpAsk(Model):
     """A request about help that a session sends for its person: to raise a hand, to share a notebook, and so on.
 
     The link sets project, person and session, because the link knows to which session the request's token belongs.
-    ``act``: ``state`` only asks for the person's state; ``raise`` (with ``hand``) and ``lower`` are for the hand;
-    ``look`` (with ``look``) gives the consent that helpers see a notebook, ``snapshot`` (with ``snapshot``) sends the
-    notebook's new saved state, and ``unlook`` ends the consent.
+    ``act``: ``raise`` raises the person's hand, with the content in the field ``hand``; ``lower`` lowers the hand.
+    ``look`` lets helpers see the notebook in the field ``look``; ``snapshot`` sends the notebook's new saved state in
+    the field ``snapshot``; ``unlook`` ends the consent. ``state`` only asks for the person's state.
     """
 
     id: AskId
@@ -196,7 +196,7 @@ class HelpAsks(Model):
 
 
 class HelpAnswer(Model):
-    """The service's answer to a ``HelpAsk``: the person's state afterwards, or why the request failed."""
+    """The workshops service's answer to a ``HelpAsk``: the person's state afterwards, or why the request failed."""
 
     state: HelpState | None = None
     problem: Problem | None = None

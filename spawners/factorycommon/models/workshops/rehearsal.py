@@ -98,8 +98,8 @@ class RehearsalPlace(Model):
     whether a robot could get a lent or shared account there.
 
     ``asked``: when the site last reported its nodes and reservations; None: not yet. ``reservation``: the workshop's
-    reservation as the site reported it; None: the workshop has none, the site did not report it, or a rehearsal goes
-    on. ``people``: the people who are not admitted there today, and why.
+    reservation as the site reported it; None: the workshop has none, the site did not report it, it is over, or a
+    rehearsal goes on. ``people``: the workshop's people who are not admitted at the factory today, and why.
     """
 
     seat: SeatPlace
@@ -134,8 +134,8 @@ class RehearsalFacts(Model):
     jobs may still use. ``gpu_hours``: the most GPU-hours that all people of the project may use together;
     ``person_gpu_hours``: the most for each participant; ``staff_gpu_hours``: the most for each person who runs the
     workshop; None in one of these three: no such limit.
-    ``places``: the factories of the workshop that the gateway offers; while the workshop rehearses, only the factory of
-    the rehearsal.
+    ``places``: those of the workshop's factories that the gateway offers; while the workshop rehearses, only the
+    factory of the rehearsal.
     """
 
     release: str = Field(max_length=100)

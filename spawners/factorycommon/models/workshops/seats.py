@@ -32,8 +32,8 @@ class SeatBody(Model):
     Any other live session that the person has for this workshop on ``server`` counts as the seat, and no second session
     begins. ``since``: sessions that have ended or are being stopped count, too, if they were created at this time or
     later; None: they do not count. An ended session does not count if its job was refused or could not be submitted, or
-    if its class was moved. ``over``: the seat's last session of which the service already knows that it has ended; this
-    session does not count either. None: the service knows of none.
+    if its class was moved. ``over``: the id of one more session that does not count: the seat's last session that the
+    service knows to have ended; None: the service knows of no ended session.
     """
 
     session: SessionId

@@ -21,8 +21,9 @@ StoppedBy = Annotated[str, StringConstraints(max_length=255)]
 class WorkshopSession(Model):
     """One session of a workshop, as the trainer's page of the workshop (the room) shows it.
 
-    ``reason``: what the session waits for, or why it has ended; ``before``: while its state is ``unreachable``, the
-    last known state; ``stopping``: its end was requested and has not come yet; ``open``: messages reach its notebook
+    ``reason``: a text that says what the session waits for, or why it has ended; ``end_reason``: a word for why it has
+    ended; ``before``: while its state is ``unreachable``, the last known state; ``position``: its place in the
+    scheduler's queue; ``stopping``: its end was requested and has not come yet; ``open``: messages reach its notebook
     now; ``gpu_percent``: use of its busiest GPU in the last minute, None: it has no GPU, or the use is not known;
     ``steps``: the numbers, from 0, of the steps of the material that the person has done; ``extend_hours``: the hours
     that can be added to its time now, None if its time cannot be extended.

@@ -99,8 +99,8 @@ def head() -> str:
 def is_at(db: Connection) -> str | None:
     """Return the id of the last migration step that the database has been through.
 
-    None: the database is empty, or older than the steps. Raises NewerDatabase if this release does not know its
-    version.
+    None: the database is empty, or was made by a release without migration steps. Raises NewerDatabase if a newer
+    release made or migrated the database.
     """
     if _number(db) > KEEPS_STEPS:
         raise NewerDatabase(f"version {_number(db)}, and this link reads versions up to {KEEPS_STEPS}")

@@ -111,9 +111,9 @@ def ended(name: str) -> Command[list[End]]:
 def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
     """Return the command that lists every queued job (state ``Q``) that the asking account may see, without held jobs.
 
-    The answer has, for each queue, (0, job id), in the order of submission: PBS does not tell in which order its
-    scheduler starts the jobs. Instead of an array, its jobs that still wait are listed, also if the array has started
-    (state ``B``).
+    The answer has, for each queue, a pair (0, job id) for each job, in the order of submission. The 0 stands in place
+    of a priority: PBS does not tell in which order its scheduler starts the jobs. Instead of an array, its jobs that
+    still wait are listed, also if the array has started (state ``B``).
     """
     return Command(("sh", "-c", _QUEUED, "sh", "-s", "QB"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
 
@@ -137,7 +137,7 @@ def submit(script: str, count: int = 1) -> Command[JobId]:
 
 
 def estimate(script: str) -> None:
-    """Return None: PBS cannot tell when a job would start before it is submitted."""
+    """Return None: before a job is submitted, PBS cannot tell when the job would start."""
 
 
 def cancel(ids: Iterable[JobId]) -> Command[None]:

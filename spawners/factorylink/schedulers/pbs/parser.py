@@ -70,7 +70,7 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 def jobs(stdout: str, name: str | None = None) -> list[Job]:
     """Return the jobs of qstat's answer, each job of an array by itself; an array as a whole is left out.
 
-    ``name``: the name that all jobs must have; None: any name. Raises Misread.
+    Raises Misread if the answer is not understood, or a job has another name than ``name`` (None: any name will do).
     """
     (found,) = documents(stdout, "Jobs")
     with understood(stdout):

@@ -66,10 +66,10 @@ _CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)
 def script(request: JobRequest, template: str = "") -> str:
     """Return the script for a request.
 
-    ``template``: the operator's Jinja text for the script (``batch_script.written`` says what it may use); "": the
-    usual script. Raises Refused for a request that PBS cannot express. Also raises Refused if the template fails,
-    leaves out ``environment`` (which opens the log) or ``identity``, puts ``identity`` after a command, or sets the
-    option ``-N``, ``-v`` or ``-V`` itself.
+    ``template``: the operator's Jinja template of the script; "": the usual script. ``batch_script.written`` describes
+    the template's variables. Raises Refused for a request that PBS cannot express. Also raises Refused if the template
+    fails, leaves out the variable ``environment`` (which opens the log) or the variable ``identity``, uses ``identity``
+    after a command, or sets the option ``-N``, ``-v`` or ``-V`` itself.
     """
     log = _log(request)
     text = written(
@@ -136,8 +136,8 @@ def identity(request: JobRequest) -> tuple[str, ...]:
 def resources(request: JobRequest) -> tuple[str, ...]:
     """Return the directives for the job's resources: one chunk, which is always on one host.
 
-    A GB of the request is 10^9 bytes, a gb of PBS 1024^3, so the memory is converted to kb (1024 bytes). ``gres`` has
-    the operator's own resources, which replace ngpus; ``constraint`` is added to the chunk. If ``gpu_syntax`` is
+    A GB of the request is 10^9 bytes, a gb of PBS 1024^3, so the memory is converted to kb (1024 bytes). ``gres``,
+    if set, is requested in place of ngpus; ``constraint`` is added to the chunk. If ``gpu_syntax`` is
     ``constraint``, the chunk has only ``gres`` and the request's ``constraint``, which is the type of the node
     (``select=1:node_type=mi300a``). There are also directives for placement, walltime, account and queue; the queue is
     the request's ``partition``, or the queue of its ``reservation`` if there is one. Raises Refused for a request

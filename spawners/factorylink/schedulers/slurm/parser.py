@@ -89,9 +89,10 @@ LARGEST = 10**10  # the largest number that is accepted; Slurm's own numbers hav
 
 
 def free_text(width: int) -> str:
-    """Return the regular expression of a field that may hold any text.
+    """Return the regular expression of a field that may hold any text, and of the ``|`` after the field.
 
-    ``rows`` checks that the text has ``width`` bytes.
+    The text is in the group ``text``. ``width``: the number of bytes of the text. Pass this number to ``rows``, too,
+    which checks it.
     """
     return rf"(?P<text>[\s\S]{{1,{width}}}?)\|"
 

@@ -22,7 +22,10 @@ _MOST = 100_000  # maximum number of nodes
 
 
 def reservations(stdout: str) -> list[Reservation]:
-    """Return every reservation in the answer. Raises Misread if a line is no reservation, or lacks a required key."""
+    """Return every reservation in ``stdout``, the output of ``scontrol --oneliner show reservation``.
+
+    Raises Misread if a line is no reservation, or lacks a required key.
+    """
     if stdout == _NONE:
         return []
     found, position = [], 0

@@ -18,10 +18,10 @@ WARNING = 120  # seconds before the walltime at which the job's command gets SIG
 
 
 def script(request: JobRequest, template: str = "") -> str:
-    """Return the script for a request. ``template``: the operator's template; "": ``TEMPLATE`` of ``batch_script``.
+    """Return the batch script for a request. ``template``: the operator's template; "": ``TEMPLATE`` is used.
 
-    Raises Refused if the template fails, sets the job's name or comment itself, or does not have ``identity`` before
-    the first command.
+    Raises Refused if the template fails, sets the job's name or comment itself, or does not have ``{{ identity }}``
+    before the first command.
     """
     return written(
         request,
@@ -36,9 +36,10 @@ def script(request: JobRequest, template: str = "") -> str:
 
 
 def variables(request: JobRequest) -> JobVariables:
-    """Return the expressions for the job's variables, from Slurm's own variables and from the request.
+    """Return the shell expressions with which the script computes the environment variables ``FACTORYGATE_JOB_*``.
 
-    The end is computed from the walltime if Slurm does not provide it, as in releases before 22.05.
+    They use Slurm's own variables and the request. If Slurm does not provide the end of the job's walltime, as in
+    releases before 22.05, the end is computed from the requested walltime.
     """
     return JobVariables(
         id="${SLURM_JOB_ID:-}",
@@ -73,8 +74,8 @@ def identity(request: JobRequest) -> tuple[str, ...]:
 def resources(request: JobRequest) -> tuple[str, ...]:
     """Return the directives for the job's resources (one task on one node), and for the folder in which the job starts.
 
-    There are also directives for partition, walltime, account, QOS, constraint and reservation. The folder is that of
-    the log; it is left out if its path contains ``%``.
+    The directives for partition, walltime, account, QOS, constraint and reservation are returned, too. The job starts
+    in the folder of its log; there is no directive for a folder whose path contains ``%``.
     """
     words = [
         f"--partition={request.partition}",

@@ -60,10 +60,10 @@ class LoginPace:
     async def login(self, watcher: bool, name: str | None = None) -> AsyncIterator[None]:
         """Wait until a login may start; the caller logs in inside the block.
 
-        At most ``AT_ONCE`` blocks run at the same time, besides those of the watcher, whose answers everybody needs.
-        ``watcher``: whether this is a login of the watcher. ``name``: the login name whose share of the logins is used;
-        None: no share limits the login (of the watcher, or of a service account). Raises Unreachable if the wait would
-        be too long.
+        ``watcher``: whether this is a login of the watcher, the site account that asks the scheduler. At most
+        ``AT_ONCE`` blocks of other accounts run at the same time. ``name``: the login name whose share of the logins is
+        used; None: no share limits the login (of the watcher, or of a service account). Raises Unreachable if the wait
+        would be too long.
         """
         if watcher:
             await self.turn(watcher, name)
@@ -79,10 +79,10 @@ class LoginPace:
     async def turn(self, watcher: bool, name: str | None = None, since: float | None = None) -> None:
         """Wait until the logins of the last minute allow one more login, and count the login.
 
-        Raises Unreachable if the wait would be too long. ``watcher``: whether this is a login of the watcher, which may
-        also use the reserved logins. ``name``: the login name whose share is used; None: no share limits the login (of
-        the watcher, or of a service account). ``since``: when the login began to wait, by ``time.monotonic``; None:
-        now.
+        Raises Unreachable if the wait would be too long. ``watcher``: whether this is a login of the watcher (the site
+        account that asks the scheduler), for which some logins are reserved. ``name``: the login name whose share of
+        the logins is used; None: no share limits the login (of the watcher, or of a service account). ``since``: when
+        the login began to wait, by ``time.monotonic``; None: now.
         """
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
         first = time.monotonic() if since is None else since

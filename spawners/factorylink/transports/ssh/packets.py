@@ -36,7 +36,7 @@ class _Connected(asyncio.Protocol):
 
 
 class GatheringTransport:
-    """A transport that collects all data of one turn of the event loop, and then writes them at once."""
+    """A transport that collects the data of one turn of the event loop, and writes them together after this turn."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -46,7 +46,7 @@ class GatheringTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write ``data`` at the end of this turn of the event loop."""
+        """Write ``data`` when this turn of the event loop is over."""
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self._flush)
         self._gathered.append(data)

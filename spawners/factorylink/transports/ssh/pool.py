@@ -61,7 +61,8 @@ class ConnectionUse:
     def release(self, opened: bool = True) -> None:
         """Release the place; later calls do nothing. ``opened`` False: the channel was never opened.
 
-        The place of a command's channel that was opened becomes free ``LAG`` seconds later, any other place at once.
+        The place becomes free at once if the channel was never opened or is a forwarded connection, else ``LAG``
+        seconds later.
         """
         if not self._held:
             return
@@ -163,11 +164,13 @@ class Pool:
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
         """Return a place for a channel as soon as one is free.
 
-        ``enter``: opens a connection; the pool calls ``enter`` if all open connections are full and one more is
-        allowed. If ``enter`` raises Unreachable (but not Expired), the pool makes a pause before the next call. If no
-        connection is open, raises the error of ``enter``; during a pause, raises the last such error. Raises
-        Unreachable if the pool is closed. If ``kind`` is ``ENTRY``, raises Unreachable, too, if no place will be free
-        soon: all connections are full, and no other one can be opened.
+        ``enter``: opens a connection, and calls its argument when this connection is lost. The pool calls ``enter`` if
+        no open connection has a free place and one more connection is allowed. After ``enter`` has raised Unreachable
+        (but not Expired), the pool makes a pause before the next call.
+
+        If no connection is open, raises the error of ``enter``; during a pause, the last such error. Raises Unreachable
+        if the pool is closed; for ``ENTRY`` also if no place will be free soon and no other connection can be opened
+        now.
         """
         while True:
             if self._closed:

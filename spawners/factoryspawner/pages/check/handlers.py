@@ -174,7 +174,10 @@ class CheckDownload(_TestHandler):
     """Sends random bytes, to measure how fast the browser gets data."""
 
     async def get(self) -> None:
-        """Answer ``DOWNLOAD_BYTES`` bytes, or fewer after ``DOWNLOAD_SECONDS``; 429 if the test is not allowed now."""
+        """Answer ``DOWNLOAD_BYTES`` bytes; stop after ``DOWNLOAD_SECONDS``, even if some bytes are not sent yet.
+
+        Answer 429 if the test is not allowed now.
+        """
         with self.admitted("download") as admitted:
             if not admitted:
                 return

@@ -59,7 +59,10 @@ class WorkshopFileHandler(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str, name: WorkshopFile) -> None:
-        """Answer the file; 403 or 409 with the reason why this person cannot have the file."""
+        """Answer the file; 403 or 409 with the reason why the requesting person cannot have the file.
+
+        Answer 404 to people who may not see the workshop, 503 if the workshops service does not answer.
+        """
         kind, kept_as = _TYPES[name]
         try:
             content = await self.client.file(self.caller, slug, name, self.language.code[:2])

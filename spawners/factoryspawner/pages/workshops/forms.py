@@ -76,10 +76,10 @@ def reservations(pools: Iterable[PoolView]) -> list[tuple[str, str]]:
 
 
 def read(argument: Callable[[str], str], many: Callable[[str], Sequence[str]]) -> dict[str, Any]:
-    """Return the fields of a workshop's form, as the service's models name and nest them. Nothing is checked here.
+    """Return the fields of a workshop's form, named and nested as in ``WorkshopBody``. Nothing is checked here.
 
-    ``argument``: a function that returns a field's text, "" if the field is missing; ``many``: a function that returns
-    all texts of a field.
+    ``argument``: returns the text of the field with this name, "" if the field is missing; ``many``: returns all texts
+    of the field with this name.
     """
     values: dict[str, Any] = {name: argument(name).strip() for name in _TEXTS}
     values |= {name: argument(name).strip() or None for name in _OPTIONAL}
@@ -120,8 +120,8 @@ def body(values: Mapping[str, Any], submit: bool) -> WorkshopBody:
 def change(values: Mapping[str, Any], version: str) -> WorkshopChange:
     """Return the request to change a workshop. Raises ValidationError.
 
-    ``values``: the fields that ``read`` returns, of which ``code`` is left out, since a change does not concern join
-    codes; ``version``: the version of the workshop that the browser's form shows.
+    ``values``: the fields that ``read`` returns; ``code`` is ignored, since a change does not concern join codes.
+    ``version``: the version of the workshop that the browser's form shows.
     """
     return WorkshopChange.model_validate({**{k: v for k, v in values.items() if k != "code"}, "version": version})
 
@@ -133,9 +133,9 @@ def wrong(error: ValidationError) -> dict[str, str]:
 
 
 def wrong_field(field: str | None) -> str:
-    """Return the field of the form that a refusal of the service is about; "" if it is about none.
+    """Return the field of the form for which the workshops service refused a request; "" if no such field is named.
 
-    ``field``: the refusal's field, as a dotted path such as ``places.0.size``; None: the refusal names no field.
+    ``field``: what the refusal names, as a dotted path such as ``places.0.size``; None: the refusal names nothing.
     """
     first = (field or "").split(".")[0]
     return first if first in WRONG else ""

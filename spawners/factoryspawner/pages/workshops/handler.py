@@ -114,10 +114,10 @@ class WorkshopHandler(PublicHandler):
         self.redirect(f"{self.hub.base_url}workshops{path}")
 
     def words_of(self, error: WorkshopsProblem | WorkshopsSilent) -> str:
-        """Return the message about a failed request to the service, for a page, and set the response's status.
+        """Return the message that a page shows after a failed request to the workshops service; set the page's status.
 
-        If the service refused, message and status are the service's; if it did not answer, they are ``SILENT`` and 503.
-        Raises HTTPError 404 if the service's status is 404.
+        If the service refused the request, message and status are the service's. If the service did not answer, the
+        message is ``SILENT``, and the status is 503. Raises HTTPError 404 if the service's status is 404.
         """
         if isinstance(error, WorkshopsSilent):
             self.set_status(503)
@@ -128,8 +128,9 @@ class WorkshopHandler(PublicHandler):
         return error.problem.as_message("message")
 
     def refusal(self, error: WorkshopsProblem | WorkshopsSilent) -> web.HTTPError:
-        """Return the error that ends the request, with the service's status and message.
+        """Return the error for the caller to raise after a failed request to the workshops service.
 
-        The status is 503 if the service does not answer. Raises HTTPError 404 if the service's status is 404.
+        The error has the service's status and message, or 503 and ``SILENT`` if the service did not answer. If the
+        service's status is 404, this method itself raises the error (HTTPError).
         """
         return web.HTTPError(503 if isinstance(error, WorkshopsSilent) else error.status, self.words_of(error))

@@ -36,7 +36,10 @@ class RoomHand(RoomRequest):
     """Answers with what a person sent with their raised hand: the question, and the source and error of a cell."""
 
     async def get(self, slug: str, seat: str) -> None:
-        """Answer what the seat's person sent with their raised hand (a ``HandContent``), or the service's refusal."""
+        """Answer what the seat's person sent with their raised hand (a ``HandContent``).
+
+        If the workshops service refuses, answer its refusal; answer 503 if the service does not answer.
+        """
         self.set_header("Cache-Control", "no-store")
         try:
             hand = await self.client.hand(self.caller, slug, int(seat))
@@ -50,10 +53,11 @@ class RoomHelp(RoomRequest):
     """Carries out what a helper does at a seat."""
 
     async def post(self, slug: str, seat: str, act: Literal["come", "done", "ask-look"]) -> None:
-        """Carry out ``act`` at a seat; answer ``{}``, or the service's refusal.
+        """Carry out ``act`` at a seat; answer ``{}``.
 
         ``come``: tell the seat's person that the helper comes; ``done``: lower the person's hand; ``ask-look``: ask the
-        person to let helpers see a notebook.
+        person to let helpers see a notebook. If the workshops service refuses, answer its refusal; answer 503 if the
+        service does not answer.
         """
         try:
             await self.client.help_seat(self.caller, slug, int(seat), act)
@@ -68,10 +72,11 @@ class LookPage(WorkshopHandler):
 
     @web.authenticated
     async def get(self, slug: str, seat: str) -> None:
-        """Answer the page with the seat's notebook; 403 to people who may not help, 503 if the service is silent.
+        """Answer the page with the notebook that the seat's person lets helpers see.
 
-        Answer 409 if the workshop's state allows no help. Answer 404 if nobody has the seat, if the seat's person does
-        not let helpers see a notebook, or if the requesting person may not see the workshop.
+        Answer 403 to people who may not help, 409 if the workshop's state allows no help, and 503 if the workshops
+        service does not answer. Answer 404 if nobody has the seat, if the seat's person does not let helpers see a
+        notebook, or if the requesting person may not see the workshop.
         """
         try:
             look = await self.client.look(self.caller, slug, int(seat))

@@ -88,7 +88,10 @@ class JoiningClient:
         await self._ask("POST", "/joining/leave", body)
 
     async def begin_return(self, body: ReturnBody) -> str:
-        """Have a one-time code sent to a guest who joined before; return a ticket, even if no code is sent."""
+        """Have a one-time code sent to a guest who logs in again; return a ticket for ``finish_return``.
+
+        The ticket is returned even if no code is sent, for example because no guest has the mail address.
+        """
         return (await self._post(_TICKET_ONLY, "return", body)).ticket
 
     async def finish_return(self, body: ReturnedBody) -> GuestView:
@@ -96,7 +99,7 @@ class JoiningClient:
         return await self._post(_GUEST, "returned", body)
 
     async def guest(self, name: str) -> GuestView:
-        """Return a guest as they are now. Raises LinkProblem (404) if there is no guest with this name."""
+        """Return the guest with the hub's user name ``name``. Raises LinkProblem (404) if there is no such guest."""
         found = await self._ask("GET", f"/joining/guests/{quote(name, safe='')}", seconds=_STATUS_SECONDS)
         return _read(_GUEST, found)
 

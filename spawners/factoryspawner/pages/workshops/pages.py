@@ -236,7 +236,7 @@ class _FormPage(WorkshopHandler):
         }
 
     def fields(self) -> dict[str, Any]:
-        """Return the posted fields, with the names and the nesting of the service's models."""
+        """Return the posted fields, named and nested as in ``WorkshopBody``; nothing is checked here."""
         return forms.read(lambda name: self.get_body_argument(name, ""), self.get_body_arguments)
 
 
@@ -260,11 +260,11 @@ class NewWorkshopPage(_FormPage):
 
     @web.authenticated
     async def post(self) -> None:
-        """Create the workshop. Answer 302, or the form with what is wrong, by field.
+        """Create a workshop from the posted form. Answer 302 to its page, or the form with what is wrong, by field.
 
-        The status is 400 if a field is not valid, the status of the service's refusal, such as 409, or 503 if the
-        service does not answer. If the service does not say which pools the form can offer, the list of workshops shows
-        what is wrong, in place of the form. Field ``order``: ``draft``, or ``submit`` to ask for an approval, too.
+        The form's status is 400 if a field is not valid, 503 if the workshops service does not answer, or else the
+        status of the service's refusal, such as 409. If the service does not say which pools the form can offer, a page
+        without the form shows what is wrong. Field ``order``: ``submit`` also asks for an approval, ``draft`` does not.
         """
         order = self.get_body_argument("order", "")
         wrong: dict[str, str] = {}
@@ -370,9 +370,9 @@ class WorkshopPage(WorkshopHandler):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Carry out ``order``. Answer 302, or the page with what is wrong, by field.
+        """Do what the posted field ``order`` names. Answer 302, or the page with what is wrong, by field.
 
-        ``order``: ``code``, which makes a new join code, or a key of ``DONE`` except ``draft`` and ``change``. Raises
+        ``order`` is ``code``, which makes a new join code, or a key of ``DONE`` except ``draft`` and ``change``. Raises
         HTTPError 400 for any other order.
         """
         order = self.get_body_argument("order", "")

@@ -60,10 +60,11 @@ class RehearsalPage(WorkshopHandler):
 
     @web.authenticated
     async def post(self, slug: str) -> None:
-        """Start a rehearsal or, if ``order`` is ``stop``, stop the running one.
+        """Start a rehearsal or, if the form's field ``order`` is ``stop``, stop the running one.
 
-        Answer 302, or the page with what is wrong. ``place``: the number of the workshop's place to rehearse, 1 is plan
-        A; ``kind``: a key of ``KINDS``. Raises HTTPError 400 if one of these is not valid.
+        The form's other fields are for a start. ``place``: the number of the workshop's place to rehearse, 1 is plan A;
+        ``kind``: a key of ``KINDS``. Answer 302 to the page, or the page with what is wrong. Raises HTTPError 400 if
+        ``place`` or ``kind`` is not valid.
         """
         try:
             if self.get_body_argument("order", "") == "stop":

@@ -78,7 +78,10 @@ class RoomRequest(GatewayHandler):
         return WorkshopCaller(user.name, bool(user.admin), access.groups(group.name for group in user.groups))
 
     def refuse(self, error: WorkshopsProblem | WorkshopsSilent) -> None:
-        """Finish with the service's refusal as a ``Problem``; 503 if the service does not answer."""
+        """Answer a ``Problem`` after a failed request to the workshops service.
+
+        Status and content are those of the service's refusal. If the service did not answer, the status is 503.
+        """
         if isinstance(error, WorkshopsProblem):
             self.set_status(error.status)
             self.answer(PROBLEM, error.problem)
@@ -91,7 +94,7 @@ class RoomData(RoomRequest):
     """Answers with the present state of the whole room."""
 
     async def get(self, slug: str) -> None:
-        """Answer a ``RoomView``, or the service's refusal."""
+        """Answer the whole room as a ``RoomView``, or the refusal of the workshops service."""
         try:
             room = await self.client.room(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:
@@ -104,7 +107,10 @@ class RoomEvents(RoomRequest):
     """Streams the room's changes to the page."""
 
     async def get(self, slug: str) -> None:
-        """Answer server-sent events ``change``, first the whole room, then each change; or the service's refusal."""
+        """Answer server-sent events ``change``: the first has the whole room, each later one a change of the room.
+
+        If the workshops service refuses the request or does not answer, answer a ``Problem`` instead.
+        """
         async with aclosing(self.client.room_events(self.caller, slug)) as changes:
             try:
                 first = await anext(changes)
@@ -120,9 +126,10 @@ class RoomMessage(RoomRequest):
     """Sends messages to the class."""
 
     async def post(self, slug: str) -> None:
-        """Send a message to the class; answer a ``BroadcastView``, or the service's refusal.
+        """Send a message to the class.
 
-        The body is a ``BroadcastBody``; the status is 400 if it is not valid.
+        The request's body is a ``BroadcastBody``; the status is 400 if the body is not valid. Answer a
+        ``BroadcastView`` (how many people get the message), or the refusal of the workshops service.
         """
         try:
             body = BroadcastBody.model_validate_json(self.request.body)
@@ -140,11 +147,11 @@ class RoomSeat(RoomRequest):
     """Asks the workshops service to stop, start, restart or reset one seat."""
 
     async def post(self, slug: str, seat: str, act: str) -> None:
-        """Request ``act`` for a seat from the service; answer ``{}``, or the service's refusal.
+        """Ask the workshops service to do ``act`` with the session of a seat. ``seat``: the seat's number.
 
-        ``stop``: end the seat's session; ``start``: start a session; ``restart``: replace the session by a new one;
-        ``reset``: replace the session, or start one if there is none, and deliver the workshop's material anew. The
-        answer does not wait until the act is done.
+        ``stop``: end the session; ``start``: start a session if the seat has none; ``restart``: replace the session by
+        a new one; ``reset``: replace the session, or start one if there is none, and deliver the workshop's material
+        anew. Answer ``{}``, without waiting until the act is done, or the service's refusal.
         """
         try:
             if act == "stop":
@@ -161,7 +168,10 @@ class RoomGoOn(RoomRequest):
     """Continues the warm-up (the start of seats before the class) after a halt."""
 
     async def post(self, slug: str) -> None:
-        """Continue a warm-up that was halted because too many seats failed; answer ``{}``, or the service's refusal."""
+        """Continue a warm-up that was halted because too many seats failed.
+
+        Answer ``{}``, or the refusal of the workshops service.
+        """
         try:
             await self.client.go_on(self.caller, slug)
         except (WorkshopsProblem, WorkshopsSilent) as error:

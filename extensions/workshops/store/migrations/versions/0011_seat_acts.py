@@ -8,7 +8,7 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Make the table of acts on seats."""
+    """Make the table of the trainers' acts on single seats (start, restart, reset)."""
     op.create_table(
         "seat_acts",
         sa.Column("workshop", sa.String, sa.ForeignKey("workshops.slug"), primary_key=True),

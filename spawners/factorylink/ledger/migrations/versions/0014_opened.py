@@ -12,6 +12,9 @@ down_revision = "0013"
 
 
 def upgrade() -> None:
-    """Add the column ``opened`` to the table ``sessions``."""
+    """Add the column ``opened`` to the table ``sessions``, and fill it with the time when each session was ready.
+
+    The column stays empty for sessions that ended because nobody opened them.
+    """
     op.add_column("sessions", sa.Column("opened", sa.Float))
     op.execute("""UPDATE sessions SET opened = ready WHERE end_reason IS NULL OR end_reason <> '"unopened"'""")
