@@ -97,3 +97,21 @@ async def test_keys_do_not_wait_for_each_other() -> None:
     held.set()
     await batcher.settle()
     assert slow.done()
+
+
+async def test_close_ends_all_waits_while_things_are_done_one_by_one() -> None:
+    alone = asyncio.Event()
+
+    async def work(key: str, things: Sequence[str]) -> None:
+        if len(things) > 1:
+            raise Refused("one of them is wrong")
+        alone.set()
+        await asyncio.Event().wait()
+
+    batcher: Batcher[str, str] = Batcher(work, 10)
+    asked = [asyncio.create_task(batcher.do("key", thing)) for thing in "abc"]
+    async with asyncio.timeout(60):
+        await alone.wait()
+    await batcher.close()
+    await asyncio.wait(asked, timeout=10)
+    assert all(task.cancelled() for task in asked)

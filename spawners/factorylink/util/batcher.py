@@ -61,14 +61,15 @@ class Batcher(Generic[K, T]):
             done.cancel()
 
     async def _go_round(self, key: K) -> None:
+        now: Sequence[tuple[T, asyncio.Future[None]]] = ()
         try:
             while waiting := [entry for entry in self._waiting.get(key, ()) if not entry[1].done()]:
                 now, self._waiting[key] = waiting[: self._most], waiting[self._most :]
                 await self._round(key, now)
         finally:
             del self._rounds[key]
-            for _, done in self._waiting.pop(key, ()):
-                done.cancel()
+            for _, done in (*now, *self._waiting.pop(key, ())):
+                done.cancel()  # has no effect if the thing is done
 
     async def _round(self, key: K, now: Sequence[tuple[T, asyncio.Future[None]]]) -> None:
         try:
@@ -79,10 +80,6 @@ class Batcher(Generic[K, T]):
             else:
                 for entry in now:
                     await self._round(key, [entry])
-        except asyncio.CancelledError:
-            for _, done in now:
-                done.cancel()
-            raise
         except Exception as error:  # noqa: BLE001  (raised to all callers)
             _tell(now, error)
         else:
