@@ -22,6 +22,7 @@ from factorylink.api.http import new_app
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.clusters import scheduler_jobs
 from factorylink.problems import ProblemError, forbidden
+from factorylink.sessions.submitter import NEVER
 from tests.unit import fake_factory
 from tests.unit.fake_factory import ID, INSTEAD, SCHEDULER, World
 from tests.unit.serving import serving
@@ -213,6 +214,42 @@ async def test_a_restarted_link_still_has_the_scheduler_job(world: World) -> Non
     await world.up(world.doors)
     cluster = world.clusters.own(CLUSTER, "ada").show()
     assert cluster.head is not None and cluster.head.job == "1"
+
+
+async def idle_seconds_after_a_restart(world: World) -> str:
+    """Restart the link before the scheduler's job runs; return the idle time with which the scheduler is started."""
+    await world.down()
+    await world.up()
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    world.door_says(CLUSTER)
+    await world.comes(lambda: CLUSTER in world.doors.argv)
+    argv = world.doors.argv[CLUSTER]
+    return argv[argv.index("--idle-seconds") + 1]
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(5, "300"), (24 * 60, "86400"), (0.5, "60")])
+async def test_a_restarted_link_starts_the_scheduler_with_the_requested_idle_time(
+    world: World, asked: float, seconds: str
+) -> None:
+    await begin(world, scheduler=None, head={"idle_minutes": asked})
+    assert await idle_seconds_after_a_restart(world) == seconds
+
+
+async def test_a_scheduler_of_an_earlier_release_starts_with_the_default_idle_time(world: World) -> None:
+    await ask(world)
+    record = world.live_sessions[CLUSTER].record
+    old = record.choice.model_copy(update={"idle_minutes": NEVER, "unopened_minutes": NEVER})
+    await world.ledger.change(record, choice=old)
+    assert await idle_seconds_after_a_restart(world) == "1800"
+
+
+async def test_the_door_of_a_scheduler_job_ends_no_idle_scheduler(world: World) -> None:
+    await ask(world)
+    [request] = world.scheduler.submitted
+    argv = request.command
+    limits = [argv[argv.index(name) + 1] for name in ("--idle-minutes", "--unopened-minutes")]
+    assert limits == [str(NEVER), str(NEVER)]
 
 
 async def test_a_scheduler_job_without_a_cluster_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

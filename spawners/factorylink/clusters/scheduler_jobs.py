@@ -7,6 +7,7 @@ through their door only. A scheduler's job has its cluster's id, so that both ha
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ from factorylink.projects.account_leases import Grant
 from factorylink.projects.permissions import Permissions
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.session_views import SessionViews
-from factorylink.sessions.submitter import session_folder
+from factorylink.sessions.submitter import NEVER, session_folder
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
@@ -42,7 +43,6 @@ log = logging.getLogger("factorylink")
 
 PROGRAM = "factorygate-head"  # the command word by which the job's launcher starts a Dask scheduler
 HOURS = 12.0  # default walltime of a scheduler's job
-NEVER = 24 * 60  # minutes, practically unlimited: the Dask scheduler itself knows best whether it is idle
 YOUNG_SECONDS = 60.0  # seconds; the cluster of a younger scheduler job may not be written into the ledger yet
 
 
@@ -72,7 +72,7 @@ class SchedulerJobs:
         self._tasks = tasks
         self._sessions = sessions
         self.on_change: Callable[[LiveSession], None] = lambda _live: None
-        # idle minutes as requested for the cluster; not kept when this process ends
+        # idle minutes as requested for the cluster; the ledger has them as whole minutes, rounded up
         self._idle: dict[ClusterId, float] = {}
         self._starting: set[ClusterId] = set()
         table.on_change.append(self._changed)
@@ -144,7 +144,8 @@ class SchedulerJobs:
             server=HEAD + cluster.name,
             factory=cluster.factory,
             account=cluster.account,
-            choice=resolved.model_copy(update={"idle_minutes": NEVER, "unopened_minutes": NEVER}),
+            # the time without work is the Dask scheduler's own limit; the job's door has no limits (see ``Submitter``)
+            choice=resolved.model_copy(update={"idle_minutes": math.ceil(asked.idle_minutes), "unopened_minutes": 0}),
             options=cluster.options,
             port=NO_PORT,
             created=clock.now(),
@@ -208,13 +209,20 @@ class SchedulerJobs:
             folder = await session_folder(self._factories[record.factory], record.account, record.id)
             argv = [
                 *(PROGRAM, "--file", f"{folder}/{worker_job.FILE}", "--name", record.server.removeprefix(HEAD)),
-                *("--idle-seconds", str(round(60 * self._idle.get(record.id, SchedulerJob().idle_minutes)))),
+                *("--idle-seconds", str(round(60 * self._idle_minutes(record)))),
             ]
             await self._sessions.send_environment(record.id, {}, argv)
         except (ProblemError, FactoryError) as error:
             log.info("The scheduler %s is not started yet: %s", record.id, error)
         finally:
             self._starting.discard(record.id)
+
+    def _idle_minutes(self, record: SessionRecord) -> float:
+        """Return after how many minutes without work a scheduler ends, as requested for its cluster."""
+        kept: float = record.choice.idle_minutes
+        if record.choice.unopened_minutes == NEVER:  # an earlier release wrote this record, without the requested time
+            kept = SchedulerJob().idle_minutes
+        return self._idle.get(record.id, kept)
 
     # --- connections to a scheduler
 

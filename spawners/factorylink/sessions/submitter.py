@@ -27,6 +27,7 @@ from factorylink.util.batcher import Batcher
 
 NOTE = "session.json"
 NOTES_AT_ONCE = 20
+NEVER = 24 * 60  # minutes, practically unlimited: a Dask scheduler itself knows best whether it is idle
 # arguments: parent folder, the session's folder in it, the file in this folder, its content
 Written = tuple[FactoryConnection, str, str, str]
 
@@ -63,7 +64,7 @@ class Submitter:
         await connection.site.turn(record.user)
         _check_not_paused(connection)
         comment = self._identity.comment(record.id, record.account, record.factory)
-        choice = _opened_in_time(record)
+        choice = _choice_of_job(record)
         request = self.request(connection, choice, record.options, record.id, folder, comment)
         if record.wish == "stop":  # the person may have been blocked since the session was admitted
             raise Unwanted("The session was stopped before its job was handed over.")
@@ -203,11 +204,14 @@ async def read_note(
     return note
 
 
-def _opened_in_time(record: SessionRecord) -> ResolvedChoice:
-    """Return a session's choice; if necessary, raise ``unopened_minutes`` so that they last until ``unopened_until``.
+def _choice_of_job(record: SessionRecord) -> ResolvedChoice:
+    """Return a session's choice, with the limits that the job's door gets.
 
-    ``unopened_minutes`` count from now. If the record's ``unopened_until`` is None, the choice stays as it is.
+    If necessary, ``unopened_minutes``, which count from now, are raised so that they last until the record's
+    ``unopened_until``. The door of a Dask scheduler's job gets no limits.
     """
+    if record.head:
+        return record.choice.model_copy(update={"idle_minutes": NEVER, "unopened_minutes": NEVER})
     if record.unopened_until is None:
         return record.choice
     minutes = math.ceil((record.unopened_until - clock.now()).total_seconds() / 60)
