@@ -259,10 +259,11 @@ async def test_a_file_that_was_not_read_to_its_end_is_read_again(
         (Access(accounts={"ben": "u2"}), "site_accounts.pool: u2 is ben's in link.yaml"),
         (Access(accounts={"ben": "u1"}), "site_accounts.personal.ada: u1 is ben's in link.yaml"),
         (Access(account_pool=("u2", "u3")), "site_accounts.pool: u2 is shared by account_pool in link.yaml"),
+        (Access(account_pool=("u1", "u3")), "site_accounts.personal.ada: u1 is shared by account_pool in link.yaml"),
         (Access(accounts={"ben": "u3", "ada": "u1"}, account_pool=("u1",)), None),
     ],
 )
-def test_lent_accounts_belong_to_nobody_in_the_links_configuration(
+def test_a_projects_accounts_belong_to_nobody_else_in_the_links_configuration(
     tmp_path: Path, access: Access, wrong: str | None
 ) -> None:
     file = tmp_path / "projects.yaml"

@@ -361,7 +361,7 @@ def problems(
     """Yield a line for the operator about each mistake in the projects.
 
     Mistakes are: a project does not end after it begins; a project conflicts with the catalogue; a site account would
-    belong to two people, to one person and a pool, or to a pool and the shared accounts of ``link.yaml``.
+    belong to two people, to one person and a pool, or to one of them and the shared accounts of ``link.yaml``.
     """
     holders: dict[tuple[Slug, str], str] = {}  # by factory and account, the project and person that have it
     for project in projects:
@@ -385,7 +385,7 @@ def problems(
                 owners = [person for person, own in access.accounts.items() if own == account]
                 if owners and who not in owners:
                     yield f"{key}.site_accounts.{part}: {account} is {owners[0]}'s in link.yaml"
-                elif not who and account in access.account_pool:
+                elif not owners and account in access.account_pool:
                     yield f"{key}.site_accounts.{part}: {account} is shared by account_pool in link.yaml"
                 holder = holders.setdefault((name, account), who)
                 if holder != who:
