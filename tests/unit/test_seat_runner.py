@@ -574,13 +574,31 @@ async def test_a_wave_that_is_on_its_way_when_its_class_moves_ends_at_the_old_pl
     ordered = beginning.world.clock.at
     beginning.link.breaks = {"p1"}
     await beginning.look(seconds=5)
-    body = beginning.link.bodies[-1]
-    assert {(seat.factory, seat.moved) for seat in body.seats} == {("two", beginning.world.clock.at)}
+    body, first = beginning.link.bodies[-1], beginning.world.clock.at
+    assert first > ordered
+    assert {(seat.factory, seat.moved) for seat in body.seats} == {("two", first)}
     beginning.link.breaks = set()
     await beginning.look(minutes=1)
     again = [seat for seat in beginning.link.bodies[-1].seats if seat.person == "p1"]
-    # by now it may be the person who began something at the old place
-    assert [(seat.factory, seat.moved) for seat in again] == [("two", ordered)]
+    # what has begun at the old place since the first request may be the person's own
+    assert [(seat.factory, seat.moved) for seat in again] == [("two", first)]
+
+
+async def test_a_moved_seat_that_is_requested_again_after_a_halt_leaves_alone_what_its_person_has_begun(
+    planned: Class,
+) -> None:
+    await moves(planned).move(TINA, planned.slug, MoveBody(place=1))
+    planned.link.breaks = {"p1", "p2"}
+    planned.link.refuses = {"p3": Problem(kind="forbidden", message="Accept the rules first.", code="rules-open")}
+    await planned.look(seconds=5)
+    first = planned.world.clock.at
+    await planned.look(seconds=5)
+    assert (await planned.view()).halted is not None
+    await planned.runner.go_on(planned.slug, "tina")
+    planned.restart()
+    await planned.look(minutes=1)
+    again = {seat.person: seat.moved for seat in planned.link.bodies[-1].seats}
+    assert again == {"p1": first, "p2": first, "p3": first}
 
 
 async def meets(made: Class, happens: Callable[[], Awaitable[object]]) -> None:

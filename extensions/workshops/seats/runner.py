@@ -439,6 +439,7 @@ class SeatRunner:
                     asked=now,
                     since=_since(before, since.get(person)),
                     over=None if last is None else last.over,
+                    first_asked=now if before is None else before.first_asked,
                 )
             )
 
@@ -661,9 +662,10 @@ def _of(found: Iterable[SeatPlace], factory: str) -> SeatPlace:
 
 
 def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: datetime | None) -> SeatBody:
-    # The first attempt also ends seats that were on their way elsewhere when the order came; later ones leave alone
-    # what the person has begun elsewhere since the order.
-    since = row.asked if row.attempts <= 1 else moved
+    # Seats that were on their way elsewhere when the order came end, too; what the person has begun elsewhere since the
+    # first request is left alone, however often the seat is requested.
+    if moved is not None and row.first_asked is not None:
+        moved = max(moved, row.first_asked)
     return SeatBody(
         session=row.session,
         person=row.person,
@@ -671,7 +673,7 @@ def _body(workshop: WorkshopRecord, place: PlaceRecord, row: SeatRow, moved: dat
         size=row.size,
         environment=place.environment,
         hours=workshop.hours,
-        moved=None if moved is None else since,
+        moved=moved,
         since=row.since,
         over=row.over,
     )

@@ -18,7 +18,8 @@ from workshops.store.schema import metadata
 # A row is written before the link is asked. ``session``: the id that the link is asked for, later that of the person's
 # session; ``attempts``: since somebody last said to go on; ``ran``: when it could first be opened; ``since``: a
 # session that its person has had since then is the seat, also if it has ended, None: a new one is wanted in any
-# case; ``over``: the last session of the person of which it is known that it has ended.
+# case; ``over``: the last session of the person of which it is known that it has ended; ``first_asked``: when the seat
+# was first requested at its place, None: not known.
 seats = Table(
     "seats",
     metadata,
@@ -35,6 +36,7 @@ seats = Table(
     Column("why", ParsedColumn(Words)),
     Column("since", MomentColumn),
     Column("over", String),
+    Column("first_asked", MomentColumn),
 )
 # ``halted``: since when nothing more is asked for, with the wave and its failures; ``go_on``: when somebody last said
 # to go on.
@@ -89,7 +91,8 @@ class SeatRow:
 
     ``since``: an ended session of the person may count as the seat only if it was created at this time or later (see
     ``SeatBody``), None: no ended session counts. ``over``: the id of the person's last session that is known to have
-    ended, None: none is known.
+    ended, None: none is known. ``first_asked``: when the seat was first requested at its place, None: not known, since
+    an earlier release requested it.
     """
 
     workshop: str
@@ -105,6 +108,7 @@ class SeatRow:
     why: Words | None = None
     since: datetime | None = None
     over: str | None = None
+    first_asked: datetime | None = None
 
 
 @dataclass(frozen=True)
