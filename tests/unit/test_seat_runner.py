@@ -34,6 +34,7 @@ from workshops.projects.pools import PoolsFile
 from workshops.seats import moving, rows
 from workshops.seats.moving import ClassMoves
 from workshops.seats.runner import SeatRunner
+from workshops.seats.waves import ATTEMPTS
 from workshops.service import Workshops
 from workshops.store.seat_tables import WarmUpRow
 
@@ -222,6 +223,23 @@ async def test_who_has_not_accepted_the_rules_is_asked_again_later(taught: Class
     assert (await taught.view()).halted is None
     taught.link.refuses = {}
     assert (await taught.look(minutes=1))["p1"] == P.BEGUN
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_after_a_halt_each_seat_gets_the_same_number_of_attempts(taught: Class, refused: bool) -> None:
+    taught.link.breaks = {"p1", "p2", "p3"}
+    if refused:
+        rules = Problem(kind="forbidden", message="Accept the rules first.", code="rules-open")
+        taught.link.refuses = {"p3": rules}
+    await taught.look(**WARM)
+    await taught.look(seconds=5)
+    assert (await taught.view()).halted is not None
+    taught.link.breaks, taught.link.refuses = {"p3"}, {}
+    await taught.runner.go_on(taught.slug, "tina")
+    before = list(taught.link.begun.values()).count("p3")
+    for _ in range(6):
+        await taught.look(minutes=2)
+    assert list(taught.link.begun.values()).count("p3") - before == ATTEMPTS
 
 
 async def test_a_link_that_has_not_read_the_table_yet_is_asked_again_at_once(taught: Class) -> None:

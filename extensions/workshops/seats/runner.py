@@ -435,7 +435,7 @@ class SeatRunner:
                     session=uuid.uuid4().hex,
                     state=SeatProgress.ASKED,
                     wave=decided.number,
-                    attempts=1 if before is None else before.attempts + (before.state == SeatProgress.FAILED),
+                    attempts=1 if before is None else max(1, before.attempts + (before.state == SeatProgress.FAILED)),
                     asked=now,
                     since=_since(before, since.get(person)),
                     over=None if last is None else last.over,
