@@ -46,6 +46,17 @@ def printed(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     return {words[1].rstrip(","): words[3] for words in lines}
 
 
+def test_a_file_that_was_left_behind_makes_the_passwords_readable_for_nobody_else(file: Path) -> None:
+    left = file.with_name(f"{file.name}.new")
+    left.touch()
+    left.chmod(0o666)
+    with left.open() as opened:
+        assert main(["passwords", "set", "ada"]) == 0
+        assert opened.read() == ""
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(read_passwords(file)) == ["ada"]
+
+
 def test_people_get_passwords_with_which_they_log_in(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["passwords", "set", "ada", "grace"]) == 0
     first = printed(capsys)

@@ -60,7 +60,8 @@ def write_lines(path: Path, lines: Mapping[str, str], owner: tuple[int, int] | N
     ``owner``: uid and gid of the file; None: those of this process.
     """
     fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    fresh.unlink(missing_ok=True)  # what a process that was killed has left
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         if owner is not None:
             os.fchown(descriptor, *owner)
