@@ -15,7 +15,7 @@ from factorycommon.models import ADOPT, SessionId
 from factorycommon.service.hub_tokens import HubSilent, TokenOwner, TokenOwners
 from factorycommon.tls import TlsFiles, dialing
 from factorylink.config import Hub
-from factorylink.errors import Gone, Misread, Refused, Unreachable
+from factorylink.errors import Gone, Misread, NotDone, Refused, Unreachable
 
 log = logging.getLogger("factorylink")
 
@@ -45,9 +45,9 @@ class HubClient:
     """The link's client of the hub.
 
     Requests are sent with the token of the service ``factories``, which is read from its file each time; ``user_of``
-    also sends a request with the token that it asks about. Every request may raise Unreachable, or its subclass Misread
-    for an answer that is not understood, and OSError if the file of the service's token cannot be read. ``tls``: the
-    link's certificate, if the hub requires one.
+    also sends a request with the token that it asks about. Every request may raise Unreachable, or one of its
+    subclasses: Misread for an answer that is not understood, and NotDone if the file of the service's token cannot be
+    read. ``tls``: the link's certificate, if the hub requires one.
     """
 
     def __init__(self, hub: Hub, tls: TlsFiles | None = None) -> None:
@@ -112,13 +112,23 @@ class HubClient:
 
     async def _ask(self, method: str, path: str, *, token: str | None = None, **kwargs: Any) -> httpx.Response:
         if token is None:
-            # read the token file again, since an operator may have replaced it
-            token = self._token_file.read_text(encoding="utf-8").strip()
+            token = self._own_token()
         headers = {"Authorization": f"token {token}", **kwargs.pop("headers", {})}
         try:
             return await self._http.request(method, path, headers=headers, **kwargs)
         except (httpx.HTTPError, UnicodeEncodeError) as error:
             raise Unreachable(f"The hub does not answer: {str(error) or type(error).__name__}") from error
+
+    def _own_token(self) -> str:
+        """Return the service's token; read its file again, since an operator may have replaced it. Raises NotDone."""
+        try:
+            return self._token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            log.error("The token file %s cannot be read: %s", self._token_file, why)  # noqa: TRY400
+            raise NotDone(
+                f"The link cannot read its own token for the hub ({why}). Tell the gateway's operators."
+            ) from error
 
 
 async def _pass_on(request: httpx.Request) -> None:

@@ -243,6 +243,19 @@ async def test_without_a_public_address_people_are_told_the_path(link: Link) -> 
     assert (told["state"], told["url"]) == ("pending", "/user/ada/big%20one/")
 
 
+@pytest.mark.parametrize("content", [None, b"\xff"])
+async def test_a_token_of_the_link_that_cannot_be_read_is_no_fault_of_the_caller(
+    link: Link, tmp_path: Path, content: bytes | None
+) -> None:
+    file = tmp_path / "token"
+    file.unlink() if content is None else file.write_bytes(content)
+    assert (await link.people.get("/api/sessions", headers={"Authorization": "Bearer ada-token"})).status_code == 200
+    answer = await link.people.get("/api/sessions", headers={"Authorization": "Bearer nobody"})
+    assert (answer.status_code, answer.json()["kind"]) == (503, "unreachable")
+    assert "cannot read its own token" in answer.json()["message"]
+    assert str(tmp_path) not in answer.text
+
+
 async def test_a_hub_without_its_database_refuses_nobody(link: Link) -> None:
     own = {"Authorization": "Bearer ada-token"}
     link.hub.knows_tokens = False

@@ -62,6 +62,23 @@ async def test_a_hub_that_refuses_a_start_is_asked_less_often(link: Link, monkey
     assert [await link.bring_back.look() for _ in range(2)] == [True, False]
 
 
+async def test_a_token_that_is_readable_again_brings_servers_back(
+    link: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, seconds in {"_SETTLE": 0.0, "_AGAIN": 0.0, "_ROUND": 0.05, "_YOUNG": -1}.items():
+        monkeypatch.setattr(f"factorylink.background.hub_recovery.{name}_SECONDS", seconds)
+    await link.world.put()
+    (tmp_path / "token").write_bytes(b"\xff")
+    running = asyncio.create_task(link.bring_back.run())
+    async with asyncio.timeout(30):
+        while "cannot be read" not in caplog.text:
+            await asyncio.sleep(0.02)
+        (tmp_path / "token").write_text("service-token")
+        while not link.hub.started:
+            await asyncio.sleep(0.02)
+    running.cancel()
+
+
 async def test_the_link_looks_again_soon_while_a_server_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"_SETTLE": 0.0, "_AGAIN": 0.0, "_SOON": 0.05, "_YOUNG": 0.3}.items():
         monkeypatch.setattr(f"factorylink.background.hub_recovery.{name}_SECONDS", seconds)

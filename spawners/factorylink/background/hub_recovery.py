@@ -12,7 +12,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from factorycommon.models import SessionState, is_robot
-from factorylink.errors import FactoryError, Gone, Refused
+from factorylink.errors import FactoryError, Gone, NotDone, Refused
 from factorylink.hub_client import HubClient
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
@@ -62,7 +62,7 @@ class HubRecovery:
         """Call ``look`` after ``hub_came`` or ``look_soon``, and every 45 s in case a subscription was missed.
 
         The first call comes less than 4 s after the start. If ``look`` returns True, call it again after 3 s; if
-        ``look`` raises Unreachable, after 2 s. This method never returns.
+        ``look`` raises Unreachable other than NotDone, after 2 s. This method never returns.
         """
         pause = _AGAIN_SECONDS
         while True:
@@ -76,18 +76,18 @@ class HubRecovery:
             try:
                 if await self.look():
                     pause = _SOON_SECONDS
+            except NotDone as error:  # the client has logged why, and only an operator can mend it
+                log.info("The hub is not asked for its servers: %s", error.message)
             except FactoryError as error:
                 log.info("The hub cannot be asked for its servers: %s", error.message)
                 pause = _AGAIN_SECONDS
-            except OSError as error:
-                log.warning("The hub's token file cannot be read: %s", error)
 
     async def look(self) -> bool:
         """Make the hub start the server of each live session that needs one, if the hub does not have this server.
 
         Return True if it was too early to decide about a server, or if the hub refused to start one: then call ``look``
         again soon. Every tenth refusal in a row for the same server is no reason to return True. Raises Unreachable if
-        the hub does not answer, or not with a list of its servers; OSError if the hub's token file cannot be read.
+        the hub does not answer, or not with a list of its servers; NotDone if the link's token for the hub cannot be read.
         """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:
@@ -120,8 +120,8 @@ class HubRecovery:
     async def _start(self, live_session: LiveSession, owner: tuple[str, str]) -> bool:
         """Make the hub start a session's server; return whether to try again soon.
 
-        ``owner``: the hub's user, and the name of the server. Raises Unreachable if the hub does not answer, OSError if
-        the hub's token file cannot be read.
+        ``owner``: the hub's user, and the name of the server. Raises Unreachable if the hub does not answer, NotDone if
+        the link's token for the hub cannot be read.
         """
         try:
             await self._hub.start_server(*owner, live_session.record.id)
