@@ -20,6 +20,7 @@ from factorycommon.models import BatchRequest, Cluster, ClusterRequest, End, End
 from factorylink.catalogue.choices import ChoiceError
 from factorylink.clusters import reconciler, service, worker_job
 from factorylink.errors import Unreachable
+from factorylink.ledger.charges import worker_charge
 from factorylink.ledger.cluster_store import ClusterStore
 from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError
@@ -315,6 +316,34 @@ async def test_a_clusters_end_that_the_ledger_took_in_part_is_completed(
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
     assert await wishes(world) == {"stop"}
     await world.down()
+
+
+async def test_the_end_of_a_job_that_the_ledger_refused_is_recorded_at_the_next_answer_and_charged_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(world)
+    await grow(world, "w-0", "w-1")
+    world.scheduler.runs("1_1")
+    begun = datetime.now(UTC) - timedelta(minutes=2)
+    world.scheduler.set("1_1", started=begun, ends=begun + timedelta(hours=1), restarts=1)
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "running"})
+    live_cluster = world.clusters.own(CLUSTER, "ada")
+    world.scheduler.records["1_1"] = End(
+        job="1_1", outcome=Outcome.NODE_FAILED, raw_state="NODE_FAIL", elapsed=120, earlier=(60,)
+    )
+    del world.scheduler.jobs_there["1_1"]
+    ledger_fails_once(monkeypatch)
+    await world.scheduler.answer(2)
+    await world.comes(lambda: not live_cluster.concluding)
+    assert (await states(world, **{"w-0": "running"}))["w-0"].end_reason is None
+    await world.scheduler.answer()
+    assert (await states(world, **{"w-0": "ended"}))["w-0"].end_reason == EndReason.NODE_FAILED
+    [record] = await world.clusters._store.live()
+    [worker, _] = record.batches[BATCH].workers
+    assert (worker.ended is not None, worker.earlier) == (True, pytest.approx(60 / 3600))
+    assert await world.charges.gpu_hours(worker_charge(BATCH, 1)) == pytest.approx(180 / 3600, abs=0.005)
+    assert live_cluster.show().gpu_hours.spent == pytest.approx(180 / 3600, abs=0.005)
 
 
 async def test_the_reason_of_a_workers_end_is_shown_with_its_log(world: World) -> None:

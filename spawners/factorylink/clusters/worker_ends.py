@@ -8,8 +8,11 @@ from itertools import zip_longest
 
 from factorycommon.models import End, EndReason, Words, WorkerState
 from factorylink.ledger.cluster_store import ClusterStore, WorkerRecord
+from factorylink.ledger.ledger import LedgerError
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.util import clock
+
+_SET = ("state", "end_reason", "end", "started", "ended", "earlier")  # the fields of a worker that its end sets
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,25 @@ class WorkerEnds:
         await self.over_each(live_cluster, [WorkerEnd(worker, reason, words, end) for worker, end in pairs])
 
     async def over_each(self, live_cluster: LiveCluster, ended: Sequence[WorkerEnd]) -> None:
-        """Record in the ledger that these jobs have ended, in one commit. Raises LedgerError.
+        """Record in the ledger that these jobs have ended, in one commit.
 
         If the end of the cluster was requested, and these were its last jobs, record that the cluster has ended, too.
+        Raises LedgerError; unless the ledger has the ends of the jobs, they count as not ended, so that a later call
+        records them.
         """
         now, workers = clock.now(), [one.worker for one in ended]
+        before = [(worker, {name: getattr(worker, name) for name in _SET}) for worker in workers if not worker.ended]
         for one in ended:
             worker = one.worker
             if worker.ended is None:
                 worker.state, worker.end_reason, worker.end = WorkerState.ENDED, one.reason, worker.end or one.words
                 worker.is_over(now, one.record)
-        await self._store.save(workers)
+        try:
+            await self._store.save(workers)
+        except LedgerError:
+            for worker, values in before:
+                vars(worker).update(values)
+            raise
         live_cluster.touch(*workers)
         if live_cluster.record.wish == "stop" and not live_cluster.alive() and live_cluster.record.ended is None:
             await self._store.change(live_cluster.record, ended=now)
