@@ -201,11 +201,14 @@ class LinkClient:
         self._base = at.url.rstrip("/") if isinstance(at, NetworkAddress) else "http://link"
         self._opened: aiohttp.ClientSession | None = None
         self._closed = False
+        self._streams: set[aiohttp.StreamReader] = set()  # the answers that are event streams
         self._people = PeopleSender()
 
     async def close(self) -> None:
-        """Close all connections. Later requests raise LinkSilent."""
+        """Close all connections. Later requests and open iterations raise LinkSilent."""
         self._closed = True
+        for stream in self._streams:  # aiohttp would leave their readers waiting
+            stream.set_exception(aiohttp.ClientConnectionError("this client is closed"))
         if self._opened is not None:
             await self._opened.close()
 
@@ -253,7 +256,10 @@ class LinkClient:
         return await self._ask(_SESSION, "GET", f"/sessions/{session_id}")
 
     async def session_events(self, session_id: SessionId) -> AsyncGenerator[Session]:
-        """Yield the session now and after every change, until it has ended; reconnect if the link does not answer."""
+        """Yield the session now and after every change, until it has ended; reconnect if the link does not answer.
+
+        Raises LinkSilent only after ``close``.
+        """
         async for event, data in self._events_again(f"/sessions/{session_id}/events"):
             if event == "session" and (session := _event(_SESSION, data)) is not None:
                 yield session
@@ -378,7 +384,7 @@ class LinkClient:
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
         """Yield the factories that ``user`` may use, now and after every change, without end.
 
-        Reconnect if the link does not answer.
+        Reconnect if the link does not answer. Raises LinkSilent only after ``close``.
         """
         async for event, data in self._events_again("/factories/events", {"user": user}):
             if event == "factories" and (factories := _event(_FACTORIES, data)) is not None:
@@ -565,8 +571,12 @@ class LinkClient:
         Raises LinkSilent when the connection ends, LinkProblem if the link refuses the request.
         """
         async with self._response("GET", path, params, None, _QUIET_SECONDS) as response:
-            async for event in read_events(response.content.iter_any()):
-                yield event
+            self._streams.add(response.content)
+            try:
+                async for event in read_events(response.content.iter_any()):
+                    yield event
+            finally:
+                self._streams.discard(response.content)
         raise LinkSilent("the stream ended")
 
     async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[StreamEvent]:
@@ -577,6 +587,8 @@ class LinkClient:
                     pause = 0.1
                     yield event
             except LinkSilent:
+                if self._closed:
+                    raise
                 await asyncio.sleep(pause * random.SystemRandom().uniform(0.75, 1))
                 pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -172,6 +172,20 @@ async def test_a_session_s_events_end_with_it(link: Link) -> None:
     assert [s.state.value async for s in link.client.session_events(ID)] == ["ended"]
 
 
+async def test_a_closed_client_ends_its_streams(link: Link) -> None:
+    await link.client.put_session(ID, request())
+    client = LinkClient(link.world.config.socket)
+    session, factories = client.session_events(ID), client.factories_events("ada")
+    await anext(session)
+    await anext(factories)
+    following = asyncio.create_task(anext(session))  # one waits for an event, the other is read later
+    await asyncio.sleep(0)
+    await client.close()
+    for ending in (following, anext(factories)):
+        with pytest.raises(LinkSilent):
+            await asyncio.wait_for(ending, PATIENCE)
+
+
 async def test_environment_and_token_go_through_the_door(link: Link, caplog: pytest.LogCaptureFixture) -> None:
     await link.world.running()
     await link.client.send_environment(ID, {"JUPYTERHUB_API_TOKEN": "very-secret"}, ["jupyterhub-singleuser"])
