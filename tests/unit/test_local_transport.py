@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import pwd
 import socket
@@ -8,7 +9,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import pytest_asyncio
@@ -242,6 +243,24 @@ async def test_entering_a_command(transport: LocalTransport) -> None:
     made.close()
     with pytest.raises(Unreachable):
         await transport.enter(None, ["/no/such/program"])
+
+
+async def test_streams_without_free_file_descriptors_are_unreachable(
+    transport: LocalTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await transport.home(None)  # the account is known
+
+    def full(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socketpair", full)
+        with pytest.raises(Unreachable, match="Too many open files"):
+            await transport.enter(None, ["cat"])
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", full)
+        with pytest.raises(Unreachable, match="port 1: Too many open files"):
+            await transport.connect(None, "127.0.0.1", 1)
 
 
 async def test_no_command_runs_as_root(transport: LocalTransport) -> None:

@@ -145,7 +145,11 @@ class LocalTransport:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 for family, kind, protocol, _, address in found:
-                    sock = socket.socket(family, kind, protocol)
+                    try:
+                        sock = socket.socket(family, kind, protocol)
+                    except OSError as error:  # for example, the link has too many open files
+                        failure = error
+                        continue
                     try:
                         sock.setblocking(False)
                         await loop.sock_connect(sock, address)
@@ -172,7 +176,10 @@ class LocalTransport:
         may succeed all the same, and the stream then ends at once.
         """
         identity = await self._identity(account)
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:  # for example, the link has too many open files
+            raise Unreachable(f"{argv[0]} could not be run: {error}") from error
         try:
             ours.setblocking(False)
             env = _plain_environment(identity) | self._env
