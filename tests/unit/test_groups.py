@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from factorycommon.models import Reservation
-from factorylink.errors import Misread, Refused
+from factorylink.errors import Misread, Refused, Unreachable
 from factorylink.schedulers.command import Output
 from factorylink.site import unix_groups
 from factorylink.site.site import Site
@@ -81,3 +81,5 @@ def test_the_output_of_id_is_parsed() -> None:
             ask.parse(Output(cut, "", 0))
     with pytest.raises(Refused, match="no such user"):
         ask.parse(Output("", "id: 'alice': no such user", 1))
+    with pytest.raises(Unreachable, match="signal"):  # nobody has refused it
+        ask.parse(Output("", "", -9))

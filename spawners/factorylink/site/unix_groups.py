@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 
-from factorylink.errors import FactoryError, Misread, Refused
+from factorylink.errors import FactoryError, Misread, Refused, Unreachable
 from factorylink.schedulers.command import Command, Output
 from factorylink.transports.base import CommandRunner
 
@@ -27,11 +27,13 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 def question(account: str) -> Command[frozenset[str]]:
     """Return the command that prints the names of an account's groups, each followed by a NUL.
 
-    The command's ``parse`` raises Misread if the answer was truncated, that is, if the NUL at the end is missing, and
-    Refused if the site does not report the groups.
+    The command's ``parse`` raises Misread if the answer was truncated, that is, if the NUL at the end is missing,
+    Refused if the site does not report the groups, and Unreachable if a signal ended the command.
     """
 
     def read(output: Output) -> frozenset[str]:
+        if output.code < 0:
+            raise Unreachable(output.stderr.strip() or "A signal ended the command.")
         if output.code:
             raise Refused(output.stderr.strip() or f"id ended with code {output.code}")
         if not output.stdout.endswith("\0"):
