@@ -87,7 +87,7 @@ class HubRecovery:
 
         Return True if it was too early to decide about a server, or if the hub refused to start one: then call ``look``
         again soon. Every tenth refusal in a row for the same server is no reason to return True. Raises Unreachable if
-        the hub does not answer, or not with a list of its servers; NotDone if the link's token for the hub cannot be read.
+        the hub does not answer, or not with a list of its servers; NotDone if the token for the hub cannot be read.
         """
         wanted = [live_session for live_session in self._table.values() if _wanted(live_session)]
         if not wanted:
