@@ -77,8 +77,8 @@ def has_own_token(environment: Mapping[str, str] = os.environ) -> bool:
 class LinkRoute:
     """The way in which this program reaches the gateway: address, socket and token.
 
-    ``base``: URL of the gateway's API; ``socket``: the session's own Unix socket, if it has one; ``own``: whether the
-    token is the person's own, and not the session's.
+    ``base``: the URL of the link's API; ``socket``: the Unix socket of this session through which requests go, None if
+    they go directly to ``base``; ``own``: whether the token is the person's own, and not the session's.
     """
 
     base: str

@@ -52,12 +52,13 @@ class Adapting:
 class ClusterView:
     """A cluster at one moment.
 
-    ``memory``: bytes; ``threads``, ``memory``: of the connected workers together; ``wanted``: number of jobs that
-    ``scale`` or adapting has requested; ``maximum``: the largest number that can be requested;
-    ``gpu_hours_committed``: the most GPU-hours that running and waiting jobs may still use; ``gpu_hours_cap``: the most
-    GPU-hours that the cluster may use in all, None: no limit of its own; ``gpu_hours_per_hour``: the GPU-hours that the
-    running jobs use in one hour. ``message``: the last error or warning, as a text for people; "" if there was none;
-    ``jobs``: the wanted and the live jobs, then the last few that have ended.
+    ``processes``: Dask workers in each job; ``threads``, ``memory`` (in bytes): of the connected workers together;
+    ``wanted``: number of jobs that ``scale`` or adapting has requested; ``maximum``: the largest number of jobs that
+    can be requested; ``gpu_hours_committed``: the most GPU-hours that running and waiting jobs may still use;
+    ``gpu_hours_cap``: the most GPU-hours that the cluster may use in all, None: no limit of its own;
+    ``gpu_hours_per_hour``: the GPU-hours that the running jobs use in one hour. ``message``: the last error or
+    warning, as a text for people; "" if there was none; ``jobs``: the wanted and the live jobs, then the last few that
+    have ended.
     """
 
     name: str

@@ -103,7 +103,10 @@ class WorkshopsClient:
         await self._http.aclose()
 
     async def access(self, caller: WorkshopCaller) -> AccessView:
-        """Return whether the caller is an operator, whether they may create workshops, and who approves workshops."""
+        """Return the caller's rights, and whether an operator must approve workshops.
+
+        The rights: whether the caller is an operator, and whether the caller may create workshops.
+        """
         return await self._ask(_ACCESS, caller, "GET", "/access")
 
     async def pools(self, caller: WorkshopCaller, slug: str | None = None) -> list[PoolView]:

@@ -33,11 +33,11 @@ class Clockwork:
     """Changes the states of workshops when a change is due, and writes the workshops' projects into a file.
 
     The link reads this file (``table`` in ``workshops.yaml``). Start ``run``, and call ``wake`` after each change of a
-    workshop. ``now``: the clock; ``promote``: gives free seats of a workshop to its waiting list; ``seats``: starts the
-    sessions of seats; ``keep``: stores the report of an archived workshop, without data about people, and gets as
-    second argument whether the data about the workshop's people are deleted next; ``rehearsals``: returns for each
-    rehearsal that goes on, by the workshop's slug, who may start sessions, at which factory, and until when. If one of
-    the last four is None, its work is left out.
+    workshop. ``now``: the clock. ``promote``: gives free seats of a workshop to its waiting list. ``seats``: starts the
+    sessions of seats. ``keep``: stores the report of an archived workshop, without data about people; the second
+    argument says whether the data about the workshop's people are deleted next. ``rehearsals``: returns for each
+    rehearsal that goes on, by the workshop's slug, who may start sessions, at which factory, and until when. If
+    ``promote``, ``seats``, ``keep`` or ``rehearsals`` is None, its work is left out.
     """
 
     def __init__(

@@ -73,12 +73,11 @@ class WorkshopLimits(Model):
 
     ``per_trainer``: the most workshops of one trainer that are not over. ``seats``: the most seats of one workshop.
     ``days``: the most days from a workshop's opening to its closing. ``warm_minutes``: how many minutes before a
-    workshop's opening its seats start, unless a trainer orders an earlier start. A workshop keeps the number with which
-    it was created. None: ``MOST_WARM`` minutes, or less (at least 5) if earlier seats of the same node size at the
-    factory came up fast.
-    ``clear_minutes``: a workshop is archived this many minutes after it has begun to close; meanwhile its sessions end
-    and its accounts are cleared. ``retention_days``: the longest time that a trainer may choose for keeping the data of
-    a workshop's people.
+    workshop's opening its seats start, unless a trainer orders an earlier start. None: ``MOST_WARM`` minutes, or less
+    (at least 5) if earlier seats of the same node size at the factory came up fast. A workshop keeps the number of
+    minutes that was set when it was created. ``clear_minutes``: a workshop is archived this many minutes after it has
+    begun to close; meanwhile its sessions end and its accounts are cleared. ``retention_days``: the longest time that a
+    trainer may choose for keeping the data of a workshop's people.
     """
 
     per_trainer: int = Field(default=50, ge=1)  # workshops of one trainer that are not over

@@ -34,9 +34,10 @@ class Builder:
         self._project: Path | None = None
 
     def run(self) -> None:
-        """Download and check all wheels, then build each image and the files that belong to it.
+        """Download and check the wheels of the requested images, then build these images and write their files.
 
-        If the option ``wheels_only`` is set, build nothing. Raises BuildError.
+        If the option ``wheels_only`` is set, build nothing. Raises BuildError if a step fails, or if programs for the
+        images' architecture do not run on this machine.
         """
         for recipe in self._options.recipes:
             with step(f"{recipe.name}: wheels for {self._options.arch}"):

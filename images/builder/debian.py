@@ -38,8 +38,8 @@ def packages(lists: Iterable[str]) -> list[str]:
 def make_root(target: Path, lists: Iterable[str], arch: str, mirror: str | None) -> None:
     """Write a Debian root file system to the file ``target``, as a tar archive. Raises BuildError.
 
-    ``lists``: the lists of the packages that are installed, named as in ``packages``; ``arch``: a key of
-    ``ARCHITECTURES``; ``mirror``: the URL of the server of the packages, None: Debian's own.
+    ``lists``: files of ``images/apt``, named without ``.txt``, with the names of the packages to install; ``arch``: a
+    key of ``ARCHITECTURES``; ``mirror``: the URL of the package server, None: Debian's own.
     """
     include = ",".join(packages(lists))
     options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]

@@ -96,10 +96,10 @@ def environment(folder: Path) -> Path:
 
 
 def main(argv: list[str]) -> int:
-    """Install missing tools, and print the path of the environment's Python; return the exit code.
+    """Install missing tools, and print the path of the Python in the builder's virtual environment.
 
-    ``argv``: the arguments of ``images/build``. The exit code is 0 if every tool is there. It is 3, after a message on
-    stderr, if this process does not run as root, or if an installation failed.
+    ``argv``: the arguments of ``images/build``; a wrong argument ends the process with exit code 2. Return the exit
+    code: 3, after a message on stderr, if this process does not run as root or an installation failed; otherwise 0.
     """
     options = parse(argv)
     if os.geteuid() != 0:

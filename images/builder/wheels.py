@@ -19,9 +19,10 @@ _GLIBC = range(5, 42)  # Debian 13 has glibc 2.41, and accepts wheels for any ol
 def fetch(locked: Mapping[str, Locked], folder: Path, arch: str, index: str | None = None) -> dict[str, Path]:
     """Return the path of each package's wheel, by package name; a wheel that ``folder`` lacks is downloaded into it.
 
-    ``locked``: the packages of a lock file, by name; ``index``: the URL of the package index, None for pip's default.
-    Raises BuildError, also if a package has no wheel for ``arch``. The hashes of downloaded wheels are checked; those
-    of wheels that ``folder`` has already are not checked here.
+    ``locked``: the packages of a lock file, by name; ``folder``: has only wheels for ``arch``; ``index``: the URL of
+    the package index, None for pip's default. Raises BuildError if a download fails, for example because a package has
+    no wheel for ``arch``. The hashes of downloaded wheels are checked; those of wheels that ``folder`` has already are
+    not checked here.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = _found(locked, folder)

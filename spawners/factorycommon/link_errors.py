@@ -15,9 +15,9 @@ _TRANSIENT = ("unreachable", "draining", "too-many")
 class LinkError(Exception):
     """Base class of errors of a request to the link; the text is for a person.
 
-    ``kind``: the link's code for the error; ``do``: what the person can do, "" if nothing; ``scheduler``: the
-    scheduler's own message, "" if there is none; ``fits``: how many of the requested jobs may start now, None if this
-    is not known, or if the link refused the request for another reason than the number of jobs.
+    ``kind``: the kind of the error, ``unreachable`` also if the link did not answer; ``do``: what the person can do, ""
+    if nothing; ``scheduler``: the scheduler's own message, or the original message of another error, "" if there is
+    none; ``fits``: how many of the requested jobs may start now, None: the link does not say.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Message(str):
-    """An English text with its ``code``, which never changes, and the ``parameters`` that are filled in.
+    """An English text with its stable ``code`` ("" if it has none), and the ``parameters`` that are filled in.
 
     Write a message as ``Message("job-found", "Job {job} was found.").format(job=...)``, so that `bin/messages` finds
     its code and text. ``parts`` and ``separator`` are set by ``joined``, and empty in all other messages.

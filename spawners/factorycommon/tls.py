@@ -93,7 +93,7 @@ class _Context(ssl.SSLContext):
     names: frozenset[str] | None = None
 
     def check(self, peer: Any) -> None:
-        """Raise SSLCertVerificationError unless the common name of ``peer`` is accepted.
+        """Raise SSLCertVerificationError unless ``names`` is None or has the common name of ``peer``.
 
         ``peer``: the other side's certificate, as ``getpeercert`` gives it.
         """
@@ -149,11 +149,11 @@ class _Renewed(ssl.SSLContext):
         return self
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """Return an SSL object with a context from the files' last usable contents; asyncio calls this method."""
+        """Return an SSL object that uses the newest usable contents of the TLS files; asyncio calls this method."""
         return self._present().wrap_bio(*args, **kwargs)
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        """Return a TLS socket with a context from the files' last usable contents; Tornado calls this method.
+        """Return a TLS socket that uses the newest usable contents of the TLS files; Tornado calls this method.
 
         Tornado itself would give a client an hour for its handshake; here the client has ``HANDSHAKE_SECONDS``.
         """

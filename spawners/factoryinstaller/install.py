@@ -249,10 +249,11 @@ def _is_packaged(machine: Machine, text: str) -> bool:
 
 
 def services(machine: Machine, options: Options) -> None:
-    """Start services that do not run, and restart services whose files have changed since their start.
+    """Start those services of the gateway that do not run; restart those whose files have changed since their start.
 
-    The services and the timer of backups are also set to start with the machine. If the options do not want the
-    workshops service, it is stopped, and does not start with the machine.
+    Caddy and the journal are started and restarted in the same way. The gateway's services, Caddy and the timer of
+    backups are also set to start with the machine. If the options do not want the workshops service, it is stopped, and
+    does not start with the machine. Raises InstallerError.
     """
     machine.run("systemctl", "daemon-reload")
     written = machine.written()

@@ -93,10 +93,11 @@ def version(folder: Path) -> str:
 
 
 def content(folder: Path) -> str:
-    """Return a digest of all files in ``folder``, a checkout or an unpacked archive, from which a release is built.
+    """Return a digest of the files in ``folder`` from which a release is built.
 
-    If ``folder`` is itself a built release, return the digest of the sources from which it was built. Raises
-    ReleaseError if a file or folder is missing, or if there is more than one wheel.
+    ``folder``: a checkout or an unpacked archive. If ``folder`` is a built release, return the digest of the sources
+    from which that release was built. Raises ReleaseError if a file or folder is missing, or if an archive has several
+    wheels.
     """
     known = made_from(folder)
     if known is not None:  # this is a release already

@@ -155,7 +155,8 @@ class PeopleSender:
     async def put_other(self, user: str, send: Callable[[], Awaitable[object]]) -> None:
         """Call ``send``, which sends data that change only a part of what the link holds about the person.
 
-        Data about this person that the link acknowledged earlier do not count as held any more.
+        Data about this person that the link acknowledged earlier do not count as held any more. Raises the errors of
+        ``send``.
         """
         self._begin(user)
         await self._send(user, None, send)
@@ -289,8 +290,8 @@ class LinkClient:
     ) -> frozenset[SessionId]:
         """Request the end of these sessions; each value says who requests it.
 
-        Return the sessions that will certainly end, have ended, or will never start. Request the end of the others
-        again.
+        Return the sessions that will certainly end, have ended, or will never start. The caller must request the end of
+        the others again.
         """
         body = StopsBody(sessions=dict(sessions)).model_dump()
         return frozenset((await self._ask(TypeAdapter(StopsView), "POST", "/stops", json=body, timeout=30)).done)
@@ -352,7 +353,8 @@ class LinkClient:
     async def ready(self, user: str) -> ReadyView:
         """Return which kind of site account ``user`` has for each factory of the projects that ``user`` can use now.
 
-        If ``user`` can start nothing at any factory, return the reason instead.
+        If ``user`` can start nothing at any factory, for example because they are blocked, return the reason instead.
+        Missing site accounts are no such reason: each account is then of the kind "missing".
         """
         return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
 
@@ -402,7 +404,10 @@ class LinkClient:
         return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
 
     async def last_choice(self, user: str) -> Choice | None:
-        """Return what the person chose for the last session that they started themselves; None: there was none."""
+        """Return what the person chose for the last session that they started themselves; None: there was none.
+
+        Sessions of Dask schedulers do not count.
+        """
         return await self._ask(_CHOICE, "GET", f"/people/{quote(user, safe='')}/choice")
 
     async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:

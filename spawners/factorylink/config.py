@@ -115,7 +115,7 @@ PublicKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.
 
 
 def address(text: str) -> tuple[str, int]:
-    """Return the host and the port that a ``LoginHost`` names. Its text is HOST:PORT, or HOST for port 22.
+    """Return the host and the port of a ``LoginHost``. ``text``: HOST:PORT, or HOST alone for port 22.
 
     A text with several colons is an IPv6 address without a port.
     """

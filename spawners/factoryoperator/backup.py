@@ -165,8 +165,9 @@ def postgres(program: str, url: URL, what: str, *options: str) -> None:
 def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
     """Return the arguments and the environment with which PostgreSQL's programs connect to a database.
 
-    The environment is that of this process. If the URL has a password, also one after its ``?``, ``PGPASSWORD`` is set
-    to it; the arguments never contain the password, since every user of the machine can read them.
+    The returned environment is a copy of this process's environment. If the URL has a password, also one after its
+    ``?``, the copy contains the password as ``PGPASSWORD``. The arguments never contain the password, since every user
+    of the machine can read them.
     """
     env = dict(os.environ)
     if (password := url.query.get("password", url.password)) is not None:

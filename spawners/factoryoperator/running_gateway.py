@@ -116,9 +116,9 @@ def losses(gateway: Gateway, before: Observed) -> list[str]:
     """Return descriptions of the sessions, clusters and servers of ``before`` that the gateway has lost; [] if none.
 
     A session or cluster is lost if the link no longer knows it. A session that ended is lost unless it ended for a
-    reason of its own, such as the walltime. A session is also lost if it has another job in the same state, or if it
-    runs and its notebook can no longer be reached. A server is lost if the hub no longer reports it as ready although
-    its session runs. Raises GatewaySilent.
+    reason of its own, such as the walltime. A session is also lost if its job is another one although the session's
+    state is the same, or if the session runs and its notebook can no longer be reached. A server is lost if the hub no
+    longer reports it as ready although its session runs. Raises GatewaySilent.
     """
     now = observe(gateway)
     return [*_lost_sessions(gateway, before, now), *_lost_clusters(gateway, before, now), *_lost_servers(before, now)]

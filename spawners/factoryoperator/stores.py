@@ -54,7 +54,7 @@ def of(gateway: Gateway, databases: bool = True) -> list[KeptStore]:
     """Return the files and databases that a restored gateway needs, each once.
 
     Files that do not exist are left out; whether a database on a server exists is not checked. ``databases``: whether
-    to include the databases on a server. If they are to be included, raises NotOurs for a database that is not on
+    to include the databases on a server. Raises NotOurs if they are to be included and one of them is not on
     PostgreSQL.
     """
     found: dict[Path, KeptStore] = {}

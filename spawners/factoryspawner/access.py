@@ -93,12 +93,12 @@ PersonUpdate = PersonBody | AccessStatus  # a person's data with access status, 
 async def status(
     authenticator: object, user: Any, options: JobOptions | None = None
 ) -> tuple[PersonUpdate, Refusal | None]:
-    """Return the update to send to the link about a person, and why they may start nothing.
+    """Return the update to send to the link about a person, and why they may start nothing (None: they may).
 
-    The reason is None if the person may start something. Then the update has the person's groups and access status,
-    also if only the acceptance of the terms is missing. If the person has lost access, the update blocks them and has
-    no groups. If they are refused for any other reason, the update has the access status only: the hub does not know
-    whether its groups of the person are right, so the link keeps the groups that the link has.
+    If the person may start something, or if only the acceptance of the terms is missing, the update has the person's
+    groups and access status. If the person has lost access, the update blocks them and has no groups. If they are
+    refused for any other reason, the update has the access status only, so the link keeps the groups that it knows: the
+    groups in the hub may be wrong.
 
     ``options``: the operator's options for the person's jobs; None: not known.
     """

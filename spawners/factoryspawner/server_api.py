@@ -95,9 +95,9 @@ class StopsServers:
     def end(self, user: Any, spawner: FactorySpawner, remove: bool = False) -> asyncio.Task[None]:
         """Start the task that ends a server, unless this task is running already; return the task.
 
-        The task cancels the server's start, if there is one, and stops the server. ``remove``: the task then also
+        The server's start, if there is one, is cancelled, and the task stops the server. ``remove``: the task then also
         deletes the server, unless somebody has started the server again. If the task is running already, a call with
-        ``remove`` adds the deletion; a call without ``remove`` does not cancel it.
+        ``remove`` adds the deletion; a call without ``remove`` does not cancel the deletion.
         """
         spawner.remove_wanted |= remove
         if spawner.ending is None:

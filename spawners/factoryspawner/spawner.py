@@ -335,8 +335,8 @@ class FactorySpawner(BatchspawnerFace):
         """Return None while the session is live, else its exit code, or 0 if the exit code is not known.
 
         The result comes from the hub's copy of the link's table. This call sends no request, but may wait up to 5 s for
-        the first attempt to reach the link. The result is None, too, while a start has no session yet, and while the
-        ledger does not hold a requested stop yet.
+        the first attempt to reach the link. The result is None, too, while a start has no session yet. A live session
+        whose end this hub has requested counts as ended once the ledger holds the request.
 
         When a hub starts, the result is None only for a session that can be reached now, else 0. With 0, JupyterHub
         forgets the server without calling ``stop``. If the session continues, for example in the queue, the link then
@@ -383,7 +383,8 @@ class FactorySpawner(BatchspawnerFace):
     def start_polling(self) -> None:
         """Start following the server's session; JupyterHub calls this when the server answers.
 
-        After this call, ``stop`` always requests the end of the session, even if an earlier hub process began it.
+        After this call, ``stop`` always requests the end of the session, even if an earlier hub process began the
+        session.
         """
         super().start_polling()
         self._confirmed = True

@@ -463,9 +463,9 @@ class FactoryCluster(JobQueueCluster):
         await worker_status.follow(self, comm)
 
     def watch_again(self, comm: Any, scheduler_info: Any) -> None:
-        """Use ``comm`` for the Dask scheduler's messages about workers, because the last connection broke.
+        """Replace the broken connection for the Dask scheduler's messages about workers by ``comm``.
 
-        ``scheduler_info``: the first message over ``comm``, which describes the scheduler and its workers.
+        ``scheduler_info``: the first message from ``comm``, which describes the scheduler and its workers.
         """
         self.scheduler_info, self._watch_worker_status_comm = scheduler_info, comm
 

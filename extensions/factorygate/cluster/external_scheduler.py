@@ -61,8 +61,8 @@ def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | N
 class ExternalScheduler(ProcessInterface):
     """A Dask scheduler outside of this process.
 
-    ``address``: the address for workers. ``external_address``: if the scheduler runs at another factory, the address
-    for clients in this process, known after ``start``; otherwise None, and these clients use ``address``, too.
+    ``address``: the address for workers. ``external_address``: the address for clients in this process, which ``start``
+    sets if the scheduler runs at another factory; None: these clients use ``address``, too.
     """
 
     def __init__(self, description: Scheduler, where: str, forwarder: Forwarder | None = None) -> None:

@@ -70,8 +70,8 @@ class FactoryJob(Job):
     def default_config_name(cls) -> str:
         """Return the name of this class's section of dask's configuration.
 
-        Also add to this section a default for each setting that it lacks: dask-jobqueue calls this method before it
-        reads the settings.
+        Also add to the section ``jobqueue.factory`` a default for each setting that it lacks: dask-jobqueue calls this
+        method before it reads the settings.
         """
         keywords.have_section()
         return str(super().default_config_name())

@@ -197,7 +197,8 @@ def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) ->
     Options that are not set are left out. ``given``: the call's keywords; an option that is not in ``given`` comes from
     ``section`` of dask's configuration (None: this package's section). ``place``: where the jobs run, and how much of
     each job Dask uses. If Dask uses only a part, the result also has ``threads`` and ``memory`` (bytes) of each worker.
-    Raises ValueError for arguments of workers other than ``--preload`` and ``--resources``.
+    Raises ValueError if ``section`` does not exist, or if ``worker_extra_args`` has arguments other than ``--preload``
+    and ``--resources``, or invalid ones.
     """
     names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
     said = settled(section, **{name: given.get(name) for name in names})

@@ -32,9 +32,9 @@ class FollowedCluster(Protocol):
         ...
 
     def watch_again(self, comm: Any, scheduler_info: Any) -> None:
-        """Use ``comm``, a new connection, for the Dask scheduler's messages about workers.
+        """Replace the broken connection for the Dask scheduler's messages about workers by ``comm``.
 
-        ``scheduler_info``: the first message that came over ``comm``.
+        ``scheduler_info``: the first message from ``comm``, which describes the scheduler and its workers.
         """
         ...
 

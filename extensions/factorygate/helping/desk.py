@@ -64,9 +64,8 @@ class HelpDesk:
         """Return the state of the person's requests for help, as an object for JSON; None if no state is known.
 
         The object has the fields of ``HelpState``, and ``trouble``: the error of the last request for the state, "" if
-        the gateway answered. If helpers may see a notebook, ``look`` also has ``path``: the notebook's path, "" if the
-        path is not known. No state is known if this session is not for a workshop, or if the gateway has given none
-        yet.
+        there was none. If helpers may see a notebook, ``look`` also has ``path``: the notebook's path, "" if the path
+        is not known. No state is known if this session is not for a workshop, or if the gateway has given none yet.
         """
         if not self._never and self._following is None and time.monotonic() - self._asked > RARELY:
             self._asked = time.monotonic()

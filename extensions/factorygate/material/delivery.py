@@ -53,10 +53,10 @@ class DeliveryFailed(Exception):
 class DeliveryReport:
     """What a delivery did.
 
-    ``commit``: the version of the material; ``outcomes``: what happened to each file, by path; ``besides``: by the path
-    of a file in conflict, the path of the material's version that is now beside this file; ``aside``: the name of the
-    folder to which the person's earlier folder was moved, "" if there was no earlier folder, None if the delivery was
-    not to move a folder.
+    ``commit``: the version of the material; ``outcomes``: what happened to each file, by path; ``besides``: maps the
+    path of a file in conflict to the path of the material's version, which is now beside this file; ``aside``: the name
+    of the folder to which the person's earlier folder was moved, "" if there was no earlier folder, None if the
+    delivery was not to move a folder.
     """
 
     commit: str
@@ -94,9 +94,9 @@ def deliver(
     """Bring the material into the folder ``name`` below ``root``; return what was done.
 
     ``archive``: a tar.gz of the material's files; ``commit``: the material's version; ``restore``: write files and
-    cells again that the person deleted; ``aside``: a suffix: first move the person's folder to ``NAME-ASIDE``, unless
-    this exists already; None: do not move the folder. Raises DeliveryFailed, BadArchive, FolderBlocked, FolderBusy;
-    OSError if the folder cannot be used.
+    cells again that the person deleted; ``aside``: move the person's folder to ``NAME-ASIDE`` before the delivery,
+    unless ``NAME-ASIDE`` exists already; None: do not move the folder. Raises DeliveryFailed, BadArchive,
+    FolderBlocked, FolderBusy; OSError if the folder cannot be used.
     """
     files = unpack(archive)
     kept = None if aside is None else keep_aside(root, name, aside)

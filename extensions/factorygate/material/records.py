@@ -89,9 +89,10 @@ def write_bases(folder: PersonFolder, files: Mapping[str, MaterialFile]) -> None
 
 
 def drop_bases(folder: PersonFolder, known: Iterable[DeliveredFile]) -> None:
-    """Remove the stored copies that no later merge needs. A copy that cannot be removed stays, without an error.
+    """Remove the stored copies of the material's files that no later merge needs.
 
-    ``known``: the records of all delivered files; the copy with the hash ``base`` of each record is kept.
+    A copy that cannot be removed stays, without an error. ``known``: the records of all delivered files; the copy with
+    the hash ``base`` of each record is kept.
     """
     needed = {one.base for one in known}
     with contextlib.suppress(OSError, FolderBlocked), folder.folder([_BASES], own=True) as bases:

@@ -33,7 +33,7 @@ _report_fd: int | None = None
 
 
 def attach(descriptor: int) -> None:
-    """Set the pipe to the door for the reports, which are lines of JSON. Call this before ``report``.
+    """Set the pipe to the door through which ``report`` sends lines of JSON. Call this before ``report``.
 
     ``descriptor``: the file descriptor of the pipe's end for writing.
     """

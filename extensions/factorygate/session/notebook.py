@@ -53,8 +53,8 @@ def check_environment(body: object) -> tuple[dict[str, str], list[str]]:
 def read_activity(line: bytes) -> Activity:
     """Parse a line in which the notebook server, or the Dask scheduler in a job of its own, reports its activity.
 
-    A number out of bounds is replaced by the nearest bound; otherwise the link would refuse the session's whole status.
-    A number of a workshop's step is left out instead. Raises ValueError if the line is no report.
+    A number out of bounds is replaced by the nearest bound; the number of a workshop's step that is out of bounds is
+    left out. Otherwise the link would refuse the session's whole status. Raises ValueError if the line is no report.
     """
     try:
         report = json.loads(line, parse_constant=_refuse)
@@ -136,8 +136,8 @@ def prepare(
 def write_config(node: Path) -> None:
     """Write configuration files for the session's notebook server into ``config`` in the folder ``node``.
 
-    ``node``: the session's folder for sockets on the job's node. The files' settings of the server override the
-    person's settings. The files' settings of JupyterLab are only defaults: the person's settings override them.
+    ``node``: the session's folder for sockets on the job's node. In these files, settings of the server override the
+    person's settings. Settings of JupyterLab are only defaults: the person's settings override them.
     """
     config = node / "config"
     files = {

@@ -158,9 +158,10 @@ class JobSession:
 
         ``archive``: a tar.gz of the material's files. ``order``: an object with ``name``: the workshop's folder;
         ``commit``: the material's version; ``digest``: the SHA-256 of ``archive``; ``restore``: whether to write again
-        what the person deleted; optionally ``aside``, a time such as ``2026-05-04-093000``: first rename the person's
-        present folder to ``NAME-ASIDE``, unless this exists. Raises SessionConflict if the session is ending, or if
-        another delivery is under way; ValueError with an explanation if the material was not delivered.
+        what the person deleted; and perhaps ``aside``: a time such as ``2026-05-04-093000``. With ``aside``, the
+        person's present folder is renamed to ``NAME-ASIDE`` before the delivery, unless ``NAME-ASIDE`` exists already.
+        Raises SessionConflict if the session is ending, or if another delivery is under way; ValueError with an
+        explanation if the material was not delivered, or not completely.
         """
         if self._end.done():
             raise SessionConflict("the session is ending")

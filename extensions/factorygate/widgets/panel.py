@@ -48,7 +48,7 @@ class ClusterPanel(anywidget.AnyWidget):
         self.on_msg(type(self)._heed)
 
     def look(self) -> bool:
-        """Read the cluster, and send what has changed since the last call to the pages that show the panel.
+        """Read the cluster; if it has changed, update the pages that show the panel.
 
         Return False if no page shows the panel, or if the cluster can no longer change; then no further call is needed.
         """

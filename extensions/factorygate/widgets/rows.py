@@ -42,7 +42,7 @@ class Window:
         self._ask_whole = True
 
     def move(self, first: object, which: object) -> None:
-        """Set the first row and the filter as the page requests; an invalid value leaves the present one.
+        """Set the first row and the filter as the page requests; ignore an invalid value.
 
         ``first``: the number of the first row, from 0; ``which``: the filter's name. The next call of ``changes``
         returns all rows that the page shows.
@@ -72,8 +72,8 @@ class Window:
 
         Keys of the result: ``whole``: True if ``rows`` has all rows that the page shows, False if ``rows`` has only the
         changed ones; ``rows``: the rows by the job's name; ``order``: names of the shown jobs; ``filter``: the name of
-        the filter; ``first``: number of the first row, from 0; ``total``: number of jobs under the filter. If ``whole``
-        is False, ``rows`` is absent if no row has changed, and the last four keys are absent if none of their values
+        the filter; ``first``: number of the first row, from 0; ``total``: number of jobs under the filter. A result
+        with ``whole`` False lacks ``rows`` if no row has changed. It lacks the last four keys if none of their values
         has changed.
         """
         jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)

@@ -18,7 +18,10 @@ _NAME_BYTES, _PROOF_BYTES = 5, 10
 
 
 def certificate_id(secret: bytes, slug: str, name: str) -> str:
-    """Return the id of a person's certificate. ``slug``: the workshop's; ``name``: as the certificate shows it."""
+    """Return the id of a person's certificate.
+
+    ``secret``: the key of the id's hashes; ``slug``: the workshop's id; ``name``: the name that the certificate shows.
+    """
     named = _named(secret, slug, name)
     text = base64.b32encode(named + _proof(secret, slug, named)).decode().lower()
     return f"{slug}.{text}"

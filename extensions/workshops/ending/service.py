@@ -54,7 +54,7 @@ class WorkshopEnding:
     """Makes the reports and certificates of workshops; knows what a closing ends, and when people's data are deleted.
 
     ``joining``: sends certificates by mail; ``secret``: for the ids of certificates; ``root``: the gateway's URL for
-    people, with a slash at its end; ``clear``: how long after its closing a workshop is archived; ``guests``: whether
+    people, with a slash at its end; ``clear``: how long after a workshop's closing it is archived; ``guests``: whether
     people may join with a mail address; ``now``: the clock.
     """
 

@@ -22,7 +22,7 @@ _NO_DATABASE = Message("help-no-database", "The database of workshops does not a
 
 
 class SessionAsks:
-    """Takes the sessions' requests for help from the link, and answers them. Run ``run`` as a task."""
+    """Carries out what sessions request about help for their people, such as to raise a hand. Run ``run`` as a task."""
 
     def __init__(self, helping: Helping, link: LinkSocket) -> None:
         self._helping = helping
@@ -30,7 +30,7 @@ class SessionAsks:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Answer the sessions' requests for help, without end."""
+        """Take the sessions' requests about help from the link, carry them out and answer them, without end."""
         while True:
             try:
                 found = await self._link.get_of_all(_ASKS, "/help", seconds=ASK_SECONDS + 10)

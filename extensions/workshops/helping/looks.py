@@ -53,9 +53,11 @@ class Looks:
         return [one for (of, person), one in self._looks.items() if of == slug and self.get(slug, person) is not None]
 
     def begin(self, slug: str, person: str, session: str, body: LookBody) -> NotebookConsent:
-        """Store a person's consent, which replaces the person's earlier one for this workshop; return the new consent.
+        """Store a person's consent that helpers see the notebook in ``body``; return the consent.
 
-        Raises ProblemError if ``MOST_LOOKS`` other consents are stored already, in all workshops together.
+        The new consent replaces the person's earlier consent for this workshop. ``session``: the id of the session that
+        sends the notebook. Raises ProblemError if ``MOST_LOOKS`` other consents are stored already, in all workshops
+        together.
         """
         if (slug, person) not in self._looks and len(self._looks) >= MOST_LOOKS:
             raise too_many(Message("look-limit", "As many people as possible let helpers see a notebook just now."))

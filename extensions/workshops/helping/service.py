@@ -211,8 +211,8 @@ class Helping:
         """Return, by person, the raised hands in a workshop, and which notebooks helpers may see.
 
         This is for the workshop's room, the page for the people who run the class. ``members``: all members of the
-        workshop. ``contents``: False if the reader of the page may see no notebooks, and of each hand only since when
-        the hand is up, and its place in the queue.
+        workshop. ``contents``: whether the reader of the page may help; if False, the result has no notebooks, and
+        says of each hand only since when it is up, and its place in the queue.
         """
         raised = _up(await self._raised.of(slug), members)
         looks = {one.person: one for one in self._looks.of(slug)} if contents else {}

@@ -47,9 +47,9 @@ def make_salt() -> str:
 def hash_of(code: str, salt: str, secret: bytes) -> str:
     """Return the hash of a code; blanks, dashes and letter case do not matter.
 
-    Raises ValueError if ``code`` is no code. Nobody can compute the hash without ``secret``, which the workshop service
-    keeps. A slow hash is not needed, because a code has too many random bits to be guessed. With a slow hash, wrong
-    codes would cost the service much time.
+    Raises ValueError if ``code`` is no code. Nobody can compute the hash without ``secret``, which the workshops
+    service keeps. A slow hash is not needed, because a code has too many random bits to be guessed. With a slow hash,
+    wrong codes would cost the service much time.
     """
     plain = normalized(code)
     if plain is None:

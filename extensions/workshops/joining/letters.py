@@ -17,9 +17,9 @@ _MOST_TITLE = 80  # characters of a title in a subject
 
 
 def address(normalized: str) -> Address:
-    """Return an ``Address`` for a mail's header. Raises ValueError if the text is no plain mail address.
+    """Return the mail address ``normalized``, a text ``MAILBOX@HOST``, in the form for a mail's header.
 
-    ``normalized``: the address as a text, ``MAILBOX@HOST``.
+    Raises ValueError if ``normalized`` is no plain mail address (see ``mail.plain_address``).
     """
     mailbox, _, host = normalized.rpartition("@")
     return mail.plain_address(mailbox, host)

@@ -404,9 +404,9 @@ class Joining:
         await self.put_out(body.slug, body.person, "left", body.person)
 
     async def put_out(self, slug: str, person: str, state: Literal["left", "banned"], by: str) -> None:
-        """Remove a person from a workshop, and give the free seat to the waiting list.
+        """Remove a person from a workshop; the next person of the waiting list gets the seat.
 
-        What the person runs for the workshop ends after the time ``limits.access_grace_seconds`` of the link. A guest
+        What the person runs for the workshop ends ``limits.access_grace_seconds`` (``link.yaml``) later. A guest
         whom no other workshop admits is logged out. ``state``: with ``banned``, the person cannot join the workshop
         again. ``by``: who removes the person. Raises ProblemError if the person is not in the workshop (a person who
         has left can be banned), or is the only one who leads the workshop.

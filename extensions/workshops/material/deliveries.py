@@ -105,8 +105,8 @@ class MaterialDelivery:
         """Deliver the newest material to all open sessions that do not have it. Raises StoreError.
 
         A session that did not take the material is left out for some time before the next try (at first
-        ``PAUSE_SECONDS``, at most ``MOST_PAUSE``). Observers get no material, nor do people who neither have a seat nor
-        run the workshop.
+        ``PAUSE_SECONDS``, at most ``MOST_PAUSE``). Only people who have a seat or run the workshop get material;
+        observers get none.
         """
         for slug in [one for one in self._done if self._materials.record(one) is None]:
             del self._done[slug]

@@ -85,12 +85,13 @@ class CodeBody(Model):
 class WorkshopBody(Model):
     """A new workshop.
 
-    ``opens``: when people may begin to use their seats; ``starts`` and ``ends``: the times of the class itself;
-    ``closes``: when all sessions end; ``hours``: how many hours a session may last; ``gpu_hours``: the most
-    GPU-hours that all people of the workshop may use together, None: what the pools allow; ``person_gpu_hours``: the
-    most GPU-hours of each person, None: a share of what all may use; ``terms``: a text that people must accept when
-    they join, "" if there is none; ``languages``: the languages of the class; the first is used for people whose own
-    language is not known; ``retention_days``: for how many days after the workshop its people's data are kept;
+    ``zone``: the time zone of the class, and of times without an offset; ``opens``: when people may begin to use their
+    seats; ``starts`` and ``ends``: the times of the class itself; ``closes``: when all sessions end; ``hours``: how
+    many hours a session may last; ``gpu_hours``: the most GPU-hours that all people of the workshop may use together,
+    None: what the pools allow; ``person_gpu_hours``: the most GPU-hours of each person, None: a share of what all may
+    use; ``terms``: a text that people must accept when they join, "" if there is none; ``languages``: the languages of
+    the class; the first is used for people whose own language is not known; ``material``: None if the workshop has
+    none; ``retention_days``: for how many days after the workshop its people's data are kept;
     ``certificate_percent``: how many per cent of the class a person must attend for a certificate; ``submit``: whether
     to ask for approval at once; ``seat_on_join``: True if the session of a person who joins while the workshop is open
     starts at once; False if it starts when the person opens the seat.

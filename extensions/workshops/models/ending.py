@@ -94,10 +94,10 @@ class ReportView(Model):
     hours of all ``sessions``; ``gpu_hours``: the GPU-hours of notebooks and of clusters' Dask schedulers;
     ``cluster_gpu_hours``: the GPU-hours of clusters' workers; ``costs``: the costs of all of these in the sites' own
     units, as far as the catalogue contains prices. ``waits`` and ``failures`` do not count sessions that rehearsals
-    requested before the workshop opened. ``whole``: False if the report contains no sessions, since the link gave no
-    usable answer, or since the people's data are deleted and no sums were stored before. ``left_out``: True if there
-    are more sessions than the report counts. ``erased``: when the people's data were deleted; from then on ``people``
-    is empty, and the sums stay.
+    requested before the workshop opened. ``whole``: usually True. False: the report contains no sessions, because the
+    link gave no usable answer, or because the people's data are deleted and no sums were stored before. ``left_out``:
+    True if there are more sessions than the report counts. ``erased``: when the people's data were deleted; from then
+    on ``people`` is empty, and the sums stay.
     """
 
     slug: str

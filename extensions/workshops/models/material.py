@@ -142,10 +142,10 @@ class SeatDelivery(Model):
 
 
 class MaterialRoom(Model):
-    """The state of a workshop's material, and for each person the last delivery, also one that failed.
+    """The state of a workshop's material, and its last delivery to each person.
 
-    ``seats``: without people to whom nothing was delivered yet, but with those who have left or are banned.
-    ``material``: None if the workshop has no material or is over, or ``Materials.look`` has not found the material yet.
+    ``material``: None if the workshop has no material or is over, or if the service has not noticed the material yet.
+    ``seats``: the last deliveries, also failed ones, and also to people who have left or are banned.
     """
 
     material: MaterialStatus | None

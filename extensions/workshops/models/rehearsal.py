@@ -149,8 +149,8 @@ class RehearsalView(Model):
 
     ``colour``: None while the rehearsal goes on; ``until``: when a rehearsal that goes on runs out of time;
     ``number``: the first digits of the result's signature; ``stopping``: whether somebody has stopped the rehearsal, so
-    that its seats end now; ``void``: why the result does not count, for example because a setting has changed since,
-    empty: no reason was found; ``checked``: False if some settings could not be compared, because the link reported
+    that its seats end now; ``void``: why the result does not count, for example because a setting has changed since
+    (empty: no reason was found); ``checked``: False if some settings could not be compared, because the link reported
     nothing about the factory; ``counts``: the earlier rehearsal of this kind, whose result is used if this one goes on
     or was ended early, None: there is none.
     """

@@ -41,7 +41,7 @@ class BegunSeatView(Model):
 
 
 class HaltView(Model):
-    """Why no further seats are started: too many seats of a wave failed.
+    """Why the service starts no further seats by itself: too many seats of a wave failed.
 
     A wave is a group of seats that are begun together. ``at``: since when no further seats are started; ``wave``: the
     wave's number; ``failed``: how many of the wave's seats failed; ``of``: how many seats the wave had; ``why``: the

@@ -45,11 +45,12 @@ def running(db: Connection) -> list[RehearsalRow]:
 def put(db: Connection, row: RehearsalRow, event: EventRecord) -> None:
     """Store a rehearsal in place of the last one of its kind at the same factory, and add ``event`` to the log.
 
-    If ``row.until`` is set, the rehearsal has just begun. Its ``counts`` is then set to the result that has counted so
-    far, if there is one. If ``row.until`` is None, the rehearsal is over, and ``row`` has the rehearsal's own result.
+    If ``row.until`` is set, the rehearsal has just begun. The stored ``counts`` is then the result of the last
+    rehearsal of this kind that was not ended early, if there is one. If ``row.until`` is None, the rehearsal is over,
+    and ``row`` has the rehearsal's own result.
 
-    Raises RehearsalGoesOn if another rehearsal of the workshop is not over yet. Raises RehearsedOften only for a
-    rehearsal that has just begun.
+    Raises RehearsalGoesOn if another rehearsal of the workshop is not over yet. Raises RehearsedOften if the rehearsal
+    has just begun, and the workshop had too many rehearsals of this kind in the last 24 hours.
     """
     if any(one.until is not None for one in of_workshop(db, row.workshop)):
         raise RehearsalGoesOn

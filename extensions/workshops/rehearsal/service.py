@@ -169,11 +169,11 @@ class Rehearsals:
     async def ready(self, workshop: WorkshopRecord, number: int) -> bool:
         """Return whether the rehearsals at a factory of a workshop had good results that still count.
 
-        This is so if a rehearsal of three seats was green and still counts, and no rehearsal of the whole class that
-        still counts was red. A result does not count any more if settings have changed since the rehearsal; if the link
-        reports nothing about the factory, only settings that this service itself knows are compared. ``number``: the
-        number of the factory's place, 1 is plan A. Without a place of this number, the method returns False. Raises
-        StoreError.
+        The last rehearsal of three seats must be green, and must still count. The last rehearsal of the whole class
+        must not be a red one that still counts. Rehearsals that go on or were ended early are left out. A result does
+        not count any more if settings have changed since the rehearsal; if the link reports nothing about the factory,
+        only settings that this service itself knows are compared. ``number``: the number of the factory's place, 1 is
+        plan A. Without a place of this number, the method returns False. Raises StoreError.
         """
         place = next((one for one in workshop.places if one.number == number), None)
         if place is None:

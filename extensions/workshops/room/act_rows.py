@@ -31,5 +31,5 @@ def put(db: Connection, record: SeatActRecord) -> None:
 
 
 def drop(db: Connection, slug: str, person: str) -> None:
-    """Delete the act on a person's seat in the workshop ``slug``, if there is one."""
+    """Delete the act (start, restart or reset) on a person's seat in the workshop ``slug``, if there is one."""
     db.execute(delete(seat_acts).where(seat_acts.c.workshop == slug, seat_acts.c.person == person))

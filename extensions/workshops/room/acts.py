@@ -75,9 +75,9 @@ _GOING: dict[SeatActKind, Message] = {
 class SeatActs:
     """Starts, restarts and resets single seats. Start the method ``run`` as a task.
 
-    ``has_material``: returns whether the workshop with this slug has material that can be delivered; ``deliver``:
-    delivers this material anew to a person's sessions, and returns why the delivery failed, "" if it did not fail (see
-    ``MaterialDelivery.anew``); ``now``: returns the present time.
+    ``has_material``: takes a workshop's slug, and returns whether the workshop has material that can be delivered;
+    ``deliver``: delivers the material anew to a person's sessions, and returns why the delivery failed, "" if it did
+    not fail (see ``MaterialDelivery.anew``); ``now``: returns the present time.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ def room_of(
     steps: Sequence[KnownStep] = (),
     not_begun: Mapping[str, Words] | None = None,
 ) -> RoomView:
-    """Return the room of a workshop.
+    """Return a workshop's room: what the page for the people who run the class shows.
 
     ``people``: the people of the workshop; ``sessions``: the sessions of its project; ``may``: what the caller may do;
     ``names``: whether the caller sees who sits where; ``trouble``: why the sessions may be outdated, or why no seats

@@ -52,11 +52,12 @@ class _Follower:
 class Room:
     """The rooms of all workshops; a room shows the workshop's seats and what runs there. Start ``run`` as a task.
 
-    ``now``: the clock; ``streams``: limits the open streams of each person. Other parts set four functions. ``acts_of``
-    returns by person which acts (start, restart or reset of a seat) go on or have failed in a workshop. ``give_up``
-    gives up the act that goes on for a person's seat, and stops the seat's session if nobody can open it yet; False:
-    there was neither. ``trouble_of`` returns the fault that lets no seats of a workshop begin until somebody mends the
-    gateway; None: no such fault is known. ``steps_of`` returns the steps (tagged cells) of a workshop's material.
+    ``now``: the clock; ``streams``: limits how many rooms a person may follow at once. Other parts set four functions.
+    ``acts_of`` returns by person which acts (start, restart or reset of a seat) go on or have failed in a workshop.
+    ``give_up`` gives up the act that goes on for a person's seat, and stops the seat's session if nobody can open it
+    yet; False: there was neither. ``trouble_of`` returns the fault that lets no seats of a workshop begin until
+    somebody mends the gateway; None: no such fault is known. ``steps_of`` returns the steps (tagged cells) of a
+    workshop's material.
     """
 
     def __init__(self, workshops: Workshops, store: Store, link: LinkSocket, now: Callable[[], datetime]) -> None:

@@ -66,8 +66,7 @@ def belonging(db: Connection, workshop: WorkshopRecord, place: PlaceRecord) -> s
     """Return the people whose seats belong to ``place``; none if the workshop is neither warming up nor open.
 
     A seat belongs to the place to which it was last moved or, if it was never moved, to the workshop's first place. The
-    workshop's state, its people and the orders to move seats are read from ``db``; only its places are taken from
-    ``workshop``.
+    workshop's state, its people and the orders to move seats are read from ``db``, since ``workshop`` may be outdated.
     """
     found = db.execute(select(schema.workshops.c.state).where(schema.workshops.c.slug == workshop.slug)).first()
     if found is None or found.state not in WARM_STATES:
@@ -138,8 +137,8 @@ def add_order(db: Connection, row: MoveRow, detail: str) -> bool:
 def rates(db: Connection) -> dict[tuple[str, str], Rate]:
     """Return how fast seats came up, by factory and node size.
 
-    Each rate was measured in the last class or rehearsal with this factory and node size. But a rehearsal does not
-    replace a rate that was measured with more seats.
+    Each rate is the last one that was measured in a class or a rehearsal. But a rehearsal does not replace a rate that
+    was measured with more seats.
     """
     found = _intact(tables.rates, db.execute(select(tables.rates)).mappings())
     return {

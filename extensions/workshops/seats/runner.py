@@ -229,7 +229,10 @@ class SeatRunner:
         return self._troubles.get(slug)
 
     def failed_looks(self, slug: str, factory: str) -> int:
-        """Return how many looks at a workshop in a row, up to the last one, found that a factory does not answer."""
+        """Return how many times in a row the link has reported that a factory of a workshop does not answer.
+
+        0 if the link's last report does not say so, or if there is no report yet.
+        """
         return self._failed.get((slug, factory), 0)
 
     # --- one workshop

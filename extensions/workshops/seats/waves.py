@@ -31,8 +31,8 @@ class SeatFacts:
 
     ``number``: the seat's number, 0 if ``person`` has none; ``state``: None means that the seat was not requested yet;
     ``wave``: the last wave in which the seat was requested, 0: none; ``asked``: when the seat was last requested, None:
-    never; ``attempts``: how many requests count: the first one, and each one after a failure. This count begins again
-    at 0 when a trainer or an operator ends a halt or moves seats.
+    never; ``attempts``: how many requests count towards ``ATTEMPTS``: the first one, and each one after a failure. This
+    count begins again at 0 when a trainer or an operator ends a halt or moves seats.
     """
 
     person: str

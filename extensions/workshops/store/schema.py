@@ -145,13 +145,13 @@ class WorkshopRecord:
 
     ``opens``, ``closes``: when people may begin to use their seats, and when all sessions end; ``starts``, ``ends``:
     the times of the class itself; ``warm_minutes``: the seats may start at most this many minutes before ``opens``,
-    unless a trainer lets them start earlier. ``version`` counts the changes. ``submitted``: when approval was
-    requested; ``declined``: why an operator refused approval; ``problem``: why the link does not allow all that the
-    workshop asks for. ``warmed``: when the seats were first allowed to start; ``closed``: when the workshop began to
-    close; ``over``: when the workshop was archived or cancelled; ``retention_days``: for how many days after ``over``
-    its people's data are kept; ``erased``: when these data were deleted. A time is None, and a reason "", if there is
-    none. ``hours``, ``gpu_hours``, ``person_gpu_hours``, ``terms``, ``seat_on_join`` and ``certificate_percent``: as in
-    ``WorkshopBody``.
+    unless a trainer or an operator lets them start earlier. ``version`` counts the changes. ``submitted``: when
+    approval was requested; ``declined``: why an operator refused approval; ``problem``: why the link does not allow all
+    that the workshop asks for. ``warmed``: when the seats were first allowed to start; ``closed``: when the workshop
+    began to close; ``over``: when the workshop was archived or cancelled; ``retention_days``: for how many days after
+    ``over`` its people's data are kept; ``erased``: when these data were deleted. A time is None, and a reason "", if
+    there is none. ``hours``, ``gpu_hours``, ``person_gpu_hours``, ``terms``, ``seat_on_join`` and
+    ``certificate_percent``: as in ``WorkshopBody``.
     """
 
     slug: str

@@ -191,9 +191,10 @@ class Store:
         await self.transact(lambda db: _done(db, query))
 
     async def erase(self, slug: str, at: datetime, event: EventRecord) -> None:
-        """Delete a workshop's codes, its log, and all data about its people, after the workshop is over.
+        """Delete a workshop's codes, its log, and all data about its people.
 
-        Guests who are in no workshop any more are deleted, too. The workshop itself stays, with ``event`` as its log.
+        Call this only for a workshop that is over; the method does not check this. Guests who are in no workshop any
+        more are deleted, too. The workshop itself stays, with ``event`` as its log.
         ``at``: the time that is stored as the time of the deletion.
         """
 

@@ -23,8 +23,8 @@ class LoginHint(Model):
 class Antenna(Model):
     """An antenna: a national front office. ``host``: the institution that runs the antenna, None: not known; ``at``:
     the antenna's position on the map, None: not on the map; ``factories``: the ids of the linked factories, in the
-    order in which they are to be named; ``greeting``: the text on the start page of the antenna's people, by language;
-    ``remark``: a note for editors of the file, shown on no page."""
+    order in which they are to be named; ``greeting``: a welcome to the antenna's people, by language; ``remark``: a
+    note about the antenna. No page of the gateway shows ``greeting`` or ``remark``."""
 
     id: Slug
     name: str

@@ -42,13 +42,13 @@ MessageTexts = Annotated[dict[LanguageCode, MessageText], Field(max_length=30)]
 
 
 class Problem(Coded):
-    """The body of every error response of the link and of the workshops service.
+    """The body of error responses of the link, of the workshops service, and of the hub's ``/gateway/api``.
 
     ``code``: the stable code of the message, "" if the message has none; ``docs/reasons.md`` lists some of the codes.
-    ``field``: the field of the request that is wrong; ``do``: what the person can do; ``whose``: who can act;
-    ``scheduler``: the scheduler's own message. ``fits``: how many of the requested jobs may start now; None if this is
-    not known, or if the request was refused for another reason than the number of jobs. ``request``: the id of the
-    request, which people can quote to the operators.
+    ``field``: the field of the request that is wrong, None: no single field; ``do``: what the person can do; ``whose``:
+    who can act, None: not said; ``scheduler``: the scheduler's own message, or the original message of another error.
+    ``fits``: how many of the requested jobs may start now, None: not said. ``request``: the id of the request, which
+    people can quote to the operators.
     """
 
     TEXTS = ("message", "do")
@@ -173,7 +173,9 @@ class AcceptBody(Model):
 
 
 class RenewBody(BaseModel):
-    """Body of the hub's ``PUT /gateway/api/factories/{factory}/credential``: a token to renew a person's login there.
+    """Body of the hub's ``PUT /gateway/api/factories/{factory}/credential``: renews the person's login at the factory.
+
+    ``token``: the token that the person got for the new login.
 
     The token is kept in memory only, and is never logged.
     """

@@ -220,7 +220,7 @@ class GpuHours(Model):
 class Cluster(Model):
     """A Dask cluster, as shown to its owner and to the hub.
 
-    ``processes``: how many Dask workers each job runs; ``gpus``: how many GPUs each job has, as the site bills them.
+    ``processes``: how many Dask workers each job runs; ``gpus``: how many GPUs the gateway charges for each job.
     ``session``: the id of the session with which the cluster ends, None: there is no such session. ``head``: the
     session whose job runs the Dask scheduler, None: the scheduler has no job of its own, or this job has ended.
     ``end``: why the cluster ends or has ended, None: its owner ended it, or it is live.

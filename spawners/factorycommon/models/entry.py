@@ -13,7 +13,10 @@ from factorycommon.models.rules import AccountHelp, LoginRules, SiteRules
 
 
 class Seat(Model):
-    """The institution that hosts a factory, and its location."""
+    """The institution that hosts a factory, and the factory's location.
+
+    ``partners``: other institutions, or countries, that take part in the factory.
+    """
 
     host: str
     city: str

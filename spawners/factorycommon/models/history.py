@@ -19,12 +19,16 @@ class PastRun(Model):
     """One session of a project, live or ended.
 
     ``server``: a server's name, or ``dask/`` and a cluster's name for a cluster's Dask scheduler; ``asked``: when the
-    session was requested; ``started``: when the job's last run began, None: not yet, or never; ``ready``: when the
-    notebook or scheduler first answered in this run, None: not yet, or never; ``opened``: when the link first knew that
-    somebody had opened this notebook, None: nobody has; ``ended``: None while the session is live; ``code``: the code
-    of the explanation why the session ended, "" if there is none; ``seconds``: the charged seconds of all runs of the
-    session's job so far; ``gpu_hours``: the GPU-hours that the gateway charges for them; ``own``: their cost in the
-    site's own unit, None if the site charges in GPU-hours or if the price is not known.
+    session was requested; ``ended``: None while the session is live; ``code``: the code of the explanation why the
+    session ended, "" if there is none.
+
+    ``started``: when the job started; ``ready``: when the notebook or scheduler first answered; ``opened``: when the
+    link first knew that somebody had opened the notebook. None in one of these three: not yet, or never. If the job was
+    requeued, these three are about its last run.
+
+    ``seconds``: the charged seconds of all runs of the session's job so far; ``gpu_hours``: the GPU-hours that the
+    gateway charges for these seconds; ``own``: their cost in the site's own unit, None if the site charges in GPU-hours
+    or if the price is not known.
     """
 
     id: SessionId

@@ -90,9 +90,10 @@ class WaitingSession(Model):
 class FailureCount(Model):
     """How many starts of sessions at a factory failed for the same reason, in the last ``OperatorView.hours`` hours.
 
-    A start has failed if the session ended before its notebook or Dask scheduler answered. If a job was requeued,
-    answers before the requeue do not count. ``last``: the time of the newest such end; ``words``: the explanation of
-    that end, None if there is none.
+    A start has failed if the session ended before its notebook or Dask scheduler answered. Ends with the reasons
+    ``stopped``, ``gave-up`` and ``moved`` do not count. If a job was requeued, answers before the requeue do not count.
+    ``last``: when the newest of the counted sessions ended; ``words``: the explanation of its end, None if there is
+    none.
     """
 
     factory: Slug

@@ -15,8 +15,8 @@ class Choice(Model):
     """The choice for a new session, as the form and the API send it.
 
     If ``factory`` is None, the link selects one. If ``project`` is None but needed, the link selects the only possible
-    project. If several projects are possible, the link selects the one that the person used last. If neither rule gives
-    a project, the link refuses the choice.
+    project. If several projects are possible, the link selects the project of the person's last choice if it is one of
+    these; otherwise the link refuses the choice.
 
     ``until``: the session gets the hours from its earliest possible start to this time, but at most ``hours`` or, if
     ``hours`` is None, the longest hours of its size; None: ``hours`` alone counts. ``give_up_hours``: the session is

@@ -103,7 +103,7 @@ class Reservation(Model):
 
     ``users`` (site accounts), ``accounts`` (the scheduler's accounts that are charged) and ``groups`` (Unix groups) say
     who may use the reservation. A job must be admitted by each list that is not empty; if all three are empty, the link
-    offers the reservation to nobody. A name with a leading dash is excluded.
+    offers the reservation to nobody. A list does not admit a name that it has with a leading dash.
     """
 
     id: str  # the name that a job uses to select it

@@ -58,7 +58,7 @@ Whose = Literal["you", "site", "operator", "wait"]
 class Words(Coded):
     """An explanation for a person: what happened, who can act, what to do, and the scheduler's own message.
 
-    ``code`` is stable, so pages, scripts and tests can rely on it. ``docs/reasons.md`` lists all codes.
+    ``code`` is stable, so pages, scripts and tests can rely on it. ``docs/reasons.md`` lists the codes of explanations.
     """
 
     TEXTS = ("what", "do")
@@ -91,9 +91,10 @@ class Notice(Model):
 
 
 def notebook_base(base_url: str, user: str, server: str) -> str:
-    """Return the notebook's base URL below the hub's ``base_url``: ``user/NAME/SERVER/``.
+    """Return the notebook's base URL: ``base_url``, followed by ``user/NAME/SERVER/``.
 
-    If ``server`` is "" (the person's default server), this is ``user/NAME/``.
+    ``base_url``: the hub's, with a slash at its end; ``server``: "" for the person's default server, whose URL ends
+    with ``user/NAME/``.
     """
     name = quote(user, safe="@~")
     return f"{base_url}user/{name}/{quote(server)}/" if server else f"{base_url}user/{name}/"
@@ -151,9 +152,9 @@ class Session(Model):
     def addressed(self, root: str) -> Session:
         """Return the session with the URL at which its person opens it, instead of its port on the link's machine.
 
-        ``root``: the hub's URL for people (``https://gateway.example.org/``), or only the hub's base URL; then the
-        session's URL has no host. Until the session runs, its URL shows the waiting page. A session that has ended, or
-        that runs a cluster's scheduler, has no URL.
+        ``root``: the beginning of the session's URL: the hub's URL for people (``https://gateway.example.org/``), or
+        only its path (``/``). Until the session runs, its URL shows the waiting page. A session that has ended, or that
+        runs a cluster's scheduler, has no URL.
         """
         opens = self.state != SessionState.ENDED and not self.server.startswith(HEAD)
         return self.model_copy(update={"url": notebook_base(root, self.user, self.server) if opens else None})

@@ -92,7 +92,7 @@ class Offer(Model):
 
 
 class SessionBounds(Model):
-    """The bounds of three choices. They are the same for all node sizes of a factory.
+    """The bounds of three limits that a person may choose for a session; the same for all node sizes of a factory.
 
     ``unopened_minutes``: after how long a session ends if nobody opens it; ``idle_minutes``: how long after its last
     use a session ends; ``give_up_hours``: after how long a session that has not started is cancelled.
@@ -346,7 +346,8 @@ class NetworkFactory(Model):
 
     ``host``: the institution that hosts the factory; ``health``: None if this hub does not offer the factory;
     ``sizes``: the factory's node sizes, empty if this hub does not offer the factory; ``partitions``: the partitions of
-    these sizes, with what was free there at the time ``loads_at``.
+    these sizes, with what was free there at the time ``loads_at``. ``loads_at`` None: nothing was reported yet, or this
+    hub does not offer the factory.
     """
 
     id: Slug

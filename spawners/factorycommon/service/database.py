@@ -106,7 +106,7 @@ class Database:
 
 
 def secret_parameters(url: URL) -> list[str]:
-    """Return the names of the parameters after the ``?`` of a URL whose values are secret, such as ``sslpassword``."""
+    """Return the names of the parameters in a URL's query that have secret values, such as ``sslpassword``."""
     return [name for name in url.query if re.search("password|secret", name, re.IGNORECASE)]
 
 

@@ -70,8 +70,8 @@ class TokenOwners:
         The answer for a person's own token is cached for at most 30 s; other answers are cached for 3 s.
 
         Raises the errors of ``ask``. Raises HubSilent if the hub's answer cannot be parsed, or has a status other than
-        200, 401 and 403. Raises HubSilent also if the hub refuses both this token and the service's own token: a hub
-        refuses every token while its database does not answer.
+        200, 401 and 403. Raises HubSilent also if the hub refuses this token, and then answers with an error for the
+        service's own token, too: a hub refuses every token while its database does not answer.
         """
         key = hashlib.sha256(token.encode()).hexdigest()
         at, owner = self._owners.get(key, (0.0, None))

@@ -13,7 +13,7 @@ Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]  # 
 
 
 class HubListener(Model):
-    """The address at which link or workshops service listens for a hub on another host.
+    """The address at which the link or the workshops service listens for a hub on another host.
 
     At this address, the service accepts only clients whose certificate has the name ``hub``.
     """

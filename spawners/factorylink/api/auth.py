@@ -56,12 +56,12 @@ class Caller:
             raise of_words("forbidden", explain.own("token-other-session"))
 
     def shown(self, session: Session) -> Session:
-        """Return a session of the caller's person, reduced to what the caller may see.
+        """Return ``session``, a session of the caller's person, reduced to what the caller may see.
 
-        With a person's own token: the whole session, with the URL that the person opens. A session's token shows its
-        own session in the same way. Of the person's other sessions it hides site account, job, node, partition, URL,
-        log, exit code, explanations, use of resources, names of busy notebooks and terminals, and the steps that the
-        person has done.
+        With a person's own token, this is the whole session, with the URL that the person opens. With a session's
+        token, the same holds for that session. The person's other sessions are returned without site account, job,
+        node, partition, URL, log, exit code, explanations, use of resources, names of busy notebooks and terminals, and
+        the steps that the person has done.
         """
         if self.session is None or session.id == self.session.record.id:
             return session.addressed(self.root)

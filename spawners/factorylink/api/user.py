@@ -114,10 +114,10 @@ def user_app(
     async def choice(wanted: Annotated[ChoiceQuery, Query()], caller: Caller = asking) -> ChoiceView:
         """Return your choice with all defaults filled in, and its highest possible cost. The request starts nothing.
 
-        If you name no size, `cores` and `memory_gb` select the smallest size that has at least this many cores and GB,
-        and that allows the choice's hours. If you name a size, this size must have at least this many cores and GB. The
-        request is refused if no size fits, or if the factory or your project does not allow the choice. A later start
-        with this choice may still be refused, for example because of a drain, a limit or the budget.
+        If you name no size, but `cores` or `memory_gb`, you get the smallest size that has at least this many cores and
+        GB, and that allows the choice's hours. If you name a size, this size must have at least this many cores and GB.
+        The request is refused if no size fits, or if the factory or your project does not allow the choice. A later
+        start with this choice may still be refused, for example because of a drain, a limit or the budget.
         """
         return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 

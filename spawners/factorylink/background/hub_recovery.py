@@ -61,8 +61,8 @@ class HubRecovery:
     async def run(self) -> None:
         """Call ``look`` after ``hub_came`` or ``look_soon``, and every 45 s in case a subscription was missed.
 
-        The first call comes less than 4 s after the start. If ``look`` returns True, call it again after 3 s; if
-        ``look`` raises Unreachable other than NotDone, after 2 s. This method never returns.
+        The first call comes less than 4 s after the start. The next call comes after 3 s if ``look`` returned True, and
+        after 2 s if the hub gave no usable answer. This method never returns.
         """
         pause = _AGAIN_SECONDS
         while True:

@@ -63,10 +63,10 @@ class WarmConnections:
         self._running: set[tuple[str, Slug]] = set()  # by project and factory
 
     def begin(self, project: Project, factories: Collection[Slug]) -> None:
-        """Open connections in the background for those seats of a workshop at ``factories`` that have not begun.
+        """Open connections in the background for the seats of a workshop at ``factories`` that have not begun.
 
-        ``project``: the workshop's project. A factory is left out unless the link logs in there over SSH as each site
-        account itself.
+        ``project``: the workshop's project. Connections are opened only at factories where the link logs in over SSH as
+        each site account itself.
         """
         for factory_id, at in project.factories.items():
             connection, key = self._factories.get(factory_id), (project.id, factory_id)
@@ -79,12 +79,12 @@ class WarmConnections:
                 self._tasks.begin(self._run(project, at, connection), f"connections of {project.id} to {factory_id}")
 
     def raised(self, project: Project, found: SeatPlaces) -> SeatPlaces:
-        """Return ``found`` with a corrected ``per_minute`` (how many seats may begin per minute) for each factory.
+        """Return ``found`` with a corrected ``per_minute`` (how many seats may begin per minute) for some factories.
 
-        Seats whose connection is open are added, because they need no login. Logins that this object made in the last
-        minute are subtracted, because a site allows only some logins per minute. The result is at least 1 and at most
-        the submissions per minute of ``link.yaml``. A factory keeps its number unless the link logs in there over SSH
-        as each site account itself.
+        The number is corrected only for factories where the link logs in over SSH as each site account itself. Seats
+        whose connection is open are added, because they need no login. Logins that this object made in the last minute
+        are subtracted, because a site allows only some logins per minute. The result is at least 1 and at most the
+        submissions per minute of ``link.yaml``.
         """
         return found.model_copy(update={"places": tuple(self._raised(project, one) for one in found.places)})
 

@@ -101,7 +101,7 @@ def antennas_beside(folder: Path) -> Path | None:
 
 
 def unsourced(path: Path, entry: Sourced) -> list[str]:
-    """Return a line of text for each value of an entry whose origin the entry's ``said`` does not state.
+    """Return a line of text for each value whose origin ``entry`` does not state in ``said``.
 
     Return no line for a ``live`` factory, because its site has confirmed the values. ``path``: the entry's file; each
     line begins with this path.

@@ -103,8 +103,8 @@ def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping
 
     Also yield a line for each size whose QOS nobody in ``found`` may use in the entry's partitions. ``found``: the
     site's associations; None or empty: nothing is yielded. ``qos``: the site's QOS by name; None: the site did not
-    answer. At the site, jobs need not name a QOS if somebody has a default QOS that allows GPUs. The limits in ``qos``
-    tell whether this QOS allows GPUs, or the catalogue's limits if ``qos`` lacks the QOS.
+    answer. If somebody has a default QOS that allows GPUs, jobs at the site count as free to name no QOS. Whether a QOS
+    allows GPUs is taken from ``qos`` or, if it is not there, from the catalogue.
     """
     if not found:
         return

@@ -54,8 +54,8 @@ class WorkerEnds:
         """Record in the ledger that these jobs have ended, in one commit.
 
         If the end of the cluster was requested, and these were its last jobs, record that the cluster has ended, too.
-        Raises LedgerError; unless the ledger has the ends of the jobs, they count as not ended, so that a later call
-        records them.
+        Raises LedgerError; if the ledger did not record the ends of the jobs, these jobs count as not ended, and a
+        later call may try again.
         """
         now, workers = clock.now(), [one.worker for one in ended]
         before = [(worker, {name: getattr(worker, name) for name in _SET}) for worker in workers if not worker.ended]

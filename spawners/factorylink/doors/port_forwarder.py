@@ -54,7 +54,7 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
         self._near.write(data)
 
     def eof_received(self) -> bool:
-        """Pass the notebook's end of file on to the client; without TLS, the other direction continues."""
+        """Pass the notebook's end of file on to the client. With TLS, the other direction is closed, too."""
         self._near.write_eof()
         return True
 
@@ -109,7 +109,7 @@ class NearSide(asyncio.Protocol):
                 self._far.traffic.to_notebook.inc(len(data))
 
     def eof_received(self) -> bool:
-        """Pass the client's end of file on to the notebook; without TLS, the other direction continues."""
+        """Pass the client's end of file on to the notebook. With TLS, the other direction is closed, too."""
         if self._far.channel is not None:
             self._far.channel.write_eof()
         return True

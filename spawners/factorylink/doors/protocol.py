@@ -43,8 +43,8 @@ class DoorFile(_DoorMessage):
 
     The address is ``port`` or, if the link enters the door through the scheduler's command, the Unix socket ``socket``.
     The host name that the file has beside a port is ignored, since the session's own account writes the file.
-    ``protocol``: the oldest version that the door supports; ``ends``: the end of the job's walltime; ``restart``: how
-    often the scheduler has started the job again.
+    ``protocol``: the oldest version that the door supports; ``ends``: the end of the job's walltime, None: not known;
+    ``restart``: how often the scheduler has started the job again.
     """
 
     protocol: int = Field(ge=1, le=PROTOCOL)
@@ -64,11 +64,12 @@ class DoorStatus(_DoorMessage):
     ``environment``: whether the door has received the notebook's environment variables. ``exit_code``: the notebook's
     exit code; negative: the signal that ended the notebook; None: it has not ended. ``opened``: whether anybody has
     opened the session in this run of the job. ``busy_with``: names of busy notebooks and terminals. ``gpu_percent``:
-    use of the busiest GPU; None: not known. ``memory_bytes``: memory in use; None: not known. ``steps``: numbers, from
-    0, of the steps of a workshop that were done. ``ends``: the end of the job's walltime; None: not known.
+    use of the busiest GPU; None: not known. ``memory_bytes``: memory in use; None: not known. ``steps``: which steps of
+    a workshop's material were done, by their numbers from 0. ``ends``: the end of the job's walltime; None: not known.
     ``ends_idle``: when the session ends if nobody uses it; None: at present the session does not end for lack of use.
-    ``end_reason``, ``message``: why the session ends or has ended, as a word and as a text for people. ``release``: the
-    version of the package ``factorygate`` in the session's environment; None from a door of protocol 1.
+    ``notice``: the present warning of the session's end; None: there is none. ``end_reason``, ``message``: why the
+    session ends or has ended, as a word and as a text for people. ``release``: the version of the package
+    ``factorygate`` in the session's environment; None from a door of protocol 1.
     """
 
     protocol: int = Field(ge=OLDEST_PROTOCOL, le=PROTOCOL)
@@ -119,7 +120,10 @@ class OtherProtocol(Misread):
 
 
 class DoorToken(_DoorMessage):
-    """The response to the command ``token``: the notebook's token for the hub's API; None: the notebook has none."""
+    """The response to the command ``token``: the notebook's token for the hub's API.
+
+    None: the door has not received the notebook's environment variables, or they have no token.
+    """
 
     token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
 

@@ -86,9 +86,9 @@ def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId]
     """Return the ids of the jobs that may be cancelled or changed, and a finding for each job that has not ended.
 
     ``wanted``: jobs and arrays that the gateway submitted; ``answer``: a fresh answer of the scheduler about them. Only
-    a job that is ``OURS`` may be cancelled or changed. If all jobs of an array that have not ended are ``OURS``, the
-    list has the array's id instead of the ids of these jobs. If a wanted job has ended or is not found, the finding
-    under its id is ``GONE``. The same holds for an array if all of its jobs have ended or none is found.
+    a job that is ``OURS`` may be cancelled or changed. If all unfinished jobs of an array are ``OURS``, the list has
+    the array's id instead of the ids of these jobs. If a wanted job has ended or is not found, the finding under its
+    id is ``GONE``. The same holds for an array if all of its jobs have ended or none is found.
     """
     by_id = {job.id: job for job in answer}
     by_array: dict[JobId, list[Job]] = {}

@@ -116,7 +116,7 @@ class OverBudget(Rejected):
 def worker_charge(batch: str, task: int) -> str:
     """Return the id of the charge for one job of a Dask cluster's workers.
 
-    ``batch``: the id of the batch to which the job belongs; ``task``: the job's index in the array of the batch.
+    ``batch``: the id of the batch to which the job belongs; ``task``: the job's index in the batch, from 1.
     """
     return f"{batch}/{task}"
 
@@ -236,10 +236,10 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
     What the job used is charged, and the rest of its reservation is released. ``end``: the scheduler's record; None:
     there is none. ``restarts``: how often the job was requeued.
 
-    The seconds of the last run come from the record. If the record lacks these seconds, the last run counts from
-    ``started`` (None: the job did not run) to the end in the record, or to ``latest`` if the record has no end. The
-    seconds of the earlier runs come from the record if it has the seconds of all runs, else from the ledger. The
-    charged seconds are limited to those that the job can have run, since a record may be wrong.
+    The seconds of the last run come from the record. If there is no record, or the record lacks these seconds, the last
+    run counts from ``started`` (None: the job did not run) to the end in the record, or to ``latest`` if no end is
+    recorded. The seconds of the earlier runs come from the record if it has the seconds of all runs, else from the
+    ledger. The charged seconds are limited to those that the job can have run, since a record may be wrong.
     """
     ended = latest if end is None or end.ended is None else end.ended
     if end is not None and end.elapsed is not None:
@@ -287,7 +287,10 @@ class ChargeTotals:
 
 
 def stand(now: Sequence[ChargeTotals]) -> Write:
-    """Return a write that stores the states of existing charges, such as those of all jobs of a job array, at once."""
+    """Return a write that stores ``now``, the states of existing charges, in one statement.
+
+    An array may have a thousand jobs, each with a charge.
+    """
     reserved: Any = func.coalesce(bindparam("reserved", type_=Integer), charges.c.reserved)
     query = update(charges).where(charges.c.id == bindparam("charge")).values(reserved=reserved)
     query = query.values({name: bindparam(name) for name in ("started", "earlier", "ended")})

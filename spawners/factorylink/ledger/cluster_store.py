@@ -46,10 +46,10 @@ from factorylink.util import clock
 class WorkerRecord:
     """One job of a batch, which runs one or more Dask workers, as the ledger stores it.
 
-    ``task``: the job's index in the batch's array, from 1; ``wish``: ``stop`` if the job is to end; ``restarts``: how
-    often the scheduler has requeued the job; ``earlier``: the hours of its earlier runs, or an upper bound of them;
-    ``started``: when its last run started; ``ends``: when the walltime of this run ends; ``ended``: when the job ended;
-    ``end``: why the job has ended or is to end. The fields from ``job`` on are not stored in the ledger.
+    ``task``: the job's index in the batch, from 1; ``wish``: ``stop`` if the job is to end; ``restarts``: how often the
+    scheduler has requeued the job; ``earlier``: the hours of its earlier runs, or an upper bound of them; ``started``:
+    when its last run started; ``ends``: when the walltime of this run ends; ``ended``: when the job ended; ``end``: why
+    the job has ended or is to end. The fields from ``job`` on are not stored in the ledger.
     """
 
     batch: BatchId
@@ -93,9 +93,10 @@ class WorkerRecord:
         ``end``: the scheduler's record of the job's end, None if there is none. The job ended at the time in ``end``.
         If there is no such time, the job ended at ``now``, or at the end of its walltime if that is earlier.
 
-        The last run began at the start that the scheduler's answers showed. If they showed no start, the last run took
-        as long as ``end`` says. If there is no ``end`` either, the last run began when an answer last listed the job.
-        The earlier runs took as long as ``end`` says, if ``end`` has all of them.
+        The last run counts from the start that the scheduler's answers showed. If they showed no start, the last run
+        took as long as ``end`` says. If they showed no start and ``end`` is None, the last run counts from the last
+        answer that listed the job. If none of this is known, the last run took no time. The earlier runs took as long
+        as ``end`` says, if ``end`` has all of them.
         """
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):

@@ -88,9 +88,10 @@ class AuditEntry:
     """One line of the audit: an action of the link, a person's acceptance of a site's rules, or an operator's order.
 
     ``person``: for whom the link acted, who accepted the rules, or who gave the order, "": not known; ``account``: the
-    site account, "": none; ``factory``: the factory's id, or ``gateway`` for an order about the whole gateway; ``job``:
-    None if the line is about no job; ``key_id``: the id of the certificate or key with which the link logged in at the
-    site, ``local`` if the factory needs no login, "" if no login is recorded.
+    site account, "": none; ``factory``: the factory's id, or ``gateway`` for an order about the whole gateway;
+    ``action``: a word such as ``submit``; ``job``: a job that the action concerns, None: the line names no job;
+    ``key_id``: the id of the certificate or key with which the link logged in at the site, ``local`` if the factory
+    needs no login, "" if no login is recorded.
     """
 
     person: str
@@ -303,7 +304,8 @@ class Ledger:
         """Return the operator's message for each drained factory, by factory id.
 
         Three more keys, constants of ``schema``, are there if they are set: ``WHOLE_GATEWAY`` (the message while the
-        whole gateway is drained), ``BANNER`` (the text that all pages show), ``BANNER_UNTIL`` (when the banner ends).
+        whole gateway is drained), ``BANNER`` (the text that all pages show), ``BANNER_UNTIL`` (when the banner ends, in
+        ISO 8601).
         """
         return await self._messages(schema.drains)
 

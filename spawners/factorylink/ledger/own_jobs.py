@@ -14,7 +14,7 @@ from factorylink.ledger.schema import SessionRecord
 
 
 def session_job(record: SessionRecord, identity: Identity) -> OwnJob:
-    """Return what the link knows about a session's job: its id, site account, comment and times of submission.
+    """Return what the link knows about a session's job, by which the job is recognised in a scheduler's answer.
 
     ``record``: the session in the ledger; its ``job`` must not be None; ``identity``: signs the job's comment.
     """

@@ -188,8 +188,8 @@ class ProjectBook:
     def is_charged(self, project_id: ProjectId | None) -> bool:
         """Return whether jobs of this project are charged to the project; False for None.
 
-        True if the gateway has a table in which it looks for the project, even if the table does not have the project.
-        The gateway looks for a workshop's project in the table of workshops, and for others in the table of projects.
+        True if the gateway has a table for such projects (the table of workshops, or the table of projects), even if
+        the table does not have this project.
         """
         return project_id is not None and self._table_of(project_id) is not None
 
@@ -361,7 +361,8 @@ def problems(
     """Yield a line for the operator about each mistake in the projects.
 
     Mistakes are: a project does not end after it begins; a project conflicts with the catalogue; a site account would
-    belong to two people, to one person and a pool, or to one of them and the shared accounts of ``link.yaml``.
+    belong to two people, or to a person and a pool; a shared account of ``link.yaml`` would belong to a person or a
+    pool.
     """
     holders: dict[tuple[Slug, str], str] = {}  # by factory and account, the project and person that have it
     for project in projects:

@@ -60,9 +60,8 @@ class Permissions:
         """Return the person's permission at a factory for ``project``. Raises ProblemError if there is none.
 
         The project must allow ``size`` (None: any size). If ``project`` is None and the person needs a project, the
-        permission is for their only project at the factory that allows ``size``. If several projects allow ``size``,
-        the permission is for ``last``, the project that the person used last; if ``last`` is none of these projects,
-        ProblemError is raised.
+        choice is among their projects at the factory that allow ``size``. If there are several, the permission is for
+        ``last``, the project that the person used last; if ``last`` is none of them, ProblemError is raised.
 
         A person who needs no project gets a permission without a project if ``project`` is None, or if jobs of
         ``project`` are not charged (``ProjectBook.is_charged``). This permission includes every size of the factory.

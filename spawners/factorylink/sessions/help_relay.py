@@ -89,9 +89,10 @@ class HelpRelay:
     ) -> HelpState:
         """Pass a request for help to the workshops service; return the state that the service answers.
 
-        ``hand`` is the content of a request of the kind "raise"; ``look`` and ``snapshot`` are the contents of the
-        kinds with these names. Requests of other kinds have no content. Raises ProblemError if the session is not for a
-        workshop, if too many requests wait, or if the service refuses the request or does not answer.
+        ``act``: the kind of the request. ``hand`` is the content of a request of the kind "raise"; ``look`` and
+        ``snapshot`` are the contents of the kinds with these names. Requests of other kinds have no content. Raises
+        ProblemError if the session is not for a workshop, if too many requests wait, or if the service refuses the
+        request or does not answer.
         """
         record = live_session.record
         project = record.choice.project

@@ -56,7 +56,7 @@ def compare(
     gateway's job name, and a comment that this gateway signed for the job's account. ``identity``: checks names and
     comments of jobs; ``factory``: the factory's id; ``submitting``: ids of the rows whose job is being submitted now.
     While such a row has no job id, the row is matched with no job. ``of_batch``: returns whether a job belongs to a
-    batch of Dask workers.
+    batch of Dask workers; such a job is no session's, even if a row has its job id.
     """
     plan = MatchingPlan()
     by_id = {record.id: record for record in rows}

@@ -92,8 +92,8 @@ class MaterialSender:
     ) -> tuple[MaterialDelivered, ...]:
         """Send an archive to the sessions ``there``; return their outcomes, in the same order as the sessions.
 
-        ``order``: the folder for the material, whether files that the person has deleted are written again, and whether
-        the folder is moved aside first if it exists. If a session cannot take the archive, its outcome says why.
+        ``order``: the folder for the material, and how the material is written there (see ``DoorOrder``). If a session
+        cannot take the archive, its outcome says why.
         """
         return tuple(await asyncio.gather(*(self._one(order, archive, one) for one in there)))
 

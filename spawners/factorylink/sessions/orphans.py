@@ -45,7 +45,7 @@ class OrphanFinder:
     """Handles this gateway's jobs without a live session: restores the session, or cancels the job after a while.
 
     An orphan, a job that no session can have any more, is cancelled after ``orphan_grace_seconds``. A second job of a
-    live session is cancelled at once. If somebody must have copied a job's comment from a session's job, the job is
+    live session is cancelled at once. If the comment of a job can only be a copy of another job's comment, the job is
     logged and left alone.
     """
 
@@ -91,7 +91,7 @@ class OrphanFinder:
         """Handle a job whose comment names the session ``record``, though this session has another job.
 
         If the link may have submitted the job itself, the job is cancelled in the background. Otherwise somebody has
-        copied the comment of the session's job, and the job is left alone. Does nothing for a job that has ended.
+        copied the comment of the session's job, and the job is left alone. Does nothing unless the job waits or runs.
         """
         if job.state not in _ALIVE:
             return
@@ -131,8 +131,8 @@ class OrphanFinder:
 
         Return the session if this call has restored it, else None. ``session_id``: the session that the job's comment
         names. If the ledger lacks this session, the link tries in the background to restore it from the signed note in
-        the session's folder. An orphan is cancelled, also in the background, by a call after the grace time. Raises
-        LedgerError.
+        the session's folder. For an orphan, the first call begins the grace time, and a call after the grace time
+        cancels the job, also in the background. Raises LedgerError.
         """
         key = _key(connection, job)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._table:

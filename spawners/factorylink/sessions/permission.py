@@ -139,10 +139,12 @@ class Permission:
         """Return the id of a factory for a choice that names no factory.
 
         This is the first healthy factory by id that the person may use, and whose rules the person has accepted. If
-        there is no such factory, return the first factory that the person may use. If ``project`` is given, only
-        factories count that the person may use for this project, or without a project. If there are none, return any
-        factory, so that a later check can explain the refusal. Raises ProblemError if ``project`` is None and the
-        person may use no factory, or if this hub offers no factory.
+        there is no such factory, this is the first factory that the person may use. If ``project`` is given, only
+        factories count that the person may use for this project, or without a project.
+
+        If the person may use no such factory although ``project`` is given, return any factory, so that a later check
+        can explain the refusal. Raises ProblemError if ``project`` is None and the person may use no factory, or if
+        this hub offers no factory.
         """
         mine = [
             name
@@ -163,11 +165,13 @@ class Permission:
     async def grant(self, connection: FactoryConnection, user: str, choice: Choice) -> Grant:
         """Return the person's permission to use a factory for the project that ``choice`` names.
 
-        If ``choice`` names no project, a person who needs no project gets a permission without one. A person who needs
-        a project gets the permission for their only project that allows the chosen size at the factory. If several
-        projects allow the size, the permission is for the project of the person's last choice. If ``choice`` names a
-        project whose jobs are not charged, a person who needs no project gets a permission without one, too. Raises
-        LedgerError. Raises ProblemError if the person has no such permission.
+        A person who needs no project gets a permission without one if ``choice`` names no project, or a project whose
+        jobs are not charged. A person who needs a project, but names none, gets the permission for their only project
+        that allows the chosen size at the factory. If several projects allow the size, the permission is for the
+        project of the person's last choice.
+
+        Raises LedgerError. Raises ProblemError if there is no such permission, or if several projects allow the size
+        and the last choice was none of them.
         """
         last = await self._ledger.last_choice(user) if self._projects.needed(user) and not choice.project else None
         return self._permissions.one(connection, user, choice.project, choice.size, last.project if last else None)

@@ -326,11 +326,12 @@ class Sessions:
         return show_charged(record, used.get(record.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
-        """Return sessions of a person on a server (None: of all); sessions that run a Dask scheduler are left out.
+        """Return sessions; those that run a Dask scheduler are left out. Raises LedgerError.
 
-        ``live`` True: return all live sessions. False: return the ``limit`` newest sessions, live and ended ones. A
-        session counts as ended as soon as its class moves to another factory, or if it fails before any caller was told
-        of it (``LiveSession.withdrawn``). Raises LedgerError.
+        ``user`` None: sessions of all people; ``server`` None: sessions of all servers. ``live`` True: return all live
+        sessions. False: return the ``limit`` newest sessions, live and ended ones. A session counts as ended as soon as
+        its class moves to another factory, or if it fails before any caller was told of it
+        (``LiveSession.withdrawn``).
         """
         if live:
             return self._views.live(user, server)
@@ -388,7 +389,7 @@ class Sessions:
         )
 
     def beginning(self, user: str) -> AbstractContextManager[None]:
-        """Return a context manager. Inside its block, check (``checked``) and start (``put``) a seat of ``user``.
+        """Return a context manager in whose block the caller checks (``checked``) and starts (``put``) a user's seat.
 
         During the block, no site account that is lent to ``user`` is lent to anybody else.
         """
@@ -447,7 +448,7 @@ class Sessions:
         """Bring a workshop's material into the notebook's root folder; return how many files had each outcome.
 
         ``order``: the folder for the material, whether files that the person has deleted are written again, and whether
-        the person's folder is moved aside first; ``archive``: the path of the file with the material. Raises
+        that folder is moved aside first if it exists; ``archive``: the path of the file with the material. Raises
         ProblemError if the session is not live, or if its door cannot be reached or refuses.
         """
         found: list[MaterialReport] = []

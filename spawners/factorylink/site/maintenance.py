@@ -13,9 +13,9 @@ def maintenances(
 ) -> tuple[MaintenanceView, ...]:
     """Return the maintenances that are not over, the next one first.
 
-    Each view lists those of ``partitions`` in which no node is left when the maintenance begins, because the nodes are
-    in this maintenance, or in another one that is in progress at that moment. If the maintenance names no nodes, or if
-    ``nodes`` is empty, the view lists all ``partitions``.
+    Each view lists those of ``partitions`` whose last nodes the maintenance takes: when the maintenance begins, any
+    other nodes of the partition are in maintenances that are in progress at that moment. If the maintenance names no
+    nodes, or if ``nodes`` is empty, the view lists all ``partitions``.
     """
     coming = sorted((one for one in reservations if one.maintenance and one.end > now), key=lambda one: one.start)
     return tuple(
@@ -78,12 +78,12 @@ def _closes(
 def admits(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
     """Return whether a reservation admits a site account.
 
-    A reservation can list users, the scheduler's accounts, and Unix groups. Each list that it has must admit the site
-    account: by the name ``account``, by the charged account ``pays``, or by the Unix groups. A reservation without any
-    list admits nobody. As in Slurm, letter case does not matter in the list of accounts.
+    A reservation can have lists of users, of the scheduler's accounts and of Unix groups. Each list that a reservation
+    has must admit the site account: by its name ``account``, by the charged account ``pays``, or by its Unix groups. A
+    reservation without any list admits nobody. As in Slurm, letter case does not matter in the list of accounts.
 
-    ``pays``: None: the charged account is not known, and no reservation with a list of accounts admits the site
-    account. ``groups``: returns the site account's Unix groups, and is called only if the reservation lists groups.
+    ``pays``: the scheduler's account that is charged; None: not known, so no list of accounts admits the site account.
+    ``groups``: returns the site account's Unix groups, and is called only if the reservation has a list of groups.
     """
     accounts = [one.lower() for one in reservation.accounts]
     return (

@@ -195,7 +195,7 @@ class Site:
 
         If the account's Unix groups must be looked up first, wait a moment for the look-up. If the groups are still
         unknown then, reservations for groups are missing. ``pays``: the scheduler's account that is charged; None: the
-        site account's default.
+        site account's default, whose name is not known here, so reservations that list accounts are missing.
         """
         groups, now = partial(self._groups.of, account), datetime.now(UTC)
         maintenance.offered(self.load_poller.reservations, account, pays, groups, now, coming=True)
@@ -234,9 +234,9 @@ class Site:
     def expect(self, soon: bool) -> None:
         """Set how soon the next answer is needed.
 
-        ``soon`` True: something has just happened. Ask as soon as the rate limit and the back-off after failures allow,
-        and frequently for some time. False: nobody waits for the next answer. If ``on_answer`` calls this method, True
-        only shortens the interval to the next question.
+        ``soon`` True: somebody waits for the next answer. The site is asked as soon as the rate limit and the back-off
+        after failures allow, and then frequently for some time. False: nobody waits for the next answer. If
+        ``on_answer`` calls this method with True, only the interval to the next question becomes shorter.
         """
         self._watch.expect(soon)
 
@@ -287,9 +287,9 @@ class Site:
     async def submit(self, account: str, request: JobRequest, template: str = "", count: int = 1) -> JobId:
         """Submit a job as the account, or ``count`` equal jobs as one array; return the id.
 
-        ``template``: the operator's template for the batch script; "": the dialect's own. Raises Refused if the link or
-        the scheduler refused the job. Raises NotDone (a kind of Unreachable) if the job was never submitted, and any
-        other Unreachable if the scheduler may have accepted the job.
+        ``template``: the operator's template for the batch script; "": the dialect's own. Raises FactoryError, such as
+        Refused if the link or the scheduler refused the job. After an Unreachable other than NotDone, the scheduler may
+        have accepted the job. After any other error, there is no job.
         """
         script = self.dialect.script(request, template)
         async with self._submits.of(account):

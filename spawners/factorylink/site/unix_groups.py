@@ -27,8 +27,8 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 def question(account: str) -> Command[frozenset[str]]:
     """Return the command that prints the names of an account's groups, each followed by a NUL.
 
-    The command's ``parse`` raises Misread if the answer was truncated, that is, if the NUL at the end is missing,
-    Refused if the site does not report the groups, and Unreachable if a signal ended the command.
+    The command's ``parse`` raises Misread if the NUL at the end is missing (the answer was truncated), Refused if the
+    site does not report the groups, and Unreachable if a signal ended the command.
     """
 
     def read(output: Output) -> frozenset[str]:

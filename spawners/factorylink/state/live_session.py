@@ -103,7 +103,7 @@ class LiveSession:
         """Note in ``door``, the door's last status, that the door has received the notebook's environment variables.
 
         Call this after the variables were sent: otherwise the hub would send them again before the door's next status
-        arrives. Does nothing if, by its last status, the door does not wait for the variables.
+        arrives. Does nothing unless the last status says that the door waits for the variables.
         """
         if self.door is not None and self.door.phase == "waiting":
             self.door = self.door.model_copy(update={"environment": True})

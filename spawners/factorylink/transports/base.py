@@ -31,7 +31,7 @@ class ByteStream(Protocol):
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
     ) -> tuple[Any, Any]:
-        """Connect the protocol that ``session_factory`` returns to the stream; return (channel, protocol).
+        """Connect the stream to the protocol that ``session_factory`` returns; return (channel, protocol).
 
         Call this once. Host and port are ignored. Raises FactoryError, because some streams open their connection, or
         run their command, only in this call.
@@ -57,7 +57,7 @@ class SocketStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Connect the protocol that ``session_factory`` returns to the socket; return (asyncio's transport, protocol).
+        """Connect the socket to the protocol that ``session_factory`` returns; return (asyncio's transport, protocol).
 
         Host and port are ignored.
         """

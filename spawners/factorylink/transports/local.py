@@ -265,7 +265,7 @@ class _CommandWire(SocketStream):
         self._process = process
 
     def close(self) -> None:
-        """Close the socket, and kill the command if it still runs ``KILL_WAIT`` seconds after this call.
+        """Close the stream, and kill the command if it still runs ``KILL_WAIT`` seconds after this call.
 
         If a protocol is connected to the stream, this call leaves the socket open, and the protocol closes the socket.
         """

@@ -52,7 +52,7 @@ MINUTE = 61.0  # seconds; a submission reaches the site some moments after its t
 
 @dataclass(frozen=True)
 class Awaited:
-    """The facts from which ``interval`` decides when the link next asks a factory for the states of its jobs.
+    """The facts from which ``interval`` decides when the link next asks a factory about this gateway's jobs.
 
     The comments explain the fields. Times are in seconds.
     """

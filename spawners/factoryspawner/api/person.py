@@ -21,10 +21,10 @@ class PersonProjects(GatewayHandler):
 
 
 class Ready(GatewayHandler):
-    """Answers which kind of site account the requesting person has, by project and factory.
+    """Answers which kind of site account the requesting person would use, by project and factory.
 
-    Only projects that the person can use now are in the answer. If the person can start nothing at any factory, the
-    answer is the reason instead.
+    Only projects that the person can use now are in the answer. If the person may start nothing at any factory, for
+    example because they are blocked, the answer is the reason instead. Missing site accounts are no such reason.
     """
 
     async def get(self) -> None:
@@ -39,7 +39,7 @@ class LastChoice(GatewayHandler):
     """
 
     async def get(self) -> None:
-        """Answer a ``Choice``; null: the requesting person has started no session themselves."""
+        """Answer a ``Choice``; null: the requesting person has started no JupyterLab session themselves."""
         self.answer(CHOICE, await self.gateway.link.last_choice(self.person))
 
 

@@ -129,7 +129,7 @@ class FederatedAuthenticator(NamesOfPeople):
     async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
         """Check a person at their provider again, and return their new authentication model.
 
-        True: the person stays logged in, because the provider does not answer, but its last answer is still valid. If
+        True: the provider does not answer, but its last answer is still valid, so the person stays logged in. If
         several requests of the person wait for the same check, only one of them returns the model; the others return
         True instead. False: the person must log in; if they are refused, that login explains why.
         """

@@ -235,10 +235,11 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return _NOBODY
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Return JupyterHub's authentication model of a person, with their name and groups.
+        """Add a person's name and groups to their authentication model, and return the model.
 
-        If the person is refused, ``refused`` in the model's ``auth_state`` is the reason. A person is identified by
-        issuer and ``sub`` alone.
+        The groups are in the model's ``auth_state``. If the person is refused, ``refused`` in ``auth_state`` is the
+        reason. A person without a name at this hub gets the name ``-``. A person is identified by issuer and ``sub``
+        alone.
         """
         claims = auth_model["auth_state"][self.user_auth_state_key]
         state = auth_model["auth_state"] = _kept(auth_model["auth_state"])

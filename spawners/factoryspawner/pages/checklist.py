@@ -82,9 +82,9 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     async def login_user(self, data: Any = None) -> Any:
         """Log the user in as JupyterHub does, and return the user; None: the login is refused.
 
-        After the login, send an update about the user (the result of ``access.status``) to the link. If there is
-        anything that the user must accept, ``get_next_url`` then returns the checklist's URL. If the link refuses, or
-        does not answer in ``_LOGIN_SECONDS``, only the gateway's terms count. ``data``: as for JupyterHub's method.
+        After the login, send an update about the user (see ``access.status``) to the link. If there is anything that
+        the user must accept, ``get_next_url`` then returns the checklist's URL. If the link refuses, or does not answer
+        in ``_LOGIN_SECONDS``, only the gateway's terms count. ``data``: as for JupyterHub's method.
         """
         user = await super().login_user(data)
         if user is not None:

@@ -214,9 +214,9 @@ class WorkshopProject(Model):
     ) -> tuple[ClassProject | None, tuple[str, ...]]:
         """Return the project as the workshop's pools allow it, and texts that say what the pools do not allow.
 
-        A factory is left out if its pool does not allow what the workshop uses there; the project is None if no factory
-        is left. ``seat_gpus``: the GPUs that are billed for a seat, by factory. They are needed to compute the
-        GPU-hours of each person and robot; the texts do not depend on them.
+        A factory is left out if its pool does not exist, or does not allow what the workshop uses there; the project is
+        None if no factory is left. ``seat_gpus``: the GPUs that are billed for a seat, by factory. They are needed to
+        compute the GPU-hours of each person and robot; the texts do not depend on them.
 
         If a rehearsal goes on at the time ``now``, the project is what the people or robots who rehearse may use.
         ``now`` None: a rehearsal is ignored. It is also ignored if its factory is left out, or if all its people have

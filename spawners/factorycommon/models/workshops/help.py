@@ -175,8 +175,8 @@ class HelpAsk(Model):
 
     The link sets project, person and session, because the link knows to which session the request's token belongs.
     ``act``: ``raise`` raises the person's hand, with the content in the field ``hand``; ``lower`` lowers the hand.
-    ``look`` lets helpers see the notebook in the field ``look``; ``snapshot`` sends the notebook's new saved state in
-    the field ``snapshot``; ``unlook`` ends the consent. ``state`` only asks for the person's state.
+    ``look`` gives the consent that helpers see the notebook in the field ``look``; ``snapshot`` sends the notebook's
+    new saved state in the field ``snapshot``; ``unlook`` ends the consent. ``state`` only asks for the person's state.
     """
 
     id: AskId

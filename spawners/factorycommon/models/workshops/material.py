@@ -61,8 +61,8 @@ class MaterialOrder(Model):
     """An order to the link: deliver an uploaded archive into the sessions of ``people``.
 
     The files go into a folder with the workshop's slug as its name. ``restore``: write files and cells again that
-    people have deleted; ``aside``: a time such as 2026-12-31-235900: first move each person's folder to ``SLUG-ASIDE``,
-    unless there is a ``SLUG-ASIDE`` already; None: do not move the folders.
+    people have deleted. ``aside``: a time such as 2026-12-31-235900; each person's folder is moved to ``SLUG-ASIDE``
+    before the delivery, unless there is a ``SLUG-ASIDE`` already. ``aside`` None: the folders are not moved.
     """
 
     digest: ArchiveDigest

@@ -29,11 +29,12 @@ class SeatBody(Model):
     ``moved``: a time, given if the trainer has moved the seat to ``factory``. If the seat may begin there, the link
     ends the person's sessions for this workshop on ``server`` that were created at other factories before ``moved``.
 
-    Any other live session that the person has for this workshop on ``server`` counts as the seat, and no second session
-    begins. ``since``: sessions that have ended or are being stopped count, too, if they were created at this time or
-    later; None: they do not count. An ended session does not count if its job was refused or could not be submitted, or
-    if its class was moved. ``over``: the id of one more session that does not count: the seat's last session that the
-    service knows to have ended; None: the service knows of no ended session.
+    Any other session that the person has for this workshop on ``server`` counts as the seat if it is live and is not
+    being stopped; no second session is begun. ``since``: sessions that have ended or are being stopped count, too, if
+    they were created at this time or later; None: they do not count. An ended session does not count if its job was
+    refused or could not be submitted, or if it ended because its seat was moved. ``over``: the id of one more session
+    that does not count: the seat's last session that the service knows to have ended; None: the service knows of no
+    ended session.
     """
 
     session: SessionId

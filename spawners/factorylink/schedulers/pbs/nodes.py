@@ -22,9 +22,9 @@ def nodes(stdout: str) -> list[NodeState]:
     """Return one state for each host, from pbsnodes' answer followed by qstat's answer about the queues.
 
     PBS may show a host as several vnodes. A job's chunk may span the vnodes of a host, so their resources are added up.
-    ``partitions`` of a state names the queues whose jobs the node runs. If the node belongs to a queue, that queue is
-    the only one. For any other node, these are all queues without nodes of their own, except queues whose
-    ``default_chunk`` requires a value of a resource (such as ``Qlist``) that the node does not have.
+    ``partitions`` of a state has the queues whose jobs the host's vnodes run. A vnode that belongs to a queue runs only
+    the jobs of this queue. Any other vnode runs the jobs of all queues without nodes of their own, except queues whose
+    ``default_chunk`` requires a value of a resource (such as ``Qlist``) that the vnode does not have.
 
     Raises Misread if the output does not consist of these two answers.
     """

@@ -91,8 +91,8 @@ LARGEST = 10**10  # the largest number that is accepted; Slurm's own numbers hav
 def free_text(width: int) -> str:
     """Return the regular expression of a field that may hold any text, and of the ``|`` after the field.
 
-    The text is in the group ``text``. ``width``: the number of bytes of the text. Pass this number to ``rows``, too,
-    which checks it.
+    The text is in the group ``text``. ``width``: the number of bytes of the text. Pass ``width`` to ``rows``, too:
+    ``rows`` raises Misread if a text has another number of bytes.
     """
     return rf"(?P<text>[\s\S]{{1,{width}}}?)\|"
 

@@ -165,12 +165,12 @@ class Pool:
         """Return a place for a channel as soon as one is free.
 
         ``enter``: opens a connection, and calls its argument when this connection is lost. The pool calls ``enter`` if
-        no open connection has a free place and one more connection is allowed. After ``enter`` has raised Unreachable
-        (but not Expired), the pool makes a pause before the next call.
+        no open connection has a place that is free or will be free soon, and one more connection is allowed. After
+        ``enter`` has raised Unreachable (but not Expired), the pool makes a pause before the next call.
 
         If no connection is open, raises the error of ``enter``; during a pause, the last such error. Raises Unreachable
-        if the pool is closed; for ``ENTRY`` also if no place will be free soon and no other connection can be opened
-        now.
+        if the pool is closed. If ``kind`` is ``ENTRY``, also raises Unreachable if no place will be free soon and no
+        other connection can be opened now.
         """
         while True:
             if self._closed:

@@ -21,10 +21,10 @@ FULL_SECONDS = 3.0  # until the browser may repeat a test that was refused becau
 
 
 class Allowance(NamedTuple):
-    """How many tests of a kind are allowed.
+    """How many tests of one kind the connection check allows.
 
     ``burst``: how many tests one network address may begin without a pause; after these, one test every ``seconds``
-    seconds. ``all_burst``, ``all_seconds``: the same limit for all addresses together. ``most_open``: how
+    seconds. ``all_burst``, ``all_seconds``: the same two limits for all addresses together. ``most_open``: how
     many tests of all addresses together may be open at the same time.
     """
 
@@ -45,9 +45,9 @@ ALLOWED: dict[CheckKind, Allowance] = {
 
 
 class CheckLimits:
-    """Counts the tests of each kind, by network address and in total, and limits them to ``ALLOWED``.
+    """Limits the tests of the connection check; ``ALLOWED`` has the limits for each kind of test.
 
-    ``ticks``: a clock in seconds that never jumps.
+    The tests are counted by network address, and in total. ``ticks``: a clock in seconds that never jumps.
     """
 
     def __init__(self, ticks: Callable[[], float]) -> None:
@@ -57,9 +57,9 @@ class CheckLimits:
 
     @contextmanager
     def one_more(self, kind: CheckKind, address: str) -> Iterator[int]:
-        """Count a test of ``address``, and count it as open until the block ends; yield 0.
+        """Count a test that comes from a network address, and count it as open until the ``with`` block ends; yield 0.
 
-        If the test is not allowed, it is not counted, and the yielded number is the seconds after which to try again.
+        If the test is not allowed, do not count it, and yield the number of seconds after which to try again.
         """
         wait = self._wait(kind, address_key(address))
         if wait:
@@ -82,7 +82,7 @@ class CheckLimits:
 
 
 def address_key(address: str) -> str:
-    """Return the key under which the tests of an address are counted; "" for a text that is no IP address.
+    """Return the key under which tests from a network address are counted; "" for a text that is no IP address.
 
     For IPv6 the key is the address's network of 64 bits, because one person may have all addresses of this network. The
     key of an IPv4 address is the address itself, also if it is written as IPv6.

@@ -133,9 +133,9 @@ def wrong(error: ValidationError) -> dict[str, str]:
 
 
 def wrong_field(field: str | None) -> str:
-    """Return the field of the form for which the workshops service refused a request; "" if no such field is named.
+    """Return the form's field that a refusal of the workshops service names; "" if it names none of the form's fields.
 
-    ``field``: what the refusal names, as a dotted path such as ``places.0.size``; None: the refusal names nothing.
+    ``field``: the ``field`` of the refusal, a dotted path such as ``places.0.size``; None: the refusal names nothing.
     """
     first = (field or "").split(".")[0]
     return first if first in WRONG else ""
