@@ -209,6 +209,12 @@ def test_what_is_wrong_with_the_class_is_said(fields: dict[str, Any], check: str
     assert colours(facts(**dict(fields)))[check] == colour
 
 
+def test_a_rehearsal_names_nobody_of_the_list_who_has_not_joined() -> None:
+    """Everybody who runs the class reads the result; only who leads the class may see the list's addresses."""
+    (line,) = [one for one in judged(facts(invited=("x@example.org",))) if one.check == "participants"]
+    assert "x@example.org" not in line.model_dump_json()
+
+
 def test_a_node_size_is_called_as_on_the_start_page() -> None:
     given = {"gpus": 1, "max_hours": 8, "per_node": 4, "digest": "1" * 64, "label": "1 x A100 64 GB"}
     called = at(size=RehearsedSize.model_validate({"id": "gpu-1", **given}))

@@ -101,10 +101,10 @@ def _participants(given: DryFacts) -> Iterator[RehearsalLine]:
         said = Message(
             "rehearsal-participants-invited",
             "{seated} of {seats} seats are taken. Of the people on your list, {invited} have not proved their address "
-            "and joined: {names}.",
+            "and joined.",
         )
         do = N_("Send them the link and the code again.")
-        yield _line("participants", "yellow", said.format(**parts, names=_names(sorted(given.invited))), do)
+        yield _line("participants", "yellow", said.format(**parts), do)  # only the lead may see the list's addresses
     elif not seated:
         said = Message("rehearsal-participants-nobody", "Nobody has joined yet, of {seats} seats.")
         yield _line("participants", "yellow", said.format(**parts), N_("Send your class the link and the code."))

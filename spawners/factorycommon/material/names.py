@@ -52,8 +52,8 @@ def _fault_of_name(name: str) -> Message | None:
 def faults(paths: Iterable[str]) -> dict[str, Message]:
     """Return why paths may not be in a workshop's material, by path; {} if all may.
 
-    A path is refused for the reasons of ``fault_of``, or because it has the same name as another file or folder on some
-    systems, which ignore case and the ways in which accents are written.
+    A path is refused for the reasons of ``fault_of``. It is also refused if it, or a folder in it, has the same name as
+    another file or folder on systems that ignore case and the ways in which accents are written.
     """
     found: dict[str, Message] = {}
     files: set[str] = set()

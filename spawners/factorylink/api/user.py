@@ -198,7 +198,8 @@ def user_app(
     async def get_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
         """Return one of your Dask clusters with its jobs.
 
-        Unlike the stream of the cluster's events, this request does not count as use of the cluster.
+        This request does not count as use of the cluster. Reading the stream of its events does, unless the cluster's
+        scheduler has a job of its own.
         """
         return clusters.look(mine(cluster_id, caller), caller.user)
 
@@ -210,7 +211,8 @@ def user_app(
     async def cluster_events(cluster_id: ClusterId, caller: Caller = asking) -> EventStream:
         """Stream one of your Dask clusters: the whole cluster at first, then its changes.
 
-        While you read the stream, the cluster counts as used, so it does not end for lack of use.
+        While you read the stream, the cluster does not end for lack of use, unless its scheduler has a job of its own:
+        such a cluster ends when it has had no work for its idle time.
         """
         cluster = clusters.own(mine(cluster_id, caller), caller.user)
         return streams.events(caller.user, caller.stream(cluster.stream()))
