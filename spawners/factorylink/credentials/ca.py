@@ -49,7 +49,9 @@ class CertificateAuthority:
         self._logins: dict[str, Login] = {}
 
     async def login(self, account: str | None) -> Login:
-        """Return a login with the account's certificate; ``account`` None: with the watcher's.
+        """Return a login with the account's certificate.
+
+        ``account`` None: with the certificate of the watcher, the site account that asks the scheduler about all jobs.
 
         A new certificate is signed first if the account has none, if its certificate expires soon, or if this machine's
         clock was set back to a time before the certificate was signed.

@@ -44,9 +44,10 @@ from factorylink.util import clock
 
 @dataclass
 class WorkerRecord:
-    """One job of a batch, which runs one or more Dask workers, as the ledger stores it.
+    """One job of a batch, as the ledger stores it. The job runs one or more Dask workers.
 
-    ``task``: the job's index in the batch, from 1; ``wish``: ``stop`` if the job is to end; ``restarts``: how often the
+    ``task``: the job's index in the batch, from 1; ``name``: the name of the job's Dask worker (if the job runs several
+    workers, each adds a number to this name); ``wish``: ``stop`` if the job is to end; ``restarts``: how often the
     scheduler has requeued the job; ``earlier``: the hours of its earlier runs, or an upper bound of them; ``started``:
     when its last run started; ``ends``: when the walltime of this run ends; ``ended``: when the job ended; ``end``: why
     the job has ended or is to end. The fields from ``job`` on are not stored in the ledger.
