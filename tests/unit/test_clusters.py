@@ -686,6 +686,20 @@ async def test_gpu_hours_are_counted_by_the_time_that_jobs_ran(world: World) -> 
     assert (hours.spent, hours.committed) == (pytest.approx(0.5, abs=0.05), pytest.approx(0.5, abs=0.05))
 
 
+async def test_a_job_without_a_record_that_was_never_seen_running_costs_at_most_its_walltime(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    await world.scheduler.answer()
+    [(batch, worker)] = world.clusters.own(CLUSTER, "ada").alive()
+    assert worker.seen is not None
+    worker.seen -= timedelta(hours=48)  # the factory was unreachable for two days
+    world.scheduler.jobs_there.clear()
+    await world.scheduler.answer()
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "ended"})
+    assert worker.used(datetime.now(UTC)) == pytest.approx(batch.hours)
+
+
 async def test_figures_change_only_when_something_happens(world: World) -> None:
     await begin(world)
     await grow(world, "w-0", "w-1")

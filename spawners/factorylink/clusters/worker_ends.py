@@ -12,7 +12,7 @@ from factorylink.ledger.ledger import LedgerError
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.util import clock
 
-_SET = ("state", "end_reason", "end", "started", "ended", "earlier")  # the fields of a worker that its end sets
+_SET = ("state", "end_reason", "end", "started", "ends", "ended", "earlier")  # the fields of a worker that its end sets
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class WorkerEnds:
             worker = one.worker
             if worker.ended is None:
                 worker.state, worker.end_reason, worker.end = WorkerState.ENDED, one.reason, worker.end or one.words
-                worker.is_over(now, one.record)
+                worker.is_over(now, one.record, live_cluster.record.batches[worker.batch].hours)
         try:
             await self._store.save(workers)
         except LedgerError:

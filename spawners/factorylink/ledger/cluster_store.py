@@ -88,25 +88,24 @@ class WorkerRecord:
         self.restarts, self.seen = job.restarts, now
         self.started, self.ends = started, job.ends if started else None
 
-    def is_over(self, now: datetime, end: End | None) -> None:
+    def is_over(self, now: datetime, end: End | None, whole: float) -> None:
         """Set on this record, not in the ledger, that the job has ended, when, and how long it ran.
 
         ``end``: the scheduler's record of the job's end, None if there is none. The job ended at the time in ``end``.
-        If there is no such time, the job ended at ``now``, or at the end of its walltime if that is earlier.
+        If there is no such time, the job ended at ``now``, or at the end of its walltime if that is earlier. ``whole``:
+        the walltime in hours.
 
         The last run counts from the start that the scheduler's answers showed. If they showed no start, the last run
         took as long as ``end`` says. If they showed no start and ``end`` is None, the last run counts from the last
         answer that listed the job. If none of this is known, the last run took no time. The earlier runs took as long
         as ``end`` says, if ``end`` has all of them.
         """
+        if end is None and self.started is None and self.seen is not None:
+            self.started, self.ends = self.seen, self.seen + timedelta(hours=whole)
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
             self.earlier = sum(end.earlier[-self.restarts :]) / 3600
-        if self.started is not None:
-            return
-        if end is None:
-            self.started = self.seen
-        elif end.elapsed:
+        if self.started is None and end is not None and end.elapsed:
             self.started = self.ended - timedelta(seconds=end.elapsed)
 
     def used(self, now: datetime) -> float:
