@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from factorycommon.models import Group, Model, Person
+from factorycommon.models import Model, Person, ProvenGroup
 from factorycommon.service.database import Database
 from factorycommon.service.listeners import HubListener, Port
 from factorycommon.service.logs import LogFormat
@@ -51,7 +51,7 @@ class Trainers(Model):
     """
 
     people: tuple[Person, ...] = ()
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ProvenGroup, ...] = ()
     everybody: bool = False
 
     def has(self, person: str, groups: frozenset[str]) -> bool:

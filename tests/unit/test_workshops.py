@@ -180,6 +180,12 @@ async def test_only_trainers_create_workshops(tmp_path: Path) -> None:
         assert await refused(world.workshops.create(guest, body())) == (403, "workshop-no-trainer")
 
 
+async def test_a_group_that_people_pick_themselves_makes_no_trainers(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match=r"trainers\.groups\.0: .*antenna"):
+        async with workshops_world(tmp_path, trainers={"groups": ["antenna:hunaifa"]}):
+            pass
+
+
 async def test_a_workshop_of_others_is_not_there(tmp_path: Path) -> None:
     async with workshops_world(tmp_path) as world:
         slug = (await world.scheduled()).slug
