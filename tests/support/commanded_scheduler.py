@@ -203,7 +203,8 @@ class CommandedScheduler(FakeHome):
 
     def _told(self, jobs: list[ScriptedJob]) -> Output:
         found = {self.id_of(job): self._attributes(job) for job in jobs}
-        return Output(json.dumps({"timestamp": 1, "pbs_version": "23", "pbs_server": "srv", "Jobs": found}), "", 0)
+        told = {"timestamp": 1, "pbs_version": "23", "pbs_server": "srv", "Jobs": found}
+        return Output(json.dumps(told, indent="\t"), "", 0)
 
     def _attributes(self, job: ScriptedJob) -> dict[str, Any]:
         said: dict[str, Any] = {

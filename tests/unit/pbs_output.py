@@ -46,4 +46,6 @@ def job(id: str = "12.vm", **changes: Any) -> dict[str, Any]:
 
 def answer(*jobs: dict[str, Any]) -> Output:
     found = {id: values for one in jobs for id, values in one.items()}
-    return Output(json.dumps({"timestamp": 1, "pbs_version": "23.06.06", "pbs_server": "vm", "Jobs": found}), "", 0)
+    return Output(
+        json.dumps({"timestamp": 1, "pbs_version": "23.06.06", "pbs_server": "vm", "Jobs": found}, indent="\t"), "", 0
+    )

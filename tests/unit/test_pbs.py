@@ -175,12 +175,12 @@ def test_no_recording_is_left_out() -> None:
 
 def test_a_job_that_is_listed_twice_is_misread() -> None:
     whole = answer(job("12.vm"), job("13.vm")).stdout
-    for text in (whole.replace("13.vm", "12.vm"), whole.replace('"ctime"', '"job_state": "F", "ctime"', 1)):
+    for text in (whole.replace("13.vm", "12.vm"), whole.replace('"ctime"', '"job_state": "F",\n"ctime"', 1)):
         with pytest.raises(Misread, match="twice"):
             pbs.jobs(NAME).parse(Output(text, "", 0))
     with pytest.raises(Misread):
-        pbs.jobs(NAME).parse(Output(whole[:-1] + ', "Jobs": {}}', "", 0))
-    person = whole.replace('"PBS_O_HOST"', '"A": "1", "A": "2", "PBS_O_HOST"')  # variables may have repeated names
+        pbs.jobs(NAME).parse(Output(whole[:-1] + ',\n"Jobs": {}}', "", 0))
+    person = whole.replace('"PBS_O_HOST"', '"A": "1",\n"A": "2",\n"PBS_O_HOST"')  # variables may have repeated names
     assert len(pbs.jobs(NAME).parse(Output(person, "", 0))) == 2
 
 

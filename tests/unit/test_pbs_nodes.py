@@ -22,7 +22,8 @@ GB = 2**30
 
 def read(nodes: dict[str, Any], queues: dict[str, Any] | None = None) -> list[NodeState]:
     queues = {"workq": {"queue_type": "Execution"}} if queues is None else queues
-    return pbs.nodes().parse(Output(json.dumps({"nodes": nodes}) + "\n" + json.dumps({"Queue": queues}), "", 0))
+    text = "\n".join(json.dumps(one, indent="\t") for one in ({"nodes": nodes}, {"Queue": queues}))
+    return pbs.nodes().parse(Output(text, "", 0))
 
 
 def node(state: str = "free", available: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:

@@ -280,14 +280,29 @@ def test_a_variable_after_an_empty_one_is_found(variables: dict[str, Any]) -> No
 @pytest.mark.parametrize("end", [",", ""])
 def test_a_variable_that_c_takes_for_a_number_does_no_harm(word: str, end: str) -> None:
     """The released 23.06 prints such values, each on its own line; such a line within a text is not changed."""
-    lines = f'"Variable_List":{{\n"FACTORYGATE_JOB":"{COMMENT}",\n"A\\"": "\\":inf,",\n"V":WORD{end}\n'
-    more = '"W":"x"\n}' if end else "}"
-    hostile = json.dumps(job("13.vm", Variable_List=None)["13.vm"])[:-1] + ", " + lines.replace("WORD", word) + more
-    text = '{"timestamp":1,\n"Jobs":{' + json.dumps(job("12.vm"))[1:-1] + ',\n"13.vm":' + hostile + "}}}\n"
+    last = '"W":"x"\n}' if end else "}"
+    variables = f'{{\n"FACTORYGATE_JOB":"{COMMENT}",\n"A\\"": "\\":inf,",\n"V":{word}{end}\n{last}'
+    text = answer(job("12.vm"), job("13.vm", Variable_List="WORD")).stdout.replace('"WORD"', variables)
     assert [(found.id, found.comment) for found in pbs.jobs(NAME).parse(Output(text, "", 0))] == [
         ("12.vm", COMMENT),
         ("13.vm", COMMENT),
     ]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        'a"},"euser":"victim","w":{"k":"v',
+        'a"},"w":{}},"99.vm":{"Job_Name":"x","Job_Owner":"victim@vm","job_state":"R","queue":"q","w":{"k":"v',
+        'a","FACTORYGATE_JOB":"another',
+    ],
+)
+def test_a_quote_that_is_not_escaped_adds_nothing_to_an_answer(spoilt: str) -> None:
+    """The released 23.06 prints the value of a variable so."""
+    text = answer(job("12.vm", Variable_List={"A": "WORD", "B": "b"}), job("13.vm")).stdout
+    assert len(pbs.jobs(NAME).parse(Output(text, "", 0))) == 2
+    with pytest.raises(Misread):
+        pbs.jobs(NAME).parse(Output(text.replace("WORD", spoilt), "", 0))
 
 
 def test_a_line_that_ends_within_a_text_is_misread() -> None:

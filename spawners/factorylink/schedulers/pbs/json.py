@@ -1,10 +1,12 @@
 """Parses JSON as PBS' programs print it. Pure.
 
 Releases after OpenPBS 23.06 write JSON with a library. The released 23.06 and earlier releases do not, and print a
-quote in a person's text without escaping it, so that the text seems to end at the quote. Then either the answer is no
-JSON (Misread), or an object of the answer contains a name twice. ``_Object`` records such a name, and ``once`` refuses
-it. Other faults of these releases are harmless and are repaired: control characters, backslashes that JSON does not
-allow, and unquoted words that C reads as numbers (the value ``+5`` or ``infinity`` of a variable).
+quote in a person's text without escaping it, so that the text seems to end at the quote, and the rest of the text can
+add names, objects and whole jobs to the answer. All releases print each name on a line of its own, and no line ends
+within a text. So ``documents`` refuses an answer with more names than lines that begin with a name, and ``once``
+refuses a name that an object contains twice. Other faults of these releases are harmless and are repaired: control
+characters, backslashes that JSON does not allow, and unquoted words that C reads as numbers (the value ``+5`` or
+``infinity`` of a variable).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ _TOP = {"timestamp", "pbs_version", "pbs_server"}
 _CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
 # Only on a line of its own, since no text continues on the next line.
 _BARE = re.compile(r'^([ \t]*"(?:[^"\\\n]|\\.)*":[ \t]?)([\w.+()-]+)(?=,?$)', re.M | re.ASCII)
+_NAME = re.compile(r'^[ \t]*\{?[ \t]*"(?:[^"\\\n]|\\.)*"[ \t]*:', re.M)
 _VALUE = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null")
 _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
@@ -42,11 +45,18 @@ def understood(stdout: str) -> Iterator[None]:
 def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
     """Return, for each of ``kinds`` (``Jobs``, ``nodes``, ...) in this order, the objects of this kind by name.
 
-    ``stdout``: one JSON document for each kind. Raises Misread for other content.
+    ``stdout``: one JSON document for each kind. Raises Misread for other content, and if two names are on one line.
     """
-    decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_Object.of)
+    names = 0
+
+    def made(pairs: list[tuple[str, Any]]) -> _Object:
+        nonlocal names
+        names += len(pairs)
+        return _Object.of(pairs)
+
+    decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=made)
     found = []
-    rest = _mended(stdout)
+    rest = text = _mended(stdout)
     with understood(stdout):
         for kind in kinds:
             answer, end = decoder.raw_decode(rest.lstrip())
@@ -57,6 +67,8 @@ def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
             found.append(as_dict(answer.get(kind, {})))
         if rest.strip():
             raise ValueError("there is more than was asked for")
+        if names > sum(1 for _ in _NAME.finditer(text)):
+            raise ValueError("two names are on one line, as after a quote that is not escaped")
     return found
 
 
