@@ -13,29 +13,35 @@ from factorylink.catalogue.choices import gpu_label
 _HEADING = """\
 # The factories
 
-The factories and antennas that the catalogue knows, with what was found about each. The values come
-from public pages and from users; nothing here was tried on the real machine. No factory can be used
-yet: that needs the state `live`, and the agreement of the factory's operator
+The factories and antennas that the catalogue knows, with what was found about each. Most values come
+from public pages and from users; this gateway was not tried on any of the machines. No factory can
+be used yet: that needs the state `live`, and the agreement of the factory's operator
 ([operators](operators.md#the-catalogue)). The factories with a machine are `template`, which means
 that nobody has confirmed their values.
 
-The columns *how sure* say where a value comes from: `operator`, from a page of the site or of
-EuroHPC; `user-report`, from users' notes and scripts or the press; `known`, general knowledge
-without a source; `ours`, this gateway's own choice; `derived`, computed from the share of a node.
+The columns *how sure* say where a value comes from:
+
+- `operator`: from a page of the site, of EuroHPC or of another public body;
+- `user-report`: from users' notes and scripts, other projects or the press;
+- `known`: general knowledge without a source;
+- `ours`: this gateway's own choice;
+- `derived`: computed from the share of a node.
+
 [Where it comes from](#where-it-comes-from) names the sources; `factorygate catalogue show ID` has
 them value by value.
 
-`factorygate catalogue table` writes this page from `hub_config/factories` and
-`hub_config/antennas.yaml`, and a test keeps the page current; `bin/test tests/catalogue` prints the
-last part.
+`factorygate catalogue table` prints this page up to its last section, from `hub_config/factories`
+and `hub_config/antennas.yaml`; a test compares the two. If root runs `bin/test tests/catalogue`, it
+prints the rows of the last table.
 """
 
 _PATHS = (
-    "Each list names values by their path in the entry (`*` stands for one step of a path), after their certainty and "
-    "source. If several paths match a value, the most exact path counts. `sketches` are the sizes that cannot be "
-    "started yet; `site.at` is the position on the map (that of the city); `coming` is the factory's next machine; "
-    "`door` is how the link can probably reach a job; `policy` is which automation the site allows; `notes` are for "
-    "people who use the factory. Remarks are for whoever edits an entry: no page of the gateway shows them."
+    "Each item gives the certainty and source of values, then their paths in the entry (`*` stands for one step of a "
+    "path). If several paths match a value, the most exact path counts. `sketches` are sizes that lack values; "
+    "`site.at` is the position on the map (that of the city); `coming` is the factory's next machine; `door` is how "
+    "the link can probably reach a job; `policy` is which automation the site allows. *Not found* also names values on "
+    "which sources contradict each other. Notes are for people who use the factory. Remarks are for whoever edits an "
+    "entry or installs an environment. No page of the gateway shows notes or remarks."
 )
 
 
@@ -110,7 +116,7 @@ def _machines(federation: Catalogue) -> Iterator[str]:
 
 def _sizes(federation: Catalogue) -> Iterator[str]:
     yield "\n## Node sizes\n"
-    yield "If values of a size are not known, the table says which ones; nothing can be started with such a size.\n"
+    yield "A size that *lacks* values cannot be started.\n"
     rows: list[Sequence[str]] = []
     for factory in federation.factories.values():
         for size in factory.sizes:
@@ -143,8 +149,9 @@ def _environments(federation: Catalogue) -> Iterator[str]:
     yield "\n## Environments\n"
     how = "operators.md#an-environment-on-each-factory"
     yield (
-        "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`. "
-        f"Somebody has to make it there before anything starts in it ([how]({how})).\n"
+        "This is what the sites have, as far as it was found. An environment that is a `template` lacks a Python with "
+        "`factorygate[notebook]`. Somebody has to install this Python at the site before a session can start in the "
+        f"environment ([how]({how})).\n"
     )
     rows = [
         (
@@ -213,10 +220,7 @@ def _coming(federation: Catalogue) -> Iterator[str]:
 
 def _antennas(antennas: Antennas) -> Iterator[str]:
     yield f"\n## Antennas: {len(antennas.antennas)}\n"
-    yield (
-        "An antenna has no machine of its own: its people start their sessions on the factories to which the antenna "
-        "is linked.\n"
-    )
+    yield ("An antenna has no machine of its own: it leads its people to the factories to which it is linked.\n")
     rows = []
     for antenna in antennas.antennas:
         origin = antennas.origin(f"antennas.{antenna.id}.factories")
@@ -224,7 +228,7 @@ def _antennas(antennas: Antennas) -> Iterator[str]:
         rows.append(
             (antenna.name, antenna.country, antenna.host or "not found", linked, str(origin.sure if origin else ""))
         )
-    yield from _markdown(("name", "country", "host", "factories", "how sure the factories are"), rows)
+    yield from _markdown(("name", "country", "host", "factories", "how sure the links are"), rows)
 
 
 def _next(entry: Planned) -> str:
