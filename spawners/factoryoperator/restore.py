@@ -99,12 +99,14 @@ class Plan:
     ``write``: stores with their targets; ``same``: targets that have the same content already; ``other``: targets with
     other content, which the restore would overwrite; ``read_only``: stores with their targets, which the restore leaves
     out, because the targets are on a read-only file system. Such a target is missing, or has other content.
+    ``on_server``: databases on a server, which the restore leaves out, because it restores below a folder.
     """
 
     write: tuple[tuple[Kept, Path], ...]
     same: tuple[Path, ...]
     other: tuple[Path, ...]
     read_only: tuple[tuple[Kept, Path], ...] = ()
+    on_server: tuple[Kept, ...] = ()
 
 
 def plan(
@@ -113,18 +115,22 @@ def plan(
     """Compare a backup with the existing files; return what a restore would write.
 
     ``under``: the folder that replaces ``/``. ``databases``: True if databases on a server are restored, too; they are
-    not compared. ``skip_read_only`` True: leave out files that would have to be written to a read-only file system;
+    not compared. They are left out if ``under`` is not ``/``: such a restore must not change the real gateway, which
+    may run. ``skip_read_only`` True: leave out files that would have to be written to a read-only file system;
     False: raise BackupError for such files. ``plain_files``: False if only databases are restored.
     """
     write: list[tuple[Kept, Path]] = []
     same: list[Path] = []
     other: list[Path] = []
     read_only: list[tuple[Kept, Path]] = []
+    on_server: list[Kept] = []
     for kept in found.manifest.stores:
         target = under / kept.path.lstrip("/")
         if kept.kind == "postgresql":
-            if databases:
+            if databases and under == Path("/"):
                 write.append((kept, target))
+            elif databases:
+                on_server.append(kept)
             continue
         if kept.kind == "file" and not plain_files:
             continue
@@ -142,7 +148,7 @@ def plan(
         raise BackupError(
             f"These are on a read-only file system: {names}; --skip-read-only restores everything but these"
         )
-    return Plan(tuple(write), tuple(same), tuple(other), tuple(read_only))
+    return Plan(tuple(write), tuple(same), tuple(other), tuple(read_only), tuple(on_server))
 
 
 def _is_read_only(target: Path) -> bool:

@@ -499,37 +499,69 @@ async def test_a_ledger_on_postgresql_comes_back(
     ledger = Ledger(load_link_config(on_postgres.folder / "link.yaml").database)
     await ledger.open()
     await ledger.close()
-    kept, under = tmp_path / "kept.tar.gz", tmp_path / "under"
-    under.mkdir()
+    kept = tmp_path / "kept.tar.gz"
     assert backup(on_postgres, kept) == 0
-    assert main(["restore", str(kept), "--under", str(under)]) == 1
+    lost = on_postgres.folder.rename(tmp_path / "lost")
+    assert main(["restore", str(kept)]) == 1
     assert "the ledger: its database has tables already" in capsys.readouterr().err
-    assert not list(under.iterdir())
+    assert not on_postgres.folder.exists()
     with postgres.connect() as database:
         owner = ledger.where.url.username
         database.execute(f"drop schema {owner} cascade")  # type: ignore[arg-type]
         database.execute(f"create schema {owner} authorization {owner}")  # type: ignore[arg-type]
-    assert main(["ledger", "check", "--config", str(on_postgres.folder / "link.yaml")]) == 1
-    assert main(["restore", str(kept), "--under", str(under)]) == 0
+    assert main(["ledger", "check", "--config", str(lost / "link.yaml")]) == 1
+    assert main(["restore", str(kept)]) == 0
     assert main(["ledger", "check", "--config", str(on_postgres.folder / "link.yaml")]) == 0
-    assert main(["restore", str(kept), "--under", str(under), "--overwrite"]) == 0
-    assert main(["restore", str(kept), "--under", str(under), "--except-databases"]) == 0
+    assert main(["restore", str(kept), "--overwrite"]) == 0
+    assert main(["restore", str(kept), "--except-databases"]) == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_below_a_folder_no_database_on_a_server_is_changed(
+    on_postgres: Configured,
+    tmp_path: Path,
+    postgres: Postgres,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+) -> None:
+    hub = postgres.new().url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    on_postgres.change("hub.yaml", "db_file: hub/jupyterhub.sqlite", f"db_url: {hub}")
+    ledger = load_link_config(on_postgres.folder / "link.yaml").database.url.username
+    kept, under = tmp_path / "kept.tar.gz", tmp_path / "under"
+    under.mkdir()
+    with postgres.connect() as database:
+        database.execute(f"set role {ledger}")
+        database.execute(f"create table {ledger}.jobs as select 1 as n")
+    assert backup(on_postgres, kept) == 0
+    with postgres.connect() as database:
+        database.execute(f"insert into {ledger}.jobs values (2)")
+    capsys.readouterr()
+    assert main(["restore", str(kept), "--under", str(under), *options]) == 0
+    with postgres.connect() as database:
+        found = database.execute(f"select n from {ledger}.jobs order by n")
+        assert found.fetchall() == [(1,), (2,)]
+    left = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Not restored")]
+    assert left == ["Not restored, since --under changes no database on a server: the hub's database, the ledger."]
+    assert (under / str(on_postgres.folder).lstrip("/") / "link.yaml").is_file()
+    assert not list(under.glob("*.dump"))
+    assert main(["restore", str(kept), "--under", str(under), "--except-databases", *options]) == 0
+    assert "Not restored" not in capsys.readouterr().out
 
 
 async def test_a_database_that_cannot_be_restored_is_told_with_what_was(
     on_postgres: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept, under = tmp_path / "kept.tar.gz", tmp_path / "under"
-    under.mkdir()
+    kept = tmp_path / "kept.tar.gz"
     assert backup(on_postgres, kept) == 0
+    on_postgres.folder.rename(tmp_path / "lost")
     monkeypatch.setenv("PATH", str(tmp_path))  # without pg_restore
     capsys.readouterr()
-    assert main(["restore", str(kept), "--under", str(under)]) == 1
+    assert main(["restore", str(kept)]) == 1
     said = capsys.readouterr().err
     assert "Only a part was restored: " in said
     assert "pg_restore is not on this machine" in said
     assert "Nothing was changed" not in said
-    assert any(one.is_file() for one in under.rglob("*"))
+    assert any(one.is_file() for one in on_postgres.folder.rglob("*"))
 
 
 def test_missing_postgresql_programs_are_reported(

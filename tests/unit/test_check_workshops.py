@@ -192,15 +192,15 @@ async def test_a_database_on_postgresql_comes_back(configured: Configured, tmp_p
     await store.open()
     await store.close()
     files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
-    kept, under = tmp_path / "backup.tar.gz", tmp_path / "under"
-    under.mkdir()
+    kept = tmp_path / "backup.tar.gz"
     assert main(["backup", *files, str(kept)]) == 0
+    configured.folder.rename(tmp_path / "lost")
     with postgres.connect() as connection:
         owner = database.url.username
         connection.execute(f"drop schema {owner} cascade")  # type: ignore[arg-type]
         connection.execute(f"create schema {owner} authorization {owner}")  # type: ignore[arg-type]
     assert step(database) is None
-    assert main(["restore", str(kept), "--under", str(under)]) == 0
+    assert main(["restore", str(kept)]) == 0
     assert step(database) == migrations.head()
 
 

@@ -13,9 +13,9 @@ from factorylink.catalogue.choices import gpu_label
 _HEADING = """\
 # The factories
 
-The factories and antennas that the catalogue knows, with what was found about each. Most values come
-from public pages and from users; this gateway was not tried on any of the machines. No factory can
-be used yet: that needs the state `live`, and the agreement of the factory's operator
+The factories and antennas that the catalogue knows, with what was found about each. Most values
+come from public pages and from users; this gateway was not tried on any of the machines. No factory
+can be used yet: that needs the state `live`, and the agreement of the factory's operator
 ([operators](operators.md#the-catalogue)). The factories with a machine are `template`, which means
 that nobody has confirmed their values.
 

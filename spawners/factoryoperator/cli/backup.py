@@ -32,7 +32,7 @@ def add(parts: Any) -> None:
     )
     restore.add_argument("backup", type=Path, help="the file that factorygate backup made")
     restore.add_argument("--under", type=Path, default=Path("/"), metavar="FOLDER",
-                         help="restore below this folder in place of /, for a rehearsal")  # fmt: skip
+                         help="restore below this folder in place of /, without databases on a server")  # fmt: skip
     restore.add_argument("--overwrite", action="store_true", help="replace what is there, without asking")
     restore.add_argument("--skip-read-only", action="store_true",
                          help="leave files on read-only file systems as they are, and name them")  # fmt: skip
@@ -86,7 +86,7 @@ def _note(path: Path) -> None:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    under = options.under.absolute()
+    under = options.under.resolve()
     try:
         with restoring.opened(options.backup) as found:
             manifest = found.manifest
@@ -107,6 +107,9 @@ def _restore(options: argparse.Namespace) -> int:
     _say(f"{len(planned.write)} restored, {len(planned.same)} were there as they are in the backup.")
     for kept, target in planned.read_only:
         _say(f"Not restored, since it is on a read-only file system: {target} ({kept.what}).")
+    if planned.on_server:
+        names = ", ".join(kept.what for kept in planned.on_server)
+        _say(f"Not restored, since --under changes no database on a server: {names}.")
     workshops = any(kept.what == WORKSHOPS for kept in manifest.stores)
     services = "the link, the workshops service, the hub" if workshops else "the link, the hub"
     _say(f"Next: factorygate check, then start {services} and the proxy.")
