@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,4 +126,93 @@ async def test_a_lost_ledger_finds_again_whose_an_account_is(tmp_path: Path) -> 
     assert (await world.session()).user == "ben"
     await over(world, ID)
     assert (await refusal(world, session_id=OTHER, user="dan"))[0] == "pool-empty"  # the account holds ben's files
+    await world.down()
+
+
+def kept(tmp_path: Path) -> dict[Path, bytes]:
+    """Return a backup of the ledger of a link that is down."""
+    return {file: file.read_bytes() for file in tmp_path.glob("ledger.sqlite*")}
+
+
+async def restore(world: World, tmp_path: Path, backup: dict[Path, bytes]) -> None:
+    """Stop the link, and start it with an older ledger."""
+    await world.down()
+    for file in tmp_path.glob("ledger.sqlite*"):
+        file.unlink()
+    for file, content in backup.items():
+        file.write_bytes(content)
+    await world.up()
+    await world.scheduler.answer()
+
+
+async def one_with_wipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Return a link that lends one account, and wipes it."""
+    monkeypatch.setattr(account_leases, "_WAIT_SECONDS", 30)
+    world, _ = await up(tmp_path, project("p", ProjectAt(site_accounts=SiteAccounts(pool=("u1",))), members=ALL))
+    access = world.config.factories["one"]
+    world.config.factories["one"] = access.model_copy(update={"account_wipe": ("wipe",)})
+    return world
+
+
+@pytest.mark.parametrize(("following", "wipes"), [("ben", 1), ("dan", 0)])
+async def test_a_job_that_is_found_again_ends_the_loan_of_an_older_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, following: str, wipes: int
+) -> None:
+    world = await one_with_wipes(tmp_path, monkeypatch)
+    await world.put(ID, "ben")
+    await over(world, ID)
+    await world.down()
+    backup = kept(tmp_path)  # in it, the account is lent to ben
+    await world.up()
+    assert (await world.put(OTHER, "dan")).account == "u1"
+    world.home.asked.clear()
+    await restore(world, tmp_path, backup)
+    assert (await world.session(OTHER)).user == "dan"
+    assert (await refusal(world, session_id="b" * 32, user="ben"))[0] == "pool-empty"  # dan's session runs there
+    await over(world, OTHER)
+    assert (await world.put("d" * 32, following)).account == "u1"
+    assert world.home.asked.count(("wipe",)) == wipes  # dan finds his files, and ben does not
+    await world.down()
+
+
+@pytest.mark.parametrize("first", ["ben", "dan"])
+async def test_an_account_under_which_jobs_of_two_people_are_found_is_wiped_before_anybody_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, first: str
+) -> None:
+    world = await one_with_wipes(tmp_path, monkeypatch)
+    session = await world.put(ID, "ben")
+    assert session.job is not None
+    job = world.scheduler.jobs_there[session.job]
+    await world.down()
+    backup = kept(tmp_path)  # in it, ben's session runs under the account
+    await world.up()
+    await over(world, ID)
+    assert (await world.put(OTHER, "dan")).account == "u1"
+    world.scheduler.jobs_there[job.id] = job
+    with caplog.at_level(logging.WARNING):
+        await restore(world, tmp_path, backup)
+        await world.scheduler.answer()
+    assert "Several people use the account u1" in caplog.text
+    assert {live.record.user for live in world.live_sessions.values()} == {"ben", "dan"}  # nothing is ended
+    await over(world, OTHER)
+    assert (await refusal(world, session_id="d" * 32, user="dan"))[0] == "pool-empty"  # ben's session runs there
+    await over(world, ID)
+    await world.down()
+    await world.up()  # the link still knows it after a restart
+    assert world.home.asked.count(("wipe",)) == 1
+    assert (await world.put("a" * 32, first)).account == "u1"
+    assert world.home.asked.count(("wipe",)) == 2
+    assert world.account_leases.lent_to("one", "u1") == first
+    await world.down()
+
+
+async def test_an_account_in_which_a_job_is_found_has_files_though_it_was_lent_for_a_refused_start(
+    tmp_path: Path,
+) -> None:
+    world, _ = await up(tmp_path, project("p", POOL, members=ALL, gpu_hours=2))
+    assert (await refusal(world, user="dan", hours=3))[0] == "budget-over"
+    leases = world.account_leases
+    assert (leases.lent_to("one", "u1"), leases.holder("one", "u1")) == ("dan", None)
+    await leases.found("one", "u1", "ben")
+    assert (leases.lent_to("one", "u1"), leases.holder("one", "u1")) == ("ben", "ben")
     await world.down()

@@ -42,6 +42,7 @@ WIPE_SECONDS = 300.0
 PROOF_SECONDS = 60.0
 WIPES = 8  # wipes at a factory at a time
 _WAIT_SECONDS = 0.8  # seconds to wait for a wipe, before the person is asked to come again
+_SEVERAL = ""  # in place of the person of a lease: several people may have files in the account; nobody gets it unwiped
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class AccountLeases:
     def __init__(self, ledger: Ledger, inhabitants: Callable[[], Iterable[LiveSession | LiveCluster]]) -> None:
         self._ledger = ledger
         self._inhabitants = inhabitants
-        # by factory and account, the person who holds it until it is wiped
+        # by factory and account, the person who holds it until it is wiped, or ``_SEVERAL``
         self._leases: dict[tuple[Slug, str], str] = {}
         # accounts lent for a start that was refused, or that has just begun
         self._untouched: set[tuple[Slug, str]] = set()
@@ -201,11 +202,28 @@ class AccountLeases:
     async def found(self, factory: Slug, account: str, user: str) -> None:
         """Record that the account is lent to the person, because the link found a job of theirs under it.
 
-        Nothing is done if the account is lent already, to whomever. Raises LedgerError.
+        The job proves the loan, so a loan to somebody else, which an older ledger has, ends. But if somebody else uses
+        the account now, it is lent to neither of them, and to nobody before it is wiped; what runs under it goes on.
+        Raises LedgerError.
         """
-        if (factory, account) not in self._leases:
-            await self._write(factory, account, user)
-            self._leases[factory, account] = user
+        key = factory, account
+        async with self._lock:
+            self.touches(*key)
+            before = self._leases.get(key)
+            several = before == _SEVERAL or self._used(factory, account, user)
+            now = _SEVERAL if several else user
+            if now == before:
+                return
+            await self._write(factory, account, now)
+            self._leases[key] = now
+        if several:
+            log.warning(
+                "Several people use the account %s at %s: if it is for lending, nobody gets it before a wipe",
+                account,
+                factory,
+            )
+        elif before is not None:
+            log.warning("The account %s at %s is now lent to the person whose job is found there", account, factory)
 
     def touches(self, factory: Slug, account: str) -> None:
         """Record that a job is started under the account; a lent account may then have files of its person."""
@@ -239,11 +257,14 @@ class AccountLeases:
     # --- for account_holds
 
     def holder(self, factory: Slug, account: str) -> str | None:
-        """Return the person whose files may be in the account; None if it is clean."""
+        """Return the person whose files may be in the account; None if it is clean, "" if several people's may be."""
         return None if (factory, account) in self._untouched else self._leases.get((factory, account))
 
     def lent_to(self, factory: Slug, account: str) -> str | None:
-        """Return the person to whom the account is lent, also if they have not used it; None: it is lent to nobody."""
+        """Return the person to whom the account is lent, also if they have not used it.
+
+        None: it is lent to nobody; "": several people may have files in it, and it is lent to nobody before a wipe.
+        """
         return self._leases.get((factory, account))
 
     async def pass_on(self, factory: Slug, account: str, hold: Hold) -> bool:
