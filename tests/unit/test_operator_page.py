@@ -253,6 +253,18 @@ async def test_what_is_being_written_stays_while_the_page_is_renewed(page: Page,
     await expect(page.get_by_label("Message for people at ONE")).to_be_visible()
 
 
+async def test_a_tick_that_is_not_sent_yet_stays_while_the_page_is_renewed(page: Page, link: FakeLink) -> None:
+    await page.goto(PAGE)
+    tick = page.get_by_label("Show it once in open sessions, too")
+    await tick.check()
+    await page.get_by_label("Text of the banner").fill("Back at")
+    link.operator = link.operator.model_copy(update={"waiting": (), "more_waiting": 0})
+    await page.clock.run_for(25_000)
+    await expect(page.get_by_text("Nobody waits.")).to_be_visible()
+    await expect(page.get_by_label("Text of the banner")).to_have_value("Back at")
+    await expect(tick).to_be_checked()
+
+
 async def test_a_person_who_is_signed_out_meanwhile_is_told_so(page: Page) -> None:
     await page.goto(PAGE)
     table = page.get_by_role("table", name="Factories")

@@ -11,6 +11,12 @@ const shown = (children) => /** @type {(Node | string)[]} */ (
   children.flat(2).filter((child) => child !== null && child !== undefined && child !== false));
 
 /**
+ * The controls for which a script says whether they are checked; a page from the hub gives only their default.
+ * @type {WeakSet<Element>}
+ */
+const decided = new WeakSet();
+
+/**
  * An element: h("p", {class: "x", onclick: f, "aria-live": "polite"}, "text", child, null).
  * Properties that begin with "on" become listeners, `key` marks an element across updates, `false`/`null` leave an
  * attribute out, and `value` also sets the property.
@@ -29,6 +35,7 @@ export function h(tag, attributes, ...children) {
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   if (attributes?.value !== undefined && "value" in element) Object.assign(element, { value: attributes.value });
+  if (attributes && "checked" in attributes) decided.add(element);
   element.append(...shown(children));
   return element;
 }
@@ -105,6 +112,14 @@ function morphChildren(parent, holder) {
   }
 }
 
+/**
+ * Whether a person has ticked or unticked this control, and the fresh page asks the same with the same default.
+ * @param {HTMLInputElement} old
+ * @param {HTMLInputElement} fresh
+ */
+const isChosen = (old, fresh) => !decided.has(fresh) && old.checked !== old.defaultChecked &&
+  old.defaultChecked === fresh.defaultChecked && old.name === fresh.name && old.value === fresh.value;
+
 const HANDLERS = /** @type {const} */ (["onclick", "onchange", "oninput"]);
 
 /**
@@ -116,6 +131,8 @@ function morph(old, fresh) {
     if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
     return;
   }
+  const areInputs = old instanceof HTMLInputElement && fresh instanceof HTMLInputElement;
+  const chosen = areInputs && isChosen(old, fresh); // before the attributes change, which hold the default
   for (const { name } of [...old.attributes]) {
     // The reader decides whether a <details> is open.
     if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
@@ -126,8 +143,8 @@ function morph(old, fresh) {
   for (const handler of HANDLERS) {
     if (old[handler] !== fresh[handler]) Object.assign(old, { [handler]: fresh[handler] });
   }
-  if (old instanceof HTMLInputElement && fresh instanceof HTMLInputElement) {
-    if (old.checked !== fresh.checked) old.checked = fresh.checked;
+  if (areInputs) {
+    if (!chosen && old.checked !== fresh.checked) old.checked = fresh.checked;
     // A field that the person is typing in is not overwritten; without a given value, its text stays.
     const given = fresh.hasAttribute("value");
     const { activeElement } = /** @type {Document | ShadowRoot} */ (old.getRootNode());

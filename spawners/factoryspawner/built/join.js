@@ -66,6 +66,7 @@ var shown = (children) => (
   /** @type {(Node | string)[]} */
   children.flat(2).filter((child) => child !== null && child !== void 0 && child !== false)
 );
+var decided = /* @__PURE__ */ new WeakSet();
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -75,6 +76,7 @@ function h(tag, attributes, ...children) {
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   if (attributes?.value !== void 0 && "value" in element) Object.assign(element, { value: attributes.value });
+  if (attributes && "checked" in attributes) decided.add(element);
   element.append(...shown(children));
   return element;
 }

@@ -41,6 +41,7 @@ var shown = (children) => (
   /** @type {(Node | string)[]} */
   children.flat(2).filter((child) => child !== null && child !== void 0 && child !== false)
 );
+var decided = /* @__PURE__ */ new WeakSet();
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
@@ -50,6 +51,7 @@ function h(tag, attributes, ...children) {
     else element.setAttribute(name, value === true ? "" : String(value));
   }
   if (attributes?.value !== void 0 && "value" in element) Object.assign(element, { value: attributes.value });
+  if (attributes && "checked" in attributes) decided.add(element);
   element.append(...shown(children));
   return element;
 }
@@ -95,6 +97,7 @@ function morphChildren(parent, holder) {
     place = next;
   }
 }
+var isChosen = (old, fresh) => !decided.has(fresh) && old.checked !== old.defaultChecked && old.defaultChecked === fresh.defaultChecked && old.name === fresh.name && old.value === fresh.value;
 var HANDLERS = (
   /** @type {const} */
   ["onclick", "onchange", "oninput"]
@@ -104,6 +107,8 @@ function morph(old, fresh) {
     if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
     return;
   }
+  const areInputs = old instanceof HTMLInputElement && fresh instanceof HTMLInputElement;
+  const chosen = areInputs && isChosen(old, fresh);
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   }
@@ -113,8 +118,8 @@ function morph(old, fresh) {
   for (const handler of HANDLERS) {
     if (old[handler] !== fresh[handler]) Object.assign(old, { [handler]: fresh[handler] });
   }
-  if (old instanceof HTMLInputElement && fresh instanceof HTMLInputElement) {
-    if (old.checked !== fresh.checked) old.checked = fresh.checked;
+  if (areInputs) {
+    if (!chosen && old.checked !== fresh.checked) old.checked = fresh.checked;
     const given = fresh.hasAttribute("value");
     const { activeElement } = (
       /** @type {Document | ShadowRoot} */
