@@ -265,6 +265,19 @@ async def test_a_tick_that_is_not_sent_yet_stays_while_the_page_is_renewed(page:
     await expect(tick).to_be_checked()
 
 
+async def test_a_banner_that_is_being_written_stays_when_another_one_comes_or_goes(page: Page, link: FakeLink) -> None:
+    for before, after in (("", "Maintenance"), ("Maintenance", "")):
+        link.operator = link.operator.model_copy(update={"banner": before})
+        await page.goto(PAGE)
+        await page.get_by_label("Show it once in open sessions, too").check()
+        await page.get_by_label("Text of the banner").fill("Back at")
+        link.operator = link.operator.model_copy(update={"banner": after})
+        await page.clock.run_for(25_000)
+        await expect(page.get_by_role("button", name="Remove the banner")).to_have_count(int(bool(after)))
+        await expect(page.get_by_label("Text of the banner")).to_have_value("Back at")
+        await expect(page.get_by_label("Show it once in open sessions, too")).to_be_checked()
+
+
 async def test_a_person_who_is_signed_out_meanwhile_is_told_so(page: Page) -> None:
     await page.goto(PAGE)
     table = page.get_by_role("table", name="Factories")
