@@ -17,6 +17,7 @@ from factorycommon.json_logs import json_line
 from factorygate.hiding import hidden
 
 _GIVEN = "_factorygate_request_id"
+_PACKAGES = ("factoryspawner", "factorycommon", "factorylink", "workshops")  # ours, as far as they run in the hub
 
 
 class Formatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterhub is untyped
@@ -44,9 +45,15 @@ class HubJsonFormatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterh
 
 
 def logging_config(form: Literal["text", "json"]) -> dict[str, Any]:
-    """Return the value of ``c.JupyterHub.logging_config`` for the given format of the log."""
+    """Return the value of ``c.JupyterHub.logging_config`` for the given format of the log.
+
+    JupyterHub gives its handler only to its own logger; with this value, the gateway's packages log through it, too.
+    """
     formatter = HubJsonFormatter if form == "json" else Formatter
-    return {"formatters": {"console": {"class": f"{__name__}.{formatter.__name__}"}}}
+    return {
+        "formatters": {"console": {"class": f"{__name__}.{formatter.__name__}"}},
+        "loggers": {name: {"level": "DEBUG", "handlers": ["console"]} for name in _PACKAGES},
+    }
 
 
 def request_id_of(handler: Any) -> str:

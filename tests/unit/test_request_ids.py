@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -182,6 +183,33 @@ def test_lines_for_people_end_with_the_id() -> None:
 def test_the_hubs_formatter_is_that_of_its_configuration() -> None:
     assert logging_config("text")["formatters"]["console"]["class"] == "factoryspawner.logs.Formatter"
     assert logging_config("json")["formatters"]["console"]["class"] == "factoryspawner.logs.HubJsonFormatter"
+
+
+HUB_LOGS = """
+import logging, sys
+from jupyterhub.app import JupyterHub
+from traitlets.config import Config
+from factoryspawner.logs import logging_config
+
+JupyterHub(config=Config({"JupyterHub": {"logging_config": logging_config(sys.argv[1])}})).log.info("hub")
+for name in ("factoryspawner", "factorylink.client", "factorycommon.tls"):
+    logging.getLogger(name).info("from /x?token=hush")
+    logging.getLogger(name).debug("not at this level")
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_hub_formats_the_records_of_the_gateways_packages_as_its_own(form: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", HUB_LOGS, form], capture_output=True, text=True, check=True)
+    lines = ran.stderr.splitlines()
+    assert len(lines) == 4
+    assert all("from /x?token=[secret]" in line for line in lines[1:])
+    if form == "json":
+        assert [json.loads(line)["logger"] for line in lines] == [
+            "JupyterHub", "factoryspawner", "factorylink.client", "factorycommon.tls"
+        ]  # fmt: skip
+    else:
+        assert all(line.startswith("[I 20") for line in lines), lines
 
 
 async def test_a_fault_of_a_service_is_answered_in_words_with_the_requests_id(
