@@ -162,7 +162,9 @@ class LinkTable:
                         await self._take(change)
                         delays = pauses()
             except LinkSilent as error:
-                if not self.silent:
+                if not self._tried.is_set():
+                    log.warning("The link does not answer: %s", error)
+                elif not self.silent:
                     log.warning("The link fell silent: %s", error)
             except LinkProblem as error:
                 log.error("The link gives no table: %s", error)  # noqa: TRY400  # its words say it all

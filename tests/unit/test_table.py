@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from factorycommon.models import ResolvedChoice, Session, SessionState
-from factorylink.client import TableChange
+from factorylink.client import LinkSilent, TableChange
+from factoryspawner import link_table
 from factoryspawner.link_table import LinkTable
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -58,3 +62,24 @@ async def test_an_answer_older_than_an_event_is_dropped() -> None:
     following.cancel()
     with suppress(asyncio.CancelledError):
         await following
+
+
+async def test_a_link_that_was_never_reached_is_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = asyncio.Queue[None]()
+
+    class Missing:
+        async def table(self) -> AsyncGenerator[TableChange]:
+            tries.put_nowait(None)
+            raise LinkSilent("no such socket")
+            yield  # makes this function a generator
+
+    monkeypatch.setattr(link_table, "pauses", lambda: itertools.repeat(0))
+    following = asyncio.create_task(LinkTable(Missing()).follow())  # type: ignore[arg-type]
+    for _ in range(3):
+        await asyncio.wait_for(tries.get(), 60)
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+    assert caplog.messages == ["The link does not answer: no such socket"]
