@@ -109,7 +109,7 @@ def test_a_qos_that_is_used_up_lets_jobs_wait(site: SlurmCluster) -> None:
     first = submitted(site, *options)
     assert eventually(lambda: state_of(site, first) == "RUNNING")
     second = submitted(site, *options)
-    assert eventually(lambda: why(site, second) == "group-gpus"), why(site, second)
+    assert eventually(lambda: why(site, second) == "queue-limit"), why(site, second)
     cancel(site, first)
     assert eventually(lambda: state_of(site, second) == "RUNNING")
     cancel(site, second)

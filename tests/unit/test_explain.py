@@ -15,6 +15,9 @@ from tests.support import texts
 
 REASONS = (Path(__file__).parent / "recorded" / "slurm-24.11" / "reasons.txt").read_text().split()
 DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
+VIOLATES = (
+    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+)
 # Words of squeue that are not in the library's list: with node names, from other versions, or of requeued jobs.
 ELSEWHERE_TRIED = {
     "maintenance", "held-requeued", "federation", "nodes-busy", "power", "nodes-unavailable", "partition-nodes",
@@ -61,11 +64,16 @@ def waits(reason: str, phase: PendingPhase = PendingPhase.QUEUED) -> str:
         ("QOSMaxGRESPerJob", "size-limit"), ("QOSMaxNodePerJobLimit", "size-limit"), ("QOSMinGRES", "too-small"),
         ("QOSMaxSubmitJobPerUserLimit", "own-submitted"),
         ("MaxCpuRunMinsPerUser", "own-running"), ("QOSMaxGRESMinutesPerJob", "job-budget"),
-        ("AccountingPolicy", "policy"), ("MpiPortsBusy", "ports-busy"), ("QOSGrpJobsLimit", "group-jobs"),
-        ("AssocGrpWallLimit", "budget"), ("QOSGrpMemLimit", "group-memory"),
+        ("AccountingPolicy", "policy"), ("MpiPortsBusy", "ports-busy"), ("AssocGrpJobsLimit", "group-jobs"),
+        ("AssocGrpWallLimit", "budget"), ("AssocGrpMemLimit", "group-memory"),
         ("RequiresReservation", "reservation-needed"),
-        ("QOSGrpGRES", "group-gpus"), ("QOSGrpCpuLimit", "group-cores"), ("QOSGrpNodeLimit", "group-nodes"),
-        ("QOSGrpBB", "group-limit"),
+        ("AssocGrpCpuLimit", "group-cores"), ("AssocGrpNodeLimit", "group-nodes"), ("AssocGrpBB", "group-limit"),
+        # All users of a QOS share its limits, not only the person's project.
+        ("QOSGrpJobsLimit", "queue-limit"), ("QOSGrpGRES", "queue-limit"), ("QOSGrpCpuLimit", "queue-limit"),
+        ("QOSGrpMemLimit", "queue-limit"), ("QOSGrpNodeLimit", "queue-limit"), ("QOSGrpBB", "queue-limit"),
+        # Billing is a limit of what runs at once; only its minutes are a budget.
+        ("AssocGrpBilling", "group-limit"), ("QOSGrpBilling", "queue-limit"), ("QOSGrpBillingMinutes", "budget"),
+        ("AssocGrpBillingRunMinutes", "budget-running"), ("QOSGrpBillingRunMinutes", "budget-running"),
         ("BadConstraints", "bad-constraints"), ("JobArrayTaskLimit", "array-limit"), ("DeadLine", "deadline"),
         ("BurstBufferStageIn", "storage"), ("PowerNotAvail", "power"), ("FrontEndDown", "front-end-down"),
         ("FedJobLock", "federation"), ("SchedDefer", "deferred"), ("MaxMemPerLimit", "memory-limit"),
@@ -187,6 +195,9 @@ def test_failures_hint_at_the_cause(more: dict[str, int], code: str) -> None:
         ("QOSMaxSubmitJobPerUserLimit\nJob violates accounting/QOS policy (job submit limit, ...)", "submit-limit"),
         ("AssocMaxSubmitJobLimit", "submit-limit"),
         ("Job violates accounting/QOS policy", "policy"),
+        # Slurm's sentence is the same for every limit; only the word before it names the limit.
+        (f"QOSMaxGRESPerUser\n{VIOLATES}", "policy"), (f"QOSMaxSubmitJobPerUserLimit\n{VIOLATES}", "submit-limit"),
+        (f"MaxSubmitJobsPerAccount\n{VIOLATES}", "submit-limit"), (VIOLATES, "policy"),
         ("Batch job submission failed: Invalid feature specification", "feature"),
         ("Batch job submission failed: Requested reservation is invalid", "reservation"),
         ("Access denied to requested reservation", "reservation"),
@@ -206,6 +217,11 @@ def test_refusals_are_explained(text: str, code: str) -> None:
     assert words.do
 
 
+NO_MUNGE = (
+    "If munged is up, restart with --num-threads=10\n"
+    'Munge encode failed: Failed to access "/run/munge/munge.socket.2": No such file or directory\n'
+    "slurm_load_jobs error: Protocol authentication error"
+)
 FILTERED = "Project training is closed.\nAsk for another."
 
 
@@ -236,6 +252,14 @@ def test_a_site_s_own_filter_is_told_by_its_own_words(text: str) -> None:
         ("Invalid authentication credential", "authentication"),
         ("Not a row as asked for: 'x'", "misread"),
         ("Something else", "unreachable"),
+        ("login1: the site does not let us in as watcher.", "authentication"),
+        ("login1 did not answer within 10 s. login2: the site does not let us in as watcher.", "authentication"),
+        ("login1: Connection refused.", "silent"),
+        ("login1:2222: Host is down. login2: Connection refused.", "silent"),
+        ("failed to open persistent connection to host:db:6819: Connection refused", "controller-down"),
+        (NO_MUNGE, "controller-down"),
+        ("Munge encode failed: Failed to access socket", "controller-down"),
+        ("slurm_load_jobs error: Protocol authentication error", "controller-down"),
     ],
 )
 def test_unreachable_factories_are_explained(text: str, code: str) -> None:

@@ -27,15 +27,22 @@ UNREACHABLE: tuple[Answer, ...] = (
 )
 # Patterns that match anywhere in an error's text; the first match counts.
 WORDS: tuple[tuple[str, str], ...] = (
+    (r"does not let us in as", "authentication"),  # first, since other hosts may have failed in other ways
     (r"gave no answer within|timed? ?out|no connection within|not begun within", "silent"),
+    # of a login host, by the full stop of ``transports/ssh/login.py``; a scheduler's command writes none
+    (r": (connection refused|host is down)\.", "silent"),
     (r"rate limit", "rate-limit"),
     (r"standby|slow to|busy", "controller-busy"),
-    (r"unable to contact|connection refused|connect failure|is DOWN|controller|Communication", "controller-down"),
+    (
+        r"unable to contact|connection refused|connect failure|is DOWN|controller|Communication"
+        r"|munge|protocol authentication",
+        "controller-down",
+    ),
     (
         r"network is unreachable|no route|name or service|name resolution|connection .*lost|reset by peer|broken pipe",
         "cut",
     ),
     (r"could not be run|command not found|no such file", "commands-missing"),
-    (r"authenti|munge|credential|permission denied", "authentication"),
+    (r"authenti|credential|permission denied", "authentication"),
     (r"not understood|not a row|unknown here|no job id|more than", "misread"),
 )

@@ -56,7 +56,7 @@ WORDS = SchedulerWords(
         (r"QOSUsageThreshold", "usage-threshold"),
         (r"AccountingPolicy", "policy"),
         (r"(Assoc|QOS)Grp\w*Run(Minutes|Mins)", "budget-running"),
-        (r"(Assoc|QOS)Grp(\w*(Minutes|Mins)|Billing|WallLimit)", "budget"),
+        (r"(Assoc|QOS)Grp(\w*(Minutes|Mins)|WallLimit)", "budget"),
         # Limits of one person
         (r"(QOS|Assoc)MaxSubmit\w*|MaxSubmitJobs\w*", "own-submitted"),
         (
@@ -71,13 +71,15 @@ WORDS = SchedulerWords(
         (r"QOSMin", "too-small"),
         (r"(QOS|Assoc)Max\w*Per(Job|Node)|QOSResourceLimit|AssociationResourceLimit", "size-limit"),
         (r"MaxMemPerLimit|MemoryLimit", "memory-limit"),
+        # Limits of all users of a QOS together
+        (r"QOSGrp", "queue-limit"),
         # Limits of a project
-        (r"(QOS|Assoc)Grp(Submit)?Jobs", "group-jobs"),
-        (r"(QOS|Assoc)GrpGRES", "group-gpus"),
-        (r"(QOS|Assoc)GrpCpu", "group-cores"),
-        (r"(QOS|Assoc)GrpMem", "group-memory"),
-        (r"(QOS|Assoc)GrpNode", "group-nodes"),
-        (r"(QOS|Assoc)Grp", "group-limit"),
+        (r"AssocGrp(Submit)?Jobs", "group-jobs"),
+        (r"AssocGrpGRES", "group-gpus"),
+        (r"AssocGrpCpu", "group-cores"),
+        (r"AssocGrpMem", "group-memory"),
+        (r"AssocGrpNode", "group-nodes"),
+        (r"AssocGrp", "group-limit"),
         # Jobs that ran before
         (r"(InactiveLimit|TimeLimit|NonZeroExitCode|RaisedSignal|OutOfMemory|RequeueExit)", "tried-before"),
     ),
@@ -90,7 +92,7 @@ WORDS = SchedulerWords(
         (r"node configuration is not available|can( ?no|')t be satisfied|max(gres|cpu|node)perjob", "no-such-node"),
         (r"invalid account or account/partition|invalid account|account.*(not (allowed|permitted)|expired)", "account"),
         (r"invalid qos|qos.*not (allowed|permitted)", "qos"),
-        (r"qosmaxsubmit|assocmaxsubmit|maxsubmit|job submit limit|submit limit", "submit-limit"),
+        (r"qosmaxsubmit|assocmaxsubmit|maxsubmit", "submit-limit"),
         (r"violates accounting/qos policy|accounting/qos policy", "policy"),
         (r"insufficient (funds|balance|budget)|no (budget|balance|quota) left|budget.*(exhausted|exceeded)", "budget"),
         (r"invalid feature|invalid constraint", "feature"),
