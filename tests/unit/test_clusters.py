@@ -194,6 +194,22 @@ async def test_a_batch_that_never_arrived_is_submitted_again(world: World, monke
     await states(world, **{"w-0": "pending"})
 
 
+async def test_a_batch_that_never_arrived_and_is_not_wanted_any_more_advises_no_new_session(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "DOUBT", 0.0)
+    await begin(world)
+    world.scheduler.says_nothing = True
+    await grow(world, "w-0")
+    await world.clusters.cancel(CLUSTER, "ada", ("w-0",))
+    world.scheduler.says_nothing = False
+    await world.scheduler.answer(2)
+    end = (await states(world, **{"w-0": "ended"}))["w-0"].end
+    assert end is not None
+    assert (end.code, end.whose) == ("submit-doubtful", "wait")
+    assert end.do == "The cluster asks for another job if its work still needs one."
+
+
 async def test_a_refusal_is_said_and_leaves_nothing(world: World) -> None:
     await begin(world)
     world.scheduler.refuses = "Invalid account or account/partition combination specified"

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from factorycommon.messages import Message
-from factorycommon.models import End, EndReason, Job, JobState, PendingPhase
+from factorycommon.models import End, EndReason, Job, JobState, PendingPhase, Words
 from factorylink.errors import Distrusted, Expired, Unreachable
 from factorylink.explain import explain
+from factorylink.explain.gateway import OURS
 from factorylink.schedulers.registry import DIALECTS
 from factorylink.schedulers.slurm.parser import OUTCOMES
 from factorylink.schedulers.slurm.words import WORDS
 from tests.support import texts
 
 REASONS = (Path(__file__).parent / "recorded" / "slurm-24.11" / "reasons.txt").read_text().split()
+LINK = Path(explain.__file__).parents[1]
 DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
 VIOLATES = (
     "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
@@ -269,8 +272,35 @@ def test_unreachable_factories_are_explained(text: str, code: str) -> None:
     assert words.whose in ("wait", "site", "operator")
 
 
+def test_a_submission_without_an_answer_that_is_over_may_be_repeated() -> None:
+    """The explanation is only for ends: the gateway no longer looks for the job."""
+    words = explain.own("submit-doubtful")
+    assert (words.whose, words.do) == ("you", "Start again whenever you like.")
+    again = explain.for_job_of_cluster(words)
+    assert (again.code, again.what, again.whose) == (words.code, words.what, "wait")
+    assert again.do == explain.job_ended(None, desired="stop")[1].do
+
+
+@pytest.mark.parametrize(
+    "words",
+    [explain.refused("Rate limit exceeded"), explain.refused("Job queue is full"), explain.own("pool-empty"),
+     explain.own("pool-wiping")],
+)  # fmt: skip
+def test_whoever_is_told_to_try_again_has_to_act(words: Words) -> None:
+    assert words.do.startswith("Try again")
+    assert words.whose == "you"
+
+
+def test_the_code_uses_every_explanation_of_the_gateway() -> None:
+    """Codes of the dialects' patterns do not count: they are for other tables, which may have the same codes."""
+    files = [file for file in LINK.rglob("*.py") if not {"schedulers", "refusals.py"} & {*file.parts}]
+    source = re.sub(r'(Answer|Message)\(\s*"[a-z-]+"|add_argument\("[a-z]+"|dest="[a-z]+"', "",
+                    "".join(file.read_text() for file in files))  # fmt: skip
+    assert OURS.keys() - set(re.findall(r'"([a-z-]+)"', source)) == set()
+
+
 def test_our_own_faults_all_say_what_to_do() -> None:
-    for code in explain.OURS:
+    for code in OURS:
         words = explain.own(code, "detail")
         assert words.code == code
         assert words.what

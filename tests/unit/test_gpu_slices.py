@@ -114,3 +114,4 @@ def test_a_refused_session_ends_with_words_before_its_door_opens(tmp_path: Path)
     reason, words = explain.ended(None, door="failed", message=end["message"], tail=ran.stderr.splitlines())
     assert (reason.value, words.code) == ("failed", "log-gpu-slice")
     assert "slice of a GPU that was asked for" in words.what
+    assert words.do.startswith("Choose another size or factory")  # a slice belongs to the size

@@ -151,7 +151,8 @@ class ClusterReconciler:
         elif live_cluster.record.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
             self._submitter.submit(live_cluster, batch)
         else:
-            await self._ends.over(live_cluster, batch.workers, EndReason.STOPPED, explain.own("submit-doubtful"))
+            words = explain.for_job_of_cluster(explain.own("submit-doubtful"))
+            await self._ends.over(live_cluster, batch.workers, EndReason.STOPPED, words)
 
     async def _seen(
         self, live_cluster: LiveCluster, batch: BatchRecord, connection: FactoryConnection, jobs: dict[str, Job]

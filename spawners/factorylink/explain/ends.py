@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from factorycommon.language import N_
 from factorycommon.models import EndReason, Outcome
-from factorylink.explain.table import AGAIN, LOG_TELLS, NO_FAULT, ROOM, SMALLER, TELL, Answer, Case, Ending, Move
+from factorylink.explain.table import (
+    AGAIN,
+    ANY_TIME,
+    LOG_TELLS,
+    NO_FAULT,
+    OTHER_SIZE,
+    ROOM,
+    SMALLER,
+    TELL,
+    Answer,
+    Case,
+    Ending,
+    Move,
+)
 
 # Outcomes that the scheduler caused; they take precedence over the door's earlier report.
 ENDED: dict[Outcome, Ending] = {
@@ -64,12 +77,12 @@ DOOR: dict[str, Ending] = {
 WITHDRAWN = Answer(
     "withdrawn",
     N_("The request was cancelled at this gateway. You are not charged."),
-    Move("you", N_("Start again whenever you like.")),
+    ANY_TIME,
 )
 WITHDRAWN_STARTING = Answer(
     "withdrawn-starting",
     N_("The request was cancelled at this gateway. You are charged only for the time that the node was yours."),
-    Move("you", N_("Start again whenever you like.")),
+    ANY_TIME,
 )
 WITHDRAWN_FOR_YOU = Answer(
     "withdrawn-operator",
@@ -125,7 +138,7 @@ LOG: tuple[Case, ...] = (
         r"^factorygate: not the slice of a GPU",
         "log-gpu-slice",
         N_("Its node did not give it the slice of a GPU that was asked for, so it ended before anything ran."),
-        TELL,
+        OTHER_SIZE,
     ),
     Case(
         r"Disk quota exceeded|EDQUOT", "log-quota", N_("Your home at the factory is over its quota."), ROOM

@@ -35,7 +35,7 @@ from factorylink.explain.ends import (
 )
 from factorylink.explain.gateway import BARRED, DOOR_TROUBLE, OURS
 from factorylink.explain.refusals import REFUSED
-from factorylink.explain.table import AGAIN, ITSELF, NEXT_JOB, NO_FAULT, Answer, Move
+from factorylink.explain.table import AGAIN, ANY_TIME, ITSELF, NEXT_JOB, NO_FAULT, Answer, Move
 from factorylink.explain.waiting import WAITING
 from factorylink.schedulers.registry import DIALECTS
 from factorylink.schedulers.words import Patterns
@@ -167,13 +167,21 @@ def job_ended(
     ``end``: the scheduler's record; None: there is none. ``desired``: "stop" if somebody requested the end. ``tail``:
     the last lines of the job's log.
 
-    The explanation is that of ``ended``. But if ``ended`` only advises the person to start a new session, the advice is
-    replaced: the person has to do nothing, because the cluster requests another job if its work needs one.
+    The explanation is that of ``ended``, changed by ``for_job_of_cluster``.
     """
     reason, words = ended(end, desired=desired, tail=tail)
-    if words.do in (AGAIN.do, NO_FAULT.do):
-        words = words.saying(do=NEXT_JOB.do, whose=NEXT_JOB.whose)
-    return reason, words
+    return reason, for_job_of_cluster(words)
+
+
+def for_job_of_cluster(words: Words) -> Words:
+    """Return the explanation of an end as it applies to a job of a Dask cluster.
+
+    ``words``: the explanation for a session. If it only advises the person to start a new session, the advice is
+    replaced: the person has to do nothing, because the cluster requests another job if its work needs one.
+    """
+    if words.do in (AGAIN.do, NO_FAULT.do, ANY_TIME.do):
+        return words.saying(do=NEXT_JOB.do, whose=NEXT_JOB.whose)
+    return words
 
 
 def withdrawn(*, operator: bool, begun: bool) -> Words:

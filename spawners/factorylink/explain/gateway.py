@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from factorycommon.language import N_
 from factorycommon.messages import Message
-from factorylink.explain.table import GOES_ON, KEPT, LOG_TELLS, NO_FAULT, SITE, Answer, Move
+from factorylink.explain.table import ANY_TIME, GOES_ON, KEPT, LOG_TELLS, NO_FAULT, SITE, Answer, Move
 
 _ASK = Move("operator", N_("Ask this gateway's operators."))
 _WAITS = Move("wait", N_("The gateway keeps trying; nothing is lost."))
@@ -17,17 +17,11 @@ _ANSWERS = (
     Answer(
         "submit-doubtful",
         N_("The factory did not answer when your request was sent to it."),
-        Move("wait", N_("The gateway looks for it there. If it was accepted, it is shown here or cancelled; it does "
-                        "not run twice.")),
+        ANY_TIME,
     ),
     Answer("submit-slow", N_("The factory's scheduler is slow and has not taken it yet."), GOES_ON),
     Answer(
         "not-taken", N_("The factory did not answer."), Move("you", N_("Try again in a minute."))
-    ),
-    Answer(
-        "folder",
-        N_("The folder for its files could not be made in your home at the factory."),
-        Move("you", N_("Check whether your home folder there is full or over its quota.")),
     ),
     # The site's actions and silence
     Answer("completing", N_("The job is ending."), Move("wait", N_("It ends by itself."))),
@@ -200,12 +194,12 @@ _ANSWERS = (
     Answer(
         "pool-empty",
         N_("All accounts that your project has there for its members are in use."),
-        Move("wait", N_("Try again when somebody has stopped, or ask whoever manages the project for more accounts.")),
+        Move("you", N_("Try again when somebody has stopped, or ask whoever manages the project for more accounts.")),
     ),
     Answer(
         "pool-wiping",
         N_("The account that you will get there is being emptied of an earlier person's files."),
-        Move("wait", N_("Try again in a minute.")),
+        Move("you", N_("Try again in a minute.")),
     ),
     Answer(
         "pool-not-wiped",
@@ -308,7 +302,6 @@ _ANSWERS = (
         Move("operator", N_("Tell this gateway's operators: the node's name must resolve, or door.host be set.")),
     ),
     Answer("door-key", N_("It is running, but the program that answers there does not have its key."), _ASK),
-    Answer("door-never", N_("It was running, but never became reachable."), LOG_TELLS),
     Answer("notebook-late", N_("JupyterLab did not start in the time allowed."), LOG_TELLS),
     # Changes to the job at the factory
     Answer(

@@ -31,7 +31,7 @@ REFUSED: tuple[Answer, ...] = (
     Answer(
         "rate-limit",
         N_("The factory's scheduler is asked too often at the moment."),
-        Move("wait", N_("Try again in a few minutes.")),
+        Move("you", N_("Try again in a few minutes.")),
     ),
     Answer("storage", N_("The factory does not give the fast storage that this size asks for."), OTHER_SIZE),
     Answer("not-allowed", N_("The factory does not allow what this size asks for."), OTHER_SIZE),

@@ -64,6 +64,7 @@ START_OVER = Move("you", N_("Cancel it and start again."))
 OWN = Move("you", N_("Stop a session that you no longer need, or wait until one of yours ends."))
 PROJECT = Move("you", N_("Ask whoever manages your project at this factory, or choose another project or factory."))
 AGAIN = Move("you", N_("Your files are as you saved them. Start a new session to go on."))
+ANY_TIME = Move("you", N_("Start again whenever you like."))
 NEXT_JOB = Move("wait", N_("The cluster asks for another job if its work still needs one."))
 NO_FAULT = Move("you", N_("It was not your doing. Start a new session; your saved files are still there."))
 SMALLER = Move(
