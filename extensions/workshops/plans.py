@@ -39,7 +39,7 @@ def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> No
     """
     _in_order(workshop)
     if workshop.ends <= now:
-        raise invalid(Message("workshop-past", "It would end before it is created. Choose later times."), "ends")
+        raise invalid(Message("workshop-past", "It would end in the past. Choose later times."), "ends")
     if workshop.closes - workshop.opens > timedelta(days=limits.days):
         said = Message(
             "workshop-too-long", "From opening to closing are more than {days} days, the most that are allowed."

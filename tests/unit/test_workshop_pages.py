@@ -491,7 +491,7 @@ async def test_a_halted_warm_up_is_explained_and_goes_on(
     await world.store.transact(lambda db: rows.put(db, [failed]))
     await world.store.transact(lambda db: rows.put_warm_up(db, WarmUpRow(slug, now, 1, 2, 3, why)))
     page = (await bob.get(path)).text
-    assert "Halted: 2 of 3 seats of a wave failed" in page
+    assert "Halted: 2 of 3 seats that were started together failed" in page
     assert "The &lt;b&gt;node&lt;/b&gt; failed." in page
     halted = (await bob.get(f"{path}/room/seats")).json()["halted"]  # the room says so, too
     assert (halted["failed"], halted["of"], halted["why"]["what"]) == (2, 3, "The <b>node</b> failed.")

@@ -80,7 +80,7 @@ HAPPENED: dict[LogEvent, str] = {
     "new code": N_("new code"),
     "role": N_("role"),
     "removed": N_("removed"),
-    "erased": N_("its people were deleted"),
+    "erased": N_("the data of its people were deleted"),
     "extended": N_("goes on for longer, in minutes"),
     "certificates": N_("sent certificates by mail"),
     "joined": N_("joined"),
@@ -143,7 +143,7 @@ MATERIAL = {
     "failed": N_("It could not be fetched."),
 }
 TESTS = {
-    "browser": N_("Your browser"),
+    "browser": N_("Browser"),
     "cookies": N_("Cookies"),
     "trip": N_("Answers of the gateway"),
     "download": N_("Download"),
@@ -591,8 +591,8 @@ def _grouped(found: list[WorkshopView]) -> list[tuple[str, list[WorkshopView]]]:
     rest = [one for one in found if one not in waits and one.state not in over]
     groups = [
         (N_("Waiting for approval"), waits),
-        (N_("Upcoming and open"), sorted(rest, key=lambda one: one.starts)),
-        (N_("Over"), [one for one in found if one.state in over]),
+        (N_("Not over yet"), sorted(rest, key=lambda one: one.starts)),
+        (N_("Over or cancelled"), [one for one in found if one.state in over]),
     ]
     return [(title, ones) for title, ones in groups if ones]
 
