@@ -99,7 +99,7 @@ describe("verdicts of the connection check", () => {
       "What this means: JupyterLab takes up to a minute until it opens for the first time. Then your browser keeps its files.",
       "",
       "WebSocket, the connection to a notebook: Does not work",
-      "The connection is refused, most likely by a proxy or firewall in this network.",
+      "The connection does not open, most likely because of a proxy or firewall in this network.",
       "What this means: JupyterLab opens, and you can read and save files, but no cell runs: there is no other way to a notebook’s kernel.",
       "For your IT department: Allow WebSockets to wss://hub.example:443: pass on requests with “Connection: Upgrade” and “Upgrade: websocket” (RFC 6455) to paths below /, and keep the connections open for hours. If the proxy cannot do this, exempt hub.example from it.",
       "",

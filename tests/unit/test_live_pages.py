@@ -131,7 +131,7 @@ async def start(page: Page) -> None:
 async def test_a_person_without_sessions_sees_one_choice_and_start(page: Page, link: FakeLink) -> None:
     await page.goto(f"{page_states.START}?lang=en")
     await expect(
-        page.get_by_role("heading", name=re.compile("^(Our suggestion|Same choice as your last session)$"))
+        page.get_by_role("heading", name=re.compile("^(Our suggestion|Based on your last choice)$"))
     ).to_be_visible()
     await expect(page.locator("#fg-asked")).to_contain_text("You ask for 1 x A100 40 GB on ONE for 2 hours.")
     start = page.get_by_role("button", name="Start", exact=True)
@@ -156,7 +156,7 @@ async def test_a_person_without_sessions_sees_one_choice_and_start(page: Page, l
     await page.locator("#fg-choose > summary").press("Enter")
     await expect(page.get_by_role("radio")).to_have_count(0)
     await expect(
-        page.get_by_role("heading", name=re.compile("^(Our suggestion|Same choice as your last session)$"))
+        page.get_by_role("heading", name=re.compile("^(Our suggestion|Based on your last choice)$"))
     ).to_be_visible()  # nothing was changed
 
 

@@ -142,7 +142,7 @@ export const RESULT = {
 
   "stream": { what: () => t("They arrive at once.") },
   "stream-held": {
-    what: () => t("A proxy or virus scanner in this network holds them back until they are complete."),
+    what: () => t("Something between you and the gateway, such as a proxy or a virus scanner, holds them back until they are complete."),
     means: STREAM_MEANS,
     help: NOTHING_TO_DO,
     staff: PIECE_BY_PIECE,
@@ -163,7 +163,7 @@ export const RESULT = {
 
   "socket": { what: ({ ms }) => tn(ms, "A message and its answer take {n} ms.", "A message and its answer take {n} ms.") },
   "socket-blocked": {
-    what: () => t("The connection is refused, most likely by a proxy or firewall in this network."),
+    what: () => t("The connection does not open, most likely because of a proxy or firewall in this network."),
     means: NO_CELL,
     help: ANOTHER_NETWORK,
     staff: ({ host, port, scheme, base }) =>

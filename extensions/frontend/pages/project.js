@@ -104,7 +104,7 @@ function draw() {
   at("fg-usage").replaceChildren(
     h("h2", {}, t("Usage")),
     h("p", { class: "fg-quiet" }, use.everybody
-      ? t("Usage of the whole project; running jobs count up to now.")
+      ? t("Usage of the whole project through this gateway; running jobs count up to now.")
       : t("Your own usage; managers of the project see everybody’s. Running jobs count up to now.")),
     ...(rows.length ? [plot(rows), table(rows)] : [h("p", {}, t("Nothing was used in this period."))]));
 }

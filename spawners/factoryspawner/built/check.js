@@ -233,7 +233,7 @@ var W = {
     { hours, machine }
   ),
   suggestion: t("Our suggestion"),
-  lastTime: t("Same choice as your last session"),
+  lastTime: t("Based on your last choice"),
   youAsk: t("What you ask for"),
   startLine: {
     now: t("It should start now."),
@@ -313,7 +313,7 @@ var W = {
   fromLink: t("A link filled this in for you; check and press Start."),
   fromLinkUnknown: (pairs) => t("The link asks for something that is not offered to you: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),
-  fromAgain: t("Filled in as in your earlier session. Change what you like and press Start."),
+  fromAgain: t("Filled in from your earlier session. Change what you like and press Start."),
   changed: (machine, what) => t("{machine}: {what}", { machine, what }),
   // Sessions
   state: stateWords(),
@@ -374,7 +374,7 @@ var W = {
     unreachable: (machine) => t("Your session on {machine} cannot be reached", { machine })
   },
   waitSub: {
-    looking: t("This takes a second or two."),
+    looking: t("This usually takes a second or two."),
     pending: t("This page opens your session as soon as it is ready."),
     starting: t("You have the node; JupyterLab is starting on it. This usually takes less than a minute."),
     running: t("Opening JupyterLab…"),
@@ -470,7 +470,7 @@ var W = {
   details: t("Details"),
   remove: t("Remove name"),
   endedAt: (when, ran) => ran ? t("{when} · ran {ran}", { when, ran }) : when,
-  limitReached: t("You have reached your limit of sessions. Stop one to start another."),
+  limitReached: t("You have reached your limit of session names. Stop your main session or remove a past name to start another."),
   homeSilent: t("This page may be out of date."),
   hubOnly: t("The gateway has no details right now"),
   // Home: Dask clusters
@@ -910,7 +910,7 @@ var RESULT = {
   },
   "stream": { what: () => t("They arrive at once.") },
   "stream-held": {
-    what: () => t("A proxy or virus scanner in this network holds them back until they are complete."),
+    what: () => t("Something between you and the gateway, such as a proxy or a virus scanner, holds them back until they are complete."),
     means: STREAM_MEANS,
     help: NOTHING_TO_DO,
     staff: PIECE_BY_PIECE
@@ -929,7 +929,7 @@ var RESULT = {
   },
   "socket": { what: ({ ms }) => tn(ms, "A message and its answer take {n} ms.", "A message and its answer take {n} ms.") },
   "socket-blocked": {
-    what: () => t("The connection is refused, most likely by a proxy or firewall in this network."),
+    what: () => t("The connection does not open, most likely because of a proxy or firewall in this network."),
     means: NO_CELL,
     help: ANOTHER_NETWORK,
     staff: ({ host, port, scheme, base }) => t("Allow WebSockets to {scheme}://{host}:{port}: pass on requests with “Connection: Upgrade” and “Upgrade: websocket” (RFC 6455) to paths below {base}, and keep the connections open for hours. If the proxy cannot do this, exempt {host} from it.", {

@@ -230,7 +230,7 @@ var W = {
     { hours, machine }
   ),
   suggestion: t("Our suggestion"),
-  lastTime: t("Same choice as your last session"),
+  lastTime: t("Based on your last choice"),
   youAsk: t("What you ask for"),
   startLine: {
     now: t("It should start now."),
@@ -310,7 +310,7 @@ var W = {
   fromLink: t("A link filled this in for you; check and press Start."),
   fromLinkUnknown: (pairs) => t("The link asks for something that is not offered to you: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),
-  fromAgain: t("Filled in as in your earlier session. Change what you like and press Start."),
+  fromAgain: t("Filled in from your earlier session. Change what you like and press Start."),
   changed: (machine, what) => t("{machine}: {what}", { machine, what }),
   // Sessions
   state: stateWords(),
@@ -371,7 +371,7 @@ var W = {
     unreachable: (machine) => t("Your session on {machine} cannot be reached", { machine })
   },
   waitSub: {
-    looking: t("This takes a second or two."),
+    looking: t("This usually takes a second or two."),
     pending: t("This page opens your session as soon as it is ready."),
     starting: t("You have the node; JupyterLab is starting on it. This usually takes less than a minute."),
     running: t("Opening JupyterLab…"),
@@ -467,7 +467,7 @@ var W = {
   details: t("Details"),
   remove: t("Remove name"),
   endedAt: (when, ran) => ran ? t("{when} · ran {ran}", { when, ran }) : when,
-  limitReached: t("You have reached your limit of sessions. Stop one to start another."),
+  limitReached: t("You have reached your limit of session names. Stop your main session or remove a past name to start another."),
   homeSilent: t("This page may be out of date."),
   hubOnly: t("The gateway has no details right now"),
   // Home: Dask clusters
