@@ -259,8 +259,9 @@ def test_pbs_json_is_read_in_linear_time(text: str) -> None:
     began = time.thread_time()
     with pytest.raises(Misread):
         pbs_json.documents(f'{{"Jobs": {text}', "Jobs")
-    names = ", ".join(f'"{number}": 1' for number in range(50_000))
-    pbs_json.documents(f'{{"Jobs": {{{names}, "49999": 1}}}}', "Jobs")
+    names = ",\n".join(f'"{number}": 1' for number in range(50_000))
+    for blank in ("", " " * 2**20, "\t" * 2**20, "\n" * 2**20):
+        pbs_json.documents(f'{{"Jobs": {{\n{names},\n{blank}"49999": 1\n{blank}}}}}', "Jobs")
     assert time.thread_time() - began < 2
 
 
