@@ -21,7 +21,11 @@ def main() -> int:
 
 
 def what_to_run(missing: str) -> str:
-    """Return the commands that install a testbed in a new checkout. ``missing``: the module that was not found."""
+    """Return a message that says which module this Python lacks, and which command to run instead.
+
+    If the testbed's environment is not installed in this checkout yet, the message first says how to install it.
+    ``missing``: the text of the error about the missing module.
+    """
     python = install.program_folder() / "hub" / "bin" / "python"
     lines = [f"testbed: this Python ({sys.executable}) lacks the testbed's packages: {missing}."]
     if not python.exists():

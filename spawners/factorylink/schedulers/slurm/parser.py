@@ -258,10 +258,11 @@ def _outcome(state: str, reason: str) -> Outcome:
 
 
 def _name_and_comment(text: str) -> tuple[str, str]:
-    """Return a job's name and its comment; if the comment is not ASCII, return the whole of ``text`` and "".
+    """Split ``text``, a job's name and then its comment.
 
-    A gateway writes ASCII comments only. The beginning of another comment in ``text`` cannot be found, since squeue may
-    cut a character of several bytes.
+    If the comment is not ASCII, return the whole of ``text`` and "". A gateway writes only ASCII comments, in which
+    each character is one byte: the comment is the last ``COMMENT_WIDTH`` characters. Where a comment with other
+    characters begins is not known, since squeue counts bytes and may cut a character in two.
     """
     comment = text[-COMMENT_WIDTH:]
     if not comment.isascii():
