@@ -21,7 +21,17 @@ Sections = Mapping[str, Mapping[str, Any]]  # JupyterHub's configuration: settin
 
 _OWN_SERVER = "access:servers!server"
 # Scopes that a server's token may have only for its own server (``!server``); otherwise it could act as the person.
-_TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:servers", "admin:servers", "admin:users")
+_TOO_MUCH = (
+    "inherit",
+    "self",
+    "tokens",
+    "servers",
+    "start:servers",
+    "delete:servers",
+    "access:servers",
+    "admin:servers",
+    "admin:users",
+)
 
 
 def of(config: Sections, login: LoginSettings | None) -> HubRules:

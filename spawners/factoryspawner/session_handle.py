@@ -1,7 +1,7 @@
 """The handle of a server's session: finds or requests the session, waits for it, stops it.
 
 The handle also sends the notebook's environment variables and argv through the door. This module calls the link, and
-reads the hub's copy of the link's table; it calls nothing of JupyterHub.
+reads and updates the hub's copy of the link's table; it calls nothing of JupyterHub.
 """
 
 from __future__ import annotations

@@ -109,6 +109,7 @@ async def test_the_link_is_told_what_this_hub_asks_of_people(hub: HubProcess, li
         ([SERVER, FACTORIES, "inherit"], "remove 'inherit'; with it notebooks could act as their person"),
         ([SERVER, FACTORIES, "access:servers!user"], "notebooks could act as their person"),
         ([SERVER, "tokens"], "notebooks could act as their person"),
+        ([SERVER, "delete:servers!user"], "notebooks could act as their person"),
         (lambda _spawner: [SERVER], "must be a list"),
     ],
 )

@@ -220,7 +220,7 @@ def _coming(federation: Catalogue) -> Iterator[str]:
 
 def _antennas(antennas: Antennas) -> Iterator[str]:
     yield f"\n## Antennas: {len(antennas.antennas)}\n"
-    yield ("An antenna has no machine of its own: it leads its people to the factories to which it is linked.\n")
+    yield "An antenna has no machine of its own: it leads its people to the factories to which it is linked.\n"
     rows = []
     for antenna in antennas.antennas:
         origin = antennas.origin(f"antennas.{antenna.id}.factories")

@@ -97,8 +97,8 @@ class WorkerRecord:
 
         The last run counts from the start that the scheduler's answers showed. If they showed no start, the last run
         took as long as ``end`` says. If they showed no start and ``end`` is None, the last run counts from the last
-        answer that listed the job. If none of this is known, the last run took no time. The earlier runs took as long
-        as ``end`` says, if ``end`` has all of them.
+        answer that listed the job, but for at most ``whole``. If none of this is known, the last run took no time. The
+        earlier runs took as long as ``end`` says, if ``end`` has all of them.
         """
         if end is None and self.started is None and self.seen is not None:
             self.started, self.ends = self.seen, self.seen + timedelta(hours=whole)

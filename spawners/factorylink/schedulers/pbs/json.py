@@ -25,6 +25,7 @@ _TOP = {"timestamp", "pbs_version", "pbs_server"}
 _CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
 # Only on a line of its own, since no text continues on the next line.
 _BARE = re.compile(r'^([ \t]*"(?:[^"\\\n]|\\.)*":[ \t]?)([\w.+()-]+)(?=,?$)', re.M | re.ASCII)
+# A name at the beginning of a line, which PBS printed, or after the brace of our own ``{"Jobs": {}}``.
 _NAME = re.compile(r'^[ \t]*(?:\{[ \t]*)?"(?:[^"\\\n]|\\.)*"[ \t]*:', re.M)
 _VALUE = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null")
 _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")

@@ -2,9 +2,9 @@
 
 **The job's environment.** Nothing of the link's own environment is forwarded, and no login shell is used: both are the
 effect of ``--export=NIL``. With ``--export=NONE`` slurmd would run ``su -`` for the user. This takes up to two minutes,
-and if a person's ``.bash_profile`` started another shell, the script would never run. The script sets the few variables
-that programs rely on, and sources ``/etc/profile`` for the site's modules. ``SLURM_EXPORT_ENV=ALL`` undoes NIL for the
-person's ``srun``.
+and if a person's ``.bash_profile`` started another shell, the script would never run. (Slurm 22.05 does not know NIL,
+and does the same with it.) The script sets the few variables that programs rely on, and sources ``/etc/profile`` for
+the site's modules. ``SLURM_EXPORT_ENV=ALL`` undoes NIL for the person's ``srun``.
 """
 
 from __future__ import annotations
