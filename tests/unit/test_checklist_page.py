@@ -125,8 +125,8 @@ async def test_an_older_version_is_asked_for_again_at_its_box(ada: httpx.AsyncCl
     assert not link.accepted
     [box] = re.findall(r'<input type="checkbox"[^>]*id="rules-one"[^>]*>', answer.text)
     assert 'aria-invalid="true"' in box and 'aria-describedby="rules-one-wrong"' in box and "autofocus" in box
-    assert re.search(r'id="rules-one-wrong">They have changed since you read them', answer.text)
-    assert '<a href="#rules-one">ONE: They have changed' in answer.text
+    assert re.search(r'id="rules-one-wrong">The terms have changed since you read them', answer.text)
+    assert '<a href="#rules-one">ONE: The terms have changed' in answer.text
     assert 'role="alert"' in answer.text
     assert "next=%2Fhub%2Ftoken" in answer.text  # and then to the wanted page
 
@@ -212,8 +212,8 @@ async def test_an_error_is_shown_at_its_box_and_can_be_reached(hub: HubProcess, 
     await page.get_by_role("button", name="Continue").click()
     box = page.get_by_role("checkbox")
     await expect(box).to_be_focused()
-    await expect(box).to_have_accessible_description("They have changed since you read them. Read them again.")
-    await expect(page.get_by_role("alert")).to_contain_text("They have changed")
+    await expect(box).to_have_accessible_description("The terms have changed since you read them. Read them again.")
+    await expect(page.get_by_role("alert")).to_contain_text("The terms have changed")
     assert (await page.title()).startswith("Not yet:")
     for theme in ("light", "dark"):
         await page.evaluate("name => document.documentElement.dataset.bsTheme = name", theme)

@@ -184,7 +184,7 @@ async def test_wrong_codes_and_digits_are_said_at_their_fields(hub: HubProcess, 
     answer = await visitor.send("join", digits="1234", name="Eve")
     assert answer.status_code == 400 and 'id="accept-wrong"' in answer.text and 'value="Eve"' in answer.text
     answer = await visitor.send("join", digits="1234", name="Eve", accept="gateway=0")
-    assert "They have changed" in answer.text
+    assert "The terms have changed" in answer.text
     answer = await visitor.send("join", digits="1234", name="Eve", accept="tick")
     assert answer.status_code == 403 and re.search(r'id="digits-wrong">This code is wrong', answer.text)
     assert 'aria-invalid="true"' in answer.text and 'role="alert"' in answer.text

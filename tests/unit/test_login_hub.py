@@ -526,7 +526,7 @@ async def test_terms_come_first_and_again_when_they_change(
     xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page.text)[0]
     forged = await browser.http.post(action, data={"terms": "1"})
     assert forged.status_code == 403
-    for read, said in ({"terms": "0"}, "They have changed"), ({}, "Tick this"):
+    for read, said in ({"terms": "0"}, "The terms have changed"), ({}, "Tick this"):
         stale = await browser.http.post(action, data={"_xsrf": xsrf, **read})
         assert stale.status_code == 400
         assert re.search(rf'id="terms-wrong">{said}', stale.text)

@@ -342,7 +342,7 @@ async def test_the_operators_page_works_by_keyboard(hub: HubProcess, link: FakeL
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("button", name="Pause new starts at ONE")).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("status").filter(has_text="New starts are paused.")).to_be_visible()
+    await expect(page.get_by_role("status").filter(has_text="The pause has begun.")).to_be_visible()
     assert link.orders == [("pause", "one: Back at noon.", "ada")]
     waits = page.get_by_role("table", name="Sessions that wait or do not answer, and why")
     await expect(waits.get_by_role("row").filter(has_text="ada")).to_contain_text("Other jobs are ahead of yours")

@@ -778,7 +778,7 @@ var R = {
   restartSeat: (n) => t("Restart the session on seat {n}", { n: number(n) }),
   reset: t("Reset"),
   resetSeat: (n) => t("Reset seat {n}", { n: number(n) }),
-  stopLost: t("What runs there ends, and everything in memory is lost. Saved files stay. The person may start a new session."),
+  stopLost: t("What runs there ends, and everything in memory is lost. Saved files stay. The person may start a new session while the workshop is open."),
   restartLost: t("What runs there ends, and everything in memory is lost. Saved files stay. A new session is then asked for, which may have to wait."),
   resetLost: t("What runs there ends, and everything in memory is lost. In a new session the person finds the material as it was given out; the person’s own files of the class stay, in a folder with today’s date."),
   stopIt: t("Stop it"),

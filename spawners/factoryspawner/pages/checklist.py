@@ -26,7 +26,7 @@ from factoryspawner.pages.public import PublicHandler
 
 _LOGIN_SECONDS = 2.0  # seconds that a login waits for the link before it continues without its answer
 _TICK = N_("Tick this to continue: without it you cannot start a session here.")
-_CHANGED = N_("They have changed since you read them. Read them again.")
+_CHANGED = N_("The terms have changed since you read them. Read them again.")
 
 
 class ChecklistState(NamedTuple):

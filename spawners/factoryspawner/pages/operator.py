@@ -24,8 +24,8 @@ from factoryspawner.gateway import gateway
 from factoryspawner.pages.public import PublicHandler
 
 DONE = {
-    "pause": N_("New starts are paused. Running sessions continue."),
-    "resume": N_("The pause is over."),
+    "pause": N_("The pause has begun. Running and waiting sessions continue."),
+    "resume": N_("This pause is over."),
     "banner": N_("All pages show the banner now."),
     "remove": N_("The banner is removed."),
 }

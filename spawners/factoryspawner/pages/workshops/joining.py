@@ -59,7 +59,7 @@ _NO_MAIL = N_("Enter your mail address.")
 _NO_DIGITS = N_("Enter the code of eight digits from the mail.")
 _NO_NAME = N_("Enter the name by which the people who run the workshop know you.")
 _TICK = N_("Tick this to continue: without it you cannot join.")
-_CHANGED = N_("They have changed since you read them. Read them again.")
+_CHANGED = N_("The terms have changed since you read them. Read them again.")
 _REFUSED = N_("You cannot be logged in. Ask the people who run your workshop.")
 
 Step = Literal["code", "mail", "prove", "confirm", "member"]
