@@ -15,6 +15,7 @@ from factorycommon.models import EndReason, ProjectAt, SiteAccounts
 from factorylink.errors import Refused
 from factorylink.problems import ProblemError
 from factorylink.projects import account_leases
+from factorylink.site.factory_connection import FactoryConnection
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_projects import project, refusal, up
 
@@ -203,6 +204,33 @@ async def test_an_account_under_which_jobs_of_two_people_are_found_is_wiped_befo
     assert (await world.put("a" * 32, first)).account == "u1"
     assert world.home.asked.count(("wipe",)) == 2
     assert world.account_leases.lent_to("one", "u1") == first
+    await world.down()
+
+
+@pytest.mark.parametrize("found", ["ben", "cleo"])
+async def test_an_account_in_which_a_job_is_found_during_a_wipe_stays_lent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    world = await one_with_wipes(tmp_path, monkeypatch)
+    await world.put(ID, "ben")
+    await over(world, ID)
+    await world.down()
+    await world.up()  # with the command for wipes
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wipe(connection: FactoryConnection, account: str) -> None:
+        begun.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(account_leases, "_run_wipe", wipe)
+    refused = asyncio.create_task(refusal(world, session_id=OTHER, user="dan"))
+    await begun.wait()
+    await world.account_leases.found("one", "u1", found)
+    go_on.set()
+    assert (await refused)[0] == "pool-wiping"
+    assert world.account_leases.lent_to("one", "u1") == found
+    await world.account_leases.load()
+    assert world.account_leases.lent_to("one", "u1") == found
     await world.down()
 
 

@@ -84,6 +84,8 @@ class AccountLeases:
         self._leases: dict[tuple[Slug, str], str] = {}
         # accounts lent for a start that was refused, or that has just begun
         self._untouched: set[tuple[Slug, str]] = set()
+        # accounts under which a job was found or started since their last wipe began
+        self._used_since: set[tuple[Slug, str]] = set()
         self._beginning: Counter[str] = Counter()  # people who are starting something now
         self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
         self._wipes: dict[Slug, asyncio.Semaphore] = {}  # by factory
@@ -228,6 +230,7 @@ class AccountLeases:
     def touches(self, factory: Slug, account: str) -> None:
         """Record that a job is started under the account; a lent account may then have files of its person."""
         self._untouched.discard((factory, account))
+        self._used_since.add((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
         """Return whether another person uses the account: something of theirs runs under it, or is being started."""
@@ -297,10 +300,12 @@ class AccountLeases:
     def wipe(self, connection: FactoryConnection, account: str) -> None:
         """Wipe an account in the background, unless a wipe of the account is running. The account must be idle.
 
-        If the wipe succeeds, the lease ends. If the wipe or the ledger fails, the failure is in ``failed``.
+        If the wipe succeeds, the lease ends, unless a job was found under the account meanwhile (``found``). If the
+        wipe or the ledger fails, the failure is in ``failed``.
         """
         key = (connection.factory.id, account)
         if key not in self._wiping:
+            self._used_since.discard(key)
             self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
 
     async def release(self, factory: Slug, account: str) -> None:
@@ -354,8 +359,12 @@ class AccountLeases:
             async with self._wipes.setdefault(connection.factory.id, asyncio.Semaphore(WIPES)):
                 await _run_wipe(connection, account)
             await self._ledger.note(_entry(holder, key, "wipe"))
-            await self._write(*key, None)
-            self._leases.pop(key, None)
+            async with self._lock:
+                if key not in self._used_since:
+                    await self._write(*key, None)
+                    self._leases.pop(key, None)
+                else:
+                    log.warning("A job uses the account %s at %s, which was just wiped", account, connection.factory.id)
             self.failed.pop(key, None)
             log.info("The account %s at %s is wiped", account, connection.factory.id)
         except (FactoryError, LedgerError) as error:
