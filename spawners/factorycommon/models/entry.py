@@ -1,4 +1,4 @@
-"""The catalogue's models for every factory of the network, with a machine or without."""
+"""Models of the catalogue's entries: of AI Factories with a machine, and of planned ones, which have none yet."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Coming(Model):
 
 
 class NetworkEntry(Sourced):
-    """The values that every factory of the network has, with a machine or without.
+    """The values that the entry of each AI Factory has, with a machine or without.
 
     ``scale``: the total number of planned accelerators; an AI Gigafactory has about 100,000. ``selected``: the day on
     which the EuroHPC JU selected the factory. ``notes`` are for people who use the factory, ``remarks`` for people who
