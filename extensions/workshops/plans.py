@@ -48,6 +48,11 @@ def check(workshop: WorkshopRecord, limits: WorkshopLimits, now: datetime) -> No
     if workshop.seats > limits.seats:
         said = Message("workshop-too-many-seats", "At most {seats} seats are allowed.")
         raise invalid(said.format(seats=limits.seats), "seats")
+    check_retention(workshop, limits)
+
+
+def check_retention(workshop: WorkshopRecord, limits: WorkshopLimits) -> None:
+    """Raise ProblemError if the data of the workshop's people would be kept for more days than ``limits`` allow."""
     if workshop.retention_days > limits.retention_days:
         said = Message("workshop-kept-too-long", "Data of its people may be kept for at most {days} days.")
         raise invalid(said.format(days=limits.retention_days), "retention_days")

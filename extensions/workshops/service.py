@@ -290,6 +290,8 @@ class Workshops:
             plans.check(changed, self._config.limits, now)
             plans.check_pools(changed, pools)
             changed = await self._reapproved(caller, workshop, changed, now)
+        elif changed.retention_days != workshop.retention_days:
+            plans.check_retention(changed, self._config.limits)
         detail = ", ".join(sorted(values))
         try:
             stored = await self._store.change(changed, EventRecord(slug, now, caller.person, "changed", detail))

@@ -485,6 +485,15 @@ async def test_what_was_approved_needs_approval_again_once_it_changes(tmp_path: 
         assert (await world.workshops.change(OPERATOR, slug, by_operator)).state == "approved"
 
 
+async def test_the_days_for_which_data_are_kept_stay_limited_after_the_approval(tmp_path: Path) -> None:
+    async with workshops_world(tmp_path) as world:
+        slug = (await world.scheduled()).slug
+        version = (await world.look(slug)).staff.version  # type: ignore[union-attr]
+        longer = WorkshopChange(version=version, retention_days=366)
+        assert await refused(world.workshops.change(TINA, slug, longer)) == (400, "workshop-kept-too-long")
+        await world.workshops.change(TINA, slug, WorkshopChange(version=version, retention_days=365))
+
+
 async def test_once_seats_may_start_no_value_that_was_approved_is_changed(tmp_path: Path) -> None:
     async with workshops_world(tmp_path) as world:
         slug = (await world.scheduled()).slug
