@@ -15,7 +15,7 @@ _HEADING = """\
 
 The factories and antennas that the catalogue knows, with what was found about each. Most values
 come from public pages and from users; this gateway was not tried on any of the machines. No factory
-can be used yet: that needs the state `live`, and the agreement of the factory's operator
+can be used yet. To be used, a factory needs the state `live` and the agreement of its operator
 ([operators](operators.md#the-catalogue)). The factories with a machine are `template`, which means
 that nobody has confirmed their values.
 
@@ -36,12 +36,13 @@ prints the rows of the last table.
 """
 
 _PATHS = (
-    "Each item gives the certainty and source of values, then their paths in the entry (`*` stands for one step of a "
-    "path). If several paths match a value, the most exact path counts. `sketches` are sizes that lack values; "
-    "`site.at` is the position on the map (that of the city); `coming` is the factory's next machine; `door` is how "
-    "the link can probably reach a job; `policy` is which automation the site allows. *Not found* also names values on "
-    "which sources contradict each other. Notes are for people who use the factory. Remarks are for whoever edits an "
-    "entry or installs an environment. No page of the gateway shows notes or remarks."
+    "Each item names how sure some values are and their sources, and then the paths of these values in the entry. In "
+    "a path, `*` stands for any one part between dots. If several paths match a value, the most exact path counts. "
+    "`sketches` are sizes that lack values; `site.at` is the position on the map (that of the city); `coming` is the "
+    "factory's next machine, or its first one if it has none yet; `door` is the probable way to reach a job; `policy` "
+    "lists the kinds of automation that the site allows or forbids. *Not found* also names values on which sources "
+    "contradict each other. Notes are for people who use the factory. Remarks are for whoever edits an entry or "
+    "installs an environment. No page of the gateway shows notes or remarks."
 )
 
 
