@@ -84,10 +84,9 @@ class AccountLeases:
         self._leases: dict[tuple[Slug, str], str] = {}
         # accounts lent for a start that was refused, or that has just begun
         self._untouched: set[tuple[Slug, str]] = set()
-        # accounts under which a job was found or started since their last wipe began
-        self._used_since: set[tuple[Slug, str]] = set()
         self._beginning: Counter[str] = Counter()  # people who are starting something now
         self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
+        self._used_in_wipe: set[tuple[Slug, str]] = set()  # of these accounts, those under which a job was found
         self._wipes: dict[Slug, asyncio.Semaphore] = {}  # by factory
         # the accounts that are held for a workshop, by factory and account; ``account_holds`` fills it
         self.holds: dict[tuple[Slug, str], Hold] = {}
@@ -230,7 +229,8 @@ class AccountLeases:
     def touches(self, factory: Slug, account: str) -> None:
         """Record that a job is started under the account; a lent account may then have files of its person."""
         self._untouched.discard((factory, account))
-        self._used_since.add((factory, account))
+        if (factory, account) in self._wiping:
+            self._used_in_wipe.add((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
         """Return whether another person uses the account: something of theirs runs under it, or is being started."""
@@ -305,7 +305,6 @@ class AccountLeases:
         """
         key = (connection.factory.id, account)
         if key not in self._wiping:
-            self._used_since.discard(key)
             self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
 
     async def release(self, factory: Slug, account: str) -> None:
@@ -360,13 +359,13 @@ class AccountLeases:
                 await _run_wipe(connection, account)
             await self._ledger.note(_entry(holder, key, "wipe"))
             async with self._lock:
-                if key not in self._used_since:
+                if key not in self._used_in_wipe:
                     await self._write(*key, None)
                     self._leases.pop(key, None)
-                else:
-                    log.warning("A job uses the account %s at %s, which was just wiped", account, connection.factory.id)
             self.failed.pop(key, None)
             log.info("The account %s at %s is wiped", account, connection.factory.id)
+            if key in self._used_in_wipe:
+                log.warning("A job was found under the account during this wipe, so the account stays lent")
         except (FactoryError, LedgerError) as error:
             why = plain_text(str(error), 1000) or "no reason is given"
             log.error("The account %s at %s is not wiped, so it is not lent: %s", account, connection.factory.id, error)  # noqa: TRY400
@@ -375,6 +374,7 @@ class AccountLeases:
                 await self._ledger.note(_entry(holder, key, f"wipe failed: {why[:200]}"))
         finally:
             del self._wiping[key]
+            self._used_in_wipe.discard(key)
 
     async def _write(self, factory: Slug, account: str, user: str | None, hold: Hold | None = None) -> None:
         """Store to whom an account is lent (``user``; None: nobody), and ``hold`` if given. Raises LedgerError."""
