@@ -580,3 +580,15 @@ def test_another_database_is_left_to_its_own_tools(
     assert backup(configured, tmp_path / "kept.tar.gz") == 1
     assert "the hub's database is on mysql, which this command cannot back up" in capsys.readouterr().err
     assert backup(configured, tmp_path / "kept.tar.gz", "--except-databases") == 0
+
+
+def test_the_service_deletes_backups_that_are_14_days_old(tmp_path: Path) -> None:
+    unit = (Path(__file__).parents[2] / "docs/systemd/factorygate-backup.service").read_text()
+    (command,) = re.findall(r"^ExecStartPost=(.*)$", unit, re.MULTILINE)
+    for days in (13.9, 14.1):
+        kept = tmp_path / f"factorygate-{days}.tar.gz"
+        kept.touch()
+        os.utime(kept, (time.time() - days * 86400,) * 2)
+    argv = [str(tmp_path) if part == "/var/backups/factorygate" else part for part in command.split()]
+    subprocess.run(argv, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["factorygate-13.9.tar.gz"]
